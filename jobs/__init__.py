@@ -1,0 +1,1 @@
+"""The jobs: the only wing that knows both model servers and rows."""

@@ -1,0 +1,1 @@
+"""Dramatiq actors: thin callers of decisions."""

@@ -1,0 +1,1 @@
+"""Model servers: guarded completions from Ollama, MLX and OpenAI-compatible servers."""

@@ -1,0 +1,1 @@
+"""The MLX API server: several models, batched, bounded."""

@@ -1,0 +1,1 @@
+"""A model server that speaks the real wire formats and fails on demand."""

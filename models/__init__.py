@@ -1,0 +1,1 @@
+"""Rows: tasks, experts, attempts, blocks. No HTTP, no Redis."""

@@ -1,0 +1,163 @@
+"""The error tree of a call to a model server.
+
+::
+
+    LLMError
+    ├── TransientError            the same call may succeed later or elsewhere
+    │   ├── BackendUnreachable    refused, unknown host, reset before an answer
+    │   ├── Overloaded            429 or 503; honours ``retry_after_seconds``
+    │   ├── ConnectTimeout / LoadTimeout / FirstTokenTimeout / StallTimeout / TotalTimeout
+    │   ├── StreamBroken          the connection or the framing broke in the middle
+    │   ├── TruncatedStream       the stream ended without its terminal marker
+    │   ├── LoadFailed            the server could not load the model
+    │   └── ServerFailed          5xx, or an error line in the stream
+    ├── PermanentError            the same call will fail again on this backend
+    │   ├── BadRequest            400
+    │   ├── NotAuthorized         401, 403
+    │   ├── ModelNotFound         404; contradicts the scan
+    │   └── SchemaUnsupported     structured output is not to be had here
+    ├── BadAnswer                 the stream was fine, the text is not
+    │   ├── EchoAnswer / BlankAnswer / ThinkingOnly / RepetitionAnswer / RunawayAnswer
+    ├── CallCancelled             our side gave up: cancel, lost lease, drain
+    └── PoisonedCall              our own bug: an exception that nobody mapped
+"""
+
+from __future__ import annotations
+
+BODY_EXCERPT_CHARS = 300
+
+
+class LLMError(Exception):
+    """Root. Carries the facts that a retry decision needs.
+
+    ``status`` is the HTTP status where there was one, ``body_excerpt`` at most 300 characters.
+    """
+
+    code = "llm_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        backend: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
+        body_excerpt: str | None = None,
+        partial_text: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.model = model
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+        self.body_excerpt = body_excerpt[:BODY_EXCERPT_CHARS] if body_excerpt else None
+        self.partial_text = partial_text
+
+    @property
+    def transient(self) -> bool:
+        return isinstance(self, TransientError)
+
+
+class TransientError(LLMError):
+    code = "transient"
+
+
+class BackendUnreachable(TransientError):
+    code = "unreachable"
+
+
+class Overloaded(TransientError):
+    code = "overloaded"
+
+
+class CallTimeout(TransientError):
+    code = "timeout"
+
+
+class ConnectTimeout(CallTimeout):
+    code = "connect_timeout"
+
+
+class LoadTimeout(CallTimeout):
+    code = "load_timeout"
+
+
+class FirstTokenTimeout(CallTimeout):
+    code = "first_token_timeout"
+
+
+class StallTimeout(CallTimeout):
+    code = "stall_timeout"
+
+
+class TotalTimeout(CallTimeout):
+    code = "total_timeout"
+
+
+class StreamBroken(TransientError):
+    code = "stream_broken"
+
+
+class TruncatedStream(TransientError):
+    code = "truncated_stream"
+
+
+class LoadFailed(TransientError):
+    code = "load_failed"
+
+
+class ServerFailed(TransientError):
+    code = "server_failed"
+
+
+class PermanentError(LLMError):
+    code = "permanent"
+
+
+class BadRequest(PermanentError):
+    code = "bad_request"
+
+
+class NotAuthorized(PermanentError):
+    code = "not_authorized"
+
+
+class ModelNotFound(PermanentError):
+    code = "model_not_found"
+
+
+class SchemaUnsupported(PermanentError):
+    code = "schema_unsupported"
+
+
+class BadAnswer(LLMError):
+    code = "bad_answer"
+
+
+class EchoAnswer(BadAnswer):
+    code = "echo"
+
+
+class BlankAnswer(BadAnswer):
+    code = "blank"
+
+
+class ThinkingOnly(BadAnswer):
+    code = "thinking_only"
+
+
+class RepetitionAnswer(BadAnswer):
+    code = "repetition"
+
+
+class RunawayAnswer(BadAnswer):
+    code = "runaway"
+
+
+class CallCancelled(LLMError):
+    code = "cancelled"
+
+
+class PoisonedCall(LLMError):
+    code = "poisoned"

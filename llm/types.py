@@ -1,0 +1,272 @@
+"""Values that cross the border of this package. Standard library only.
+
+Durations are floats in seconds, sizes integers in bytes, times timezone-aware UTC datetimes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+
+class BackendKind(StrEnum):
+    """The wire format a model server speaks."""
+
+    OLLAMA = "ollama"
+    MLX = "mlx"
+    OPENAI = "openai"
+
+
+class Category(StrEnum):
+    """What a task asks of a model."""
+
+    DEFAULT = "default"
+    FAST = "fast"
+    CODING = "coding"
+    REASONING = "reasoning"
+    VISION = "vision"
+
+
+class Phase(StrEnum):
+    """Where a running request stands; carried by heartbeats."""
+
+    WAITING = "waiting"
+    LOADING = "loading"
+    PREFILL = "prefill"
+    DECODING = "decoding"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """One model server as configured.
+
+    ``url`` is normalised (scheme, no trailing slash, no credentials); credentials that stood in
+    it are kept in ``basic_auth``. ``api_key_env`` names the environment variable of the key; the
+    key itself is never part of a value that is logged.
+    """
+
+    name: str
+    kind: BackendKind
+    url: str
+    max_concurrent: int = 4
+    api_key_env: str | None = None
+    basic_auth: tuple[str, str] | None = field(default=None, repr=False)
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_resident_models: int | None = None
+    models_by_category: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model a server can serve."""
+
+    name: str
+    size_bytes: int | None = None
+    parameters: int | None = None
+    quantization: str | None = None
+    context_tokens: int | None = None
+    capabilities: frozenset[str] = frozenset()
+    family: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentModel:
+    """A model that is in memory now."""
+
+    name: str
+    size_bytes: int | None = None
+    context_tokens: int | None = None
+    expires_at: datetime | None = None
+    active_requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendHealth:
+    """What a server says of itself. ``reachable`` is not ``healthy``: only a generation proves it."""
+
+    reachable: bool
+    error: str | None = None
+    version: str | None = None
+    active_requests: int | None = None
+    max_concurrent: int | None = None
+    queue_size: int | None = None
+    loading_models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One completion to make. ``max_tokens`` is always sent; servers' defaults run away."""
+
+    model: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    num_ctx: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    response_schema: Mapping[str, Any] | None = None
+    think: bool | None = None
+    keep_alive: str | int | None = None
+    request_id: str | None = None
+
+    @property
+    def prompt_text(self) -> str:
+        """The text of the last user message: what an echo would repeat."""
+        for message in reversed(self.messages):
+            if message.role == "user":
+                return message.content
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Separate bounds on every phase of one call, in seconds."""
+
+    connect_seconds: float = 3.05
+    load_seconds: float = 120.0
+    first_token_seconds: float = 120.0
+    between_tokens_seconds: float = 30.0
+    total_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer: the server sent its terminal marker.
+
+    ``load_seconds``, ``prompt_tokens`` are None where the server does not tell them.
+    ``completion_tokens`` falls back to the number of chunks seen.
+    """
+
+    text: str
+    model: str
+    backend: str
+    finish_reason: Literal["stop", "length"]
+    thinking: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int = 0
+    load_seconds: float | None = None
+    first_token_seconds: float | None = None
+    duration_seconds: float = 0.0
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Decode rate after the first token, or None when there is too little to measure."""
+        if self.first_token_seconds is None:
+            return None
+        decode = self.duration_seconds - self.first_token_seconds
+        if decode <= 0 or self.completion_tokens < 2:
+            return None
+        return (self.completion_tokens - 1) / decode
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    phase: Phase
+    completion_tokens: int = 0
+
+
+ProgressHook = Callable[[Progress], None]
+
+
+class CancelToken:
+    """Cancels a call from another thread. The first reason given stays.
+
+    Listeners run once, in the thread that cancels (or at once when it is already cancelled).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def cancelled(self) -> bool:
+        return self._reason is not None
+
+    @property
+    def reason(self) -> str | None:
+        return self._reason
+
+    def cancel(self, reason: str) -> None:
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener()
+
+    def on_cancel(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Register ``listener``; returns a function that takes it off again."""
+        with self._lock:
+            if self._reason is None:
+                self._listeners.append(listener)
+                return lambda: self._remove(listener)
+        listener()
+        return lambda: None
+
+    def _remove(self, listener: Callable[[], None]) -> None:
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedModel:
+    """A model as the scanner classed it: for which work, and how heavy."""
+
+    info: ModelInfo
+    categories: tuple[Category, ...] = (Category.DEFAULT,)
+    heavy: bool = False
+    broken: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+
+@dataclass(frozen=True, slots=True)
+class ServerScan:
+    """One server's answer: models, or the error. Never an empty list for a server that is down."""
+
+    backend: str
+    kind: BackendKind
+    models: tuple[ScannedModel, ...] | None
+    resident: tuple[ResidentModel, ...] = ()
+    error: str | None = None
+    scanned_at: datetime | None = None
+
+    @property
+    def reachable(self) -> bool:
+        return self.models is not None
+
+    def pick(self, category: Category) -> ScannedModel | None:
+        """The first usable model of ``category`` in the order of the scan, else of default."""
+        usable = [model for model in self.models or () if model.broken is None]
+        for wanted in (category, Category.DEFAULT):
+            for model in usable:
+                if wanted in model.categories:
+                    return model
+        return usable[0] if usable else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Every configured server at one moment."""
+
+    at: datetime
+    servers: tuple[ServerScan, ...]
+
+    def server(self, backend: str) -> ServerScan | None:
+        return next((server for server in self.servers if server.backend == backend), None)

@@ -1,0 +1,1 @@
+"""Wire formats: pure builders of what Ollama and OpenAI-compatible servers say."""

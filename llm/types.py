@@ -87,7 +87,7 @@ class ResidentModel:
 
 @dataclass(frozen=True, slots=True)
 class BackendHealth:
-    """What a server says of itself. ``reachable`` is not ``healthy``: only a generation proves it."""
+    """What a server says of itself. Reachable is not healthy: only a generation proves that."""
 
     reachable: bool
     error: str | None = None

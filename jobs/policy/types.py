@@ -1,0 +1,209 @@
+"""What a planner sees and what it says. Values only; every choice carries its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from llm.types import BackendKind, Category
+from models.states import Priority
+
+
+class PolicyName(StrEnum):
+    RELOAD_AWARE = "reload_aware"
+    SEED = "seed"
+    FIFO = "fifo"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BlockKey:
+    """Tasks of one key share a resident model: ``num_ctx`` is part of it, a change reloads."""
+
+    backend: str
+    model: str
+    num_ctx: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task as a planner sees it.
+
+    ``preferred_source`` is a backend's name or kind that is liked; ``required_backend`` and
+    ``preferred_model`` were asked for by the creator and are kept where they exist.
+    ``avoid`` holds (backend, model) pairs that already failed on this task.
+    """
+
+    id: str
+    created_at: datetime
+    priority: Priority = Priority.MEDIUM
+    category: Category = Category.DEFAULT
+    complexity: float = 0.5
+    preferred_source: str | None = None
+    required_backend: str | None = None
+    preferred_model: str | None = None
+    num_ctx: int = 0
+    prompt_tokens: int = 0
+    max_tokens: int = 1024
+    bug_probability: float | None = None
+    attempt_count: int = 0
+    avoid: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """A backend as a planner sees it.
+
+    ``slots`` is the present admission limit, ``in_flight`` what is queued or running there now,
+    ``unavailable`` the reason why nothing may be sent (down, breaker open, paused), else None.
+    """
+
+    name: str
+    kind: BackendKind
+    slots: int
+    in_flight: int = 0
+    resident: tuple[str, ...] = ()
+    max_resident: int = 1
+    heavy_limit: int = 2
+    current: BlockKey | None = None
+    unavailable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model at a backend. Seconds are learned means; ``rank`` is its order in the scan."""
+
+    backend: str
+    name: str
+    categories: tuple[Category, ...] = (Category.DEFAULT,)
+    heavy: bool = False
+    load_seconds: float = 10.0
+    service_seconds: float = 10.0
+    service_by_category: Mapping[Category, float] = field(default_factory=dict)
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningConfig:
+    policy: PolicyName = PolicyName.RELOAD_AWARE
+    batch_size: int = 50
+    window: int = 2000
+    batch_by_model: bool = True
+    interleave_blocks: bool = True
+    heavy_light_pairing: bool = True
+    fairness_seconds: float = 900.0
+    allow_two_heavy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A task that is queued or running now; part of what a backend still has to finish."""
+
+    task_id: str
+    key: BlockKey
+    expected_remaining_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a planner may know at ``now``."""
+
+    now: datetime
+    tasks: tuple[TaskView, ...]
+    backends: tuple[BackendView, ...]
+    models: tuple[ModelView, ...]
+    running: tuple[RunningTask, ...] = ()
+    config: PlanningConfig = field(default_factory=PlanningConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    option: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where one task goes, why, and what was not chosen."""
+
+    task_id: str
+    key: BlockKey
+    reason: str
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A task that can go nowhere now; it waits, it does not fail."""
+
+    task_id: str
+    reason: str
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBlock:
+    """A run of tasks with one key, in the order in which they shall start."""
+
+    key: BlockKey
+    task_ids: tuple[str, ...]
+    reason: str
+    heavy: bool = False
+    needs_load: bool = True
+    expected_load_seconds: float = 0.0
+    expected_start_seconds: float = 0.0
+    expected_finish_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Blocks in lane order (those of one backend run one after another)."""
+
+    policy: PolicyName
+    blocks: tuple[PlannedBlock, ...]
+    routes: tuple[Route, ...]
+    unplaced: tuple[Unplaced, ...] = ()
+    reason: str = ""
+
+    def lane(self, backend: str) -> tuple[PlannedBlock, ...]:
+        return tuple(block for block in self.blocks if block.key.backend == backend)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlock:
+    """A planned block of which ``remaining`` tasks have not been dispatched."""
+
+    block_id: str
+    key: BlockKey
+    remaining: int
+    in_flight: int = 0
+    heavy: bool = False
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchOrder:
+    """Send the next ``count`` tasks of a block to the queue of its backend."""
+
+    block_id: str
+    key: BlockKey
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreloadOrder:
+    """Load this model now, while the block before it drains."""
+
+    backend: str
+    model: str
+    num_ctx: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchDecision:
+    orders: tuple[DispatchOrder, ...] = ()
+    preloads: tuple[PreloadOrder, ...] = ()
+    held: tuple[Rejected, ...] = ()

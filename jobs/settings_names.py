@@ -1,0 +1,47 @@
+"""Names the typo: variables that look like ours and are not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+OUR_PREFIXES = ("KOS_", "SMART_WORKER_", "ADAPTIVE_", "MLX_")
+
+READ_ELSEWHERE = frozenset(
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "OLLAMA_API_URL",
+        "OLLAMA_BASE_URL",
+        "MLX_API_URL",
+        "MLX_MEMORY_LIMIT_BYTES",
+        "KOS_HOME",
+        "KOS_DOTENV",
+        "KOS_PYTHON",
+        "KOS_PROJECT",
+        "KOS_EMBEDDED_DATABASE_URL",
+        "KOS_EMBEDDED_REDIS_URL",
+        "KOS_SIMULATED_OLLAMA_URL",
+        "KOS_SIMULATED_MLX_URL",
+        "KOS_SIMULATED_LATENCY",
+    }
+)
+FOREIGN_PREFIXES = ("MLX_METAL_", "MLX_MAX_OPS", "MLX_MAX_MB", "MLX_CUDA_", "KOS_TEST_")
+
+
+def unknown_names(environ: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """One warning a name of ours that nothing reads, with the nearest name that is read."""
+    ours = READ_ELSEWHERE | set(known)
+    return tuple(
+        _warning(name, ours)
+        for name in sorted(environ)
+        if name.startswith(OUR_PREFIXES)
+        and not name.startswith(FOREIGN_PREFIXES)
+        and name not in ours
+    )
+
+
+def _warning(name: str, ours: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(ours), n=1, cutoff=0.75)
+    hint = f"did you mean {near[0]}?" if near else "nothing reads it"
+    return f"{name} is not a setting: {hint}"

@@ -1,0 +1,63 @@
+"""What a judge sees and says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llm.types import Category
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. ``finish_reason`` is ``length`` where the token limit cut it."""
+
+    text: str
+    finish_reason: Literal["stop", "length"] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked.
+
+    ``prompt`` is the last user message as sent; ``task`` the person's own words within it (title
+    and description), where files and earlier results are left out; empty means the prompt itself.
+    ``language`` is ``en`` or ``ru`` where the creator asked for one, None to read it off ``task``.
+    """
+
+    prompt: str
+    task: str = ""
+    category: Category = Category.DEFAULT
+    language: str | None = None
+    required_parts: tuple[str, ...] = ()
+    response_schema: Mapping[str, Any] | None = None
+
+    @property
+    def asked(self) -> str:
+        return self.task or self.prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part's score from 0 (fails) to 1 (nothing to object), with code and reason below 1."""
+
+    score: float
+    code: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``score`` is the product of ``parts``; ``ok`` is a score of at least ``THRESHOLD``.
+
+    ``code`` and ``reason`` name the weakest part of a rejected answer.
+    """
+
+    ok: bool
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    code: str | None = None
+    reason: str = ""

@@ -1,0 +1,1 @@
+"""Scripts that Redis runs: one file per operation, each one atomic."""

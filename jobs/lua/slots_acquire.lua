@@ -1,0 +1,105 @@
+-- Grant a slot, or deny it and keep the asker's place in the queue.
+--
+-- ARGV: backend, member, limit, heavy (0|1), heavy_limit, total_limit (-1: none), lease_ms,
+--       place_ms, grace_ms, known_birth, known_fence, wait (0|1)
+-- Returns: granted (0|1), fence, in use, heavy in use, code, ahead, closed_ms, birth, lost (0|1)
+
+local backend, member = ARGV[1], ARGV[2]
+local limit, heavy, heavy_limit = tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
+local total_limit, lease_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
+
+drop_lapsed(backend)
+local memory = recall(tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[9]))
+redis.call('HSET', LIMITS, backend, limit .. ' ' .. heavy_limit)
+
+local function reply(granted, fence, code, ahead)
+  return {
+    granted, fence,
+    redis.call('ZCARD', key(backend, 'held')), redis.call('ZCARD', key(backend, 'heavy')),
+    code, ahead, math.max(0, memory.closed_until - now),
+    string.format('%.0f', memory.birth), memory.lost and 1 or 0,
+  }
+end
+
+local function grant(code)
+  local fence = math.max(memory.fence + 1, now_us)
+  redis.call('HSET', MEMORY, 'fence', string.format('%.0f', fence))
+  hold(backend, member, heavy, lease_ms)
+  leave_queue(backend, member)
+  return reply(1, fence, code, 0)
+end
+
+-- How many of the free slots of `name` belong to those who asked before `ticket`: a heavy one
+-- counts only as far as the heavy limit would let it in, so it never blocks a light one for nothing.
+local function claims(name, ticket, free, heavy_free)
+  local before = '(' .. string.format('%.0f', ticket)
+  local light = redis.call('ZCOUNT', key(name, 'waiting'), '-inf', before)
+  local weighty = redis.call('ZCOUNT', key(name, 'waiting_heavy'), '-inf', before)
+  return math.max(0, math.min(free, light + math.min(weighty, math.max(0, heavy_free)))), weighty
+end
+
+local function others(ticket)
+  local used, claimed = 0, 0
+  for _, name in ipairs(redis.call('HKEYS', LIMITS)) do
+    if name ~= backend then
+      drop_lapsed(name)
+      local its_limit, its_heavy = limits_of(name)
+      local in_use = redis.call('ZCARD', key(name, 'held'))
+      local heavy_in_use = redis.call('ZCARD', key(name, 'heavy'))
+      used = used + in_use
+      claimed = claimed + claims(name, ticket, its_limit - in_use, its_heavy - heavy_in_use)
+    end
+  end
+  return used, claimed
+end
+
+local function refusal(ticket)
+  if memory.closed_until > now then
+    return 'recovering', 0
+  end
+  local in_use = redis.call('ZCARD', key(backend, 'held'))
+  local heavy_in_use = redis.call('ZCARD', key(backend, 'heavy'))
+  if in_use >= limit then
+    return 'full', 0
+  end
+  if heavy and heavy_in_use >= heavy_limit then
+    return 'heavy_full', 0
+  end
+  local ahead, heavy_ahead = claims(backend, ticket, limit - in_use, heavy_limit - heavy_in_use)
+  if in_use + ahead >= limit then
+    return 'queued', ahead
+  end
+  if heavy and heavy_in_use + heavy_ahead >= heavy_limit then
+    return 'queued', heavy_ahead
+  end
+  if total_limit >= 0 then
+    local used, claimed = others(ticket)
+    if in_use + used >= total_limit then
+      return 'total_full', 0
+    end
+    if in_use + used + ahead + claimed >= total_limit then
+      return 'queued', ahead + claimed
+    end
+  end
+  return nil, 0
+end
+
+if redis.call('ZSCORE', key(backend, 'held'), member) then
+  return grant('held')
+end
+
+local line = key(backend, heavy and 'waiting_heavy' or 'waiting')
+local ticket = tonumber(redis.call('ZSCORE', line, member) or 'inf')
+local code, ahead = refusal(ticket == math.huge and 9007199254740992 or ticket)
+if not code then
+  return grant('granted')
+end
+if ARGV[12] == '1' then
+  if ticket == math.huge then
+    redis.call('ZADD', line, redis.call('HINCRBY', MEMORY, 'ticket', 1), member)
+  end
+  redis.call('ZADD', key(backend, 'waiting_until'), now + tonumber(ARGV[8]), member)
+else
+  leave_queue(backend, member)
+end
+return reply(0, 0, code, ahead)

@@ -1,0 +1,86 @@
+-- Shared head of every slot script.
+--
+-- KEYS[1] is the prefix. Under it, for each backend:
+--   <backend>:held        zset  member -> lease expiry (ms, clock of Redis)
+--   <backend>:heavy       zset  the held members that run a heavy model
+--   <backend>:waiting     zset  light member that was denied -> ticket
+--   <backend>:waiting_heavy     the same for heavy members
+--   <backend>:waiting_until     zset  waiting member -> when its place lapses (ms)
+-- and once for all backends:
+--   limits    hash  backend -> "limit heavy_limit" as last asked for
+--   memory    hash  birth (us), fence, ticket, closed_until (ms)
+-- Keys are composed here: this is for one Redis, not for a cluster.
+
+local prefix = KEYS[1]
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now = math.floor(now_us / 1000)
+local MEMORY = prefix .. ':memory'
+local LIMITS = prefix .. ':limits'
+
+local function key(backend, name)
+  return prefix .. ':' .. backend .. ':' .. name
+end
+
+local function leave_queue(backend, member)
+  if redis.call('ZREM', key(backend, 'waiting_until'), member) == 1 then
+    redis.call('ZREM', key(backend, 'waiting'), member)
+    redis.call('ZREM', key(backend, 'waiting_heavy'), member)
+    return 1
+  end
+  return 0
+end
+
+local function drop_lapsed(backend)
+  local gone = redis.call('ZREMRANGEBYSCORE', key(backend, 'held'), '-inf', now)
+  if gone > 0 then
+    redis.call('ZREMRANGEBYSCORE', key(backend, 'heavy'), '-inf', now)
+  end
+  local lapsed = redis.call('ZRANGEBYSCORE', key(backend, 'waiting_until'), '-inf', now)
+  for _, member in ipairs(lapsed) do
+    leave_queue(backend, member)
+  end
+  return gone
+end
+
+local function hold(backend, member, heavy, lease_ms)
+  redis.call('ZADD', key(backend, 'held'), now + lease_ms, member)
+  if heavy then
+    redis.call('ZADD', key(backend, 'heavy'), now + lease_ms, member)
+  end
+end
+
+local function limits_of(backend)
+  local stored = redis.call('HGET', LIMITS, backend)
+  if not stored then
+    return nil, nil
+  end
+  local limit, heavy_limit = string.match(stored, '(%-?%d+) (%-?%d+)')
+  return tonumber(limit), tonumber(heavy_limit)
+end
+
+-- What Redis remembers against what the caller has seen. Memory was lost when it was born anew
+-- (a flush) or is older than a fence already given out (a restored snapshot, a lagging replica).
+-- Then nothing new is granted until every live holder had time to report.
+local function recall(known_birth, known_fence, grace_ms)
+  local stored = redis.call('HMGET', MEMORY, 'birth', 'fence', 'closed_until')
+  local birth, fence = tonumber(stored[1]), tonumber(stored[2] or '0')
+  local closed_until = tonumber(stored[3] or '0')
+  if not birth then
+    birth = now_us
+    redis.call('HSET', MEMORY, 'birth', string.format('%.0f', birth))
+  end
+  local lost = known_birth > 0 and (birth ~= known_birth or fence < known_fence)
+  if lost then
+    if birth == known_birth then
+      birth = now_us
+      redis.call('HSET', MEMORY, 'birth', string.format('%.0f', birth))
+    end
+    local reopen = math.floor(birth / 1000) + grace_ms
+    if reopen > now and reopen > closed_until then
+      closed_until = reopen
+      redis.call('HSET', MEMORY, 'closed_until', string.format('%.0f', reopen))
+    end
+  end
+  return { birth = birth, fence = fence, closed_until = closed_until, lost = lost }
+end

@@ -1,0 +1,18 @@
+-- Give a slot back, or give up a place in the queue, and tell whoever waits.
+--
+-- ARGV: backend, then the members to let go
+-- Returns: how many slots were freed, free slots of that backend now
+
+local backend = ARGV[1]
+local freed, left = 0, 0
+for i = 2, #ARGV do
+  freed = freed + redis.call('ZREM', key(backend, 'held'), ARGV[i])
+  redis.call('ZREM', key(backend, 'heavy'), ARGV[i])
+  left = left + leave_queue(backend, ARGV[i])
+end
+freed = freed + drop_lapsed(backend)
+if freed + left > 0 then
+  redis.call('PUBLISH', prefix .. ':freed', backend)
+end
+local limit = limits_of(backend) or 0
+return { freed, math.max(0, limit - redis.call('ZCARD', key(backend, 'held'))) }

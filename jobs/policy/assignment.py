@@ -1,0 +1,195 @@
+"""Which expert takes a task, and which kind of backend suits that expert.
+
+A hint of the creator wins; otherwise the text decides (English and Russian), and among those who
+fit about as well the one with the least open work. Pure and deterministic: ties go by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from jobs.policy.topics import stem, topics, words
+from jobs.policy.types import Rejected
+from llm.types import BackendKind, Category
+
+TEXT_CHARS_READ = 20_000
+MAX_REJECTED = 5
+_MLX_TOPICS = frozenset({"ml", "backend", "research", "performance"})
+_ABOUT_AS_WELL = 0.7
+_CATEGORY_TOPICS = {Category.CODING: "backend", Category.REASONING: "research"}
+
+
+@dataclass(frozen=True, slots=True)
+class AssignTask:
+    """A task without an expert. ``domain`` is the name of its domain, where it has one."""
+
+    title: str
+    description: str = ""
+    domain: str | None = None
+    category: Category | None = None
+    assignee_hint: str | None = None
+    preferred_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertView:
+    """An expert as the assignment sees it."""
+
+    id: str
+    name: str
+    role: str = ""
+    department: str = ""
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """``expert_id`` is None where nobody is active: the task waits, and ``reason`` says so."""
+
+    expert_id: str | None
+    preferred_source: str | None
+    reason: str
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    expert: ExpertView
+    score: float
+    matched: tuple[str, ...]
+    load: int
+
+
+def assign(
+    task: AssignTask, experts: Sequence[ExpertView], *, loads: Mapping[str, int]
+) -> Assignment:
+    """The expert for ``task``; ``loads`` holds the open tasks per expert id (absent: none)."""
+    active = [expert for expert in experts if expert.active]
+    if not active:
+        return Assignment(None, task.preferred_source, _nobody(experts))
+    hinted, note = _hinted(task.assignee_hint, active, experts)
+    ranked = _ranked(task, hinted or active, loads)
+    chosen = ranked[0]
+    source, source_reason = _source(task, chosen.expert)
+    reason = f"{note}{_why(chosen, alone=len(ranked) == 1)}; {source_reason}"
+    return Assignment(chosen.expert.id, source, reason, _rejected(ranked, chosen))
+
+
+def preferred_source(department: str) -> BackendKind:
+    """MLX for the departments ML, Backend, R&D and Performance, Ollama for all others."""
+    if _MLX_TOPICS & set(_profile(department)[0]):
+        return BackendKind.MLX
+    return BackendKind.OLLAMA
+
+
+def _nobody(experts: Sequence[ExpertView]) -> str:
+    if not experts:
+        return "there are no experts; add one"
+    return f"none of {len(experts)} experts is active; activate one"
+
+
+def _hinted(
+    hint: str | None, active: Sequence[ExpertView], everyone: Sequence[ExpertView]
+) -> tuple[list[ExpertView], str]:
+    """Active experts the hint means, and what to say about it."""
+    if not hint:
+        return [], ""
+    found, kind = _meant(hint, active)
+    if found:
+        return found, f'asked for by {kind} "{hint:.60}": '
+    idle, _ = _meant(hint, everyone)
+    state = "is not active" if idle else "is nobody's name, role or department"
+    return [], f'the hint "{hint:.60}" {state}; '
+
+
+def _meant(hint: str, experts: Sequence[ExpertView]) -> tuple[list[ExpertView], str]:
+    wanted = words(hint)
+    for kind in ("id", "name", "role", "department"):
+        exact = [e for e in experts if words(str(getattr(e, kind))) == wanted]
+        if exact:
+            return exact, kind
+    stems = {stem(word) for word in wanted}
+    for kind in ("name", "role", "department"):
+        partly = [
+            e for e in experts if stems and stems <= {stem(w) for w in words(getattr(e, kind))}
+        ]
+        if partly:
+            return partly, kind
+    return [], ""
+
+
+def _ranked(
+    task: AssignTask, experts: Sequence[ExpertView], loads: Mapping[str, int]
+) -> list[_Scored]:
+    text = f"{task.title} {task.title} {task.domain or ''} {task.description}"[:TEXT_CHARS_READ]
+    about = topics(text)
+    if task.category in _CATEGORY_TOPICS:
+        about.setdefault(_CATEGORY_TOPICS[task.category], 1)
+    stems = frozenset(stem(word) for word in words(text))
+    domain = words(task.domain or "")
+    scored = [_scored(expert, about, stems, domain, loads) for expert in experts]
+    best = max(item.score for item in scored)
+
+    def order(item: _Scored) -> tuple[bool, int, float, str, str]:
+        fits = item.score >= best * _ABOUT_AS_WELL
+        load = item.load if fits else 0
+        return (not fits, load, -item.score, item.expert.name.casefold(), item.expert.id)
+
+    return sorted(scored, key=order)
+
+
+def _scored(
+    expert: ExpertView,
+    about: Mapping[str, int],
+    stems: frozenset[str],
+    domain: tuple[str, ...],
+    loads: Mapping[str, int],
+) -> _Scored:
+    strong, own_stems = _profile(expert.department)
+    role_topics, role_stems = _profile(expert.role)
+    total = sum(about.values()) or 1
+    score = 3.0 * sum(about.get(topic, 0) for topic in strong) / total
+    score += 2.0 * sum(about.get(topic, 0) for topic in role_topics) / total
+    score += 1.0 * bool(own_stems & stems) + 0.5 * bool(role_stems & stems)
+    if domain and domain == words(expert.department):
+        score += 3.0
+    matched = tuple(topic for topic in (strong | role_topics) if topic in about)
+    return _Scored(expert, round(score, 6), tuple(sorted(matched)), loads.get(expert.id, 0))
+
+
+@lru_cache(maxsize=4096)
+def _profile(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    return frozenset(topics(text)), frozenset(stem(word) for word in words(text) if len(word) > 3)
+
+
+def _source(task: AssignTask, expert: ExpertView) -> tuple[str, str]:
+    if task.preferred_source:
+        return task.preferred_source, f"{task.preferred_source} as its creator asked"
+    source = preferred_source(expert.department)
+    return source.value, f"{source.value} suits the department {expert.department or '(none)'}"
+
+
+def _why(chosen: _Scored, *, alone: bool) -> str:
+    who = f"{chosen.expert.name} ({chosen.expert.department or 'no department'})"
+    if alone:
+        return f"{who}, the only candidate"
+    fit = f"fits by {', '.join(chosen.matched)}" if chosen.matched else "no department fits better"
+    return f"{who} {fit}, {chosen.load} open tasks"
+
+
+def _rejected(ranked: Sequence[_Scored], chosen: _Scored) -> tuple[Rejected, ...]:
+    return tuple(
+        Rejected(item.expert.name, _why_not(item, chosen)) for item in ranked[1 : MAX_REJECTED + 1]
+    )
+
+
+def _why_not(item: _Scored, chosen: _Scored) -> str:
+    if item.score < chosen.score * _ABOUT_AS_WELL:
+        return f"fits less ({item.score:.2f} against {chosen.score:.2f})"
+    if item.load > chosen.load:
+        return f"has {item.load} open tasks against {chosen.load}"
+    if item.score < chosen.score:
+        return f"fits a little less ({item.score:.2f} against {chosen.score:.2f})"
+    return "fits as well; the tie goes by name"

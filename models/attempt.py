@@ -1,0 +1,43 @@
+"""Attempts: one line for each time a task was worked on, and what it cost."""
+
+from __future__ import annotations
+
+from models.base import Row, fetch_all, fetch_one
+
+
+def of_task(task_id: str) -> list[Row]:
+    """The attempts on one task, oldest first."""
+    return fetch_all(
+        "SELECT number, epoch, backend, model, started_at, finished_at, wait_seconds, "
+        "first_token_seconds, load_seconds, duration_seconds, prompt_tokens, completion_tokens, "
+        "outcome, verdict, error, error_code, worker FROM attempts "
+        "WHERE task_id = %s::uuid ORDER BY number",
+        (task_id,),
+    )
+
+
+def samples(limit: int = 2000) -> list[Row]:
+    """The newest finished attempts that got an answer, newest first: what learning reads."""
+    return fetch_all(
+        "SELECT a.backend, a.model, a.finished_at, a.load_seconds, a.first_token_seconds, "
+        "a.duration_seconds, a.prompt_tokens, a.completion_tokens, a.outcome, a.error_code "
+        "FROM attempts a WHERE a.finished_at IS NOT NULL AND a.backend IS NOT NULL "
+        "ORDER BY a.finished_at DESC LIMIT %s",
+        (limit,),
+    )
+
+
+def loads() -> int:
+    """How many attempts had to wait for a model to load."""
+    row = fetch_one("SELECT count(*) AS n FROM attempts WHERE coalesce(load_seconds, 0) > 0.05")
+    return int(row["n"]) if row else 0
+
+
+def prune(keep_days: int) -> int:
+    """Delete attempts that finished more than ``keep_days`` ago; how many."""
+    rows = fetch_all(
+        "WITH gone AS (DELETE FROM attempts WHERE finished_at < now() - %s * interval '1 day' "
+        "RETURNING 1) SELECT count(*) AS n FROM gone",
+        (keep_days,),
+    )
+    return int(rows[0]["n"])

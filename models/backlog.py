@@ -1,0 +1,98 @@
+"""What waits: read in the order of the backlog, a bounded window at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from models.base import Row, fetch_all, fetch_one
+
+_NO_OPEN_DEPENDENCY = """
+NOT EXISTS (
+  SELECT 1 FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id
+  WHERE d.task_id = t.id AND p.status <> 'completed')
+"""
+
+
+def window(limit: int) -> list[Row]:
+    """Up to ``limit`` rows that may run now, most urgent first.
+
+    A step of priority counts as fifteen minutes of waiting (``kos_plan_order``), which the index
+    ``kos_tasks_backlog`` holds: the cost follows ``limit``, not the length of the backlog.
+    """
+    return fetch_all(
+        f"""
+        SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, t.metadata,
+          t.attempt_count, t.avoid, coalesce(length(t.description), 0) AS description_chars,
+          t.assignee_expert_id::text, t.idempotency_key
+        FROM tasks t
+        WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
+          AND t.cancel_requested_at IS NULL
+          AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now())
+          AND {_NO_OPEN_DEPENDENCY}
+        ORDER BY kos_plan_order(t.priority::text, t.created_at)
+        LIMIT %s
+        """,
+        (limit,),
+    )
+
+
+def unassigned(limit: int) -> list[Row]:
+    """Up to ``limit`` pending rows without an expert, oldest first."""
+    return fetch_all(
+        """
+        SELECT t.id::text, t.title, t.description, t.priority, t.category, t.complexity,
+          t.metadata, t.domain_id::text,
+          EXISTS (SELECT 1 FROM task_dependencies d WHERE d.task_id = t.id) AS has_dependencies
+        FROM tasks t WHERE t.status = 'pending' AND t.assignee_expert_id IS NULL
+        ORDER BY t.created_at LIMIT %s
+        """,
+        (limit,),
+    )
+
+
+def unclassified(limit: int) -> list[Row]:
+    """Up to ``limit`` pending rows whose creator chose the expert, but not yet classed."""
+    return fetch_all(
+        """
+        SELECT t.id::text, t.title, t.description, t.category, t.metadata,
+          EXISTS (SELECT 1 FROM task_dependencies d WHERE d.task_id = t.id) AS has_dependencies
+        FROM tasks t
+        WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL
+        LIMIT %s
+        """,
+        (limit,),
+    )
+
+
+def counts() -> dict[str, int]:
+    """Tasks by status."""
+    rows = fetch_all(
+        "SELECT coalesce(status, 'pending') AS status, count(*) AS n FROM tasks GROUP BY 1"
+    )
+    return {row["status"]: row["n"] for row in rows}
+
+
+def in_flight() -> list[Row]:
+    """Rows that are queued or running, with where and since when."""
+    return fetch_all(
+        "SELECT id::text, epoch, status, backend, model, block_id::text, queued_at, started_at, "
+        "lease_owner, progress FROM tasks WHERE status IN ('queued', 'in_progress')"
+    )
+
+
+def next_wake() -> datetime | None:
+    """The earliest moment at which a waiting row becomes eligible, or None."""
+    row = fetch_one(
+        "SELECT min(next_attempt_at) AS at FROM tasks "
+        "WHERE status = 'pending' AND next_attempt_at > now()"
+    )
+    return row["at"] if row else None
+
+
+def dependency_results(task_id: str) -> list[Row]:
+    """Title and result of the tasks that this one waited for."""
+    return fetch_all(
+        "SELECT p.id::text, p.title, p.result FROM task_dependencies d "
+        "JOIN tasks p ON p.id = d.depends_on_id WHERE d.task_id = %s::uuid ORDER BY p.created_at",
+        (task_id,),
+    )

@@ -1,0 +1,39 @@
+"""What every row class shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import peewee
+
+from models.database import database
+
+Row = dict[str, Any]
+
+
+class BaseRow(peewee.Model):
+    class Meta:
+        database = database
+
+
+def fetch_all(sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[Row]:
+    """Run ``sql`` in this thread's session; rows as dictionaries by column name."""
+    cursor = database.execute_sql(sql, parameters)
+    if cursor.description is None:
+        return []
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def fetch_one(sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> Row | None:
+    rows = fetch_all(sql, parameters)
+    return rows[0] if rows else None
+
+
+def as_utc(value: datetime | None) -> datetime | None:
+    """Adopted tables may hold times without a zone; they are read as UTC."""
+    if value is None or value.tzinfo is not None:
+        return value
+    return value.replace(tzinfo=UTC)

@@ -1,0 +1,125 @@
+"""Blocks: every planned run of tasks at one backend with one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from psycopg2.extras import Json, execute_values
+
+from models.base import Row, fetch_all, fetch_one
+from models.database import database
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlock:
+    """A planned block. ``routes`` maps a task id to ``{"reason", "rejected"}``."""
+
+    backend: str
+    model: str
+    num_ctx: int
+    heavy: bool
+    task_ids: tuple[str, ...]
+    reason: str
+    routes: dict[str, Any] = field(default_factory=dict)
+    needs_load: bool = True
+    expected_load_seconds: float = 0.0
+    expected_start_seconds: float = 0.0
+    expected_finish_seconds: float = 0.0
+
+
+def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
+    """Put ``blocks`` in the place of every open block, in one transaction; the id of the plan."""
+    plan_id = str(uuid4())
+    with database.atomic():
+        fetch_all(
+            "UPDATE blocks SET state = CASE WHEN next_index > 0 THEN 'done' ELSE 'superseded' END, "
+            "finished_at = now() WHERE state IN ('planned', 'active')"
+        )
+        execute_values(
+            database.cursor(),
+            "INSERT INTO blocks (plan_id, backend, model, num_ctx, heavy, lane_order, task_ids, "
+            "policy, reason, routes, needs_load, expected_load_seconds, expected_start_seconds, "
+            "expected_finish_seconds) VALUES %s",
+            [_values(plan_id, order, policy, block) for order, block in enumerate(blocks)],
+            template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s)",
+        )
+    return plan_id
+
+
+def open_blocks() -> list[Row]:
+    """Blocks with tasks to send, in lane order, with what of each is in flight."""
+    return fetch_all(
+        """
+        SELECT b.id::text, b.backend, b.model, b.num_ctx, b.heavy, b.state, b.next_index,
+          cardinality(b.task_ids) AS size, cardinality(b.task_ids) - b.next_index AS remaining,
+          b.lane_order, b.reason, b.expected_start_seconds, b.expected_finish_seconds,
+          b.expected_load_seconds, b.needs_load, b.created_at, b.started_at
+        FROM blocks b WHERE b.state IN ('planned', 'active')
+        ORDER BY b.lane_order
+        """
+    )
+
+
+def take_next(block_id: str, count: int) -> tuple[list[str], dict[str, Any]]:
+    """The next ``count`` task ids of a block and their routes; the block moves past them."""
+    row = fetch_one(
+        """
+        WITH present AS (SELECT id, next_index FROM blocks WHERE id = %(id)s FOR UPDATE)
+        UPDATE blocks b SET next_index = least(p.next_index + %(count)s, cardinality(b.task_ids)),
+          started_at = coalesce(b.started_at, now()),
+          state = CASE WHEN p.next_index + %(count)s >= cardinality(b.task_ids)
+            THEN 'done' ELSE 'active' END,
+          finished_at = CASE WHEN p.next_index + %(count)s >= cardinality(b.task_ids)
+            THEN now() END
+        FROM present p WHERE b.id = p.id
+        RETURNING b.task_ids[p.next_index + 1 : p.next_index + %(count)s]::text[] AS ids, b.routes
+        """,
+        {"id": block_id, "count": count},
+    )
+    if row is None:
+        return [], {}
+    routes = {task_id: row["routes"].get(task_id, {}) for task_id in row["ids"]}
+    return row["ids"], routes
+
+
+def recent(limit: int = 50) -> list[Row]:
+    """The newest blocks that were started, newest first."""
+    return fetch_all(
+        "SELECT id::text, backend, model, num_ctx, heavy, state, cardinality(task_ids) AS size, "
+        "next_index, reason, needs_load, started_at, finished_at FROM blocks "
+        "WHERE started_at IS NOT NULL ORDER BY started_at DESC LIMIT %s",
+        (limit,),
+    )
+
+
+def prune(keep_days: int) -> int:
+    """Delete closed blocks older than ``keep_days``, and superseded ones after an hour."""
+    rows = fetch_all(
+        "WITH gone AS (DELETE FROM blocks WHERE state IN ('done', 'superseded') "
+        "AND created_at < now() - CASE WHEN state = 'superseded' THEN interval '1 hour' "
+        "ELSE %s * interval '1 day' END RETURNING 1) SELECT count(*) AS n FROM gone",
+        (keep_days,),
+    )
+    return int(rows[0]["n"])
+
+
+def _values(plan_id: str, order: int, policy: str, block: NewBlock) -> tuple[Any, ...]:
+    return (
+        plan_id,
+        block.backend,
+        block.model,
+        block.num_ctx,
+        block.heavy,
+        order,
+        list(block.task_ids),
+        policy,
+        block.reason,
+        Json(block.routes),
+        block.needs_load,
+        block.expected_load_seconds,
+        block.expected_start_seconds,
+        block.expected_finish_seconds,
+    )

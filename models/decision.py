@@ -1,0 +1,58 @@
+"""Why: one line a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from psycopg2.extras import Json, execute_values
+
+from models.base import Row, fetch_all
+from models.database import database
+
+Stage = Literal["assign", "route", "plan", "admit", "retry"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDecision:
+    """``rejected`` holds ``{"option", "reason"}`` for what was not chosen."""
+
+    task_id: str
+    stage: Stage
+    chosen: str | None
+    reason: str
+    rejected: list[dict[str, str]] = field(default_factory=list)
+
+
+def record(decisions: Sequence[NewDecision]) -> None:
+    """Write ``decisions`` in one statement."""
+    if not decisions:
+        return
+    rows = [(d.task_id, d.stage, d.chosen, d.reason, Json(d.rejected)) for d in decisions]
+    execute_values(
+        database.cursor(),
+        "INSERT INTO decisions (task_id, stage, chosen, reason, rejected) VALUES %s",
+        rows,
+        template="(%s::uuid, %s, %s, %s, %s)",
+        page_size=1000,
+    )
+
+
+def of_task(task_id: str) -> list[Row]:
+    """The decisions on one task, oldest first."""
+    return fetch_all(
+        "SELECT at, stage, chosen, reason, rejected FROM decisions "
+        "WHERE task_id = %s::uuid ORDER BY id",
+        (task_id,),
+    )
+
+
+def prune(keep_days: int) -> int:
+    """Delete decisions older than ``keep_days``; how many."""
+    rows: list[Any] = fetch_all(
+        "WITH gone AS (DELETE FROM decisions WHERE at < now() - %s * interval '1 day' RETURNING 1) "
+        "SELECT count(*) AS n FROM gone",
+        (keep_days,),
+    )
+    return int(rows[0]["n"])

@@ -1,0 +1,131 @@
+"""Experts and tasks: created on an empty database, adopted where they already stand."""
+
+from __future__ import annotations
+
+from peewee import Database
+from playhouse.migrate import SchemaMigrator
+
+from models.migrations.adopt import (
+    create_or_adopt,
+    require_states_allowed,
+    set_missing_defaults,
+    take_back,
+)
+from models.states import TaskState
+
+EXPERTS = {
+    "id": "uuid PRIMARY KEY DEFAULT gen_random_uuid()",
+    "name": "varchar(255) UNIQUE",
+    "role": "varchar(255)",
+    "department": "varchar(255)",
+    "system_prompt": "text",
+    "is_active": "boolean DEFAULT true",
+    "metadata": "jsonb DEFAULT '{}'::jsonb",
+    "created_at": "timestamptz DEFAULT now()",
+}
+
+TASKS = {
+    "id": "uuid PRIMARY KEY DEFAULT gen_random_uuid()",
+    "title": "text",
+    "description": "text",
+    "status": "varchar(50) DEFAULT 'pending'",
+    "priority": "varchar(50) DEFAULT 'medium'",
+    "assignee_expert_id": "uuid",
+    "creator_expert_id": "uuid",
+    "domain_id": "uuid",
+    "parent_task_id": "uuid",
+    "metadata": "jsonb DEFAULT '{}'::jsonb",
+    "result": "text",
+    "created_at": "timestamptz DEFAULT now()",
+    "updated_at": "timestamptz DEFAULT now()",
+    "started_at": "timestamptz",
+    "completed_at": "timestamptz",
+    "epoch": "bigint NOT NULL DEFAULT 0",
+    "lease_owner": "text",
+    "lease_expires_at": "timestamptz",
+    "queued_at": "timestamptz",
+    "next_attempt_at": "timestamptz",
+    "attempt_count": "integer NOT NULL DEFAULT 0",
+    "crash_count": "integer NOT NULL DEFAULT 0",
+    "backend": "text",
+    "model": "text",
+    "block_id": "uuid",
+    "category": "text",
+    "complexity": "real",
+    "idempotency_key": "text",
+    "cancel_requested_at": "timestamptz",
+    "last_error": "text",
+    "validation_score": "real",
+    "avoid": "jsonb",
+    "checkpoint": "jsonb",
+    "progress": "jsonb",
+}
+
+TASK_DEFAULTS = {
+    "id": "gen_random_uuid()",
+    "status": "'pending'",
+    "priority": "'medium'",
+    "metadata": "'{}'::jsonb",
+    "created_at": "now()",
+    "updated_at": "now()",
+}
+
+# The order of the backlog: a step of priority is worth fifteen minutes of waiting, so that
+# nothing waits for ever. Declared immutable to be indexed; both overloads are, because the
+# one cast that depends on the session (timestamp to timestamptz) is left out.
+PLAN_ORDER = """
+CREATE OR REPLACE FUNCTION kos_plan_order(priority text, created timestamptz) RETURNS timestamp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT (coalesce(created, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC')
+    - (CASE priority WHEN 'urgent' THEN 45 WHEN 'high' THEN 30 WHEN 'low' THEN 0 ELSE 15 END)
+      * interval '1 minute'
+$$;
+CREATE OR REPLACE FUNCTION kos_plan_order(priority text, created timestamp) RETURNS timestamp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT coalesce(created, '2000-01-01 00:00:00')
+    - (CASE priority WHEN 'urgent' THEN 45 WHEN 'high' THEN 30 WHEN 'low' THEN 0 ELSE 15 END)
+      * interval '1 minute'
+$$;
+"""
+
+INDEXES = """
+CREATE INDEX IF NOT EXISTS kos_tasks_backlog ON tasks (kos_plan_order(priority::text, created_at))
+  WHERE status = 'pending' AND assignee_expert_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS kos_tasks_unassigned ON tasks (created_at)
+  WHERE status = 'pending' AND assignee_expert_id IS NULL;
+CREATE INDEX IF NOT EXISTS kos_tasks_live ON tasks (status, lease_expires_at)
+  WHERE status IN ('queued', 'in_progress');
+CREATE INDEX IF NOT EXISTS kos_tasks_status_created ON tasks (status, created_at DESC);
+CREATE INDEX IF NOT EXISTS kos_tasks_created ON tasks (created_at DESC);
+CREATE INDEX IF NOT EXISTS kos_tasks_expert_open ON tasks (assignee_expert_id)
+  WHERE status IN ('pending', 'queued', 'in_progress');
+CREATE UNIQUE INDEX IF NOT EXISTS kos_tasks_idempotency ON tasks (idempotency_key)
+  WHERE idempotency_key IS NOT NULL;
+"""
+
+
+def up(migrator: SchemaMigrator, db: Database) -> None:
+    create_or_adopt(db, "experts", EXPERTS)
+    create_or_adopt(db, "tasks", TASKS)
+    set_missing_defaults(db, "experts", {"id": "gen_random_uuid()", "is_active": "true"})
+    set_missing_defaults(db, "tasks", TASK_DEFAULTS)
+    require_states_allowed(db, "tasks", "status", tuple(TaskState))
+    db.execute_sql(PLAN_ORDER)
+    db.execute_sql(INDEXES)
+
+
+def down(migrator: SchemaMigrator, db: Database) -> None:
+    for name in (
+        "kos_tasks_backlog",
+        "kos_tasks_unassigned",
+        "kos_tasks_live",
+        "kos_tasks_status_created",
+        "kos_tasks_created",
+        "kos_tasks_expert_open",
+        "kos_tasks_idempotency",
+    ):
+        db.execute_sql(f"DROP INDEX IF EXISTS {name}")
+    take_back(db, "tasks")
+    take_back(db, "experts")
+    db.execute_sql("DROP FUNCTION IF EXISTS kos_plan_order(text, timestamptz)")
+    db.execute_sql("DROP FUNCTION IF EXISTS kos_plan_order(text, timestamp)")

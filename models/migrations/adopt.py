@@ -1,0 +1,131 @@
+"""Steps that migrations share: add what is missing, remember what we added, touch nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from peewee import Database
+from playhouse.migrations import MigrationError
+
+OURS = "added by Knowledge OS Jobs"
+
+
+def table_exists(db: Database, table: str) -> bool:
+    return db.execute_sql("SELECT to_regclass(%s)", (table,)).fetchone()[0] is not None
+
+
+def create_or_adopt(db: Database, table: str, columns: Mapping[str, str]) -> None:
+    """Create ``table`` with ``columns`` (name -> SQL type and default), or add those it lacks."""
+    if table_exists(db, table):
+        _require_uuid_id(db, table)
+        _add_missing(db, table, columns)
+        return
+    body = ", ".join(f"{name} {definition}" for name, definition in columns.items())
+    db.execute_sql(f"CREATE TABLE {table} ({body})")
+    db.execute_sql(f"COMMENT ON TABLE {table} IS '{OURS}'")
+
+
+def set_missing_defaults(db: Database, table: str, defaults: Mapping[str, str]) -> None:
+    """Give columns a default where the owner of the table set none."""
+    for column, default in defaults.items():
+        if _column_default(db, table, column) is None:
+            db.execute_sql(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}")
+
+
+def has_row_trigger_before_update(db: Database, table: str) -> bool:
+    row = db.execute_sql(
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal "
+        "AND (tgtype & 1) = 1 AND (tgtype & 2) = 2 AND (tgtype & 16) = 16",
+        (table,),
+    ).fetchone()
+    return row is not None
+
+
+def require_states_allowed(db: Database, table: str, column: str, states: tuple[str, ...]) -> None:
+    """Refuse an adopted table whose CHECK forbids a state that we must write.
+
+    Raises:
+        MigrationError: names the constraint and the statement that widens it.
+    """
+    rows = db.execute_sql(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conrelid = %s::regclass AND contype = 'c'",
+        (table,),
+    ).fetchall()
+    for name, definition in rows:
+        missing = [state for state in states if f"'{state}'" not in definition]
+        speaks_of_states = f"({column})" in definition.replace("::text", "")
+        if speaks_of_states and "'pending'" in definition and missing:
+            allowed = ", ".join(f"'{state}'" for state in states)
+            raise MigrationError(
+                f"constraint {name} of table {table} forbids {', '.join(missing)}: run "
+                f"ALTER TABLE {table} DROP CONSTRAINT {name}, "
+                f"ADD CONSTRAINT {name} CHECK ({column} IN ({allowed}))"
+            )
+
+
+def take_back(db: Database, table: str) -> None:
+    """Undo :func:`create_or_adopt`: drop the columns we added, or the table we made if empty."""
+    if not table_exists(db, table):
+        return
+    if _comment(db, table) != OURS:
+        for column in _columns_of_ours(db, table):
+            db.execute_sql(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {column}")
+        return
+    count = db.execute_sql(f"SELECT count(*) FROM {table}").fetchone()[0]
+    if count:
+        raise MigrationError(
+            f"table {table} holds {count} rows: "
+            "export them (kos export > tasks.jsonl), delete them, then run this again"
+        )
+    db.execute_sql(f"DROP TABLE {table}")
+
+
+def _require_uuid_id(db: Database, table: str) -> None:
+    row = db.execute_sql(
+        "SELECT format_type(atttypid, NULL) FROM pg_attribute "
+        "WHERE attrelid = %s::regclass AND attname = 'id' AND NOT attisdropped",
+        (table,),
+    ).fetchone()
+    if row is None or row[0] != "uuid":
+        found = row[0] if row else "no such column"
+        raise MigrationError(f"table {table} needs a uuid column id, found: {found}")
+
+
+def _add_missing(db: Database, table: str, columns: Mapping[str, str]) -> None:
+    present = {
+        row[0]
+        for row in db.execute_sql(
+            "SELECT attname FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            (table,),
+        ).fetchall()
+    }
+    for name, definition in columns.items():
+        if name not in present:
+            db.execute_sql(f"ALTER TABLE {table} ADD COLUMN {name} {definition}")
+            db.execute_sql(f"COMMENT ON COLUMN {table}.{name} IS '{OURS}'")
+
+
+def _column_default(db: Database, table: str, column: str) -> str | None:
+    row = db.execute_sql(
+        "SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d JOIN pg_attribute a "
+        "ON a.attrelid = d.adrelid AND a.attnum = d.adnum "
+        "WHERE d.adrelid = %s::regclass AND a.attname = %s",
+        (table, column),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _comment(db: Database, table: str) -> str | None:
+    row = db.execute_sql("SELECT obj_description(%s::regclass, 'pg_class')", (table,)).fetchone()
+    return row[0] if row else None
+
+
+def _columns_of_ours(db: Database, table: str) -> list[str]:
+    rows = db.execute_sql(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
+        "AND NOT attisdropped AND col_description(attrelid, attnum) = %s",
+        (table, OURS),
+    ).fetchall()
+    return [row[0] for row in rows]

@@ -1,0 +1,168 @@
+"""Rows whose worker is gone: taken back in one statement each, with the reason on record.
+
+Taking back spends no attempt. A crash is counted apart; ``max_crashes`` of them quarantine the
+task as ``failed: poison``, and a cancel that was asked for wins over both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.base import fetch_all
+from models.states import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A task that recovery took back, and the state it is in now."""
+
+    id: str
+    state: TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds running rows: ``owner`` is ``host/pid/start``."""
+
+    owner: str
+    tasks: int
+
+
+def holders() -> list[Holder]:
+    """Every owner of a running row, so that a host can see which of its own are dead."""
+    rows = fetch_all(
+        "SELECT lease_owner AS owner, count(*) AS tasks FROM tasks "
+        "WHERE status = 'in_progress' AND lease_owner IS NOT NULL GROUP BY 1"
+    )
+    return [Holder(owner=row["owner"], tasks=row["tasks"]) for row in rows]
+
+
+def return_expired(*, max_crashes: int) -> list[Returned]:
+    """Running rows whose lease has run out."""
+    return _take_back(
+        "status = 'in_progress' AND lease_owner IS NOT NULL AND lease_expires_at < now()",
+        reason="lease expired: no heartbeat from its worker",
+        crash=1,
+        max_crashes=max_crashes,
+    )
+
+
+def return_of_dead(owners: Sequence[str], *, max_crashes: int) -> list[Returned]:
+    """Running rows of processes known to be dead; no need to wait for the lease."""
+    if not owners:
+        return []
+    return _take_back(
+        "status = 'in_progress' AND lease_owner = ANY(%(owners)s)",
+        reason="its worker process died",
+        crash=1,
+        max_crashes=max_crashes,
+        owners=list(owners),
+    )
+
+
+def return_foreign(*, stuck_minutes: float) -> list[Returned]:
+    """Rows that a worker of another kind claimed and stopped touching ``stuck_minutes`` ago."""
+    return _take_back(
+        "status = 'in_progress' AND lease_owner IS NULL "
+        "AND (updated_at IS NULL OR updated_at < now() - %(minutes)s * interval '1 minute')",
+        reason=f"not touched for {stuck_minutes:g} minutes",
+        crash=0,
+        max_crashes=0,
+        minutes=stuck_minutes,
+    )
+
+
+def return_unsent(known: Sequence[str], *, grace_seconds: float) -> list[Returned]:
+    """``queued`` rows whose message Redis no longer knows. ``known`` holds ``id:epoch``."""
+    return _take_back(
+        "status = 'queued' AND queued_at < now() - %(grace)s * interval '1 second' "
+        "AND NOT (id::text || ':' || epoch) = ANY(%(known)s)",
+        reason="its message was lost from Redis",
+        crash=0,
+        max_crashes=0,
+        known=list(known),
+        grace=grace_seconds,
+    )
+
+
+def return_queued_at(backend: str, *, reason: str) -> list[Returned]:
+    """``queued`` rows of a backend that cannot take them any more."""
+    return _take_back(
+        "status = 'queued' AND backend = %(backend)s",
+        reason=reason,
+        crash=0,
+        max_crashes=0,
+        backend=backend,
+    )
+
+
+def finish_cancels() -> int:
+    """Running rows with a cancel on them whose lease ran out, and waiting rows alike."""
+    rows = fetch_all(
+        "UPDATE tasks SET status = 'cancelled', completed_at = now(), last_error = 'cancelled' "
+        "WHERE cancel_requested_at IS NOT NULL AND (status IN ('pending', 'queued') "
+        "OR (status = 'in_progress' AND lease_expires_at < now())) RETURNING id"
+    )
+    return len(rows)
+
+
+def adopt_stateless() -> int:
+    """Rows inserted before our triggers may have no status: they are pending."""
+    rows = fetch_all("UPDATE tasks SET status = 'pending' WHERE status IS NULL RETURNING id")
+    return len(rows)
+
+
+def fail_orphans_of_dependencies() -> list[str]:
+    """Pending rows that wait for a task which will never complete; their ids."""
+    rows = fetch_all(
+        "UPDATE tasks t SET status = 'failed', completed_at = now(), "
+        "last_error = 'dependency ' || p.id || ' is ' || p.status "
+        "FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id "
+        "WHERE d.task_id = t.id AND t.status = 'pending' "
+        "AND p.status IN ('failed', 'cancelled') RETURNING t.id::text"
+    )
+    return [row["id"] for row in rows]
+
+
+def _take_back(
+    condition: str, *, reason: str, crash: int, max_crashes: int, **parameters: Any
+) -> list[Returned]:
+    rows = fetch_all(
+        TAKE_BACK.format(condition=condition),
+        {"reason": reason, "crash": crash, "max_crashes": max_crashes, **parameters},
+    )
+    return [Returned(id=row["id"], state=TaskState(row["status"])) for row in rows]
+
+
+TAKE_BACK = """
+WITH stuck AS (
+  SELECT id FROM tasks WHERE {condition} FOR UPDATE SKIP LOCKED
+), back AS (
+  UPDATE tasks t SET
+    status = CASE
+      WHEN t.cancel_requested_at IS NOT NULL THEN 'cancelled'
+      WHEN %(crash)s > 0 AND t.crash_count + 1 >= %(max_crashes)s THEN 'failed'
+      ELSE 'pending' END,
+    completed_at = CASE
+      WHEN t.cancel_requested_at IS NOT NULL
+        OR (%(crash)s > 0 AND t.crash_count + 1 >= %(max_crashes)s) THEN now() END,
+    last_error = CASE
+      WHEN %(crash)s > 0 AND t.crash_count + 1 >= %(max_crashes)s
+        THEN 'poison: ' || (t.crash_count + 1) || ' crashes, last: ' || %(reason)s
+      ELSE %(reason)s END,
+    crash_count = t.crash_count + %(crash)s,
+    lease_owner = NULL, lease_expires_at = NULL, queued_at = NULL, progress = NULL
+  FROM stuck WHERE t.id = stuck.id
+  RETURNING t.id, t.epoch, t.status
+), ledger AS (
+  UPDATE attempts a SET outcome = 'lost', finished_at = now(), error = %(reason)s,
+    error_code = 'lost', duration_seconds = extract(epoch FROM now() - a.started_at)
+  FROM back WHERE a.task_id = back.id AND a.epoch = back.epoch AND a.outcome IS NULL
+), why AS (
+  INSERT INTO decisions (task_id, stage, chosen, reason)
+  SELECT id, 'retry', status, %(reason)s FROM back
+)
+SELECT id::text, status FROM back
+"""

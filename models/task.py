@@ -1,0 +1,328 @@
+"""Tasks: the row class, and every transition of its state as one guarded method.
+
+Only this module and :mod:`models.recovery` write ``UPDATE tasks``. Each method names the state it
+requires, and those of a running attempt the epoch too: a worker that lost its lease changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import peewee
+from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
+from psycopg2.extras import Json, execute_values
+
+from models import task_sql as sql
+from models.base import BaseRow, Row, fetch_all, fetch_one
+from models.database import database
+from models.states import AttemptOutcome, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A task that this process may work on: ``row`` as it stands, ``number`` of the attempt."""
+
+    id: str
+    epoch: int
+    number: int
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What an attempt cost. Seconds and tokens; None where it was not measured."""
+
+    wait_seconds: float | None = None
+    load_seconds: float | None = None
+    first_token_seconds: float | None = None
+    duration_seconds: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, for its line in the ledger. ``verdict`` is plain JSON."""
+
+    measures: Measures = field(default_factory=Measures)
+    verdict: Mapping[str, Any] | None = None
+    error: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """One row to insert. ``after`` holds ids of tasks that must complete first."""
+
+    title: str
+    description: str
+    priority: str = "medium"
+    category: str | None = None
+    assignee_expert_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    after: tuple[str, ...] = ()
+
+
+Beat = tuple[str, int, Mapping[str, Any]]
+
+
+class Task(BaseRow):
+    id = peewee.UUIDField(primary_key=True)
+    title = peewee.TextField(null=True)
+    description = peewee.TextField(null=True)
+    status = peewee.CharField(null=True)
+    priority = peewee.CharField(null=True)
+    assignee_expert_id = peewee.UUIDField(null=True)
+    creator_expert_id = peewee.UUIDField(null=True)
+    domain_id = peewee.UUIDField(null=True)
+    parent_task_id = peewee.UUIDField(null=True)
+    metadata = BinaryJSONField(null=True, index=False)
+    result = peewee.TextField(null=True)
+    created_at = DateTimeTZField(null=True)
+    updated_at = DateTimeTZField(null=True)
+    started_at = DateTimeTZField(null=True)
+    completed_at = DateTimeTZField(null=True)
+    epoch = peewee.BigIntegerField()
+    lease_owner = peewee.TextField(null=True)
+    lease_expires_at = DateTimeTZField(null=True)
+    queued_at = DateTimeTZField(null=True)
+    next_attempt_at = DateTimeTZField(null=True)
+    attempt_count = peewee.IntegerField()
+    crash_count = peewee.IntegerField()
+    backend = peewee.TextField(null=True)
+    model = peewee.TextField(null=True)
+    block_id = peewee.UUIDField(null=True)
+    category = peewee.TextField(null=True)
+    complexity = peewee.FloatField(null=True)
+    idempotency_key = peewee.TextField(null=True)
+    cancel_requested_at = DateTimeTZField(null=True)
+    last_error = peewee.TextField(null=True)
+    validation_score = peewee.FloatField(null=True)
+    avoid = BinaryJSONField(null=True, index=False)
+    checkpoint = BinaryJSONField(null=True, index=False)
+    progress = BinaryJSONField(null=True, index=False)
+
+    class Meta:
+        table_name = "tasks"
+
+    @classmethod
+    def submit(cls, tasks: Sequence[NewTask]) -> list[str | None]:
+        """Insert ``tasks`` in one transaction; their ids in order, None for a key seen before."""
+        rows = [
+            (
+                t.title,
+                t.description,
+                t.priority,
+                t.category,
+                t.assignee_expert_id,
+                Json(dict(t.metadata)),
+                t.idempotency_key,
+            )
+            for t in tasks
+        ]
+        with database.atomic():
+            cursor = database.cursor()
+            cursor.execute(
+                "SELECT gen_random_uuid()::text FROM generate_series(1, %s)", [len(rows)]
+            )
+            fresh = [row[0] for row in cursor.fetchall()]
+            values = [(task_id, *row) for task_id, row in zip(fresh, rows, strict=True)]
+            inserted = execute_values(
+                cursor, sql.INSERT, values, template=sql.INSERT_ROW, page_size=1000, fetch=True
+            )
+            kept = {row[0] for row in inserted}
+            ids = [task_id if task_id in kept else None for task_id in fresh]
+            pairs = [
+                (i, parent) for i, t in zip(ids, tasks, strict=True) if i for parent in t.after
+            ]
+            if pairs:
+                execute_values(
+                    cursor, sql.INSERT_DEPENDENCIES, pairs, template="(%s::uuid, %s::uuid)"
+                )
+        return ids
+
+    @classmethod
+    def assign(
+        cls, task_id: str, *, expert_id: str, category: str, complexity: float, source: str | None
+    ) -> bool:
+        """Give a ``pending`` row its expert; ``source`` is kept as metadata.preferred_source."""
+        row = fetch_one(
+            sql.ASSIGN,
+            {
+                "id": task_id,
+                "expert": expert_id,
+                "category": category,
+                "complexity": complexity,
+                "source": source,
+            },
+        )
+        return row is not None
+
+    @classmethod
+    def classify(cls, task_id: str, *, category: str, complexity: float) -> None:
+        """Fill category and complexity of a pending row whose creator chose the expert."""
+        fetch_all(sql.CLASSIFY, {"id": task_id, "category": category, "complexity": complexity})
+
+    @classmethod
+    def queue(
+        cls, task_ids: Sequence[str], *, block_id: str, backend: str, model: str
+    ) -> list[tuple[str, int]]:
+        """``pending -> queued`` under a new epoch; (id, epoch) of those that still were pending."""
+        rows = fetch_all(
+            sql.QUEUE,
+            {"ids": list(task_ids), "block": block_id, "backend": backend, "model": model},
+        )
+        return [(row["id"], row["epoch"]) for row in rows]
+
+    @classmethod
+    def give_back(cls, task_id: str, epoch: int) -> bool:
+        """``queued -> pending``: not admitted; spends nothing and keeps its place in the block."""
+        return fetch_one(sql.GIVE_BACK, {"id": task_id, "epoch": epoch}) is not None
+
+    @classmethod
+    def claim(cls, task_id: str, epoch: int, *, owner: str, lease_seconds: float) -> Claimed | None:
+        """``queued -> in_progress`` with a lease and a ledger line; None when it is not ours."""
+        row = fetch_one(
+            sql.CLAIM, {"id": task_id, "epoch": epoch, "owner": owner, "lease": lease_seconds}
+        )
+        if row is None:
+            return None
+        return Claimed(id=row["id"], epoch=row["epoch"], number=row.pop("number"), row=row)
+
+    @classmethod
+    def heartbeat(cls, owner: str, beats: Sequence[Beat], *, lease_seconds: float) -> set[str]:
+        """Renew the leases of (id, epoch, progress) in one statement; the ids still ours."""
+        if not beats:
+            return set()
+        cursor = database.cursor()
+        rows = execute_values(
+            cursor,
+            sql.HEARTBEAT,
+            [
+                (task_id, epoch, Json(dict(progress)), owner, lease_seconds)
+                for task_id, epoch, progress in beats
+            ],
+            template="(%s::uuid, %s, %s::jsonb, %s, %s)",
+            page_size=1000,
+            fetch=True,
+        )
+        return {row[0] for row in rows}
+
+    @classmethod
+    def live_marks(cls, owner: str, task_ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        """(epoch, cancel asked for) of those rows that this owner still holds."""
+        rows = fetch_all(sql.LIVE_MARKS, {"owner": owner, "ids": list(task_ids)})
+        return {row["id"]: (row["epoch"], row["cancelled"]) for row in rows}
+
+    @classmethod
+    def save_checkpoint(cls, task_id: str, epoch: int, checkpoint: Mapping[str, Any]) -> bool:
+        """Keep the finished steps of a running task; False when the lease is gone."""
+        parameters = {"id": task_id, "epoch": epoch, "checkpoint": Json(dict(checkpoint))}
+        return fetch_one(sql.CHECKPOINT, parameters) is not None
+
+    @classmethod
+    def complete(
+        cls, task_id: str, epoch: int, ending: Ending, *, result: str, score: float | None
+    ) -> bool:
+        """``in_progress -> completed``; False when the epoch is not ours or a cancel came first."""
+        state, outcome = TaskState.COMPLETED, AttemptOutcome.COMPLETED
+        changes = {"result": result, "score": score}
+        return _end(sql.END_UNLESS_CANCELLED, task_id, epoch, state, outcome, ending, changes)
+
+    @classmethod
+    def retry(
+        cls,
+        task_id: str,
+        epoch: int,
+        ending: Ending,
+        *,
+        at: datetime | None,
+        spend_attempt: bool,
+        avoid: tuple[str, str] | None = None,
+    ) -> bool:
+        """``in_progress -> pending`` until ``at``. Interrupted work spends no attempt."""
+        outcome = AttemptOutcome.RETRIED if spend_attempt else AttemptOutcome.INTERRUPTED
+        changes = {
+            "at": at,
+            "spend": int(spend_attempt),
+            "avoid": Json([list(avoid)] if avoid else []),
+        }
+        state = TaskState.PENDING
+        return _end(sql.END_UNLESS_CANCELLED, task_id, epoch, state, outcome, ending, changes)
+
+    @classmethod
+    def fail(cls, task_id: str, epoch: int, ending: Ending) -> bool:
+        """``in_progress -> failed`` with its reason."""
+        state, outcome = TaskState.FAILED, AttemptOutcome.FAILED
+        return _end(sql.END_UNLESS_CANCELLED, task_id, epoch, state, outcome, ending, {"spend": 1})
+
+    @classmethod
+    def finish_cancel(cls, task_id: str, epoch: int, ending: Ending) -> bool:
+        """``in_progress -> cancelled`` where a cancel was asked for."""
+        state, outcome = TaskState.CANCELLED, AttemptOutcome.CANCELLED
+        return _end(sql.END_CANCELLED, task_id, epoch, state, outcome, ending, {})
+
+    @classmethod
+    def cancel(cls, task_ids: Sequence[str]) -> dict[str, str]:
+        """Cancel waiting rows at once, mark running ones; the status by id."""
+        rows = fetch_all(sql.CANCEL, {"ids": list(task_ids)})
+        return {row["id"]: row["status"] for row in rows}
+
+    @classmethod
+    def refuse(cls, task_id: str, *, error: str) -> bool:
+        """``pending -> failed`` for a row that can never run; the reason is kept."""
+        return fetch_one(sql.REFUSE, {"id": task_id, "error": error}) is not None
+
+    @classmethod
+    def postpone(cls, task_ids: Sequence[str], *, at: datetime, reason: str) -> int:
+        """Let ``pending`` rows wait until ``at``: nowhere to go now."""
+        return len(fetch_all(sql.POSTPONE, {"ids": list(task_ids), "at": at, "reason": reason}))
+
+    @classmethod
+    def redrive(cls, task_ids: Sequence[str]) -> list[str]:
+        """``failed | cancelled -> pending`` with fresh counters; the ids that moved."""
+        return [row["id"] for row in fetch_all(sql.REDRIVE, {"ids": list(task_ids)})]
+
+
+def _end(
+    statement: str,
+    task_id: str,
+    epoch: int,
+    state: TaskState,
+    outcome: AttemptOutcome,
+    ending: Ending,
+    changes: Mapping[str, Any],
+) -> bool:
+    spent, verdict = ending.measures, ending.verdict
+    parameters = {
+        "id": task_id,
+        "epoch": epoch,
+        "state": state.value,
+        "outcome": outcome.value,
+        "error": ending.error,
+        "code": ending.error_code,
+        "verdict": Json(dict(verdict)) if verdict is not None else None,
+        "wait": spent.wait_seconds,
+        "load": spent.load_seconds,
+        "first_token": spent.first_token_seconds,
+        "duration": spent.duration_seconds,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        **_NO_CHANGES,
+        **changes,
+    }
+    return fetch_one(statement, parameters) is not None
+
+
+_NO_CHANGES: dict[str, Any] = {
+    "result": None,
+    "score": None,
+    "at": None,
+    "spend": 0,
+    "avoid": Json([]),
+}

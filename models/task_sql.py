@@ -1,0 +1,165 @@
+"""The statements behind the transitions of :class:`models.task.Task`, by name.
+
+A statement that ends an attempt also closes its line in the ledger, so that one round trip and
+one commit hold both or neither.
+"""
+
+from __future__ import annotations
+
+INSERT = """
+INSERT INTO tasks (id, title, description, priority, category, assignee_expert_id, metadata,
+                   idempotency_key)
+VALUES %s
+ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+RETURNING id::text
+"""
+INSERT_ROW = "(%s::uuid, %s, %s, %s, %s, %s::uuid, %s::jsonb, %s)"
+
+INSERT_DEPENDENCIES = """
+INSERT INTO task_dependencies (task_id, depends_on_id) VALUES %s ON CONFLICT DO NOTHING
+"""
+
+ASSIGN = """
+UPDATE tasks SET
+  assignee_expert_id = %(expert)s::uuid,
+  category = coalesce(category, %(category)s),
+  complexity = coalesce(complexity, %(complexity)s),
+  metadata = CASE
+    WHEN %(source)s::text IS NULL OR metadata ? 'preferred_source' THEN metadata
+    WHEN jsonb_typeof(coalesce(metadata, '{}')) <> 'object' THEN metadata
+    ELSE coalesce(metadata, '{}') || jsonb_build_object('preferred_source', %(source)s::text) END
+WHERE id = %(id)s::uuid AND status = 'pending' AND assignee_expert_id IS NULL
+RETURNING id
+"""
+
+CLASSIFY = """
+UPDATE tasks SET category = coalesce(category, %(category)s),
+  complexity = coalesce(complexity, %(complexity)s)
+WHERE id = %(id)s::uuid AND status = 'pending' RETURNING id
+"""
+
+QUEUE = """
+WITH wanted AS (
+  SELECT id, ord FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS w(id, ord)
+), locked AS (
+  SELECT t.id, w.ord FROM tasks t JOIN wanted w ON w.id = t.id
+  WHERE t.status = 'pending' AND t.cancel_requested_at IS NULL
+    AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now())
+  FOR UPDATE OF t SKIP LOCKED
+), moved AS (
+  UPDATE tasks t SET status = 'queued', epoch = t.epoch + 1, queued_at = now(),
+    backend = %(backend)s, model = %(model)s, block_id = %(block)s::uuid,
+    lease_owner = NULL, lease_expires_at = NULL, progress = NULL
+  FROM locked l WHERE t.id = l.id
+  RETURNING t.id::text AS id, t.epoch, l.ord
+)
+SELECT id, epoch FROM moved ORDER BY ord
+"""
+
+GIVE_BACK = """
+WITH back AS (
+  UPDATE tasks SET status = 'pending', queued_at = NULL
+  WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'queued'
+  RETURNING id, block_id
+), place AS (
+  UPDATE blocks b SET state = 'active', finished_at = NULL,
+    next_index = least(b.next_index, array_position(b.task_ids, back.id) - 1)
+  FROM back WHERE b.id = back.block_id AND b.state IN ('active', 'done')
+    AND array_position(b.task_ids, back.id) IS NOT NULL
+)
+SELECT id FROM back
+"""
+
+CLAIM = """
+WITH claimed AS (
+  UPDATE tasks SET status = 'in_progress', started_at = now(), lease_owner = %(owner)s,
+    lease_expires_at = now() + %(lease)s * interval '1 second'
+  WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'queued'
+    AND cancel_requested_at IS NULL
+  RETURNING *
+), ledger AS (
+  INSERT INTO attempts (task_id, number, epoch, block_id, backend, model, worker, wait_seconds)
+  SELECT id, 1 + coalesce((SELECT max(number) FROM attempts a WHERE a.task_id = claimed.id), 0),
+    epoch, block_id, backend, model, %(owner)s, extract(epoch FROM now() - queued_at)
+  FROM claimed
+  RETURNING number
+)
+SELECT c.id::text, c.title, c.description, c.priority, c.metadata, c.epoch, c.attempt_count,
+  c.crash_count, c.backend, c.model, c.block_id::text, c.category, c.complexity, c.avoid,
+  c.checkpoint, c.assignee_expert_id::text, c.created_at, c.queued_at, c.started_at,
+  c.idempotency_key, ledger.number
+FROM claimed c, ledger
+"""
+
+HEARTBEAT = """
+UPDATE tasks t SET updated_at = now(), progress = beat.progress,
+  lease_expires_at = now() + beat.lease * interval '1 second'
+FROM (VALUES %s) AS beat(id, epoch, progress, owner, lease)
+WHERE t.id = beat.id AND t.epoch = beat.epoch AND t.status = 'in_progress'
+  AND t.lease_owner = beat.owner
+RETURNING t.id::text
+"""
+
+LIVE_MARKS = """
+SELECT id::text, epoch, cancel_requested_at IS NOT NULL AS cancelled FROM tasks
+WHERE id = ANY(%(ids)s::uuid[]) AND status = 'in_progress' AND lease_owner = %(owner)s
+"""
+
+CHECKPOINT = """
+UPDATE tasks SET checkpoint = %(checkpoint)s
+WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' RETURNING id
+"""
+
+_END = """
+WITH ended AS (
+  UPDATE tasks SET status = %(state)s,
+    result = coalesce(%(result)s, result),
+    validation_score = coalesce(%(score)s, validation_score),
+    last_error = %(error)s,
+    completed_at = CASE WHEN %(state)s = 'pending' THEN NULL ELSE now() END,
+    next_attempt_at = %(at)s,
+    attempt_count = attempt_count + %(spend)s,
+    avoid = CASE WHEN %(avoid)s::jsonb = '[]' THEN avoid
+      ELSE coalesce(avoid, '[]') || %(avoid)s::jsonb END,
+    checkpoint = CASE WHEN %(state)s = 'completed' THEN NULL ELSE checkpoint END,
+    lease_owner = NULL, lease_expires_at = NULL, progress = NULL
+  WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' {guard}
+  RETURNING id, epoch
+), ledger AS (
+  UPDATE attempts a SET finished_at = now(), outcome = %(outcome)s, error = %(error)s,
+    error_code = %(code)s, verdict = %(verdict)s,
+    wait_seconds = coalesce(%(wait)s, a.wait_seconds), load_seconds = %(load)s,
+    first_token_seconds = %(first_token)s, duration_seconds = %(duration)s,
+    prompt_tokens = %(prompt_tokens)s, completion_tokens = %(completion_tokens)s
+  FROM ended WHERE a.task_id = ended.id AND a.epoch = ended.epoch
+)
+SELECT id FROM ended
+"""
+END_UNLESS_CANCELLED = _END.format(guard="AND cancel_requested_at IS NULL")
+END_CANCELLED = _END.format(guard="AND cancel_requested_at IS NOT NULL")
+
+CANCEL = """
+UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, now()),
+  status = CASE WHEN status = 'in_progress' THEN status ELSE 'cancelled' END,
+  completed_at = CASE WHEN status = 'in_progress' THEN completed_at ELSE now() END,
+  last_error = CASE WHEN status = 'in_progress' THEN last_error ELSE 'cancelled' END
+WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('pending', 'queued', 'in_progress')
+RETURNING id::text, status
+"""
+
+REFUSE = """
+UPDATE tasks SET status = 'failed', last_error = %(error)s, completed_at = now()
+WHERE id = %(id)s::uuid AND status = 'pending' RETURNING id
+"""
+
+POSTPONE = """
+UPDATE tasks SET next_attempt_at = %(at)s, last_error = %(reason)s
+WHERE id = ANY(%(ids)s::uuid[]) AND status = 'pending' RETURNING id
+"""
+
+REDRIVE = """
+UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, next_attempt_at = NULL,
+  cancel_requested_at = NULL, completed_at = NULL, avoid = NULL, last_error = NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('failed', 'cancelled')
+RETURNING id::text
+"""

@@ -1,0 +1,133 @@
+"""Tasks as people see them: lists, one task whole, streams for export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from models.base import Row, as_utc, fetch_all, fetch_one
+from models.database import database
+
+COLUMNS = """
+t.id::text AS id, t.title, coalesce(t.status, 'pending') AS status,
+coalesce(t.priority, 'medium') AS priority, t.category, e.name AS expert, t.backend, t.model,
+t.attempt_count, t.created_at, t.started_at, t.completed_at, t.result, t.last_error,
+t.validation_score, t.idempotency_key AS custom_id
+"""
+FROM = "FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id"
+
+
+def listing(
+    *,
+    statuses: Sequence[str] = (),
+    backend: str | None = None,
+    since: datetime | None = None,
+    search: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> list[Row]:
+    """Tasks newest first, with the fields of ``kos tasks``."""
+    where, parameters = _conditions(statuses, backend, since, search)
+    rows = fetch_all(
+        f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at DESC LIMIT %(limit)s "
+        "OFFSET %(offset)s",
+        {**parameters, "limit": limit, "offset": offset},
+    )
+    return [_clean(row) for row in rows]
+
+
+def stream(
+    *, statuses: Sequence[str] = (), since: datetime | None = None, page: int = 1000
+) -> Iterator[Row]:
+    """Every matching task, oldest first, in flat memory."""
+    where, parameters = _conditions(statuses, None, since, None)
+    with database.atomic():
+        cursor = database.connection().cursor(name="kos_export")
+        cursor.itersize = page
+        cursor.execute(f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at, t.id", parameters)
+        names: list[str] = []
+        for values in cursor:
+            names = names or [column.name for column in cursor.description]
+            yield _clean(dict(zip(names, values, strict=True)))
+        cursor.close()
+
+
+def one(task_id: str) -> Row | None:
+    """One task with description, metadata, progress and what it depends on; None if unknown."""
+    row = fetch_one(
+        f"SELECT {COLUMNS}, t.description, t.metadata, t.epoch, t.crash_count, t.complexity, "
+        "t.next_attempt_at, t.cancel_requested_at, t.queued_at, t.lease_owner, t.progress, "
+        f"t.block_id::text {FROM} WHERE t.id = %s::uuid",
+        (task_id,),
+    )
+    if row is None:
+        return None
+    row["depends_on"] = [
+        found["id"]
+        for found in fetch_all(
+            "SELECT depends_on_id::text AS id FROM task_dependencies WHERE task_id = %s::uuid",
+            (task_id,),
+        )
+    ]
+    return _clean(row)
+
+
+def ids_by_prefix(prefix: str, *, limit: int = 3) -> list[str]:
+    """Ids that begin with ``prefix`` (hex digits and dashes)."""
+    low, high = _uuid_range(prefix)
+    rows = fetch_all(
+        "SELECT id::text FROM tasks WHERE id BETWEEN %s::uuid AND %s::uuid LIMIT %s",
+        (low, high, limit),
+    )
+    return [row["id"] for row in rows]
+
+
+def statuses_of(task_ids: Sequence[str]) -> dict[str, str]:
+    """Status by id, for those that exist."""
+    rows = fetch_all(
+        "SELECT id::text, status FROM tasks WHERE id = ANY(%s::uuid[])", (list(task_ids),)
+    )
+    return {row["id"]: row["status"] for row in rows}
+
+
+def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
+    """Task id by idempotency key."""
+    rows = fetch_all(
+        "SELECT idempotency_key AS key, id::text FROM tasks WHERE idempotency_key = ANY(%s)",
+        (list(keys),),
+    )
+    return {row["key"]: row["id"] for row in rows}
+
+
+def _conditions(
+    statuses: Sequence[str], backend: str | None, since: datetime | None, search: str | None
+) -> tuple[str, dict[str, Any]]:
+    clauses: list[str] = []
+    parameters: dict[str, Any] = {}
+    if statuses:
+        clauses.append("t.status = ANY(%(statuses)s)")
+        parameters["statuses"] = list(statuses)
+    if backend:
+        clauses.append("t.backend = %(backend)s")
+        parameters["backend"] = backend
+    if since:
+        clauses.append("t.created_at >= %(since)s")
+        parameters["since"] = since
+    if search:
+        clauses.append("(t.title ILIKE %(search)s OR t.description ILIKE %(search)s)")
+        parameters["search"] = f"%{search}%"
+    where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
+    return where, parameters
+
+
+def _uuid_range(prefix: str) -> tuple[str, str]:
+    digits = prefix.replace("-", "").lower()
+    low, high = digits.ljust(32, "0"), digits.ljust(32, "f")
+    return low, high
+
+
+def _clean(row: Mapping[str, Any]) -> Row:
+    return {
+        name: as_utc(value) if isinstance(value, datetime) else value for name, value in row.items()
+    }

@@ -1,0 +1,75 @@
+"""Are the requested parts there? Parts are named by the creator or read off the task's words."""
+
+from __future__ import annotations
+
+import re
+
+from jobs.policy.topics import stem, words
+from jobs.policy.validation.text import item_count, stems
+from jobs.policy.validation.types import Answer, Finding, Request
+
+_LISTED = re.compile(
+    r"(?:sections|headings|chapters|parts|columns|разделы|разделами|главы|части|заголовки|пункты)"
+    r"\s*(?::|—|–)\s*([^\n.]{5,300})",
+    re.IGNORECASE,
+)
+_SEPARATOR = re.compile(r"\s*[,;]\s*(?:and\s+|и\s+)?|\s+(?:and|и)\s+", re.IGNORECASE)
+_NUMBERS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10,
+    "два": 2, "две": 2, "три": 3, "четыре": 4, "пять": 5, "шесть": 6, "семь": 7, "восемь": 8,
+    "десять": 10,
+}  # fmt: skip
+_COUNTED = re.compile(
+    r"(?<![\w.,-])(\d{1,2}|" + "|".join(_NUMBERS) + r")\s+(?:[\w-]+\s+){0,2}?"
+    r"(?:ideas|reasons|steps|examples|points|bullets|questions|tips|options|risks|titles|names|ways|"
+    r"ide[яий]|иде[яийи]|причин\w*|шаг\w*|пример\w*|вопрос\w*|совет\w*|вариант\w*|риск\w*|"
+    r"пункт\w*|способ\w*|назван\w*|тезис\w*)\b",
+    re.IGNORECASE,
+)
+
+
+def complete(answer: Answer, request: Request) -> Finding:
+    missing = _missing(answer.text, request.required_parts)
+    if missing:
+        return Finding(0.3, "missing_parts", f"required parts are missing: {', '.join(missing)}")
+    if request.response_schema is not None:
+        return Finding(1.0)
+    return min(
+        _listed(answer.text, request.asked), _counted(answer.text, request.asked), key=_score
+    )
+
+
+def _listed(text: str, task: str) -> Finding:
+    found = _LISTED.search(task)
+    parts = tuple(p for p in _SEPARATOR.split(found.group(1)) if p.strip()) if found else ()
+    if len(parts) < 2:
+        return Finding(1.0)
+    missing = _missing(text, parts)
+    if not missing:
+        return Finding(1.0)
+    score = (1 - len(missing) / len(parts)) ** 2
+    return Finding(score, "missing_parts", f"asked for and missing: {', '.join(missing)}")
+
+
+def _counted(text: str, task: str) -> Finding:
+    wanted = [_number(found) for found in _COUNTED.findall(task)]
+    given = item_count(text)
+    if not wanted or given < 2:
+        return Finding(1.0)
+    least = min(wanted)
+    if given >= least:
+        return Finding(1.0)
+    return Finding((given / least) ** 2, "missing_parts", f"{least} were asked for, {given} given")
+
+
+def _missing(text: str, parts: tuple[str, ...]) -> list[str]:
+    have = stems(text)
+    return [part for part in parts if not {stem(word) for word in words(part)} <= have]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else _NUMBERS[text.lower()]
+
+
+def _score(finding: Finding) -> float:
+    return finding.score

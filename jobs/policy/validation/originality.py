@@ -1,0 +1,39 @@
+"""Is the answer more than the prompt coming back?"""
+
+from __future__ import annotations
+
+from jobs.policy.validation.text import squeezed
+from jobs.policy.validation.types import Answer, Finding, Request
+from llm.detectors.echo import is_echo
+
+_OPENING_CHARS = 30
+_OWN_SHARE = 0.2
+_RUN_WORDS = 5
+
+
+def original(answer: Answer, request: Request) -> Finding:
+    for source in dict.fromkeys((request.prompt, request.asked)):
+        if is_echo(answer.text, source):
+            return Finding(0.0, "echo", "the answer is the prompt coming back")
+    if _opens_with_the_task(answer.text, request) and _own_share(answer.text, request) < _OWN_SHARE:
+        return Finding(0.1, "echo", "the answer repeats the task and adds next to nothing")
+    return Finding(1.0)
+
+
+def _opens_with_the_task(text: str, request: Request) -> bool:
+    opening = squeezed(text[:400])[:_OPENING_CHARS]
+    if len(opening) < _OPENING_CHARS:
+        return False
+    return any(squeezed(s[:400]).startswith(opening) for s in (request.prompt, request.asked))
+
+
+def _own_share(text: str, request: Request) -> float:
+    """The share of the answer's runs of words that the prompt does not hold."""
+    runs = _runs(text)
+    known = set(_runs(request.prompt)) | set(_runs(request.task))
+    return sum(run not in known for run in runs) / len(runs) if runs else 0.0
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    parts = squeezed(text).split(" ")
+    return [tuple(parts[i : i + _RUN_WORDS]) for i in range(len(parts) - _RUN_WORDS + 1)]

@@ -1,0 +1,49 @@
+"""Does the answer do the work, or only promise it?"""
+
+from __future__ import annotations
+
+import re
+
+from jobs.policy.validation.phrases import ASKS_CODE, ASKS_MUCH, PROMISE
+from jobs.policy.validation.types import Answer, Finding, Request
+
+_PROMISE_CHARS = 250
+_THIN_CHARS = 60
+_CODE = re.compile(
+    r"\b(?:write|implement|code)\b.{0,60}\b(?:function|class|script|program|query|method|regex|decorator)\b"
+    r"|(?:напиши|реализуй)\w*\s.{0,60}(?:функци|класс|скрипт|программ|запрос|метод|декоратор|код\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+_CODE = re.compile(
+    r"```|~~~|^\s*(?:def|class|import|from|function|const|let|var|#include|SELECT|INSERT|UPDATE|WITH)\s"
+    r"|=>|[{};]\s*$|\w+\([^)]*\)|`[^`]+`|[\\^$\[\]]{2}",
+    re.MULTILINE | re.IGNORECASE,
+)
+_TEMPLATE_MARK = re.compile(
+    r"<\|(?:im_start|im_end|assistant|user|system|end\w*|eot_id)\|>|\[/?INST\]"
+)
+_OPEN_THOUGHT = re.compile(r"^<think(?:ing)?>", re.IGNORECASE)
+
+
+def substantial(answer: Answer, request: Request) -> Finding:
+    text = answer.text
+    if _OPEN_THOUGHT.match(text):
+        return Finding(0.1, "thinking_only", "the answer never leaves its thinking")
+    if len(text) <= _PROMISE_CHARS and PROMISE.match(text) and "\n\n" not in text:
+        return Finding(0.3, "thin", f'the answer promises the work instead: "{text[:60]}"')
+    if len(text) < _THIN_CHARS and ASKS_MUCH.search(request.asked):
+        return Finding(0.3, "thin", f"much was asked for, {len(text)} characters came")
+    if ASKS_CODE.search(request.asked) and not _CODE.search(text):
+        return Finding(0.3, "missing_parts", "code was asked for and there is none")
+    mark = _TEMPLATE_MARK.search(text)
+    if mark is not None:
+        return _template(text, mark)
+    return Finding(1.0)
+
+
+def _template(text: str, mark: re.Match[str]) -> Finding:
+    """Marks of a chat template: harmless at the end, a conversation with itself before it."""
+    rest = _TEMPLATE_MARK.sub("", text[mark.end() :]).strip()
+    if not rest:
+        return Finding(0.9, "template", "the answer ends in a mark of the chat template")
+    return Finding(0.4, "template", f"the answer runs through a chat template at {mark.group(0)}")

@@ -1,0 +1,77 @@
+"""Root's own directories are closed to the account that the databases run as."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from console.services.account import data_directory, readable_root, unprivileged_account
+from console.services.postgres import PostgresPlan, prepare_postgres
+from console.services.redis import RedisPlan, prepare_redis
+
+
+@contextmanager
+def closed_home() -> Iterator[tuple[Path, Path]]:
+    """(a home below a directory that only we can enter, a shared place that all can enter)."""
+    with tempfile.TemporaryDirectory() as closed, tempfile.TemporaryDirectory() as open_:
+        Path(open_).chmod(0o755)
+        home = Path(closed).resolve() / "my home"
+        home.mkdir()
+        yield home, Path(open_).resolve()
+
+
+def test_data_of_a_closed_home_are_kept_where_the_account_can_enter() -> None:
+    account = unprivileged_account()
+    with closed_home() as (home, shared):
+        place = data_directory(home, "postgres", account=account, shared=shared)
+
+        assert (home / "postgres").resolve() == place
+        assert account is None or account.can("-w", place)
+        assert place == data_directory(home, "postgres", account=account, shared=shared)
+
+
+def test_programs_below_a_closed_directory_are_copied_to_where_they_can_be_run() -> None:
+    account = unprivileged_account()
+    with closed_home() as (home, shared):
+        program = home / "wheel" / "bin" / "server"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o700)
+
+        root = readable_root(home, ("wheel",), probe="wheel/bin/server", account=account,
+                             shared=shared)  # fmt: skip
+
+        assert account is None or account.can("-x", root / "wheel" / "bin" / "server")
+        assert program.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("service", ["postgres", "redis"])
+def test_a_service_is_prepared_below_a_closed_home(service: str) -> None:
+    account = unprivileged_account()
+    with closed_home() as (home, shared):
+        if service == "postgres":
+            plan = PostgresPlan(home, port=1, password="secret", durable=False)
+            command = prepare_postgres(plan, account=account, shared=shared)
+        else:
+            command = prepare_redis(RedisPlan(home, 1, "secret"), account=account, shared=shared)
+
+        assert account is None or account.can("-x", Path(command.argv[0]))
+        assert account is None or account.can("-w", command.directory)
+        assert "secret" not in " ".join(command.argv)
+
+
+def test_a_killed_initialisation_leaves_no_half_cluster() -> None:
+    account = unprivileged_account()
+    with closed_home() as (home, shared):
+        directory = data_directory(home, "postgres", account=account, shared=shared)
+        (directory / "data.new" / "base").mkdir(parents=True)
+        plan = PostgresPlan(home, port=1, password="secret", durable=False)
+
+        command = prepare_postgres(plan, account=account, shared=shared)
+
+        assert (command.directory / "PG_VERSION").is_file()
+        assert not (directory / "data.new").exists()

@@ -1,0 +1,231 @@
+"""The embedded services for tests: real ones, loopback only, gone with the test process.
+
+As fixtures (``pytest_plugins = ["tests.support.embedded"]`` in the top conftest): ``postgres_url``
+is a fresh empty database, ``redis_url`` a fresh empty Redis database; both on servers that one
+session shares. A test that freezes, kills or flushes a server takes one of its own:
+``own_postgres`` and ``own_redis``, with ``stop``, ``kill``, ``freeze``, ``thaw`` and ``start``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+import redis
+
+from console.home import free_port
+from console.services.account import unprivileged_account
+from console.services.command import Command
+from console.services.errors import ServiceError
+from console.services.postgres import PostgresPlan, prepare_postgres, wait_until_connectable
+from console.services.redis import RedisPlan, prepare_redis, wait_until_pings
+
+LIFELINE = Path(__file__).with_name("lifeline.py")
+PASSWORD = "only-for-tests"
+REDIS_DATABASES = 4096
+START_SECONDS = 30.0
+START_TRIES = 5
+
+_numbers = count(1)
+
+
+@dataclass
+class Server:
+    """One running program and how to start it again at the same URL with the same data."""
+
+    url: str
+    directory: Path
+    prepare: Callable[[], Command]
+    wait: Callable[[str], None]
+    stop_signal: signal.Signals
+    pid: int = 0
+    _lifeline: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        command = self.prepare()
+        account = command.account
+        identity = (account.uid, account.gid) if account else (-1, -1)
+        arguments = [self.stop_signal.name, *map(str, identity), *command.argv]
+        with (self.directory / "server.log").open("a") as log:
+            self._lifeline = subprocess.Popen(
+                [sys.executable, str(LIFELINE), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=command.directory,
+                start_new_session=True,
+                text=True,
+            )
+        assert self._lifeline.stdout is not None
+        self.pid = int(self._lifeline.stdout.readline())
+        try:
+            self.wait(self.url)
+        except ServiceError as error:
+            self.stop()
+            raise ServiceError(f"{error}\n{(self.directory / 'server.log').read_text()}") from error
+
+    def stop(self) -> None:
+        """An orderly end; the data stay."""
+        if self._lifeline is None:
+            return
+        assert self._lifeline.stdin is not None
+        assert self._lifeline.stdout is not None
+        self._signal(signal.SIGCONT)
+        self._lifeline.stdin.close()
+        self._lifeline.wait(timeout=START_SECONDS)
+        self._lifeline.stdout.close()
+        self._lifeline = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self._signal(signal.SIGKILL)
+        self.stop()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, name: signal.Signals) -> None:
+        if self._lifeline is not None and self._lifeline.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, name)
+
+
+@contextmanager
+def postgres_server(*, durable: bool = False) -> Iterator[Server]:
+    """A Postgres of one's own."""
+    with _directory() as home:
+        account = unprivileged_account()
+
+        def make(port: int) -> Server:
+            plan = PostgresPlan(home, port=port, password=PASSWORD, durable=durable)
+            return Server(
+                url=plan.url,
+                directory=home,
+                prepare=lambda: prepare_postgres(plan, account=account),
+                wait=lambda url: wait_until_connectable(url, timeout_seconds=START_SECONDS),
+                stop_signal=signal.SIGINT,
+            )
+
+        with _running(make) as server:
+            yield server
+
+
+@contextmanager
+def redis_server(*, durable: bool = False) -> Iterator[Server]:
+    """A Redis of one's own."""
+    with _directory() as home:
+        account = unprivileged_account()
+
+        def make(port: int) -> Server:
+            plan = RedisPlan(home, port, PASSWORD, durable=durable, databases=REDIS_DATABASES)
+            return Server(
+                url=plan.url,
+                directory=home,
+                prepare=lambda: prepare_redis(plan, account=account),
+                wait=lambda url: wait_until_pings(url, timeout_seconds=START_SECONDS),
+                stop_signal=signal.SIGTERM,
+            )
+
+        with _running(make) as server:
+            yield server
+
+
+def fresh_database(server_url: str, *, template: str = "template0") -> str:
+    """The URL of a new database on that server, empty or a copy of ``template``."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with closing(psycopg2.connect(server_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+def drop_database(server_url: str, url: str) -> None:
+    """Drop it whoever is still connected: a leaked connection must not fail the next test."""
+    with closing(psycopg2.connect(server_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {urlsplit(url).path[1:]} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def shared_postgres() -> Iterator[Server]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[Server]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(shared_postgres: Server) -> Iterator[str]:
+    url = fresh_database(shared_postgres.url)
+    yield url
+    drop_database(shared_postgres.url, url)
+
+
+@pytest.fixture
+def redis_url(shared_redis: Server) -> Iterator[str]:
+    url = urlunsplit(urlsplit(shared_redis.url)._replace(path=f"/{next(_numbers)}"))
+    yield url
+    with closing(redis.Redis.from_url(url)) as client:
+        client.flushdb()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Server]:
+    with postgres_server(durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Server]:
+    with redis_server(durable=True) as server:
+        yield server
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="kos-test-")).resolve()
+    directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _running(make: Callable[[int], Server]) -> Iterator[Server]:
+    """Another process may take the port between choosing and binding it: then choose again."""
+    for attempt in range(1, START_TRIES + 1):
+        server = make(free_port())
+        try:
+            server.start()
+            break
+        except ServiceError:
+            if attempt == START_TRIES:
+                raise
+            time.sleep(0.05)
+    try:
+        yield server
+    finally:
+        server.stop()

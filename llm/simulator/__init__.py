@@ -1,1 +1,1 @@
-"""A model server that speaks the real wire formats and fails on demand."""
+"""A model server for tests and demos: real wire formats, simulated models, harm on demand."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 JsonObject = dict[str, Any]
 
 
@@ -60,4 +62,4 @@ def timestamp(at: datetime) -> str:
 
 def dump(body: JsonObject) -> bytes:
     """Compact JSON in UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes "?"."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(body).encode("utf-8", "replace")

@@ -1,0 +1,115 @@
+"""Simulated answers: made from the prompt's own words, the same for the same prompt.
+
+They read as prose of varied sentences in the prompt's language (English or Russian), so that
+checks for echo, repetition, blankness and language find nothing, and they begin with a marker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_TOKEN = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
+_WORD = re.compile(r"[^\W\d_][\w-]{3,23}")
+_CYRILLIC = re.compile(r"[а-яёА-ЯЁ]")
+_LATIN = re.compile(r"[a-zA-Z]")
+_READ_CHARACTERS = 4000
+_SHORT_ANSWER_TOKENS = 12
+_FEWEST_KEYWORDS = 4
+
+
+def tokens(text: str) -> list[str]:
+    """`text` cut into pieces of a token each; joined they give `text` again."""
+    return _TOKEN.findall(text)
+
+
+def estimate_tokens(text: str) -> int:
+    """How many tokens a prompt has, without cutting it: about four bytes of UTF-8 each."""
+    return (len(text.encode("utf-8", "replace")) + 3) // 4
+
+
+def answer(prompt: str, *, model: str, min_tokens: int, max_tokens: int) -> list[str]:
+    """The tokens of an answer to `prompt`, between the bounds where sentences allow it."""
+    dice = dice_for(prompt)
+    wanted = dice.randint(min_tokens, max(min_tokens, max_tokens))
+    if wanted <= _SHORT_ANSWER_TOKENS:
+        return [f"[simulated {model}]", f" {_short(prompt)}"][: max(wanted, 1)]
+    pieces = [f"[simulated {model}]"]
+    for sentence in _prose(prompt, dice):
+        cut = tokens(" " + sentence)
+        if len(pieces) + len(cut) > wanted and len(pieces) > 1:
+            break
+        pieces += cut
+    return pieces
+
+
+def thoughts(prompt: str) -> list[str]:
+    """The tokens of what a thinking model thinks before it answers."""
+    first, second = itertools.islice(keywords(prompt), 2)
+    if _is_russian(prompt):
+        text = f"Сначала разберу, о чём спрашивают: {first}. Затем проверю {second} и отвечу."
+    else:
+        text = f"Let me see what is asked: {first}. Then I will check {second} and reply."
+    return tokens(text)
+
+
+def runaway(prompt: str) -> Iterator[str]:
+    """Fluent text without end."""
+    dice = dice_for(prompt)
+    while True:
+        for sentence in _prose(prompt, dice):
+            yield from tokens(sentence + " ")
+
+
+def keywords(text: str) -> Iterator[str]:
+    """Telling words of `text`, each once; stand-ins where there are fewer than four."""
+    phrases = _phrases()
+    common = phrases["common"]
+    found = dict.fromkeys(
+        word for word in _WORD.findall(text[:_READ_CHARACTERS]) if word.lower() not in common
+    )
+    yield from itertools.islice(found, 24)
+    if len(found) < _FEWEST_KEYWORDS:
+        yield from phrases["ru" if _is_russian(text) else "en"]["fallback"]
+
+
+def dice_for(text: str) -> random.Random:
+    """A random source that depends on `text` alone."""
+    return random.Random(zlib.crc32(text.encode("utf-8", "replace")))
+
+
+def _short(prompt: str) -> str:
+    phrases = _phrases()["ru" if _is_russian(prompt) else "en"]
+    return str(phrases["short"]).format(a=next(keywords(prompt)))
+
+
+def _prose(prompt: str, dice: random.Random) -> Iterator[str]:
+    phrases = _phrases()["ru" if _is_russian(prompt) else "en"]
+    words = list(keywords(prompt))
+    middle = dice.sample(phrases["sentences"], k=len(phrases["sentences"]))
+    chosen = [dice.choice(phrases["openers"]), *middle, dice.choice(phrases["closers"])]
+    turn = dice.randrange(len(words))
+    for number, sentence in enumerate(chosen):
+        first = words[(turn + number) % len(words)]
+        second = words[(turn + number + len(words) // 2) % len(words)]
+        yield sentence.format(a=first, b=second)
+
+
+def _is_russian(text: str) -> bool:
+    sample = text[:_READ_CHARACTERS]
+    return len(_CYRILLIC.findall(sample)) > len(_LATIN.findall(sample)) // 2
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> dict[str, Any]:
+    path = Path(__file__).parent / "words.json"
+    phrases: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    phrases["common"] = frozenset(phrases["common"].split())
+    return phrases

@@ -1,0 +1,3 @@
+"""Profiles that come with the simulator."""
+
+from __future__ import annotations

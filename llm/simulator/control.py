@@ -1,0 +1,98 @@
+"""The control endpoint `/_sim/...`: order harm, ask what happened, start over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from llm.simulator.calls import CallError
+from llm.simulator.engine import Engine
+from llm.simulator.faults import FaultBook, FaultError
+from llm.simulator.http_connection import Exchange
+from llm.simulator.http_request import Request
+from llm.simulator.ledger import Ledger
+from llm.simulator.listener import Listener
+from llm.wire.values import dump
+
+_JOURNAL_SHOWN = 200
+
+
+class Subject(Protocol):
+    """What is controlled."""
+
+    engine: Engine
+    faults: FaultBook
+    ledger: Ledger
+
+    def load_start_models(self) -> None:
+        """What is resident when the server starts."""
+
+
+class Control:
+    """Routes under `/_sim/`."""
+
+    def __init__(self, subject: Subject, *, listener: Listener) -> None:
+        self._subject = subject
+        self._listener = listener
+        self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+            ("GET", "/_sim/stats"): self._stats,
+            ("POST", "/_sim/reset"): self._reset,
+            ("GET", "/_sim/faults"): self._list_faults,
+            ("POST", "/_sim/faults"): self._add_fault,
+            ("DELETE", "/_sim/faults"): self._remove_faults,
+        }
+
+    def route(self, request: Request) -> Callable[[Exchange], Awaitable[None]] | None:
+        """The handler of a control request, or None for any other."""
+        return self._routes.get((request.method, request.path))
+
+    async def _stats(self, exchange: Exchange) -> None:
+        shown = _number(exchange.request, "journal", default=_JOURNAL_SHOWN)
+        body = self._subject.ledger.snapshot(journal=shown)
+        engine = self._subject.engine
+        body["resident"] = [one.model.name for one in engine.residents if not one.is_loading]
+        body["loading"] = [one.model.name for one in engine.residents if one.is_loading]
+        body["waiting"] = engine.waiting
+        exchange.respond(200, dump(body))
+
+    async def _reset(self, exchange: Exchange) -> None:
+        self._subject.faults.clear()
+        self._subject.engine.unload_idle()
+        self._subject.load_start_models()
+        self._subject.ledger.reset()
+        exchange.respond(200, dump({"status": "reset"}))
+
+    async def _list_faults(self, exchange: Exchange) -> None:
+        rules = [rule.as_json() for rule in self._subject.faults.rules]
+        exchange.respond(200, dump({"faults": rules}))
+
+    async def _add_fault(self, exchange: Exchange) -> None:
+        try:
+            rule = self._subject.faults.add(json.loads(exchange.request.body))
+        except FaultError as error:
+            raise CallError(400, str(error)) from error
+        except ValueError as error:
+            raise CallError(400, f"not JSON: {error}") from error
+        if rule.fault.name == "refuse":
+            exchange.request.keep_alive = False
+            self._listener.refuse(rule.fault.seconds, spare=exchange.connection)
+        exchange.respond(200, dump(rule.as_json()))
+
+    async def _remove_faults(self, exchange: Exchange) -> None:
+        number = _number(exchange.request, "number", default=0)
+        if not number:
+            self._subject.faults.clear()
+        elif not self._subject.faults.remove(number):
+            raise CallError(404, f"number: there is no fault {number}")
+        exchange.respond(200, dump({"status": "removed"}))
+
+
+def _number(request: Request, name: str, *, default: int) -> int:
+    values: Any = parse_qs(request.query).get(name)
+    if not values:
+        return default
+    if not values[0].isdigit():
+        raise CallError(400, f"{name}: must be a whole number")
+    return int(values[0])

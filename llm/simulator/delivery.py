@@ -1,0 +1,198 @@
+"""Saying a script to a client, at the model's pace, with the harm that was ordered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from llm.simulator.calls import CallError
+from llm.simulator.faults import Fault
+from llm.simulator.http_connection import JSON_TYPE, Exchange
+from llm.simulator.ledger import Entry
+from llm.simulator.scripts import Script
+from llm.simulator.speakers import Reason, Speaker
+
+_SHORTEST_SLEEP_SECONDS = 0.004
+_TOKENS_BETWEEN_YIELDS = 64
+RUNNER_ERROR = "an error was encountered while running the model"
+_FRAGMENT_BYTES = 3
+_FOREVER_SECONDS = 365 * 86_400.0
+_MID_STREAM = frozenset(
+    "hang-after reset drop truncate half-line error-line invalid-utf8".split()  # noqa: SIM905
+)
+
+
+@dataclass(slots=True)
+class Pace:
+    """When the next token is due. `tokens_per_second` 0 means at once."""
+
+    tokens_per_second: float
+    _due_at: float = 0.0
+
+    def wait_seconds(self) -> float:
+        """Count one token; how long to wait before it, 0 when it is due."""
+        if not self.tokens_per_second:
+            return 0.0
+        now = time.monotonic()
+        self._due_at = max(self._due_at or now, now - 1.0) + 1.0 / self.tokens_per_second
+        left = self._due_at - now
+        return left if left >= _SHORTEST_SLEEP_SECONDS else 0.0
+
+
+@dataclass(slots=True)
+class Said:
+    """What has been generated so far."""
+
+    thinking: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """Thinking counts as well."""
+        return len(self.thinking) + len(self.text)
+
+
+class Delivery:
+    """One answer on its way: `say` the script, then `finish`."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        speaker: Speaker,
+        *,
+        streams: bool,
+        entry: Entry,
+        fault: Fault | None,
+    ) -> None:
+        self._exchange = exchange
+        self._speaker = speaker
+        self._streams = streams
+        self._entry = entry
+        self._fault = fault
+        self._harm = fault.name if fault is not None else ""
+        self.said = Said()
+
+    @property
+    def is_broken(self) -> bool:
+        """True when harm has ended the answer early."""
+        return self._exchange.ended
+
+    async def begin(self) -> None:
+        """Before the first token: the head of a stream, and a hang if ordered."""
+        if self._streams and (self._harm == "hang-before" or self._speaker.opening()):
+            self._open()
+            await self._flush()
+        if self._harm == "hang-before":
+            await asyncio.sleep(_FOREVER_SECONDS)
+
+    async def say(self, script: Script, pace: Pace) -> Reason:
+        """Say every token of the script; why it ended."""
+        if self._fault is not None and self._harm == "drip":
+            pace = Pace(1.0 / self._fault.seconds if self._fault.seconds else 0.0)
+        for pieces, is_thought in ((script.thoughts, True), (script.pieces, False)):
+            for piece in pieces:
+                if self.said.tokens >= script.limit:
+                    return "length"
+                await self._keep_pace(pace)
+                self._add(piece, is_thought=is_thought)
+                if self._harm in _MID_STREAM and await self._hurt():
+                    return "stop"
+        return "stop"
+
+    async def finish(self, closing: bytes, whole: bytes) -> None:
+        """The terminal marker of a stream, or the `whole` body."""
+        if self._streams:
+            if not self._exchange.started:
+                self._open()
+            self._exchange.send(closing)
+            await self._flush()
+            self._exchange.end()
+        elif self._harm == "invalid-utf8":
+            self._exchange.respond(200, whole.replace(b"simulated", b"simulated \xff\xfe\xc3", 1))
+        elif self._harm == "fragment":
+            self._exchange.start(JSON_TYPE)
+            self._exchange.send(whole)
+            await self._exchange.fragment(_FRAGMENT_BYTES)
+            self._exchange.end()
+        else:
+            self._exchange.respond(200, whole)
+        self._entry.status = 200
+        self._mark_first_byte()
+
+    async def _keep_pace(self, pace: Pace) -> None:
+        seconds = pace.wait_seconds()
+        if seconds:
+            await self._flush()
+            await asyncio.sleep(seconds)
+        elif self.said.tokens % _TOKENS_BETWEEN_YIELDS == _TOKENS_BETWEEN_YIELDS - 1:
+            await self._flush()
+            await asyncio.sleep(0)
+
+    def _add(self, piece: str, *, is_thought: bool) -> None:
+        (self.said.thinking if is_thought else self.said.text).append(piece)
+        self._entry.completion_tokens += 1
+        if self._streams:
+            if not self._exchange.started:
+                self._open()
+            spoken = self._speaker.thought(piece) if is_thought else self._speaker.piece(piece)
+            self._exchange.send(spoken)
+
+    def _open(self) -> None:
+        self._exchange.start(self._speaker.stream_type)
+        self._entry.status = 200
+        if opening := self._speaker.opening():
+            self._exchange.send(opening)
+
+    async def _flush(self) -> None:
+        if not self._exchange.started:
+            return
+        if self.said.tokens:
+            self._mark_first_byte()
+        if self._harm == "fragment":
+            await self._exchange.fragment(_FRAGMENT_BYTES)
+        else:
+            await self._exchange.flush()
+
+    def _mark_first_byte(self) -> None:
+        if self._entry.first_byte_at is None:
+            self._entry.first_byte_at = time.time()
+
+    async def _hurt(self) -> bool:
+        assert self._fault is not None
+        if self.said.tokens < self._fault.after_tokens:
+            return False
+        if not self._streams and self._harm == "invalid-utf8":
+            return False  # done to the whole body, in `finish`
+        if not self._streams and self._harm == "error-line":
+            raise CallError(500, RUNNER_ERROR)
+        if self._streams and self._harm in ("half-line", "invalid-utf8", "error-line"):
+            self._exchange.send(self._last_words())
+        elif not self._exchange.started and self._harm != "reset":
+            self._start_partial_body()
+        await self._flush()
+        if self._harm == "hang-after":
+            await asyncio.sleep(_FOREVER_SECONDS)
+        elif self._harm == "reset":
+            self._exchange.reset()
+        elif self._harm == "drop":
+            self._exchange.drop()
+        elif self._harm == "invalid-utf8":
+            self._harm = ""  # the rest of the stream is sound
+            return False
+        else:
+            self._exchange.end()
+        return True
+
+    def _start_partial_body(self) -> None:
+        """Unstreamed answers break in the middle of their one JSON body."""
+        self._exchange.start(JSON_TYPE)
+        self._exchange.send(b'{"model":"' + self._entry.model.encode() + b'","created_at":"20')
+
+    def _last_words(self) -> bytes:
+        sound = self._speaker.piece(" broken here")
+        if self._harm == "half-line":
+            return sound[: len(sound) // 2]
+        if self._harm == "error-line":
+            return self._speaker.error_line(RUNNER_ERROR)
+        return sound.replace(b"broken", b"\xff\xfe\xc3")

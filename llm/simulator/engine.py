@@ -1,0 +1,259 @@
+"""Which models are resident, who may use them now, and what must be loaded or evicted first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from llm.simulator.ledger import Ledger
+from llm.simulator.profiles import ModelProfile, Profile
+from llm.simulator.residents import LoadOrder, Options, QueueFullError, Resident, Ticket
+from llm.simulator.slots import Slots
+
+
+class Engine:
+    """The model part of a server. A model is loaded when first asked for; when there is no room
+    the least recently used idle one goes, and when none is idle one is drained.
+    """
+
+    def __init__(self, profile: Profile, ledger: Ledger, *, time_scale: float) -> None:
+        self.profile = profile
+        self._ledger = ledger
+        self._time_scale = time_scale
+        self._slots = Slots(profile, ledger)
+        self._residents: dict[str, Resident] = {}
+        self._pending: list[Ticket] = []
+        self._fairness_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def residents(self) -> list[Resident]:
+        """Loaded models and those being loaded, in the order of loading."""
+        return list(self._residents.values())
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a model or for a slot."""
+        return (
+            len(self._pending)
+            + self._slots.waiting
+            + sum(len(resident.arrivals) for resident in self._residents.values())
+        )
+
+    @property
+    def active(self) -> int:
+        """Requests that hold a slot."""
+        return self._slots.active
+
+    @asynccontextmanager
+    async def bound(
+        self, order: LoadOrder, *, keep_alive_seconds: float | None = None
+    ) -> AsyncIterator[Resident]:
+        """The model of `order`, resident for as long as the context lasts.
+
+        Raises QueueFullError, and LoadFailedError when the order says that loading fails.
+        """
+        resident = await self._bind(order)
+        if keep_alive_seconds is not None:
+            resident.keep_alive_seconds = keep_alive_seconds
+        try:
+            yield resident
+        finally:
+            self._unbind(resident)
+
+    @asynccontextmanager
+    async def slot(self, resident: Resident) -> AsyncIterator[None]:
+        """One of the model's slots, first come first served."""
+        await self._slots.take(resident)
+        try:
+            yield
+        finally:
+            self._slots.give_back(resident)
+
+    def make_resident(self, model: ModelProfile, options: Options) -> None:
+        """Have a model loaded in no time, as a server that loads before it listens."""
+        self._residents[model.name] = self._newcomer(model, options)
+
+    def unload(self, name: str) -> bool:
+        """Unload a model once nothing uses it; False when it is not resident."""
+        resident = self._residents.get(name)
+        if resident is not None:
+            self._drain(resident, is_eviction=False)
+            self._schedule()
+        return resident is not None
+
+    def unload_idle(self) -> None:
+        """Forget every idle model without counting it."""
+        for resident in self.residents:
+            if resident.is_idle:
+                self._remove(resident)
+
+    async def _bind(self, order: LoadOrder) -> Resident:
+        loop = asyncio.get_running_loop()
+        ticket = Ticket(order, loop.create_future(), loop.time())
+        if self._is_full(order):
+            raise QueueFullError(self.profile.retry_after_seconds)
+        self._pending.append(ticket)
+        self._schedule()
+        try:
+            return await ticket.placed
+        except asyncio.CancelledError:
+            self._forget(ticket)
+            raise
+
+    def _is_full(self, order: LoadOrder) -> bool:
+        limit = self.profile.queue_limit
+        if not limit:
+            return False
+        if self.profile.queue_covers == "all":
+            return self.waiting >= limit
+        resident = self._residents.get(order.model.name)
+        needs_load = resident is None or not resident.serves(order.options)
+        return needs_load and len(self._pending) >= limit
+
+    def _forget(self, ticket: Ticket) -> None:
+        if ticket in self._pending:
+            self._pending.remove(ticket)
+        elif ticket.resident is not None:
+            if ticket in ticket.resident.arrivals:
+                ticket.resident.arrivals.remove(ticket)
+            self._unbind(ticket.resident)
+
+    def _schedule(self) -> None:
+        left: list[Ticket] = []
+        pending, self._pending = self._pending, []
+        for ticket in pending:
+            if ticket.placed.done():  # its client has left, and it will not ask again
+                continue
+            is_blocked = self.profile.strict_order and left
+            if is_blocked or not self._place(ticket):
+                left.append(ticket)
+        self._pending = left + self._pending
+
+    def _place(self, ticket: Ticket) -> bool:
+        name = ticket.order.model.name
+        resident = self._residents.get(name)
+        if resident is not None and resident.serves(ticket.order.options):
+            self._attach(ticket, resident)
+            return True
+        if resident is not None:
+            self._drain(resident, is_eviction=False)
+            if name in self._residents:
+                return False
+        if any(other.is_loading for other in self._residents.values()):
+            return False
+        if not self._make_room(ticket):
+            return False
+        self._load(ticket)
+        return True
+
+    def _attach(self, ticket: Ticket, resident: Resident) -> None:
+        resident.refs += 1
+        resident.last_used = asyncio.get_running_loop().time()
+        resident.stop_expiry()
+        ticket.resident = resident
+        if resident.is_loading:
+            resident.arrivals.append(ticket)
+        else:
+            ticket.succeed(resident)
+
+    def _make_room(self, ticket: Ticket) -> bool:
+        while not self._fits(ticket.order.model):
+            idle = [resident for resident in self.residents if resident.is_idle]
+            if idle:
+                self._drain(min(idle, key=lambda one: one.last_used), is_eviction=True)
+                continue
+            if not any(resident.is_draining for resident in self.residents):
+                self._pick_victim(ticket)
+            return False
+        return True
+
+    def _fits(self, model: ModelProfile) -> bool:
+        count, memory = self.profile.max_resident_models, self.profile.memory_bytes
+        if count and len(self._residents) >= count:
+            return False
+        used = sum(resident.model.size_bytes for resident in self._residents.values())
+        return not memory or not used or used + model.size_bytes <= memory
+
+    def _pick_victim(self, ticket: Ticket) -> None:
+        loop = asyncio.get_running_loop()
+        left = self.profile.fairness_seconds / self._time_scale - (loop.time() - ticket.asked_at)
+        if left <= 0:
+            victim = min(self.residents, key=lambda resident: resident.last_used)
+            self._drain(victim, is_eviction=True)
+        elif self._fairness_timer is None:
+            self._fairness_timer = loop.call_later(left + 0.001, self._fairness_is_due)
+
+    def _fairness_is_due(self) -> None:
+        self._fairness_timer = None
+        self._schedule()
+
+    def _load(self, ticket: Ticket) -> None:
+        resident = self._newcomer(ticket.order.model, ticket.order.options)
+        resident.is_loading = True
+        self._residents[resident.model.name] = resident
+        self._attach(ticket, resident)
+        loop = asyncio.get_running_loop()
+        self._ledger.occupy("load", 1)
+        resident.loading = loop.call_later(
+            ticket.order.seconds / self._time_scale, self._loaded, resident, ticket.order
+        )
+
+    def _newcomer(self, model: ModelProfile, options: Options) -> Resident:
+        keep_alive = self.profile.keep_alive_seconds or float("inf")
+        return Resident(model, options, keep_alive_seconds=keep_alive)
+
+    def _loaded(self, resident: Resident, order: LoadOrder) -> None:
+        self._ledger.occupy("load", -1)
+        resident.is_loading = False
+        resident.loading = None
+        arrivals, resident.arrivals = resident.arrivals, []
+        if order.error is not None:
+            self._ledger.count(resident.model.name, "load_failures")
+            del self._residents[resident.model.name]
+            for ticket in arrivals:
+                ticket.resident = None
+                ticket.fail(order.error)
+        else:
+            self._ledger.count(resident.model.name, "loads")
+            for ticket in arrivals:
+                ticket.succeed(resident)
+        self._schedule()
+
+    def _unbind(self, resident: Resident) -> None:
+        resident.refs -= 1
+        loop = asyncio.get_running_loop()
+        resident.last_used = loop.time()
+        if resident.refs == 0 and not resident.is_loading:
+            if resident.is_draining or resident.keep_alive_seconds == 0:
+                self._drain(resident, is_eviction=resident.is_eviction)
+            elif resident.keep_alive_seconds != float("inf"):
+                delay = resident.keep_alive_seconds / self._time_scale
+                resident.expiry = loop.call_later(delay, self._expired, resident)
+        elif resident.refs == 0 and self.profile.cancel_load_on_disconnect:
+            self._cancel_load(resident)
+        self._schedule()
+
+    def _cancel_load(self, resident: Resident) -> None:
+        assert resident.loading is not None
+        resident.loading.cancel()
+        self._ledger.occupy("load", -1)
+        del self._residents[resident.model.name]
+
+    def _expired(self, resident: Resident) -> None:
+        resident.expiry = None
+        self._drain(resident, is_eviction=False)
+        self._schedule()
+
+    def _drain(self, resident: Resident, *, is_eviction: bool) -> None:
+        resident.is_draining = True
+        resident.is_eviction = is_eviction
+        if resident.is_idle:
+            self._remove(resident)
+            self._ledger.count(resident.model.name, "unloads")
+            if is_eviction:
+                self._ledger.count(resident.model.name, "evictions")
+
+    def _remove(self, resident: Resident) -> None:
+        resident.stop_expiry()
+        self._residents.pop(resident.model.name, None)

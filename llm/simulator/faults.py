@@ -1,0 +1,178 @@
+"""Faults on demand: which harm is done to which request.
+
+A fault is asked for by a rule (`FaultBook.add`) or by the model name `fault-<name>`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import random
+from dataclasses import dataclass
+from typing import Any
+
+FAULTS: dict[str, str] = {
+    "refuse": "stop listening for `seconds`, drop every connection (at once, not per request)",
+    "dead": "take the request and never say a word, while health stays green",
+    "401": "HTTP 401 unauthorized",
+    "404": "HTTP 404 model not found",
+    "429": "HTTP 429 with Retry-After `retry_after_seconds`",
+    "500": "HTTP 500",
+    "503": "HTTP 503 with Retry-After `retry_after_seconds`",
+    "load-failure": "the model fails to load: HTTP 500",
+    "slow-load": "the load takes `factor` times as long",
+    "hang-before": "send the head, then nothing",
+    "hang-after": "stop sending after `after_tokens`",
+    "drip": "one token every `seconds`",
+    "fragment": "everything arrives in scraps of three bytes (the answer is right)",
+    "reset": "TCP reset after `after_tokens`",
+    "drop": "close the connection after `after_tokens`, chunked encoding unfinished",
+    "truncate": "end the stream properly after `after_tokens`, without the terminal marker",
+    "half-line": "end the stream in the middle of a line",
+    "error-line": "an error as a line of a stream that began with 200",
+    "invalid-utf8": "bytes that are not UTF-8 inside a line",
+    "giant-line": "one line of `size_bytes`",
+    "wrong-content-type": "HTTP 200 with an HTML page",
+    "echo": "the prompt as the answer",
+    "blank": "white space as the answer",
+    "thinking-only": "thoughts and no answer",
+    "repetition": "one sentence again and again",
+    "whitespace": "line breaks and spaces without end",
+    "runaway": "fluent text without end",
+    "wrong-schema": "JSON that does not fit the schema asked for",
+    "cut-prompt": "the prompt is cut to half, silently",
+}
+MODEL_PREFIX = "fault-"
+
+
+class FaultError(ValueError):
+    """A rule that cannot be used; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A harm with its measures; `seconds` are of the wall clock, not scaled."""
+
+    name: str
+    seconds: float = 1.0
+    after_tokens: int = 3
+    retry_after_seconds: int = 1
+    factor: float = 10.0
+    size_bytes: int = 8_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Rule:
+    """Does `fault` to a share `rate` of the requests it meets, at most `count` times.
+
+    It meets requests for `model` (any, when None) whose last user message contains `match`.
+    """
+
+    number: int
+    fault: Fault
+    rate: float = 1.0
+    count: int | None = None
+    model: str | None = None
+    match: str = ""
+    fired: int = 0
+
+    def meets(self, *, model: str, prompt: str) -> bool:
+        """True when the rule could fire for this request."""
+        is_spent = self.count is not None and self.fired >= self.count
+        return not is_spent and self.model in (None, model) and self.match in prompt
+
+    def as_json(self) -> dict[str, Any]:
+        """The rule as the control endpoint shows it."""
+        measures = dataclasses.asdict(self.fault)
+        name = measures.pop("name")
+        own = ("number", "rate", "count", "model", "match", "fired")
+        return {"fault": name, **{field: getattr(self, field) for field in own}, **measures}
+
+
+class FaultBook:
+    """The rules in force, with dice of its own so that rates repeat for the same seed."""
+
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every rule and start the dice anew."""
+        self.rules: list[Rule] = []
+        self._number = 0
+        self._dice = random.Random(self._seed)
+
+    def add(self, body: Any) -> Rule:
+        """The rule that `body` describes: {"fault", "rate"?, "count"?, "model"?, "match"?, and
+        the measures of `Fault`}. Raises FaultError. `refuse` is not kept: the caller does it."""
+        if not isinstance(body, dict):
+            raise FaultError("a fault must be a JSON object")
+        given = dict(body)
+        fault = find(given.pop("fault", None))
+        measures = {name: given.pop(name) for name in _MEASURES if name in given}
+        for name, value in measures.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise FaultError(f"{name}: must be a number that is not negative")
+        _check_rule(given)
+        self._number += 1
+        rule = Rule(number=self._number, fault=dataclasses.replace(fault, **measures), **given)
+        if fault.name != "refuse":
+            self.rules.append(rule)
+        return rule
+
+    def remove(self, number: int) -> bool:
+        """Forget one rule; False when there is none of that number."""
+        before = len(self.rules)
+        self.rules = [rule for rule in self.rules if rule.number != number]
+        return len(self.rules) < before
+
+    def pick(self, *, model: str, prompt: str) -> Fault | None:
+        """The harm to do to this request: by its model's name, else the first rule that fires."""
+        if model.startswith(MODEL_PREFIX):
+            return _by_model(model)
+        for rule in self.rules:
+            if rule.meets(model=model, prompt=prompt) and self._dice.random() < rule.rate:
+                rule.fired += 1
+                return rule.fault
+        return None
+
+
+def find(name: Any) -> Fault:
+    """The fault of that name, "_" taken for "-". Raises FaultError with the nearest name."""
+    wanted = str(name).lower().replace("_", "-")
+    if wanted not in FAULTS:
+        near = difflib.get_close_matches(wanted, FAULTS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(FAULTS)}"
+        raise FaultError(f"fault: {name!r} is unknown; {hint}")
+    return Fault(name=wanted)
+
+
+def _by_model(model: str) -> Fault | None:
+    name = model.removeprefix(MODEL_PREFIX).partition(":")[0]
+    return Fault(name=name) if name in FAULTS and name != "refuse" else None
+
+
+_MEASURES = tuple(field.name for field in dataclasses.fields(Fault) if field.name != "name")
+
+
+def _check_rule(given: dict[str, Any]) -> None:
+    kinds: dict[str, tuple[type, ...]] = {
+        "rate": (int, float),
+        "count": (int,),
+        "model": (str,),
+        "match": (str,),
+    }
+    for name, value in given.items():
+        if name not in kinds:
+            near = difflib.get_close_matches(name, (*kinds, *_MEASURES, "fault"), n=1)
+            raise FaultError(
+                f"{name}: unknown field" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds[name])):
+            raise FaultError(f"{name}: must be of type {kinds[name][-1].__name__}")
+    if given.get("rate") is None:
+        given.pop("rate", None)
+    elif not 0 <= given["rate"] <= 1:
+        raise FaultError("rate: must be between 0 and 1")
+    if given.get("match") is None:
+        given.pop("match", None)

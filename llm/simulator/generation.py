@@ -1,0 +1,242 @@
+"""One completion from arrival to last byte, as a list of steps."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+
+from llm.simulator.calls import Call, CallError
+from llm.simulator.delivery import Delivery, Pace
+from llm.simulator.engine import Engine
+from llm.simulator.faults import MODEL_PREFIX, Fault, FaultBook
+from llm.simulator.http_connection import Exchange
+from llm.simulator.ledger import Entry, Ledger
+from llm.simulator.profiles import Kind, ModelProfile, Profile
+from llm.simulator.residents import LoadFailedError, LoadOrder, Options, QueueFullError, Resident
+from llm.simulator.scripts import Script, compose
+from llm.simulator.speakers import OllamaSpeaker, Speaker
+from llm.wire.values import Usage
+
+_FOREVER_SECONDS = 365 * 86_400.0
+_STATUS_FAULTS = {
+    "401": "unauthorized",
+    "404": "model not found",
+    "429": "rate limit exceeded",
+    "500": "internal server error",
+    "503": "server busy, please try again.  maximum pending requests exceeded",
+}
+_WITH_RETRY_AFTER = ("429", "503")
+_HTML = b"<!doctype html><html><body><h1>Welcome to nginx!</h1></body></html>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A call with everything that belongs to it while it runs."""
+
+    call: Call
+    exchange: Exchange
+    speaker: Speaker
+    entry: Entry
+    fault: Fault | None
+
+
+class Generator:
+    """Serves completions with `engine`, does harm by `faults`, and writes it all to `ledger`."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        kind: Kind,
+        engine: Engine,
+        faults: FaultBook,
+        ledger: Ledger,
+        time_scale: float,
+    ) -> None:
+        self._profile = profile
+        self._kind = kind
+        self._engine = engine
+        self._faults = faults
+        self._ledger = ledger
+        self._time_scale = time_scale
+        self._models = {model.name: model for model in profile.models}
+
+    async def serve(self, exchange: Exchange, call: Call, speaker: Speaker) -> None:
+        """Answer `call`; when the client leaves, what runs for it ends at once."""
+        entry = self._ledger.arrive(
+            endpoint=exchange.request.path,
+            model=call.model,
+            task_id=exchange.request.headers.get("x-task-id"),
+            arrived_at=exchange.received_at,
+        )
+        fault = self._faults.pick(model=call.model, prompt=call.prompt)
+        entry.fault = fault.name if fault is not None else None
+        job = Job(call=call, exchange=exchange, speaker=speaker, entry=entry, fault=fault)
+        outcome = "aborted"
+        try:
+            outcome = await self._run(job)
+        except CallError as error:
+            outcome = "rejected"
+            self._reject(job, error)
+        finally:
+            self._ledger.close(entry, outcome)
+
+    def find_model(self, name: str) -> ModelProfile | None:
+        """The model of that name, `:latest` understood, or the stand-in of `fault-<name>`."""
+        found = self._models.get(name) or self._models.get(f"{name}:latest")
+        if found is None and name.startswith(MODEL_PREFIX):
+            found = ModelProfile(name=name, context_tokens=32768, decode_tokens_per_second=200.0)
+        return found
+
+    async def _run(self, job: Job) -> str:
+        if job.fault is not None and await self._harm_at_once(job, job.fault):
+            return "harmed"
+        model = self._model_for(job.call)
+        if job.call.purpose == "unload":
+            self._engine.unload(model.name)
+            return self._mark(job, "unload")
+        order = self._order(job.call, model=model, fault=job.fault)
+        asked_at = time.monotonic()
+        try:
+            async with self._engine.bound(
+                order, keep_alive_seconds=job.call.keep_alive_seconds
+            ) as resident:
+                job.entry.load_seconds = time.monotonic() - asked_at
+                if job.call.purpose == "load":
+                    return self._mark(job, "load")
+                async with self._engine.slot(resident):
+                    job.entry.started_at = time.time()
+                    return await self._generate(job, resident)
+        except QueueFullError as error:
+            message = f"server busy, please try again.  {error}"
+            raise CallError(503, message, retry_after_seconds=error.retry_after_seconds) from error
+        except LoadFailedError as error:
+            raise CallError(500, str(error)) from error
+
+    async def _harm_at_once(self, job: Job, fault: Fault) -> bool:
+        if fault.name in _STATUS_FAULTS:
+            seconds = fault.retry_after_seconds if fault.name in _WITH_RETRY_AFTER else 0
+            message = _STATUS_FAULTS[fault.name]
+            raise CallError(int(fault.name), message, retry_after_seconds=seconds)
+        if fault.name == "dead":
+            await asyncio.sleep(_FOREVER_SECONDS)
+        if fault.name == "wrong-content-type":
+            job.exchange.respond(200, _HTML, content_type="text/html")
+            return True
+        return False
+
+    def _model_for(self, call: Call) -> ModelProfile:
+        model = self.find_model(call.model)
+        if model is None:
+            if self._kind == "openai":
+                raise CallError(404, f"The model `{call.model}` does not exist.")
+            raise CallError(404, f"model '{call.model}' not found")
+        if call.thinks and "thinking" not in model.capabilities:
+            raise CallError(400, f'"{call.model}" does not support thinking')
+        if call.images and "vision" not in model.capabilities:
+            raise CallError(400, f'"{call.model}" does not support images')
+        # Ollama cuts a prompt that is too long; the others refuse it.
+        if self._kind != "ollama" and call.prompt_tokens > model.context_tokens:
+            message = f"This model's maximum context length is {model.context_tokens} tokens."
+            raise CallError(400, f"{message} Your request has {call.prompt_tokens} input tokens.")
+        return model
+
+    def _order(self, call: Call, *, model: ModelProfile, fault: Fault | None) -> LoadOrder:
+        name = fault.name if fault is not None else ""
+        factor = fault.factor if fault is not None and name == "slow-load" else 1.0
+        broken = LoadFailedError("llama runner process has terminated: exit status 2")
+        return LoadOrder(
+            model,
+            self._options(call, model),
+            seconds=model.load_seconds * factor,
+            error=broken if name == "load-failure" else None,
+        )
+
+    def _options(self, call: Call, model: ModelProfile) -> Options:
+        if self._kind != "ollama":
+            return Options(model.context_tokens)
+        wanted = call.context_tokens or self._profile.default_context_tokens
+        return Options(min(wanted, model.context_tokens), call.load_options)
+
+    def _mark(self, job: Job, reason: str) -> str:
+        assert isinstance(job.speaker, OllamaSpeaker)
+        body = job.speaker.marker("load" if reason == "load" else "unload")
+        job.exchange.respond(200, body)
+        job.entry.status = 200
+        return "completed"
+
+    async def _generate(self, job: Job, resident: Resident) -> str:
+        script = compose(
+            job.call,
+            model=resident.model,
+            profile=self._profile,
+            context_tokens=resident.options.context_tokens,
+            fault=job.fault,
+        )
+        job.entry.prompt_tokens = script.prompt_tokens
+        delivery = Delivery(
+            job.exchange, job.speaker, streams=job.call.stream, entry=job.entry, fault=job.fault
+        )
+        prompt_seconds = await self._prefill(delivery, resident, script)
+        self._ledger.occupy("decode", 1)
+        started = time.monotonic()
+        try:
+            reason = await delivery.say(script, Pace(self._rate(resident)))
+        finally:
+            self._ledger.occupy("decode", -1)
+        if delivery.is_broken:
+            return "harmed"
+        usage = _usage(job, started=started, prompt_seconds=prompt_seconds)
+        closing = job.speaker.closing(reason, usage) if job.call.stream else b""
+        whole = (
+            b""
+            if job.call.stream
+            else job.speaker.whole(
+                "".join(delivery.said.text),
+                thinking="".join(delivery.said.thinking),
+                reason=reason,
+                usage=usage,
+            )
+        )
+        await delivery.finish(closing, whole)
+        return "harmed" if job.fault is not None else "completed"
+
+    async def _prefill(self, delivery: Delivery, resident: Resident, script: Script) -> float:
+        started = time.monotonic()
+        rate = resident.model.prefill_tokens_per_second * self._time_scale
+        self._ledger.occupy("prefill", 1)
+        try:
+            await delivery.begin()
+            if rate:
+                await asyncio.sleep(script.prompt_tokens / rate)
+        finally:
+            self._ledger.occupy("prefill", -1)
+        return time.monotonic() - started
+
+    def _rate(self, resident: Resident) -> float:
+        alone = resident.model.decode_tokens_per_second * self._time_scale
+        return alone / math.pow(resident.active, self._profile.sharing)
+
+    def _reject(self, job: Job, error: CallError) -> None:
+        job.entry.status = error.status
+        if job.exchange.started:
+            job.exchange.send(job.speaker.error_line(str(error)))
+            job.exchange.end()
+            return
+        retry_after = error.retry_after_seconds
+        headers = (("Retry-After", str(retry_after)),) if retry_after else ()
+        body = job.speaker.error(str(error), status=error.status)
+        job.exchange.respond(error.status, body, headers=headers)
+
+
+def _usage(job: Job, *, started: float, prompt_seconds: float) -> Usage:
+    return Usage(
+        prompt_tokens=job.entry.prompt_tokens,
+        completion_tokens=job.entry.completion_tokens,
+        load_seconds=job.entry.load_seconds,
+        prompt_seconds=prompt_seconds,
+        completion_seconds=time.monotonic() - started,
+        total_seconds=time.time() - job.entry.arrived_at,
+    )

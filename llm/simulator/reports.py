@@ -1,0 +1,51 @@
+"""What the server tells of its load: `/health` of the MLX kind, `/metrics` as vLLM writes them."""
+
+from __future__ import annotations
+
+from llm.simulator.engine import Engine
+from llm.simulator.ledger import Ledger
+from llm.simulator.profiles import Profile
+from llm.wire.values import JsonObject
+
+_ASSUMED_KV_SLOTS = 16
+
+
+def health(engine: Engine, profile: Profile) -> JsonObject:
+    """Load figures as our MLX API server gives them."""
+    residents = engine.residents
+    return {
+        "status": "healthy",
+        "active_requests": engine.active,
+        "max_concurrent": profile.server_slots or profile.slots,
+        "queue_size": engine.waiting,
+        "loading_models": [one.model.name for one in residents if one.is_loading],
+        "models": {
+            one.model.name: {"active_requests": one.active, "size_bytes": one.model.size_bytes}
+            for one in residents
+            if not one.is_loading
+        },
+    }
+
+
+def vllm_metrics(engine: Engine, profile: Profile, ledger: Ledger) -> str:
+    """Prometheus text with vLLM's names."""
+    gauges = {"vllm:num_requests_running": {}, "vllm:num_requests_waiting": {}}  # type: dict[str, dict[str, float]]
+    usage: dict[str, float] = {}
+    for one in engine.residents:
+        gauges["vllm:num_requests_running"][one.model.name] = one.active
+        gauges["vllm:num_requests_waiting"][one.model.name] = len(one.queue) + len(one.arrivals)
+        limit = one.model.slots or profile.slots or _ASSUMED_KV_SLOTS
+        usage[one.model.name] = min(1.0, one.active / limit)
+    gauges["vllm:kv_cache_usage_perc"] = usage
+    lines = []
+    for name, values in gauges.items():
+        lines.append(f"# TYPE {name} gauge")
+        lines += [
+            f'{name}{{model_name="{model}"}} {float(value)}' for model, value in values.items()
+        ]
+    lines.append("# TYPE vllm:request_success counter")
+    lines += [
+        f'vllm:request_success_total{{model_name="{model}"}} {float(figures.completed)}'
+        for model, figures in sorted(ledger.models.items())
+    ]
+    return "\n".join(lines) + "\n"

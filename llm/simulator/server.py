@@ -1,0 +1,219 @@
+"""The server: its parts put together, its routes, its socket, its life."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from llm.simulator import calls
+from llm.simulator.calls import Call, CallError
+from llm.simulator.control import Control
+from llm.simulator.engine import Engine
+from llm.simulator.faults import FAULTS, MODEL_PREFIX, FaultBook
+from llm.simulator.generation import Generator
+from llm.simulator.http_connection import Exchange
+from llm.simulator.ledger import Ledger
+from llm.simulator.listener import Listener
+from llm.simulator.profiles import Kind, ModelProfile, Profile
+from llm.simulator.reports import health, vllm_metrics
+from llm.simulator.residents import Options, Resident
+from llm.simulator.speakers import OllamaSpeaker, OpenAISpeaker, Speaker
+from llm.wire import ollama, openai
+from llm.wire.values import JsonObject, ModelCard, dump
+
+_FOREVER = timedelta(days=365 * 292)  # Go's longest duration, Ollama's "for ever"
+
+Route = Callable[[Exchange], Awaitable[None]]
+
+
+class Simulator:
+    """A model server of `kind` on `host` and `port` (0 picks a free one)."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        kind: Kind,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        time_scale: float = 1.0,
+        seed: int = 0,
+        lists_faults: bool = False,
+    ) -> None:
+        self._profile = profile
+        self._kind = kind
+        self._time_scale = time_scale
+        self._lists_faults = lists_faults
+        self._completion_numbers = count(1)
+        self.ledger = Ledger()
+        self.faults = FaultBook(seed=seed)
+        self.engine = Engine(profile, self.ledger, time_scale=time_scale)
+        self.listener = Listener(self._handle, host=host, port=port)
+        self._generator = Generator(
+            profile,
+            kind=kind,
+            engine=self.engine,
+            faults=self.faults,
+            ledger=self.ledger,
+            time_scale=time_scale,
+        )
+        self._control = Control(self, listener=self.listener)
+        self._routes = self._build_routes()
+
+    async def start(self) -> str:
+        """Listen; the URL to reach it."""
+        self.load_start_models()
+        await self.listener.open()
+        return self.listener.url
+
+    async def stop(self) -> None:
+        """Close the socket and every connection."""
+        await self.listener.close()
+
+    def load_start_models(self) -> None:
+        """What is resident when the server starts."""
+        if self._profile.resident_at_start:
+            for model in self._profile.models:
+                self.engine.make_resident(model, Options(model.context_tokens))
+
+    async def _handle(self, exchange: Exchange) -> None:
+        request = exchange.request
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get((method, request.path)) or self._control.route(request)
+        if route is None:
+            route = self._model_route(request.path) if method == "GET" else None
+        if route is None:
+            known = any(path == request.path for _, path in self._routes)
+            status = 405 if known else 404
+            exchange.respond(status, dump({"error": "404 page not found"}))
+            return
+        try:
+            await route(exchange)
+        except CallError as error:
+            is_openai = request.path.startswith("/v1/")
+            kind = "invalid_request_error"
+            body = (
+                openai.error(str(error), kind=kind, code=error.status)
+                if is_openai
+                else (ollama.error(str(error)))
+            )
+            exchange.respond(error.status, dump(body))
+        except Exception:  # noqa: BLE001  the border: a bug of ours is a 500, and is printed
+            traceback.print_exc()
+            if not exchange.started:
+                exchange.respond(500, dump(ollama.error("the simulator failed; see its log")))
+
+    def _build_routes(self) -> dict[tuple[str, str], Route]:
+        routes: dict[tuple[str, str], Route] = {
+            ("GET", "/v1/models"): self._list_models,
+            ("POST", "/v1/chat/completions"): self._openai_chat,
+        }
+        if self._kind != "openai":
+            routes |= {
+                ("GET", "/"): self._root,
+                ("GET", "/api/version"): self._version,
+                ("GET", "/api/tags"): self._tags,
+                ("GET", "/api/ps"): self._ps,
+                ("POST", "/api/show"): self._show,
+                ("POST", "/api/generate"): self._ollama_generate,
+                ("POST", "/api/chat"): self._ollama_chat,
+            }
+        if self._kind != "ollama":
+            routes |= {("GET", "/health"): self._health, ("GET", "/metrics"): self._metrics}
+        if self._kind == "mlx":
+            routes["GET", "/ready"] = self._health
+        if self._kind == "openai":
+            routes["GET", "/version"] = self._version
+        return routes
+
+    async def _root(self, exchange: Exchange) -> None:
+        exchange.respond(200, ollama.ROOT_TEXT.encode(), content_type="text/plain; charset=utf-8")
+
+    async def _version(self, exchange: Exchange) -> None:
+        exchange.respond(200, dump(ollama.version(self._profile.version)))
+
+    async def _tags(self, exchange: Exchange) -> None:
+        exchange.respond(200, dump(ollama.tags(self._cards())))
+
+    async def _ps(self, exchange: Exchange) -> None:
+        loaded = [one for one in self.engine.residents if not one.is_loading]
+        exchange.respond(200, dump(ollama.ps(self._ps_entry(one) for one in loaded)))
+
+    async def _show(self, exchange: Exchange) -> None:
+        model = self._generator.find_model(calls.model_name(exchange.request.body))
+        if model is None:
+            raise CallError(404, "model not found")
+        exchange.respond(200, dump(ollama.show(self._card(model))))
+
+    async def _list_models(self, exchange: Exchange) -> None:
+        exchange.respond(200, dump(openai.models(self._cards(), owned_by=self._owner())))
+
+    def _model_route(self, path: str) -> Route | None:
+        prefix = "/v1/models/"
+        model = self._generator.find_model(path[len(prefix) :]) if path.startswith(prefix) else None
+        if model is None:
+            return None
+        body = dump(openai.model(self._card(model), owned_by=self._owner()))
+
+        async def answer(exchange: Exchange) -> None:
+            exchange.respond(200, body)
+
+        return answer
+
+    async def _health(self, exchange: Exchange) -> None:
+        body = b"" if self._kind == "openai" else dump(health(self.engine, self._profile))
+        exchange.respond(200, body)
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        text = vllm_metrics(self.engine, self._profile, self.ledger)
+        exchange.respond(200, text.encode(), content_type="text/plain; version=0.0.4")
+
+    async def _ollama_generate(self, exchange: Exchange) -> None:
+        await self._ollama(exchange, calls.ollama_generate(exchange.request.body), is_chat=False)
+
+    async def _ollama_chat(self, exchange: Exchange) -> None:
+        await self._ollama(exchange, calls.ollama_chat(exchange.request.body), is_chat=True)
+
+    async def _ollama(self, exchange: Exchange, call: Call, *, is_chat: bool) -> None:
+        speaker: Speaker = OllamaSpeaker(call.model, is_chat=is_chat)
+        await self._generator.serve(exchange, call, speaker)
+
+    async def _openai_chat(self, exchange: Exchange) -> None:
+        call = calls.openai_chat(exchange.request.body)
+        speaker: Speaker = OpenAISpeaker(
+            call.model,
+            completion_id=f"chatcmpl-{next(self._completion_numbers):012x}",
+            with_usage=call.with_usage,
+            reasoning_field="reasoning" if self._kind == "openai" else "reasoning_content",
+        )
+        await self._generator.serve(exchange, call, speaker)
+
+    def _cards(self) -> list[ModelCard]:
+        cards = [self._card(model) for model in self._profile.models]
+        if self._lists_faults:
+            names = [f"{MODEL_PREFIX}{name}" for name in FAULTS if name != "refuse"]
+            cards += [self._card(ModelProfile(name=name)) for name in names]
+        return cards
+
+    def _card(self, model: ModelProfile) -> ModelCard:
+        return model.card(format_name=self._profile.format)
+
+    def _ps_entry(self, resident: Resident) -> JsonObject:
+        now = datetime.now(UTC)
+        keep_alive = resident.keep_alive_seconds / self._time_scale
+        expires_at = now + (_FOREVER if math.isinf(keep_alive) else timedelta(seconds=keep_alive))
+        if resident.expiry is not None:
+            left = resident.expiry.when() - asyncio.get_running_loop().time()
+            expires_at = now + timedelta(seconds=left)
+        return ollama.ps_entry(
+            self._card(resident.model),
+            expires_at=expires_at,
+            context_tokens=resident.options.context_tokens,
+        )
+
+    def _owner(self) -> str:
+        return {"ollama": "library", "mlx": "mlx", "openai": "vllm"}[self._kind]

@@ -33,6 +33,7 @@ class TaskView:
     ``preferred_source`` is a backend's name or kind that is liked; ``required_backend`` and
     ``preferred_model`` were asked for by the creator and are kept where they exist.
     ``avoid`` holds (backend, model) pairs that already failed on this task.
+    ``only`` lists the (backend, model) pairs that can run it; None leaves that to its category.
     """
 
     id: str
@@ -49,6 +50,7 @@ class TaskView:
     bug_probability: float | None = None
     attempt_count: int = 0
     avoid: frozenset[tuple[str, str]] = frozenset()
+    only: frozenset[tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class BackendView:
 
     ``slots`` is the present admission limit, ``in_flight`` what is queued or running there now,
     ``unavailable`` the reason why nothing may be sent (down, breaker open, paused), else None.
+    ``loading`` names models whose load was ordered and has not ended.
     """
 
     name: str
@@ -68,6 +71,7 @@ class BackendView:
     heavy_limit: int = 2
     current: BlockKey | None = None
     unavailable: str | None = None
+    loading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,14 @@ class RunningTask:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherTasks:
+    """``count`` more tasks just like the task ``like`` wait outside the window."""
+
+    like: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a planner may know at ``now``."""
 
@@ -114,6 +126,7 @@ class Snapshot:
     backends: tuple[BackendView, ...]
     models: tuple[ModelView, ...]
     running: tuple[RunningTask, ...] = ()
+    beyond: tuple[FurtherTasks, ...] = ()
     config: PlanningConfig = field(default_factory=PlanningConfig)
 
 
@@ -154,6 +167,7 @@ class PlannedBlock:
     expected_load_seconds: float = 0.0
     expected_start_seconds: float = 0.0
     expected_finish_seconds: float = 0.0
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,194 @@
+"""How many tasks of which block to send now, which model to load ahead, and what is held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jobs.policy.types import (
+    BackendView,
+    BlockKey,
+    DispatchDecision,
+    DispatchOrder,
+    OpenBlock,
+    PlanningConfig,
+    PolicyName,
+    PreloadOrder,
+    Rejected,
+)
+
+
+def dispatch(
+    backends: Sequence[BackendView],
+    blocks: Sequence[OpenBlock],
+    *,
+    hand: int,
+    config: PlanningConfig,
+) -> DispatchDecision:
+    """Fill every server from the head of its lane.
+
+    ``blocks`` are in lane order; those that still have tasks in flight but nothing to send belong
+    to the input, too: they tell which models are busy. A server holds ``slots + hand`` tasks.
+    The next block begins where the running one has nothing left to send and the server can hold
+    its model beside the busy ones; where it cannot, the server drains first, for a request for
+    another model would only wait there with a slot in its hand.
+    """
+    result = _Result()
+    heavy_at = {block.key.backend for block in blocks if block.heavy and block.in_flight > 0}
+    for view in sorted(backends, key=lambda view: (view.name not in heavy_at, view.name)):
+        waiting = [b for b in blocks if b.key.backend == view.name and b.remaining > 0]
+        if not waiting:
+            continue
+        if view.unavailable is not None:
+            result.hold(waiting, view.unavailable)
+            continue
+        lane = _Lane(view, _busy(view, blocks), view.slots + hand - view.in_flight)
+        if config.policy is PolicyName.RELOAD_AWARE:
+            _fill_by_block(lane, waiting, blocks, heavy_at, config, result)
+        else:
+            _fill_in_order(lane, waiting, result)
+    return DispatchDecision(tuple(result.orders), tuple(result.preloads), tuple(result.held))
+
+
+@dataclass(slots=True)
+class _Lane:
+    view: BackendView
+    busy: dict[BlockKey, int]
+    room: int
+
+
+@dataclass(slots=True)
+class _Result:
+    orders: list[DispatchOrder] = field(default_factory=list)
+    preloads: list[PreloadOrder] = field(default_factory=list)
+    held: list[Rejected] = field(default_factory=list)
+
+    def send(self, lane: _Lane, block: OpenBlock, count: int, reason: str) -> None:
+        self.orders.append(DispatchOrder(block.block_id, block.key, count, reason))
+        lane.room -= count
+        lane.busy[block.key] = lane.busy.get(block.key, 0) + count
+
+    def hold(self, blocks: Sequence[OpenBlock], reason: str) -> None:
+        self.held.extend(Rejected(block.block_id, reason) for block in blocks)
+
+
+def _busy(view: BackendView, blocks: Sequence[OpenBlock]) -> dict[BlockKey, int]:
+    """Keys with tasks in flight; the view's current key where its blocks are not known."""
+    busy: dict[BlockKey, int] = {}
+    for block in blocks:
+        if block.key.backend == view.name and block.in_flight > 0:
+            busy[block.key] = busy.get(block.key, 0) + block.in_flight
+    if not busy and view.in_flight > 0 and view.current is not None:
+        busy[view.current] = view.in_flight
+    return busy
+
+
+def _fill_in_order(lane: _Lane, waiting: Sequence[OpenBlock], result: _Result) -> None:
+    """Plain queues: whatever is next goes out while there is room, whichever model it wants."""
+    for place, block in enumerate(waiting):
+        count = min(lane.room, block.remaining)
+        if count <= 0:
+            result.hold(waiting[place:], _full(lane.view))
+            return
+        result.send(lane, block, count, f"next in line, {count} free places")
+
+
+def _fill_by_block(
+    lane: _Lane,
+    waiting: Sequence[OpenBlock],
+    blocks: Sequence[OpenBlock],
+    heavy_at: set[str],
+    config: PlanningConfig,
+    result: _Result,
+) -> None:
+    line = sorted(waiting, key=lambda block: not block.urgent)
+    line = _without_second_heavy(lane, line, heavy_at, config, result)
+    for place, block in enumerate(line):
+        obstacle = _obstacle(lane, block)
+        if obstacle is not None:
+            result.hold(line[place:], obstacle)
+            return
+        count = min(lane.room, block.remaining, _heavy_room(lane, block, blocks))
+        if count > 0:
+            result.send(lane, block, count, _why(lane, block))
+            if block.heavy:
+                heavy_at.add(lane.view.name)
+        if count < block.remaining:
+            _preload_next(lane, block.key, line[place + 1 :], result)
+        if lane.room <= 0:
+            result.hold(line[place + (count >= block.remaining) :], _full(lane.view))
+            return
+        if count < block.remaining:
+            result.hold([block], f"{lane.view.heavy_limit} heavy tasks at a time")
+
+
+def _without_second_heavy(
+    lane: _Lane,
+    line: Sequence[OpenBlock],
+    heavy_at: set[str],
+    config: PlanningConfig,
+    result: _Result,
+) -> list[OpenBlock]:
+    """While another server is heavy, this one runs its light blocks only."""
+    if config.allow_two_heavy or not heavy_at - {lane.view.name}:
+        return list(line)
+    other = min(heavy_at - {lane.view.name})
+    result.hold([b for b in line if b.heavy], f"{other} runs a heavy model; one at a time")
+    return [block for block in line if not block.heavy]
+
+
+def _obstacle(lane: _Lane, block: OpenBlock) -> str | None:
+    """Why this block cannot begin beside what is busy, or None."""
+    others = {key for key in lane.busy if key != block.key}
+    if not others or _resident(lane.view, block.key):
+        return None
+    if any(key.model == block.key.model for key in others):
+        return f"{block.key.model} must be loaded anew with other options: draining first"
+    if len(others) < lane.view.max_resident:
+        return None
+    names = ", ".join(sorted(key.model for key in others))
+    return f"{lane.view.name} drains {names} before it can load {block.key.model}"
+
+
+def _resident(view: BackendView, key: BlockKey) -> bool:
+    if key.model not in view.resident and key.model not in view.loading:
+        return False
+    current = view.current
+    return current is None or current.model != key.model or current == key
+
+
+def _heavy_room(lane: _Lane, block: OpenBlock, blocks: Sequence[OpenBlock]) -> int:
+    if not block.heavy:
+        return lane.room
+    heavy_keys = {b.key for b in blocks if b.heavy}
+    return lane.view.heavy_limit - sum(n for key, n in lane.busy.items() if key in heavy_keys)
+
+
+def _preload_next(lane: _Lane, key: BlockKey, later: Sequence[OpenBlock], result: _Result) -> None:
+    """Load the next block's model where it fits beside the busy ones."""
+    following = next((block for block in later if block.key != key), None)
+    if following is None or _resident(lane.view, following.key) or lane.view.loading:
+        return
+    needed = {busy.model for busy in lane.busy} | {key.model}
+    if following.key.model in needed or len(needed) >= lane.view.max_resident:
+        return
+    result.preloads.append(
+        PreloadOrder(
+            following.key.backend,
+            following.key.model,
+            following.key.num_ctx,
+            f"next block; fits beside {', '.join(sorted(needed))}",
+        )
+    )
+
+
+def _why(lane: _Lane, block: OpenBlock) -> str:
+    if block.urgent:
+        return "urgent tasks first"
+    if _resident(lane.view, block.key):
+        return "its model is in memory"
+    return "the server is free for the next block"
+
+
+def _full(view: BackendView) -> str:
+    return f"{view.name} has no free place ({view.in_flight} of {view.slots} slots before this)"

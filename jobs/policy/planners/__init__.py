@@ -1,0 +1,1 @@
+"""The planners by name, and what they share."""

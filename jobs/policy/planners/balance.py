@@ -1,0 +1,215 @@
+"""Which models to open on which servers, and which part of each group goes where.
+
+Opening a model costs its load and a drain, whatever runs on it: a fixed charge. For a given set
+of open keys the split is a linear program; the set itself is found by scaling the fixed charges
+into the slopes, then dropping, adding and swapping keys while that pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.policy.planners.choices import Option
+from jobs.policy.planners.groups import Group
+from jobs.policy.planners.simplex import Spread, Use, spread
+from jobs.policy.types import BackendView, BlockKey
+
+DISLIKED_FACTOR = 1.1
+"""Work at a backend that is not the liked one is counted this much longer."""
+LOAD_WEIGHT = 0.004
+"""One further load must shorten the finish by this part of it."""
+_MARGIN = 1e-6
+_WORK_BUDGET = 60_000
+"""Bound on option evaluations in one search; keeps a plan in its milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A server as the balance sees it. ``base_seconds``: when its running work is done."""
+
+    view: BackendView
+    slots: int
+    base_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """``shares[g][key]`` is the part of group ``g`` that goes to ``key``."""
+
+    shares: tuple[Mapping[BlockKey, float], ...]
+    finish_seconds: float
+    loads: int
+
+
+def drain_seconds(mean_seconds: float, slots: int) -> float:
+    """Expected loss at the end of a block: slots stand idle until the last task is through.
+
+    Residual life of lognormal work with sigma 0.5 is 0.64 of the mean; the largest of ``s`` such
+    exceeds their average by about H(s) - 1 of it.
+    """
+    harmonic = sum(1.0 / k for k in range(1, min(slots, 64) + 1))
+    return 0.5 * mean_seconds * (harmonic - 1.0)
+
+
+def effective_slots(view: BackendView, *, heavy: bool) -> int:
+    return max(1, min(view.slots, view.heavy_limit) if heavy else view.slots)
+
+
+def balance(
+    groups: Sequence[Group],
+    lanes: Mapping[str, Lane],
+    *,
+    warm: frozenset[BlockKey],
+    one_heavy: bool,
+) -> Balance:
+    """Split the groups; keys in ``warm`` need no load. ``one_heavy``: heavy work is serial."""
+    problem = _Problem(groups, lanes, warm, one_heavy=one_heavy)
+    found = _search(problem)
+    shares: list[dict[BlockKey, float]] = [{} for _ in groups]
+    for use, option, share in zip(problem.uses, problem.options, found.spread.shares, strict=True):
+        if share > _MARGIN:
+            shares[use.group][option.key] = shares[use.group].get(option.key, 0.0) + share
+    return Balance(tuple(shares), found.spread.finish, found.loads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    spread: Spread
+    used: frozenset[BlockKey]
+    loads: int
+    value: float
+
+
+class _Problem:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        lanes: Mapping[str, Lane],
+        warm: frozenset[BlockKey],
+        *,
+        one_heavy: bool,
+    ) -> None:
+        self.warm = warm
+        self.index = {name: number for number, name in enumerate(lanes)}
+        self.lanes = lanes
+        self.base = [lane.base_seconds for lane in lanes.values()]
+        self.heavy_row = len(self.base) if one_heavy and len(lanes) > 1 else None
+        if self.heavy_row is not None:
+            self.base.append(0.0)
+        self.options: list[Option] = []
+        self.uses: list[Use] = []
+        for number, group in enumerate(groups):
+            for option in group.choices.options:
+                self.options.append(option)
+                self.uses.append(Use(number, self._loads(option, group.count)))
+        self.keys = sorted({option.key for option in self.options})
+        self.charges = self._charges()
+        self.cost = len(self.uses) * (len(groups) + len(self.base))
+
+    def _loads(self, option: Option, count: int) -> tuple[tuple[int, float], ...]:
+        lane = self.lanes[option.key.backend]
+        slots = effective_slots(lane.view, heavy=option.heavy)
+        seconds = option.seconds * count / slots * (1.0 if option.liked else DISLIKED_FACTOR)
+        return self._on_rows(option, seconds)
+
+    def _on_rows(self, option: Option, seconds: float) -> tuple[tuple[int, float], ...]:
+        row = self.index[option.key.backend]
+        if option.heavy and self.heavy_row is not None:
+            return (row, seconds), (self.heavy_row, seconds)
+        return ((row, seconds),)
+
+    def _charges(self) -> dict[BlockKey, tuple[tuple[int, float], ...]]:
+        charges: dict[BlockKey, tuple[tuple[int, float], ...]] = {}
+        for option in self.options:
+            if option.key not in charges:
+                charges[option.key] = self._on_rows(option, self._opening(option))
+        return charges
+
+    def _opening(self, option: Option) -> float:
+        lane = self.lanes[option.key.backend]
+        load = 0.0 if option.key in self.warm else option.load_seconds
+        if lane.view.max_resident > 1:
+            return 0.1 * load
+        return load + drain_seconds(option.seconds, lane.slots)
+
+    def solve(self, open_keys: frozenset[BlockKey]) -> _Found | None:
+        """The best split over these keys, then again without the keys it left empty."""
+        chosen = [i for i, option in enumerate(self.options) if option.key in open_keys]
+        if len({self.uses[i].group for i in chosen}) < self.uses[-1].group + 1:
+            return None
+        part = spread(self._base_with(open_keys), [self.uses[i] for i in chosen])
+        used = frozenset(
+            self.options[i].key
+            for i, share in zip(chosen, part.shares, strict=True)
+            if share > _MARGIN
+        )
+        if used != open_keys:
+            return self.solve(used)
+        shares = [0.0] * len(self.options)
+        for i, share in zip(chosen, part.shares, strict=True):
+            shares[i] = share
+        whole = Spread(part.finish, tuple(shares))
+        loads = len(used - self.warm)
+        return _Found(whole, used, loads, part.finish * (1.0 + LOAD_WEIGHT * loads))
+
+    def _base_with(self, open_keys: frozenset[BlockKey]) -> list[float]:
+        base = list(self.base)
+        for key in open_keys:
+            for row, seconds in self.charges[key]:
+                base[row] += seconds
+        return base
+
+    def relaxed(self, scale: Mapping[BlockKey, float]) -> Spread:
+        """All keys open; the charge of a key is spread over the work that it has."""
+        uses = [
+            Use(use.group, tuple((row, s * scale.get(option.key, 1.0)) for row, s in use.loads))
+            for use, option in zip(self.uses, self.options, strict=True)
+        ]
+        return spread(self.base, uses)
+
+
+def _search(problem: _Problem) -> _Found:
+    best = _start(problem)
+    budget = max(6, _WORK_BUDGET // max(problem.cost, 1))
+    improved = True
+    while improved and budget > 0:
+        improved = False
+        for candidate in _neighbours(problem, best.used):
+            budget -= 1
+            found = problem.solve(candidate)
+            if found is not None and found.value < best.value * (1.0 - _MARGIN):
+                best, improved = found, True
+                break
+            if budget <= 0:
+                break
+    return best
+
+
+def _start(problem: _Problem) -> _Found:
+    """Slope scaling: price each key's charge by the work the last solution gave it."""
+    everything = problem.solve(frozenset(problem.keys))
+    assert everything is not None
+    best = everything
+    scale: dict[BlockKey, float] = {}
+    for _ in range(3):
+        part = problem.relaxed(scale)
+        work = dict.fromkeys(problem.keys, 0.0)
+        for use, option, share in zip(problem.uses, problem.options, part.shares, strict=True):
+            work[option.key] += share * use.loads[0][1]
+        used = frozenset(key for key, seconds in work.items() if seconds > _MARGIN)
+        found = problem.solve(used)
+        if found is not None and found.value < best.value:
+            best = found
+        for key in used:
+            scale[key] = 1.0 + problem.charges[key][0][1] / work[key]
+    return best
+
+
+def _neighbours(problem: _Problem, used: frozenset[BlockKey]) -> list[frozenset[BlockKey]]:
+    ordered = sorted(used)
+    closed = [key for key in problem.keys if key not in used]
+    drops = [used - {key} for key in ordered if key not in problem.warm]
+    adds = [used | {key} for key in closed]
+    swaps = [(used - {out}) | {into} for out in ordered for into in closed]
+    return drops + adds + swaps

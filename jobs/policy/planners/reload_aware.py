@@ -1,0 +1,177 @@
+"""The default planner: whole blocks, few reloads, balanced finishes, no starvation.
+
+Works over a rolling window and keeps no state: the running block, the residents and the ages of
+the tasks carry all that a next plan must know, so planning again does not thrash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.policy.planners.allot import Allotment, allot
+from jobs.policy.planners.balance import Balance, Lane, balance
+from jobs.policy.planners.choices import Choices, Option, Router
+from jobs.policy.planners.groups import Group, group_tasks
+from jobs.policy.planners.lanes import order_lanes, start_order
+from jobs.policy.planners.timing import is_warm, timed_blocks, unplaced
+from jobs.policy.planners.urgency import UrgentHome, place_urgent
+from jobs.policy.ranking import rank_tasks
+from jobs.policy.types import BlockKey, Plan, PolicyName, Route, Snapshot, TaskView
+from models.states import Priority
+
+
+def plan_reload_aware(snapshot: Snapshot) -> Plan:
+    """Place urgent tasks, balance the rest, keep keys whole, order the lanes."""
+    router = Router(snapshot)
+    waiting = rank_tasks(snapshot.tasks, now=snapshot.now, config=snapshot.config)
+    lanes = _lanes(snapshot)
+    urgent = [task for task in waiting if task.priority is Priority.URGENT]
+    homes = place_urgent(group_tasks(urgent, router), snapshot)
+    groups = group_tasks(
+        [task for task in waiting if task.priority is not Priority.URGENT],
+        router,
+        snapshot.beyond,
+    )
+    split = _balanced(groups, lanes, snapshot, homes)
+    first = start_order(split, groups, lanes, snapshot.config, homes)
+    allotment = allot(groups, split.shares, first)
+    runs = _runs(allotment, homes, first, snapshot)
+    return Plan(
+        policy=PolicyName.RELOAD_AWARE,
+        blocks=timed_blocks(
+            snapshot, router, [(r.key, r.tasks) for r in runs], [r.reason for r in runs]
+        ),
+        routes=_routes(groups, allotment, homes, split),
+        unplaced=unplaced(waiting, router),
+        reason=_summary(split, len(waiting), len(runs)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    key: BlockKey
+    tasks: Sequence[TaskView]
+    reason: str
+
+
+def _lanes(snapshot: Snapshot) -> dict[str, Lane]:
+    running: dict[str, float] = {}
+    for task in snapshot.running:
+        name = task.key.backend
+        running[name] = running.get(name, 0.0) + task.expected_remaining_seconds
+    return {
+        view.name: Lane(view, view.slots, running.get(view.name, 0.0) / view.slots)
+        for view in sorted(snapshot.backends, key=lambda view: view.name)
+        if view.unavailable is None and view.slots > 0
+    }
+
+
+def _balanced(
+    groups: Sequence[Group],
+    lanes: Mapping[str, Lane],
+    snapshot: Snapshot,
+    homes: Sequence[UrgentHome],
+) -> Balance:
+    if not groups:
+        return Balance((), 0.0, 0)
+    config = snapshot.config
+    return balance(
+        groups,
+        _with_urgent(lanes, homes),
+        warm=_warm_keys(groups, lanes, homes),
+        one_heavy=config.heavy_light_pairing and not config.allow_two_heavy,
+    )
+
+
+def _with_urgent(lanes: Mapping[str, Lane], homes: Sequence[UrgentHome]) -> dict[str, Lane]:
+    extra: dict[str, float] = {}
+    for home in homes:
+        name = home.key.backend
+        extra[name] = extra.get(name, 0.0) + home.work_seconds
+    return {
+        name: Lane(lane.view, lane.slots, lane.base_seconds + extra.get(name, 0.0) / lane.slots)
+        for name, lane in lanes.items()
+    }
+
+
+def _warm_keys(
+    groups: Sequence[Group], lanes: Mapping[str, Lane], homes: Sequence[UrgentHome]
+) -> frozenset[BlockKey]:
+    """Keys that open without a load: resident, or about to be for an urgent task."""
+    opening = {home.key for home in homes}
+    evicting = {
+        home.key.backend
+        for home in homes
+        if home.needs_load and lanes[home.key.backend].view.max_resident <= 1
+    }
+    return frozenset(
+        option.key
+        for group in groups
+        for option in group.choices.options
+        if option.key in opening
+        or (
+            option.key.backend not in evicting
+            and is_warm(lanes[option.key.backend].view, option.key)
+        )
+    )
+
+
+def _runs(
+    allotment: Allotment,
+    homes: Sequence[UrgentHome],
+    first: Mapping[str, Sequence[BlockKey]],
+    snapshot: Snapshot,
+) -> list[Run]:
+    """One run per key, urgent tasks at its head; lanes one after another."""
+    urgent: dict[BlockKey, list[TaskView]] = {}
+    for home in homes:
+        urgent.setdefault(home.key, []).extend(home.tasks)
+    runs: list[Run] = []
+    for lane in order_lanes(first, allotment.tasks, snapshot, homes):
+        for place, (key, why) in enumerate(lane):
+            tasks = [*urgent.get(key, ()), *allotment.tasks.get(key, ())]
+            if tasks:
+                runs.append(Run(key, tasks, f"{len(tasks)} tasks, number {place + 1}: {why}"))
+    return runs
+
+
+def _routes(
+    groups: Sequence[Group],
+    allotment: Allotment,
+    homes: Sequence[UrgentHome],
+    split: Balance,
+) -> tuple[Route, ...]:
+    routes = [
+        Route(task.id, home.key, home.reason, home.choices.rejected)
+        for home in homes
+        for task in home.tasks
+    ]
+    for number, group in enumerate(groups):
+        for key, tasks in allotment.parts[number].items():
+            reason = _why(group.choices, key, split.shares[number].get(key, 0.0), group.count)
+            routes.extend(Route(t.id, key, reason, group.choices.rejected) for t in tasks)
+    return tuple(routes)
+
+
+def _why(choices: Choices, key: BlockKey, share: float, count: int) -> str:
+    note = f"; {choices.note}" if choices.note else ""
+    if len(choices.options) == 1:
+        return f"the only model that can take it now{note}"
+    option = _option(choices, key)
+    liked = "" if option.liked else ", not the preferred source"
+    return (
+        f"all servers finish soonest when {share:.0%} of the {count} tasks like it run here "
+        f"(about {option.seconds:.1f} s each{liked}){note}"
+    )
+
+
+def _option(choices: Choices, key: BlockKey) -> Option:
+    return next(option for option in choices.options if option.key == key)
+
+
+def _summary(split: Balance, tasks: int, blocks: int) -> str:
+    return (
+        f"{tasks} tasks in {blocks} blocks; servers finish in about "
+        f"{split.finish_seconds:.0f} s with {split.loads} loads"
+    )

@@ -1,0 +1,107 @@
+"""Expected start and finish of the blocks of a plan, and the tasks that go nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from jobs.policy.planners.balance import effective_slots
+from jobs.policy.planners.choices import Router
+from jobs.policy.types import (
+    BackendView,
+    BlockKey,
+    ModelView,
+    PlannedBlock,
+    Snapshot,
+    TaskView,
+    Unplaced,
+)
+from models.states import Priority
+
+
+def timed_blocks(
+    snapshot: Snapshot,
+    router: Router,
+    runs: Sequence[tuple[BlockKey, Sequence[TaskView]]],
+    reason: str | Sequence[str],
+) -> tuple[PlannedBlock, ...]:
+    """Blocks in the given order; those of one backend follow each other in time."""
+    reasons = [reason] * len(runs) if isinstance(reason, str) else reason
+    clocks = {view.name: _Clock(view, snapshot) for view in snapshot.backends}
+    blocks = []
+    for (key, tasks), why in zip(runs, reasons, strict=True):
+        model = router.model(key)
+        if model is not None:
+            blocks.append(clocks[key.backend].next_block(key, model, tasks, why))
+    return tuple(blocks)
+
+
+def unplaced(tasks: Iterable[TaskView], router: Router) -> tuple[Unplaced, ...]:
+    """Every task without an option, with the reasons of all that was not possible."""
+    found = []
+    for task in tasks:
+        choices = router.choices(task)
+        if not choices.options:
+            found.append(Unplaced(task.id, _why_nowhere(choices.note), choices.rejected))
+    return tuple(found)
+
+
+def is_warm(view: BackendView, key: BlockKey) -> bool:
+    """Whether the key's model is in memory with these options."""
+    if key.model not in view.resident and key.model not in view.loading:
+        return False
+    current = view.current
+    return current is None or current.model != key.model or current == key
+
+
+class _Clock:
+    """Walks down one lane."""
+
+    def __init__(self, view: BackendView, snapshot: Snapshot) -> None:
+        self.view = view
+        self.held = list(view.resident)
+        self.last = view.current
+        running = sum(
+            task.expected_remaining_seconds
+            for task in snapshot.running
+            if task.key.backend == view.name
+        )
+        self.now = running / max(1, view.slots)
+
+    def next_block(
+        self, key: BlockKey, model: ModelView, tasks: Sequence[TaskView], reason: str
+    ) -> PlannedBlock:
+        load = 0.0 if self._has(key) else max(model.load_seconds, 0.0)
+        start = self.now + load
+        work = sum(
+            model.service_by_category.get(task.category, model.service_seconds) for task in tasks
+        )
+        slots = min(effective_slots(self.view, heavy=model.heavy), max(1, len(tasks)))
+        self.now = start + work / slots
+        self._hold(key)
+        return PlannedBlock(
+            key=key,
+            task_ids=tuple(task.id for task in tasks),
+            reason=reason,
+            heavy=model.heavy,
+            needs_load=load > 0.0,
+            expected_load_seconds=load,
+            expected_start_seconds=start,
+            expected_finish_seconds=self.now,
+            urgent=any(task.priority is Priority.URGENT for task in tasks),
+        )
+
+    def _has(self, key: BlockKey) -> bool:
+        if self.last is not None and self.last.model == key.model and self.last != key:
+            return False
+        return key.model in self.held
+
+    def _hold(self, key: BlockKey) -> None:
+        if key.model in self.held:
+            self.held.remove(key.model)
+        self.held.append(key.model)
+        del self.held[: max(0, len(self.held) - max(1, self.view.max_resident))]
+        self.last = key
+
+
+def _why_nowhere(note: str) -> str:
+    return f"no server can take it now; {note}" if note else "no server can take it now"

@@ -1,0 +1,176 @@
+"""What every adapter shares: calls under watch, mapped errors, generation, the canary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from llm import errors
+from llm.backends.mapping import border, from_error_line
+from llm.backends.streaming import Wire, complete
+from llm.backends.transport import Transport, decode
+from llm.framing import JsonObject
+from llm.types import (
+    BackendHealth,
+    BackendSpec,
+    CancelToken,
+    Completion,
+    Deadlines,
+    GenerateRequest,
+    Message,
+    ModelInfo,
+    ProgressHook,
+)
+from llm.watch import Watch
+
+T = TypeVar("T")
+
+QUICK_SECONDS = 10.0
+UNLOAD_SECONDS = 60.0
+CANARY_DEADLINES = Deadlines(first_token_seconds=120.0, between_tokens_seconds=10.0)
+
+
+class HttpBackend:
+    """Base of the adapters. ``api_key`` goes into a header and nowhere else."""
+
+    def __init__(self, spec: BackendSpec, *, wire: Wire, api_key: str | None = None) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self._wire = wire
+        self._transport = Transport(spec, api_key=api_key)
+
+    def describe(self, model: ModelInfo) -> ModelInfo:
+        return model
+
+    def generate(
+        self,
+        request: GenerateRequest,
+        *,
+        deadlines: Deadlines,
+        cancel: CancelToken | None = None,
+        on_progress: ProgressHook | None = None,
+    ) -> Completion:
+        return complete(
+            self._transport,
+            self._wire,
+            request,
+            backend=self.name,
+            deadlines=deadlines,
+            cancel=cancel,
+            on_progress=on_progress,
+        )
+
+    def canary(self, model: str, *, deadlines: Deadlines = CANARY_DEADLINES) -> None:
+        self._one_token(model, deadlines=deadlines)
+
+    def health(self) -> BackendHealth:
+        try:
+            return self._health()
+        except errors.LLMError as exc:
+            return BackendHealth(reachable=False, error=f"{exc.code}: {exc}")
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _health(self) -> BackendHealth:
+        raise NotImplementedError
+
+    def _load_by_token(
+        self, model: str, *, deadlines: Deadlines, cancel: CancelToken | None
+    ) -> float:
+        """Generate one token, which loads the model; returns the seconds it took."""
+        load = deadlines.load_seconds
+        bounds = replace(deadlines, first_token_seconds=load, total_seconds=load + 1.0)
+        try:
+            return self._one_token(model, deadlines=bounds, cancel=cancel).duration_seconds
+        except errors.FirstTokenTimeout as exc:
+            late = _load_timeout(load)
+            late.backend, late.model = exc.backend, exc.model
+            raise late from exc
+
+    def _one_token(
+        self, model: str, *, deadlines: Deadlines, cancel: CancelToken | None = None
+    ) -> Completion:
+        return complete(
+            self._transport,
+            self._wire,
+            GenerateRequest(model=model, messages=(Message("user", "Say yes."),), max_tokens=1),
+            backend=self.name,
+            deadlines=deadlines,
+            cancel=cancel,
+            any_text=True,
+        )
+
+    def _get_bytes(self, path: str, *, seconds: float = QUICK_SECONDS) -> bytes:
+        with Watch(total_seconds=seconds) as watch, border(backend=self.name, watch=watch):
+            return self._transport.get(path, watch=watch)
+
+    def _get(self, path: str, *, seconds: float = QUICK_SECONDS) -> JsonObject:
+        with Watch(total_seconds=seconds) as watch, border(backend=self.name, watch=watch):
+            return decode(self._transport.get(path, watch=watch))
+
+    def _post(
+        self, path: str, body: Mapping[str, Any], *, model: str, seconds: float = QUICK_SECONDS
+    ) -> JsonObject:
+        with (
+            Watch(total_seconds=seconds) as watch,
+            border(backend=self.name, model=model, watch=watch),
+        ):
+            return decode(self._transport.post(path, body, watch=watch))
+
+    def _load(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        deadlines: Deadlines,
+        cancel: CancelToken | None,
+    ) -> float:
+        """POST what makes the server load ``model``; returns the seconds it took."""
+        started = time.monotonic()
+        with (
+            Watch(total_seconds=deadlines.load_seconds + 1.0, cancel=cancel) as watch,
+            border(backend=self.name, model=model, watch=watch),
+        ):
+            watch.expect(_load_timeout, deadlines.load_seconds)
+            try:
+                answer = self._transport.post(
+                    path, body, watch=watch, connect_seconds=deadlines.connect_seconds
+                )
+            except errors.ServerFailed as exc:
+                raise _load_failed(exc) from exc
+            _raise_error_in(decode(answer))
+        return time.monotonic() - started
+
+
+def optional(call: Callable[[], T]) -> T | None:
+    """The result, or None where the server has no such path."""
+    try:
+        return call()
+    except errors.PermanentError as exc:
+        if exc.status in (404, 405, 501):
+            return None
+        raise
+
+
+def _raise_error_in(answer: JsonObject) -> None:
+    """A load that failed may be told with status 200."""
+    if answer.get("error"):
+        exc = from_error_line(answer["error"])
+        raise _load_failed(exc) if isinstance(exc, errors.ServerFailed) else exc
+
+
+def _load_failed(exc: errors.LLMError) -> errors.LoadFailed:
+    return errors.LoadFailed(
+        f"the model did not load: {exc}",
+        status=exc.status,
+        retry_after_seconds=exc.retry_after_seconds,
+        body_excerpt=exc.body_excerpt,
+    )
+
+
+def _load_timeout(seconds: float) -> errors.LLMError:
+    return errors.LoadTimeout(f"the model did not load within {seconds:g} s")

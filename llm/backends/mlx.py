@@ -1,0 +1,87 @@
+"""The MLX API server, and other servers on mlx-lm such as the stock `mlx_lm.server`.
+
+Generation goes over the OpenAI-compatible path, which all of them have. Lists, residency, preload
+and unload use Ollama's paths where the server has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm import errors
+from llm.backends import ollama_wire, openai_wire
+from llm.backends.http import UNLOAD_SECONDS, HttpBackend, optional
+from llm.backends.ollama_wire import whole
+from llm.types import (
+    BackendHealth,
+    BackendSpec,
+    CancelToken,
+    Deadlines,
+    ModelInfo,
+    ResidentModel,
+)
+
+
+class MlxBackend(HttpBackend):
+    """A server on Apple's MLX."""
+
+    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
+        super().__init__(spec, wire=openai_wire.OpenAIChat(), api_key=api_key)
+
+    def version(self) -> str:
+        body = optional(lambda: self._get("/api/version")) or {}
+        return str(body.get("version") or "unknown")
+
+    def list_models(self) -> tuple[ModelInfo, ...]:
+        tags = optional(lambda: self._get("/api/tags"))
+        if tags is not None:
+            return ollama_wire.models_of(tags)
+        return openai_wire.models_of(self._get("/v1/models"))
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return ollama_wire.residents_of(optional(lambda: self._get("/api/ps")) or {})
+
+    def preload(
+        self,
+        model: str,
+        *,
+        num_ctx: int | None = None,
+        deadlines: Deadlines,
+        cancel: CancelToken | None = None,
+    ) -> float:
+        body = ollama_wire.preload_body(model, num_ctx)
+        try:
+            return self._load(
+                "/api/generate", body, model=model, deadlines=deadlines, cancel=cancel
+            )
+        except errors.BadRequest as exc:
+            if exc.status not in (404, 405):
+                raise
+        return self._load_by_token(model, deadlines=deadlines, cancel=cancel)
+
+    def unload(self, model: str) -> None:
+        body = ollama_wire.unload_body(model)
+        optional(lambda: self._post("/api/generate", body, model=model, seconds=UNLOAD_SECONDS))
+
+    def _health(self) -> BackendHealth:
+        body = self._get("/health")
+        return BackendHealth(
+            reachable=True,
+            version=_text(body.get("version")),
+            active_requests=whole(body.get("active_requests")),
+            max_concurrent=whole(body.get("max_concurrent")),
+            queue_size=whole(body.get("queue_size")),
+            loading_models=_loading(body),
+        )
+
+
+def _loading(body: Mapping[str, Any]) -> tuple[str, ...]:
+    names = body.get("loading_models")
+    if not isinstance(names, list):
+        return ()
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

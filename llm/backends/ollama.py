@@ -1,0 +1,52 @@
+"""Ollama."""
+
+from __future__ import annotations
+
+from llm.backends import ollama_wire
+from llm.backends.http import UNLOAD_SECONDS, HttpBackend
+from llm.types import (
+    BackendHealth,
+    BackendSpec,
+    CancelToken,
+    Deadlines,
+    ModelInfo,
+    ResidentModel,
+)
+
+
+class OllamaBackend(HttpBackend):
+    """An Ollama server, 0.6 or newer."""
+
+    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
+        super().__init__(spec, wire=ollama_wire.OllamaChat(), api_key=api_key)
+
+    def version(self) -> str:
+        return str(self._get("/api/version").get("version") or "unknown")
+
+    def list_models(self) -> tuple[ModelInfo, ...]:
+        return ollama_wire.models_of(self._get("/api/tags"))
+
+    def describe(self, model: ModelInfo) -> ModelInfo:
+        show = self._post("/api/show", {"model": model.name}, model=model.name)
+        return ollama_wire.described(model, show)
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return ollama_wire.residents_of(self._get("/api/ps"))
+
+    def preload(
+        self,
+        model: str,
+        *,
+        num_ctx: int | None = None,
+        deadlines: Deadlines,
+        cancel: CancelToken | None = None,
+    ) -> float:
+        body = ollama_wire.preload_body(model, num_ctx)
+        return self._load("/api/generate", body, model=model, deadlines=deadlines, cancel=cancel)
+
+    def unload(self, model: str) -> None:
+        body = ollama_wire.unload_body(model)
+        self._post("/api/generate", body, model=model, seconds=UNLOAD_SECONDS)
+
+    def _health(self) -> BackendHealth:
+        return BackendHealth(reachable=True, version=self.version())

@@ -1,0 +1,233 @@
+"""Ollama's wire format: bodies to send, streams and lists to read. Pure.
+
+Source: Ollama's `api/types.go` and `docs/api.md`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from llm import errors
+from llm.backends.mapping import from_error_line
+from llm.backends.streaming import Sink
+from llm.framing import JsonObject, ndjson_objects
+from llm.types import GenerateRequest, ModelInfo, ResidentModel
+
+_STOPPED = frozenset({"stop", "", "eos"})
+_PARAMETERS = re.compile(r"\s*([0-9.]+)\s*([KMBT]?)\s*", re.IGNORECASE)
+_SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+class OllamaChat:
+    """`POST /api/chat`."""
+
+    path = "/api/chat"
+    content_types: tuple[str, ...] = (
+        "application/x-ndjson",
+        "application/json",
+        "application/jsonl",
+    )
+
+    def body(self, request: GenerateRequest) -> JsonObject:
+        body: JsonObject = {
+            "model": request.model,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "stream": True,
+            "options": _options(request),
+        }
+        if request.response_schema is not None:
+            body["format"] = dict(request.response_schema)
+        if request.think is not None:
+            body["think"] = request.think
+        if request.keep_alive is not None:
+            body["keep_alive"] = keep_alive(request.keep_alive)
+        return body
+
+    def objects(self, chunks: Iterable[bytes]) -> Iterator[JsonObject | None]:
+        return ndjson_objects(chunks)
+
+    def read(self, chunk: JsonObject | None, sink: Sink) -> bool:
+        assert chunk is not None  # NDJSON has no marker of its own
+        if "error" in chunk:
+            raise from_error_line(chunk["error"])
+        message = chunk.get("message")
+        if message is not None:
+            _read_message(message, sink)
+        if chunk.get("done") is not True:
+            return False
+        _read_end(chunk, sink)
+        return True
+
+
+def preload_body(model: str, num_ctx: int | None) -> JsonObject:
+    """An empty prompt loads the model with these options."""
+    body: JsonObject = {"model": model, "prompt": "", "stream": False}
+    if num_ctx is not None:
+        body["options"] = {"num_ctx": num_ctx}
+    return body
+
+
+def unload_body(model: str) -> JsonObject:
+    return {"model": model, "prompt": "", "stream": False, "keep_alive": 0}
+
+
+def keep_alive(value: str | int) -> str | int | float:
+    """Seconds as a number, a Go duration as a string: the server does not parse "-1" or "300"."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        number = float(value)
+        return int(number) if number.is_integer() else number
+    return value
+
+
+def models_of(tags: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
+    """The models of `/api/tags`; raises StreamBroken where it has another shape."""
+    return tuple(_model(entry) for entry in entries_of(tags))
+
+
+def residents_of(ps: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
+    """The models of `/api/ps`."""
+    return tuple(
+        ResidentModel(
+            name=_name(entry),
+            size_bytes=whole(entry.get("size_vram")) or whole(entry.get("size")),
+            context_tokens=whole(entry.get("context_length")),
+            expires_at=_moment(entry.get("expires_at")),
+            active_requests=whole(entry.get("active_requests")),
+        )
+        for entry in entries_of(ps)
+    )
+
+
+def described(listed: ModelInfo, show: Mapping[str, Any]) -> ModelInfo:
+    """What `/api/show` adds: context, parameters, capabilities."""
+    raw = show.get("model_info")
+    info: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
+    lengths = [whole(info[key]) for key in info if str(key).endswith(".context_length")]
+    capabilities = _texts(show.get("capabilities"))
+    return ModelInfo(
+        name=listed.name,
+        size_bytes=listed.size_bytes,
+        parameters=whole(info.get("general.parameter_count")) or listed.parameters,
+        quantization=listed.quantization,
+        context_tokens=next(filter(None, lengths), None) or listed.context_tokens,
+        capabilities=capabilities or listed.capabilities,
+        family=listed.family,
+    )
+
+
+def entries_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The objects of ``models``; `null` is none."""
+    models = body.get("models", ())
+    if models is None:
+        return []
+    if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
+        raise errors.StreamBroken("the list of models has an unknown shape")
+    return models
+
+
+def parameter_count(text: object) -> int | None:
+    """The number in "7.6B" or "494M"; None where there is none."""
+    match = _PARAMETERS.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    try:
+        return int(float(match.group(1)) * _SCALE[match.group(2).upper()]) or None
+    except ValueError:
+        return None
+
+
+def whole(value: object) -> int | None:
+    """A non-negative whole number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < 1e18 else None
+
+
+def _options(request: GenerateRequest) -> JsonObject:
+    options: JsonObject = {"num_predict": request.max_tokens}
+    if request.num_ctx is not None:
+        options["num_ctx"] = request.num_ctx
+    if request.temperature is not None:
+        options["temperature"] = request.temperature
+    if request.stop:
+        options["stop"] = list(request.stop)
+    if request.seed is not None:
+        options["seed"] = request.seed
+    return options
+
+
+def _read_message(message: object, sink: Sink) -> None:
+    if type(message) is not dict:
+        raise errors.StreamBroken("a chunk's message is not an object")
+    text = message.get("content")
+    if text:
+        if type(text) is not str:
+            raise errors.StreamBroken("a chunk's content is not text")
+        sink.text(text)
+    thinking = message.get("thinking")
+    if thinking:
+        if type(thinking) is not str:
+            raise errors.StreamBroken("a chunk's thinking is not text")
+        sink.thought(thinking)
+
+
+def _read_end(chunk: JsonObject, sink: Sink) -> None:
+    reason = chunk.get("done_reason") or ""
+    if reason == "length":
+        sink.finish_reason = "length"
+    elif reason in _STOPPED:
+        sink.finish_reason = "stop"
+    else:
+        raise errors.ServerFailed(f"the server ended with {reason!r} in place of an answer")
+    sink.prompt_tokens = whole(chunk.get("prompt_eval_count"))
+    sink.completion_tokens = whole(chunk.get("eval_count"))
+    nanoseconds = whole(chunk.get("load_duration"))
+    sink.load_seconds = None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _model(entry: Mapping[str, Any]) -> ModelInfo:
+    raw = entry.get("details")
+    details: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
+    return ModelInfo(
+        name=_name(entry),
+        size_bytes=whole(entry.get("size")),
+        parameters=parameter_count(details.get("parameter_size")),
+        quantization=_text(details.get("quantization_level")),
+        context_tokens=whole(entry.get("context_length")),
+        capabilities=_texts(entry.get("capabilities")),
+        family=_text(details.get("family")),
+    )
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    name = entry.get("name") or entry.get("model")
+    if not isinstance(name, str) or not name:
+        raise errors.StreamBroken("a model in the list has no name")
+    return name
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(value: object) -> frozenset[str]:
+    if not isinstance(value, list):
+        return frozenset()
+    return frozenset(item for item in value if isinstance(item, str))
+
+
+def _moment(value: object) -> datetime | None:
+    """RFC 3339 as Go writes it, with nanoseconds."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
+    except ValueError:
+        return None
+    if moment.tzinfo is None or moment.year < 2000:
+        return None
+    return moment.astimezone(UTC)

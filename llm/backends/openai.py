@@ -1,0 +1,63 @@
+"""Any OpenAI-compatible server: vLLM, llama-server, LM Studio, a hosted API."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from llm import errors
+from llm.backends import openai_wire
+from llm.backends.http import HttpBackend, optional
+from llm.types import (
+    BackendHealth,
+    BackendSpec,
+    CancelToken,
+    Deadlines,
+    ModelInfo,
+    ResidentModel,
+)
+
+
+class OpenAIBackend(HttpBackend):
+    """Loads and residency are the server's own affair here: preload asks for one token, which
+    makes servers that load on demand do so; unload does nothing."""
+
+    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
+        root = replace(spec, url=spec.url.removesuffix("/v1"))
+        super().__init__(root, wire=openai_wire.OpenAIChat(), api_key=api_key)
+        self.spec = spec
+
+    def version(self) -> str:
+        """vLLM's `/version`; others do not tell."""
+        body = optional(lambda: self._get("/version")) or {}
+        return str(body.get("version") or "unknown")
+
+    def list_models(self) -> tuple[ModelInfo, ...]:
+        return openai_wire.models_of(self._get("/v1/models"))
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return ()
+
+    def preload(
+        self,
+        model: str,
+        *,
+        num_ctx: int | None = None,
+        deadlines: Deadlines,
+        cancel: CancelToken | None = None,
+    ) -> float:
+        del num_ctx  # fixed when such a server starts
+        return self._load_by_token(model, deadlines=deadlines, cancel=cancel)
+
+    def unload(self, model: str) -> None:
+        del model
+
+    def _health(self) -> BackendHealth:
+        self.list_models()
+        running, waiting = openai_wire.load_of(self._metrics())
+        return BackendHealth(reachable=True, active_requests=running, queue_size=waiting)
+
+    def _metrics(self) -> bytes:
+        try:
+            return self._get_bytes("/metrics")
+        except errors.LLMError:
+            return b""  # the list of models has answered; figures are a courtesy

@@ -1,0 +1,61 @@
+"""Adapters by name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+
+from llm.backends.base import Backend
+from llm.backends.mlx import MlxBackend
+from llm.backends.ollama import OllamaBackend
+from llm.backends.openai import OpenAIBackend
+from llm.types import BackendKind, BackendSpec
+
+
+class UnknownBackend(KeyError):
+    """No backend of that name is configured."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def build(spec: BackendSpec, *, environ: Mapping[str, str]) -> Backend:
+    """The adapter of ``spec``. Its API key is read from ``environ`` here and nowhere else."""
+    key = environ.get(spec.api_key_env) if spec.api_key_env else None
+    api_key = key.strip() if key and key.strip() else None
+    if spec.kind is BackendKind.OLLAMA:
+        return OllamaBackend(spec, api_key=api_key)
+    if spec.kind is BackendKind.MLX:
+        return MlxBackend(spec, api_key=api_key)
+    return OpenAIBackend(spec, api_key=api_key)
+
+
+class Backends:
+    """The configured servers, each adapter built when first asked for. Shared by threads."""
+
+    def __init__(self, specs: Iterable[BackendSpec], *, environ: Mapping[str, str]) -> None:
+        self.specs = tuple(specs)
+        self._by_name = {spec.name: spec for spec in self.specs}
+        if len(self._by_name) != len(self.specs):
+            raise ValueError("two backends have the same name: give each a name of its own")
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._built: dict[str, Backend] = {}
+
+    def get(self, name: str) -> Backend:
+        """The adapter of ``name``; raises UnknownBackend."""
+        spec = self._by_name.get(name)
+        if spec is None:
+            known = ", ".join(self._by_name) or "none"
+            raise UnknownBackend(f"no backend is named {name!r}; configured: {known}")
+        with self._lock:
+            if name not in self._built:
+                self._built[name] = build(spec, environ=self._environ)
+            return self._built[name]
+
+    def close(self) -> None:
+        """Close every idle connection; `get` builds anew."""
+        with self._lock:
+            built, self._built = self._built, {}
+        for backend in built.values():
+            backend.close()

@@ -1,0 +1,212 @@
+"""One generation from request to whole answer: deadlines, wire, guard and progress put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol
+
+from llm import errors
+from llm.backends.mapping import border
+from llm.backends.transport import Transport
+from llm.framing import JsonObject
+from llm.guard import AnswerGuard
+from llm.types import (
+    CancelToken,
+    Completion,
+    Deadlines,
+    GenerateRequest,
+    Phase,
+    Progress,
+    ProgressHook,
+)
+from llm.watch import Watch
+
+REPORT_SECONDS = 1.0
+
+FinishReason = Literal["stop", "length"]
+
+
+class Sink(Protocol):
+    """What a wire format tells while it reads a stream."""
+
+    finish_reason: FinishReason | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    load_seconds: float | None
+
+    def text(self, piece: str) -> None: ...
+
+    def thought(self, piece: str) -> None: ...
+
+
+class Wire(Protocol):
+    """How one kind of server is asked, and how its stream is read."""
+
+    path: str
+    content_types: tuple[str, ...]
+
+    def body(self, request: GenerateRequest) -> JsonObject: ...
+
+    def objects(self, chunks: Iterable[bytes]) -> Iterator[JsonObject | None]: ...
+
+    def read(self, chunk: JsonObject | None, sink: Sink) -> bool:
+        """Hand the chunk's parts to ``sink``; True when it is the terminal marker."""
+        ...
+
+
+def complete(
+    transport: Transport,
+    wire: Wire,
+    request: GenerateRequest,
+    *,
+    backend: str,
+    deadlines: Deadlines,
+    cancel: CancelToken | None = None,
+    on_progress: ProgressHook | None = None,
+    any_text: bool = False,
+) -> Completion:
+    """Stream one answer; raises only `LLMError`s, each with the text so far.
+
+    ``any_text`` takes blank, echoed and thinking-only answers too: a canary proves generation,
+    not sense.
+    """
+    with (
+        Watch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch,
+        border(backend=backend, model=request.model, watch=watch),
+    ):
+        answer = _Answer(request, watch=watch, deadlines=deadlines, on_progress=on_progress)
+        try:
+            _read(transport, wire, request, answer, watch=watch, deadlines=deadlines)
+            if cancel is not None and cancel.cancelled:
+                raise errors.CallCancelled(f"cancelled: {cancel.reason}")
+            return answer.completion(backend=backend, any_text=any_text)
+        except errors.LLMError as exc:
+            exc.partial_text = exc.partial_text or answer.partial_text
+            raise
+
+
+def _read(
+    transport: Transport,
+    wire: Wire,
+    request: GenerateRequest,
+    answer: _Answer,
+    *,
+    watch: Watch,
+    deadlines: Deadlines,
+) -> None:
+    watch.expect(_first_token_timeout, deadlines.first_token_seconds)
+    answer.report(Phase.WAITING)
+    with transport.stream(
+        wire.path,
+        wire.body(request),
+        watch=watch,
+        connect_seconds=deadlines.connect_seconds,
+        content_types=wire.content_types,
+        with_schema=request.response_schema is not None,
+    ) as stream:
+        answer.report(Phase.PREFILL)
+        read = wire.read
+        for chunk in wire.objects(stream.chunks):
+            if read(chunk, answer):
+                stream.drain()
+                return
+    raise errors.TruncatedStream("the stream ended without its terminal marker")
+
+
+class _Answer:
+    """The sink of one stream: text to the guard, time to the watch, phases to the hook."""
+
+    __slots__ = (
+        "_deadlines",
+        "_first_at",
+        "_guard",
+        "_hook",
+        "_next_report",
+        "_request",
+        "_watch",
+        "completion_tokens",
+        "finish_reason",
+        "load_seconds",
+        "prompt_tokens",
+    )
+
+    def __init__(
+        self,
+        request: GenerateRequest,
+        *,
+        watch: Watch,
+        deadlines: Deadlines,
+        on_progress: ProgressHook | None,
+    ) -> None:
+        self._request = request
+        self._watch = watch
+        self._deadlines = deadlines
+        self._hook = on_progress
+        self._guard = AnswerGuard(prompt=request.prompt_text, max_tokens=request.max_tokens)
+        self._first_at: float | None = None
+        self._next_report = float("inf")
+        self.finish_reason: FinishReason | None = None
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+        self.load_seconds: float | None = None
+
+    @property
+    def partial_text(self) -> str:
+        return self._guard.partial_text.encode("utf-8", "replace").decode("utf-8")
+
+    def text(self, piece: str) -> None:
+        self._guard.text(piece)
+        self._moved()
+
+    def thought(self, piece: str) -> None:
+        self._guard.thought(piece)
+        self._moved()
+
+    def report(self, phase: Phase) -> None:
+        if self._hook is not None:
+            self._hook(Progress(phase=phase, completion_tokens=self._guard.pieces))
+
+    def completion(self, *, backend: str, any_text: bool) -> Completion:
+        if self.finish_reason is None:
+            raise errors.TruncatedStream("the stream ended without a finish reason")
+        if any_text:
+            text, thinking = self.partial_text, ""
+        else:
+            text, thinking = self._guard.finish(self.finish_reason)
+        started = self._watch.started_at
+        return Completion(
+            text=text,
+            thinking=thinking,
+            model=self._request.model,
+            backend=backend,
+            finish_reason=self.finish_reason,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens or self._guard.pieces,
+            load_seconds=self.load_seconds,
+            first_token_seconds=None if self._first_at is None else self._first_at - started,
+            duration_seconds=time.monotonic() - started,
+        )
+
+    def _moved(self) -> None:
+        self._watch.progress_at = now = time.monotonic()
+        if self._first_at is None:
+            self._first(now)
+        elif now >= self._next_report:
+            self._next_report = now + REPORT_SECONDS
+            self.report(Phase.DECODING)
+
+    def _first(self, now: float) -> None:
+        self._first_at = now
+        self._watch.expect(_stall_timeout, self._deadlines.between_tokens_seconds)
+        if self._hook is not None:
+            self._next_report = now + REPORT_SECONDS
+            self.report(Phase.DECODING)
+
+
+def _first_token_timeout(seconds: float) -> errors.LLMError:
+    return errors.FirstTokenTimeout(f"no token within {seconds:g} s")
+
+
+def _stall_timeout(seconds: float) -> errors.LLMError:
+    return errors.StallTimeout(f"no further token within {seconds:g} s")

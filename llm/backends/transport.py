@@ -1,0 +1,296 @@
+"""HTTP to one server: one pooled session for all threads, every call under watch.
+
+The session reads nothing from the environment: no proxy stands between us and a model server, and
+no .netrc overrides its key. It keeps no cookies and follows no redirects.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from llm import errors
+from llm.backends import mapping
+from llm.framing import JsonObject
+from llm.types import BackendSpec
+from llm.watch import Watch
+
+READ_BYTES = 1 << 16
+MAX_BODY_BYTES = 16 << 20
+MAX_ERROR_BYTES = 1 << 16
+MIN_POOL_CONNECTIONS = 64
+SEND_SECONDS = 30.0
+BACKSTOP_SECONDS = 5.0
+DRAIN_SECONDS = 0.25
+MAX_DRAIN_CHUNKS = 16
+
+_calling = threading.local()
+
+
+class Transport:
+    """GET and POST of JSON to ``spec.url``; raises only `LLMError`s when used inside `border`."""
+
+    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
+        self._spec = spec
+        self._secret = api_key or (spec.basic_auth[1] if spec.basic_auth else None)
+        self._session = _session(max(MIN_POOL_CONNECTIONS, 2 * spec.max_concurrent))
+        self._session.headers.update(_headers(spec, api_key))
+
+    def close(self) -> None:
+        self._session.close()
+
+    def get(self, path: str, *, watch: Watch, connect_seconds: float = 3.05) -> bytes:
+        """The whole body of a GET."""
+        with self._open("GET", path, None, watch, connect_seconds) as response:
+            self._raise_for_status(response)
+            return _body(response, MAX_BODY_BYTES)
+
+    def post(
+        self, path: str, body: Mapping[str, Any], *, watch: Watch, connect_seconds: float = 3.05
+    ) -> bytes:
+        """The whole body of a POST that is not streamed."""
+        with self._open("POST", path, encode(body), watch, connect_seconds) as response:
+            self._raise_for_status(response)
+            return _body(response, MAX_BODY_BYTES)
+
+    @contextmanager
+    def stream(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        watch: Watch,
+        connect_seconds: float,
+        content_types: tuple[str, ...],
+        with_schema: bool = False,
+    ) -> Iterator[Stream]:
+        """A POST whose answer is read as it comes. The connection is closed on any early exit."""
+        with self._open("POST", path, encode(body), watch, connect_seconds) as response:
+            self._raise_for_status(response, with_schema=with_schema)
+            _require_type(response, content_types)
+            yield Stream(response, watch)
+
+    @contextmanager
+    def _open(
+        self, method: str, path: str, data: bytes | None, watch: Watch, connect_seconds: float
+    ) -> Iterator[requests.Response]:
+        response = self._send(method, path, data, watch, connect_seconds)
+        try:
+            yield response
+        finally:
+            watch.detach()
+            response.close()
+
+    def _send(
+        self, method: str, path: str, data: bytes | None, watch: Watch, connect_seconds: float
+    ) -> requests.Response:
+        try:
+            return self._send_once(method, path, data, watch, connect_seconds)
+        except requests.exceptions.ConnectionError:
+            # The server closed an idle connection just as it was taken from the pool.
+            if not watch.reused_connection or watch.verdict is not None:
+                raise
+            return self._send_once(method, path, data, watch, connect_seconds)
+
+    def _send_once(
+        self, method: str, path: str, data: bytes | None, watch: Watch, connect_seconds: float
+    ) -> requests.Response:
+        watch.check()
+        _calling.watch = watch
+        try:
+            return self._session.request(
+                method,
+                self._spec.url + path,
+                data=data,
+                headers={"Content-Type": "application/json"} if data is not None else None,
+                stream=True,
+                allow_redirects=False,
+                timeout=(connect_seconds, watch.longest_wait_seconds + BACKSTOP_SECONDS),
+            )
+        finally:
+            _calling.watch = None
+
+    def _raise_for_status(self, response: requests.Response, *, with_schema: bool = False) -> None:
+        status = response.status_code
+        if 200 <= status < 300:
+            return
+        if 300 <= status < 400:
+            target = response.headers.get("Location", "elsewhere")
+            raise errors.BadRequest(
+                f"the server redirects to {target}: set that URL", status=status
+            )
+        body = _body(response, MAX_ERROR_BYTES, cut=True)
+        if self._secret:
+            body = body.replace(self._secret.encode("utf-8"), b"***")
+        raise mapping.from_status(status, response.headers, body, with_schema=with_schema)
+
+
+class Stream:
+    """The chunks of an answer as they come."""
+
+    def __init__(self, response: requests.Response, watch: Watch) -> None:
+        self._response = response
+        self._watch = watch
+        self.chunks = _chunks(response)
+
+    def drain(self) -> None:
+        """After the terminal marker: take the protocol's last bytes, so that the connection can
+        serve again. Where they do not come at once, the connection is closed instead."""
+        connection = self._watch.connection
+        self._watch.detach()
+        if connection is None or connection.sock is None:
+            return
+        try:
+            connection.sock.settimeout(DRAIN_SECONDS)
+            for _ in range(MAX_DRAIN_CHUNKS):
+                if not next(self.chunks, b""):
+                    return
+        except Exception as exc:  # noqa: BLE001 - the answer is whole; the connection is dropped
+            self._response.raw.close()
+            del exc
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """``body`` as JSON in UTF-8; raises BadRequest where it cannot be written."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise errors.BadRequest(f"the request cannot be written as JSON in UTF-8: {exc}") from exc
+
+
+def decode(body: bytes) -> JsonObject:
+    """The JSON object of an answer; raises StreamBroken."""
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise errors.StreamBroken("the answer is not JSON", body_excerpt=_excerpt(body)) from exc
+    if not isinstance(value, dict):
+        raise errors.StreamBroken("the answer is not a JSON object", body_excerpt=_excerpt(body))
+    return value
+
+
+class _WatchedHTTPConnection(HTTPConnection):
+    """Tells the call that uses it which socket to shut."""
+
+    watch: Watch | None = None
+
+    def connect(self) -> None:
+        super().connect()
+        _adopt(self, reused=False)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            _adopt(self, reused=True)
+        super().request(*args, **kwargs)
+
+
+class _WatchedHTTPSConnection(HTTPSConnection):
+    """The same over TLS."""
+
+    watch: Watch | None = None
+
+    def connect(self) -> None:
+        super().connect()
+        _adopt(self, reused=False)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            _adopt(self, reused=True)
+        super().request(*args, **kwargs)
+
+
+class _WatchedHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTPConnection
+
+
+class _WatchedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPSConnection
+
+
+class _WatchedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _WatchedHTTPPool,
+            "https": _WatchedHTTPSPool,
+        }
+
+
+def _adopt(connection: _WatchedHTTPConnection | _WatchedHTTPSConnection, *, reused: bool) -> None:
+    if connection.sock is not None:
+        connection.sock.settimeout(SEND_SECONDS)
+    watch: Watch | None = getattr(_calling, "watch", None)
+    if watch is not None:
+        watch.attach(connection, reused=reused)
+
+
+def _session(pool_size: int) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    cookies = RequestsCookieJar()
+    cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.cookies = cookies
+    adapter = _WatchedAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _headers(spec: BackendSpec, api_key: str | None) -> dict[str, str]:
+    headers = {"Accept-Encoding": "identity", "User-Agent": "knowledge-os-jobs"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    elif spec.basic_auth is not None:
+        pair = ":".join(spec.basic_auth).encode("utf-8")
+        headers["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
+    return headers
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    raw = response.raw
+    if raw.chunked and raw.supports_chunked_reads():
+        chunks: Iterator[bytes] = raw.read_chunked(READ_BYTES, decode_content=True)
+        return chunks
+    return iter(lambda: raw.read1(READ_BYTES, decode_content=True) or b"", b"")
+
+
+def _body(response: requests.Response, limit: int, *, cut: bool = False) -> bytes:
+    """The whole body up to ``limit`` bytes; a longer one is cut or raises StreamBroken."""
+    body = bytearray()
+    for chunk in _chunks(response):
+        body += chunk
+        if len(body) > limit:
+            if cut:
+                break
+            raise errors.StreamBroken(f"the answer is longer than {limit} bytes")
+    return bytes(body[:limit])
+
+
+def _require_type(response: requests.Response, accepted: tuple[str, ...]) -> None:
+    """Raises where the server answers something else than a stream."""
+    given = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not given or given in accepted:
+        return
+    body = _body(response, MAX_ERROR_BYTES, cut=True)
+    if given == "application/json":
+        value = decode(body)
+        if value.get("error"):
+            raise mapping.from_error_line(value["error"])
+    raise errors.StreamBroken(
+        f"the server answered {given!r} in place of a stream", body_excerpt=_excerpt(body)
+    )
+
+
+def _excerpt(body: bytes) -> str:
+    return body[: errors.BODY_EXCERPT_CHARS].decode("utf-8", "replace")

@@ -1,0 +1,158 @@
+"""A circuit breaker as values: when to stop calling a server, and when one canary may try again.
+
+One state per backend, and one per (backend, model) for failed loads. Pure: the caller passes the
+time, keeps the state (as `dumps` writes it) and proves recovery by a one-token generation, because
+a server whose HTTP answers may still generate nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from llm import errors
+
+
+class BreakerPhase(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRules:
+    """``threshold`` failures in a row open it; each trip in a row doubles the wait."""
+
+    threshold: int = 3
+    cooldown_seconds: float = 10.0
+    max_cooldown_seconds: float = 300.0
+    probe_seconds: float = 60.0
+
+
+BACKEND_RULES = BreakerRules()
+MODEL_RULES = BreakerRules(threshold=2, cooldown_seconds=60.0, max_cooldown_seconds=1800.0)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerState:
+    """``retry_at``: when an open breaker wants its canary, or when a running canary is overdue."""
+
+    phase: BreakerPhase = BreakerPhase.CLOSED
+    failures: int = 0
+    trips: int = 0
+    opened_at: datetime | None = None
+    retry_at: datetime | None = None
+    reason: str | None = None
+
+
+CLOSED = BreakerState()
+
+
+def allows(state: BreakerState, now: datetime) -> bool:
+    """May ordinary work be sent? Only when closed; an open one first wants its canary."""
+    del now
+    return state.phase is BreakerPhase.CLOSED
+
+
+def wants_probe(state: BreakerState, now: datetime) -> bool:
+    """Is it time for one canary? Also when an earlier one never reported."""
+    return state.phase is not BreakerPhase.CLOSED and (
+        state.retry_at is None or now >= state.retry_at
+    )
+
+
+def on_probe(
+    state: BreakerState, now: datetime, *, rules: BreakerRules = BACKEND_RULES
+) -> BreakerState:
+    """A canary starts: nobody else starts one before ``retry_at``."""
+    return replace(
+        state,
+        phase=BreakerPhase.HALF_OPEN,
+        retry_at=now + timedelta(seconds=rules.probe_seconds),
+    )
+
+
+def on_success(state: BreakerState) -> BreakerState:
+    """A generation ended well, or a canary did. One that was under way before the trip proves
+    nothing for an open breaker, so only a half-open or closed one closes."""
+    if state.phase is BreakerPhase.OPEN:
+        return state
+    return CLOSED
+
+
+def on_failure(
+    state: BreakerState,
+    now: datetime,
+    *,
+    rules: BreakerRules = BACKEND_RULES,
+    reason: str | None = None,
+    retry_after_seconds: float | None = None,
+) -> BreakerState:
+    """A counted failure. What the server asked in ``retry_after_seconds`` opens it at once."""
+    failures = state.failures + 1
+    if state.phase is BreakerPhase.OPEN:
+        return replace(state, failures=failures)
+    if (
+        state.phase is BreakerPhase.CLOSED
+        and retry_after_seconds is None
+        and failures < rules.threshold
+    ):
+        return replace(state, failures=failures, reason=reason)
+    wait = _cooldown(rules, state.trips, retry_after_seconds)
+    return BreakerState(
+        phase=BreakerPhase.OPEN,
+        failures=failures,
+        trips=state.trips + 1,
+        opened_at=state.opened_at or now,
+        retry_at=now + timedelta(seconds=wait),
+        reason=reason,
+    )
+
+
+def counts_against_backend(error: errors.LLMError) -> bool:
+    """Does this failure speak against the whole server? A bad answer or a long one does not."""
+    if isinstance(error, errors.LoadFailed | errors.LoadTimeout | errors.TotalTimeout):
+        return False
+    return isinstance(error, errors.TransientError | errors.NotAuthorized)
+
+
+def counts_against_model(error: errors.LLMError) -> bool:
+    """Does this failure speak against loading this model on this server?"""
+    return isinstance(error, errors.LoadFailed | errors.LoadTimeout)
+
+
+def dumps(state: BreakerState) -> str:
+    fields = asdict(state)
+    for name in ("opened_at", "retry_at"):
+        fields[name] = fields[name] and fields[name].isoformat()
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def loads(text: str) -> BreakerState:
+    """Raises ValueError where ``text`` is not what `dumps` wrote."""
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        return BreakerState(
+            phase=BreakerPhase(fields["phase"]),
+            failures=int(fields["failures"]),
+            trips=int(fields["trips"]),
+            opened_at=_moment(fields["opened_at"]),
+            retry_at=_moment(fields["retry_at"]),
+            reason=fields["reason"],
+        )
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"not a breaker state: {exc!r}") from exc
+
+
+def _cooldown(rules: BreakerRules, trips: int, asked: float | None) -> float:
+    own = min(rules.cooldown_seconds * 2.0 ** min(trips, 30), rules.max_cooldown_seconds)
+    if asked is None:
+        return own
+    return float(min(max(asked, 0.0), rules.max_cooldown_seconds))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -1,0 +1,1 @@
+"""Detectors of bad answers: pure, incremental, no false alarm on good ones."""

@@ -1,0 +1,80 @@
+"""Is the answer the prompt coming back?"""
+
+from __future__ import annotations
+
+import re
+
+SHORT_ANSWER_CHARS = 200
+SHORT_WORD_CHARS = 16
+EARLY_STOP_CHARS = 2000
+
+_PHRASES = frozenset(
+    {
+        "yes please",
+        "not yet",
+        "no problem",
+        "all done",
+        "all good",
+        "да, готово",
+        "не знаю",
+        "всё готово",
+        "все готово",
+        "не готово",
+    }
+)
+_EDGE = re.compile(r"^\W+|\W+$")
+
+
+def is_echo(answer: str, prompt: str) -> bool:
+    """Equal after strip; or shorter than 200 characters, and one starts with the other.
+
+    A single word ("Yes", "Done", "Да", "Готово", "Paris", "42") is a legitimate short answer also
+    when the prompt begins with it, and so is an answer that goes on from a one-word prompt.
+    """
+    answer, prompt = answer.strip(), prompt.strip()
+    if not answer or not prompt:
+        return False
+    if answer == prompt:
+        return True
+    if len(answer) >= SHORT_ANSWER_CHARS:
+        return False
+    if prompt.startswith(answer):
+        return not _is_short_phrase(answer, followed_by=prompt[len(answer)])
+    if answer.startswith(prompt):
+        return not _is_short_phrase(prompt, followed_by=answer[len(prompt)])
+    return False
+
+
+class EchoWatch:
+    """Tells while the answer streams that it is a long prompt coming back word for word.
+
+    Only a prompt of more than 2,000 characters can be told early; a shorter one, or an answer that
+    quotes the prompt and goes on, is judged by `is_echo` when whole. Cost: one comparison a
+    character, none after the first difference.
+    """
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt.strip()
+        self._seen = 0
+        self._following = len(self._prompt) > EARLY_STOP_CHARS
+
+    def feed(self, text: str) -> bool:
+        """The next piece of the answer; True when it is certain."""
+        if not self._following:
+            return False
+        if self._seen == 0:
+            text = text.lstrip()
+        if not self._prompt.startswith(text, self._seen):
+            self._following = False
+            return False
+        self._seen += len(text)
+        return self._seen >= EARLY_STOP_CHARS
+
+
+def _is_short_phrase(text: str, *, followed_by: str) -> bool:
+    if followed_by.isalnum():
+        return False
+    words = _EDGE.sub("", text)
+    if words.casefold() in _PHRASES:
+        return True
+    return len(words) <= SHORT_WORD_CHARS and not any(char.isspace() for char in words)

@@ -1,0 +1,19 @@
+"""Does the server ignore the token limit?"""
+
+from __future__ import annotations
+
+SPARE_TOKENS = 64
+SPARE_SHARE = 0.25
+MAX_CHARS_PER_TOKEN = 48
+SPARE_CHARS = 8192
+
+
+def is_runaway(*, tokens: int, chars: int, max_tokens: int) -> bool:
+    """More pieces than tokens asked for, or more characters than so many tokens can hold.
+
+    A streamed piece holds a token or more, so the pieces never outnumber the tokens; the spare
+    share covers servers that split one.
+    """
+    if tokens > max_tokens * (1 + SPARE_SHARE) + SPARE_TOKENS:
+        return True
+    return chars > max_tokens * MAX_CHARS_PER_TOKEN + SPARE_CHARS

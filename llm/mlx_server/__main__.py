@@ -1,0 +1,89 @@
+"""``python -m llm.mlx_server``: serve the models of a folder."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from llm.mlx_server.settings import Settings, SettingsError
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+LAST_WORDS_SECONDS = 0.5
+EXIT_USAGE = 2
+EXIT_ENGINE = 70
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop. Returns the exit code: 0 stopped, 2 wrong settings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        print(f"mlx_server: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    options = _parser(settings).parse_args(arguments)
+    settings = dataclasses.replace(
+        settings, api_port=options.port, models_dir=options.models_dir.expanduser()
+    )
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before mlx-lm is imported: names never lead to downloads
+    asyncio.run(_serve(settings, host=options.host))
+    return 0
+
+
+def _parser(settings: Settings) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m llm.mlx_server", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=settings.api_port)
+    parser.add_argument("--models-dir", type=Path, default=settings.models_dir)
+    return parser
+
+
+async def _serve(settings: Settings, *, host: str) -> None:
+    from llm.mlx_server.app import build_server
+
+    loop = asyncio.get_running_loop()
+    built = build_server(settings, loop, give_up=_give_up)
+    config = uvicorn.Config(
+        built.app,
+        host=host,
+        port=settings.api_port,
+        backlog=BACKLOG,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
+    )
+    server = _DrainingServer(config)
+    server.on_exit = built.drain
+    logger.info("serving host=%s port=%d models=%s", host, settings.api_port, settings.models_dir)
+    await server.serve()
+
+
+class _DrainingServer(uvicorn.Server):
+    """Shuts the door to new requests the moment a signal comes; those inside may finish."""
+
+    on_exit = staticmethod(lambda: None)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.on_exit()
+        super().handle_exit(sig, frame)
+
+
+def _give_up(reason: str) -> None:
+    """End the process for good, a moment later so that failed callers get their answer."""
+    logger.critical("giving_up reason=%s", reason)
+    asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, os._exit, EXIT_ENGINE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The models in the models folder, and the names they answer to.
+
+A model is a folder with ``config.json`` and ``model*.safetensors``, one or two levels deep
+("Qwen3-4B" or "mlx-community/Qwen3-4B"). A small TOML file may add names::
+
+    [aliases]
+    "qwen3" = "mlx-community/Qwen3-4B"
+    [categories]
+    coding = "Qwen2.5-Coder-7B"
+
+Nothing is ever downloaded: a name that is not here is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from llm.mlx_server import memory
+from llm.mlx_server.errors import UnknownModel
+from llm.wire.values import ModelCard
+
+logger = logging.getLogger(__name__)
+
+ALIASES_FILE = "aliases.toml"
+RESCAN_SECONDS = 2.0
+DEFAULT_CONTEXT_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """A model on disk. ``vocabulary`` is the width of its logits."""
+
+    name: str
+    folder: Path
+    family: str
+    size_bytes: int
+    parameters: int
+    quantization: str
+    context_tokens: int
+    vocabulary: int
+    kv_bytes_per_token: int
+    modified_at: datetime
+
+    def card(self, *, capabilities: tuple[str, ...] = ("completion",)) -> ModelCard:
+        return ModelCard(
+            name=self.name,
+            size_bytes=self.size_bytes,
+            parameters=self.parameters,
+            quantization=self.quantization,
+            context_tokens=self.context_tokens,
+            capabilities=capabilities,
+            family=self.family,
+            format="safetensors",
+            modified_at=self.modified_at,
+        )
+
+
+class Catalog:
+    """Finds models by name. Rescans the folder when an answer is older than two seconds."""
+
+    def __init__(
+        self, folder: Path, *, aliases_file: Path | None = None, max_context_tokens: int
+    ) -> None:
+        self._folder = folder
+        self._aliases_file = aliases_file or folder / ALIASES_FILE
+        self._max_context_tokens = max_context_tokens
+        self._lock = threading.Lock()
+        self._entries: dict[str, ModelEntry] = {}
+        self._aliases: dict[str, str] = {}
+        self._scanned_at = -math.inf
+
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """Every model, by name."""
+        self._rescan_if_old()
+        return tuple(self._entries[name] for name in sorted(self._entries))
+
+    def find(self, name: str) -> ModelEntry:
+        """The model called ``name``, by folder, alias or category. Raises UnknownModel."""
+        if (entry := self._known(name)) is not None:
+            return entry
+        self._rescan_if_old()
+        if (entry := self._known(name)) is not None:
+            return entry
+        raise UnknownModel(name)
+
+    def _known(self, name: str) -> ModelEntry | None:
+        plain = name.removesuffix(":latest")
+        return self._entries.get(plain) or self._entries.get(self._aliases.get(plain, ""))
+
+    def _rescan_if_old(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._scanned_at < RESCAN_SECONDS:
+                return
+            found = _scan(self._folder, self._max_context_tokens)
+            self._entries = {entry.name: entry for entry in found}
+            self._aliases = _read_aliases(self._aliases_file)
+            self._scanned_at = time.monotonic()
+
+
+def _scan(root: Path, max_context_tokens: int) -> Iterator[ModelEntry]:
+    for config_file in sorted((*root.glob("*/config.json"), *root.glob("*/*/config.json"))):
+        folder = config_file.parent
+        try:
+            if memory.weights_bytes(folder):
+                config = json.loads(config_file.read_text())
+                yield _entry(root, folder, config, max_context_tokens)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            logger.warning("model_unreadable folder=%s error=%s", folder, error)
+
+
+def _entry(
+    root: Path, folder: Path, config: Mapping[str, Any], max_context_tokens: int
+) -> ModelEntry:
+    text = config.get("text_config", config)
+    size_bytes = memory.weights_bytes(folder)
+    bits = (config.get("quantization") or {}).get("bits")
+    context = text.get("max_position_embeddings") or DEFAULT_CONTEXT_TOKENS
+    return ModelEntry(
+        name=folder.relative_to(root).as_posix(),
+        folder=folder,
+        family=str(config["model_type"]) if "model_type" in config else "unknown",
+        size_bytes=size_bytes,
+        parameters=size_bytes * 8 // (int(bits) if bits else 16),
+        quantization=f"{bits}bit" if bits else "",
+        context_tokens=min(int(context), max_context_tokens),
+        vocabulary=int(text["vocab_size"]),
+        kv_bytes_per_token=memory.kv_bytes_per_token(config),
+        modified_at=datetime.fromtimestamp(folder.stat().st_mtime, tz=UTC),
+    )
+
+
+def _read_aliases(file: Path) -> dict[str, str]:
+    try:
+        document = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        logger.warning("aliases_unreadable file=%s error=%s", file, error)
+        return {}
+    tables = (document.get("aliases", {}), document.get("categories", {}))
+    return {alias: str(name) for table in tables for alias, name in table.items()}

@@ -1,0 +1,213 @@
+"""Two ways to decode on one model: many requests as a batch, or one after the other.
+
+Both belong to the engine thread. After ``remove`` or a finish nothing of a request stays behind:
+a forgotten response object would keep its key-value cache in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator, StopSequences, generate_step
+from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
+
+from llm.mlx_server.job import FinishReason, Job
+from llm.mlx_server.sampling import LogitsProcessor, processors_for, sampler_for
+
+PREFILL_BATCH = 8
+PREFIXES_PER_MODEL = 64
+
+
+class Emission(NamedTuple):
+    """One token of one request. ``token`` None: the end came with a token that is not text."""
+
+    job: Job
+    token: int | None
+    finish: FinishReason | None
+
+
+class Decoder(Protocol):
+    capacity: int
+
+    def insert(self, job: Job) -> None: ...
+    def remove(self, job: Job) -> None: ...
+    def step(self) -> list[Emission]: ...
+    def close(self) -> None: ...
+
+    @property
+    def prefix_bytes(self) -> int: ...
+
+
+class DecoderOptions(NamedTuple):
+    capacity: int
+    prefill_step_tokens: int
+    prefix_cache_bytes: int
+    vocabulary: int
+
+
+def can_batch(model: Any) -> bool:
+    return all(hasattr(cache, "merge") for cache in make_prompt_cache(model))
+
+
+def make_decoder(model: Any, options: DecoderOptions) -> Decoder:
+    return (BatchedDecoder if can_batch(model) else SequentialDecoder)(model, options)
+
+
+class BatchedDecoder:
+    """Continuous batching, with a cache of the prefixes that requests share."""
+
+    def __init__(self, model: Any, options: DecoderOptions) -> None:
+        self.capacity = options.capacity
+        self._options = options
+        self._generator: Any = BatchGenerator(
+            model,
+            completion_batch_size=options.capacity,
+            prefill_batch_size=min(PREFILL_BATCH, options.capacity),
+            prefill_step_size=options.prefill_step_tokens,
+        )
+        self._prefixes = LRUPromptCache(PREFIXES_PER_MODEL, options.prefix_cache_bytes)
+        self._jobs: dict[int, Job] = {}
+        self._uids: dict[Job, int] = {}
+        self._awaiting_prefix: set[int] = set()
+
+    @property
+    def prefix_bytes(self) -> int:
+        return int(self._prefixes.nbytes)
+
+    def insert(self, job: Job) -> None:
+        assert job.prompt is not None
+        tokens = list(job.prompt.tokens)
+        shared = job.prompt.shared_tokens if self._options.prefix_cache_bytes else 0
+        cache, rest = self._cached_prefix(tokens[:shared])
+        head = tokens[: shared - len(rest)] if cache is not None else []
+        segments = [part for part in (rest, tokens[shared:]) if part] if shared else [tokens]
+        (uid,) = self._generator.insert_segments(
+            [segments],
+            max_tokens=[job.max_tokens],
+            caches=[cache],
+            all_tokens=[head],
+            samplers=[sampler_for(job.sampling, vocabulary=self._options.vocabulary)],
+            logits_processors=[_processors(job)],
+            stop_sequences=[_stop_sequences(job.eos_token_ids)],
+        )
+        job.cached_tokens = len(head)
+        self._jobs[uid] = job
+        self._uids[job] = uid
+        if len(segments) > 1:
+            self._awaiting_prefix.add(uid)
+
+    def remove(self, job: Job) -> None:
+        uid = self._uids.pop(job, None)
+        if uid is not None:
+            del self._jobs[uid]
+            self._awaiting_prefix.discard(uid)
+            self._generator.remove([uid])
+
+    def step(self) -> list[Emission]:
+        prompts, tokens = self._generator.next()
+        if self._awaiting_prefix:
+            self._keep_prefixes(prompts)
+        emissions = []
+        for response in tokens:
+            job = self._jobs[response.uid]
+            token = None if response.finish_reason == "stop" else response.token
+            emissions.append(Emission(job, token, response.finish_reason))
+            if response.finish_reason is not None:
+                del self._jobs[response.uid], self._uids[job]
+        return emissions
+
+    def close(self) -> None:
+        self._generator.close()
+        self._prefixes.trim_to(n_sequences=0)
+
+    def _cached_prefix(self, prefix: list[int]) -> tuple[Any, list[int]]:
+        """The longest kept prefix of ``prefix`` and what of it is still to be computed."""
+        if not prefix:
+            return None, []
+        cache, rest = self._prefixes.fetch_nearest_cache(None, prefix)
+        return cache, rest
+
+    def _keep_prefixes(self, prompts: list[Any]) -> None:
+        done = [
+            response.uid
+            for response in prompts
+            if response.end_of_segment and response.uid in self._awaiting_prefix
+        ]
+        for cache, tokens in self._generator.extract_cache(done).values():
+            self._prefixes.insert_cache(None, list(tokens), cache, cache_type="system")
+        self._awaiting_prefix.difference_update(done)
+
+
+class SequentialDecoder:
+    """One request at a time, for models whose cache cannot be batched."""
+
+    capacity = 1
+    prefix_bytes = 0
+
+    def __init__(self, model: Any, options: DecoderOptions) -> None:
+        self._model = model
+        self._options = options
+        self._job: Job | None = None
+        self._tokens: Iterator[tuple[Any, Any]] | None = None
+
+    def insert(self, job: Job) -> None:
+        assert job.prompt is not None
+        if self._job is not None:
+            raise RuntimeError("this model takes one request at a time")
+        self._job = job
+        self._tokens = generate_step(
+            mx.array(job.prompt.tokens),
+            self._model,
+            max_tokens=job.max_tokens,
+            sampler=sampler_for(job.sampling, vocabulary=self._options.vocabulary),
+            logits_processors=_processors(job) or None,
+            prefill_step_size=self._options.prefill_step_tokens,
+            prompt_progress_callback=functools.partial(_give_up_if_cancelled, job),
+        )
+
+    def remove(self, job: Job) -> None:
+        if job is self._job:
+            self._job = self._tokens = None
+
+    def step(self) -> list[Emission]:
+        job, tokens = self._job, self._tokens
+        if job is None or tokens is None:
+            return []
+        try:
+            token, _ = next(tokens)
+        except _CancelledInPrefill:
+            self.remove(job)
+            return []
+        finish: FinishReason | None = None
+        if token in job.eos_token_ids:
+            finish = "stop"
+        elif job.completion_tokens + 1 >= job.max_tokens:
+            finish = "length"
+        if finish is not None:
+            self.remove(job)
+        return [Emission(job, None if finish == "stop" else token, finish)]
+
+    def close(self) -> None:
+        self._job = self._tokens = None
+
+
+class _CancelledInPrefill(Exception):
+    pass
+
+
+def _give_up_if_cancelled(job: Job, done: int, total: int) -> None:
+    if job.cancelled and done < total:
+        raise _CancelledInPrefill
+
+
+def _processors(job: Job) -> list[LogitsProcessor]:
+    processors = processors_for(job.sampling)
+    return [*processors, job.grammar] if job.grammar is not None else processors
+
+
+@functools.lru_cache(maxsize=64)
+def _stop_sequences(eos_token_ids: frozenset[int]) -> StopSequences:
+    return StopSequences([(token,) for token in sorted(eos_token_ids)])

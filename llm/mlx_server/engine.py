@@ -1,0 +1,305 @@
+"""The engine: one thread that owns every MLX object.
+
+HTTP code talks to it through ``submit``, ``cancel`` and ``unload``, which only put a command in
+a queue, and reads ``view``, ``busy`` and ``progress_at``. Everything else runs on the thread: it
+loads, admits, decodes one step on every active model in turn, and evicts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+import mlx.core as mx
+
+from llm.mlx_server import memory
+from llm.mlx_server.decoders import Emission, SequentialDecoder
+from llm.mlx_server.engine_view import EngineView, ResidentView, TokenRate, Totals
+from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
+from llm.mlx_server.job import FinishReason, Job, Loaded, Mailbox
+from llm.mlx_server.placement import Placement
+from llm.mlx_server.residents import ResidentModel, Residents
+from llm.mlx_server.settings import Settings
+from llm.mlx_server.waiting import WaitingLine
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.25
+VIEW_SECONDS = 0.05
+FREEZE_POLL_SECONDS = 0.02
+
+
+class Engine:
+    """Start it once; ``on_death`` is called from its thread if it ever dies of an exception."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_death: Callable[[BaseException], None],
+    ) -> None:
+        self.view = EngineView()
+        self.busy = False
+        self.progress_at = time.monotonic()
+        self._limit_bytes = memory.choose_limit(settings.memory_limit_bytes)
+        self._settings = settings
+        self._on_death = on_death
+        self._mailbox = Mailbox(loop)
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._stopping = False
+        self._totals = Totals()
+        self._waiting = WaitingLine()
+        self._residents = Residents()
+        self._placement = Placement(
+            settings,
+            residents=self._residents,
+            waiting=self._waiting,
+            totals=self._totals,
+            limit_bytes=self._limit_bytes,
+            fail=self._fail,
+        )
+        self._rate = TokenRate()
+        self._last_token_at: float | None = None
+        self._viewed_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="mlx-engine", daemon=True)
+
+    # -- called from any thread ----------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def submit(self, job: Job) -> None:
+        self._commands.put(functools.partial(self._accept, job))
+
+    def cancel(self, job: Job) -> None:
+        """Give up a request; its place is free after the step that is running."""
+        job.cancelled = True
+        self._commands.put(functools.partial(self._forget, job))
+
+    def unload(self, name: str) -> None:
+        """Drop a model as soon as nobody uses it."""
+        self._commands.put(functools.partial(self._expire_now, name))
+
+    def stop(self, *, timeout_seconds: float) -> None:
+        """End the thread; what is still in it fails as unavailable."""
+        self._commands.put(self._begin_stop)
+        self._thread.join(timeout_seconds)
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            memory.bound_buffer_cache(self._limit_bytes)
+            while not self._stopping:
+                self._turn()
+        except BaseException as error:
+            logger.exception("engine_died")
+            self._fail_everything(GenerationFailed(f"the engine died: {error}"))
+            self._on_death(error)
+        else:
+            self._fail_everything(Unavailable("the server is stopping"))
+            self._drop_models()
+
+    def _turn(self) -> None:
+        self._receive()
+        self._stand_still_if_asked()
+        now = time.monotonic()
+        self._placement.expire(now=now)
+        self._placement.place(now=now)
+        self._admit(now)
+        if self._placement.load_a_chunk():
+            self.progress_at = time.monotonic()
+        for resident in self._residents:
+            if resident.active:
+                self._step(resident)
+        self._mailbox.flush()
+        self._publish_sometimes()
+
+    def _receive(self) -> None:
+        """Run the commands that came; with nothing to do, wait for one."""
+        if not self._working():
+            self.busy = False
+            self._publish()
+            try:
+                command = self._commands.get(timeout=IDLE_SECONDS)
+            except Empty:
+                return
+            self.progress_at = time.monotonic()
+            self.busy = True
+            command()
+        while not self._commands.empty():
+            self._commands.get()()
+
+    def _working(self) -> bool:
+        return bool(self._residents.active or len(self._waiting) or self._placement.loading)
+
+    def _stand_still_if_asked(self) -> None:
+        file = self._settings.test_freeze_file
+        while file is not None and file.exists() and not self._stopping:
+            time.sleep(FREEZE_POLL_SECONDS)
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def _accept(self, job: Job) -> None:
+        if not job.cancelled:
+            self._waiting.add(job)
+
+    def _forget(self, job: Job) -> None:
+        self._waiting.discard(job)
+        if (resident := self._residents.get(job.model.name)) is not None:
+            resident.forget(job)
+
+    def _expire_now(self, name: str) -> None:
+        if (resident := self._residents.get(name)) is not None:
+            resident.keep_alive_seconds = 0.0
+
+    def _begin_stop(self) -> None:
+        self._stopping = True
+
+    # -- decoding ------------------------------------------------------------------------------
+
+    def _admit(self, now: float) -> None:
+        if not len(self._waiting):
+            return
+        for resident in self._residents:
+            self._answer_loads(resident, now=now)
+        while self._residents.active < self._settings.max_concurrent:
+            open_models = {r.name for r in self._residents if self._is_open(r)}
+            job = self._waiting.head(open_models)
+            if job is None or not self._placement.fits(job, now=now):
+                return
+            self._waiting.discard(job)
+            self._begin(job, now=now)
+
+    def _answer_loads(self, resident: ResidentModel, *, now: float) -> None:
+        for job in self._waiting.take_loads(resident.name):
+            resident.last_used_at = now
+            resident.keep_alive_seconds = job.keep_alive_seconds
+            self._mailbox.post(job.channel, Loaded(job.load_seconds))
+
+    def _is_open(self, resident: ResidentModel) -> bool:
+        full = len(resident.active) >= resident.decoder.capacity
+        return not full and resident.name != self._placement.draining
+
+    def _begin(self, job: Job, *, now: float) -> None:
+        resident = self._residents.get(job.model.name)
+        assert resident is not None
+        resident.keep_alive_seconds = job.keep_alive_seconds
+        try:
+            resident.admit(job, now=now)
+        except Exception as error:
+            logger.exception("request_not_admitted model=%s", job.model.name)
+            self._fail([job], GenerationFailed(f"the request could not start: {error}"))
+            return
+        if job.prompt is not None:
+            self._totals.prefilled_tokens += len(job.prompt.tokens) - job.cached_tokens
+
+    def _step(self, resident: ResidentModel) -> None:
+        try:
+            emissions = resident.decoder.step()
+        except Exception as error:
+            logger.exception("batch_broke model=%s", resident.name)
+            self._totals.broken_batches += 1
+            self._fail(tuple(resident.active), GenerationFailed(f"generation failed: {error}"))
+            resident.rebuild()
+            memory.give_back()
+            return
+        now = time.monotonic()
+        self.progress_at = now
+        for emission in emissions:
+            self._deliver(resident, emission, now=now)
+        if emissions:
+            self._last_token_at = time.time()
+        resident.last_used_at = now
+
+    def _deliver(self, resident: ResidentModel, emission: Emission, *, now: float) -> None:
+        job, token, finish = emission
+        text = job.text
+        assert text is not None
+        job.first_token_at = job.first_token_at or now
+        if token is not None:
+            job.completion_tokens += 1
+            text.add(token)
+        if finish is None and job.eager:
+            piece = text.take()
+            if piece.text or piece.thinking:
+                self._mailbox.post(job.channel, piece)
+            finish = "stop" if text.stopped else None
+        if finish is not None:
+            self._finish(resident, job, finish, now=now)
+
+    def _finish(
+        self, resident: ResidentModel, job: Job, reason: FinishReason, *, now: float
+    ) -> None:
+        resident.forget(job)
+        self._totals.generated_tokens += job.completion_tokens
+        if job.grammar is not None and job.grammar.failure:
+            failure = GenerationFailed(f"structured output failed: {job.grammar.failure}")
+            self._mailbox.post(job.channel, failure)
+        else:
+            self._mailbox.post(job.channel, job.finished(reason, now=now))
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _fail(self, jobs: Sequence[Job], error: ServerError) -> None:
+        for job in jobs:
+            self._mailbox.post(job.channel, error)
+
+    def _fail_everything(self, error: ServerError) -> None:
+        jobs = self._waiting.take_all()
+        for resident in self._residents:
+            jobs.extend(resident.active)
+        self._fail(jobs, error)
+        self._mailbox.flush()
+
+    def _drop_models(self) -> None:
+        self._placement.drop_everything()
+        mx.clear_streams()
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def _publish_sometimes(self) -> None:
+        if time.monotonic() - self._viewed_at >= VIEW_SECONDS:
+            self._publish()
+
+    def _publish(self) -> None:
+        self._viewed_at = time.monotonic()
+        counts = self._waiting.counts()
+        running = sum(job.completion_tokens for r in self._residents for job in r.active)
+        total = self._totals.generated_tokens + running
+        self.view = EngineView(
+            residents=tuple(_view(r, waiting=counts.get(r.name, 0)) for r in self._residents),
+            loading=self._placement.loading,
+            active=self._residents.active,
+            waiting=sum(counts.values()),
+            tokens_per_second=self._rate.note(total),
+            last_token_at=self._last_token_at,
+            totals=dataclasses.replace(self._totals, generated_tokens=total),
+            memory=memory.measure(
+                reserved_bytes=self._residents.reserved_bytes, limit_bytes=self._limit_bytes
+            ),
+        )
+
+
+def _view(resident: ResidentModel, *, waiting: int) -> ResidentView:
+    expires_at = resident.expires_at
+    return ResidentView(
+        name=resident.name,
+        active=len(resident.active),
+        waiting=waiting,
+        size_bytes=resident.size_bytes,
+        prefix_cache_bytes=resident.decoder.prefix_bytes,
+        batched=not isinstance(resident.decoder, SequentialDecoder),
+        expires_in_seconds=None if expires_at is None else expires_at - time.monotonic(),
+    )

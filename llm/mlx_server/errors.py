@@ -1,0 +1,55 @@
+"""What the server refuses, with the HTTP status that says so.
+
+::
+
+    ServerError
+    ├── InvalidRequest   400  the request itself is wrong; ``field`` names what
+    ├── UnknownModel     404
+    ├── BodyTooLarge     413
+    ├── GenerationFailed 500  the batch of the request broke
+    └── Unavailable      503  try again after ``retry_after_seconds``
+"""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """Root. ``status`` is the HTTP status; the text is shown to the caller."""
+
+    status = 500
+    kind = "server_error"
+
+    def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequest(ServerError):
+    status = 400
+    kind = "invalid_request_error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class UnknownModel(ServerError):
+    status = 404
+    kind = "not_found_error"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"model {name!r} not found in the models folder")
+
+
+class BodyTooLarge(ServerError):
+    status = 413
+    kind = "invalid_request_error"
+
+
+class GenerationFailed(ServerError):
+    pass
+
+
+class Unavailable(ServerError):
+    status = 503
+    kind = "overloaded_error"

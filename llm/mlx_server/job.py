@@ -1,0 +1,146 @@
+"""One generation on its way through the engine, and the way its answer comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llm.mlx_server.catalog import ModelEntry
+from llm.mlx_server.errors import ServerError
+from llm.mlx_server.sampling import Sampling
+from llm.mlx_server.structured import GrammarProcessor
+from llm.mlx_server.text import AnswerText, Piece
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The end of an answer: why, how many tokens, and where the time went (seconds)."""
+
+    reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    queue_seconds: float
+    load_seconds: float
+    prompt_seconds: float
+    completion_seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The answer to a request that only wanted its model in memory."""
+
+    load_seconds: float
+
+
+Event = Piece | Finished | Loaded | ServerError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Token ids; the first ``shared_tokens`` are a prefix worth keeping for other requests."""
+
+    tokens: tuple[int, ...]
+    shared_tokens: int = 0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Job:
+    """A request for the engine. ``prompt`` None only loads the model.
+
+    Built by the HTTP side and not touched by it until its last event came, but for ``cancelled``.
+    ``channel`` carries the events back. The text of a job that is not ``eager`` is read only at
+    its end: nobody is waiting for the pieces.
+    """
+
+    model: ModelEntry
+    channel: Channel
+    prompt: Prompt | None = None
+    max_tokens: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    eos_token_ids: frozenset[int] = frozenset()
+    text: AnswerText | None = None
+    eager: bool = True
+    grammar: GrammarProcessor | None = None
+    keep_alive_seconds: float | None = None
+    cancelled: bool = False
+    arrived_at: float = field(default_factory=time.monotonic)
+    admitted_at: float = 0.0
+    first_token_at: float = 0.0
+    load_seconds: float = 0.0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def reserve_bytes(self) -> int:
+        """What the key-value cache of this request may grow to."""
+        if self.prompt is None:
+            return 0
+        tokens = len(self.prompt.tokens) + self.max_tokens
+        return tokens * self.model.kv_bytes_per_token
+
+    def finished(self, reason: FinishReason, *, now: float) -> Finished:
+        first = self.first_token_at or now
+        return Finished(
+            reason=reason,
+            prompt_tokens=len(self.prompt.tokens) if self.prompt else 0,
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.completion_tokens,
+            queue_seconds=max(0.0, self.admitted_at - self.arrived_at - self.load_seconds),
+            load_seconds=self.load_seconds,
+            prompt_seconds=first - self.admitted_at,
+            completion_seconds=now - first,
+            total_seconds=now - self.arrived_at,
+        )
+
+
+class Channel:
+    """Carries events from the engine thread to one coroutine."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+
+    def put(self, event: Event) -> None:
+        """From the engine thread; the coroutine sleeps until ``wake``."""
+        self._events.append(event)
+
+    def wake(self) -> None:
+        """From the event loop's thread."""
+        self._arrived.set()
+
+    async def next(self) -> Event:
+        while not self._events:
+            self._arrived.clear()
+            if not self._events:
+                await self._arrived.wait()
+        return self._events.popleft()
+
+
+class Mailbox:
+    """Wakes coroutines in one go per engine step, however many tokens the step made."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._channels: list[Channel] = []
+
+    def post(self, channel: Channel, event: Event) -> None:
+        channel.put(event)
+        self._channels.append(channel)
+
+    def flush(self) -> None:
+        if not self._channels or self._loop.is_closed():
+            return
+        channels, self._channels = self._channels, []
+        self._loop.call_soon_threadsafe(_wake_all, channels)
+
+
+def _wake_all(channels: list[Channel]) -> None:
+    for channel in channels:
+        channel.wake()

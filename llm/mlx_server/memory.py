@@ -1,0 +1,95 @@
+"""How much memory the models may take, and how much a model will want."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import mlx.core as mx
+import psutil
+
+WARNING_SHARE = 0.85
+CRITICAL_SHARE = 0.95
+HOST_SHARE = 0.75
+BUFFER_CACHE_SHARE = 0.1
+KV_BYTES_PER_NUMBER = 2
+
+Pressure = Literal["ok", "warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """Bytes as MLX counts them. ``reserved_bytes`` is what models and requests were promised."""
+
+    active_bytes: int
+    cached_bytes: int
+    peak_bytes: int
+    reserved_bytes: int
+    limit_bytes: int
+
+    @property
+    def share(self) -> float:
+        return max(self.active_bytes, self.reserved_bytes) / self.limit_bytes
+
+    @property
+    def pressure(self) -> Pressure:
+        if self.share >= CRITICAL_SHARE:
+            return "critical"
+        return "warning" if self.share >= WARNING_SHARE else "ok"
+
+
+def measure(*, reserved_bytes: int, limit_bytes: int) -> MemoryUse:
+    return MemoryUse(
+        active_bytes=mx.get_active_memory(),
+        cached_bytes=mx.get_cache_memory(),
+        peak_bytes=mx.get_peak_memory(),
+        reserved_bytes=reserved_bytes,
+        limit_bytes=limit_bytes,
+    )
+
+
+def choose_limit(configured_bytes: int | None) -> int:
+    """The limit in bytes: as configured, else a safe share of what this host can give."""
+    if configured_bytes is not None:
+        return configured_bytes
+    share = int(psutil.virtual_memory().total * HOST_SHARE)
+    metal = mx.device_info().get("max_recommended_working_set_size")
+    return min(share, int(metal)) if metal else share
+
+
+def bound_buffer_cache(limit_bytes: int) -> None:
+    """Keep MLX from hoarding freed buffers."""
+    mx.set_cache_limit(int(limit_bytes * BUFFER_CACHE_SHARE))
+
+
+def give_back() -> None:
+    """Return what dropped models and requests left behind."""
+    gc.collect()
+    mx.clear_cache()
+
+
+def weights_bytes(folder: Path) -> int:
+    """The size of a model's weights on disk, which is their size in memory."""
+    return sum(file.stat().st_size for file in folder.glob("model*.safetensors"))
+
+
+def kv_bytes_per_token(config: Mapping[str, Any]) -> int:
+    """An upper estimate of the key-value cache of one token, from a model's ``config.json``."""
+    text = config.get("text_config", config)
+    layers = _number(text, "num_hidden_layers", "n_layer", "n_layers", default=32)
+    heads = _number(text, "num_attention_heads", "n_head", default=32)
+    kv_heads = _number(text, "num_key_value_heads", default=heads)
+    hidden = _number(text, "hidden_size", "n_embd", default=4096)
+    head_size = _number(text, "head_dim", default=max(1, hidden // max(1, heads)))
+    return 2 * layers * kv_heads * head_size * KV_BYTES_PER_NUMBER
+
+
+def _number(config: Mapping[str, Any], *names: str, default: int) -> int:
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, int) and value > 0:
+            return value
+    return default

@@ -1,0 +1,174 @@
+"""Which models are in memory: expiry, eviction, and one load at a time. Engine thread only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from llm.mlx_server import memory
+from llm.mlx_server.catalog import ModelEntry
+from llm.mlx_server.decoders import DecoderOptions
+from llm.mlx_server.engine_view import Totals
+from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
+from llm.mlx_server.job import Job
+from llm.mlx_server.loading import LoadedModel, load_in_chunks
+from llm.mlx_server.residents import Residents
+from llm.mlx_server.scheduling import Drain, Load, Refuse, Room, decide_load
+from llm.mlx_server.settings import Settings
+from llm.mlx_server.waiting import WaitingLine
+
+logger = logging.getLogger(__name__)
+
+RESERVED_CONTEXT_TOKENS = 2048
+
+
+@dataclass(slots=True)
+class _LoadInProgress:
+    entry: ModelEntry
+    chunks: Generator[None, None, LoadedModel]
+    began_at: float
+
+
+class Placement:
+    """Carries out what ``scheduling.decide_load`` decides.
+
+    ``draining`` names the model that must take no more requests, ``loading`` the one on its way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        residents: Residents,
+        waiting: WaitingLine,
+        totals: Totals,
+        limit_bytes: int,
+        fail: Callable[[Sequence[Job], ServerError], None],
+    ) -> None:
+        self.draining: str | None = None
+        self._settings = settings
+        self._residents = residents
+        self._waiting = waiting
+        self._totals = totals
+        self._limit_bytes = limit_bytes
+        self._fail = fail
+        self._load: _LoadInProgress | None = None
+
+    @property
+    def loading(self) -> str | None:
+        return self._load.entry.name if self._load else None
+
+    def expire(self, *, now: float) -> None:
+        """Drop models whose keep-alive is over."""
+        for name in self._residents.expired(now=now):
+            if not self._waiting.has(name):
+                self._evict(name, now=now)
+
+    def place(self, *, now: float) -> None:
+        """Begin a load, make a busy model drain, or refuse one that can never fit."""
+        self.draining = None
+        if self._load is not None or not len(self._waiting):
+            return
+        claims = list(self._waiting.claims(self._residents.names, need_bytes=_bytes_to_serve))
+        views = self._residents.views(self._waiting.counts())
+        match decide_load(views, claims, room=self._room(), now=now):
+            case Load(name, evict):
+                for victim in evict:
+                    self._evict(victim, now=now)
+                self._begin_load(name, now=now)
+            case Drain(victim, _):
+                self.draining = victim
+            case Refuse(name, reason):
+                self._fail(self._waiting.take_all(name), Unavailable(reason))
+
+    def load_a_chunk(self) -> bool:
+        """Go on with the load; False when there is none."""
+        load = self._load
+        if load is None:
+            return False
+        try:
+            next(load.chunks)
+        except StopIteration as done:
+            self._load = None
+            self._arrived(load, done.value)
+        except Exception as error:
+            logger.exception("model_load_failed model=%s", load.entry.name)
+            self._load = None
+            self._totals.load_failures += 1
+            failure = GenerationFailed(f"model {load.entry.name!r} failed to load: {error}")
+            self._fail(self._waiting.take_all(load.entry.name), failure)
+            memory.give_back()
+        return True
+
+    def fits(self, job: Job, *, now: float) -> bool:
+        """Whether the memory an answer may grow to is there.
+
+        While others run, it waits for them; else idle models leave for it; what cannot fit even
+        then is refused.
+        """
+        if job.reserve_bytes <= self._free_bytes:
+            return True
+        if self._residents.active:
+            return False
+        for resident in self._residents:
+            if resident.name != job.model.name and not self._waiting.has(resident.name):
+                self._evict(resident.name, now=now)
+        if job.reserve_bytes <= self._free_bytes:
+            return True
+        self._waiting.discard(job)
+        reason = f"the answer may need {job.reserve_bytes} bytes; {self._free_bytes} are free"
+        self._fail([job], Unavailable(reason))
+        return False
+
+    def drop_everything(self) -> None:
+        self._load = None
+        for resident in self._residents:
+            self._residents.evict(resident.name)
+        memory.give_back()
+
+    @property
+    def _free_bytes(self) -> int:
+        return self._limit_bytes - self._residents.reserved_bytes
+
+    def _room(self) -> Room:
+        return Room(
+            max_models=self._settings.max_cached_models,
+            free_bytes=self._free_bytes,
+            limit_bytes=self._limit_bytes,
+            fairness_seconds=self._settings.fairness_seconds,
+        )
+
+    def _evict(self, name: str, *, now: float) -> None:
+        self._residents.evict(name)
+        self._waiting.evicted(name, now=now)
+        self._totals.evictions += 1
+        logger.info("model_evicted model=%s", name)
+
+    def _begin_load(self, name: str, *, now: float) -> None:
+        job = self._waiting.head({name})
+        assert job is not None
+        chunks = load_in_chunks(job.model.folder, chunk_bytes=self._settings.load_chunk_bytes)
+        self._load = _LoadInProgress(job.model, chunks, now)
+        logger.info("model_loading model=%s bytes=%d", name, job.model.size_bytes)
+
+    def _arrived(self, load: _LoadInProgress, loaded: LoadedModel) -> None:
+        options = DecoderOptions(
+            capacity=self._settings.max_concurrent,
+            prefill_step_tokens=self._settings.prefill_step_tokens,
+            prefix_cache_bytes=self._settings.prefix_cache_bytes,
+            vocabulary=load.entry.vocabulary,
+        )
+        resident = self._residents.add(load.entry.name, loaded, options)
+        resident.keep_alive_seconds = self._settings.keep_alive_seconds
+        now = time.monotonic()
+        self._waiting.loaded(load.entry.name, seconds=now - load.began_at, now=now)
+        self._totals.loads += 1
+        logger.info("model_loaded model=%s seconds=%.3f", load.entry.name, now - load.began_at)
+
+
+def _bytes_to_serve(job: Job) -> int:
+    """A model's weights and room for one answer of ordinary length."""
+    tokens = min(job.model.context_tokens, RESERVED_CONTEXT_TOKENS)
+    return job.model.size_bytes + tokens * job.model.kv_bytes_per_token

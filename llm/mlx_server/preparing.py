@@ -1,0 +1,132 @@
+"""From a checked request to a job: names resolved, text tokenized, limits applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llm.mlx_server.catalog import ModelEntry
+from llm.mlx_server.errors import InvalidRequest
+from llm.mlx_server.job import Channel, Job, Prompt
+from llm.mlx_server.requests import TextRequest
+from llm.mlx_server.settings import Settings
+from llm.mlx_server.structured import GrammarProcessor, compile_schema
+from llm.mlx_server.text import AnswerText
+from llm.mlx_server.tokenizers import ModelTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """Token bounds of one request."""
+
+    context_tokens: int
+    max_tokens: int
+
+
+def load_job(request: TextRequest, entry: ModelEntry, settings: Settings) -> Job:
+    """A job that only brings the model into memory."""
+    return Job(
+        model=entry, channel=Channel(), keep_alive_seconds=_keep_alive_seconds(request, settings)
+    )
+
+
+def text_job(
+    request: TextRequest, entry: ModelEntry, tokenizer: ModelTokenizer, settings: Settings
+) -> Job:
+    """A job that generates. Raises InvalidRequest naming the field that cannot be honoured."""
+    if request.think and tokenizer.markers is None:
+        raise InvalidRequest(f"model {entry.name!r} does not support thinking", field="think")
+    _check_biases(request, entry)
+    think = _thinking(request, tokenizer)
+    tokens = _tokens(request, tokenizer, think=think)
+    budget = _budget(request, entry, settings, prompt_tokens=len(tokens))
+    starts_thinking = tokenizer.starts_thinking(tokens)
+    return Job(
+        model=entry,
+        channel=Channel(),
+        prompt=_prompt(request, tokenizer, settings, tokens=tokens, think=think),
+        max_tokens=budget.max_tokens,
+        sampling=request.sampling,
+        eos_token_ids=tokenizer.eos_token_ids,
+        text=AnswerText(
+            tokenizer.detokenizer(),
+            stop=request.stop,
+            markers=tokenizer.markers,
+            starts_thinking=starts_thinking,
+        ),
+        eager=request.stream or bool(request.stop),
+        grammar=_grammar(request, tokenizer, thinks=starts_thinking),
+        keep_alive_seconds=_keep_alive_seconds(request, settings),
+    )
+
+
+def _check_biases(request: TextRequest, entry: ModelEntry) -> None:
+    for token, _ in request.sampling.logit_bias:
+        if token >= entry.vocabulary:
+            raise InvalidRequest(
+                f"token {token} is outside the vocabulary of {entry.vocabulary}",
+                field="logit_bias",
+            )
+
+
+def _thinking(request: TextRequest, tokenizer: ModelTokenizer) -> bool | None:
+    """None leaves the template alone; structured output thinks only when asked to."""
+    if tokenizer.markers is None:
+        return None
+    return False if request.think is None and request.schema is not None else request.think
+
+
+def _tokens(request: TextRequest, tokenizer: ModelTokenizer, *, think: bool | None) -> list[int]:
+    if request.messages:
+        tokens = tokenizer.render(request.messages, think=think)
+    else:
+        tokens = tokenizer.encode(request.prompt or "")
+    if not tokens:
+        raise InvalidRequest("holds no tokens", field="prompt")
+    return tokens
+
+
+def _budget(
+    request: TextRequest, entry: ModelEntry, settings: Settings, *, prompt_tokens: int
+) -> _Budget:
+    """The answer gets what the prompt leaves of the context; a prompt that fills it is refused."""
+    context = min(entry.context_tokens, request.context_tokens or entry.context_tokens)
+    room = context - prompt_tokens
+    if room < 1:
+        raise InvalidRequest(
+            f"the prompt has {prompt_tokens} tokens, the context holds {context} with the answer",
+            field="messages" if request.messages else "prompt",
+        )
+    wanted = request.max_tokens or settings.default_max_tokens
+    return _Budget(context, min(wanted, room))
+
+
+def _prompt(
+    request: TextRequest,
+    tokenizer: ModelTokenizer,
+    settings: Settings,
+    *,
+    tokens: list[int],
+    think: bool | None,
+) -> Prompt:
+    shared = 0
+    if settings.prefix_cache_bytes and request.messages:
+        shared = tokenizer.shared_prefix(request.messages, tokens, think=think)
+    worth_keeping = shared >= settings.prefix_min_tokens
+    return Prompt(tokens=tuple(tokens), shared_tokens=shared if worth_keeping else 0)
+
+
+def _grammar(
+    request: TextRequest, tokenizer: ModelTokenizer, *, thinks: bool
+) -> GrammarProcessor | None:
+    if request.schema is None:
+        return None
+    grammar = compile_schema(request.schema, field=request.schema_field)
+    return GrammarProcessor(
+        tokenizer.vocabulary, grammar, after_token=tokenizer.think_end_token if thinks else None
+    )
+
+
+def _keep_alive_seconds(request: TextRequest, settings: Settings) -> float | None:
+    if request.keep_alive is None:
+        return settings.keep_alive_seconds
+    return request.keep_alive.seconds

@@ -1,0 +1,49 @@
+"""The two questions a supervisor and a balancer ask, answered in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llm.mlx_server.admission import Admission
+from llm.mlx_server.engine import Engine
+from llm.mlx_server.watchdog import Watchdog
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    good: bool
+    text: str
+
+
+@dataclass(slots=True)
+class Readiness:
+    """``preloading`` is true until the models of MLX_PRELOAD_MODELS are in memory."""
+
+    engine: Engine
+    admission: Admission
+    watchdog: Watchdog
+    preloading: bool = False
+
+    @property
+    def still_seconds(self) -> float:
+        return self.watchdog.still_seconds
+
+    def health(self) -> Status:
+        if not self.engine.alive:
+            return Status(False, "engine dead")
+        if self.watchdog.stalled:
+            return Status(False, "stalled")
+        return Status(True, "draining" if self.admission.draining else "ok")
+
+    def ready(self) -> Status:
+        health = self.health()
+        if not health.good:
+            return health
+        if self.admission.draining:
+            return Status(False, "draining")
+        if self.preloading:
+            return Status(False, "preloading")
+        memory = self.engine.view.memory
+        if memory is not None and memory.pressure == "critical":
+            return Status(False, "memory critical")
+        return Status(True, "ready")

@@ -1,0 +1,146 @@
+"""What both wires do with a checked request: enter, prepare, submit, and read the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from llm.mlx_server.admission import Admission
+from llm.mlx_server.catalog import Catalog, ModelEntry
+from llm.mlx_server.engine import Engine
+from llm.mlx_server.errors import ServerError
+from llm.mlx_server.job import Finished, Job, Loaded
+from llm.mlx_server.metrics import Metrics
+from llm.mlx_server.preparing import load_job, text_job
+from llm.mlx_server.requests import TextRequest
+from llm.mlx_server.settings import Settings
+from llm.mlx_server.text import Piece
+from llm.mlx_server.tokenizers import ModelTokenizer, TokenizerStore
+
+INLINE_CHARS = 8_192
+
+
+class Answer:
+    """The events of one request. ``close`` frees its place, whether it ended or not."""
+
+    def __init__(self, job: Job, *, engine: Engine, metrics: Metrics, place: ExitStack) -> None:
+        self._job = job
+        self._engine = engine
+        self._metrics = metrics
+        self._place = place
+        self._ended = False
+        self._end: Finished | None = None
+
+    async def next(self) -> Piece | Finished | Loaded:
+        """The next piece, at last Finished or Loaded. Raises ServerError if it failed."""
+        if self._end is not None:
+            return self._finished(self._end)
+        event = await self._job.channel.next()
+        if isinstance(event, Piece):
+            return event
+        self._ended = True
+        if isinstance(event, ServerError):
+            self._metrics.failed(self._job.model.name, event)
+            raise event
+        if isinstance(event, Finished):
+            return self._last_piece(event)
+        return event
+
+    def close(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._engine.cancel(self._job)
+            self._metrics.cancelled(self._job.model.name)
+        self._place.close()
+
+    def _last_piece(self, end: Finished) -> Piece | Finished:
+        """What the text still held back comes before the end itself."""
+        assert self._job.text is not None
+        piece = self._job.text.finish()
+        if not piece.text and not piece.thinking:
+            return self._finished(end)
+        self._end = end
+        return piece
+
+    def _finished(self, end: Finished) -> Finished:
+        self._metrics.finished(self._job.model.name, end)
+        return end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeAnswer:
+    text: str
+    thinking: str
+    end: Finished | Loaded
+
+
+async def collect(answer: Answer) -> WholeAnswer:
+    """Read an answer to its end."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    while isinstance(event := await answer.next(), Piece):
+        texts.append(event.text)
+        thoughts.append(event.thinking)
+    return WholeAnswer(text="".join(texts), thinking="".join(thoughts), end=event)
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """The parts of the server, put together."""
+
+    settings: Settings
+    catalog: Catalog
+    tokenizers: TokenizerStore
+    admission: Admission
+    engine: Engine
+    metrics: Metrics
+
+    async def begin(self, request: TextRequest) -> Answer:
+        """Admit and submit ``request``. Raises ServerError before anything was begun.
+
+        The answer must be closed.
+        """
+        entry = self.catalog.find(request.model)
+        with ExitStack() as place:
+            place.enter_context(self.admission.enter(entry.name))
+            job = await self._prepare(request, entry)
+            kept = place.pop_all()
+        self.engine.submit(job)
+        return Answer(job, engine=self.engine, metrics=self.metrics, place=kept)
+
+    async def preload(self, request: TextRequest) -> None:
+        """Bring a model and its tokenizer into memory. Raises ServerError."""
+        answer = await self.begin(request)
+        try:
+            await answer.next()
+            await self.tokenizer(self.catalog.find(request.model))
+        finally:
+            answer.close()
+
+    async def tokenizer(self, entry: ModelEntry) -> ModelTokenizer:
+        """Load it in a thread if need be. Raises GenerationFailed."""
+        ready = self.tokenizers.ready(entry)
+        return ready if ready is not None else await asyncio.to_thread(self.tokenizers.get, entry)
+
+    def unload(self, name: str) -> None:
+        """Drop a model once nobody uses it. Raises UnknownModel."""
+        self.engine.unload(self.catalog.find(name).name)
+
+    async def _prepare(self, request: TextRequest, entry: ModelEntry) -> Job:
+        if request.only_loads:
+            return load_job(request, entry, self.settings)
+        if self.tokenizers.ready(entry) is not None and _is_quick(request):
+            return self._text_job(request, entry)
+        return await asyncio.to_thread(self._text_job, request, entry)
+
+    def _text_job(self, request: TextRequest, entry: ModelEntry) -> Job:
+        return text_job(request, entry, self.tokenizers.get(entry), self.settings)
+
+
+def _is_quick(request: TextRequest) -> bool:
+    """Short enough to tokenize between two events of the loop."""
+    if request.schema is not None:
+        return False
+    chars = sum(len(message.content) for message in request.messages)
+    return chars + len(request.prompt or "") < INLINE_CHARS

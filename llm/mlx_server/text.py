@@ -1,0 +1,125 @@
+"""From tokens to the text a caller sees: stop strings cut it, think markers split it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Detokenizer(Protocol):
+    """The streaming detokenizer of mlx-lm."""
+
+    @property
+    def last_segment(self) -> str: ...
+    def add_token(self, token: int) -> None: ...
+    def finalize(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that is safe to show: no later token can change it."""
+
+    text: str = ""
+    thinking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkMarkers:
+    start: str
+    end: str
+
+
+class AnswerText:
+    """Collects the tokens of one answer and gives out its text as it becomes certain.
+
+    What could still turn out to be the beginning of a stop string or a think marker is held back.
+    A stop string ends the answer and is not part of it; inside the thinking it does not count.
+    """
+
+    def __init__(
+        self,
+        detokenizer: Detokenizer,
+        *,
+        stop: tuple[str, ...] = (),
+        markers: ThinkMarkers | None = None,
+        starts_thinking: bool = False,
+    ) -> None:
+        self.stopped = False
+        self._detokenizer = detokenizer
+        self._stop = stop
+        self._markers = markers
+        self._thinking = starts_thinking
+        self._held = ""
+        self._new_tokens: list[int] = []
+
+    def add(self, token: int) -> None:
+        """Note a token; it costs next to nothing until ``take`` or ``finish``."""
+        self._new_tokens.append(token)
+
+    def take(self) -> Piece:
+        """The text that became certain since the last call. Sets ``stopped`` at a stop string."""
+        self._read_tokens()
+        return self._split(self._detokenizer.last_segment)
+
+    def finish(self) -> Piece:
+        """The rest, at the end of generation; nothing is held back any more."""
+        self._read_tokens()
+        self._detokenizer.finalize()
+        piece = self._split(self._detokenizer.last_segment)
+        held, self._held = self._held, ""
+        if self.stopped or not held:
+            return piece
+        rest = Piece(thinking=held) if self._thinking else Piece(text=held)
+        return Piece(piece.text + rest.text, piece.thinking + rest.thinking)
+
+    def _read_tokens(self) -> None:
+        for token in self._new_tokens:
+            self._detokenizer.add_token(token)
+        self._new_tokens.clear()
+
+    def _split(self, segment: str) -> Piece:
+        if self.stopped or not segment:
+            return Piece()
+        if not self._stop and self._markers is None:
+            return Piece(text=segment)
+        self._held += segment
+        shown: dict[bool, str] = {False: "", True: ""}
+        while self._advance(shown):
+            pass
+        return Piece(text=shown[False], thinking=shown[True])
+
+    def _advance(self, shown: dict[bool, str]) -> bool:
+        """Consume up to the first mark in the held text; False when there is none."""
+        marks = self._marks()
+        found = [(self._held.find(mark), mark) for mark in marks if mark in self._held]
+        if not found:
+            safe = len(self._held) - _longest_overlap(self._held, marks)
+            shown[self._thinking] += self._held[:safe]
+            self._held = self._held[safe:]
+            return False
+        at, mark = min(found)
+        shown[self._thinking] += self._held[:at]
+        if self._markers is not None and mark == self._turning_mark():
+            self._held = self._held[at + len(mark) :]
+            self._thinking = not self._thinking
+            return True
+        self._held = ""
+        self.stopped = True
+        return False
+
+    def _marks(self) -> tuple[str, ...]:
+        stop = () if self._thinking else self._stop
+        return stop if self._markers is None else (self._turning_mark(), *stop)
+
+    def _turning_mark(self) -> str:
+        assert self._markers is not None
+        return self._markers.end if self._thinking else self._markers.start
+
+
+def _longest_overlap(text: str, marks: tuple[str, ...]) -> int:
+    """How many last characters of ``text`` could be the beginning of a mark."""
+    longest = max((len(mark) for mark in marks), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(mark.startswith(text[-size:]) for mark in marks):
+            return size
+    return 0

@@ -1,0 +1,184 @@
+"""Tokenizers of the models, loaded apart from the weights so that HTTP code can use them.
+
+A tokenizer is small and thread-safe to encode with; it is kept when its model is evicted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from llguidance import LLTokenizer
+from mlx_lm.utils import load_tokenizer
+
+from llm.mlx_server.catalog import ModelEntry
+from llm.mlx_server.errors import GenerationFailed, InvalidRequest
+from llm.mlx_server.requests import ChatMessage
+from llm.mlx_server.structured import vocabulary_of
+from llm.mlx_server.text import Detokenizer, ThinkMarkers
+
+KEPT_TOKENIZERS = 8
+KEPT_PREFIXES = 256
+
+
+class ModelTokenizer:
+    """What a model's tokenizer is asked for. ``wrapper`` is mlx-lm's TokenizerWrapper."""
+
+    def __init__(self, entry: ModelEntry, wrapper: Any) -> None:
+        self.entry = entry
+        self.eos_token_ids = frozenset(int(token) for token in wrapper.eos_token_ids)
+        self._wrapper = wrapper
+        self._lock = threading.Lock()
+        self._prefix_tokens = functools.lru_cache(maxsize=KEPT_PREFIXES)(self._render_prefix)
+
+    @property
+    def has_template(self) -> bool:
+        return bool(self._wrapper.has_chat_template)
+
+    @property
+    def template(self) -> str:
+        return str(self._wrapper.chat_template or "")
+
+    @property
+    def markers(self) -> ThinkMarkers | None:
+        if not self._wrapper.has_thinking:
+            return None
+        return ThinkMarkers(self._wrapper.think_start, self._wrapper.think_end)
+
+    @property
+    def think_end_token(self) -> int:
+        """The token that ends the thinking, the last one where it takes several."""
+        return int(self._wrapper.think_end_tokens[-1])
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        return ("completion", "thinking") if self.markers else ("completion",)
+
+    def detokenizer(self) -> Detokenizer:
+        detokenizer: Detokenizer = self._wrapper.detokenizer
+        return detokenizer
+
+    @functools.cached_property
+    def vocabulary(self) -> LLTokenizer:
+        return vocabulary_of(self._wrapper._tokenizer, eos_token_ids=self.eos_token_ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Raw text, with the special tokens the tokenizer itself adds."""
+        return [int(token) for token in self._wrapper.encode(text)]
+
+    def render(self, messages: tuple[ChatMessage, ...], *, think: bool | None) -> list[int]:
+        """A conversation by the model's template. Raises InvalidRequest where it refuses."""
+        return self._apply(messages, add_generation_prompt=True, think=think)
+
+    def shared_prefix(
+        self, messages: tuple[ChatMessage, ...], tokens: list[int], *, think: bool | None
+    ) -> int:
+        """How many first ``tokens`` belong to the leading system messages."""
+        system = _leading_system(messages)
+        if not system or len(system) == len(messages):
+            return 0
+        prefix = self._prefix_tokens(system, think)
+        shared = 0
+        for ours, theirs in zip(prefix, tokens[:-1], strict=False):
+            if ours != theirs:
+                break
+            shared += 1
+        return shared
+
+    def starts_thinking(self, tokens: list[int]) -> bool:
+        """Whether the rendered prompt already opened the thinking."""
+        if self.markers is None:
+            return False
+        opened = self._wrapper.rfind_think_start(tokens)
+        return bool(opened > self._wrapper.rfind_think_end(tokens))
+
+    def _render_prefix(
+        self, system: tuple[ChatMessage, ...], think: bool | None
+    ) -> tuple[int, ...]:
+        sample = (*system, ChatMessage("user", ""))
+        return tuple(self._apply(sample, add_generation_prompt=False, think=think))
+
+    def _apply(
+        self,
+        messages: tuple[ChatMessage, ...],
+        *,
+        add_generation_prompt: bool,
+        think: bool | None,
+    ) -> list[int]:
+        if not self.has_template:
+            raise InvalidRequest(
+                f"model {self.entry.name!r} has no chat template, so it would only continue the "
+                'prompt; use /api/generate with "raw": true',
+                field="model",
+            )
+        plain = [{"role": each.role, "content": each.content} for each in messages]
+        switches = {} if think is None else {"enable_thinking": think}
+        try:
+            with self._lock:
+                tokens = self._wrapper.apply_chat_template(
+                    plain, add_generation_prompt=add_generation_prompt, **switches
+                )
+        except Exception as error:
+            # Templates are programs of the model's authors: they raise what they like.
+            raise InvalidRequest(
+                f"the model's chat template refuses them: {error}", field="messages"
+            ) from error
+        return [int(token) for token in tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: float
+    tokenizer: ModelTokenizer
+
+
+class TokenizerStore:
+    """Loads tokenizers once and keeps the latest used. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def ready(self, entry: ModelEntry) -> ModelTokenizer | None:
+        """The tokenizer if it is loaded already."""
+        kept = self._kept.get(entry.name)
+        if kept is None or kept.version != entry.modified_at.timestamp():
+            return None
+        return kept.tokenizer
+
+    def get(self, entry: ModelEntry) -> ModelTokenizer:
+        """Load it if need be (up to a second). Raises GenerationFailed for an unusable one."""
+        with self._lock:
+            tokenizer = self.ready(entry)
+            if tokenizer is None:
+                tokenizer = ModelTokenizer(entry, _load(entry))
+                self._kept[entry.name] = _Kept(entry.modified_at.timestamp(), tokenizer)
+            self._kept.move_to_end(entry.name)
+            while len(self._kept) > KEPT_TOKENIZERS:
+                self._kept.popitem(last=False)
+            return tokenizer
+
+
+def _load(entry: ModelEntry) -> Any:
+    try:
+        config = json.loads((entry.folder / "config.json").read_text())
+        load: Any = load_tokenizer
+        return load(entry.folder, {}, eos_token_ids=_eos_ids(config))
+    except Exception as error:
+        raise GenerationFailed(f"model {entry.name!r} has no usable tokenizer: {error}") from error
+
+
+def _eos_ids(config: dict[str, Any]) -> Any:
+    ids = config.get("eos_token_id")
+    return [ids] if isinstance(ids, int) else ids
+
+
+def _leading_system(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+    count = 0
+    while count < len(messages) and messages[count].role == "system":
+        count += 1
+    return messages[:count]

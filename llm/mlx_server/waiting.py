@@ -1,0 +1,75 @@
+"""Requests that wait for their model or for a free place, first come first served per model."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+
+from llm.mlx_server.job import Job
+from llm.mlx_server.scheduling import Claim
+
+
+class WaitingLine:
+    """Engine thread only."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[Job]] = {}
+        self._left_at: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return sum(len(line) for line in self._lines.values())
+
+    def add(self, job: Job) -> None:
+        self._lines.setdefault(job.model.name, deque()).append(job)
+
+    def discard(self, job: Job) -> None:
+        line = self._lines.get(job.model.name)
+        if line is not None and job in line:
+            line.remove(job)
+            self._tidy(job.model.name)
+
+    def has(self, name: str) -> bool:
+        return name in self._lines
+
+    def counts(self) -> dict[str, int]:
+        return {name: len(line) for name, line in self._lines.items()}
+
+    def take_all(self, name: str | None = None) -> list[Job]:
+        """Everything waiting, for one model or for all."""
+        names = list(self._lines) if name is None else [name]
+        return [job for each in names for job in self._lines.pop(each, ())]
+
+    def head(self, names: Collection[str]) -> Job | None:
+        """The request that waits longest for one of ``names``; it stays in line."""
+        heads = (line[0] for name, line in self._lines.items() if name in names)
+        return min(heads, key=lambda job: job.arrived_at, default=None)
+
+    def take_loads(self, name: str) -> list[Job]:
+        """Requests that only wanted ``name`` in memory."""
+        line = self._lines.get(name, deque())
+        loads = [job for job in line if job.prompt is None]
+        for job in loads:
+            line.remove(job)
+        self._tidy(name)
+        return loads
+
+    def loaded(self, name: str, *, seconds: float, now: float) -> None:
+        """Tell the requests for ``name`` how much of their wait was its load."""
+        for job in self._lines.get(name, ()):
+            job.load_seconds = min(seconds, now - job.arrived_at)
+
+    def evicted(self, name: str, *, now: float) -> None:
+        """The claim of a model that just lost its place starts anew."""
+        self._left_at[name] = now
+
+    def claims(
+        self, resident: Collection[str], *, need_bytes: Callable[[Job], int]
+    ) -> Iterator[Claim]:
+        for name, line in self._lines.items():
+            if name not in resident:
+                since = max(line[0].arrived_at, self._left_at.get(name, 0.0))
+                yield Claim(name=name, since=since, size_bytes=need_bytes(line[0]))
+
+    def _tidy(self, name: str) -> None:
+        if not self._lines.get(name, True):
+            del self._lines[name]

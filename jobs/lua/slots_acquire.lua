@@ -8,24 +8,35 @@ local backend, member = ARGV[1], ARGV[2]
 local limit, heavy, heavy_limit = tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
 local total_limit, lease_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 
-drop_lapsed(backend)
-local memory = recall(tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[9]))
-redis.call('HSET', LIMITS, backend, limit .. ' ' .. heavy_limit)
+drop_lapsed_slots(backend)
+local anybody_waits = drop_lapsed_places(backend)
+local memory = recall(backend, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[9]))
+local limits = limit .. ' ' .. heavy_limit
+if memory.limits ~= limits then
+  redis.call('HSET', STATE, LIMIT .. backend, limits)
+end
+local in_use = redis.call('ZCARD', key(backend, 'held'))
+local heavy_in_use = redis.call('ZCARD', key(backend, 'heavy'))
+local holds_already = in_use > 0 and redis.call('ZSCORE', key(backend, 'held'), member)
 
 local function reply(granted, fence, code, ahead)
   return {
-    granted, fence,
-    redis.call('ZCARD', key(backend, 'held')), redis.call('ZCARD', key(backend, 'heavy')),
-    code, ahead, math.max(0, memory.closed_until - now),
+    granted, fence, in_use, heavy_in_use, code, ahead, math.max(0, memory.closed_until - now),
     string.format('%.0f', memory.birth), memory.lost and 1 or 0,
   }
 end
 
 local function grant(code)
   local fence = math.max(memory.fence + 1, now_us)
-  redis.call('HSET', MEMORY, 'fence', string.format('%.0f', fence))
+  redis.call('HSET', STATE, 'fence', string.format('%.0f', fence))
   hold(backend, member, heavy, lease_ms)
-  leave_queue(backend, member)
+  if anybody_waits then
+    leave_queue(backend, member)
+  end
+  if not holds_already then
+    in_use = in_use + 1
+    heavy_in_use = heavy_in_use + (heavy and 1 or 0)
+  end
   return reply(1, fence, code, 0)
 end
 
@@ -40,14 +51,16 @@ end
 
 local function others(ticket)
   local used, claimed = 0, 0
-  for _, name in ipairs(redis.call('HKEYS', LIMITS)) do
+  for _, name in ipairs(known_backends()) do
     if name ~= backend then
-      drop_lapsed(name)
-      local its_limit, its_heavy = limits_of(name)
-      local in_use = redis.call('ZCARD', key(name, 'held'))
-      local heavy_in_use = redis.call('ZCARD', key(name, 'heavy'))
-      used = used + in_use
-      claimed = claimed + claims(name, ticket, its_limit - in_use, its_heavy - heavy_in_use)
+      drop_lapsed_slots(name)
+      local its_use = redis.call('ZCARD', key(name, 'held'))
+      used = used + its_use
+      if drop_lapsed_places(name) then
+        local its_limit, its_heavy = limits_of(name)
+        local its_heavy_use = redis.call('ZCARD', key(name, 'heavy'))
+        claimed = claimed + claims(name, ticket, its_limit - its_use, its_heavy - its_heavy_use)
+      end
     end
   end
   return used, claimed
@@ -57,15 +70,16 @@ local function refusal(ticket)
   if memory.closed_until > now then
     return 'recovering', 0
   end
-  local in_use = redis.call('ZCARD', key(backend, 'held'))
-  local heavy_in_use = redis.call('ZCARD', key(backend, 'heavy'))
   if in_use >= limit then
     return 'full', 0
   end
   if heavy and heavy_in_use >= heavy_limit then
     return 'heavy_full', 0
   end
-  local ahead, heavy_ahead = claims(backend, ticket, limit - in_use, heavy_limit - heavy_in_use)
+  local ahead, heavy_ahead = 0, 0
+  if anybody_waits then
+    ahead, heavy_ahead = claims(backend, ticket, limit - in_use, heavy_limit - heavy_in_use)
+  end
   if in_use + ahead >= limit then
     return 'queued', ahead
   end
@@ -84,22 +98,23 @@ local function refusal(ticket)
   return nil, 0
 end
 
-if redis.call('ZSCORE', key(backend, 'held'), member) then
+if holds_already then
   return grant('held')
 end
 
+local NEWCOMER = 9007199254740992
 local line = key(backend, heavy and 'waiting_heavy' or 'waiting')
-local ticket = tonumber(redis.call('ZSCORE', line, member) or 'inf')
-local code, ahead = refusal(ticket == math.huge and 9007199254740992 or ticket)
+local ticket = tonumber(anybody_waits and redis.call('ZSCORE', line, member) or NEWCOMER)
+local code, ahead = refusal(ticket)
 if not code then
   return grant('granted')
 end
 if ARGV[12] == '1' then
-  if ticket == math.huge then
-    redis.call('ZADD', line, redis.call('HINCRBY', MEMORY, 'ticket', 1), member)
+  if ticket == NEWCOMER then
+    redis.call('ZADD', line, redis.call('HINCRBY', STATE, 'ticket', 1), member)
   end
   redis.call('ZADD', key(backend, 'waiting_until'), now + tonumber(ARGV[8]), member)
-else
+elseif anybody_waits then
   leave_queue(backend, member)
 end
 return reply(0, 0, code, ahead)

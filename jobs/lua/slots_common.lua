@@ -7,16 +7,16 @@
 --   <backend>:waiting_heavy     the same for heavy members
 --   <backend>:waiting_until     zset  waiting member -> when its place lapses (ms)
 -- and once for all backends:
---   limits    hash  backend -> "limit heavy_limit" as last asked for
---   memory    hash  birth (us), fence, ticket, closed_until (ms)
+--   state     hash  birth (us), fence, ticket, closed_until (ms), and for each backend
+--                   "limit <backend>" -> "<limit> <heavy limit>" as last asked with
 -- Keys are composed here: this is for one Redis, not for a cluster.
 
 local prefix = KEYS[1]
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
-local MEMORY = prefix .. ':memory'
-local LIMITS = prefix .. ':limits'
+local STATE = prefix .. ':state'
+local LIMIT = 'limit '
 
 local function key(backend, name)
   return prefix .. ':' .. backend .. ':' .. name
@@ -31,16 +31,26 @@ local function leave_queue(backend, member)
   return 0
 end
 
-local function drop_lapsed(backend)
+local function drop_lapsed_slots(backend)
   local gone = redis.call('ZREMRANGEBYSCORE', key(backend, 'held'), '-inf', now)
   if gone > 0 then
     redis.call('ZREMRANGEBYSCORE', key(backend, 'heavy'), '-inf', now)
   end
-  local lapsed = redis.call('ZRANGEBYSCORE', key(backend, 'waiting_until'), '-inf', now)
+  return gone
+end
+
+-- Returns whether anybody still waits: mostly nobody does, and then there is nothing to look up.
+local function drop_lapsed_places(backend)
+  local places = key(backend, 'waiting_until')
+  local waiting = redis.call('ZCARD', places)
+  if waiting == 0 then
+    return false
+  end
+  local lapsed = redis.call('ZRANGEBYSCORE', places, '-inf', now)
   for _, member in ipairs(lapsed) do
     leave_queue(backend, member)
   end
-  return gone
+  return waiting > #lapsed
 end
 
 local function hold(backend, member, heavy, lease_ms)
@@ -50,37 +60,49 @@ local function hold(backend, member, heavy, lease_ms)
   end
 end
 
-local function limits_of(backend)
-  local stored = redis.call('HGET', LIMITS, backend)
-  if not stored then
-    return nil, nil
-  end
-  local limit, heavy_limit = string.match(stored, '(%-?%d+) (%-?%d+)')
+local function parsed_limits(stored)
+  local limit, heavy_limit = string.match(stored or '', '(%-?%d+) (%-?%d+)')
   return tonumber(limit), tonumber(heavy_limit)
+end
+
+local function limits_of(backend)
+  return parsed_limits(redis.call('HGET', STATE, LIMIT .. backend))
+end
+
+local function known_backends()
+  local names = {}
+  for _, field in ipairs(redis.call('HKEYS', STATE)) do
+    if string.sub(field, 1, #LIMIT) == LIMIT then
+      names[#names + 1] = string.sub(field, #LIMIT + 1)
+    end
+  end
+  return names
 end
 
 -- What Redis remembers against what the caller has seen. Memory was lost when it was born anew
 -- (a flush) or is older than a fence already given out (a restored snapshot, a lagging replica).
 -- Then nothing new is granted until every live holder had time to report.
-local function recall(known_birth, known_fence, grace_ms)
-  local stored = redis.call('HMGET', MEMORY, 'birth', 'fence', 'closed_until')
+local function recall(backend, known_birth, known_fence, grace_ms)
+  local stored = redis.call('HMGET', STATE, 'birth', 'fence', 'closed_until', LIMIT .. backend)
   local birth, fence = tonumber(stored[1]), tonumber(stored[2] or '0')
   local closed_until = tonumber(stored[3] or '0')
   if not birth then
     birth = now_us
-    redis.call('HSET', MEMORY, 'birth', string.format('%.0f', birth))
+    redis.call('HSET', STATE, 'birth', string.format('%.0f', birth))
   end
   local lost = known_birth > 0 and (birth ~= known_birth or fence < known_fence)
   if lost then
     if birth == known_birth then
       birth = now_us
-      redis.call('HSET', MEMORY, 'birth', string.format('%.0f', birth))
+      redis.call('HSET', STATE, 'birth', string.format('%.0f', birth))
     end
     local reopen = math.floor(birth / 1000) + grace_ms
     if reopen > now and reopen > closed_until then
       closed_until = reopen
-      redis.call('HSET', MEMORY, 'closed_until', string.format('%.0f', reopen))
+      redis.call('HSET', STATE, 'closed_until', string.format('%.0f', reopen))
     end
   end
-  return { birth = birth, fence = fence, closed_until = closed_until, lost = lost }
+  return {
+    birth = birth, fence = fence, closed_until = closed_until, lost = lost, limits = stored[4],
+  }
 end

@@ -4,7 +4,7 @@
 -- Returns: now (ms), then for each: backend, limit, heavy limit, waiting,
 --          [member, expiry ms, ...], [heavy members]
 
-local names = #ARGV > 0 and ARGV or redis.call('HKEYS', LIMITS)
+local names = #ARGV > 0 and ARGV or known_backends()
 local answer = { string.format('%.0f', now) }
 local alive = '(' .. string.format('%.0f', now)
 for _, backend in ipairs(names) do

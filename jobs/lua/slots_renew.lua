@@ -5,7 +5,7 @@
 -- Returns: birth, fence, then for each slot: 1 extended, 2 put back, 0 lost for good
 
 local lease_ms = tonumber(ARGV[1])
-local memory = recall(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2]))
+local memory = recall('', tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2]))
 local answers = { string.format('%.0f', memory.birth), string.format('%.0f', memory.fence) }
 local cleaned = {}
 
@@ -13,7 +13,7 @@ for i = 5, #ARGV, 4 do
   local backend, member = ARGV[i], ARGV[i + 1]
   local heavy, limit = ARGV[i + 2] == '1', tonumber(ARGV[i + 3])
   if not cleaned[backend] then
-    drop_lapsed(backend)
+    drop_lapsed_slots(backend)
     cleaned[backend] = true
   end
   local answer = 0

@@ -106,6 +106,8 @@ def parse_keep_alive(value: Any) -> float | None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return math.inf if value < 0 else float(value)
+    if value == "0":  # the one duration that Go reads without a unit
+        return 0.0
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise CallError(400, f'time: invalid duration "{value}"')

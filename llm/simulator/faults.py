@@ -42,6 +42,8 @@ FAULTS: dict[str, str] = {
     "wrong-schema": "JSON that does not fit the schema asked for",
     "cut-prompt": "the prompt is cut to half, silently",
 }
+# These delay or cut up an answer that is right and whole.
+HARMLESS = frozenset({"slow-load", "drip", "fragment"})
 MODEL_PREFIX = "fault-"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from llm.simulator.calls import Call, CallError
 from llm.simulator.delivery import Delivery, Pace
 from llm.simulator.engine import Engine
-from llm.simulator.faults import MODEL_PREFIX, Fault, FaultBook
+from llm.simulator.faults import HARMLESS, MODEL_PREFIX, Fault, FaultBook
 from llm.simulator.http_connection import Exchange
 from llm.simulator.ledger import Entry, Ledger
 from llm.simulator.profiles import Kind, ModelProfile, Profile
@@ -74,11 +74,13 @@ class Generator:
         fault = self._faults.pick(model=call.model, prompt=call.prompt)
         entry.fault = fault.name if fault is not None else None
         job = Job(call=call, exchange=exchange, speaker=speaker, entry=entry, fault=fault)
-        outcome = "aborted"
+        outcome = "rejected"
         try:
             outcome = await self._run(job)
+        except asyncio.CancelledError:
+            outcome = "aborted"
+            raise
         except CallError as error:
-            outcome = "rejected"
             self._reject(job, error)
         finally:
             self._ledger.close(entry, outcome)
@@ -201,7 +203,8 @@ class Generator:
             )
         )
         await delivery.finish(closing, whole)
-        return "harmed" if job.fault is not None else "completed"
+        is_harmed = job.fault is not None and job.fault.name not in HARMLESS
+        return "harmed" if is_harmed else "completed"
 
     async def _prefill(self, delivery: Delivery, resident: Resident, script: Script) -> float:
         started = time.monotonic()

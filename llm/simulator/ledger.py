@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -72,6 +72,11 @@ class ModelFigures:
     streams: Gauge = field(default_factory=Gauge)
     in_flight: Gauge = field(default_factory=Gauge)
 
+    def restarted(self) -> ModelFigures:
+        """Zero everywhere but in the gauges, which begin at their present level."""
+        streams, in_flight = self.streams.now, self.in_flight.now
+        return ModelFigures(streams=Gauge(streams, streams), in_flight=Gauge(in_flight, in_flight))
+
 
 class Ledger:
     """Counts everything. `clock` gives seconds and only moves forward."""
@@ -85,14 +90,11 @@ class Ledger:
 
     def reset(self) -> None:
         """Back to zero; what runs now stays in the gauges."""
-        for figures in (self.total, *self.models.values()):
-            streams, in_flight = figures.streams.now, figures.in_flight.now
-            figures.__init__(  # type: ignore[misc]
-                streams=Gauge(streams, streams), in_flight=Gauge(in_flight, in_flight)
-            )
+        self.total = self.total.restarted()
+        self.models = {name: figures.restarted() for name, figures in self.models.items()}
         self.journal: deque[Entry] = deque(maxlen=JOURNAL_ENTRIES)
         self._number = 0
-        self._busy: Counter[str] = Counter()
+        self._busy: defaultdict[str, float] = defaultdict(float)
         self._since = self._started = self._clock()
 
     def arrive(self, *, endpoint: str, model: str, task_id: str | None, arrived_at: float) -> Entry:
@@ -150,5 +152,5 @@ class Ledger:
     def _settle(self) -> None:
         now = self._clock()
         doing = next((phase for phase in _PHASES if self._occupied[phase]), "idle")
-        self._busy[doing] += now - self._since  # type: ignore[assignment]
+        self._busy[doing] += now - self._since
         self._since = now

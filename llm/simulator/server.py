@@ -94,14 +94,7 @@ class Simulator:
         try:
             await route(exchange)
         except CallError as error:
-            is_openai = request.path.startswith("/v1/")
-            kind = "invalid_request_error"
-            body = (
-                openai.error(str(error), kind=kind, code=error.status)
-                if is_openai
-                else (ollama.error(str(error)))
-            )
-            exchange.respond(error.status, dump(body))
+            exchange.respond(error.status, _error_body(request.path, error))
         except Exception:  # noqa: BLE001  the border: a bug of ours is a 500, and is printed
             traceback.print_exc()
             if not exchange.started:
@@ -209,11 +202,21 @@ class Simulator:
         if resident.expiry is not None:
             left = resident.expiry.when() - asyncio.get_running_loop().time()
             expires_at = now + timedelta(seconds=left)
-        return ollama.ps_entry(
+        entry = ollama.ps_entry(
             self._card(resident.model),
             expires_at=expires_at,
             context_tokens=resident.options.context_tokens,
         )
+        if self._kind == "mlx":  # our MLX API server tells more than Ollama does
+            entry["active_requests"] = resident.active
+        return entry
 
     def _owner(self) -> str:
         return {"ollama": "library", "mlx": "mlx", "openai": "vllm"}[self._kind]
+
+
+def _error_body(path: str, error: CallError) -> bytes:
+    if path.startswith("/v1/"):
+        kind = "invalid_request_error"
+        return dump(openai.error(str(error), kind=kind, code=error.status))
+    return dump(ollama.error(str(error)))

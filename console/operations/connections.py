@@ -1,0 +1,64 @@
+"""What a command talks to, opened when it is first needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import redis
+
+from console.operations.errors import BadInput, Unreachable
+from jobs.settings import Settings
+from jobs.slots import Slots
+from models import database
+
+COMMAND_POOL = 4
+REDIS_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Connections:
+    """Settings, and the services that they name."""
+
+    settings: Settings
+    _redis: redis.Redis | None = field(default=None, repr=False)
+    _slots: Slots | None = field(default=None, repr=False)
+
+    def use_database(self) -> None:
+        """Point the row classes at Postgres; opens nothing yet.
+
+        Raises:
+            Unreachable: no database is known.
+            BadInput: DATABASE_URL is not a Postgres URL.
+        """
+        if not self.settings.database_url:
+            raise Unreachable("no database is running: run `kos up`, or set DATABASE_URL")
+        try:
+            database.configure(
+                self.settings.database_url, pool_size=COMMAND_POOL, application_name="kos-cli"
+            )
+        except ValueError as error:
+            raise BadInput(str(error)) from error
+
+    @property
+    def redis(self) -> redis.Redis:
+        if self._redis is None:
+            if not self.settings.redis_url:
+                raise Unreachable("no Redis is running: run `kos up`, or set REDIS_URL")
+            self._redis = redis.Redis.from_url(
+                self.settings.redis_url,
+                decode_responses=True,
+                socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+                socket_timeout=REDIS_TIMEOUT_SECONDS,
+            )
+        return self._redis
+
+    @property
+    def slots(self) -> Slots:
+        if self._slots is None:
+            self._slots = Slots(self.redis, lease_seconds=self.settings.lease_seconds)
+        return self._slots
+
+    def close(self) -> None:
+        database.close_all()
+        if self._redis is not None:
+            self._redis.close()

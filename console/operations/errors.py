@@ -1,0 +1,35 @@
+"""What can be wrong with a request, told in one line that says what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OperationError(Exception):
+    """Root. The message is meant for a person."""
+
+
+class BadInput(OperationError):
+    """Something asked for is wrong or does not exist; nothing was changed."""
+
+
+class NotFound(BadInput):
+    """A task, queue, backend or expert of that name does not exist."""
+
+
+class Unreachable(OperationError):
+    """A service that is needed does not answer."""
+
+
+def near(wanted: str, known: Iterable[str]) -> str:
+    """``did you mean mlx?``, else ``write one of a, b, c``; "none is known" for no options."""
+    options = sorted(set(known))
+    if not options:
+        return "none is known"
+    by_folded = {option.casefold(): option for option in options}
+    close = difflib.get_close_matches(wanted.casefold(), list(by_folded), n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {by_folded[close[0]]}?"
+    shown = ", ".join(options[:12])
+    return f"write one of {shown}" + (", ..." if len(options) > 12 else "")

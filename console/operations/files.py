@@ -1,0 +1,37 @@
+"""Files that a task may show to a model: they exist, can be read and lie inside the file roots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def allowed_file(
+    name: str, *, base: Path, roots: Sequence[Path], given: str = "files"
+) -> tuple[Path | None, str | None]:
+    """(absolute path, None), or (None, what is wrong with it and what to do).
+
+    ``name`` is relative to ``base``. Symbolic links are followed before the roots are asked.
+    """
+    try:
+        path = (base / name).expanduser().resolve()
+        inside = any(path.is_relative_to(root.resolve()) for root in roots)
+        is_file, readable = path.is_file(), os.access(path, os.R_OK)
+    except (OSError, RuntimeError, ValueError) as error:
+        return None, f"{given}: {name[:200]!r} is not a usable path ({error})"
+    if not inside:
+        return None, f"{given}: {path} lies outside KOS_FILE_ROOTS ({_listed(roots)})"
+    if path.is_dir():
+        return None, f"{given}: {path} is a directory; name a file"
+    if not is_file:
+        return None, f"{given}: {path} does not exist"
+    if not readable:
+        return None, f"{given}: {path} cannot be read; change its permissions"
+    return path, None
+
+
+def _listed(roots: Sequence[Path]) -> str:
+    if not roots:
+        return "no directory is allowed; set KOS_FILE_ROOTS"
+    return ", ".join(str(root) for root in roots)

@@ -1,0 +1,64 @@
+"""Task ids as people write them: whole, or shortened to a unique beginning, or a custom_id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from console.operations.errors import BadInput, NotFound
+from models import task_views
+
+_HEX = re.compile(r"[0-9a-fA-F-]{1,36}")
+_WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WHOLE_DIGITS = 32
+CANDIDATES_SHOWN = 3
+
+
+def resolve(written: str) -> str:
+    """The id that ``written`` stands for.
+
+    Raises:
+        NotFound: no task has this id, beginning or custom_id.
+        BadInput: more than one task begins so.
+    """
+    found = _by_prefix(written)
+    if len(found) == 1:
+        return found[0]
+    named = task_views.ids_by_key([written]) if "\x00" not in written else {}
+    if written in named:
+        return named[written]
+    if found:
+        shown = ", ".join(task_id[:13] for task_id in found)
+        raise BadInput(f"{written} is the beginning of several ids ({shown}, ...): write more")
+    raise NotFound(f"no task has the id or custom_id {written!r}: list them with `kos tasks`")
+
+
+def resolve_all(written: Iterable[str]) -> list[str]:
+    """The ids, in order and each once; whole ids that exist are looked up together."""
+    names = list(dict.fromkeys(name.strip() for name in written if name.strip()))
+    whole = [name.lower() for name in names if is_whole(name)]
+    known = task_views.statuses_of(whole) if whole else {}
+    ids = [name.lower() if name.lower() in known else resolve(name) for name in names]
+    return list(dict.fromkeys(ids))
+
+
+def is_whole(text: str) -> bool:
+    """Whether ``text`` has the shape of a task's whole id."""
+    return _WHOLE.fullmatch(text.lower()) is not None
+
+
+def short(task_id: str, *, among: Sequence[str] = ()) -> str:
+    """The first eight digits, or as many as tell it apart from the others shown beside it."""
+    length = 8
+    while length < len(task_id) and any(
+        other != task_id and other.startswith(task_id[:length]) for other in among
+    ):
+        length += 1
+    return task_id[:length].rstrip("-")
+
+
+def _by_prefix(written: str) -> list[str]:
+    digits = written.replace("-", "")
+    if not digits or len(digits) > WHOLE_DIGITS or not _HEX.fullmatch(written):
+        return []
+    return task_views.ids_by_prefix(written, limit=CANDIDATES_SHOWN)

@@ -1,0 +1,238 @@
+"""Submitting tasks: lines are checked one by one and inserted a page at a time.
+
+A line that is wrong is refused with its number and reason; everything else goes in. A page is one
+transaction, so a file that broke off half way is simply submitted again: a ``custom_id`` that is
+there already counts as a duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from console.operations.errors import Unreachable, near
+from console.operations.files import allowed_file
+from console.operations.ids import is_whole
+from console.operations.submission_lines import Line
+from jobs.policy.metadata import Submission, check_submission
+from models import task_views
+from models.database import DatabaseUnavailable, session
+from models.expert import Expert
+from models.task import NewTask, Task
+
+PAGE_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a line may refer to. ``base`` is where relative ``files`` start."""
+
+    base: Path
+    file_roots: tuple[Path, ...] = ()
+    backends: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the lines; ``ids`` are those of the new tasks, in order."""
+
+    duplicates: int = 0
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def submitted(self) -> int:
+        return len(self.ids)
+
+    def document(self) -> dict[str, Any]:
+        rejected = [{"line": line, "error": error} for line, error in sorted(self.rejected)]
+        return {
+            "submitted": self.submitted,
+            "duplicates": self.duplicates,
+            "rejected": rejected,
+            "ids": self.ids,
+        }
+
+
+def submit(
+    lines: Iterable[Line], *, rules: Rules, on_line: Callable[[Line], None] | None = None
+) -> Report:
+    """Check and insert ``lines``; memory does not grow with their number but for the report.
+
+    Raises:
+        Unreachable: Postgres went away; what went in before stays in.
+    """
+    submitter = _Submitter(rules)
+    try:
+        with session():
+            submitter.experts = _experts()
+            for line in lines:
+                submitter.add(line)
+                if on_line is not None:
+                    on_line(line)
+            submitter.flush()
+    except (DatabaseUnavailable, psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise Unreachable(
+            f"Postgres went away after {submitter.report.submitted} tasks "
+            f"({str(error).strip().splitlines()[0]}): submit the same file again when it is back; "
+            "a custom_id is never submitted twice"
+        ) from error
+    return submitter.report
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An expert that lines may name."""
+
+    id: str
+    name: str
+    active: bool
+
+
+@dataclass(slots=True)
+class _Submitter:
+    rules: Rules
+    experts: dict[str, _Known] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
+    _page: list[tuple[int, Submission]] = field(default_factory=list)
+    _page_keys: set[str] = field(default_factory=set)
+    _refused_keys: dict[str, int] = field(default_factory=dict)
+
+    def add(self, line: Line) -> None:
+        if line.error is not None:
+            self.report.rejected.append((line.number, line.error))
+            return
+        checked = check_submission(line.value)
+        if not isinstance(checked, Submission):
+            self._refuse(line.number, line.value, "; ".join(map(str, checked)))
+            return
+        submission, problem = self._with_references(checked)
+        if problem is not None:
+            self._refuse(line.number, line.value, problem)
+            return
+        if any(key in self._page_keys for key in submission.after):
+            self.flush()
+        self._page.append((line.number, submission))
+        if submission.custom_id:
+            self._page_keys.add(submission.custom_id)
+        if len(self._page) >= PAGE_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Insert the page: its dependencies are in the database already, or nowhere."""
+        page, self._page, self._page_keys = self._page, [], set()
+        known = _known_parents({key for _, submission in page for key in submission.after})
+        rows: list[tuple[int, NewTask]] = []
+        for number, submission in page:
+            missing = [key for key in submission.after if key not in known]
+            if missing:
+                self._refuse_missing(number, submission, missing[0])
+            else:
+                rows.append((number, self._row(submission, known)))
+        if rows:
+            self._insert(rows)
+
+    def _insert(self, rows: list[tuple[int, NewTask]]) -> None:
+        try:
+            ids = Task.submit([task for _, task in rows])
+        except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+            if len(rows) == 1:
+                message = f"line: the database refuses it ({_first_line(error)})"
+                self.report.rejected.append((rows[0][0], message))
+                return
+            for row in rows:
+                self._insert([row])
+            return
+        for task_id in ids:
+            if task_id is None:
+                self.report.duplicates += 1
+            else:
+                self.report.ids.append(task_id)
+
+    def _with_references(self, submission: Submission) -> tuple[Submission, str | None]:
+        """Files made absolute; or what the line refers to and does not exist."""
+        paths: list[str] = []
+        for name in submission.files:
+            path, problem = allowed_file(
+                name, base=self.rules.base, roots=self.rules.file_roots, given="files"
+            )
+            if path is None:
+                return submission, problem
+            paths.append(str(path))
+        problem = self._unknown_expert(submission) or self._unknown_backend(submission)
+        metadata = dict(submission.metadata)
+        if paths:
+            metadata["file_paths"] = paths
+        if submission.backend:
+            metadata.setdefault("preferred_source", submission.backend)
+        return replace(submission, files=tuple(paths), metadata=metadata), problem
+
+    def _unknown_expert(self, submission: Submission) -> str | None:
+        if submission.expert is None:
+            return None
+        expert = self.experts.get(submission.expert.casefold())
+        if expert is None:
+            names = [known.name for known in self.experts.values()]
+            return f"expert: {submission.expert!r} is unknown; {near(submission.expert, names)}"
+        if not expert.active:
+            return f"expert: {submission.expert!r} is not active; name another one"
+        return None
+
+    def _unknown_backend(self, submission: Submission) -> str | None:
+        if submission.backend is None or submission.backend in self.rules.backends:
+            return None
+        hint = near(submission.backend, self.rules.backends)
+        return f"backend: {submission.backend!r} is not configured; {hint}"
+
+    def _row(self, submission: Submission, known: dict[str, str]) -> NewTask:
+        expert = self.experts[submission.expert.casefold()].id if submission.expert else None
+        return NewTask(
+            title=submission.title,
+            description=submission.description,
+            priority=submission.priority.value,
+            category=submission.category.value if submission.category else None,
+            assignee_expert_id=expert,
+            metadata=submission.metadata,
+            idempotency_key=submission.custom_id,
+            after=tuple(dict.fromkeys(known[key] for key in submission.after)),
+        )
+
+    def _refuse(self, number: int, value: object, error: str) -> None:
+        self.report.rejected.append((number, error))
+        key = value.get("custom_id") if isinstance(value, dict) else None
+        if isinstance(key, str):
+            self._refused_keys.setdefault(key, number)
+
+    def _refuse_missing(self, number: int, submission: Submission, key: str) -> None:
+        if key in self._refused_keys:
+            why = f"stands in line {self._refused_keys[key]}, which was refused"
+        else:
+            why = "stands neither earlier in the file nor in the database; put its line first"
+        self._refuse(number, {"custom_id": submission.custom_id}, f"after: {key!r} {why}")
+
+
+def _experts() -> dict[str, _Known]:
+    """By folded name."""
+    rows = Expert.select(Expert.id, Expert.name, Expert.is_active).where(Expert.name.is_null(False))
+    known = [_Known(str(row.id), str(row.name), row.is_active is not False) for row in rows]
+    return {expert.name.casefold(): expert for expert in known}
+
+
+def _known_parents(keys: set[str]) -> dict[str, str]:
+    """Task id by what ``after`` names: a custom_id, or a whole task id."""
+    if not keys:
+        return {}
+    known = task_views.ids_by_key(sorted(keys))
+    whole = sorted(key for key in keys - set(known) if is_whole(key))
+    if whole:
+        existing = task_views.statuses_of([key.lower() for key in whole])
+        known |= {key: key.lower() for key in whole if key.lower() in existing}
+    return known
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

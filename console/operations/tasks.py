@@ -1,0 +1,98 @@
+"""Tasks: list, show, explain, cancel, retry, export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from console.operations.errors import BadInput, near
+from console.operations.wake import wake_planner
+from models import attempt, decision, task_views
+from models.base import Row
+from models.states import TaskState
+from models.task import Task
+
+ATTEMPT_FIELDS = (
+    "number", "epoch", "backend", "model", "started_at", "first_token_seconds", "load_seconds",
+    "duration_seconds", "prompt_tokens", "completion_tokens", "outcome", "verdict", "error",
+    "worker", "finished_at", "wait_seconds", "error_code",
+)  # fmt: skip
+
+
+def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
+    """Statuses as they stand in rows; ``a,b`` counts as two. Raises BadInput for an unknown one."""
+    names = [part.strip().lower() for text in written for part in text.split(",") if part.strip()]
+    known = [state.value for state in TaskState]
+    for name in names:
+        if name.replace("-", "_") not in known:
+            raise BadInput(f"status {name!r} is unknown; {near(name, known)}")
+    return tuple(dict.fromkeys(name.replace("-", "_") for name in names))
+
+
+def listed(
+    *,
+    statuses: Sequence[str] = (),
+    backend: str | None = None,
+    since: datetime | None = None,
+    search: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> list[Row]:
+    """Tasks newest first, with the fields of ``kos tasks``."""
+    return task_views.listing(
+        statuses=statuses, backend=backend, since=since, search=search, limit=limit, offset=offset
+    )
+
+
+def exported(*, statuses: Sequence[str] = (), since: datetime | None = None) -> Iterator[Row]:
+    """Every matching task, oldest first, in flat memory."""
+    return task_views.stream(statuses=statuses, since=since)
+
+
+def shown(task_id: str) -> Row:
+    """One task whole, with its ``attempts``. ``task_id`` exists."""
+    row = task_views.one(task_id)
+    assert row is not None
+    row["attempts"] = [
+        {name: found.get(name) for name in ATTEMPT_FIELDS} for found in attempt.of_task(task_id)
+    ]
+    return row
+
+
+def explained(task_id: str) -> dict[str, Any]:
+    """``{"task", "decisions"}``: every choice made on it, oldest first."""
+    return {"task": task_id, "decisions": decision.of_task(task_id)}
+
+
+def cancel(task_ids: Sequence[str]) -> dict[str, Any]:
+    """Cancel waiting tasks at once and ask running ones to stop.
+
+    ``{"cancelled": [...], "stopping": [...], "unchanged": [{"id", "status"}]}``; the unchanged
+    had ended before.
+    """
+    after = Task.cancel(task_ids)
+    rest = [task_id for task_id in task_ids if task_id not in after]
+    statuses = task_views.statuses_of(rest) if rest else {}
+    running = TaskState.IN_PROGRESS.value
+    return {
+        "cancelled": [i for i in task_ids if after.get(i) == TaskState.CANCELLED.value],
+        "stopping": [i for i in task_ids if after.get(i) == running],
+        "unchanged": [{"id": i, "status": statuses.get(i)} for i in rest],
+    }
+
+
+def retry(task_ids: Sequence[str]) -> dict[str, Any]:
+    """Send failed and cancelled tasks through again with fresh counters.
+
+    ``{"retried": [...], "unchanged": [{"id", "status"}]}``.
+    """
+    moved = set(Task.redrive(task_ids))
+    if moved:
+        wake_planner("retry")
+    rest = [task_id for task_id in task_ids if task_id not in moved]
+    statuses = task_views.statuses_of(rest) if rest else {}
+    return {
+        "retried": [task_id for task_id in task_ids if task_id in moved],
+        "unchanged": [{"id": i, "status": statuses.get(i)} for i in rest],
+    }

@@ -238,7 +238,10 @@ class ScannedModel:
 
 @dataclass(frozen=True, slots=True)
 class ServerScan:
-    """One server's answer: models, or the error. Never an empty list for a server that is down."""
+    """One server's answer: models, or the error. Never an empty list for a server that is down.
+
+    ``ranking``: names for each category, best first, where the priority table was applied.
+    """
 
     backend: str
     kind: BackendKind
@@ -246,14 +249,20 @@ class ServerScan:
     resident: tuple[ResidentModel, ...] = ()
     error: str | None = None
     scanned_at: datetime | None = None
+    ranking: Mapping[Category, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def reachable(self) -> bool:
         return self.models is not None
 
     def pick(self, category: Category) -> ScannedModel | None:
-        """The first usable model of ``category`` in the order of the scan, else of default."""
+        """The best usable model for ``category`` by the ranking; without one, the first of
+        ``category`` in the order of the scan, else of default."""
         usable = [model for model in self.models or () if model.broken is None]
+        by_name = {model.name: model for model in usable}
+        for name in self.ranking.get(category, ()):
+            if name in by_name:
+                return by_name[name]
         for wanted in (category, Category.DEFAULT):
             for model in usable:
                 if wanted in model.categories:

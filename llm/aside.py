@@ -1,0 +1,49 @@
+"""Models left out of choice for a while, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from llm.types import Scan, ScannedModel, ServerScan
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    backend: str
+    model: str
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Asides:
+    items: tuple[Aside, ...] = ()
+
+    def adding(self, backend: str, model: str, reason: str, *, until: datetime) -> Asides:
+        others = tuple(
+            item for item in self.items if (item.backend, item.model) != (backend, model)
+        )
+        return Asides((*others, Aside(backend, model, reason, until)))
+
+    def lasting(self, now: datetime) -> Asides:
+        """Those whose time has not run out."""
+        return Asides(tuple(item for item in self.items if item.until > now))
+
+    def applied(self, scan: Scan) -> Scan:
+        """The scan with these models marked broken."""
+        reasons = {(item.backend, item.model): item.reason for item in self.items}
+        if not reasons:
+            return scan
+        return replace(scan, servers=tuple(_marked(server, reasons) for server in scan.servers))
+
+
+def _marked(server: ServerScan, reasons: dict[tuple[str, str], str]) -> ServerScan:
+    if server.models is None:
+        return server
+
+    def mark(model: ScannedModel) -> ScannedModel:
+        reason = reasons.get((server.backend, model.name))
+        return model if reason is None else replace(model, broken=reason)
+
+    return replace(server, models=tuple(mark(model) for model in server.models))

@@ -1,0 +1,202 @@
+"""Every configured server at once: its models, or its error.
+
+A scan is kept for 120 s in a cache that processes share, and made anew on demand, as when a 404
+contradicts it. Models found broken are set aside with the reason, over several scans.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from llm import errors
+from llm.aside import Asides
+from llm.backends.base import Backend
+from llm.backends.registry import Backends
+from llm.catalog import Catalog, classify, load_catalog, rank
+from llm.scan_cache import CachedScan, MemoryScanCache, ScanCache
+from llm.types import (
+    BackendKind,
+    BackendSpec,
+    Category,
+    ModelInfo,
+    ResidentModel,
+    Scan,
+    ScannedModel,
+    ServerScan,
+)
+
+FRESH_SECONDS = 120.0
+SCAN_SECONDS = 15.0
+DESCRIBE_SECONDS = 5.0
+WARN_EVERY_SECONDS = 300.0
+KEPT_SECONDS = 3600.0
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+_HOW_TO_START = {
+    BackendKind.OLLAMA: "start it with `ollama serve`, or correct OLLAMA_API_URL",
+    BackendKind.MLX: "start it with scripts/start_mlx_api_server.sh, or set MLX_API_URL=disabled",
+    BackendKind.OPENAI: "start it, or correct its url in the file of KOS_BACKENDS_FILE",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class Scanner:
+    """Scans the servers of ``backends``; safe to share between threads."""
+
+    def __init__(
+        self,
+        backends: Backends,
+        *,
+        cache: ScanCache | None = None,
+        catalog: Catalog | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._backends = backends
+        self._cache = cache or MemoryScanCache()
+        self._catalog = catalog or load_catalog()
+        self._clock = clock
+        self._one_at_a_time = threading.Lock()
+        self._described: dict[tuple[str, ModelInfo], ModelInfo] = {}
+        self._warned_at: dict[str, datetime] = {}
+
+    def scan(self, *, refresh: bool = False) -> Scan:
+        """Models or error of every server, at most 120 s old. ``refresh`` asks the servers now;
+        callers who wait for one another share what the first one learned."""
+        asked_at = self._clock()
+        if not refresh:
+            cached = self._cached()
+            if cached is not None and self._is_fresh(cached.scan):
+                return cached.scan
+        with self._one_at_a_time:
+            cached = self._cached()
+            if cached is not None and self._is_fresh(
+                cached.scan, since=asked_at if refresh else None
+            ):
+                return cached.scan
+            return self._scan_now(cached)
+
+    def residents(self, name: str) -> tuple[ResidentModel, ...]:
+        """The models that server ``name`` holds in memory now; raises `LLMError`s."""
+        return self._backends.get(name).resident_models()
+
+    def set_aside(self, backend: str, model: str, reason: str, *, seconds: float = 1800.0) -> None:
+        """Leave a model out of choice for a while, as after a failed canary or load."""
+        until = self._clock() + timedelta(seconds=seconds)
+        logger.warning("model_set_aside backend=%s model=%s reason=%s", backend, model, reason)
+        with self._one_at_a_time:
+            cached = self._cached()
+            if cached is None:
+                cached = CachedScan(Scan(at=_NEVER, servers=()), Asides())
+            asides = cached.asides.adding(backend, model, reason, until=until)
+            self._store(replace(cached, asides=asides, scan=asides.applied(cached.scan)))
+
+    def _scan_now(self, before: CachedScan | None) -> Scan:
+        now = self._clock()
+        asides = (before.asides if before else Asides()).lasting(now)
+        scan = asides.applied(Scan(at=now, servers=self._servers(now)))
+        self._store(CachedScan(scan, asides))
+        for server in scan.servers:
+            self._warn_of(server, now)
+        return scan
+
+    def _servers(self, now: datetime) -> tuple[ServerScan, ...]:
+        specs = self._backends.specs
+        if not specs:
+            return ()
+        pool = ThreadPoolExecutor(max_workers=len(specs), thread_name_prefix="llm-scan")
+        running = [pool.submit(self._server, spec, now) for spec in specs]
+        wait(running, timeout=SCAN_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+        return tuple(
+            _result(future, spec, now) for future, spec in zip(running, specs, strict=True)
+        )
+
+    def _server(self, spec: BackendSpec, now: datetime) -> ServerScan:
+        backend = self._backends.get(spec.name)
+        try:
+            listed = backend.list_models()
+            resident = backend.resident_models()
+        except errors.LLMError as exc:
+            return _failed(spec, f"{exc.code}: {exc}", now)
+        models = self._classed(backend, listed)
+        ranking = rank(models, catalog=self._catalog, chosen=spec.models_by_category)
+        return ServerScan(
+            backend=spec.name,
+            kind=spec.kind,
+            models=_ordered(models, ranking[Category.DEFAULT]),
+            resident=resident,
+            scanned_at=now,
+            ranking=ranking,
+        )
+
+    def _classed(self, backend: Backend, listed: tuple[ModelInfo, ...]) -> list[ScannedModel]:
+        """Each model described as far as the time allows; who cannot be described is broken."""
+        until = time.monotonic() + DESCRIBE_SECONDS
+        chosen = backend.spec.models_by_category
+        models = []
+        for info in listed:
+            broken: str | None = None
+            if time.monotonic() < until:
+                try:
+                    info = self._describe(backend, info)
+                except errors.LLMError as exc:
+                    broken = f"{exc.code}: {exc}"
+            models.append(classify(info, catalog=self._catalog, chosen=chosen, broken=broken))
+        return models
+
+    def _describe(self, backend: Backend, info: ModelInfo) -> ModelInfo:
+        key = (backend.name, info)
+        if key not in self._described:
+            self._described[key] = backend.describe(info)
+        return self._described[key]
+
+    def _cached(self) -> CachedScan | None:
+        text = self._cache.read()
+        return CachedScan.loads(text) if text else None
+
+    def _store(self, cached: CachedScan) -> None:
+        self._cache.write(cached.dumps(), KEPT_SECONDS)
+
+    def _is_fresh(self, scan: Scan, *, since: datetime | None = None) -> bool:
+        if since is not None:
+            return scan.at >= since
+        return scan.at > self._clock() - timedelta(seconds=FRESH_SECONDS)
+
+    def _warn_of(self, server: ServerScan, now: datetime) -> None:
+        """Once in five minutes: which server is missing and how to start it."""
+        if server.error is None:
+            self._warned_at.pop(server.backend, None)
+            return
+        last = self._warned_at.get(server.backend)
+        if last is not None and now - last < timedelta(seconds=WARN_EVERY_SECONDS):
+            return
+        self._warned_at[server.backend] = now
+        logger.warning(
+            "backend_unreachable backend=%s error=%s: %s",
+            server.backend,
+            server.error,
+            _HOW_TO_START[server.kind],
+        )
+
+
+def _result(future: Future[ServerScan], spec: BackendSpec, now: datetime) -> ServerScan:
+    if not future.done():
+        return _failed(spec, f"timeout: no answer within {SCAN_SECONDS:g} s", now)
+    return future.result()
+
+
+def _failed(spec: BackendSpec, error: str, now: datetime) -> ServerScan:
+    return ServerScan(backend=spec.name, kind=spec.kind, models=None, error=error, scanned_at=now)
+
+
+def _ordered(models: list[ScannedModel], names: tuple[str, ...]) -> tuple[ScannedModel, ...]:
+    places = {name: place for place, name in enumerate(names)}
+    return tuple(sorted(models, key=lambda model: places.get(model.name, len(places))))

@@ -6,10 +6,13 @@ What constrained decoding does in a real server: the answer to a request with a 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jsonschema
+import referencing
+import referencing.exceptions
 
 from llm.simulator.answers import keywords
 
@@ -33,6 +36,18 @@ _PATTERN_TRIES = ("A1", "abc", "ABC", "a", "A", "1", "42", "2026", "2026-03-14",
                   "AB-123", "ABC-1234", "+15550100", "#a1b2c3", "1.2.3", "a_b", "")  # fmt: skip
 
 
+_MOST = 10_000  # of items, characters or properties that a schema may demand
+_BEYOND_US = (
+    AttributeError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    re.error,
+    referencing.exceptions.Unresolvable,
+)
+
+
 class UnsupportedSchemaError(ValueError):
     """No instance was found: the schema is invalid, or asks for what is not built here."""
 
@@ -42,16 +57,21 @@ def sample(schema: Any, *, prompt: str) -> Any:
 
     Raises UnsupportedSchemaError.
     """
-    validator_class = jsonschema.validators.validator_for(schema)
     try:
-        validator_class.check_schema(schema)
+        validator = _validator(schema)
+        validator.check_schema(schema)
         instance = _Sampler(schema, words=list(keywords(prompt))).value(schema, depth=0)
-        validator_class(schema).validate(instance)
+        validator.validate(instance)
     except (jsonschema.exceptions.SchemaError, jsonschema.exceptions.ValidationError) as error:
         raise UnsupportedSchemaError(f"no instance of the schema: {error.message}") from error
-    except (KeyError, TypeError, AttributeError, LookupError, RecursionError) as error:
+    except _BEYOND_US as error:
         raise UnsupportedSchemaError(f"the schema is not supported: {error!r}") from error
     return instance
+
+
+def fits(value: Any, schema: Any) -> bool:
+    """True when `value` is valid under `schema`."""
+    return bool(_validator(schema).is_valid(value))
 
 
 class _Sampler:
@@ -67,9 +87,7 @@ class _Sampler:
             return {}
         schema = self._resolved(schema, depth=depth)
         for fixed in ("const", "default"):
-            if fixed in schema and jsonschema.validators.validator_for(schema)(schema).is_valid(
-                schema[fixed]
-            ):
+            if fixed in schema and fits(schema[fixed], schema):
                 return schema[fixed]
         if "enum" in schema:
             return schema["enum"][self._next() % len(schema["enum"])]
@@ -117,7 +135,7 @@ class _Sampler:
         made = {name: self.value(properties[name], depth=depth + 1) for name in names}
         extra = schema.get("additionalProperties", True)
         missing = [name for name in required if name not in made]
-        while len(made) + len(missing) < schema.get("minProperties", 0):
+        while len(made) + len(missing) < _least(schema, "minProperties"):
             missing.append(f"item_{len(made) + len(missing)}")
         for name in missing:
             made[name] = self._text() if extra is True else self.value(extra, depth=depth + 1)
@@ -125,7 +143,7 @@ class _Sampler:
 
     def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
         first = [self.value(part, depth=depth + 1) for part in schema.get("prefixItems", [])]
-        least = schema.get("minItems", 0)
+        least = _least(schema, "minItems")
         wanted = max(least, min(2, schema.get("maxItems", 2)) if depth < _FULL_DEPTH else 0)
         items = schema.get("items", {"type": "string"})
         if items is False:
@@ -142,9 +160,9 @@ class _Sampler:
         if schema.get("format") in _FORMATS:
             return _FORMATS[schema["format"]]
         if "pattern" in schema:
-            return next((one for one in self._tries() if _is_valid(one, schema)), "")
+            return next((one for one in self._tries() if fits(one, schema)), "")
         text = self._text()
-        while len(text) < schema.get("minLength", 0):
+        while len(text) < _least(schema, "minLength"):
             text += f" {self._word()}"
         return text[: schema.get("maxLength", len(text))]
 
@@ -200,6 +218,13 @@ def _merge(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _least(schema: dict[str, Any], name: str) -> int:
+    least = int(schema.get(name, 0))
+    if least > _MOST:
+        raise UnsupportedSchemaError(f"{name} is above {_MOST}")
+    return least
+
+
 def _type_of(schema: dict[str, Any]) -> str:
     named = schema.get("type")
     if isinstance(named, list):
@@ -236,10 +261,7 @@ def _bounds(schema: dict[str, Any], *, smallest: float) -> tuple[float, float]:
     return low, low + 9 if high is None else high
 
 
-def _is_valid(value: Any, schema: dict[str, Any]) -> bool:
-    return bool(jsonschema.validators.validator_for(schema)(schema).is_valid(value))
-
-
-def fits(value: Any, schema: Any) -> bool:
-    """True when `value` is valid under `schema`."""
-    return _is_valid(value, schema)
+def _validator(schema: Any) -> jsonschema.protocols.Validator:
+    # An empty registry: references to other documents must not be fetched from the network.
+    validator_class = jsonschema.validators.validator_for(schema)
+    return validator_class(schema, registry=referencing.Registry())

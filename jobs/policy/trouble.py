@@ -1,0 +1,129 @@
+"""What went wrong at the servers lately, and the limits that are held because of it.
+
+Out of memory lowers a server's limit at once, timeouts only as a run with no success in between.
+The limit is halved, held, and then regained one step at a time: the first answer after a crash
+proves little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    OUT_OF_MEMORY = "out of memory"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldConfig:
+    """``calls_in_flight_seconds`` is how long after a hold began further trouble is put down to
+    calls that were started under the old limit: it prolongs the hold and does not halve again."""
+
+    timeouts_in_a_run: int = 3
+    hold_seconds: float = 300.0
+    regain_step_seconds: float = 60.0
+    calls_in_flight_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A limit lowered after trouble, kept until a time, then regained step by step."""
+
+    limit: int
+    since: datetime
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What went wrong lately, by backend. The empty one is a good start."""
+
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    timeouts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """How one call ended; ``trouble`` is None for a whole answer."""
+
+    backend: str
+    at: datetime
+    trouble: Trouble | None = None
+
+
+def history_of(
+    events: Iterable[CallEvent],
+    config: HoldConfig,
+    *,
+    limits: Mapping[str, int],
+) -> History:
+    """The history that follows from the calls of the last while, oldest first.
+
+    ``limits`` are the limits without holds, by backend; unknown backends count as limited to 1.
+    """
+    history = History()
+    for event in events:
+        if event.trouble is None:
+            history = observe_success(history, event.backend)
+            continue
+        limit = min(
+            limits.get(event.backend, 1),
+            held_limit(history.holds.get(event.backend), config, now=event.at),
+        )
+        history = observe_trouble(
+            history, event.backend, event.trouble, config, limit=limit, now=event.at
+        )
+    return history
+
+
+def observe_trouble(
+    history: History,
+    backend: str,
+    trouble: Trouble,
+    config: HoldConfig,
+    *,
+    limit: int,
+    now: datetime,
+) -> History:
+    """Take note that a call at ``backend`` failed while ``limit`` was in force."""
+    run = history.timeouts.get(backend, 0) + (trouble is Trouble.TIMEOUT)
+    if trouble is Trouble.TIMEOUT and run < config.timeouts_in_a_run:
+        return replace(history, timeouts={**history.timeouts, backend: run})
+    why = "it ran out of memory" if trouble is Trouble.OUT_OF_MEMORY else f"{run} timeouts in a run"
+    hold = _lowered(history.holds.get(backend), why, config, limit=limit, now=now)
+    return History({**history.holds, backend: hold}, {**history.timeouts, backend: 0})
+
+
+def observe_success(history: History, backend: str) -> History:
+    """A whole answer ends a run of timeouts. It does not lift a hold."""
+    if not history.timeouts.get(backend):
+        return history
+    return replace(history, timeouts={**history.timeouts, backend: 0})
+
+
+def held_limit(hold: Hold | None, config: HoldConfig, *, now: datetime) -> int:
+    """What ``hold`` still allows at ``now``; without a hold, more than any server takes."""
+    if hold is None:
+        return _UNBOUNDED
+    if now < hold.until:
+        return hold.limit
+    return hold.limit + 1 + int((now - hold.until).total_seconds() // config.regain_step_seconds)
+
+
+_UNBOUNDED = 1_000_000
+
+
+def _lowered(
+    earlier: Hold | None, why: str, config: HoldConfig, *, limit: int, now: datetime
+) -> Hold:
+    until = now + timedelta(seconds=config.hold_seconds)
+    settling = timedelta(seconds=config.calls_in_flight_seconds)
+    if earlier is not None and now < earlier.since + settling:
+        return replace(earlier, until=until)
+    lowered = max(1, limit // 2)
+    return Hold(lowered, now, until, f"held at {lowered} after {why}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from jobs.policy.metadata import TaskOptions
 from jobs.prompts import DependencyResult, Persona
@@ -84,7 +84,7 @@ class ProcessorResult:
     prompt: str = ""
     notes: tuple[str, ...] = ()
     completion: Completion | None = None
-    finish_reason: str = "stop"
+    finish_reason: Literal["stop", "length"] = "stop"
 
 
 class Processor(Protocol):

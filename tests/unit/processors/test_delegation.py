@@ -18,7 +18,7 @@ from jobs.processors.expert import ExpertProcessor
 from jobs.prompts import DependencyResult
 from llm.errors import CallCancelled
 from llm.types import CancelToken
-from tests.unit.processors.conftest import FakeModel, KeptSteps
+from tests.unit.processors.fakes import FakeModel, KeptSteps
 
 DONE = {"status": "success", "output": "Victoria's answer"}
 
@@ -189,7 +189,12 @@ def test_cancelling_ends_a_waiting_delegation_and_nobody_answers_instead(
 ) -> None:
     server.hang = True
     cancel = CancelToken()
-    canceller = threading.Thread(target=lambda: (server.arrived.wait(10), cancel.cancel("drain")))
+
+    def cancel_on_arrival() -> None:
+        server.arrived.wait(10)
+        cancel.cancel("drain")
+
+    canceller = threading.Thread(target=cancel_on_arrival)
     canceller.start()
 
     with pytest.raises(CallCancelled, match="drain"):

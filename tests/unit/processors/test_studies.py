@@ -14,7 +14,7 @@ from jobs.processors.market_study import (
 )
 from jobs.processors.steps import Study, spoken_language
 from llm.errors import BadAnswer, CallCancelled, StallTimeout
-from tests.unit.processors.conftest import FakeModel, KeptSteps
+from tests.unit.processors.fakes import FakeModel, KeptSteps
 
 CASES: list[tuple[Callable[[], Processor], Study, str]] = [
     (MarketStudyProcessor, MARKET_STUDY, "dashboard_scout"),

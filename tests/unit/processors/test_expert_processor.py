@@ -3,7 +3,7 @@ from __future__ import annotations
 from jobs.policy.metadata import TaskOptions
 from jobs.processors.base import TaskContext
 from jobs.processors.expert import ExpertProcessor
-from tests.unit.processors.conftest import FakeModel, KeptSteps
+from tests.unit.processors.fakes import FakeModel, KeptSteps
 
 
 def test_the_expert_answers_in_one_call_with_the_tasks_options(

@@ -7,7 +7,7 @@ import pytest
 from jobs.policy.metadata import Delegate, TaskOptions
 from jobs.processors.base import CallModel, Checkpoint, ProcessorResult, TaskContext
 from jobs.processors.registry import GROUP, built_in, load
-from tests.unit.processors.conftest import FakeModel, KeptSteps
+from tests.unit.processors.fakes import FakeModel, KeptSteps
 
 
 class Haiku:

@@ -1,0 +1,123 @@
+"""``kos cancel`` and ``kos retry``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.border import DONE, WRONG
+from console.cli.framework import Command, json_option
+from console.cli.output import note, print_json, say
+from console.cli.tasks import since_moment, since_option
+
+PAGE = 1000
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos cancel 3f2a 9b11", "stop two"),
+        ("kos cancel --all-pending --yes", "empty the backlog; what runs goes on"),
+    ),
+)
+@click.argument("task_ids", metavar="[ID]...", nargs=-1)
+@click.option("--all-pending", is_flag=True, help="Every task that has not started.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_app
+def cancel_command(
+    app: App, task_ids: tuple[str, ...], all_pending: bool, yes: bool, as_json: bool
+) -> int:
+    """Cancel tasks: waiting ones at once, running ones as soon as their worker hears of it."""
+    from console.operations import tasks
+
+    chosen = _chosen(app, task_ids, ("pending", "queued") if all_pending else (), None)
+    if all_pending and not yes and chosen:
+        click.confirm(f"Cancel {len(chosen)} tasks?", abort=True, err=True)
+    document = _in_pages(app, chosen, tasks.cancel)
+    if as_json:
+        print_json(document)
+        return _code(document, ("cancelled", "stopping"), bool(task_ids))
+    _tell("cancelled", document["cancelled"])
+    _tell("asked to stop", document["stopping"])
+    _tell_unchanged(document["unchanged"], "had ended")
+    return _code(document, ("cancelled", "stopping"), bool(task_ids))
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos retry 3f2a", "one that failed"),
+        ("kos retry --failed --since today", "all that failed of today's"),
+    ),
+)
+@click.argument("task_ids", metavar="[ID]...", nargs=-1)
+@click.option("--failed", is_flag=True, help="Every failed task.")
+@click.option("--cancelled", is_flag=True, help="Every cancelled task.")
+@since_option
+@json_option
+@pass_app
+def retry_command(
+    app: App,
+    task_ids: tuple[str, ...],
+    failed: bool,
+    cancelled: bool,
+    since: str | None,
+    as_json: bool,
+) -> int:
+    """Send failed or cancelled tasks through again, with fresh counters."""
+    from console.operations import tasks
+
+    named = (("failed", failed), ("cancelled", cancelled))
+    statuses = tuple(status for status, wanted in named if wanted)
+    chosen = _chosen(app, task_ids, statuses, since)
+    document = _in_pages(app, chosen, tasks.retry)
+    if as_json:
+        print_json(document)
+    else:
+        _tell("sent through again", document["retried"])
+        _tell_unchanged(document["unchanged"], "cannot be retried: only failed or cancelled can")
+    return _code(document, ("retried",), bool(task_ids))
+
+
+def _chosen(
+    app: App, task_ids: tuple[str, ...], statuses: tuple[str, ...], since: str | None
+) -> list[str]:
+    from console.operations import ids, tasks
+
+    if bool(task_ids) == bool(statuses):
+        raise click.UsageError("name some ids, or one of the options that choose them")
+    moment = since_moment(since)
+    with app.database():
+        if task_ids:
+            return ids.resolve_all(task_ids)
+        return [row["id"] for row in tasks.exported(statuses=statuses, since=moment)]
+
+
+def _in_pages(app: App, chosen: list[str], action: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    with app.database():
+        for start in range(0, max(1, len(chosen)), PAGE):
+            for name, values in action(chosen[start : start + PAGE]).items():
+                document.setdefault(name, []).extend(values)
+    return document
+
+
+def _code(document: dict[str, Any], done: tuple[str, ...], by_name: bool) -> int:
+    """Asking for tasks that cannot be changed is a wrong request when none of them could."""
+    changed = sum(len(document[name]) for name in done)
+    return WRONG if by_name and document["unchanged"] and not changed else DONE
+
+
+def _tell(what: str, task_ids: list[str]) -> None:
+    if task_ids:
+        shown = ", ".join(task_id[:8] for task_id in task_ids[:5])
+        more = f" and {len(task_ids) - 5} more" if len(task_ids) > 5 else ""
+        say(f"{len(task_ids)} {what}: {shown}{more}")
+
+
+def _tell_unchanged(unchanged: list[dict[str, Any]], why: str) -> None:
+    for entry in unchanged[:20]:
+        note(f"{entry['id'][:8]} is {entry['status']}: {why}", "yellow")

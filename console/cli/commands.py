@@ -1,0 +1,50 @@
+"""Every command, where it lives, and its one line of help: ``kos --help`` imports none of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    module: str
+    help: str
+    attribute: str = ""
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Start and stop": {
+        "up": Entry("lifecycle", "Start everything; returns when all is healthy."),
+        "down": Entry("lifecycle", "Stop everything; work in flight is kept."),
+        "status": Entry("status", "Programs, tasks by state, health, addresses."),
+        "ctl": Entry("lifecycle", "Speak to supervisor: start, stop, tail one program."),
+        "doctor": Entry("doctor", "Check this machine and say the remedy of each red line."),
+        "migrate": Entry("migrate", "Create or adopt the tables; show and take back steps."),
+    },
+    "Tasks": {
+        "submit": Entry("submit", "Submit one task, or a JSONL file of them."),
+        "tasks": Entry("tasks", "List tasks, newest first."),
+        "show": Entry("show", "One task whole: its story, attempts and answer."),
+        "why": Entry("show", "Every decision on a task, with what was not chosen."),
+        "wait": Entry("wait", "Wait until tasks have ended."),
+        "cancel": Entry("actions", "Cancel tasks; running ones are stopped."),
+        "retry": Entry("actions", "Send failed or cancelled tasks through again."),
+        "export": Entry("export", "Write tasks as JSONL, one a line."),
+    },
+    "Look and steer": {
+        "watch": Entry("watch", "Full-screen live view, with keys to steer."),
+        "experts": Entry("experts", "List the experts with their load; add more."),
+        "backends": Entry("backends", "Model servers: health, models, limits, breakers."),
+        "pause": Entry("backends", "Send nothing more to a backend."),
+        "resume": Entry("backends", "Send work to a paused backend again."),
+        "queues": Entry("queues", "The broker's queues; show, requeue, delete, purge."),
+        "plan": Entry("plan", "The plan in force, or what the planner would do now."),
+        "recover": Entry("plan", "Look for orphaned and stuck tasks now."),
+        "simulate": Entry("simulate", "Run the planner on a virtual clock."),
+        "bench": Entry("bench", "Run the measurements of scripts/bench."),
+        "completion": Entry("completion", "Print the completion script of your shell."),
+    },
+}
+
+COMMANDS: dict[str, Entry] = {
+    name: entry for section in SECTIONS.values() for name, entry in section.items()
+}

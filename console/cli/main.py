@@ -1,0 +1,60 @@
+"""``kos``: the one command of Knowledge OS Jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+import click
+
+from console.cli.app import App
+from console.cli.border import run_guarded
+from console.cli.framework import HELP_WIDTH, LazyGroup
+
+EXAMPLES = (
+    ("kos up --demo", "start everything, with simulated model servers where none runs"),
+    ('kos submit "Summarise RFC 9110 in five lines" --wait', "one task, and its answer"),
+    ("kos submit --from examples/tasks.jsonl", "many tasks"),
+    ("kos watch", "see them run"),
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings=HELP_WIDTH,
+    examples=EXAMPLES,
+)
+@click.option("--version", is_flag=True, help="Print the version.")
+@click.pass_context
+def cli(context: click.Context, version: bool) -> None:
+    """Knowledge OS Jobs: a company of experts on your own model servers.
+
+    Exit codes: 0 done, 1 some task failed or some check is red, 2 wrong usage or input, 3 timed
+    out, 4 a service cannot be reached.
+    """
+    if version:
+        click.echo(f"kos {_version()}")
+    elif context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. Every error becomes one line on stderr."""
+    app = App()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return run_guarded(
+            lambda: cli.main(args=given, prog_name="kos", standalone_mode=False, obj=app),
+            log_directory=app.log_directory,
+        )
+    finally:
+        app.close()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("knowledge-os-jobs")
+    except metadata.PackageNotFoundError:
+        return "(run from a checkout)"

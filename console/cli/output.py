@@ -1,0 +1,146 @@
+"""What commands print: one JSON document, or tables and lines for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from console.cli.text import one_line, safe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+WIDE = 10_000
+STATE_STYLES = {
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "in_progress": "cyan",
+    "queued": "blue",
+    "RUNNING": "green",
+    "STOPPED": "yellow",
+    "STARTING": "cyan",
+    "BACKOFF": "red",
+    "FATAL": "red",
+    "EXITED": "red",
+}
+
+
+def print_json(value: Any) -> None:
+    """One document on stdout; indented for people, on one line for programs."""
+    indent = 2 if sys.stdout.isatty() else None
+    sys.stdout.write(dump(value, indent=indent) + "\n")
+
+
+def dump(value: Any, *, indent: int | None = None) -> str:
+    """JSON with times in ISO 8601 and ids as text."""
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    return json.dumps(value, default=_plain, ensure_ascii=ascii_only, indent=indent)
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """The terminal: colour only where it is one, wide lines kept whole where it is none."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDE
+    return Console(
+        file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``min_width`` is the terminal's width from which the column is shown at all."""
+
+    title: str
+    justify: Literal["left", "right"] = "left"
+    flexible: bool = False
+    min_width: int = 0
+
+
+def print_table(
+    columns: Sequence[Column], rows: Iterable[Sequence[Any]], *, empty: str, title: str = ""
+) -> None:
+    """A table that fits the terminal; ``empty`` is what to say, and to do, without rows."""
+    console = screen()
+    found = list(rows)
+    if title:
+        console.print(styled(title, "bold"))
+    if not found:
+        console.print(styled(empty, "dim"))
+        return
+    console.print(table(columns, found, width=console.width, fit=console.is_terminal))
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[Any]], *, width: int, fit: bool
+) -> Table:
+    from rich.table import Table
+
+    shown = [index for index, column in enumerate(columns) if column.min_width <= width]
+    flexible = any(columns[index].flexible for index in shown)
+    made = Table(
+        box=None, pad_edge=False, header_style="bold", expand=fit and flexible, padding=(0, 2, 0, 0)
+    )
+    for index in shown:
+        column = columns[index]
+        ratio = 1 if column.flexible and fit else None
+        made.add_column(
+            column.title, justify=column.justify, no_wrap=True, overflow="ellipsis", ratio=ratio
+        )
+    for row in rows:
+        made.add_row(*(_cell(row[index]) for index in shown))
+    return made
+
+
+def styled(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(safe(text), style=style)
+
+
+def state_text(state: str | None) -> Text:
+    return styled(state or "", STATE_STYLES.get(state or "", ""))
+
+
+def say(text: str, style: str = "") -> None:
+    """A line for people on stdout."""
+    screen().print(styled(text, style), soft_wrap=True)
+
+
+def note(text: str, style: str = "dim") -> None:
+    """A line for people on stderr, beside a JSON document or a stream."""
+    screen(stderr=True).print(styled(text, style), soft_wrap=True)
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def _cell(value: Any) -> Text:
+    from rich.text import Text
+
+    if isinstance(value, Text):
+        return value
+    return Text("" if value is None else one_line(str(value)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID | Path):
+        return str(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

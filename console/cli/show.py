@@ -1,0 +1,160 @@
+"""``kos show`` and ``kos why``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.framework import Command, json_option
+from console.cli.output import Column, now_utc, print_json, print_table, say, state_text, styled
+
+ATTEMPT_COLUMNS = (
+    Column("#", justify="right"),
+    Column("OUTCOME"),
+    Column("BACKEND"),
+    Column("MODEL", min_width=90),
+    Column("WAIT", justify="right"),
+    Column("LOAD", justify="right", min_width=80),
+    Column("FIRST TOKEN", justify="right", min_width=80),
+    Column("WHOLE", justify="right"),
+    Column("TOKENS", justify="right", min_width=80),
+    Column("ERROR", flexible=True, min_width=70),
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos show 3f2a", "the beginning of an id is enough where it is unique"),
+        ("kos show report-17", "a custom_id works too"),
+        ("kos show 3f2a --answer > answer.md", "nothing but the answer"),
+    ),
+)
+@click.argument("task", metavar="ID")
+@click.option("--answer", is_flag=True, help="Print the answer alone.")
+@json_option
+@pass_app
+def show_command(app: App, task: str, answer: bool, as_json: bool) -> None:
+    """One task whole: what it is, its story, its attempts and its answer."""
+    from console.operations import ids, tasks
+    from models import decision
+
+    with app.database():
+        task_id = ids.resolve(task)
+        row = tasks.shown(task_id)
+        decisions = decision.of_task(task_id)
+        parents = _parents(row)
+    if as_json:
+        print_json(row)
+    elif answer:
+        click.echo(row["result"] or "", nl=not (row["result"] or "").endswith("\n"))
+    else:
+        _print_head(row, parents)
+        _print_story(row, decisions)
+        _print_attempts(row)
+        _print_answer(row)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos why 3f2a", "why this expert, this backend, this model, this moment"),
+        ("kos why 3f2a --json | jq '.decisions[].reason'", "the reasons alone"),
+    ),
+)
+@click.argument("task", metavar="ID")
+@json_option
+@pass_app
+def why_command(app: App, task: str, as_json: bool) -> None:
+    """Every decision on a task, with what was not chosen, and what it waits for now."""
+    from console.operations import ids, tasks
+
+    with app.database():
+        task_id = ids.resolve(task)
+        document = tasks.explained(task_id)
+        row = tasks.shown(task_id)
+        parents = _parents(row)
+    if as_json:
+        print_json(document)
+        return
+    _print_head(row, parents)
+    _print_story(row, document["decisions"])
+
+
+def _parents(row: dict[str, Any]) -> dict[str, str]:
+    from models import task_views
+
+    return task_views.statuses_of(row["depends_on"]) if row["depends_on"] else {}
+
+
+def _print_head(row: dict[str, Any], parents: dict[str, str]) -> None:
+    from console.operations.story import standing
+    from console.operations.times import ago
+
+    now = now_utc()
+    say(row["title"] or "(no title)", "bold")
+    facts = (
+        ("id", row["id"]),
+        ("custom id", row["custom_id"]),
+        ("priority", row["priority"]),
+        ("category", row["category"]),
+        ("expert", row["expert"]),
+        ("created", ago(row["created_at"], now=now)),
+        ("depends on", ", ".join(f"{i[:8]} ({parents.get(i, 'gone')})" for i in row["depends_on"])),
+    )
+    for name, value in facts:
+        if value:
+            say(f"  {name:<11} {value}")
+    line = styled("  now         ") + state_text(row["status"])
+    told = standing(row, parents, now=now).removeprefix(row["status"]).strip(" :,")
+    from console.cli.output import screen
+
+    screen().print(line + styled(f": {told}" if told else ""), soft_wrap=True)
+
+
+def _print_story(row: dict[str, Any], decisions: list[dict[str, Any]]) -> None:
+    from console.operations.story import told
+
+    events = told(row, decisions)
+    if not events:
+        return
+    say("\nStory", "bold")
+    for event in events:
+        say(f"  {event.at:%Y-%m-%d %H:%M:%S}  {event.what}")
+        for detail in event.details:
+            say(f"                       {detail}", "dim")
+
+
+def _print_attempts(row: dict[str, Any]) -> None:
+    from console.operations.times import span
+
+    if not row["attempts"]:
+        return
+    say("")
+    rows = [
+        [
+            entry["number"],
+            state_text(entry["outcome"] or "running"),
+            entry["backend"],
+            entry["model"],
+            span(entry["wait_seconds"]),
+            span(entry["load_seconds"]),
+            span(entry["first_token_seconds"]),
+            span(entry["duration_seconds"]),
+            entry["completion_tokens"],
+            entry["error"],
+        ]
+        for entry in row["attempts"]
+    ]
+    print_table(ATTEMPT_COLUMNS, rows, empty="", title="Attempts")
+
+
+def _print_answer(row: dict[str, Any]) -> None:
+    if row["result"]:
+        say("\nAnswer", "bold")
+        say(row["result"])
+    elif row["description"]:
+        say("\nDescription", "bold")
+        say(row["description"])

@@ -1,0 +1,236 @@
+"""``kos submit``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.border import DONE, WRONG
+from console.cli.framework import Command, Word, json_option
+from console.cli.output import note, print_json, say
+from console.cli.tasks import PRIORITIES
+from console.operations.submission_lines import Line
+from llm.types import Category
+
+CATEGORIES = tuple(category.value for category in Category)
+REFUSALS_SHOWN = 20
+EXAMPLES = (
+    ('kos submit "Summarise RFC 9110 in five lines" --wait', "one task, and its answer"),
+    (
+        'kos submit "Review this" --file app.py --category coding --priority high',
+        "with a file, which lies inside KOS_FILE_ROOTS",
+    ),
+    ("kos submit --from tasks.jsonl", "many; a custom_id is never submitted twice"),
+    ("jq -c '.[]' list.json | kos submit --from - --json", "from another program"),
+)
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("text", required=False)
+@click.option("--from", "source", type=click.File("rb"), metavar="FILE|-", help="JSONL of tasks.")
+@click.option("--title", help="A short name; else the first line of the text.")
+@click.option("--priority", type=Word(PRIORITIES), metavar="|".join(PRIORITIES))
+@click.option("--category", type=Word(CATEGORIES), metavar="|".join(CATEGORIES))
+@click.option("--expert", metavar="NAME", help="Who shall do it; else the best match.")
+@click.option("--backend", metavar="NAME", help="Only there.")
+@click.option("--model", metavar="NAME", help="With this model.")
+@click.option("--schema", type=click.File("rb"), metavar="FILE", help="JSON schema of the answer.")
+@click.option("--file", "files", multiple=True, metavar="PATH", help="To be read; may repeat.")
+@click.option("--after", multiple=True, metavar="ID", help="Only when that one is completed.")
+@click.option("--key", metavar="K", help="A custom_id: the same key is submitted once.")
+@click.option("--wait", "waiting", is_flag=True, help="Wait for the end, show the answer.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="For --wait, seconds.")
+@json_option
+@pass_app
+def submit_command(
+    app: App,
+    /,
+    text: str | None,
+    source: BinaryIO | None,
+    waiting: bool,
+    timeout: float | None,
+    as_json: bool,
+    **fields: Any,
+) -> int:
+    """Submit one task (TEXT), or a JSONL file of them.
+
+    A line of the file is {"description", "title"?, "custom_id"?, "priority"?, "category"?,
+    "expert"?, "backend"?, "model"?, "after"?: [custom_id], "schema"?, "files"?, "metadata"?}.
+    Wrong lines are refused with their reason, the others go in; the exit code is then 2.
+    """
+    from console.operations.submission import Rules, submit
+
+    _check_usage(text, source, fields, waiting=waiting, timeout=timeout)
+    rules = Rules(
+        base=_base(source),
+        file_roots=app.settings.file_roots,
+        backends=tuple(spec.name for spec in app.settings.backends),
+    )
+    app.connections.use_database()
+    with ExitStack() as stack:
+        if source is not None:
+            lines, on_line = _from_file(source, stack)
+        else:
+            lines, on_line = iter([Line(1, value=_single(app, text or "", fields))]), None
+        report = submit(lines, rules=rules, on_line=on_line)
+    ids = report.ids or _existing(app, fields["key"] if source is None else None)
+    document = report.document()
+    if not as_json:
+        _tell(document, ids, single=source is None)
+    code = _wait_for_them(app, ids, document, timeout, as_json) if waiting and ids else DONE
+    if as_json:
+        print_json(document)
+        _tell_refusals(document["rejected"], shown=1)
+    return WRONG if document["rejected"] else code
+
+
+def _check_usage(
+    text: str | None,
+    source: BinaryIO | None,
+    fields: dict[str, Any],
+    *,
+    waiting: bool,
+    timeout: float | None,
+) -> None:
+    if (text is None) == (source is None):
+        raise click.UsageError('write the task in quotes, or --from FILE: kos submit "..."')
+    if timeout is not None and not waiting:
+        raise click.UsageError("--timeout belongs to --wait")
+    given = [name for name, value in fields.items() if value]
+    if source is not None and given:
+        names = {"files": "file"}
+        option = names.get(given[0], given[0])
+        raise click.UsageError(f"--{option} is for one task; write it into the lines of the file")
+
+
+def _base(source: BinaryIO | None) -> Path:
+    """Paths in a file are relative to that file, others to where one stands."""
+    name = getattr(source, "name", None)
+    if isinstance(name, str) and name not in {"-", "<stdin>"}:
+        return Path(name).resolve().parent
+    return Path.cwd()
+
+
+def _single(app: App, text: str, fields: dict[str, Any]) -> dict[str, Any]:
+    from console.operations import ids
+
+    if text == "-":
+        text = sys.stdin.read()
+    line: dict[str, Any] = {"description": text}
+    for name in ("title", "priority", "category", "expert", "backend", "model"):
+        if fields[name] is not None:
+            line[name] = fields[name]
+    if fields["key"] is not None:
+        line["custom_id"] = fields["key"]
+    if fields["files"]:
+        line["files"] = list(fields["files"])
+    if fields["schema"] is not None:
+        line["schema"] = _schema(fields["schema"])
+    if fields["after"]:
+        with app.database():
+            line["after"] = ids.resolve_all(fields["after"])
+    return line
+
+
+def _schema(source: BinaryIO) -> Any:
+    try:
+        return json.loads(source.read())
+    except ValueError as error:
+        raise click.UsageError(f"--schema: {source.name} is not JSON ({error})") from error
+
+
+def _from_file(
+    source: BinaryIO, stack: ExitStack
+) -> tuple[Iterator[Line], Callable[[Line], None] | None]:
+    from console.operations.submission_lines import read_lines
+
+    lines = read_lines(source)
+    if not sys.stderr.isatty():
+        return lines, None
+    return lines, _progress_bar(source, stack)
+
+
+def _progress_bar(source: BinaryIO, stack: ExitStack) -> Callable[[Line], None]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from console.cli.output import screen
+
+    bar = stack.enter_context(
+        Progress(
+            BarColumn(),
+            TextColumn("{task.fields[lines]} lines"),
+            TimeRemainingColumn(),
+            console=screen(stderr=True),
+            transient=True,
+        )
+    )
+    line_bar = bar.add_task("", total=_size_bytes(source), lines=0)
+
+    def advance(line: Line) -> None:
+        bar.update(line_bar, advance=line.size_bytes, lines=line.number)
+
+    return advance
+
+
+def _size_bytes(source: BinaryIO) -> int | None:
+    try:
+        return os.fstat(source.fileno()).st_size or None
+    except (OSError, ValueError):
+        return None
+
+
+def _existing(app: App, key: str | None) -> list[str]:
+    """The task that was submitted under this key before."""
+    from models import task_views
+
+    if key is None:
+        return []
+    with app.database():
+        return list(task_views.ids_by_key([key]).values())
+
+
+def _tell(document: dict[str, Any], ids: list[str], *, single: bool) -> None:
+    _tell_refusals(document["rejected"], shown=REFUSALS_SHOWN)
+    if single and ids:
+        say(f"{'there already' if document['duplicates'] else 'submitted'}: {ids[0]}")
+    elif not single:
+        parts = [f"{document['submitted']} submitted"]
+        parts += [f"{document['duplicates']} were there already"] if document["duplicates"] else []
+        parts += [f"{len(document['rejected'])} refused"] if document["rejected"] else []
+        say(", ".join(parts))
+
+
+def _tell_refusals(rejected: list[dict[str, Any]], *, shown: int) -> None:
+    for entry in rejected[:shown]:
+        more = f" (and {len(rejected) - shown} more)" if len(rejected) > shown else ""
+        last = entry is rejected[:shown][-1]
+        note(f"kos: line {entry['line']}: {entry['error']}{more if last else ''}", "red")
+
+
+def _wait_for_them(
+    app: App, ids: list[str], document: dict[str, Any], timeout: float | None, as_json: bool
+) -> int:
+    from console.cli.wait import wait_for
+    from console.operations import tasks
+
+    single = len(ids) == 1
+    code = wait_for(app, ids, timeout_seconds=timeout, silent=as_json or single)
+    if not (as_json or single):
+        return code
+    with app.database():
+        rows = [tasks.shown(task_id) for task_id in ids]
+    if as_json:
+        document["tasks"] = rows
+    elif rows[0]["result"]:
+        say(rows[0]["result"])
+    else:
+        note(f"{rows[0]['status']}: {rows[0]['last_error'] or 'no answer yet'}", "red")
+    return code

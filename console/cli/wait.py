@@ -1,0 +1,153 @@
+"""``kos wait``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.border import DONE, RED, TIMED_OUT
+from console.cli.framework import Command, json_option
+from console.cli.output import note, print_json
+from console.cli.tasks import since_moment, since_option
+from console.operations.waiting import Progress
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos wait 3f2a 9b11 --timeout 60", "until both have ended"),
+        ("kos wait --all", "until nothing is left to do"),
+        ("kos wait --all --since today && echo good", "only count what came today"),
+    ),
+)
+@click.argument("task_ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every task there is.")
+@since_option
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="S", help="Seconds; else for ever."
+)
+@json_option
+@pass_app
+def wait_command(
+    app: App,
+    task_ids: tuple[str, ...],
+    everything: bool,
+    since: str | None,
+    timeout: float | None,
+    as_json: bool,
+) -> int:
+    """Wait until tasks have ended. Exit code 1 when one of them failed, 3 when time is up."""
+    from console.operations import ids
+
+    if everything == bool(task_ids):
+        raise click.UsageError("name some ids, or write --all")
+    if since and not everything:
+        raise click.UsageError("--since belongs to --all")
+    moment = since_moment(since)
+    with app.database():
+        wanted = None if everything else ids.resolve_all(task_ids)
+    return wait_for(app, wanted, timeout_seconds=timeout, since=moment, as_json=as_json)
+
+
+def wait_for(
+    app: App,
+    task_ids: Sequence[str] | None,
+    *,
+    timeout_seconds: float | None = None,
+    since: datetime | None = None,
+    as_json: bool = False,
+    silent: bool = False,
+) -> int:
+    """Wait with a progress line on a terminal; the exit code."""
+    from console.operations.waiting import wait
+
+    app.connections.use_database()
+    with ExitStack() as stack:
+        show = _progress_line(stack) if sys.stderr.isatty() else None
+        progress, ended = wait(
+            task_ids, timeout_seconds=timeout_seconds, since=since, on_progress=show
+        )
+    if as_json:
+        print_json({"ended": ended, "tasks": dict(progress.counts)})
+    elif not silent:
+        _tell(progress, ended)
+    if not ended:
+        return TIMED_OUT
+    return RED if progress.failed else DONE
+
+
+def _progress_line(stack: ExitStack) -> Callable[[Progress], None]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    from console.cli.output import screen
+
+    bar = stack.enter_context(
+        Bar(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=screen(stderr=True),
+            transient=True,
+        )
+    )
+    line = bar.add_task("", total=None, left="")
+    clock = _Eta()
+
+    def show(progress: Progress) -> None:
+        bar.update(
+            line,
+            total=progress.total,
+            completed=progress.ended,
+            description=_states(progress, running_only=True),
+            left=clock.left(progress),
+        )
+
+    return show
+
+
+class _Eta:
+    """Time left by the pace so far."""
+
+    def __init__(self) -> None:
+        self._start: tuple[float, int] | None = None
+
+    def left(self, progress: Progress) -> str:
+        from console.operations.times import span
+
+        now = time.monotonic()
+        if self._start is None:
+            self._start = (now, progress.ended)
+        since, before = self._start
+        ended = progress.ended - before
+        if ended < 3:
+            return ""
+        seconds = (now - since) / ended * (progress.total - progress.ended)
+        return f"about {span(seconds)} left"
+
+
+def _tell(progress: Progress, ended: bool) -> None:
+    if progress.total == 0:
+        note("No tasks to wait for.")
+        return
+    states = _states(progress)
+    if ended and not progress.failed:
+        note(states, "green")
+    elif ended:
+        note(f"{states}: see `kos tasks --status failed`", "red")
+    else:
+        note(f"time is up: {states}", "yellow")
+
+
+def _states(progress: Progress, *, running_only: bool = False) -> str:
+    skipped = {"completed"} if running_only else set()
+    shown = [(n, state) for state, n in sorted(progress.counts.items()) if state not in skipped]
+    return ", ".join(f"{n} {state}" for n, state in shown if n)

@@ -71,16 +71,14 @@ def complete(
     ``any_text`` takes blank, echoed and thinking-only answers too: a canary proves generation,
     not sense.
     """
-    with (
-        Watch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch,
-        border(backend=backend, model=request.model, watch=watch),
-    ):
+    with Watch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch:
         answer = _Answer(request, watch=watch, deadlines=deadlines, on_progress=on_progress)
         try:
-            _read(transport, wire, request, answer, watch=watch, deadlines=deadlines)
-            if cancel is not None and cancel.cancelled:
-                raise errors.CallCancelled(f"cancelled: {cancel.reason}")
-            return answer.completion(backend=backend, any_text=any_text)
+            with border(backend=backend, model=request.model, watch=watch):
+                _read(transport, wire, request, answer, watch=watch, deadlines=deadlines)
+                if cancel is not None and cancel.cancelled:
+                    raise errors.CallCancelled(f"cancelled: {cancel.reason}")
+                return answer.completion(backend=backend, any_text=any_text)
         except errors.LLMError as exc:
             exc.partial_text = exc.partial_text or answer.partial_text
             raise
@@ -104,6 +102,7 @@ def _read(
         connect_seconds=deadlines.connect_seconds,
         content_types=wire.content_types,
         with_schema=request.response_schema is not None,
+        request_id=request.request_id,
     ) as stream:
         answer.report(Phase.PREFILL)
         read = wire.read

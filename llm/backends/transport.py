@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -74,37 +75,44 @@ class Transport:
         connect_seconds: float,
         content_types: tuple[str, ...],
         with_schema: bool = False,
+        request_id: str | None = None,
     ) -> Iterator[Stream]:
         """A POST whose answer is read as it comes. The connection is closed on any early exit."""
-        with self._open("POST", path, encode(body), watch, connect_seconds) as response:
+        data = encode(body)
+        with self._open("POST", path, data, watch, connect_seconds, request_id) as response:
             self._raise_for_status(response, with_schema=with_schema)
             _require_type(response, content_types)
             yield Stream(response, watch)
 
     @contextmanager
     def _open(
-        self, method: str, path: str, data: bytes | None, watch: Watch, connect_seconds: float
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        watch: Watch,
+        connect_seconds: float,
+        request_id: str | None = None,
     ) -> Iterator[requests.Response]:
-        response = self._send(method, path, data, watch, connect_seconds)
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        if request_id is not None and request_id.isascii() and request_id.isprintable():
+            headers["X-Task-Id"] = request_id.strip()
+        call = partial(self._send_once, method, path, data, headers, watch, connect_seconds)
+        response = _retried_once(call, watch)
         try:
             yield response
         finally:
             watch.detach()
             response.close()
 
-    def _send(
-        self, method: str, path: str, data: bytes | None, watch: Watch, connect_seconds: float
-    ) -> requests.Response:
-        try:
-            return self._send_once(method, path, data, watch, connect_seconds)
-        except requests.exceptions.ConnectionError:
-            # The server closed an idle connection just as it was taken from the pool.
-            if not watch.reused_connection or watch.verdict is not None:
-                raise
-            return self._send_once(method, path, data, watch, connect_seconds)
-
     def _send_once(
-        self, method: str, path: str, data: bytes | None, watch: Watch, connect_seconds: float
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        watch: Watch,
+        connect_seconds: float,
     ) -> requests.Response:
         watch.check()
         _calling.watch = watch
@@ -113,7 +121,7 @@ class Transport:
                 method,
                 self._spec.url + path,
                 data=data,
-                headers={"Content-Type": "application/json"} if data is not None else None,
+                headers=headers,
                 stream=True,
                 allow_redirects=False,
                 timeout=(connect_seconds, watch.longest_wait_seconds + BACKSTOP_SECONDS),
@@ -233,6 +241,16 @@ def _adopt(connection: _WatchedHTTPConnection | _WatchedHTTPSConnection, *, reus
     watch: Watch | None = getattr(_calling, "watch", None)
     if watch is not None:
         watch.attach(connection, reused=reused)
+
+
+def _retried_once(send: Callable[[], requests.Response], watch: Watch) -> requests.Response:
+    """Again where the server closed an idle connection just as it was taken from the pool."""
+    try:
+        return send()
+    except requests.exceptions.ConnectionError:
+        if not watch.reused_connection or watch.verdict is not None:
+            raise
+        return send()
 
 
 def _session(pool_size: int) -> requests.Session:

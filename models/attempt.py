@@ -33,7 +33,7 @@ def loads() -> int:
     return int(row["n"]) if row else 0
 
 
-def prune(keep_days: int) -> int:
+def prune(keep_days: float) -> int:
     """Delete attempts that finished more than ``keep_days`` ago; how many."""
     rows = fetch_all(
         "WITH gone AS (DELETE FROM attempts WHERE finished_at < now() - %s * interval '1 day' "

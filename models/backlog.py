@@ -80,13 +80,19 @@ def in_flight() -> list[Row]:
     )
 
 
-def next_wake() -> datetime | None:
-    """The earliest moment at which a waiting row becomes eligible, or None."""
+def next_alarm() -> tuple[datetime | None, datetime | None]:
+    """When the next waiting row becomes eligible, and when the next running lease runs out."""
     row = fetch_one(
-        "SELECT min(next_attempt_at) AS at FROM tasks "
-        "WHERE status = 'pending' AND next_attempt_at > now()"
+        "SELECT (SELECT min(next_attempt_at) FROM tasks WHERE status = 'pending' "
+        "AND next_attempt_at > now()) AS eligible, (SELECT min(lease_expires_at) FROM tasks "
+        "WHERE status = 'in_progress' AND lease_owner IS NOT NULL) AS lease"
     )
-    return row["at"] if row else None
+    return (row["eligible"], row["lease"]) if row else (None, None)
+
+
+def anything_eligible() -> bool:
+    """Whether at least one assigned row could be planned now."""
+    return bool(window(1))
 
 
 def dependency_results(task_id: str) -> list[Row]:

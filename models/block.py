@@ -24,6 +24,7 @@ class NewBlock:
     task_ids: tuple[str, ...]
     reason: str
     routes: dict[str, Any] = field(default_factory=dict)
+    urgent: bool = False
     needs_load: bool = True
     expected_load_seconds: float = 0.0
     expected_start_seconds: float = 0.0
@@ -41,24 +42,31 @@ def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
         execute_values(
             database.cursor(),
             "INSERT INTO blocks (plan_id, backend, model, num_ctx, heavy, lane_order, task_ids, "
-            "policy, reason, routes, needs_load, expected_load_seconds, expected_start_seconds, "
+            "policy, reason, routes, urgent, needs_load, expected_load_seconds, expected_start_seconds, "
             "expected_finish_seconds) VALUES %s",
             [_values(plan_id, order, policy, block) for order, block in enumerate(blocks)],
-            template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s)",
+            template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)",
         )
     return plan_id
 
 
 def open_blocks() -> list[Row]:
-    """Blocks with tasks to send, in lane order, with what of each is in flight."""
+    """Blocks in lane order that have tasks to send (``remaining``) or in flight."""
     return fetch_all(
         """
-        SELECT b.id::text, b.backend, b.model, b.num_ctx, b.heavy, b.state, b.next_index,
-          cardinality(b.task_ids) AS size, cardinality(b.task_ids) - b.next_index AS remaining,
-          b.lane_order, b.reason, b.expected_start_seconds, b.expected_finish_seconds,
-          b.expected_load_seconds, b.needs_load, b.created_at, b.started_at
-        FROM blocks b WHERE b.state IN ('planned', 'active')
-        ORDER BY b.lane_order
+        WITH busy AS (
+          SELECT block_id, count(*) AS n FROM tasks
+          WHERE status IN ('queued', 'in_progress') AND block_id IS NOT NULL GROUP BY 1
+        )
+        SELECT b.id::text, b.plan_id::text, b.backend, b.model, b.num_ctx, b.heavy, b.state,
+          b.next_index, cardinality(b.task_ids) AS size,
+          CASE WHEN b.state IN ('planned', 'active')
+            THEN cardinality(b.task_ids) - b.next_index ELSE 0 END AS remaining,
+          coalesce(busy.n, 0) AS in_flight, b.lane_order, b.reason, b.urgent, b.created_at,
+          b.expected_start_seconds, b.expected_finish_seconds, b.started_at
+        FROM blocks b LEFT JOIN busy ON busy.block_id = b.id
+        WHERE b.state IN ('planned', 'active') OR busy.n > 0
+        ORDER BY b.created_at, b.lane_order
         """
     )
 
@@ -95,7 +103,7 @@ def recent(limit: int = 50) -> list[Row]:
     )
 
 
-def prune(keep_days: int) -> int:
+def prune(keep_days: float) -> int:
     """Delete closed blocks older than ``keep_days``, and superseded ones after an hour."""
     rows = fetch_all(
         "WITH gone AS (DELETE FROM blocks WHERE state IN ('done', 'superseded') "
@@ -118,6 +126,7 @@ def _values(plan_id: str, order: int, policy: str, block: NewBlock) -> tuple[Any
         policy,
         block.reason,
         Json(block.routes),
+        block.urgent,
         block.needs_load,
         block.expected_load_seconds,
         block.expected_start_seconds,

@@ -48,7 +48,7 @@ def of_task(task_id: str) -> list[Row]:
     )
 
 
-def prune(keep_days: int) -> int:
+def prune(keep_days: float) -> int:
     """Delete decisions older than ``keep_days``; how many."""
     rows: list[Any] = fetch_all(
         "WITH gone AS (DELETE FROM decisions WHERE at < now() - %s * interval '1 day' RETURNING 1) "

@@ -87,7 +87,9 @@ WITH claimed AS (
 SELECT c.id::text, c.title, c.description, c.priority, c.metadata, c.epoch, c.attempt_count,
   c.crash_count, c.backend, c.model, c.block_id::text, c.category, c.complexity, c.avoid,
   c.checkpoint, c.assignee_expert_id::text, c.created_at, c.queued_at, c.started_at,
-  c.idempotency_key, ledger.number
+  c.idempotency_key, ledger.number,
+  ARRAY(SELECT a.error_code FROM attempts a
+        WHERE a.task_id = c.id AND a.error_code IS NOT NULL) AS faults
 FROM claimed c, ledger
 """
 

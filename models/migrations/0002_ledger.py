@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS blocks (
   policy text NOT NULL,
   reason text NOT NULL,
   routes jsonb NOT NULL DEFAULT '{}'::jsonb,
+  urgent boolean NOT NULL DEFAULT false,
   needs_load boolean NOT NULL DEFAULT true,
   expected_load_seconds real NOT NULL DEFAULT 0,
   expected_start_seconds real NOT NULL DEFAULT 0,

@@ -26,6 +26,11 @@ BEGIN
   PERFORM pg_notify('kos_tasks', TG_OP);
   RETURN NULL;
 END $$;
+CREATE OR REPLACE FUNCTION kos_notify_alarm() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('kos_alarm', '');
+  RETURN NULL;
+END $$;
 CREATE OR REPLACE FUNCTION kos_touch_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   NEW.updated_at := now();
@@ -44,6 +49,10 @@ CREATE TRIGGER kos_notify_pending AFTER UPDATE OF status, assignee_expert_id ON 
     AND (OLD.status IS DISTINCT FROM NEW.status
          OR OLD.assignee_expert_id IS DISTINCT FROM NEW.assignee_expert_id))
   EXECUTE FUNCTION kos_notify_tasks();
+CREATE TRIGGER kos_notify_alarm AFTER UPDATE OF next_attempt_at ON tasks
+  FOR EACH ROW WHEN (NEW.status = 'pending' AND NEW.next_attempt_at IS NOT NULL
+    AND OLD.next_attempt_at IS DISTINCT FROM NEW.next_attempt_at)
+  EXECUTE FUNCTION kos_notify_alarm();
 """
 
 
@@ -63,9 +72,15 @@ def down(migrator: SchemaMigrator, db: Database) -> None:
         "kos_fill_task",
         "kos_notify_insert",
         "kos_notify_pending",
+        "kos_notify_alarm",
         "kos_touch_updated_at",
     )
     for name in triggers:
         db.execute_sql(f"DROP TRIGGER IF EXISTS {name} ON tasks")
-    for function in ("kos_fill_task", "kos_notify_tasks", "kos_touch_updated_at"):
+    for function in (
+        "kos_fill_task",
+        "kos_notify_tasks",
+        "kos_notify_alarm",
+        "kos_touch_updated_at",
+    ):
         db.execute_sql(f"DROP FUNCTION IF EXISTS {function}()")

@@ -1,0 +1,23 @@
+"""The actors of periodic maintenance. None runs twice at once; each may be run by hand."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from jobs import maintenance
+from jobs.actors.common import register
+from jobs.names import MAINTENANCE_QUEUE
+from jobs.parts import Parts
+
+
+def add(broker: dramatiq.Broker, parts: Parts) -> None:
+    def prune() -> None:
+        """Delete history beyond its keeping time."""
+        maintenance.prune(parts.runtime)
+
+    def tidy() -> None:
+        """Refresh the planner statistics of Postgres and look for orphans."""
+        maintenance.tidy(parts.runtime)
+
+    register(broker, "prune", MAINTENANCE_QUEUE, prune)
+    register(broker, "tidy", MAINTENANCE_QUEUE, tidy)

@@ -1,0 +1,21 @@
+"""The actors of the control queue that move the backlog: assign and plan."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from jobs.actors.common import register
+from jobs.assigner import assign_all
+from jobs.names import CONTROL_QUEUE
+from jobs.parts import Parts
+
+
+def add(broker: dramatiq.Broker, parts: Parts) -> None:
+    def plan(reason: str = "cron") -> None:
+        """Assign what came in, plan where the plan is stale, dispatch what fits."""
+        parts.runtime.wakes.plan_started()
+        if reason != "slot":
+            assign_all()
+        parts.planner.run(reason)
+
+    register(broker, "plan", CONTROL_QUEUE, plan)

@@ -1,0 +1,19 @@
+"""The actor that returns what was orphaned."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from jobs.actors.common import register
+from jobs.names import CONTROL_QUEUE
+from jobs.parts import Parts
+from jobs.recoverer import recover_all
+
+
+def add(broker: dramatiq.Broker, parts: Parts) -> None:
+    def recover(reason: str = "cron") -> None:
+        """Return orphaned and stuck tasks; a plan follows where something came back."""
+        if recover_all(parts.runtime).returned:
+            parts.runtime.wakes.plan("recovery")
+
+    register(broker, "recover", CONTROL_QUEUE, recover)

@@ -1,0 +1,152 @@
+"""One model call of a running task: loaded, guarded, measured, told to breaker and heart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.heart import Pulse
+from jobs.learned import Figures
+from jobs.parts import Parts
+from llm.backends.base import Backend
+from llm.deadlines import deadlines_for
+from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
+from llm.types import Completion, Deadlines, GenerateRequest, Message, Phase, Progress
+from models.task import Measures
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What the calls of one attempt cost together."""
+
+    load_seconds: float = 0.0
+    first_token_seconds: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    calls: int = 0
+
+    def add(self, completion: Completion, load_seconds: float) -> None:
+        self.calls += 1
+        self.load_seconds += load_seconds + (completion.load_seconds or 0.0)
+        if self.first_token_seconds is None:
+            self.first_token_seconds = completion.first_token_seconds
+        self.prompt_tokens += completion.prompt_tokens or 0
+        self.completion_tokens += completion.completion_tokens
+
+    def measures(self, *, wait_seconds: float | None, duration_seconds: float) -> Measures:
+        return Measures(
+            wait_seconds=wait_seconds,
+            load_seconds=round(self.load_seconds, 4),
+            first_token_seconds=self.first_token_seconds,
+            duration_seconds=round(duration_seconds, 4),
+            prompt_tokens=self.prompt_tokens or None,
+            completion_tokens=self.completion_tokens or None,
+        )
+
+
+class ModelCaller:
+    """The :class:`jobs.processors.base.CallModel` of one attempt."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        backend: Backend,
+        pulse: Pulse,
+        *,
+        model: str,
+        num_ctx: int,
+        heavy: bool,
+        figures: Figures,
+    ) -> None:
+        self._parts = parts
+        self._backend = backend
+        self._pulse = pulse
+        self._model = model
+        self._num_ctx = num_ctx
+        self._heavy = heavy
+        self._figures = figures
+        self.spent = Spent()
+
+    def __call__(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        max_tokens: int,
+        response_schema: Mapping[str, Any] | None = None,
+        step: str,
+    ) -> Completion:
+        """Raises the errors of :mod:`llm.errors`, and nothing else."""
+        request = GenerateRequest(
+            model=self._model,
+            messages=messages,
+            max_tokens=max_tokens,
+            num_ctx=self._num_ctx or None,
+            response_schema=response_schema,
+            keep_alive=self._parts.runtime.settings.ollama_keep_alive,
+            request_id=f"{self._pulse.task_id}:{self._pulse.epoch}",
+        )
+        try:
+            load_seconds, completion = self._load_and_generate(request)
+        except LLMError as error:
+            self._failed(error, step)
+            raise
+        except Exception as error:
+            raise PoisonedCall(
+                f"{type(error).__name__}: {error}", backend=self._backend.name, model=self._model
+            ) from error
+        self.spent.add(completion, load_seconds)
+        self._parts.residency.used(self._backend.name, self._model, self._num_ctx)
+        self._parts.runtime.breakers.succeeded(self._backend.name, self._model)
+        return completion
+
+    def _load_and_generate(self, request: GenerateRequest) -> tuple[float, Completion]:
+        deadlines = self._deadlines(request.max_tokens)
+        self._pulse.progress = Progress(Phase.LOADING)
+        load_seconds = self._parts.residency.ensure(
+            self._backend,
+            self._model,
+            self._num_ctx,
+            deadlines=deadlines,
+            cancel=self._pulse.token,
+        )
+        self._pulse.progress = Progress(Phase.PREFILL)
+        completion = self._backend.generate(
+            request, deadlines=deadlines, cancel=self._pulse.token, on_progress=self._on_progress
+        )
+        return load_seconds, completion
+
+    def _deadlines(self, max_tokens: int) -> Deadlines:
+        settings = self._parts.runtime.settings
+        return deadlines_for(
+            llm_timeout_seconds=settings.llm_timeout_seconds,
+            heavy=self._heavy,
+            heavy_multiplier=settings.heavy_model_timeout_multiplier,
+            load_buffer_seconds=settings.model_load_buffer_seconds,
+            learned_load_seconds=self._figures.learned_load_seconds,
+            size_bytes=self._figures.size_bytes,
+            learned_first_token_seconds=self._figures.learned_first_token_seconds,
+            max_tokens=max_tokens,
+            learned_tokens_per_second=self._figures.learned_tokens_per_second,
+            resident=False,
+        )
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._pulse.progress = progress
+
+    def _failed(self, error: LLMError, step: str) -> None:
+        if isinstance(error, EchoAnswer):
+            logger.warning(
+                "echo_response backend=%s model=%s task=%s step=%s",
+                self._backend.name, self._model, self._pulse.task_id, step,
+            )  # fmt: skip
+        if isinstance(error, CallCancelled):
+            return
+        if error.transient:
+            self._parts.residency.forget(self._backend.name)
+        opened = self._parts.runtime.breakers.failed(self._backend.name, self._model, error)
+        if opened:
+            self._parts.runtime.wakes.recover(f"breaker of {self._backend.name} opened")

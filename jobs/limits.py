@@ -1,0 +1,87 @@
+"""The present admission limit of every backend, as decided last and shared through Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import redis
+
+from jobs.names import LIMITS
+from jobs.settings import Settings
+from llm.types import BackendKind, BackendSpec
+
+CACHE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many calls a backend may run at once, how many of them with heavy models, and why."""
+
+    slots: int
+    heavy: int
+    reason: str
+
+
+class Limits:
+    """Read by the middleware and the dispatcher, written by whoever decides the limits."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._cached_at = float("-inf")
+        self._limits: dict[str, Limit] = {}
+
+    @property
+    def total(self) -> int:
+        """The ceiling over all backends together."""
+        return self._settings.max_concurrent
+
+    def of(self, backend: str) -> Limit:
+        """The limit in force; the configured one where nothing was decided."""
+        self._refresh()
+        found = self._limits.get(backend)
+        return found if found is not None else self.configured(backend)
+
+    def configured(self, backend: str) -> Limit:
+        spec = self._settings.backend(backend)
+        if spec is None:
+            return Limit(slots=1, heavy=1, reason="backend is not configured")
+        slots = min(spec.max_concurrent, self.total)
+        return Limit(slots=slots, heavy=min(slots, self._heavy(spec)), reason="as configured")
+
+    def publish(self, decided: Mapping[str, Limit]) -> list[str]:
+        """Store ``decided``; the backends whose limit changed."""
+        changed = [name for name, limit in decided.items() if self.of(name) != limit]
+        if changed:
+            for name in changed:
+                self._client.hset(LIMITS, name, json.dumps(asdict(decided[name])))
+            self._cached_at = float("-inf")
+        return changed
+
+    def _heavy(self, spec: BackendSpec) -> int:
+        if spec.kind is BackendKind.MLX:
+            return self._settings.adaptive_max_heavy_mlx
+        if spec.kind is BackendKind.OLLAMA:
+            return self._settings.adaptive_max_heavy_ollama
+        return spec.max_concurrent
+
+    def _refresh(self) -> None:
+        if self._clock() - self._cached_at < CACHE_SECONDS:
+            return
+        stored = self._client.hgetall(LIMITS)
+        self._limits = {_text(name): Limit(**json.loads(value)) for name, value in stored.items()}
+        self._cached_at = self._clock()
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

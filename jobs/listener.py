@@ -1,0 +1,107 @@
+"""The listener: ``python -m jobs.listener`` turns what happens in Postgres into wakes.
+
+A row inserted by anybody notifies ``kos_tasks``; a row that will be eligible later notifies
+``kos_alarm``. Between notifications it sleeps until the next alarm: a retry that comes due, or a
+lease that runs out. It holds no state: after a lost connection it connects and asks for a plan.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import signal
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+import redis
+
+from jobs import process
+from jobs.names import LISTENER_BEAT
+from jobs.runtime import Runtime, connect
+from models import backlog
+from models.database import DatabaseUnavailable, database, session
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SLEEP_SECONDS = 15.0
+SHORTEST_SLEEP_SECONDS = 0.25
+RECONNECT_SECONDS = 1.0
+LEASE_SLACK = timedelta(seconds=0.5)
+
+
+def main() -> int:
+    settings = process.prepare("listener")
+    runtime = connect(settings, program="listener")
+    stop = process.stop_on(signal.SIGTERM, signal.SIGINT)
+    listen(runtime, stop)
+    runtime.close()
+    return 0
+
+
+def listen(runtime: Runtime, stop: process.Stop) -> None:
+    """Listen until ``stop``; reconnects for ever."""
+    while not stop.is_set():
+        try:
+            with session():
+                _listen_once(runtime, stop)
+        except (DatabaseUnavailable, psycopg2.Error, redis.RedisError) as error:
+            logger.warning("listener_disconnected error=%s", str(error).strip())
+            stop.wait(RECONNECT_SECONDS)
+
+
+def _listen_once(runtime: Runtime, stop: process.Stop) -> None:
+    database.execute_sql("LISTEN kos_tasks")
+    database.execute_sql("LISTEN kos_alarm")
+    connection = database.connection()
+    logger.info("listener_ready")
+    runtime.wakes.plan("listener started")
+    alarms = _Alarms()
+    alarms.look()
+    while not stop.is_set():
+        runtime.redis.set(LISTENER_BEAT, time.time())
+        select.select([connection, stop], [], [], alarms.sleep_seconds())
+        connection.poll()
+        heard = {notification.channel for notification in connection.notifies}
+        connection.notifies.clear()
+        if "kos_tasks" in heard:
+            runtime.wakes.plan("insert")
+        if heard != {"kos_tasks"}:
+            _ring(runtime, alarms)
+
+
+def _ring(runtime: Runtime, alarms: _Alarms) -> None:
+    if alarms.row_is_due():
+        runtime.wakes.plan("due")
+    alarms.look()
+    if alarms.lease_ran_out():
+        runtime.wakes.recover("a lease ran out")
+
+
+class _Alarms:
+    """The next moments at which something must happen without a notification."""
+
+    def __init__(self) -> None:
+        self._eligible: datetime | None = None
+        self._lease: datetime | None = None
+
+    def look(self) -> None:
+        self._eligible, self._lease = backlog.next_alarm()
+
+    def row_is_due(self) -> bool:
+        return self._eligible is not None and self._eligible <= datetime.now(UTC)
+
+    def lease_ran_out(self) -> bool:
+        return self._lease is not None and self._lease + LEASE_SLACK <= datetime.now(UTC)
+
+    def sleep_seconds(self) -> float:
+        moments = [at for at in (self._eligible, self._lease and self._lease + LEASE_SLACK) if at]
+        if not moments:
+            return LONGEST_SLEEP_SECONDS
+        left = (min(moments) - datetime.now(UTC)).total_seconds()
+        return min(LONGEST_SLEEP_SECONDS, max(SHORTEST_SLEEP_SECONDS, left))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

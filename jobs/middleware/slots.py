@@ -1,0 +1,149 @@
+"""Admission: a message of a backend's queue runs only while it holds a slot of that backend.
+
+Dramatiq swallows what ``before_process_message`` raises and runs the job; only ``SkipMessage``
+stops it. So every way out of here that is not an admission gives the row back and skips.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from dramatiq import Broker, MessageProxy, Middleware
+from dramatiq.middleware import SkipMessage
+
+from jobs.limits import Limits
+from jobs.slots import Admission, Slots
+from models.database import DatabaseUnavailable, session
+from models.task import Task
+
+logger = logging.getLogger(__name__)
+
+RUN_TASK = "run_task"
+WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a message of a backend's queue carries."""
+
+    task_id: str
+    epoch: int
+    backend: str
+    model: str
+    heavy: bool
+
+    @property
+    def holder(self) -> str:
+        return f"{self.task_id}:{self.epoch}"
+
+    @classmethod
+    def of(cls, message: MessageProxy) -> Ticket:
+        """Raises KeyError where the message is not one of ours."""
+        kwargs = message.kwargs
+        return cls(
+            task_id=str(kwargs["task_id"]),
+            epoch=int(kwargs["epoch"]),
+            backend=str(kwargs["backend"]),
+            model=str(kwargs["model"]),
+            heavy=bool(kwargs["heavy"]),
+        )
+
+
+class SlotMiddleware(Middleware):
+    """Acquires before a message runs, releases after it, wakes its neighbours in this process."""
+
+    def __init__(self) -> None:
+        self._slots: Slots | None = None
+        self._limits: Limits | None = None
+        self._freed = threading.Condition()
+        self._draining = False
+        self._admitted: dict[str, Ticket] = {}
+
+    def bind(self, slots: Slots, limits: Limits) -> None:
+        """Give it what it works with; a broker is built before its runtime is."""
+        self._slots, self._limits = slots, limits
+
+    def drain(self) -> None:
+        """Admit nothing more; messages in hand give their rows back."""
+        with self._freed:
+            self._draining = True
+            self._freed.notify_all()
+
+    def admitted(self, message_id: str) -> bool:
+        return message_id in self._admitted
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        if message.actor_name != RUN_TASK:
+            return
+        ticket = Ticket.of(message)
+        try:
+            reason = self._admit(ticket)
+        except redis.RedisError as error:
+            reason = f"no answer from Redis: {error}"
+        if reason is not None:
+            self._turn_away(ticket, reason)
+            raise SkipMessage(reason)
+        self._admitted[message.message_id] = ticket
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        ticket = self._admitted.pop(message.message_id, None)
+        if ticket is not None:
+            self._release(ticket)
+
+    def _admit(self, ticket: Ticket) -> str | None:
+        """None once the slot is ours, else the reason why not."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self._draining:
+            admission = self._ask(ticket)
+            if admission.granted:
+                return None
+            if time.monotonic() >= deadline:
+                self._release(ticket)
+                return admission.reason
+            with self._freed:
+                self._freed.wait(admission.retry_in_seconds or 0.5)
+        self._release(ticket)
+        return "this worker is draining"
+
+    def _ask(self, ticket: Ticket) -> Admission:
+        assert self._slots is not None
+        assert self._limits is not None
+        limit = self._limits.of(ticket.backend)
+        return self._slots.acquire(
+            ticket.backend,
+            ticket.holder,
+            limit=limit.slots,
+            heavy=ticket.heavy,
+            heavy_limit=limit.heavy,
+            total_limit=self._limits.total,
+        )
+
+    def _release(self, ticket: Ticket) -> None:
+        assert self._slots is not None
+        try:
+            self._slots.release(ticket.backend, ticket.holder)
+        except redis.RedisError as error:
+            logger.warning("slot_not_released holder=%s error=%s", ticket.holder, error)
+        with self._freed:
+            self._freed.notify()
+
+    def _turn_away(self, ticket: Ticket, reason: str) -> None:
+        logger.info("not_admitted task=%s backend=%s: %s", ticket.task_id, ticket.backend, reason)
+        try:
+            with session():
+                Task.give_back(ticket.task_id, ticket.epoch)
+        except DatabaseUnavailable as error:
+            # Recovery finds the row: it is queued and Redis no longer knows its message.
+            logger.warning("row_not_given_back task=%s error=%s", ticket.task_id, error)

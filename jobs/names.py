@@ -1,0 +1,37 @@
+"""Names in Redis that more than one process uses."""
+
+from __future__ import annotations
+
+NAMESPACE = "kos"
+
+CONTROL_QUEUE = "control"
+MAINTENANCE_QUEUE = "maintenance"
+LLM_QUEUE_PREFIX = "llm-"
+
+LIMITS = "kos:limits"
+"""Hash: backend -> JSON ``{"limit", "heavy_limit", "reason", "at"}``."""
+BREAKERS = "kos:breaker"
+"""Hash: ``backend`` or ``backend|model`` -> JSON of :class:`llm.breaker.BreakerState`."""
+PAUSED = "kos:paused"
+"""Set of backends that people paused."""
+SCAN = "kos:scan"
+WORKERS = "kos:workers"
+"""Hash: owner -> JSON ``{"program", "queues", "backend", "started_at", "beat_at", "running"}``."""
+PLAN_WANTED = "kos:plan:wanted"
+SCHEDULER_TICK = "kos:scheduler:tick"
+LISTENER_BEAT = "kos:listener:beat"
+MEASURED = "kos:health:"
+"""Prefix of one key a health check, with a TTL."""
+
+
+def llm_queue(backend: str) -> str:
+    return f"{LLM_QUEUE_PREFIX}{backend}"
+
+
+def wake_list(queue: str) -> str:
+    return f"{NAMESPACE}:wake:{queue}"
+
+
+def live_key(task_id: str) -> str:
+    """The text streamed so far of a running task, kept for a few seconds."""
+    return f"{NAMESPACE}:live:{task_id}"

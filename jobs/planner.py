@@ -1,0 +1,280 @@
+"""From the backlog to messages: look, plan where the plan is stale, dispatch what fits.
+
+One planner at a time in the whole system (an advisory lock). The plan lives in ``blocks``; rows
+stay ``pending`` until they are dispatched, so the latest choice is always the best informed one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import dramatiq
+
+from jobs.learned import Learning
+from jobs.middleware.slots import RUN_TASK
+from jobs.names import llm_queue
+from jobs.policy.dispatch import dispatch
+from jobs.policy.planning import plan, plan_again_after
+from jobs.policy.types import (
+    BackendView,
+    BlockKey,
+    DispatchOrder,
+    OpenBlock,
+    Plan,
+    PlannedBlock,
+    PreloadOrder,
+)
+from jobs.residency import Residency
+from jobs.runtime import Runtime
+from jobs.snapshots import backend_views, planning_config, snapshot, utc_now
+from llm.types import Scan
+from models import backlog, block, decision
+from models.base import Row
+from models.block import NewBlock
+from models.database import database, session
+from models.decision import NewDecision
+from models.task import Task
+
+logger = logging.getLogger(__name__)
+
+LOCK_KEY = 0x6B6F73_02
+REPLAN_SECONDS = 1.0
+POSTPONE_SECONDS = 30.0
+MAX_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The state that one round works on."""
+
+    scan: Scan
+    in_flight: Sequence[Row]
+    blocks: Sequence[Row]
+    backends: tuple[BackendView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A row that became ``queued`` and whose message is still to be sent."""
+
+    task_id: str
+    epoch: int
+    key: BlockKey
+    heavy: bool
+
+
+class Planner:
+    """Owned by a control process; ``run`` may be called from any of its threads."""
+
+    def __init__(self, runtime: Runtime, learning: Learning, residency: Residency) -> None:
+        self._runtime = runtime
+        self._learning = learning
+        self._residency = residency
+        self._planned_at = float("-inf")
+        self._sent = 0
+
+    def run(self, reason: str, *, replan: bool = False) -> int:
+        """One round; how many tasks were dispatched."""
+        scan = self._runtime.scanner.last() or self._runtime.scanner.scan()
+        with session(), _only_planner():
+            dispatched = 0
+            for _ in range(MAX_ROUNDS):
+                look = self._look(scan)
+                if replan or self._is_stale(look, reason):
+                    self._plan(look, reason)
+                    look = self._look(scan)
+                replan = False
+                wanted, sent = self._dispatch(look)
+                dispatched += sent
+                if sent == wanted:
+                    break
+        return dispatched
+
+    def _look(self, scan: Scan) -> Look:
+        in_flight, blocks = backlog.in_flight(), block.open_blocks()
+        views = backend_views(self._runtime, scan, in_flight, blocks)
+        return Look(scan, in_flight, blocks, tuple(self._with_residents(view) for view in views))
+
+    def _with_residents(self, view: BackendView) -> BackendView:
+        seen = self._residency.seen(view.name)
+        spec = self._runtime.settings.backend(view.name)
+        resident = view.resident if seen is None else seen
+        asked = spec.max_resident_models if spec else None
+        return replace(view, resident=resident, max_resident=asked or max(1, len(resident)))
+
+    def _is_stale(self, look: Look, reason: str) -> bool:
+        """Whether a lane would idle, news came, or enough was sent to balance anew."""
+        remaining = sum(row["remaining"] for row in look.blocks)
+        rested = time.monotonic() - self._planned_at >= REPLAN_SECONDS
+        if reason != "slot" and rested:
+            return backlog.anything_eligible()
+        served = {row["backend"] for row in look.blocks if row["remaining"] > 0}
+        hungry = any(
+            view.unavailable is None
+            and view.in_flight < view.slots + self._hand
+            and view.name not in served
+            for view in look.backends
+        )
+        due = remaining > 0 and self._sent >= plan_again_after(remaining) and rested
+        return (due or hungry) and backlog.anything_eligible()
+
+    def _plan(self, look: Look, reason: str) -> None:
+        if all(view.unavailable is not None for view in look.backends):
+            return
+        now = utc_now()
+        given = snapshot(
+            self._runtime,
+            now=now,
+            scan=look.scan,
+            window=backlog.window(self._runtime.settings.plan_window),
+            in_flight=look.in_flight,
+            backends=look.backends,
+            learning=self._learning,
+        )
+        made = plan(given)
+        self._planned_at, self._sent = time.monotonic(), 0
+        with database.atomic():
+            block.replace_plan(_new_blocks(made), policy=made.policy.value)
+            for parked in made.unplaced:
+                at = now + timedelta(seconds=POSTPONE_SECONDS)
+                Task.postpone([parked.task_id], at=at, reason=parked.reason)
+        logger.info(
+            "planned reason=%s policy=%s tasks=%d blocks=%d waiting=%d (%s)",
+            reason, made.policy.value, len(given.tasks), len(made.blocks), len(made.unplaced),
+            made.reason,
+        )  # fmt: skip
+
+    def _dispatch(self, look: Look) -> tuple[int, int]:
+        """Tasks that were to be sent, and those that still could be."""
+        decided = dispatch(
+            look.backends,
+            [_open_block(row) for row in look.blocks],
+            hand=self._hand,
+            config=planning_config(self._runtime.settings),
+        )
+        heavy = {row["id"]: row["heavy"] for row in look.blocks}
+        sent: list[Sent] = []
+        for order in decided.orders:
+            sent += self._queue(order, heavy=heavy[order.block_id])
+        self._send(sent, decided.preloads)
+        self._sent += len(sent)
+        return sum(order.count for order in decided.orders), len(sent)
+
+    def _queue(self, order: DispatchOrder, *, heavy: bool) -> list[Sent]:
+        """Rows and reasons in one transaction; a crash after it is mended by recovery."""
+        with database.atomic():
+            ids, routes = block.take_next(order.block_id, order.count)
+            queued = Task.queue(
+                ids, block_id=order.block_id, backend=order.key.backend, model=order.key.model
+            )
+            chosen = f"{order.key.backend}/{order.key.model}"
+            decision.record(
+                [
+                    line
+                    for task_id, _ in queued
+                    for line in _why(task_id, chosen, routes.get(task_id, {}), order.reason)
+                ]
+            )
+        return [Sent(task_id, epoch, order.key, heavy) for task_id, epoch in queued]
+
+    def _send(self, sent: Sequence[Sent], preloads: Sequence[PreloadOrder]) -> None:
+        for order in preloads:
+            self._enqueue("preload", order.backend, model=order.model, num_ctx=order.num_ctx)
+        for one in sent:
+            self._enqueue(
+                RUN_TASK,
+                one.key.backend,
+                task_id=one.task_id,
+                epoch=one.epoch,
+                model=one.key.model,
+                num_ctx=one.key.num_ctx,
+                heavy=one.heavy,
+            )
+
+    def _enqueue(self, actor: str, backend: str, **kwargs: object) -> None:
+        message: dramatiq.Message[None] = dramatiq.Message(
+            queue_name=llm_queue(backend),
+            actor_name=actor,
+            args=(),
+            kwargs={"backend": backend, **kwargs},
+            options={},
+        )
+        self._runtime.broker.enqueue(message)
+
+    @property
+    def _hand(self) -> int:
+        return self._runtime.settings.hand
+
+
+@contextmanager
+def _only_planner() -> Iterator[None]:
+    database.execute_sql("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+    try:
+        yield
+    finally:
+        database.execute_sql("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+def _new_blocks(made: Plan) -> list[NewBlock]:
+    routes = {route.task_id: route for route in made.routes}
+
+    def explained(planned: PlannedBlock) -> dict[str, object]:
+        return {
+            task_id: {
+                "reason": routes[task_id].reason,
+                "rejected": [
+                    {"option": other.option, "reason": other.reason}
+                    for other in routes[task_id].rejected
+                ],
+            }
+            for task_id in planned.task_ids
+            if task_id in routes
+        }
+
+    return [
+        NewBlock(
+            backend=planned.key.backend,
+            model=planned.key.model,
+            num_ctx=planned.key.num_ctx,
+            heavy=planned.heavy,
+            task_ids=planned.task_ids,
+            reason=planned.reason,
+            routes=explained(planned),
+            urgent=planned.urgent,
+            needs_load=planned.needs_load,
+            expected_load_seconds=planned.expected_load_seconds,
+            expected_start_seconds=planned.expected_start_seconds,
+            expected_finish_seconds=planned.expected_finish_seconds,
+        )
+        for planned in made.blocks
+    ]
+
+
+def _open_block(row: Row) -> OpenBlock:
+    return OpenBlock(
+        block_id=row["id"],
+        key=BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"]),
+        remaining=row["remaining"],
+        in_flight=row["in_flight"],
+        heavy=row["heavy"],
+        urgent=row["urgent"],
+    )
+
+
+def _why(task_id: str, chosen: str, route: dict[str, object], sent: str) -> list[NewDecision]:
+    rejected = route.get("rejected")
+    return [
+        NewDecision(
+            task_id=task_id,
+            stage="route",
+            chosen=chosen,
+            reason=str(route.get("reason", "part of its block")),
+            rejected=rejected if isinstance(rejected, list) else [],
+        ),
+        NewDecision(task_id=task_id, stage="plan", chosen=chosen, reason=sent),
+    ]

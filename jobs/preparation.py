@@ -1,0 +1,95 @@
+"""From a claimed row to what a processor needs: options, expert, files, dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.context_files import gather
+from jobs.heart import Pulse
+from jobs.policy import metadata
+from jobs.policy.metadata import TaskOptions
+from jobs.processors import registry
+from jobs.processors.base import Processor, TaskContext
+from jobs.prompts import DependencyResult, Persona
+from jobs.settings import Settings
+from jobs.snapshots import DEFAULT_MAX_TOKENS
+from models import backlog
+from models.database import session
+from models.expert import Expert
+from models.task import Claimed
+
+DEFAULT_CONTEXT_TOKENS = 8192
+FILES_SHARE = 0.6
+MAX_DOUBLINGS = 3
+
+
+class Refused(Exception):
+    """The task cannot be worked as it stands, and never will be; the message says why."""
+
+
+def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int) -> TaskContext:
+    """Everything the processor is given. Raises Refused where the row asks for the impossible."""
+    row = claimed.row
+    options = metadata.read(row["metadata"])
+    if not (row["description"] or row["title"] or "").strip():
+        raise Refused("description is empty: say what is to be done")
+    with session():
+        persona = _persona(row["assignee_expert_id"])
+        dependencies = tuple(
+            DependencyResult(title=found["title"] or "", text=found["result"] or "")
+            for found in backlog.dependency_results(claimed.id)
+        )
+    context_tokens = num_ctx or DEFAULT_CONTEXT_TOKENS
+    return TaskContext(
+        task_id=claimed.id,
+        title=row["title"] or "",
+        description=row["description"] or row["title"] or "",
+        persona=persona,
+        options=options,
+        context=_files(options, settings, int(context_tokens * FILES_SHARE)),
+        dependencies=dependencies,
+        max_tokens=_max_tokens(options, row["faults"]),
+        context_tokens=context_tokens,
+        correlation_id=f"{claimed.id}:{claimed.epoch}",
+        cancel=pulse.token,
+    )
+
+
+def processor_for(context: TaskContext, settings: Settings) -> Processor:
+    return registry.choose(
+        context.options, victoria_url=settings.victoria_url, veronica_url=settings.veronica_url
+    )
+
+
+def _persona(expert_id: str | None) -> Persona:
+    expert = Expert.get_or_none(Expert.id == expert_id) if expert_id else None
+    if expert is None:
+        return Persona()
+    return Persona(
+        name=expert.name or "",
+        role=expert.role or "",
+        department=expert.department or "",
+        system_prompt=expert.system_prompt or "",
+    )
+
+
+def _files(options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
+    if not options.file_paths:
+        return ""
+    result = gather(
+        [Path(path) for path in options.file_paths],
+        options.keywords,
+        roots=settings.file_roots,
+        budget_tokens=budget_tokens,
+    )
+    if result.refused and not result.used:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in result.refused)
+        raise Refused(f"none of its files can be read: {reasons}")
+    return result.text
+
+
+def _max_tokens(options: TaskOptions, faults: Sequence[str]) -> int:
+    """Twice as many for each time the answer was cut short."""
+    cut_short = sum(code == "truncated" for code in faults)
+    return (options.max_tokens or DEFAULT_MAX_TOKENS) * 2 ** min(cut_short, MAX_DOUBLINGS)

@@ -1,0 +1,107 @@
+"""What one process needs to work, built once and passed along; nothing global."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dramatiq
+import redis
+
+from jobs.breakers import Breakers
+from jobs.broker import WakingBroker, client_for
+from jobs.limits import Limits
+from jobs.names import SCAN
+from jobs.rates import Rates
+from jobs.settings import Settings
+from jobs.slots import Slots
+from jobs.wakes import Wakes
+from llm.backends.registry import Backends
+from llm.catalog import load_catalog
+from llm.scanner import Scanner
+from models import database
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The shared parts of one process. ``close`` ends its connections."""
+
+    settings: Settings
+    redis: redis.Redis
+    broker: WakingBroker
+    wakes: Wakes
+    slots: Slots
+    rates: Rates
+    limits: Limits
+    breakers: Breakers
+    backends: Backends
+    scanner: Scanner
+
+    def request_plan(self, reason: str) -> bool:
+        return self.wakes.plan(reason)
+
+    def close(self) -> None:
+        self.backends.close()
+        database.close_all()
+        self.redis.close()
+
+
+class RedisScanCache:
+    """The last scan, shared by every process."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def read(self) -> str | None:
+        found = self._client.get(SCAN)
+        return found.decode() if isinstance(found, bytes) else found
+
+    def write(self, text: str, ttl_seconds: float) -> None:
+        self._client.set(SCAN, text, px=max(1, int(ttl_seconds * 1000)))
+
+
+def connect(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str] | None = None,
+    middleware: tuple[dramatiq.Middleware, ...] = (),
+    program: str = "kos",
+) -> Runtime:
+    """Build the runtime of this process. Connects lazily; raises ValueError for unusable URLs."""
+    if not settings.database_url or not settings.redis_url:
+        raise ValueError(
+            "no database and queue are running: start them with `kos up`, "
+            "or set DATABASE_URL and REDIS_URL"
+        )
+    database.configure(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        application_name=f"kos-{program}",
+    )
+    client = client_for(settings.redis_url)
+    broker = WakingBroker(client, middleware)
+    backends = Backends(settings.backends, environ=dict(os.environ) if environ is None else environ)
+    scanner = Scanner(
+        backends,
+        cache=RedisScanCache(client),
+        catalog=load_catalog(),
+        clock=lambda: datetime.now(UTC),
+    )
+    return Runtime(
+        settings=settings,
+        redis=client,
+        broker=broker,
+        wakes=Wakes(broker, client),
+        slots=Slots(
+            client,
+            lease_seconds=settings.lease_seconds,
+            renew_seconds=settings.heartbeat_seconds,
+        ),
+        rates=Rates(client),
+        limits=Limits(client, settings),
+        breakers=Breakers(client),
+        backends=backends,
+        scanner=scanner,
+    )

@@ -1,0 +1,37 @@
+"""The one table of periodic work: actor, queue, cron line, what it is for.
+
+Ticks have minute granularity and may come twice (two schedulers, a restart inside the minute), so
+every actor here is safe to run twice. ``7`` is Sunday: periodiq never matches ``0`` or ``sun``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    actor: str
+    queue: str
+    cron: str
+    purpose: str
+
+
+TABLE = (
+    Periodic("plan", CONTROL_QUEUE, "* * * * *", "assign, plan and dispatch what a wake missed"),
+    Periodic("recover", CONTROL_QUEUE, "* * * * *", "return orphaned and stuck tasks"),
+    Periodic("scan", MAINTENANCE_QUEUE, "*/2 * * * *", "look at every model server"),
+    Periodic("learn", MAINTENANCE_QUEUE, "*/5 * * * *", "learn speeds from the ledger"),
+    Periodic("prune", MAINTENANCE_QUEUE, "17 * * * *", "delete history beyond its keeping time"),
+    Periodic("tidy", MAINTENANCE_QUEUE, "41 3 * * *", "refresh statistics, look for orphans"),
+)
+
+
+def periodic(actor: str) -> Periodic:
+    """The line of ``actor``; KeyError where it has none."""
+    for line in TABLE:
+        if line.actor == actor:
+            return line
+    raise KeyError(actor)

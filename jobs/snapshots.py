@@ -1,0 +1,180 @@
+"""What the planner sees: rows, scan, limits and what was learned, as one value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.learned import Learning
+from jobs.policy import metadata, tokens
+from jobs.policy.types import (
+    BackendView,
+    BlockKey,
+    ModelView,
+    PlanningConfig,
+    RunningTask,
+    Snapshot,
+    TaskView,
+)
+from jobs.runtime import Runtime
+from jobs.settings import Settings
+from llm.types import BackendSpec, Category, Scan, ScannedModel, ServerScan
+from models.base import Row, as_utc
+from models.states import Priority
+
+PROMPT_OVERHEAD_TOKENS = 600
+DEFAULT_MAX_TOKENS = 1024
+CHARS_PER_TOKEN = 3.5
+
+
+def planning_config(settings: Settings) -> PlanningConfig:
+    return PlanningConfig(
+        policy=settings.policy,
+        batch_size=settings.batch_size,
+        window=settings.plan_window,
+        batch_by_model=settings.batch_by_model,
+        interleave_blocks=settings.interleave_blocks,
+        heavy_light_pairing=settings.heavy_light_pairing,
+        fairness_seconds=settings.fairness_seconds,
+    )
+
+
+def backend_views(
+    runtime: Runtime, scan: Scan, in_flight: Sequence[Row], blocks: Sequence[Row]
+) -> tuple[BackendView, ...]:
+    """Every configured backend: its limit, what it holds, and why it may take nothing."""
+    busy = Counter(row["backend"] for row in in_flight)
+    present = {row["backend"]: _key(row) for row in blocks if row["in_flight"] > 0}
+    return tuple(
+        _backend_view(runtime, spec, scan.server(spec.name), busy[spec.name], present)
+        for spec in runtime.settings.backends
+    )
+
+
+def snapshot(
+    runtime: Runtime,
+    *,
+    now: datetime,
+    scan: Scan,
+    window: Sequence[Row],
+    in_flight: Sequence[Row],
+    backends: tuple[BackendView, ...],
+    learning: Learning,
+) -> Snapshot:
+    """Everything that one plan is made from."""
+    models = tuple(_model_views(scan.servers, learning))
+    service = {(view.backend, view.name): view.service_seconds for view in models}
+    return Snapshot(
+        now=now,
+        tasks=tuple(_task_view(row, now) for row in window),
+        backends=backends,
+        models=models,
+        running=tuple(_running(row, service, now) for row in in_flight),
+        config=planning_config(runtime.settings),
+    )
+
+
+def _backend_view(
+    runtime: Runtime,
+    spec: BackendSpec,
+    server: ServerScan | None,
+    in_flight: int,
+    present: Mapping[str, BlockKey],
+) -> BackendView:
+    limit = runtime.limits.of(spec.name)
+    unavailable = runtime.breakers.blocked(spec.name)
+    if unavailable is None and (server is None or not server.reachable):
+        unavailable = server.error if server and server.error else "not scanned yet"
+    return BackendView(
+        name=spec.name,
+        kind=spec.kind,
+        slots=limit.slots,
+        in_flight=in_flight,
+        resident=tuple(model.name for model in server.resident) if server else (),
+        max_resident=spec.max_resident_models or 1,
+        heavy_limit=limit.heavy,
+        current=present.get(spec.name),
+        unavailable=unavailable,
+    )
+
+
+def _model_views(servers: Iterable[ServerScan], learning: Learning) -> Iterable[ModelView]:
+    for server in servers:
+        for rank, model in enumerate(server.models or ()):
+            if model.broken is None and "embedding" not in model.info.capabilities:
+                yield _model_view(server.backend, rank, model, learning)
+
+
+def _model_view(backend: str, rank: int, model: ScannedModel, learning: Learning) -> ModelView:
+    figures = learning.of(backend, model)
+    return ModelView(
+        backend=backend,
+        name=model.name,
+        categories=model.categories,
+        heavy=model.heavy,
+        load_seconds=figures.load_seconds,
+        service_seconds=figures.service_seconds,
+        rank=rank,
+    )
+
+
+def _task_view(row: Row, now: datetime) -> TaskView:
+    options = metadata.read(row["metadata"])
+    prompt_tokens = PROMPT_OVERHEAD_TOKENS + int(row["description_chars"] / CHARS_PER_TOKEN)
+    max_tokens = options.max_tokens or DEFAULT_MAX_TOKENS
+    return TaskView(
+        id=row["id"],
+        created_at=as_utc(row["created_at"]) or now,
+        priority=_priority(row["priority"]),
+        category=_category(row["category"]),
+        complexity=row["complexity"] if row["complexity"] is not None else 0.5,
+        preferred_source=options.preferred_source,
+        required_backend=options.required_backend,
+        preferred_model=options.preferred_model,
+        num_ctx=tokens.bucket_num_ctx(prompt_tokens, max_tokens, options.num_ctx),
+        prompt_tokens=prompt_tokens,
+        max_tokens=max_tokens,
+        bug_probability=options.bug_probability,
+        attempt_count=row["attempt_count"],
+        avoid=_avoid(row["avoid"]),
+    )
+
+
+def _running(row: Row, service: Mapping[tuple[str, str], float], now: datetime) -> RunningTask:
+    expected = service.get((row["backend"], row["model"]), 10.0)
+    since = as_utc(row["started_at"] if row["status"] == "in_progress" else None)
+    elapsed = (now - since).total_seconds() if since else 0.0
+    return RunningTask(
+        task_id=row["id"],
+        key=BlockKey(backend=row["backend"] or "", model=row["model"] or ""),
+        expected_remaining_seconds=max(expected - elapsed, expected * 0.1),
+    )
+
+
+def _key(row: Row) -> BlockKey:
+    return BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"])
+
+
+def _priority(text: str | None) -> Priority:
+    try:
+        return Priority(text or "medium")
+    except ValueError:
+        return Priority.MEDIUM
+
+
+def _category(text: str | None) -> Category:
+    try:
+        return Category(text or "default")
+    except ValueError:
+        return Category.DEFAULT
+
+
+def _avoid(value: Any) -> frozenset[tuple[str, str]]:
+    pairs = value if isinstance(value, list) else []
+    return frozenset((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

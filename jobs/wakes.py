@@ -1,0 +1,44 @@
+"""Asking the control queue for work, at most once until it starts.
+
+A mark in Redis stands for a request that waits in the queue; the actor removes it before it reads
+the rows, so that whatever is committed later finds no mark and asks again. No wake is lost, and
+ten thousand inserts ask once.
+"""
+
+from __future__ import annotations
+
+import dramatiq
+import redis
+
+from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, PLAN_WANTED
+
+MARK_SECONDS = 10
+
+
+class Wakes:
+    """Sends control messages. Knows actors by name only, so that any process may use it."""
+
+    def __init__(self, broker: dramatiq.Broker, client: redis.Redis) -> None:
+        self._broker = broker
+        self._client = client
+
+    def plan(self, reason: str) -> bool:
+        """Ask for assigning, planning and dispatching; False when that is asked for already."""
+        if not self._client.set(PLAN_WANTED, reason, nx=True, ex=MARK_SECONDS):
+            return False
+        self._send("plan", CONTROL_QUEUE, reason=reason)
+        return True
+
+    def plan_started(self) -> None:
+        self._client.delete(PLAN_WANTED)
+
+    def recover(self, reason: str) -> None:
+        self._send("recover", CONTROL_QUEUE, reason=reason)
+
+    def scan(self, reason: str) -> None:
+        self._send("scan", MAINTENANCE_QUEUE, reason=reason)
+
+    def _send(self, actor: str, queue: str, **kwargs: str) -> None:
+        self._broker.enqueue(
+            dramatiq.Message(queue_name=queue, actor_name=actor, args=(), kwargs=kwargs, options={})
+        )

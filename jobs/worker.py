@@ -1,0 +1,103 @@
+"""A worker process: ``python -m jobs.worker --queues llm-ollama --threads 12 --backend ollama``.
+
+One process a program, and no forked master: supervisor is the master. SIGTERM drains: nothing new
+is admitted, running calls get ``KOS_DRAIN_SECONDS`` to finish, then they are interrupted and their
+rows return to the queue without spending an attempt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from dramatiq import Worker
+
+from jobs import process
+from jobs.app import App, build_app
+from jobs.heart import DRAINED
+from jobs.recoverer import recover_all
+from models.database import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
+
+WATCHDOG_SECONDS = 5.0
+AFTER_DRAIN_SECONDS = 10.0
+IDLE_WAKE_MS = 5000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parse(arguments)
+    settings = process.prepare(f"worker-{options.queues[0]}")
+    app = build_app(
+        settings, queues=options.queues, program=options.program or f"jobs:{options.queues[0]}"
+    )
+    stop = process.stop_on(signal.SIGTERM, signal.SIGINT)
+    return run(app, threads=options.threads, queues=options.queues, stop=stop)
+
+
+def run(app: App, *, threads: int, queues: Sequence[str], stop: threading.Event) -> int:
+    """Work until ``stop``, then drain. 0: drained; 1: a thread of the worker had died."""
+    app.parts.heart.start()
+    _recover_at_start(app)
+    worker = Worker(
+        app.broker, queues=set(queues), worker_threads=threads, worker_timeout=IDLE_WAKE_MS
+    )
+    worker.queue_prefetch = threads
+    worker.start()
+    logger.info("worker_ready queues=%s threads=%d", ",".join(queues), threads)
+    app.parts.runtime.wakes.plan("worker started")
+    healthy = True
+    while healthy and not stop.wait(WATCHDOG_SECONDS):
+        healthy = _alive(app, worker)
+    _drain(app, worker)
+    return 0 if healthy else 1
+
+
+def _recover_at_start(app: App) -> None:
+    """A predecessor killed a moment ago left rows behind: take them back before anything else."""
+    try:
+        if recover_all(app.parts.runtime).returned:
+            app.parts.runtime.wakes.plan("recovery")
+    except DatabaseUnavailable as error:
+        logger.warning("not_recovered_at_start error=%s", error)
+
+
+def _alive(app: App, worker: Worker) -> bool:
+    """A process that lost a thread stays RUNNING for supervisor: end it, and it is started anew."""
+    threads = [*worker.consumers.values(), *worker.workers]
+    if all(thread.is_alive() for thread in threads) and app.parts.heart.alive:
+        return True
+    logger.critical("worker_thread_died: ending this process so that it is started anew")
+    return False
+
+
+def _drain(app: App, worker: Worker) -> None:
+    drain_seconds = app.parts.runtime.settings.drain_seconds
+    logger.info("draining running=%d seconds=%g", app.parts.heart.running, drain_seconds)
+    app.parts.admission.drain()
+    app.broker.wake_all()
+    interrupt = threading.Timer(drain_seconds, app.parts.heart.cancel_all, args=(DRAINED,))
+    interrupt.daemon = True
+    interrupt.start()
+    worker.stop(timeout=int((drain_seconds + AFTER_DRAIN_SECONDS) * 1000))
+    interrupt.cancel()
+    app.parts.heart.stop()
+    app.parts.runtime.close()
+    logger.info("drained")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m jobs.worker", description=__doc__)
+    parser.add_argument("--queues", required=True, type=lambda text: text.split(","))
+    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--backend", help="the backend of an llm queue, for the register")
+    parser.add_argument("--program", help="name under which supervisor runs this")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import redis
 
@@ -101,8 +101,9 @@ class Execution:
             figures=self._parts.learning.figures(self._ticket.backend, self._ticket.model),
         )
         checkpoint = RowCheckpoint(pulse, claimed.row["checkpoint"])
-        processor = preparation.processor_for(context, self._settings)
-        return processor.run(context, self._caller, checkpoint=checkpoint)
+        choice = self._parts.processors.choose(context.options)
+        result = choice.processor.run(context, self._caller, checkpoint=checkpoint)
+        return replace(result, notes=(choice.reason, *result.notes))
 
     def _judge(self, claimed: Claimed, context: TaskContext, result: ProcessorResult) -> Verdict:
         request = Request(

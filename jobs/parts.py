@@ -8,6 +8,8 @@ from jobs.heart import Heart
 from jobs.learned import Learning
 from jobs.middleware.slots import SlotMiddleware
 from jobs.planner import Planner
+from jobs.preparation import processors
+from jobs.processors.registry import Registry
 from jobs.residency import Residency
 from jobs.runtime import Runtime
 from jobs.slots import process_owner
@@ -22,6 +24,7 @@ class Parts:
     residency: Residency
     learning: Learning
     planner: Planner
+    processors: Registry
     admission: SlotMiddleware
     owner: str
 
@@ -44,6 +47,7 @@ def build(runtime: Runtime, admission: SlotMiddleware) -> Parts:
         residency=residency,
         learning=learning,
         planner=Planner(runtime, learning, residency),
+        processors=processors(settings),
         admission=admission,
         owner=owner,
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from jobs.context_files import gather
 from jobs.heart import Pulse
 from jobs.policy import metadata
 from jobs.policy.metadata import TaskOptions
 from jobs.processors import registry
-from jobs.processors.base import Processor, TaskContext
+from jobs.processors.base import TaskContext
+from jobs.processors.delegation import configured_agents
+from jobs.processors.registry import Registry
 from jobs.prompts import DependencyResult, Persona
 from jobs.settings import Settings
 from jobs.snapshots import DEFAULT_MAX_TOKENS
+from llm.urls import in_container
 from models import backlog
 from models.database import session
 from models.expert import Expert
@@ -56,10 +58,15 @@ def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int)
     )
 
 
-def processor_for(context: TaskContext, settings: Settings) -> Processor:
-    return registry.choose(
-        context.options, victoria_url=settings.victoria_url, veronica_url=settings.veronica_url
+def processors(settings: Settings) -> Registry:
+    """The processors of this process, with the outside agents as configured."""
+    agents = configured_agents(
+        settings.victoria_url,
+        settings.veronica_url,
+        host="host.docker.internal" if in_container() else "localhost",
+        total_seconds=settings.llm_timeout_seconds,
     )
+    return registry.load(agents)
 
 
 def _persona(expert_id: str | None) -> Persona:
@@ -78,13 +85,13 @@ def _files(options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
     if not options.file_paths:
         return ""
     result = gather(
-        [Path(path) for path in options.file_paths],
+        options.file_paths,
         options.keywords,
         roots=settings.file_roots,
         budget_tokens=budget_tokens,
     )
     if result.refused and not result.used:
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in result.refused)
+        reasons = "; ".join(str(refused) for refused in result.refused)
         raise Refused(f"none of its files can be read: {reasons}")
     return result.text
 
@@ -92,4 +99,4 @@ def _files(options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
 def _max_tokens(options: TaskOptions, faults: Sequence[str]) -> int:
     """Twice as many for each time the answer was cut short."""
     cut_short = sum(code == "truncated" for code in faults)
-    return (options.max_tokens or DEFAULT_MAX_TOKENS) * 2 ** min(cut_short, MAX_DOUBLINGS)
+    return (options.max_tokens or DEFAULT_MAX_TOKENS) << min(cut_short, MAX_DOUBLINGS)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import redis
-from dramatiq import Middleware, Worker
+from dramatiq import Broker, Middleware, Worker
 
 from jobs.broker import WakingBroker
 from jobs.names import NAMESPACE, WORKERS
@@ -33,17 +33,19 @@ class BeatMiddleware(Middleware):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def after_worker_boot(self, broker: WakingBroker, worker: Worker) -> None:
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        assert isinstance(broker, WakingBroker)
         self._beat(broker)
         self._thread = threading.Thread(
             target=self._beat_on, args=(broker,), name="broker-beat", daemon=True
         )
         self._thread.start()
 
-    def after_worker_shutdown(self, broker: WakingBroker, worker: Worker) -> None:
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=BEAT_SECONDS)
+        assert isinstance(broker, WakingBroker)
         try:
             broker.client.hdel(WORKERS, self._owner)
         except redis.RedisError as error:

@@ -23,6 +23,21 @@ from console.services.errors import ServiceError
 from jobs.settings_sources import read_home_env
 
 PORT_RANGE = range(20_000, 30_000)  # below the ports that outgoing connections are given
+FOR_SHELLS = frozenset(
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "KOS_EMBEDDED_DATABASE_URL",
+        "KOS_EMBEDDED_REDIS_URL",
+        "KOS_HOME",
+        "KOS_HOME_GLOB",
+        "KOS_SUPERVISOR_SOCKET",
+        "KOS_PYTHON",
+        "KOS_PROJECT",
+        "KOS_AUTOSTART",
+        "KOS_STOP_WAIT_SECONDS",
+    }
+)
 SOCKET_PATH_BYTES = 90  # the kernel's bound is 104 on macOS, and supervisor appends its pid
 
 
@@ -52,11 +67,17 @@ def prepare_home(home: Path) -> None:
 
 
 def update_env(home: Path, changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Merge ``changes`` into ``home/env`` in one step (None removes); returns all pairs."""
+    """Merge ``changes`` into ``home/env`` in one step (None removes); returns all pairs.
+
+    Only what psql and supervisorctl need is exported to a shell that sources the file: a port
+    that an old shell remembers shall not win over the file.
+    """
     pairs: dict[str, str | None] = {**read_home_env(home), **changes}
     kept = {name: text for name, text in sorted(pairs.items()) if text is not None}
     lines = ["# Written by kos up. Load it with:  . " + shlex.quote(str(home / "env"))]
-    lines += [f"export {name}={shlex.quote(text)}" for name, text in kept.items()]
+    for name, text in kept.items():
+        export = "export " if name in FOR_SHELLS else ""
+        lines.append(f"{export}{name}={shlex.quote(text)}")
     write_private(home / "env", "\n".join(lines) + "\n")
     return kept
 

@@ -25,8 +25,8 @@ from jobs.settings_sources import (
     Sources,
     find_dotenv,
     gather,
-    running_in_container,
 )
+from llm import urls
 from llm.types import BackendSpec
 
 __all__ = ["SETTING_NAMES", "Settings", "SettingsError", "from_environment", "load"]
@@ -118,6 +118,7 @@ class Settings:
         "KOS_HEALTH_INTERVAL_SECONDS", of.number(0.1, 3600), 10.0
     )
     supervisor_socket: Path | None = setting("KOS_SUPERVISOR_SOCKET", of.path)
+    simulator_speed: float = setting("KOS_SIMULATOR_SPEED", of.number(0.01, 10_000), 10.0)
     run_mlx_server: bool = setting("KOS_MLX_SERVER", of.boolean, False)
 
     attempts_keep_days: float = setting("KOS_ATTEMPTS_KEEP_DAYS", of.number(0, 36_500), 30.0)
@@ -224,12 +225,15 @@ def _contradictions(settings: Settings) -> list[str]:
 
 
 def _with_backends(settings: Settings, sources: Sources, *, in_container: bool | None) -> Settings:
-    container = running_in_container() if in_container is None else in_container
+    container = urls.in_container() if in_container is None else in_container
     backends, problems = configured_backends(
         sources.for_urls,
         in_container=container,
-        ollama_max=min(settings.adaptive_ollama_max, settings.max_concurrent),
-        mlx_max=min(settings.mlx_max_concurrent, settings.max_concurrent),
+        limits={
+            "ollama": min(settings.adaptive_ollama_max, settings.max_concurrent),
+            "mlx": min(settings.mlx_max_concurrent, settings.max_concurrent),
+        },
+        mlx_resident=settings.mlx_max_cached_models,
         file=settings.backends_file,
     )
     if problems:

@@ -101,10 +101,6 @@ def find_dotenv(environ: Mapping[str, str], *, project: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def running_in_container() -> bool:
-    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
-
-
 def _read_dotenv(dotenv: Path | None) -> dict[str, str]:
     if dotenv is None or not dotenv.is_file():
         return {}

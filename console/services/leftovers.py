@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from console.services.errors import ServiceError
+from console.services.processes import end, still_alive
 
 FAST_SHUTDOWN_SECONDS = 15.0
 ORPHANS_LEAVE_SECONDS = 5.0
@@ -21,12 +22,14 @@ def clear_leftovers(data: Path) -> None:
     """End what runs on ``data`` and drop a lock file whose owner is gone; raises ServiceError."""
     postmaster = _postmaster(data)
     if postmaster is not None:
-        _end(postmaster, signal.SIGINT, FAST_SHUTDOWN_SECONDS)
-    orphans = _processes_in(data)
-    if orphans:
-        _, alive = psutil.wait_procs(orphans, timeout=ORPHANS_LEAVE_SECONDS)
-        for process in alive:
-            _end(process, signal.SIGKILL, ORPHANS_LEAVE_SECONDS)
+        end([postmaster], signal.SIGINT, seconds=FAST_SHUTDOWN_SECONDS)
+    orphans = still_alive(_processes_in(data), seconds=ORPHANS_LEAVE_SECONDS)
+    end(orphans, signal.SIGKILL, seconds=ORPHANS_LEAVE_SECONDS)
+    stubborn = _processes_in(data)
+    if stubborn:
+        raise ServiceError(
+            f"process {stubborn[0].pid} of an earlier Postgres does not end; end it by hand"
+        )
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -47,19 +50,7 @@ def _processes_in(data: Path) -> list[psutil.Process]:
         if not (process.info["name"] or "").startswith("postgres"):
             continue
         with contextlib.suppress(psutil.Error):
-            if Path(process.cwd()) == data.resolve():
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            if not ended and Path(process.cwd()) == data.resolve():
                 found.append(process)
     return found
-
-
-def _end(process: psutil.Process, how: signal.Signals, seconds: float) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.send_signal(how)
-        try:
-            process.wait(timeout=seconds)
-        except psutil.TimeoutExpired:
-            if how is signal.SIGKILL:
-                raise ServiceError(
-                    f"process {process.pid} of an earlier Postgres does not end; end it by hand"
-                ) from None
-            _end(process, signal.SIGKILL, ORPHANS_LEAVE_SECONDS)

@@ -155,7 +155,8 @@ def wait_until_connectable(url: str, *, timeout_seconds: float) -> None:
             psycopg2.connect(url, connect_timeout=2).close()
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline:
-                raise ServiceError(f"Postgres does not answer: {error}") from error
+                said = str(error).strip().splitlines()
+                raise ServiceError(f"Postgres does not answer: {said[0]}") from error
             time.sleep(0.02)
         else:
             return

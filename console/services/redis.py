@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from console.services.account import SHARED_STATE, Account, data_directory
 from console.services.binaries import redis_program
 from console.services.command import Command
 from console.services.errors import ServiceError
+from console.services.processes import end
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def prepare_redis(
             os.chown(configuration, account.uid, account.gid)
     except OSError as error:
         raise ServiceError(f"{configuration} cannot be written ({error.strerror})") from error
-    _end_earlier(directory)
+    end_earlier_redis(directory)
     return Command((str(program), str(configuration)), directory=directory, account=account)
 
 
@@ -78,19 +80,14 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _end_earlier(directory: Path) -> None:
+def end_earlier_redis(directory: Path) -> None:
     """A Redis of this directory that outlived its supervisor makes room, having saved its file."""
     gone = (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied)
     with contextlib.suppress(*gone):
         process = psutil.Process(int((directory / "redis.pid").read_text()))
         if Path(process.cwd()) != directory.resolve():
             return
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=5)
+        end([process], signal.SIGTERM, seconds=10)
 
 
 def wait_until_pings(url: str, *, timeout_seconds: float) -> None:

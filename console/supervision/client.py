@@ -1,0 +1,171 @@
+"""Speaks to supervisord over its private socket, never waiting for ever."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+import xmlrpc.client
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from console.services.errors import ServiceError
+
+CALL_TIMEOUT_SECONDS = 15.0
+BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 60, 70, 90, 91
+
+
+class SupervisorNotRunning(ServiceError):
+    """Nobody answers at the supervisor's socket."""
+
+    def __init__(self) -> None:
+        super().__init__("the programs are not running; start them with: kos up")
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStatus:
+    """``name`` is ``group:name``; ``state`` is supervisor's word: RUNNING, STOPPED, FATAL, ...
+
+    ``pid`` and ``uptime_seconds`` are None unless the program runs; ``detail`` says why it does
+    not, where supervisor knows.
+    """
+
+    name: str
+    state: str
+    pid: int | None = None
+    uptime_seconds: float | None = None
+    detail: str = ""
+
+    @property
+    def group(self) -> str:
+        return self.name.partition(":")[0]
+
+
+class Supervisor:
+    """The calls that we make. Raises SupervisorNotRunning when nobody listens."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self._transport = _UnixTransport(socket_path)
+        self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
+
+    def answers(self) -> bool:
+        try:
+            self.pid()
+        except SupervisorNotRunning:
+            return False
+        return True
+
+    def pid(self) -> int:
+        return int(self._call("getPID"))
+
+    def status(self) -> tuple[ProgramStatus, ...]:
+        return tuple(_status(info) for info in self._call("getAllProcessInfo"))
+
+    def start(self, name: str) -> None:
+        """Ask for the start of one program or ``group:*``; does not wait."""
+        method = "startProcessGroup" if name.endswith(":*") else "startProcess"
+        self._call(method, name.removesuffix(":*"), False, tolerate={ALREADY_STARTED})
+
+    def stop(self, name: str) -> None:
+        """Ask for the stop of one program or ``group:*``; does not wait."""
+        method = "stopProcessGroup" if name.endswith(":*") else "stopProcess"
+        self._call(method, name.removesuffix(":*"), False, tolerate={NOT_RUNNING})
+
+    def signal(self, name: str, signal_name: str) -> None:
+        self._call("signalProcess", name, signal_name, tolerate={NOT_RUNNING})
+
+    def shutdown(self) -> None:
+        self._call("shutdown")
+
+    def reload_configuration(self) -> tuple[list[str], list[str], list[str]]:
+        """(added, changed, removed) groups, as the files now say; changes nothing yet."""
+        added, changed, removed = self._call("reloadConfig")[0]
+        return added, changed, removed
+
+    def add_group(self, name: str) -> None:
+        self._call("addProcessGroup", name, tolerate={ALREADY_ADDED})
+
+    def remove_group(self, name: str) -> bool:
+        """False while some program of the group still runs."""
+        try:
+            self._call("removeProcessGroup", name, tolerate={BAD_NAME})
+        except ServiceError as error:
+            fault = error.__cause__
+            if isinstance(fault, xmlrpc.client.Fault) and fault.faultCode == STILL_RUNNING:
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _call(self, method: str, *arguments: Any, tolerate: Set[int] = frozenset()) -> Any:
+        try:
+            return getattr(self._proxy.supervisor, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode in tolerate:
+                return None
+            raise ServiceError(_explain(fault, arguments)) from fault
+        except (ConnectionError, FileNotFoundError, http.client.HTTPException) as error:
+            self._transport.close()
+            raise SupervisorNotRunning from error
+        except TimeoutError as error:
+            self._transport.close()
+            raise ServiceError("supervisord does not answer; end it and run: kos up") from error
+
+
+@contextmanager
+def connected(socket_path: Path) -> Iterator[Supervisor]:
+    supervisor = Supervisor(socket_path)
+    try:
+        yield supervisor
+    finally:
+        supervisor.close()
+
+
+def _status(info: dict[str, Any]) -> ProgramStatus:
+    runs = info["statename"] in {"RUNNING", "STARTING", "STOPPING"}
+    return ProgramStatus(
+        name=f"{info['group']}:{info['name']}",
+        state=info["statename"],
+        pid=info["pid"] or None,
+        uptime_seconds=max(0.0, time.time() - info["start"]) if runs else None,
+        detail=info.get("spawnerr") or "",
+    )
+
+
+def _explain(fault: xmlrpc.client.Fault, arguments: tuple[Any, ...]) -> str:
+    if fault.faultCode == BAD_NAME:
+        return f"there is no program {arguments[0]}; kos ctl status lists them"
+    return f"supervisord refused: {fault.faultString}"
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, socket_path: Path) -> None:
+        super().__init__()
+        self._socket_path = socket_path
+        self._kept: _UnixConnection | None = None
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        if self._kept is None:
+            self._kept = _UnixConnection(self._socket_path)
+        return self._kept
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, socket_path: Path) -> None:
+        super().__init__("localhost", timeout=CALL_TIMEOUT_SECONDS)
+        self._socket_path = socket_path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CALL_TIMEOUT_SECONDS)
+        self.sock.connect(str(self._socket_path))

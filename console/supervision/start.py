@@ -1,0 +1,172 @@
+"""``up``: from nothing, or from anything half running, to every program running and answering."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from console.home import locked, prepare_home, write_private
+from console.services.errors import ServiceError
+from console.services.postgres import wait_until_connectable
+from console.services.redis import wait_until_pings
+from console.supervision import choices
+from console.supervision.client import Supervisor, connected
+from console.supervision.health import wait_until_running
+from console.supervision.orphans import end_orphans
+from console.supervision.programs import conf_file, varying_programs
+from console.supervision.render import render
+from jobs.settings import PROJECT, Settings
+
+POLL_SECONDS = 0.05
+LOCK_SECONDS = 120.0
+DATABASE_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+def up(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    environ: Mapping[str, str] | None = None,
+    project: Path = PROJECT,
+    python: str = sys.executable,
+    migrate: Callable[[Settings], None] | None = None,
+    timeout_seconds: float = 60.0,
+    say: Say = lambda line: None,
+) -> Settings:
+    """Start everything and return the settings of the running system.
+
+    Safe to call when it already runs: changed programs are restarted, stopped ones started.
+    ``demo`` simulates model servers that do not answer; ``say`` is told which. Raises
+    ServiceError with what to do.
+    """
+    environ = os.environ if environ is None else environ
+    prepare_home(settings.home)
+    with only_one(settings.home):
+        socket = choices.choose_socket(settings)
+        with connected(socket) as supervisor:
+            running = supervisor.answers()
+            if not running:
+                end_orphans(settings.home, socket)
+                choices.choose_ports(settings)
+                choices.choose_services(settings)
+            choices.write_paths(settings, socket=socket, project=project, python=python)
+            for line in choices.choose_model_servers(settings, environ, demo=demo):
+                say(line)
+            settings = choices.reread(settings, environ)
+            _write_programs(settings)
+            if running:
+                _apply_changes(supervisor, timeout_seconds=timeout_seconds)
+            else:
+                _start_supervisord(settings, environ, project=project, python=python)
+                _wait_for_supervisord(supervisor, settings)
+            _start_infra(supervisor, settings)
+            (migrate or migrate_rows)(settings)
+            _start_rest(supervisor)
+            wait_until_running(supervisor, settings, timeout_seconds=timeout_seconds)
+    return settings
+
+
+def migrate_rows(settings: Settings) -> None:
+    """Create or adopt the tables; raises ServiceError."""
+    from models.database import DatabaseUnavailable, configure
+    from models.migrations import runner
+
+    if settings.database_url is None:
+        raise ServiceError("no database is configured; set DATABASE_URL")
+    configure(settings.database_url, pool_size=2, application_name="kos-migrate")
+    try:
+        runner.up()
+    except (runner.MigrationFailed, DatabaseUnavailable, ValueError) as error:
+        raise ServiceError(f"the tables could not be prepared: {error}") from error
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """One ``up`` or ``down`` at a time for a home; a second one waits for the first."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        with locked(home, "up") as held:
+            if held:
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise ServiceError(f"another kos up or down of {home} takes too long; wait or end it")
+        time.sleep(POLL_SECONDS)
+
+
+def _write_programs(settings: Settings) -> None:
+    text = render(varying_programs(settings))
+    write_private(settings.home / "conf.d" / "programs.conf", text)
+
+
+def _start_supervisord(
+    settings: Settings, environ: Mapping[str, str], *, project: Path, python: str
+) -> None:
+    """It detaches by itself into a session of its own."""
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf_file(project))]
+    environment = choices.environment_of_supervisord(settings, environ)
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        start_new_session=True,
+    )
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise ServiceError(f"supervisord did not start: {said[-1] if said else 'no message'}")
+
+
+def _wait_for_supervisord(supervisor: Supervisor, settings: Settings) -> None:
+    deadline = time.monotonic() + 15
+    while not supervisor.answers():
+        if time.monotonic() > deadline:
+            log = settings.log_directory / "supervisord.log"
+            raise ServiceError(f"supervisord does not answer; see {log}")
+        time.sleep(POLL_SECONDS)
+
+
+def _apply_changes(supervisor: Supervisor, *, timeout_seconds: float) -> None:
+    added, changed, removed = supervisor.reload_configuration()
+    for group in [*changed, *removed]:
+        supervisor.stop(f"{group}:*")
+        deadline = time.monotonic() + timeout_seconds
+        while not supervisor.remove_group(group):
+            if time.monotonic() > deadline:
+                raise ServiceError(f"{group} still drains; run kos up again in a while")
+            time.sleep(POLL_SECONDS)
+    for group in [*added, *changed]:
+        supervisor.add_group(group)
+
+
+def _start_infra(supervisor: Supervisor, settings: Settings) -> None:
+    """The databases first; our own are started, others must answer."""
+    groups = {program.group for program in supervisor.status()}
+    for group in ("infra", "servers"):
+        if group in groups:
+            supervisor.start(f"{group}:*")
+    for url, wait, variable in (
+        (settings.database_url, wait_until_connectable, "DATABASE_URL"),
+        (settings.redis_url, wait_until_pings, "REDIS_URL"),
+    ):
+        embedded = settings.embedded_postgres if "DATA" in variable else settings.embedded_redis
+        try:
+            wait(url or "", timeout_seconds=DATABASE_SECONDS if embedded else 5.0)
+        except ServiceError as error:
+            place = f"see {settings.log_directory}" if embedded else f"check {variable}"
+            raise ServiceError(f"{error}; {place}") from error
+
+
+def _start_rest(supervisor: Supervisor) -> None:
+    for group in sorted({program.group for program in supervisor.status()} - {"infra", "servers"}):
+        supervisor.start(f"{group}:*")

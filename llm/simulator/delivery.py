@@ -106,7 +106,8 @@ class Delivery:
             if not self._exchange.started:
                 self._open()
             self._exchange.send(closing)
-            await self._flush()
+            if self._harm == "fragment":
+                await self._flush()
             self._exchange.end()
         elif self._harm == "invalid-utf8":
             self._exchange.respond(200, whole.replace(b"simulated", b"simulated \xff\xfe\xc3", 1))

@@ -57,6 +57,8 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         """Add a piece to the stream."""
+        if not data:  # an empty chunk would end it
+            return
         self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def flush(self) -> None:

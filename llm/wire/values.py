@@ -57,7 +57,7 @@ class Usage:
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with a `Z`, as Ollama (a Go program) writes it."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def dump(body: JsonObject) -> bytes:

@@ -45,7 +45,7 @@ CREATE TRIGGER kos_notify_insert AFTER INSERT ON tasks
   FOR EACH STATEMENT EXECUTE FUNCTION kos_notify_tasks();
 CREATE TRIGGER kos_notify_pending AFTER UPDATE OF status, assignee_expert_id ON tasks
   FOR EACH ROW WHEN (NEW.status = 'pending' AND NEW.next_attempt_at IS NULL
-    AND current_setting('application_name') NOT LIKE 'kos%'
+    AND left(current_setting('application_name'), 3) <> 'kos'
     AND (OLD.status IS DISTINCT FROM NEW.status
          OR OLD.assignee_expert_id IS DISTINCT FROM NEW.assignee_expert_id))
   EXECUTE FUNCTION kos_notify_tasks();

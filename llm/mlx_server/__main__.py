@@ -7,8 +7,10 @@ import asyncio
 import dataclasses
 import logging
 import os
+import signal
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, api_port=options.port, models_dir=options.models_dir.expanduser()
     )
     os.environ["HF_HUB_OFFLINE"] = "1"  # before mlx-lm is imported: names never lead to downloads
-    asyncio.run(_serve(settings, host=options.host))
+    asyncio.run(_serve(settings, host=options.host, lifeline=options.lifeline))
     return 0
 
 
@@ -46,10 +48,13 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=settings.api_port)
     parser.add_argument("--models-dir", type=Path, default=settings.models_dir)
+    parser.add_argument(
+        "--lifeline", action="store_true", help="stop when standard input is closed"
+    )
     return parser
 
 
-async def _serve(settings: Settings, *, host: str) -> None:
+async def _serve(settings: Settings, *, host: str, lifeline: bool) -> None:
     from llm.mlx_server.app import build_server
 
     loop = asyncio.get_running_loop()
@@ -63,20 +68,40 @@ async def _serve(settings: Settings, *, host: str) -> None:
         access_log=False,
         timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
     )
-    server = _DrainingServer(config)
-    server.on_exit = built.drain
-    logger.info("serving host=%s port=%d models=%s", host, settings.api_port, settings.models_dir)
+    server = _DrainingServer(config, drain=built.drain)
+    if lifeline:
+        await loop.connect_read_pipe(lambda: _Lifeline(server), sys.stdin)
     await server.serve()
 
 
 class _DrainingServer(uvicorn.Server):
     """Shuts the door to new requests the moment a signal comes; those inside may finish."""
 
-    on_exit = staticmethod(lambda: None)
+    def __init__(self, config: uvicorn.Config, *, drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            host, port = server.sockets[0].getsockname()[:2]
+            print(f"mlx_server listening on http://{host}:{port}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.on_exit()
-        super().handle_exit(sig, frame)
+        """The first signal drains, the second cuts off. The exit code stays 0: we were asked to."""
+        self._drain()
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+class _Lifeline(asyncio.Protocol):
+    """Stops the server when whoever started it closes the other end, or dies."""
+
+    def __init__(self, server: _DrainingServer) -> None:
+        self._server = server
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.handle_exit(signal.SIGTERM, None)
 
 
 def _give_up(reason: str) -> None:

@@ -1,0 +1,56 @@
+"""Tokens per second of mlx-lm's BatchGenerator alone: the ceiling for any server around it.
+
+    python raw_generator.py MODEL_FOLDER REQUESTS IN_FLIGHT MAX_TOKENS
+
+Keeps IN_FLIGHT sequences decoding as a server under the same load would, and prints the rate.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.utils import load_model, load_tokenizer
+
+
+def main() -> None:
+    folder, requests, in_flight, max_tokens = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    model, config = load_model(folder)
+    tokenizer = load_tokenizer(folder, {}, eos_token_ids=[config["eos_token_id"]])
+    generator: Any = BatchGenerator(
+        model,
+        stop_tokens=[[token] for token in tokenizer.eos_token_ids],
+        completion_batch_size=in_flight,
+        prefill_batch_size=min(8, in_flight),
+    )
+    prompts = [_prompt(tokenizer, n) for n in range(requests)]
+    _run(generator, prompts[:in_flight], in_flight=in_flight, max_tokens=max_tokens)  # warm
+    started = time.perf_counter()
+    tokens = _run(generator, prompts, in_flight=in_flight, max_tokens=max_tokens)
+    print(tokens / (time.perf_counter() - started))
+
+
+def _prompt(tokenizer: Any, number: int) -> list[int]:
+    messages = [{"role": "user", "content": f"question number {number:06d}"}]
+    return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True))
+
+
+def _run(generator: Any, prompts: list[list[int]], *, in_flight: int, max_tokens: int) -> int:
+    waiting = list(prompts)
+    running = tokens = 0
+    while waiting or running:
+        while waiting and running < in_flight:
+            generator.insert([waiting.pop()], max_tokens=[max_tokens])
+            running += 1
+        _, responses = generator.next()
+        for response in responses:
+            tokens += response.finish_reason != "stop"
+            running -= response.finish_reason is not None
+    return tokens
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from console.home import (
     free_port,
     port_is_free,
-    private_directory,
     supervisor_socket_path,
     update_env,
 )
@@ -40,9 +39,7 @@ def reread(settings: Settings, environ: Mapping[str, str]) -> Settings:
 
 def choose_socket(settings: Settings) -> Path:
     """The supervisor's socket: the one on record, else one whose path is short enough."""
-    path = settings.supervisor_socket or supervisor_socket_path(settings.home)
-    private_directory(path.parent)
-    return path
+    return settings.supervisor_socket or supervisor_socket_path(settings.home)
 
 
 def write_paths(settings: Settings, *, socket: Path, project: Path, python: str) -> None:

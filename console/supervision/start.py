@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from console.home import locked, prepare_home, write_private
+from console.home import locked, prepare_home, private_directory, write_private
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
 from console.services.redis import wait_until_pings
@@ -50,6 +50,7 @@ def up(
     prepare_home(settings.home)
     with only_one(settings.home):
         socket = choices.choose_socket(settings)
+        private_directory(socket.parent)
         with connected(socket) as supervisor:
             running = supervisor.answers()
             if not running:

@@ -1,0 +1,119 @@
+"""Who may import whom, read off the source of every module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("llm", "models", "jobs", "console")
+
+# The first rule whose prefix fits a module holds; it lists every package of ours it may import.
+RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("llm", ("llm",)),
+    ("models", ("models",)),
+    ("jobs.policy", ("jobs.policy", "llm.types", "llm.errors", "llm.detectors", "models.states")),
+    (
+        "jobs.simulation",
+        ("jobs.simulation", "jobs.policy", "llm.types", "llm.errors", "models.states"),
+    ),
+    ("jobs", ("jobs", "llm", "models")),
+    ("console", ("console", "jobs", "llm", "models")),
+)
+
+
+def violations(root: Path) -> list[str]:
+    """Every import that its rule does not allow, as ``file:line: module imports other``."""
+    return [
+        f"{path.relative_to(root)}:{line}: {module} imports {imported}"
+        for path in _sources(root)
+        for module in [_module_name(path.relative_to(root))]
+        for line, imported in _imports(path)
+        if imported.split(".")[0] in OURS and not _allowed(module, imported)
+    ]
+
+
+def test_every_import_keeps_to_its_wing() -> None:
+    assert violations(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "bad_import"),
+    [
+        ("llm/stray.py", "from jobs.settings import Settings"),
+        ("llm/backends/stray.py", "import models.task"),
+        ("models/stray.py", "from llm.types import Scan"),
+        ("jobs/policy/stray.py", "from jobs.settings import Settings"),
+        ("jobs/policy/stray.py", "from llm.backends.registry import Backends"),
+        ("jobs/simulation/stray.py", "import jobs.runtime"),
+        ("jobs/stray.py", "def late():\n    from console.cli import main"),
+    ],
+)
+def test_a_planted_bad_import_is_found(tmp_path: Path, module: str, bad_import: str) -> None:
+    planted = tmp_path / module
+    planted.parent.mkdir(parents=True)
+    planted.write_text(f"{bad_import}\n")
+
+    found = violations(tmp_path)
+
+    assert len(found) == 1
+    assert module in found[0]
+
+
+def test_a_policy_reads_no_clock_environment_or_service() -> None:
+    forbidden = {"time", "os", "random", "requests", "redis", "peewee", "psycopg2", "socket"}
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {imported}"
+        for path in _sources(ROOT)
+        if path.is_relative_to(ROOT / "jobs" / "policy")
+        for line, imported in _imports(path)
+        if imported.split(".")[0] in forbidden
+    ]
+    assert found == []
+
+
+def test_files_and_functions_stay_small() -> None:
+    large: list[str] = []
+    for path in _sources(ROOT):
+        text = path.read_text(encoding="utf-8")
+        lines = text.count("\n")
+        if lines > 400:
+            large.append(f"{path.relative_to(ROOT)}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                length = node.end_lineno - node.lineno + 1
+                if length > 60:
+                    large.append(f"{path.relative_to(ROOT)}: {node.name} has {length} lines")
+    assert large == []
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    for wing in OURS:
+        yield from sorted((root / wing).rglob("*.py"))
+
+
+def _module_name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def _allowed(module: str, imported: str) -> bool:
+    for wing, allowed in RULES:
+        if module == wing or module.startswith(f"{wing}."):
+            return any(
+                imported == package or imported.startswith(f"{package}.") for package in allowed
+            )
+    return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.context.decoding import decoded
 from jobs.context.safe_open import MAX_FILE_BYTES, Refused, read_inside
 from jobs.context.sections import Section, relevant
-from jobs.context.tokens import estimate_tokens
+from jobs.policy.tokens import estimate_tokens
 
 MAX_FILES = 50
 _LEAST_TOKENS = 32

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.context.tokens import estimate_tokens
+from jobs.policy.tokens import estimate_tokens
 from llm.types import Message
 
 _DEPENDENCY_SHARE = 0.5

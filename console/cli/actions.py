@@ -85,7 +85,8 @@ def retry_command(
 def _chosen(
     app: App, task_ids: tuple[str, ...], statuses: tuple[str, ...], since: str | None
 ) -> list[str]:
-    from console.operations import ids, tasks
+    from console.operations import ids
+    from console.operations.exporting import matching_ids
 
     if bool(task_ids) == bool(statuses):
         raise click.UsageError("name some ids, or one of the options that choose them")
@@ -93,7 +94,7 @@ def _chosen(
     with app.database():
         if task_ids:
             return ids.resolve_all(task_ids)
-        return [row["id"] for row in tasks.exported(statuses=statuses, since=moment)]
+        return matching_ids(statuses=statuses, since=moment)
 
 
 def _in_pages(app: App, chosen: list[str], action: Any) -> dict[str, Any]:

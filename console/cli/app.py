@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import redis
 
     from console.operations.connections import Connections
+    from jobs.runtime import Runtime
     from jobs.settings import Settings
 
 P = ParamSpec("P")
@@ -37,6 +38,11 @@ class App:
             self._settings = from_environment()
         return self._settings
 
+    def adopt(self, settings: Settings) -> None:
+        """Go on with the settings of a system that was just started."""
+        self.close()
+        self._settings, self._connections = settings, None
+
     @property
     def connections(self) -> Connections:
         if self._connections is None:
@@ -55,6 +61,21 @@ class App:
 
         self.connections.use_database()
         return session()
+
+    @contextmanager
+    def runtime(self) -> Iterator[Runtime]:
+        """The parts that the programs work with, for commands that do what they do."""
+        from console.operations.errors import Unreachable
+        from jobs.runtime import connect
+
+        try:
+            runtime = connect(self.settings, program="cli")
+        except ValueError as error:
+            raise Unreachable(str(error)) from error
+        try:
+            yield runtime
+        finally:
+            runtime.close()
 
     def log_directory(self) -> Path | None:
         """Where tracebacks are kept, None before settings were read."""

@@ -25,7 +25,7 @@ from console.cli.tasks import since_moment, since_option, status_option
 @pass_app
 def export_command(app: App, statuses: tuple[str, ...], since: str | None, as_json: bool) -> None:
     """Write tasks as JSONL to stdout, one a line, with the fields of `kos tasks --json`."""
-    from console.operations import tasks
+    from console.operations.exporting import exported
 
     moment = since_moment(since)
     count = 0
@@ -33,7 +33,7 @@ def export_command(app: App, statuses: tuple[str, ...], since: str | None, as_js
     with app.database():
         if as_json:
             write("[")
-        for row in tasks.exported(statuses=statuses, since=moment):
+        for row in exported(statuses=statuses, since=moment):
             write((", " if as_json and count else "") + dump(row) + ("" if as_json else "\n"))
             count += 1
         if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -43,6 +44,8 @@ def cli(context: click.Context, version: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Every error becomes one line on stderr."""
     app = App()
+    # What libraries log is for the programs' logs; a command speaks for itself.
+    logging.getLogger().addHandler(logging.NullHandler())
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return run_guarded(

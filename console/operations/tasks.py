@@ -1,8 +1,8 @@
-"""Tasks: list, show, explain, cancel, retry, export."""
+"""Tasks: list, show, explain, cancel, retry."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -43,11 +43,6 @@ def listed(
     return task_views.listing(
         statuses=statuses, backend=backend, since=since, search=search, limit=limit, offset=offset
     )
-
-
-def exported(*, statuses: Sequence[str] = (), since: datetime | None = None) -> Iterator[Row]:
-    """Every matching task, oldest first, in flat memory."""
-    return task_views.stream(statuses=statuses, since=since)
 
 
 def shown(task_id: str) -> Row:

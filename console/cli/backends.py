@@ -1,0 +1,109 @@
+"""``kos backends``, ``pause`` and ``resume``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.framework import Command, json_option
+from console.cli.output import Column, note, now_utc, print_json, print_table, say, styled
+
+COLUMNS = (
+    Column("NAME"),
+    Column("KIND", min_width=110),
+    Column("STATE"),
+    Column("RESIDENT", flexible=True),
+    Column("MODELS", justify="right", min_width=80),
+    Column("IN FLIGHT", justify="right"),
+    Column("LIMIT", justify="right"),
+    Column("WHY", flexible=True, min_width=100),
+    Column("BREAKER", min_width=80),
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos backends", "who answers, what is in memory, what limits them"),
+        ("kos backends --refresh", "list the models anew"),
+        ("kos pause ollama", "send nothing more there"),
+    ),
+)
+@click.option("--refresh", is_flag=True, help="Ask for the lists of models now.")
+@json_option
+@pass_app
+def backends_command(app: App, refresh: bool, as_json: bool) -> None:
+    """Model servers: health, models, what is in memory, limits and why, breakers."""
+    from console.operations import backends
+
+    client = app.redis if app.settings.redis_url else None
+    rows = backends.overview(app.settings, client, refresh=refresh)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(COLUMNS, [_cells(row) for row in rows], empty=_EMPTY)
+    for row in rows:
+        if row["error"]:
+            note(f"{row['name']} at {row['url']}: {row['error']}", "red")
+    for trouble in backends.troubled_models(client) if client else []:
+        _tell_trouble(trouble)
+
+
+@click.command(cls=Command, examples=(("kos pause ollama", "until `kos resume ollama`"),))
+@click.argument("backend")
+@json_option
+@pass_app
+def pause_command(app: App, backend: str, as_json: bool) -> None:
+    """Send nothing more to a backend; what runs there goes on."""
+    _set_paused(app, backend, paused=True, as_json=as_json)
+
+
+@click.command(cls=Command, examples=(("kos resume ollama", "send work there again"),))
+@click.argument("backend")
+@json_option
+@pass_app
+def resume_command(app: App, backend: str, as_json: bool) -> None:
+    """Send work to a paused backend again."""
+    _set_paused(app, backend, paused=False, as_json=as_json)
+
+
+def _set_paused(app: App, written: str, *, paused: bool, as_json: bool) -> None:
+    from console.operations import backends
+    from console.operations.wake import wake_planner
+
+    name = backends.checked_name(app.settings, written)
+    (backends.pause if paused else backends.resume)(app.redis, name)
+    with app.database():
+        wake_planner("pause" if paused else "resume")
+    if as_json:
+        print_json({"backend": name, "paused": paused})
+    else:
+        say(f"{name} is paused; `kos resume {name}` ends it" if paused else f"{name} takes work")
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    return [
+        row["name"],
+        row["kind"],
+        styled("healthy", "green") if row["healthy"] else styled("down", "red"),
+        ", ".join(row["resident"]) or "-",
+        len(row["models"]),
+        row["in_flight"],
+        row["limit"],
+        row["limit_reason"],
+        styled(row["breaker"], "green" if row["breaker"] == "closed" else "red"),
+    ]
+
+
+def _tell_trouble(trouble: dict[str, Any]) -> None:
+    from console.operations.times import ago
+
+    place = trouble["backend"] + (f" with {trouble['model']}" if trouble["model"] else "")
+    due = ago(trouble["retry_at"], now=now_utc())
+    later = f"; next try {due}" if due.startswith("in ") else ""
+    note(f"{place}: breaker {trouble['breaker']}, {trouble['reason']}{later}", "yellow")
+
+
+_EMPTY = "No backends: set OLLAMA_API_URL or MLX_API_URL, or name more in KOS_BACKENDS_FILE."

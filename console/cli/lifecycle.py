@@ -1,0 +1,129 @@
+"""``kos up``, ``down`` and ``ctl``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.border import UNREACHABLE
+from console.cli.framework import Command, json_option
+from console.cli.output import note, print_json, say
+
+CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos up", "start what is not running"),
+        ("kos up --demo", "simulate the model servers that do not answer"),
+    ),
+)
+@click.option("--demo", is_flag=True, help="Simulated model servers where none runs; experts.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, metavar="S"
+)
+@json_option
+@pass_app
+def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
+    """Start everything; returns when all is healthy."""
+    from console.operations.status import programs, urls
+    from console.supervision.start import up
+
+    for warning in app.settings.warnings:
+        note(f"warning: {warning}", "yellow")
+    started = time.monotonic()
+    settings = up(
+        app.settings,
+        demo=demo,
+        timeout_seconds=timeout,
+        say=note if as_json else say,
+    )
+    app.adopt(settings)
+    added = _add_experts(app, demo=demo)
+    rows = programs(settings)
+    if as_json:
+        print_json({"programs": rows, "urls": urls(settings), "experts_added": added})
+        return
+    say(f"{len(rows)} programs run, after {time.monotonic() - started:.1f} s", "green")
+    if added:
+        say(f"{added} experts added")
+    for name, url in urls(settings).items():
+        say(f"{name}: {url}")
+    say('next: kos submit "..." --wait, kos watch, kos status', "dim")
+
+
+@click.command(cls=Command, examples=(("kos down", "work in flight goes on after `kos up`"),))
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=30.0, show_default=True, metavar="S"
+)
+@json_option
+@pass_app
+def down_command(app: App, timeout: float, as_json: bool) -> None:
+    """Stop everything; work in flight is kept."""
+    from console.supervision.stop import down
+
+    ran = down(app.settings, timeout_seconds=timeout)
+    if as_json:
+        print_json({"stopped": bool(ran)})
+    else:
+        say("stopped" if ran else "nothing was running")
+
+
+@click.command(
+    cls=Command,
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": ["-h", "--help"],
+    },
+    examples=(
+        ("kos ctl status", "every program"),
+        ("kos ctl stop jobs:llm-ollama", "let one backend drain and rest"),
+        ("kos ctl tail -f watch:health", "what a program writes"),
+    ),
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@pass_app
+def ctl_command(app: App, arguments: tuple[str, ...]) -> int:
+    """Speak to supervisor; everything after `ctl` is passed to supervisorctl."""
+    from console.services.errors import ServiceError
+    from console.supervision.programs import conf_file
+    from jobs.settings import PROJECT
+    from jobs.settings_sources import read_home_env
+
+    written = read_home_env(app.settings.home)
+    if "KOS_SUPERVISOR_SOCKET" not in written:
+        raise ServiceError("the programs are not running; start them with: kos up")
+    command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(conf_file(PROJECT))]
+    done = subprocess.run([*command, *arguments], env={**os.environ, **written}, check=False)
+    return CTL_CODES.get(done.returncode, 1)
+
+
+def _add_experts(app: App, *, demo: bool) -> int:
+    """A demo's experts, and those of KOS_EXPERTS_FILE; whoever is there already stays."""
+    from jobs.settings import PROJECT
+
+    files = [app.settings.experts_file] if app.settings.experts_file else []
+    sample = PROJECT / "examples" / "experts.jsonl"
+    if demo and sample.is_file():
+        files.append(sample)
+    return sum(_add_from(app, path) for path in files)
+
+
+def _add_from(app: App, path: Path) -> int:
+    from console.operations import experts
+    from console.operations.submission_lines import read_lines
+
+    with path.open("rb") as source, app.database():
+        document: dict[str, Any] = experts.add(read_lines(source))
+    for entry in document["rejected"]:
+        note(f"{path}: line {entry['line']}: {entry['error']}", "red")
+    return int(document["added"])

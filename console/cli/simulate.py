@@ -1,0 +1,131 @@
+"""``kos simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.framework import Command, Word, json_option, suggestion
+from console.cli.output import Column, print_json, print_table, say
+from console.operations.errors import BadInput
+from jobs.policy.types import PolicyName
+
+if TYPE_CHECKING:
+    from jobs.simulation.result import SimulationResult
+    from jobs.simulation.workload import Workload
+
+POLICIES = tuple(policy.value for policy in PolicyName)
+COLUMNS = (
+    Column("POLICY"),
+    Column("MAKESPAN", justify="right"),
+    Column("BOUND", justify="right"),
+    Column("RATIO", justify="right"),
+    Column("RELOADS", justify="right"),
+    Column("BOUND", justify="right"),
+    Column("WAIT P50", justify="right"),
+    Column("WAIT P95", justify="right"),
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos simulate", "1,000 mixed tasks under the policy of the settings"),
+        ("kos simulate --workload bursts --compare", "all policies beside each other"),
+        ("kos simulate --workload mine.json --policy fifo --json", "a workload of your own"),
+        ("kos simulate --from-history", "the tasks that really ran here"),
+    ),
+)
+@click.option("--workload", metavar="FILE|NAME", help="A JSON file or a name; default: mixed.")
+@click.option("--list", "listing", is_flag=True, help="Name the workloads there are.")
+@click.option("--from-history", is_flag=True, help="Replay the attempts of this deployment.")
+@click.option("--policy", type=Word(POLICIES), metavar="|".join(POLICIES))
+@click.option("--compare", is_flag=True, help="Every policy.")
+@json_option
+@pass_app
+def simulate_command(
+    app: App,
+    workload: str | None,
+    listing: bool,
+    from_history: bool,
+    policy: str | None,
+    compare: bool,
+    as_json: bool,
+) -> None:
+    """Run the planner on a virtual clock, beside the least that any planner could need."""
+    if listing:
+        _list(as_json)
+        return
+    if compare and policy:
+        raise click.UsageError("--compare runs every policy; leave --policy out")
+    if from_history and workload:
+        raise click.UsageError("choose --workload or --from-history")
+    chosen = _of_history(app) if from_history else _of_name(workload or "mixed")
+    policies = list(PolicyName) if compare else [PolicyName(policy or app.settings.policy)]
+    results = _simulated(chosen, policies)
+    if as_json:
+        documents = [result.to_json() for result in results]
+        print_json({"workload": chosen.name, "policies": documents} if compare else documents[0])
+        return
+    say(f"{chosen.name}: {len(chosen.tasks)} tasks", "bold")
+    print_table(COLUMNS, [_cells(result) for result in results], empty="")
+
+
+def _simulated(workload: Workload, policies: list[PolicyName]) -> list[SimulationResult]:
+    from jobs.simulation.lower_bound import bounds
+    from jobs.simulation.simulate import simulate
+
+    bound = bounds(workload)
+    return [simulate(workload, policy=policy, known_bounds=bound) for policy in policies]
+
+
+def _of_name(written: str) -> Workload:
+    from jobs.simulation.workload import WorkloadError
+    from jobs.simulation.workload_json import read_workload
+    from jobs.simulation.workloads import WORKLOADS, named
+
+    try:
+        if written in WORKLOADS:
+            return named(written)
+        if Path(written).is_file():
+            return read_workload(Path(written))
+    except WorkloadError as error:
+        raise BadInput(f"workload {written}: {error}") from error
+    hint = suggestion(written, WORKLOADS) or "`kos simulate --list` names them"
+    raise BadInput(f"no file and no workload {written!r}: {hint}")
+
+
+def _of_history(app: App) -> Workload:
+    from console.operations.history import workload_of_history
+
+    with app.database():
+        return workload_of_history(app.settings)
+
+
+def _list(as_json: bool) -> None:
+    from jobs.simulation.workloads import WORKLOADS
+
+    if as_json:
+        print_json(list(WORKLOADS))
+        return
+    rows = [[name, (build.__doc__ or "").strip().split("\n")[0]] for name, build in
+            WORKLOADS.items()]  # fmt: skip
+    print_table((Column("WORKLOAD"), Column("WHAT", flexible=True)), rows, empty="")
+
+
+def _cells(result: SimulationResult) -> list[Any]:
+    from console.operations.times import span
+
+    return [
+        result.policy,
+        span(result.makespan_seconds),
+        span(result.lower_bound_seconds),
+        f"{result.ratio:.3f}",
+        result.reloads,
+        result.reload_bound,
+        span(result.waits.p50),
+        span(result.waits.p95),
+    ]

@@ -1,0 +1,64 @@
+"""``kos status``."""
+
+from __future__ import annotations
+
+import click
+
+from console.cli.app import App, pass_app
+from console.cli.border import DONE, RED, UNREACHABLE
+from console.cli.framework import Command, json_option
+from console.cli.output import Column, note, print_json, print_table, say, state_text, styled
+
+PROGRAM_COLUMNS = (Column("PROGRAM"), Column("STATE"), Column("PID", "right"), Column("SINCE"))
+HEALTH_COLUMNS = (Column("HEALTH"), Column("STATE"), Column("DETAIL", flexible=True))
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos status", "at a glance"),
+        ("kos status --json | jq .tasks.failed", "for a script"),
+    ),
+)
+@json_option
+@pass_app
+def status_command(app: App, as_json: bool) -> int:
+    """Programs, tasks by state, health and addresses.
+
+    Exit code 1 when a program does not run or a check is red, 4 when nothing can be asked.
+    """
+    from console.operations.status import gather
+    from console.operations.times import span
+
+    found = gather(app.connections)
+    document = found.document
+    if as_json:
+        print_json(document)
+    else:
+        rows = [
+            [row["name"], state_text(row["state"]), row["pid"], span(row["uptime_seconds"])]
+            for row in document["programs"]
+        ]
+        print_table(PROGRAM_COLUMNS, rows, empty="No programs run: start them with `kos up`.")
+        _print_tasks(document["tasks"])
+        checks = [
+            [row["name"], styled("ok", "green") if row["ok"] else styled("red", "red"),
+             row["detail"]]
+            for row in document["health"]
+        ]  # fmt: skip
+        say("")
+        print_table(HEALTH_COLUMNS, checks, empty="No health reports.")
+        for name, url in document["urls"].items():
+            say(f"\n{name}: {url}", "dim")
+    for problem in found.problems:
+        note(f"kos: {problem}", "red")
+    if found.problems:
+        return UNREACHABLE
+    return RED if found.red else DONE
+
+
+def _print_tasks(counts: dict[str, int]) -> None:
+    if counts:
+        say("")
+        cells = [[state_text(state), count] for state, count in counts.items()]
+        print_table((Column("TASKS"), Column("COUNT", "right")), cells, empty="")

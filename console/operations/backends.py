@@ -1,0 +1,156 @@
+"""Model servers as they stand: asked now, beside what the system decided about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import redis
+
+from console.operations.errors import NotFound, near
+from jobs.breakers import Breakers, split
+from jobs.limits import Limits
+from jobs.names import SCAN
+from jobs.settings import Settings
+from jobs.slots import Slots
+from llm.backends.registry import Backends
+from llm.breaker import BreakerPhase, BreakerState
+from llm.errors import LLMError
+from llm.scanner import Scanner
+from llm.types import BackendSpec, ServerScan
+from models.base import Row
+
+if TYPE_CHECKING:
+    from llm.scan_cache import ScanCache
+
+PAUSED_REASON = "paused by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a server said just now: the models in its memory, or why it said nothing."""
+
+    resident: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def checked_name(settings: Settings, written: str) -> str:
+    """Raises NotFound."""
+    names = [spec.name for spec in settings.backends]
+    if written not in names:
+        raise NotFound(f"backend {written!r} is not configured; {near(written, names)}")
+    return written
+
+
+def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = False) -> list[Row]:
+    """``{"name", "kind", "url", "healthy", "error", "models", "resident", "in_flight", "limit",
+    "limit_reason", "breaker"}`` for each server.
+
+    Healthy means that it answers now. ``refresh`` lists its models anew. Without ``client`` (no
+    Redis) limits are the configured ones and nothing is known to be in flight.
+    """
+    backends = Backends(settings.backends, environ=dict(os.environ))
+    try:
+        scanner = Scanner(backends, cache=_SharedCache(client) if client else None)
+        scan = scanner.scan(refresh=refresh)
+        asked = _ask_all(scanner, settings.backends)
+    finally:
+        backends.close()
+    states = Breakers(client).states() if client else {}
+    paused = Breakers(client).paused() if client else frozenset()
+    return [
+        _row(spec, scan.server(spec.name), asked[spec.name])
+        | _admission(settings, client, spec, paused=spec.name in paused)
+        | {"breaker": _phase(spec.name, states)}
+        for spec in settings.backends
+    ]
+
+
+def troubled_models(client: redis.Redis) -> list[Row]:
+    """``{"backend", "model", "breaker", "reason"}`` of every breaker that is not closed."""
+    return [
+        {"backend": split(key)[0], "model": split(key)[1], "breaker": state.phase.value,
+         "reason": state.reason, "retry_at": state.retry_at}
+        for key, state in sorted(Breakers(client).states().items())
+        if state.phase is not BreakerPhase.CLOSED
+    ]  # fmt: skip
+
+
+def pause(client: redis.Redis, backend: str) -> None:
+    """Nothing more is sent there until :func:`resume`; what runs goes on."""
+    Breakers(client).pause(backend)
+
+
+def resume(client: redis.Redis, backend: str) -> None:
+    Breakers(client).resume(backend)
+
+
+def _ask_all(scanner: Scanner, specs: Sequence[BackendSpec]) -> dict[str, Asked]:
+    if not specs:
+        return {}
+    with ThreadPoolExecutor(max_workers=len(specs)) as pool:
+        answers = pool.map(lambda spec: _ask(scanner, spec.name), specs)
+        return {spec.name: answer for spec, answer in zip(specs, answers, strict=True)}
+
+
+def _ask(scanner: Scanner, name: str) -> Asked:
+    try:
+        return Asked(resident=tuple(model.name for model in scanner.residents(name)))
+    except LLMError as error:
+        return Asked(error=f"{error.code}: {error}")
+
+
+def _row(spec: BackendSpec, server: ServerScan | None, asked: Asked) -> Row:
+    models = server.models if server else None
+    error = asked.error or (server.error if server and server.models is None else None)
+    return {
+        "name": spec.name,
+        "kind": spec.kind.value,
+        "url": spec.url,
+        "healthy": error is None,
+        "error": error,
+        "models": [model.name for model in models or () if model.broken is None],
+        "resident": list(asked.resident),
+    }
+
+
+def _admission(
+    settings: Settings, client: redis.Redis | None, spec: BackendSpec, *, paused: bool
+) -> Row:
+    if client is None:
+        return {
+            "in_flight": 0,
+            "limit": min(spec.max_concurrent, settings.max_concurrent),
+            "limit_reason": "as configured; Redis is not known",
+        }
+    limit = Limits(client, settings).of(spec.name)
+    in_flight = Slots(client, lease_seconds=settings.lease_seconds).in_use(spec.name)
+    reason = f"{PAUSED_REASON}: `kos resume {spec.name}`" if paused else limit.reason
+    slots = 0 if paused else limit.slots
+    return {"in_flight": in_flight, "limit": slots, "limit_reason": reason}
+
+
+def _phase(name: str, states: Mapping[str, BreakerState]) -> str:
+    state = states.get(name)
+    return state.phase.value if state else BreakerPhase.CLOSED.value
+
+
+class _SharedCache:
+    """The scan that all processes share."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def read(self) -> str | None:
+        found = self._client.get(SCAN)
+        return found.decode() if isinstance(found, bytes) else str(found) if found else None
+
+    def write(self, text: str, ttl_seconds: float) -> None:
+        self._client.set(SCAN, text, px=max(1, int(ttl_seconds * 1000)))
+
+
+if TYPE_CHECKING:
+    _is_a_cache: type[ScanCache] = _SharedCache

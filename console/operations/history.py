@@ -1,0 +1,114 @@
+"""What really ran here, as a workload for the simulator."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from statistics import fmean
+from typing import TypeVar
+
+from console.operations.errors import BadInput
+from jobs.settings import Settings
+from jobs.simulation.workload import Pair, VirtualBackend, VirtualModel, VirtualTask, Workload
+from llm.types import BackendKind, Category
+from models.base import Row, as_utc, fetch_all
+from models.states import Priority
+
+MAX_ATTEMPTS = 5000
+USUAL_LOAD_SECONDS = 5.0
+SHORTEST_SECONDS = 0.001
+E = TypeVar("E", bound=StrEnum)
+
+_ATTEMPTS = """
+SELECT a.task_id::text AS id, a.backend, a.model, a.duration_seconds, a.load_seconds,
+  t.priority, coalesce(t.category, 'default') AS category, t.complexity,
+  coalesce(t.created_at, a.started_at) AS created_at
+FROM attempts a JOIN tasks t ON t.id = a.task_id
+WHERE a.outcome = 'completed' AND a.duration_seconds > 0
+  AND a.backend IS NOT NULL AND a.model IS NOT NULL
+ORDER BY a.finished_at DESC LIMIT %s
+"""
+
+
+def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Workload:
+    """The newest completed attempts. A task's time at a place where it did not run is its own
+    time scaled by the means of both places; it may run wherever its category ran.
+
+    Raises:
+        BadInput: nothing has completed yet.
+    """
+    rows = fetch_all(_ATTEMPTS, (limit,))
+    if not rows:
+        raise BadInput("no task has completed here yet: use --workload, or run some tasks first")
+    by_pair: dict[Pair, list[Row]] = defaultdict(list)
+    pairs_of: dict[str, set[Pair]] = defaultdict(set)
+    for row in rows:
+        pair = (row["backend"], row["model"])
+        by_pair[pair].append(row)
+        pairs_of[row["category"]].add(pair)
+    means = {pair: fmean(_served(row) for row in found) for pair, found in by_pair.items()}
+    first = min(_created(row) for row in rows)
+    return Workload(
+        name="history",
+        backends=_backends(settings, {backend for backend, _ in by_pair}),
+        models=tuple(_model(pair, found, means[pair]) for pair, found in by_pair.items()),
+        tasks=tuple(_task(row, means, pairs_of[row["category"]], first) for row in rows),
+        fairness_seconds=settings.fairness_seconds,
+    )
+
+
+def _backends(settings: Settings, names: set[str]) -> tuple[VirtualBackend, ...]:
+    found = []
+    for name in sorted(names):
+        spec = settings.backend(name)
+        found.append(
+            VirtualBackend(
+                name=name,
+                slots=min(spec.max_concurrent, settings.max_concurrent) if spec else 1,
+                resident_models=(spec.max_resident_models if spec else None) or 1,
+                kind=spec.kind if spec else BackendKind.OPENAI,
+            )
+        )
+    return tuple(found)
+
+
+def _model(pair: Pair, rows: Sequence[Row], mean_seconds: float) -> VirtualModel:
+    loads = [row["load_seconds"] for row in rows if (row["load_seconds"] or 0) > 0.05]
+    return VirtualModel(
+        backend=pair[0],
+        model=pair[1],
+        load_seconds=fmean(loads) if loads else USUAL_LOAD_SECONDS,
+        mean_service_seconds=mean_seconds,
+    )
+
+
+def _task(row: Row, means: Mapping[Pair, float], pairs: set[Pair], first: datetime) -> VirtualTask:
+    factor = _served(row) / means[row["backend"], row["model"]]
+    return VirtualTask(
+        id=row["id"],
+        service_seconds={pair: max(SHORTEST_SECONDS, means[pair] * factor) for pair in pairs},
+        arrival_seconds=(_created(row) - first).total_seconds(),
+        priority=_word(Priority, row["priority"], Priority.MEDIUM),
+        category=_word(Category, row["category"], Category.DEFAULT),
+        complexity=row["complexity"] if row["complexity"] is not None else 0.5,
+    )
+
+
+def _served(row: Row) -> float:
+    """Without the load: the simulator adds loads of its own."""
+    return max(SHORTEST_SECONDS, float(row["duration_seconds"]) - float(row["load_seconds"] or 0))
+
+
+def _created(row: Row) -> datetime:
+    moment = as_utc(row["created_at"])
+    assert moment is not None
+    return moment
+
+
+def _word(kind: type[E], text: str, default: E) -> E:
+    try:
+        return kind(text)
+    except ValueError:
+        return default

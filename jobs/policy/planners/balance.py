@@ -7,6 +7,7 @@ into the slopes, then dropping, adding and swapping keys while that pays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,13 @@ from jobs.policy.types import BackendView, BlockKey
 DISLIKED_FACTOR = 1.1
 """Work at a backend that is not the liked one is counted this much longer."""
 LOAD_WEIGHT = 0.004
-"""One further load must shorten the finish by this part of it."""
+"""One further load must shorten the finish by this part of it,"""
+LOAD_PRICE = 0.5
+"""and by this many times its own seconds,"""
+NOISE_WEIGHT = 1.5
+"""and by this part of what chance will do to the finish anyway: a later plan knows better."""
+SPREAD_OF_LENGTHS = 0.5
+"""Standard deviation of a task's length, as a part of its mean."""
 _MARGIN = 1e-6
 _WORK_BUDGET = 60_000
 """Bound on option evaluations in one search; keeps a plan in its milliseconds."""
@@ -105,6 +112,7 @@ class _Problem:
                 self.uses.append(Use(number, self._loads(option, group.count)))
         self.keys = sorted({option.key for option in self.options})
         self.charges = self._charges()
+        self.prices = self._prices(groups)
         self.cost = len(self.uses) * (len(groups) + len(self.base))
 
     def _loads(self, option: Option, count: int) -> tuple[tuple[int, float], ...]:
@@ -133,6 +141,16 @@ class _Problem:
             return 0.1 * load
         return load + drain_seconds(option.seconds, lane.slots)
 
+    def _prices(self, groups: Sequence[Group]) -> dict[BlockKey, float]:
+        """What opening a key must gain, beside its part of the finish."""
+        slots = sum(lane.slots for lane in self.lanes.values())
+        square = sum(g.count * min(o.seconds for o in g.choices.options) ** 2 for g in groups)
+        noise = SPREAD_OF_LENGTHS * math.sqrt(square) / slots
+        return {
+            option.key: LOAD_PRICE * option.load_seconds + NOISE_WEIGHT * noise
+            for option in self.options
+        }
+
     def solve(self, open_keys: frozenset[BlockKey]) -> _Found | None:
         """The best split over these keys, then again without the keys it left empty."""
         chosen = [i for i, option in enumerate(self.options) if option.key in open_keys]
@@ -150,8 +168,11 @@ class _Problem:
         for i, share in zip(chosen, part.shares, strict=True):
             shares[i] = share
         whole = Spread(part.finish, tuple(shares))
-        loads = len(used - self.warm)
-        return _Found(whole, used, loads, part.finish * (1.0 + LOAD_WEIGHT * loads))
+        cold = used - self.warm
+        value = part.finish * (1.0 + LOAD_WEIGHT * len(cold)) + sum(
+            self.prices[key] for key in cold
+        )
+        return _Found(whole, used, len(cold), value)
 
     def _base_with(self, open_keys: frozenset[BlockKey]) -> list[float]:
         base = list(self.base)

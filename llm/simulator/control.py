@@ -26,8 +26,8 @@ class Subject(Protocol):
     faults: FaultBook
     ledger: Ledger
 
-    def load_start_models(self) -> None:
-        """What is resident when the server starts."""
+    def start_over(self) -> None:
+        """Back to the state after the start."""
 
 
 class Control:
@@ -58,10 +58,7 @@ class Control:
         exchange.respond(200, dump(body))
 
     async def _reset(self, exchange: Exchange) -> None:
-        self._subject.faults.clear()
-        self._subject.engine.unload_idle()
-        self._subject.load_start_models()
-        self._subject.ledger.reset()
+        self._subject.start_over()
         exchange.respond(200, dump({"status": "reset"}))
 
     async def _list_faults(self, exchange: Exchange) -> None:

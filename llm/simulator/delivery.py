@@ -10,10 +10,10 @@ from llm.simulator.calls import CallError
 from llm.simulator.faults import Fault
 from llm.simulator.http_connection import JSON_TYPE, Exchange
 from llm.simulator.ledger import Entry
+from llm.simulator.pace import Pace
 from llm.simulator.scripts import Script
 from llm.simulator.speakers import Reason, Speaker
 
-_SHORTEST_SLEEP_SECONDS = 0.004
 _TOKENS_BETWEEN_YIELDS = 64
 RUNNER_ERROR = "an error was encountered while running the model"
 _FRAGMENT_BYTES = 3
@@ -21,23 +21,6 @@ _FOREVER_SECONDS = 365 * 86_400.0
 _MID_STREAM = frozenset(
     "hang-after reset drop truncate half-line error-line invalid-utf8".split()  # noqa: SIM905
 )
-
-
-@dataclass(slots=True)
-class Pace:
-    """When the next token is due. `tokens_per_second` 0 means at once."""
-
-    tokens_per_second: float
-    _due_at: float = 0.0
-
-    def wait_seconds(self) -> float:
-        """Count one token; how long to wait before it, 0 when it is due."""
-        if not self.tokens_per_second:
-            return 0.0
-        now = time.monotonic()
-        self._due_at = max(self._due_at or now, now - 1.0) + 1.0 / self.tokens_per_second
-        left = self._due_at - now
-        return left if left >= _SHORTEST_SLEEP_SECONDS else 0.0
 
 
 @dataclass(slots=True)
@@ -89,7 +72,8 @@ class Delivery:
     async def say(self, script: Script, pace: Pace) -> Reason:
         """Say every token of the script; why it ended."""
         if self._fault is not None and self._harm == "drip":
-            pace = Pace(1.0 / self._fault.seconds if self._fault.seconds else 0.0)
+            drops_per_second = 1.0 / self._fault.seconds if self._fault.seconds else 0.0
+            pace = Pace(lambda: drops_per_second)
         for pieces, is_thought in ((script.thoughts, True), (script.pieces, False)):
             for piece in pieces:
                 if self.said.tokens >= script.limit:
@@ -122,7 +106,7 @@ class Delivery:
         self._mark_first_byte()
 
     async def _keep_pace(self, pace: Pace) -> None:
-        seconds = pace.wait_seconds()
+        seconds = pace.wait_seconds(time.monotonic())
         if seconds:
             await self._flush()
             await asyncio.sleep(seconds)

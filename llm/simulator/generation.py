@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llm.simulator.calls import Call, CallError
-from llm.simulator.delivery import Delivery, Pace
+from llm.simulator.delivery import Delivery
 from llm.simulator.engine import Engine
 from llm.simulator.faults import HARMLESS, MODEL_PREFIX, Fault, FaultBook
 from llm.simulator.http_connection import Exchange
 from llm.simulator.ledger import Entry, Ledger
+from llm.simulator.pace import Pace, shared_rate
 from llm.simulator.profiles import Kind, ModelProfile, Profile
+from llm.simulator.rate_limit import WINDOW_SECONDS, RateLimit
 from llm.simulator.residents import LoadFailedError, LoadOrder, Options, QueueFullError, Resident
 from llm.simulator.scripts import Script, compose
 from llm.simulator.speakers import OllamaSpeaker, Speaker
@@ -61,6 +64,9 @@ class Generator:
         self._faults = faults
         self._ledger = ledger
         self._time_scale = time_scale
+        self.rate_limit = RateLimit(
+            profile.requests_per_minute, window_seconds=WINDOW_SECONDS / time_scale
+        )
         self._models = {model.name: model for model in profile.models}
 
     async def serve(self, exchange: Exchange, call: Call, speaker: Speaker) -> None:
@@ -93,6 +99,10 @@ class Generator:
         return found
 
     async def _run(self, job: Job) -> str:
+        seconds = self.rate_limit.admit(time.monotonic())
+        if seconds:
+            message = "rate limit exceeded: too many requests per minute"
+            raise CallError(429, message, retry_after_seconds=math.ceil(seconds))
         if job.fault is not None and await self._harm_at_once(job, job.fault):
             return "harmed"
         model = self._model_for(job.call)
@@ -218,9 +228,12 @@ class Generator:
             self._ledger.occupy("prefill", -1)
         return time.monotonic() - started
 
-    def _rate(self, resident: Resident) -> float:
+    def _rate(self, resident: Resident) -> Callable[[], float]:
         alone = resident.model.decode_tokens_per_second * self._time_scale
-        return alone / math.pow(resident.active, self._profile.sharing)
+        sharing = self._profile.sharing
+        if not sharing:
+            return lambda: alone
+        return lambda: shared_rate(alone, streams=resident.active, sharing=sharing)
 
     def _reject(self, job: Job, error: CallError) -> None:
         job.entry.status = error.status

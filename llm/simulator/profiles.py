@@ -67,6 +67,7 @@ class Profile:
     otherwise a model in use is drained for a waiting one after `fairness_seconds`.
     `default_context_tokens` is the context of a model loaded without `num_ctx`. `sharing` slows
     each of n streams of a model by n ** sharing: 0 for none, 1 when they share one rate.
+    `requests_per_minute` answers the rest with 429; `api_key` is asked for when it is not empty.
     """
 
     models: tuple[ModelProfile, ...]
@@ -88,6 +89,8 @@ class Profile:
     min_answer_tokens: int = 60
     max_answer_tokens: int = 200
     format: str = "gguf"
+    requests_per_minute: int = UNLIMITED
+    api_key: str = ""
 
 
 def load_profile(kind: Kind, source: str | None = None) -> Profile:

@@ -16,6 +16,7 @@ from llm.simulator.engine import Engine
 from llm.simulator.faults import FAULTS, MODEL_PREFIX, FaultBook
 from llm.simulator.generation import Generator
 from llm.simulator.http_connection import Exchange
+from llm.simulator.http_request import Request
 from llm.simulator.ledger import Ledger
 from llm.simulator.listener import Listener
 from llm.simulator.profiles import Kind, ModelProfile, Profile
@@ -26,6 +27,7 @@ from llm.wire import ollama, openai
 from llm.wire.values import JsonObject, ModelCard, dump
 
 _FOREVER = timedelta(days=365 * 292)  # Go's longest duration, Ollama's "for ever"
+_OPEN_PATHS = ("/_sim/", "/health", "/ready", "/metrics")
 
 Route = Callable[[Exchange], Awaitable[None]]
 
@@ -66,7 +68,7 @@ class Simulator:
 
     async def start(self) -> str:
         """Listen; the URL to reach it."""
-        self.load_start_models()
+        self._load_start_models()
         await self.listener.open()
         return self.listener.url
 
@@ -74,8 +76,15 @@ class Simulator:
         """Close the socket and every connection."""
         await self.listener.close()
 
-    def load_start_models(self) -> None:
-        """What is resident when the server starts."""
+    def start_over(self) -> None:
+        """No faults, no idle model but those resident at the start, counters at zero."""
+        self.faults.clear()
+        self._generator.rate_limit.clear()
+        self.engine.unload_idle()
+        self._load_start_models()
+        self.ledger.reset()
+
+    def _load_start_models(self) -> None:
         if self._profile.resident_at_start:
             for model in self._profile.models:
                 self.engine.make_resident(model, Options(model.context_tokens))
@@ -92,6 +101,7 @@ class Simulator:
             exchange.respond(status, dump({"error": "404 page not found"}))
             return
         try:
+            self._authorize(request)
             await route(exchange)
         except CallError as error:
             exchange.respond(error.status, _error_body(request.path, error))
@@ -99,6 +109,11 @@ class Simulator:
             traceback.print_exc()
             if not exchange.started:
                 exchange.respond(500, dump(ollama.error("the simulator failed; see its log")))
+
+    def _authorize(self, request: Request) -> None:
+        key, is_open = self._profile.api_key, request.path.startswith(_OPEN_PATHS)
+        if key and not is_open and request.headers.get("authorization") != f"Bearer {key}":
+            raise CallError(401, "Unauthorized")
 
     def _build_routes(self) -> dict[tuple[str, str], Route]:
         routes: dict[tuple[str, str], Route] = {

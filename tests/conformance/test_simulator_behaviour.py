@@ -111,6 +111,28 @@ def test_those_who_wait_and_leave_are_forgotten(tmp_path: Path) -> None:
         assert server.stats()["aborted"] == 3
 
 
+def test_requests_beyond_the_minute_s_bound_are_429(tmp_path: Path) -> None:
+    limits = profile(names=["a"], requests_per_minute=2)
+    with simulator("ollama", profile=limits, directory=tmp_path, time_scale=1) as server:
+        answers = [ask(server, "a") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert 50 <= int(answers[2].headers["Retry-After"]) <= 60
+        server.reset()
+        assert ask(server, "a").ok
+
+
+def test_a_key_is_asked_for_where_the_profile_has_one(tmp_path: Path) -> None:
+    limits = profile(names=["a"], api_key="secret", resident_at_start=True)
+    with simulator("openai", profile=limits, directory=tmp_path) as server:
+        url = f"{server.url}/v1/models"
+        wrong = {"Authorization": "Bearer wrong"}
+        right = {"Authorization": "Bearer secret"}
+        assert requests.get(url, timeout=DEADLINE_SECONDS).status_code == 401
+        assert requests.get(url, headers=wrong, timeout=DEADLINE_SECONDS).status_code == 401
+        assert requests.get(url, headers=right, timeout=DEADLINE_SECONDS).ok
+        assert requests.get(f"{server.url}/health", timeout=DEADLINE_SECONDS).ok
+
+
 def test_vllm_s_gauges_show_running_and_waiting(tmp_path: Path) -> None:
     limits = profile(names=["a"], slots=1, resident_at_start=True)
     with (

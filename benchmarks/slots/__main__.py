@@ -40,6 +40,7 @@ def _measure(server: RedisServer, acquisitions: int) -> dict[str, Any]:
         acquisitions=acquisitions,
         limit=8,
         heavy_limit=3,
+        hold_seconds=0.01,
         kill_every_seconds=0.1,
         deadline_seconds=600.0,
     )

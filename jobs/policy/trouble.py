@@ -7,10 +7,21 @@ proves little.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+_UNBOUNDED = 1_000_000
+_TIMEOUTS = frozenset(
+    {"timeout", "load_timeout", "first_token_timeout", "stall_timeout", "total_timeout"}
+)
+_OUT_OF_MEMORY = re.compile(
+    r"out of (\w+ )?memory|insufficient memory|cannot allocate memory|\boom\b|"
+    r"requires more (system )?memory|memory allocation failed",
+    re.IGNORECASE,
+)
 
 
 class Trouble(StrEnum):
@@ -54,6 +65,17 @@ class CallEvent:
     backend: str
     at: datetime
     trouble: Trouble | None = None
+
+
+def trouble_of(error_code: str | None, message: str | None = None) -> Trouble | None:
+    """The trouble that a failed call tells of; None for failures that fewer calls would not cure.
+
+    ``error_code`` is that of :mod:`llm.errors`. A connection that times out is left to the
+    breaker: nobody was there to be overloaded.
+    """
+    if _OUT_OF_MEMORY.search(message or ""):
+        return Trouble.OUT_OF_MEMORY
+    return Trouble.TIMEOUT if error_code in _TIMEOUTS else None
 
 
 def history_of(
@@ -113,9 +135,6 @@ def held_limit(hold: Hold | None, config: HoldConfig, *, now: datetime) -> int:
     if now < hold.until:
         return hold.limit
     return hold.limit + 1 + int((now - hold.until).total_seconds() // config.regain_step_seconds)
-
-
-_UNBOUNDED = 1_000_000
 
 
 def _lowered(

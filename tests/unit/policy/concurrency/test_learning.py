@@ -160,3 +160,31 @@ def test_estimates_stay_within_what_was_seen(values: list[tuple[int, float]], pr
     seen = [prior, *(value for _, value in pairs if value >= 0)]
     assert min(seen) <= found.p50 <= found.p90 <= found.p95 <= max(seen)
     assert min(seen) - 1e-6 <= found.mean <= max(seen) + 1e-6
+
+
+def test_a_call_is_measured_without_its_load() -> None:
+    sample = AttemptSample.of_call(
+        "ollama",
+        "qwq:32b",
+        NOW,
+        answered=True,
+        duration_seconds=31.0,
+        load_seconds=10.0,
+        first_token_seconds=11.0,
+        completion_tokens=201,
+    )
+
+    assert sample.load_seconds == 10.0
+    assert sample.first_token_seconds == 1.0
+    assert sample.service_seconds == 21.0
+    assert sample.tokens_per_second == 10.0
+
+
+def test_a_call_without_an_answer_teaches_its_load_only() -> None:
+    sample = AttemptSample.of_call(
+        "ollama", "qwq:32b", NOW, answered=False, duration_seconds=300.0, load_seconds=40.0
+    )
+
+    assert sample.load_seconds == 40.0
+    assert sample.service_seconds is None
+    assert sample.tokens_per_second is None

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from jobs.policy.trouble import (
     CallEvent,
     History,
@@ -11,6 +13,7 @@ from jobs.policy.trouble import (
     history_of,
     observe_success,
     observe_trouble,
+    trouble_of,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -97,3 +100,23 @@ def test_what_was_regained_is_what_the_next_trouble_halves() -> None:
     history = history_of(events, CONFIG, limits={"mlx": 8})
 
     assert history.holds["mlx"].limit == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("total_timeout", "no end within 300 s", Trouble.TIMEOUT),
+        ("stall_timeout", None, Trouble.TIMEOUT),
+        ("load_failed", "model requires more system memory (20 GiB)", Trouble.OUT_OF_MEMORY),
+        ("server_failed", "CUDA error: out of memory", Trouble.OUT_OF_MEMORY),
+        ("server_failed", "[METAL] Insufficient Memory (00000008)", Trouble.OUT_OF_MEMORY),
+        ("server_failed", "not enough room in the kitchen", None),
+        ("connect_timeout", "no connection within 3 s", None),
+        ("echo", "the prompt came back", None),
+        (None, None, None),
+    ],
+)
+def test_trouble_is_read_off_an_error(
+    code: str | None, message: str | None, expected: Trouble | None
+) -> None:
+    assert trouble_of(code, message) is expected

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.heart import Pulse
-from jobs.learned import Figures
+from jobs.learned import DeadlineFigures
 from jobs.parts import Parts
 from llm.backends.base import Backend
 from llm.deadlines import deadlines_for
@@ -60,7 +60,7 @@ class ModelCaller:
         model: str,
         num_ctx: int,
         heavy: bool,
-        figures: Figures,
+        figures: DeadlineFigures,
     ) -> None:
         self._parts = parts
         self._backend = backend
@@ -126,11 +126,11 @@ class ModelCaller:
             heavy=self._heavy,
             heavy_multiplier=settings.heavy_model_timeout_multiplier,
             load_buffer_seconds=settings.model_load_buffer_seconds,
-            learned_load_seconds=self._figures.learned_load_seconds,
+            learned_load_seconds=self._figures.load_seconds,
             size_bytes=self._figures.size_bytes,
-            learned_first_token_seconds=self._figures.learned_first_token_seconds,
+            learned_first_token_seconds=self._figures.first_token_seconds,
             max_tokens=max_tokens,
-            learned_tokens_per_second=self._figures.learned_tokens_per_second,
+            learned_tokens_per_second=self._figures.tokens_per_second,
             resident=False,
         )
 

@@ -17,6 +17,7 @@ import redis
 from jobs import preparation
 from jobs.calling import ModelCaller
 from jobs.checkpoints import RowCheckpoint
+from jobs.clock import utc_now
 from jobs.heart import CANCELLED, LEASE_LOST, SLOT_LOST, Pulse
 from jobs.middleware.slots import Ticket
 from jobs.parts import Parts
@@ -25,7 +26,6 @@ from jobs.policy.validation.judge import judge
 from jobs.policy.validation.types import Answer, Request, Verdict
 from jobs.processors.base import ProcessorResult, TaskContext
 from jobs.settings import Settings
-from jobs.snapshots import utc_now
 from llm.errors import LLMError
 from llm.types import CancelToken, Category
 from models import decision
@@ -98,7 +98,7 @@ class Execution:
             model=self._ticket.model,
             num_ctx=self._num_ctx,
             heavy=self._ticket.heavy,
-            figures=self._parts.learning.figures(self._ticket.backend, self._ticket.model),
+            figures=self._parts.learning.for_deadlines(self._ticket.backend, self._ticket.model),
         )
         checkpoint = RowCheckpoint(pulse, claimed.row["checkpoint"])
         choice = self._parts.processors.choose(context.options)

@@ -14,6 +14,7 @@ from jobs.settings import Settings
 from llm.types import BackendKind, BackendSpec
 
 CACHE_SECONDS = 1.0
+TOTAL = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,12 @@ class Limits:
         self._limits: dict[str, Limit] = {}
 
     @property
-    def total(self) -> int:
-        """The ceiling over all backends together."""
-        return self._settings.max_concurrent
+    def total(self) -> Limit:
+        """The limit over all backends together; 0 slots: nothing new is dispatched."""
+        self._refresh()
+        found = self._limits.get(TOTAL)
+        ceiling = self._settings.max_concurrent
+        return found or Limit(slots=ceiling, heavy=ceiling, reason="as configured")
 
     def of(self, backend: str) -> Limit:
         """The limit in force; the configured one where nothing was decided."""
@@ -56,16 +60,15 @@ class Limits:
         spec = self._settings.backend(backend)
         if spec is None:
             return Limit(slots=1, heavy=1, reason="backend is not configured")
-        slots = min(spec.max_concurrent, self.total)
+        slots = min(spec.max_concurrent, self._settings.max_concurrent)
         return Limit(slots=slots, heavy=min(slots, self._heavy(spec)), reason="as configured")
 
-    def publish(self, decided: Mapping[str, Limit]) -> list[str]:
-        """Store ``decided``; the backends whose limit changed."""
-        changed = [name for name, limit in decided.items() if self.of(name) != limit]
-        if changed:
-            for name in changed:
-                self._client.hset(LIMITS, name, json.dumps(asdict(decided[name])))
-            self._cached_at = float("-inf")
+    def publish(self, decided: Mapping[str, Limit], *, total: Limit) -> list[str]:
+        """Store ``decided``; the backends whose number of slots changed."""
+        changed = [name for name, limit in decided.items() if self.of(name).slots != limit.slots]
+        for name, limit in {**decided, TOTAL: total}.items():
+            self._client.hset(LIMITS, name, json.dumps(asdict(limit)))
+        self._cached_at = float("-inf")
         return changed
 
     def _heavy(self, spec: BackendSpec) -> int:

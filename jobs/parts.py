@@ -40,7 +40,7 @@ def build(runtime: Runtime, admission: SlotMiddleware) -> Parts:
         heartbeat_seconds=settings.heartbeat_seconds,
     )
     residency = Residency(runtime.redis)
-    learning = Learning()
+    learning = Learning(settings.backends, runtime.scanner)
     return Parts(
         runtime=runtime,
         heart=heart,

@@ -15,6 +15,7 @@ from datetime import timedelta
 
 import dramatiq
 
+from jobs.clock import utc_now
 from jobs.learned import Learning
 from jobs.middleware.slots import RUN_TASK
 from jobs.names import llm_queue
@@ -31,7 +32,7 @@ from jobs.policy.types import (
 )
 from jobs.residency import Residency
 from jobs.runtime import Runtime
-from jobs.snapshots import backend_views, planning_config, snapshot, utc_now
+from jobs.snapshots import backend_views, planning_config, snapshot
 from llm.types import Scan
 from models import backlog, block, decision
 from models.base import Row

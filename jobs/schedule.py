@@ -23,7 +23,6 @@ TABLE = (
     Periodic("plan", CONTROL_QUEUE, "* * * * *", "assign, plan and dispatch what a wake missed"),
     Periodic("recover", CONTROL_QUEUE, "* * * * *", "return orphaned and stuck tasks"),
     Periodic("scan", MAINTENANCE_QUEUE, "*/2 * * * *", "look at every model server"),
-    Periodic("learn", MAINTENANCE_QUEUE, "*/5 * * * *", "learn speeds from the ledger"),
     Periodic("prune", MAINTENANCE_QUEUE, "17 * * * *", "delete history beyond its keeping time"),
     Periodic("tidy", MAINTENANCE_QUEUE, "41 3 * * *", "refresh statistics, look for orphans"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from jobs.learned import Learning
@@ -85,6 +85,9 @@ def _backend_view(
 ) -> BackendView:
     limit = runtime.limits.of(spec.name)
     unavailable = runtime.breakers.blocked(spec.name)
+    total = runtime.limits.total
+    if unavailable is None and total.slots == 0:
+        unavailable = total.reason
     if unavailable is None and (server is None or not server.reachable):
         unavailable = server.error if server and server.error else "not scanned yet"
     return BackendView(
@@ -108,14 +111,15 @@ def _model_views(servers: Iterable[ServerScan], learning: Learning) -> Iterable[
 
 
 def _model_view(backend: str, rank: int, model: ScannedModel, learning: Learning) -> ModelView:
-    figures = learning.of(backend, model)
+    figures = learning.figures(backend, model.name)
     return ModelView(
         backend=backend,
         name=model.name,
         categories=model.categories,
         heavy=model.heavy,
-        load_seconds=figures.load_seconds,
-        service_seconds=figures.service_seconds,
+        load_seconds=figures.load_seconds.mean,
+        service_seconds=figures.service_seconds.mean,
+        service_by_category=figures.mean_service_by_category,
         rank=rank,
     )
 
@@ -174,7 +178,3 @@ def _category(text: str | None) -> Category:
 def _avoid(value: Any) -> frozenset[tuple[str, str]]:
     pairs = value if isinstance(value, list) else []
     return frozenset((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)

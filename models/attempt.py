@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from models.base import Row, fetch_all, fetch_one
 
 
@@ -20,10 +22,21 @@ def samples(limit: int = 2000) -> list[Row]:
     """The newest finished attempts that got an answer, newest first: what learning reads."""
     return fetch_all(
         "SELECT a.backend, a.model, a.finished_at, a.load_seconds, a.first_token_seconds, "
-        "a.duration_seconds, a.prompt_tokens, a.completion_tokens, a.outcome, a.error_code "
-        "FROM attempts a WHERE a.finished_at IS NOT NULL AND a.backend IS NOT NULL "
+        "a.duration_seconds, a.prompt_tokens, a.completion_tokens, a.outcome, a.error_code, "
+        "t.category FROM attempts a LEFT JOIN tasks t ON t.id = a.task_id "
+        "WHERE a.finished_at IS NOT NULL AND a.backend IS NOT NULL "
         "ORDER BY a.finished_at DESC LIMIT %s",
         (limit,),
+    )
+
+
+def since(moment: datetime, limit: int = 5000) -> list[Row]:
+    """Attempts that finished after ``moment``, oldest first: what limits are decided from."""
+    return fetch_all(
+        "SELECT * FROM (SELECT backend, model, started_at, finished_at, load_seconds, "
+        "completion_tokens, error, error_code FROM attempts WHERE finished_at > %s "
+        "ORDER BY finished_at DESC LIMIT %s) AS newest ORDER BY finished_at",
+        (moment, limit),
     )
 
 

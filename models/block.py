@@ -42,8 +42,8 @@ def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
         execute_values(
             database.cursor(),
             "INSERT INTO blocks (plan_id, backend, model, num_ctx, heavy, lane_order, task_ids, "
-            "policy, reason, routes, urgent, needs_load, expected_load_seconds, expected_start_seconds, "
-            "expected_finish_seconds) VALUES %s",
+            "policy, reason, routes, urgent, needs_load, expected_load_seconds, "
+            "expected_start_seconds, expected_finish_seconds) VALUES %s",
             [_values(plan_id, order, policy, block) for order, block in enumerate(blocks)],
             template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)",
         )

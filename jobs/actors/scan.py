@@ -11,7 +11,6 @@ from jobs.names import MAINTENANCE_QUEUE
 from jobs.parts import Parts
 from jobs.probing import probe_due
 from llm.types import Scan
-from models.database import session
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +32,8 @@ def add(broker: dramatiq.Broker, parts: Parts) -> None:
         if probe_due(parts.runtime):
             parts.runtime.wakes.plan("health")
 
-    def learn() -> None:
-        """Learn speeds from the ledger."""
-        with session():
-            parts.learning.refresh(parts.runtime.scanner.scan())
-
     register(broker, "scan", MAINTENANCE_QUEUE, scan)
     register(broker, "probe", MAINTENANCE_QUEUE, probe)
-    register(broker, "learn", MAINTENANCE_QUEUE, learn)
 
 
 def _reachable(scan: Scan) -> set[str]:

@@ -127,7 +127,7 @@ class SlotMiddleware(Middleware):
             limit=limit.slots,
             heavy=ticket.heavy,
             heavy_limit=limit.heavy,
-            total_limit=self._limits.total,
+            total_limit=self._limits.total.slots,
         )
 
     def _release(self, ticket: Ticket) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
+from jobs.clock import utc_now
 from jobs.learned import Learning
 from jobs.policy.planning import plan
 from jobs.policy.types import BackendView, Plan, PolicyName
 from jobs.recoverer import recover_all
 from jobs.residency import Residency
 from jobs.runtime import Runtime
-from jobs.snapshots import backend_views, snapshot, utc_now
+from jobs.snapshots import backend_views, snapshot
 from models import backlog, block
 from models.base import Row
 
@@ -32,8 +33,6 @@ def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> dict[str, 
     """What the planner would do now; nothing is written. Needs a session."""
     scan = runtime.scanner.last() or runtime.scanner.scan()
     in_flight, blocks = backlog.in_flight(), block.open_blocks()
-    learning = Learning()
-    learning.refresh(scan)
     views = backend_views(runtime, scan, in_flight, blocks)
     given = snapshot(
         runtime,
@@ -42,7 +41,7 @@ def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> dict[str, 
         window=backlog.window(runtime.settings.plan_window),
         in_flight=in_flight,
         backends=tuple(_with_residents(runtime, views)),
-        learning=learning,
+        learning=Learning(runtime.settings.backends, runtime.scanner),
     )
     if policy is not None:
         given = replace(given, config=replace(given.config, policy=policy))
@@ -61,7 +60,10 @@ def _with_residents(runtime: Runtime, views: Iterable[BackendView]) -> Iterable[
     residency = Residency(runtime.redis)
     for view in views:
         seen = residency.seen(view.name)
-        yield view if seen is None else replace(view, resident=seen)
+        spec = runtime.settings.backend(view.name)
+        resident = view.resident if seen is None else seen
+        asked = spec.max_resident_models if spec else None
+        yield replace(view, resident=resident, max_resident=asked or max(1, len(resident)))
 
 
 def _document(made: Plan) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Checks of a machine and a deployment, each with its remedy."""

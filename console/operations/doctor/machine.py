@@ -1,0 +1,147 @@
+"""This machine: Python, packages, disk, descriptors, directories, ports."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from console.operations.doctor.check import Check, ok, red, warning
+from console.services.account import unprivileged_account
+from console.services.binaries import postgres_programs, redis_program
+from console.services.errors import ServiceError
+from jobs.settings import Settings
+
+LEAST_PYTHON = (3, 11)
+PACKAGES = (
+    "dramatiq", "redis", "periodiq", "peewee", "psycopg2-binary", "requests", "urllib3", "psutil",
+    "supervisor", "click", "rich", "jsonschema", "python-dotenv",
+)  # fmt: skip
+RED_DISK_BYTES, LOW_DISK_BYTES = 200 * 1024**2, 2 * 1024**3
+LEAST_DESCRIPTORS = 1024
+
+
+def machine_checks(settings: Settings, *, running: bool) -> Iterator[Check]:
+    """``running``: whether our programs run, which then own their ports."""
+    yield _python()
+    yield _packages()
+    yield from _settings(settings)
+    yield _home(settings.home)
+    yield _disk(settings.home)
+    yield _descriptors()
+    yield _file_roots(settings)
+    yield from _embedded(settings)
+    yield from _ports(settings, running=running)
+
+
+def _python() -> Check:
+    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    if sys.version_info[:2] < LEAST_PYTHON:
+        return red("python", found, "install Python 3.11 or newer and a new virtual environment")
+    return ok("python", f"{found} at {sys.executable}")
+
+
+def _packages() -> Check:
+    missing = [name for name in PACKAGES if not _installed(name)]
+    if missing:
+        return red("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    return ok("packages", f"{len(PACKAGES)} installed")
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        # Psycopg comes under two names, built and to be built.
+        return name == "psycopg2-binary" and _installed("psycopg2")
+    return True
+
+
+def _settings(settings: Settings) -> Iterator[Check]:
+    for text in settings.warnings:
+        yield warning("settings", text, "correct the name in the environment or in .env")
+    if not settings.warnings:
+        source = f"environment and {settings.dotenv}" if settings.dotenv else "environment"
+        yield ok("settings", f"read from {source}")
+
+
+def _home(home: Path) -> Check:
+    if not home.exists():
+        parent = next(path for path in home.parents if path.exists())
+        if os.access(parent, os.W_OK):
+            return ok("home", f"{home} will be made by `kos up`")
+        return red("home", f"{home} cannot be made", "set KOS_HOME to a directory of your own")
+    if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        return red("home", f"{home} is not writable", f"sudo chown -R $(id -un) '{home}'")
+    secrets = home / "env"
+    if secrets.exists() and secrets.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return red("home", f"{secrets} can be read by others", f"chmod 600 '{secrets}'")
+    return ok("home", str(home))
+
+
+def _disk(home: Path) -> Check:
+    place = next(path for path in (home, *home.parents) if path.exists())
+    free_bytes = shutil.disk_usage(place).free
+    detail = f"{free_bytes / 1024**3:.1f} GB free at {place}"
+    if free_bytes < RED_DISK_BYTES:
+        return red("disk", detail, "free some space, or set KOS_HOME to another disk")
+    if free_bytes < LOW_DISK_BYTES:
+        return warning("disk", detail, "free some space before it runs out")
+    return ok("disk", detail)
+
+
+def _descriptors() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < LEAST_DESCRIPTORS:
+        return red("open files", f"limit {soft}", f"ulimit -n {max(4096, LEAST_DESCRIPTORS)}")
+    shown = "unlimited" if soft == resource.RLIM_INFINITY else str(soft)
+    return ok("open files", f"limit {shown}" + (f" of {hard}" if hard > soft > 0 else ""))
+
+
+def _file_roots(settings: Settings) -> Check:
+    missing = [str(root) for root in settings.file_roots if not root.is_dir()]
+    if missing:
+        return warning(
+            "file roots", f"no directory: {', '.join(missing)}", "correct KOS_FILE_ROOTS"
+        )
+    if not settings.file_roots:
+        return warning(
+            "file roots", "tasks may name no file", "set KOS_FILE_ROOTS to your directories"
+        )
+    return ok("file roots", ", ".join(str(root) for root in settings.file_roots))
+
+
+def _embedded(settings: Settings) -> Iterator[Check]:
+    try:
+        account = unprivileged_account()
+        if settings.embedded_postgres:
+            programs = postgres_programs(account=account)
+            yield ok("embedded postgres", f"version {programs.version}")
+        if settings.embedded_redis:
+            yield ok("embedded redis", str(redis_program(account=account)))
+    except ServiceError as error:
+        detail, _, remedy = str(error).partition("; ")
+        yield red("embedded services", detail, remedy or "set DATABASE_URL and REDIS_URL")
+
+
+def _ports(settings: Settings, *, running: bool) -> Iterator[Check]:
+    name, port = "dashboard port", settings.dashboard_port
+    taken = _accepts(port)
+    if running and not taken:
+        yield red(name, f"nothing answers at {port}", "kos ctl restart watch:dashboard")
+    elif taken and not running:
+        yield warning(name, f"{port} is taken", "`kos up` chooses another one; see `kos status`")
+    else:
+        yield ok(name, str(port))
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,53 @@
+"""The model servers: does each answer, and with which models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from console.operations.doctor.check import Check, ok, red, warning
+from jobs.settings import Settings
+from llm.backends.registry import Backends
+from llm.scanner import Scanner
+from llm.types import BackendKind, BackendSpec, ServerScan
+
+START = {
+    BackendKind.OLLAMA: "run `ollama serve`, or correct OLLAMA_API_URL",
+    BackendKind.MLX: "run scripts/start_mlx_api_server.sh, or set MLX_API_URL=disabled",
+    BackendKind.OPENAI: "start it, or correct its url in KOS_BACKENDS_FILE",
+}
+FILL = {
+    BackendKind.OLLAMA: "ollama pull qwen2.5:7b",
+    BackendKind.MLX: "put a model into MLX_MODELS_DIR",
+    BackendKind.OPENAI: "load a model there",
+}
+MODELS_SHOWN = 5
+
+
+def server_checks(settings: Settings) -> Iterator[Check]:
+    """A server that is away is red only where none answers: one is enough to work."""
+    if not settings.backends:
+        remedy = "set OLLAMA_API_URL or MLX_API_URL, or use `kos up --demo`"
+        yield red("model servers", "none is configured", remedy)
+        return
+    backends = Backends(settings.backends, environ=dict(os.environ))
+    try:
+        scan = Scanner(backends).scan(refresh=True)
+    finally:
+        backends.close()
+    some_answer = any(server.models for server in scan.servers)
+    for spec in settings.backends:
+        yield _server(spec, scan.server(spec.name), some_answer=some_answer)
+
+
+def _server(spec: BackendSpec, server: ServerScan | None, *, some_answer: bool) -> Check:
+    name = f"model server {spec.name}"
+    trouble = warning if some_answer else red
+    if server is None or server.models is None:
+        error = server.error if server and server.error else "not asked"
+        return trouble(name, f"{spec.url}: {error}", START[spec.kind])
+    usable = [model.name for model in server.models if model.broken is None]
+    if not usable:
+        return trouble(name, f"{spec.url} answers, but has no usable model", FILL[spec.kind])
+    shown = ", ".join(usable[:MODELS_SHOWN]) + (", ..." if len(usable) > MODELS_SHOWN else "")
+    return ok(name, f"{spec.url}: {len(usable)} models ({shown})")

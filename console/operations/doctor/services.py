@@ -1,0 +1,99 @@
+"""The services: programs, Postgres with its tables, Redis, experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from console.operations.connections import Connections
+from console.operations.doctor.check import Check, ok, red, warning
+from console.operations.errors import BadInput, Unreachable
+from console.operations.status import programs
+from console.services.errors import ServiceError
+from jobs.settings import Settings
+from models.base import fetch_one
+from models.database import DatabaseUnavailable, session
+from models.expert import Expert
+from models.migrations import runner
+
+LEAST_POSTGRES = 13
+CLOCK_SECONDS = 5.0
+
+
+def program_check(settings: Settings) -> Check:
+    try:
+        rows = programs(settings)
+    except ServiceError as error:
+        return warning("programs", str(error).partition(";")[0], "kos up")
+    late = [f"{row['name']} {row['state']}" for row in rows if row["state"] != "RUNNING"]
+    if late:
+        return red("programs", ", ".join(late), f"kos ctl tail {late[0].split()[0]}, then kos up")
+    return ok("programs", f"{len(rows)} running")
+
+
+def service_checks(connections: Connections) -> Iterator[Check]:
+    yield from _postgres(connections)
+    yield _redis(connections)
+
+
+def _postgres(connections: Connections) -> Iterator[Check]:
+    try:
+        connections.use_database()
+        with session():
+            row = fetch_one("SELECT current_setting('server_version_num')::int AS n, now() AS at")
+            assert row is not None
+            yield _postgres_version(row["n"])
+            yield _clock(row["at"])
+            missing = runner.pending()
+            if missing:
+                yield red("tables", f"pending: {', '.join(missing)}", "kos migrate up")
+                return
+            yield ok("tables", "up to date")
+            yield _experts()
+    except (Unreachable, DatabaseUnavailable) as error:
+        remedy = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
+        yield red("postgres", str(error).partition(":")[0], remedy)
+    except BadInput as error:
+        yield red("postgres", str(error), "correct DATABASE_URL")
+
+
+def _postgres_version(number: int) -> Check:
+    version = number // 10_000
+    if version < LEAST_POSTGRES:
+        return red("postgres", f"version {version}", f"use Postgres {LEAST_POSTGRES} or newer")
+    return ok("postgres", f"version {version} answers")
+
+
+def _clock(theirs: datetime) -> Check:
+    off_seconds = abs((datetime.now(UTC) - theirs).total_seconds())
+    if off_seconds > CLOCK_SECONDS:
+        detail = f"{off_seconds:.0f} s apart from that of Postgres"
+        return warning("clock", detail, "set both clocks by NTP: leases are times")
+    return ok("clock", "agrees with Postgres")
+
+
+def _experts() -> Check:
+    active = len(Expert.active())
+    if not active:
+        remedy = "kos experts add --from examples/experts.jsonl"
+        return red("experts", "none is active, so no task can be assigned", remedy)
+    return ok("experts", f"{active} active")
+
+
+def _redis(connections: Connections) -> Check:
+    try:
+        client = connections.redis
+        about: Any = client.info()
+        evicts = about.get("maxmemory", 0) and about.get("maxmemory_policy") != "noeviction"
+    except Unreachable as error:
+        return red("redis", str(error).partition(":")[0], "kos up")
+    except (redis.RedisError, ValueError) as error:
+        remedy = "kos up" if connections.settings.embedded_redis else "check REDIS_URL"
+        return red("redis", str(error), remedy)
+    if evicts:
+        remedy = "redis-cli CONFIG SET maxmemory-policy noeviction"
+        return red("redis", f"evicts keys ({about['maxmemory_policy']})", remedy)
+    return ok("redis", f"version {about.get('redis_version')} answers")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from jobs.policy.topics import stem, words
-from jobs.policy.validation.text import item_count, stems
+from jobs.policy.topics import words
+from jobs.policy.validation.text import item_count
 from jobs.policy.validation.types import Answer, Finding, Request
 
 _LISTED = re.compile(
@@ -63,8 +63,16 @@ def _counted(text: str, task: str) -> Finding:
 
 
 def _missing(text: str, parts: tuple[str, ...]) -> list[str]:
-    have = stems(text)
-    return [part for part in parts if not {stem(word) for word in words(part)} <= have]
+    if not parts:
+        return []
+    said = set(words(text))
+    return [part for part in parts if not all(_said(word, said) for word in words(part))]
+
+
+def _said(word: str, said: set[str]) -> bool:
+    """Is the word there in any inflection? Its last one or two letters may differ."""
+    kept = word[: len(word) - 1 if len(word) <= 4 else max(4, len(word) - 2)]
+    return word in said or (len(kept) > 2 and any(other.startswith(kept) for other in said))
 
 
 def _number(text: str) -> int:

@@ -6,7 +6,7 @@ import re
 
 from jobs.policy.validation.types import Answer, Finding, Request
 
-_LONG_PROSE_CHARS = 120
+_LONG_PROSE_CHARS = 80
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _HANGING = re.compile(
     r"(?:[,(\[«–—]|(?:^|\s)(?:and|or|the|a|an|of|to|with|for|in|that|which|because|и|или|а|но|в|на|с|"

@@ -14,6 +14,7 @@ from jobs.policy.validation.completeness import complete
 from jobs.policy.validation.engagement import engaged
 from jobs.policy.validation.finish import finished
 from jobs.policy.validation.language import language
+from jobs.policy.validation.legibility import legible
 from jobs.policy.validation.originality import original
 from jobs.policy.validation.structure import structured
 from jobs.policy.validation.substance import substantial
@@ -28,6 +29,7 @@ Check = Callable[[Answer, Request], Finding]
 _PROSE: dict[str, Check] = {
     "original": original,
     "engaged": engaged,
+    "legible": legible,
     "varied": varied,
     "finished": finished,
     "language": language,
@@ -39,14 +41,21 @@ _STRUCTURED: dict[str, Check] = {"original": original, "schema": structured, "co
 
 def judge(answer: Answer, request: Request) -> Verdict:
     """Whether ``answer`` may stand as the result of ``request``, with the reason if not."""
-    if is_blank(answer.text):
+    if _says_nothing(answer.text, request):
         return _blank("the answer is blank")
     text = without_thoughts(answer.text)
-    if is_blank(text):
+    if not text:
         return _blank("the answer holds thinking alone", code="thinking_only")
     judged = Answer(text, answer.finish_reason)
     checks = _PROSE if request.response_schema is None else _STRUCTURED
     return _verdict({name: check(judged, request) for name, check in checks.items()})
+
+
+def _says_nothing(text: str, request: Request) -> bool:
+    # An operator or an emoji may answer a question; a row of dots or an empty fence is no text.
+    if any(map(str.isalnum, text)) or request.response_schema is not None:
+        return is_blank(text)
+    return is_blank(text) or len(text.strip()) > 2 or "?" not in request.asked
 
 
 def _blank(reason: str, *, code: str = "blank") -> Verdict:

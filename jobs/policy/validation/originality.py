@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from jobs.policy.validation.text import squeezed
 from jobs.policy.validation.types import Answer, Finding, Request
 from llm.detectors.echo import is_echo
@@ -9,11 +11,13 @@ from llm.detectors.echo import is_echo
 _OPENING_CHARS = 30
 _OWN_SHARE = 0.2
 _RUN_WORDS = 5
+_LABEL = re.compile(r"^\W*\w{3,14}\s*:\s+")
 
 
 def original(answer: Answer, request: Request) -> Finding:
+    unlabelled = _LABEL.sub("", answer.text, count=1)
     for source in dict.fromkeys((request.prompt, request.asked)):
-        if is_echo(answer.text, source):
+        if is_echo(answer.text, source) or is_echo(unlabelled, source):
             return Finding(0.0, "echo", "the answer is the prompt coming back")
     if _opens_with_the_task(answer.text, request) and _own_share(answer.text, request) < _OWN_SHARE:
         return Finding(0.1, "echo", "the answer repeats the task and adds next to nothing")

@@ -22,19 +22,22 @@ SERVER_MESSAGE = any_of(
     r"all (?:\w+ ){0,3}(?:nodes|backends|models) (?:are )?(?:unavailable|down|busy|offline)",
     r"(?:сервис|сервер|модел\w*|узлы|бэкенд\w*|нейросеть)\s(?:\w+\s){0,3}"
     r"(?:недоступ|не отвеча|перегруж)",
+    r"\bno (?:\w+ ){0,2}(?:models?|backends?|nodes?) (?:is |are )?available",
     r"превышен\w* (?:время ожидания|лимит)",
     r"не удалось (?:получить ответ|подключиться|связаться)",
     r"попробуйте (?:позже|ещё раз|еще раз)|try again later",
 )
 ERROR_OPENING = any_of(
     r"^\[?(?:error|exception|fatal|warning|ошибка|исключение)\b[^\w]{0,3}[:\]-]",
+    r"^(?:error|failed|failure|ошибка)(?: \w+){1,4}:",
     r"^traceback \(most recent call last\)",
     r"^\{\s*\"(?:error|detail|errors)\"\s*:",
     r"^<!doctype html|^<html",
 )
 ABOUT_ERRORS = any_of(
-    r"error|exception|fail|bug|debug|fix|log|trace|timeout|http|status|html|json",
-    r"ошиб|исключен|сбо[йяе]|баг|исправ|отлад|лог|недоступ|проблем",
+    r"\b(?:error|exception|fail|bugs?\b|debug|fix|logs?\b|logging|trace|timeout|http|status|html|"
+    r"json|prints?\b|output)",
+    r"\b(?:ошиб|исключен|сбо[йяе]|баг|исправ|отлад|логи?\b|недоступ|проблем|вывед|напечата)",
 )
 _UNABLE = r"(?:помочь|выполнить|ответить|предоставить|обсуждать|продолж|обработать|открыть|"
 _UNABLE += r"просмотреть|получить доступ|сделать это|дать)"
@@ -48,6 +51,10 @@ REFUSAL = any_of(
     r"\bкак (?:языковая|большая языковая|ии|искусственный|нейросет\w*)\b.{0,60}\bя\b",
     r"не (?:могу|можем|смогу|в состоянии|имею возможности) (?:\w+ )?" + _UNABLE,
     r"у меня нет (?:доступа|возможности)",
+    r"\bi (?:don't|do not|can't|cannot) see (?:any|the|an|your) (?:\w+ )?"
+    r"(?:attach|file|document|image)",
+    r"\bi have no (?:information|data|access|details)",
+    r"не вижу (?:вложен|файл|документ)|не (?:обладаю|располагаю|имею) (?:\w+ )?(?:информаци|данны)",
     r"\bi need more (?:information|details|context)",
     r"пожалуйста,? (?:уточните|предоставьте|пришлите)",
     r"\bplease (?:provide|share|clarify|specify)\b",
@@ -57,8 +64,9 @@ SPEAKS_FOR_OTHERS = any_of(
     r"перевед|перевод|письм|ответ клиент|отказ|извин|диалог|промпт|скрипт|вопросы",
 )
 PROMISE = any_of(
-    r"^(?:sure|of course|certainly|absolutely|okay|ok|got it|understood|happy to|great|"
-    r"конечно|хорошо|понял\w*|разумеется|отлично|принято|да)?[\s!.,]*"
+    r"^(?:(?:hello|hi|sure|of course|certainly|absolutely|okay|ok|got it|understood|happy to|great|"
+    r"здравствуйте|привет|добрый день|конечно|хорошо|понял\w*|разумеется|отлично|принято|да)"
+    r"[\s!.,]*)*"
     r"(?:(?:i'll|i will|i'm going to|let me|let's|i can|i'd be happy)\b"
     r"|(?:я\s+)?(?:сейчас|приступаю|займусь|сделаю|начну|подготовлю|напишу|проанализирую|"
     r"готов\w*\s+помочь)"
@@ -71,6 +79,10 @@ ASKS_MUCH = any_of(
     r"подробн|развёрнут|развернут|пошагов",
     r"\b(?:write|draft|prepare|create|develop) (?:an?|the) (?:\w+ ){0,3}" + _DOCUMENT + r"\b",
     r"(?:напиши|подготовь|составь|разработай)\w*\s(?:\w+\s){0,3}" + _DOCUMENT_RU,
+)
+PRODUCES = any_of(
+    r"^\W*(?:describe|summari[sz]e|write|explain|create|draft|prepare|compare|analy[sz]e|plan|list|"
+    r"опиши|напиши|объясни|составь|подготовь|сравни|проанализируй|кратко|перечисли|расскажи)\b",
 )
 ASKS_CODE = any_of(
     r"\b(?:write|implement|code)\b.{0,60}"

@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
+import referencing.exceptions
+
 from jobs.policy.schemas import validator_of
 from jobs.policy.validation.types import Answer, Finding, Request
-
-_FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL | re.IGNORECASE)
 
 
 def structured(answer: Answer, request: Request) -> Finding:
@@ -22,8 +22,8 @@ def structured(answer: Answer, request: Request) -> Finding:
         return Finding(0.0, "schema", f"the answer is not JSON: {error}")
     try:
         found = next(validator_of(request.response_schema).iter_errors(value), None)
-    except RecursionError:
-        return Finding(0.0, "schema", "the answer is nested too deeply to be checked")
+    except (referencing.exceptions.Unresolvable, RecursionError, re.error) as error:
+        return Finding(0.0, "schema", f"the schema cannot be applied: {error!s:.120}")
     if found is not None:
         return Finding(0.0, "schema", f"at {found.json_path}: {found.message:.200}")
     return Finding(1.0)
@@ -31,11 +31,17 @@ def structured(answer: Answer, request: Request) -> Finding:
 
 def json_of(text: str) -> Any:
     """The JSON value of an answer, also out of one fenced block. Raises ValueError otherwise."""
-    fenced = _FENCED.match(text)
     try:
-        return json.loads(fenced.group(1) if fenced else text, parse_constant=_refuse)
+        return json.loads(_unfenced(text.strip()), parse_constant=_refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _unfenced(text: str) -> str:
+    opening, newline, rest = text.partition("\n")
+    if newline and opening.strip().lower() in ("```", "```json") and rest.endswith("```"):
+        return rest.removesuffix("```")
+    return text
 
 
 def _refuse(constant: str) -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 
-from jobs.policy.validation.phrases import ASKS_CODE, ASKS_MUCH, PROMISE
+from jobs.policy.validation.phrases import ASKS_CODE, ASKS_MUCH, PRODUCES, PROMISE
 from jobs.policy.validation.types import Answer, Finding, Request
 
 _PROMISE_CHARS = 250
 _THIN_CHARS = 60
 _CODE = re.compile(
-    r"\b(?:write|implement|code)\b.{0,60}\b(?:function|class|script|program|query|method|regex|decorator)\b"
-    r"|(?:напиши|реализуй)\w*\s.{0,60}(?:функци|класс|скрипт|программ|запрос|метод|декоратор|код\b)",
-    re.IGNORECASE | re.DOTALL,
-)
-_CODE = re.compile(
-    r"```|~~~|^\s*(?:def|class|import|from|function|const|let|var|#include|SELECT|INSERT|UPDATE|WITH)\s"
-    r"|=>|[{};]\s*$|\w+\([^)]*\)|`[^`]+`|[\\^$\[\]]{2}",
+    r"```|~~~"
+    r"|^[ \t]*(?:def|class|import|from|function|const|let|var|#include|SELECT|INSERT|UPDATE|WITH)\s"
+    r"|=>|[{};][ \t]*$|\b\w{1,80}\([^)\n]{0,200}\)|`[^`\n]{1,200}`|\{[^{}\n]{1,200}\}|\$\w"
+    r"|[\\^$\[\]]{2}",
     re.MULTILINE | re.IGNORECASE,
 )
 _TEMPLATE_MARK = re.compile(
     r"<\|(?:im_start|im_end|assistant|user|system|end\w*|eot_id)\|>|\[/?INST\]"
 )
+_NOTHING = frozenset({"none", "null", "nil", "nan", "undefined", "n/a", "нет", "н/д"})
+_DELIVERS = re.compile(r"\n\n|=|:\s*\S|`")
 _OPEN_THOUGHT = re.compile(r"^<think(?:ing)?>", re.IGNORECASE)
 
 
@@ -29,7 +28,9 @@ def substantial(answer: Answer, request: Request) -> Finding:
     text = answer.text
     if _OPEN_THOUGHT.match(text):
         return Finding(0.1, "thinking_only", "the answer never leaves its thinking")
-    if len(text) <= _PROMISE_CHARS and PROMISE.match(text) and "\n\n" not in text:
+    if text.casefold() in _NOTHING and PRODUCES.search(request.asked):
+        return Finding(0.1, "blank", f'the answer is "{text}"')
+    if len(text) <= _PROMISE_CHARS and PROMISE.match(text) and not _DELIVERS.search(text):
         return Finding(0.3, "thin", f'the answer promises the work instead: "{text[:60]}"')
     if len(text) < _THIN_CHARS and ASKS_MUCH.search(request.asked):
         return Finding(0.3, "thin", f"much was asked for, {len(text)} characters came")

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 
-from jobs.policy.topics import stem, words
+from jobs.policy.topics import words
 
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+# Every pattern here is bounded: an answer of a megabyte without a space must not take a minute.
+_THOUGHT = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
+_THOUGHT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _FENCE = re.compile(
     r"^[ \t]*(?:```|~~~).*?(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
 )
-_INLINE = re.compile(r"`[^`\n]+`|https?://\S+|\S+@\S+\.\w+")
+_INLINE = re.compile(r"`[^`\n]+`|https?://\S+|[\w.+-]{1,64}@[\w.-]{1,255}")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 _ITEM = re.compile(r"^\s*(?:#{1,6}\s*)?(?:\*\*)?(?:[-*•–]\s+|\(?\d{1,3}[.)]\s*|#{1,6}\s+)")
 
 
 def without_thoughts(text: str) -> str:
-    """The answer proper: closed thinking blocks taken out, white space at the ends stripped."""
-    return _THOUGHT.sub("", text).strip()
+    """The answer proper: a thinking block before it taken off, white space at the ends stripped."""
+    if _THOUGHT.match(text) is None:
+        return text.strip()
+    end = _THOUGHT_END.search(text)
+    return text[end.end() :].strip() if end is not None else text.strip()
 
 
 def prose(text: str) -> str:
@@ -33,10 +38,6 @@ def sentences(text: str) -> list[str]:
 def item_count(text: str) -> int:
     """Lines that are items of a list or headings."""
     return sum(1 for line in text.splitlines() if _ITEM.match(line))
-
-
-def stems(text: str) -> frozenset[str]:
-    return frozenset(stem(word) for word in words(text))
 
 
 def squeezed(text: str) -> str:

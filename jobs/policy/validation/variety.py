@@ -10,9 +10,9 @@ from jobs.policy.validation.types import Answer, Finding, Request
 from llm.detectors.repetition import repetition
 
 _MIN_SENTENCES = 4
-_MIN_SENTENCE_WORDS = 4
+_MIN_SENTENCE_WORDS = 3
 _RUN_WORDS = 4
-_MIN_RUNS = 40
+_MIN_RUNS = 24
 _ASKED_FOR = re.compile(r"\b(?:repeat|times)\b|повтор|\bраза?\b", re.IGNORECASE)
 
 

@@ -1,0 +1,1 @@
+"""How well the judge of answers tells good from bad, on the labelled corpus."""

@@ -103,13 +103,14 @@ def _split(text: str) -> SplitResult:
 
 
 def _host(parts: SplitResult, text: str) -> str:
+    authority = parts.netloc.rpartition("@")[2]
+    if "[" not in authority and authority.count(":") > 1:
+        raise UrlError(f"the URL {_shown(text)!r} has too many colons: IPv6 needs brackets, [::1]")
     host = parts.hostname
     if not host:
         raise UrlError(f"the URL {_shown(text)!r} names no host: write http://host:port")
     if _is_ipv6(host):
         return f"[{host}]"
-    if ":" in parts.netloc.rpartition("@")[2].removesuffix(":").replace(f"{host}:", "", 1):
-        raise UrlError(f"the URL {_shown(text)!r} has too many colons: IPv6 needs brackets, [::1]")
     if not host.isascii():
         host = _punycode(host, text)
     if not _HOST_NAME.fullmatch(host):

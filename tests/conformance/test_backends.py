@@ -141,9 +141,7 @@ def test_a_canary_is_one_token(server: RunningSimulator, backend: Backend, model
     assert server.stats()["journal"][-1]["completion_tokens"] == 1
 
 
-def test_connections_are_used_again(
-    server: RunningSimulator, backend: Backend, model: str
-) -> None:
+def test_connections_are_used_again(server: RunningSimulator, backend: Backend, model: str) -> None:
     for _ in range(20):
         backend.generate(ask(model, max_tokens=5), deadlines=DEADLINES)
 

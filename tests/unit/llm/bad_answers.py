@@ -27,7 +27,7 @@ SENTENCES = {
     "emoji": "🚀",
     "newlines between": "Done.\n\n",
     "import": "import os\nimport sys\n",
-    "two sentences": "The first step is to look at the log. The second step is to look at the log. ",
+    "two sentences": "First we look at the log. Then, once more, we look at the log. ",
 }
 PREFIXES = {"after nothing": "", "after prose": ENGLISH_PROSE, "after russian": RUSSIAN_PROSE}
 
@@ -71,4 +71,9 @@ ECHOES: dict[str, tuple[str, str]] = {
 }
 
 BLANKS = ("", " ", "\n\n\n", "\t \r\n", "\u00a0\u00a0", "\u200b", " \ufeff \u200d\n")
-THOUGHTS_ONLY = ("<think>hm</think>", "<think>hm", " <thinking>\nhm\n</thinking>\n \n", "hm\n</think>\n")
+THOUGHTS_ONLY = (
+    "<think>hm</think>",
+    "<think>hm",
+    " <thinking>\nhm\n</thinking>\n \n",
+    "hm\n</think>\n",
+)

@@ -47,7 +47,7 @@ GETTERS_CODE = "".join(
 )
 
 SQL_INSERTS = "".join(
-    f"INSERT INTO users (id, name, email, active) VALUES ({n}, 'user{n}', 'user{n}@example.com', 1);\n"
+    f"INSERT INTO users (id, name, email) VALUES ({n}, 'user{n}', 'user{n}@example.com');\n"
     for n in range(1, 101)
 )
 
@@ -76,7 +76,7 @@ CSV = "date,open,high,low,close,volume\n" + "".join(
 )
 YAML = "".join(
     f"  - name: service-{n}\n    image: app:latest\n    restart: always\n    ports:\n"
-    f"      - \"{8000 + n}:80\"\n"
+    f'      - "{8000 + n}:80"\n'
     for n in range(40)
 )
 
@@ -84,7 +84,9 @@ NUMBERED_LIST = "\n".join(
     f"{n}. Check that step {n} of the plan has a test and an owner." for n in range(1, 61)
 )
 CHECKLIST = "\n".join(f"- [ ] {word}" for word in ENGLISH_PROSE.split())
-RUSSIAN_LIST = "\n".join(f"{n}) {line.strip()}" for n, line in enumerate(RUSSIAN_PROSE.split("."), 1))
+RUSSIAN_LIST = "\n".join(
+    f"{n}) {line.strip()}" for n, line in enumerate(RUSSIAN_PROSE.split("."), 1)
+)
 NUMBERS = ", ".join(str(n) for n in range(1, 1001))
 SAME_NUMBERS = ", ".join(["0.0"] * 256)
 HEX_DUMP = "\n".join(f"{n * 16:08x}  " + " ".join(["00"] * 16) for n in range(60))
@@ -100,7 +102,10 @@ LOG_LINES = "".join(
     f"2026-03-04 10:{n // 60:02d}:{n % 60:02d} INFO worker heartbeat ok\n" for n in range(120)
 )
 TREE = "".join(f"├── module_{n}\n│   ├── __init__.py\n│   └── core.py\n" for n in range(60))
-CHINESE = "灯塔是一座顶部装有强光灯的高塔。看守人在黄昏点亮它。透镜把光聚成一束，水手看到闪光就知道位置。" * 2
+CHINESE = (
+    "灯塔是一座顶部装有强光灯的高塔。看守人在黄昏点亮它。透镜把光聚成一束，水手看到闪光就知道位置。"
+    * 2
+)
 EMOJI = "✅ done\n❌ open\n" * 30 + "👩‍🚀🚀 " * 40
 FORMULA = " + ".join(f"x_{{{n}}}^2" for n in range(100))
 GENERATED_ASSERTS = "".join(f"    assert add({n}, {n}) == {2 * n}\n" for n in range(100))
@@ -113,4 +118,16 @@ GOOD_ANSWERS: dict[str, str] = {
     if name.isupper() and isinstance(text, str) and name != "RULED_TABLE"
 }
 
-SHORT_ANSWERS = ("Yes", "No.", "Done", "Done!", "Да", "Нет", "Готово", "Готово.", "42", "OK", "Paris")
+SHORT_ANSWERS = (
+    "Yes",
+    "No.",
+    "Done",
+    "Done!",
+    "Да",
+    "Нет",
+    "Готово",
+    "Готово.",
+    "42",
+    "OK",
+    "Paris",
+)

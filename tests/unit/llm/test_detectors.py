@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -27,10 +28,14 @@ def pieces(text: str, *, seed: int = 0) -> list[str]:
     return cut
 
 
+def feed(add: Callable[[str], None], parts: Iterable[str]) -> None:
+    for part in parts:
+        add(part)
+
+
 def guarded(text: str, *, prompt: str = PROMPT, max_tokens: int = 100_000) -> tuple[str, str]:
     guard = AnswerGuard(prompt=prompt, max_tokens=max_tokens)
-    for piece in pieces(text):
-        guard.text(piece)
+    feed(guard.text, pieces(text))
     return guard.finish("stop")
 
 
@@ -42,8 +47,7 @@ def test_a_good_answer_passes_unchanged(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(GOOD_ANSWERS))
 def test_a_good_answer_passes_as_thinking(name: str) -> None:
     guard = AnswerGuard(prompt=PROMPT, max_tokens=100_000)
-    for piece in pieces(GOOD_ANSWERS[name]):
-        guard.thought(piece)
+    feed(guard.thought, pieces(GOOD_ANSWERS[name]))
     guard.text("So be it.")
 
     assert guard.finish("stop") == ("So be it.", GOOD_ANSWERS[name])
@@ -57,8 +61,7 @@ def test_there_are_enough_bad_answers() -> None:
 def test_a_loop_is_told_before_its_end(name: str) -> None:
     guard = AnswerGuard(prompt=PROMPT, max_tokens=100_000)
     with pytest.raises(errors.RepetitionAnswer):
-        for piece in pieces(LOOPS[name]):
-            guard.text(piece)
+        feed(guard.text, pieces(LOOPS[name]))
 
     assert len(guard.partial_text) < len(LOOPS[name])
 
@@ -67,16 +70,14 @@ def test_a_loop_is_told_before_its_end(name: str) -> None:
 def test_white_space_without_end_is_told(name: str) -> None:
     guard = AnswerGuard(prompt=PROMPT, max_tokens=100_000)
     with pytest.raises(errors.RepetitionAnswer):
-        for piece in pieces(SPACE_RUNS[name]):
-            guard.text(piece)
+        feed(guard.text, pieces(SPACE_RUNS[name]))
 
 
 @pytest.mark.parametrize("name", ["english after prose", "numbered", "paragraph"])
 def test_a_loop_of_thoughts_is_told(name: str) -> None:
     guard = AnswerGuard(prompt=PROMPT, max_tokens=100_000)
     with pytest.raises(errors.RepetitionAnswer):
-        for piece in pieces(LOOPS[name]):
-            guard.thought(piece)
+        feed(guard.thought, pieces(LOOPS[name]))
 
 
 @pytest.mark.parametrize("name", sorted(LOOPS))
@@ -128,8 +129,7 @@ def test_a_long_prompt_coming_back_is_stopped_early() -> None:
     guard = AnswerGuard(prompt=prompt, max_tokens=100_000)
 
     with pytest.raises(errors.EchoAnswer):
-        for piece in pieces("\n" + prompt):
-            guard.text(piece)
+        feed(guard.text, pieces("\n" + prompt))
     assert len(guard.partial_text) < len(prompt) / 2
 
 
@@ -172,8 +172,7 @@ def test_a_server_that_ignores_the_limit_is_stopped() -> None:
     dice = random.Random(1)
 
     with pytest.raises(errors.RunawayAnswer):
-        for _ in range(10_000):
-            guard.text(f"{dice.random()} ")
+        feed(guard.text, (f"{dice.random()} " for _ in range(10_000)))
     assert guard.pieces < 500
 
 
@@ -185,8 +184,7 @@ def test_a_full_answer_is_no_runaway() -> None:
 
 def test_halves_of_a_character_in_two_pieces_are_joined() -> None:
     guard = AnswerGuard(prompt=PROMPT, max_tokens=100)
-    for piece in ("go ", "\ud83d", "\ude80", "!"):
-        guard.text(piece)
+    feed(guard.text, ("go ", "\ud83d", "\ude80", "!"))
 
     assert guard.finish("stop")[0] == "go 🚀!"
 

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from llm import errors
+from llm.breaker import (
+    BACKEND_RULES,
+    CLOSED,
+    BreakerPhase,
+    BreakerRules,
+    BreakerState,
+    allows,
+    counts_against_backend,
+    counts_against_model,
+    dumps,
+    loads,
+    on_failure,
+    on_probe,
+    on_success,
+    wants_probe,
+)
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+RULES = BreakerRules(threshold=3, cooldown_seconds=10, max_cooldown_seconds=60, probe_seconds=30)
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def tripped() -> BreakerState:
+    state = CLOSED
+    for _ in range(3):
+        state = on_failure(state, NOW, rules=RULES, reason="unreachable")
+    return state
+
+
+def test_it_opens_after_failures_in_a_row() -> None:
+    once = on_failure(CLOSED, NOW, rules=RULES)
+    assert allows(once, NOW)
+    assert allows(on_failure(once, NOW, rules=RULES), NOW)
+
+    assert tripped().phase is BreakerPhase.OPEN
+    assert not allows(tripped(), NOW)
+    assert tripped().reason == "unreachable"
+
+
+def test_a_success_between_failures_starts_the_count_anew() -> None:
+    state = on_success(on_failure(on_failure(CLOSED, NOW, rules=RULES), NOW, rules=RULES))
+
+    assert allows(on_failure(state, NOW, rules=RULES), NOW)
+
+
+def test_one_canary_is_wanted_after_the_cooldown() -> None:
+    assert not wants_probe(tripped(), later(9))
+    assert wants_probe(tripped(), later(10))
+
+    probing = on_probe(tripped(), later(10), rules=RULES)
+    assert probing.phase is BreakerPhase.HALF_OPEN
+    assert not allows(probing, later(11))
+    assert not wants_probe(probing, later(11))
+
+
+def test_a_canary_that_never_reports_is_sent_again() -> None:
+    probing = on_probe(tripped(), later(10), rules=RULES)
+
+    assert wants_probe(probing, later(40))
+
+
+def test_a_good_canary_closes_it() -> None:
+    assert on_success(on_probe(tripped(), later(10), rules=RULES)) == CLOSED
+
+
+def test_a_success_begun_before_the_trip_closes_nothing() -> None:
+    assert on_success(tripped()) == tripped()
+
+
+def test_each_failed_canary_doubles_the_wait_up_to_the_bound() -> None:
+    state, at, waits = tripped(), later(10), []
+    for _ in range(5):
+        state = on_failure(on_probe(state, at, rules=RULES), at, rules=RULES)
+        assert state.retry_at is not None
+        waits.append((state.retry_at - at).total_seconds())
+        at = state.retry_at
+
+    assert waits == [20, 40, 60, 60, 60]
+    assert state.opened_at == NOW
+
+
+def test_more_failures_while_open_do_not_prolong_it() -> None:
+    state = on_failure(tripped(), later(5), rules=RULES)
+
+    assert state.retry_at == tripped().retry_at
+
+
+def test_what_the_server_asked_opens_it_at_once() -> None:
+    state = on_failure(CLOSED, NOW, rules=RULES, retry_after_seconds=7)
+
+    assert state.phase is BreakerPhase.OPEN
+    assert state.retry_at == later(7)
+
+
+@pytest.mark.parametrize("state", [CLOSED, tripped(), on_probe(tripped(), later(10))])
+def test_it_survives_being_written_down(state: BreakerState) -> None:
+    assert loads(dumps(state)) == state
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"phase": "ajar"}', "null"])
+def test_other_text_is_no_breaker(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        loads(text)
+
+
+@pytest.mark.parametrize(
+    ("error", "backend", "model"),
+    [
+        (errors.BackendUnreachable("x"), True, False),
+        (errors.FirstTokenTimeout("x"), True, False),
+        (errors.ServerFailed("x"), True, False),
+        (errors.NotAuthorized("x"), True, False),
+        (errors.LoadFailed("x"), False, True),
+        (errors.LoadTimeout("x"), False, True),
+        (errors.TotalTimeout("x"), False, False),
+        (errors.EchoAnswer("x"), False, False),
+        (errors.BadRequest("x"), False, False),
+        (errors.CallCancelled("x"), False, False),
+        (errors.PoisonedCall("x"), False, False),
+    ],
+)
+def test_only_failures_of_the_server_count(
+    error: errors.LLMError, backend: bool, model: bool
+) -> None:
+    assert counts_against_backend(error) is backend
+    assert counts_against_model(error) is model
+
+
+def test_the_rules_in_force_wait_at_most_five_minutes() -> None:
+    state, at = CLOSED, NOW
+    for _ in range(50):
+        state = on_failure(on_probe(state, at), at)
+        assert state.retry_at is not None
+        assert (state.retry_at - at).total_seconds() <= BACKEND_RULES.max_cooldown_seconds
+        at = state.retry_at

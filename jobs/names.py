@@ -20,8 +20,8 @@ WORKERS = "kos:workers"
 PLAN_WANTED = "kos:plan:wanted"
 SCHEDULER_TICK = "kos:scheduler:tick"
 LISTENER_BEAT = "kos:listener:beat"
-MEASURED = "kos:health:"
-"""Prefix of one key a health check, with a TTL."""
+HEALTH = "kos:health"
+"""JSON ``{"at", "checks"}`` of the last round of the health checker, with a time to live."""
 
 
 def llm_queue(backend: str) -> str:

@@ -105,7 +105,7 @@ class Settings:
     plan_window: int = setting("KOS_PLAN_WINDOW", of.integer(1, 1_000_000), 2000)
     fairness_seconds: float = setting("KOS_FAIRNESS_SECONDS", of.number(0.1, 86_400), 900.0)
     scan_cache_seconds: float = setting("KOS_SCAN_CACHE_SECONDS", of.number(0, 86_400), 120.0)
-    drain_seconds: float = setting("KOS_DRAIN_SECONDS", of.number(0.1, 86_400), 60.0)
+    drain_seconds: float = setting("KOS_DRAIN_SECONDS", of.number(0.1, 86_400), 20.0)
     file_roots: tuple[Path, ...] = setting("KOS_FILE_ROOTS", of.paths, factory=default_file_roots)
     backends_file: Path | None = setting("KOS_BACKENDS_FILE", of.path)
     experts_file: Path | None = setting("KOS_EXPERTS_FILE", of.path)

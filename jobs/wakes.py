@@ -38,6 +38,9 @@ class Wakes:
     def scan(self, reason: str) -> None:
         self._send("scan", MAINTENANCE_QUEUE, reason=reason)
 
+    def probe(self) -> None:
+        self._send("probe", MAINTENANCE_QUEUE)
+
     def _send(self, actor: str, queue: str, **kwargs: str) -> None:
         self._broker.enqueue(
             dramatiq.Message(queue_name=queue, actor_name=actor, args=(), kwargs=kwargs, options={})

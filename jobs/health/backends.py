@@ -1,0 +1,131 @@
+"""Checks of model servers. HTTP that answers proves nothing: a token does.
+
+A canary is sent only to a model that is in memory, so that looking never loads one, and only
+where no answer came lately, so that a busy server is proved by its own work.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from jobs.health.values import Check
+from jobs.runtime import Runtime
+from llm.errors import LLMError, ModelNotFound, Overloaded
+from llm.types import BackendSpec
+from models.base import fetch_one
+from models.database import DatabaseUnavailable, session
+
+PROVEN_SECONDS = 20.0
+FAILURES_UNTIL_HUNG = 2
+STANDS_STILL_SECONDS = 45.0
+MLX_PROGRAM = "servers:mlx-api"
+
+
+@dataclass(slots=True)
+class BackendWatch:
+    """Remembers failed canaries between looks. One instance, one thread."""
+
+    runtime: Runtime
+    supervised: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    progress: dict[str, tuple[int, float]] = field(default_factory=dict)
+    was_reachable: dict[str, bool] = field(default_factory=dict)
+
+    def look(self, spec: BackendSpec) -> Check:
+        name = f"backend:{spec.name}"
+        health = self.runtime.backends.get(spec.name).health()
+        self._note_change(spec.name, health.reachable)
+        if not health.reachable:
+            remedy = f"start the server at {spec.url}, or correct its URL"
+            return Check(name, False, health.error or "does not answer", remedy)
+        if _answered_lately(spec.name):
+            self.failures[spec.name] = 0
+            return Check(name, True, "answered a task lately")
+        return self._canary(spec, name)
+
+    def _canary(self, spec: BackendSpec, name: str) -> Check:
+        backend = self.runtime.backends.get(spec.name)
+        slot = self._slot(spec)
+        if slot is None:
+            return self._judge_by_progress(spec, name)
+        try:
+            residents = backend.resident_models()
+            if not residents:
+                return Check(name, True, "reachable; no model in memory to try")
+            began = time.monotonic()
+            backend.canary(residents[0].name)
+        except (Overloaded, ModelNotFound) as error:
+            return Check(name, True, f"reachable; canary not admitted: {error}")
+        except LLMError as error:
+            return self._failed(spec, name, error)
+        finally:
+            self.runtime.slots.release(spec.name, slot)
+        self.failures[spec.name] = 0
+        seconds = time.monotonic() - began
+        return Check(name, True, f"a token of {residents[0].name} in {seconds:.1f} s")
+
+    def _slot(self, spec: BackendSpec) -> str | None:
+        """A slot like any other call's, so that looking never goes over the limit."""
+        holder = f"canary:{time.monotonic_ns()}"
+        limit = self.runtime.limits.of(spec.name).slots
+        granted = self.runtime.slots.acquire(spec.name, holder, limit=limit, wait=False).granted
+        return holder if granted else None
+
+    def _judge_by_progress(self, spec: BackendSpec, name: str) -> Check:
+        """Every slot is taken: then what runs there must be moving."""
+        tokens = _tokens_so_far(spec.name)
+        before, since = self.progress.get(spec.name, (-1, 0.0))
+        if tokens is None or tokens != before:
+            self.progress[spec.name] = (tokens or 0, time.monotonic())
+            return Check(name, True, "every slot is in use, and tokens come")
+        still_seconds = time.monotonic() - since
+        if still_seconds < STANDS_STILL_SECONDS:
+            return Check(name, True, f"every slot is in use; no token for {still_seconds:.0f} s")
+        error = LLMError(f"no token of any running task for {still_seconds:.0f} s")
+        return self._failed(spec, name, error)
+
+    def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> Check:
+        self.failures[spec.name] = self.failures.get(spec.name, 0) + 1
+        self.runtime.breakers.failed(spec.name, None, error)
+        hung = None
+        if self.failures[spec.name] >= FAILURES_UNTIL_HUNG:
+            hung = self.supervised.get(spec.name)
+            self.failures[spec.name] = 0
+        detail = f"HTTP answers, generation does not: {error.code}: {error}"
+        remedy = "is restarted" if hung else f"restart the server at {spec.url}"
+        return Check(name, False, detail, remedy, hung)
+
+    def _note_change(self, backend: str, reachable: bool) -> None:
+        before = self.was_reachable.get(backend)
+        self.was_reachable[backend] = reachable
+        if before is not None and before != reachable:
+            self.runtime.wakes.scan(f"{backend} {'is back' if reachable else 'is gone'}")
+
+
+def _answered_lately(backend: str) -> bool:
+    try:
+        with session():
+            row = fetch_one(
+                "SELECT 1 AS one FROM attempts WHERE backend = %s AND outcome = 'completed' "
+                "AND finished_at > now() - %s * interval '1 second' LIMIT 1",
+                (backend, PROVEN_SECONDS),
+            )
+    except DatabaseUnavailable:
+        return False
+    return row is not None
+
+
+def _tokens_so_far(backend: str) -> int | None:
+    """Tokens of the tasks that decode there now, as heartbeats told; None where none does."""
+    try:
+        with session():
+            row = fetch_one(
+                "SELECT sum((progress->>'tokens')::bigint) AS n FROM tasks "
+                "WHERE status = 'in_progress' AND backend = %s "
+                "AND progress->>'phase' = 'decoding'",
+                (backend,),
+            )
+    except DatabaseUnavailable:
+        return None
+    return int(row["n"]) if row and row["n"] is not None else None

@@ -1,0 +1,154 @@
+"""The health checker: ``python -m jobs.health_checker`` looks, tells, restarts what hangs.
+
+Every round is written to Redis with a time to live: no health is not good health. The same rounds
+decide the admission limits and send the canaries of open breakers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import redis
+
+from jobs import process
+from jobs.clock import utc_now
+from jobs.health import backends, programs, services, serving
+from jobs.health.backends import MLX_PROGRAM, BackendWatch
+from jobs.health.restarts import Restarter
+from jobs.health.values import Check
+from jobs.limit_keeper import LimitKeeper
+from jobs.names import CONTROL_QUEUE, HEALTH, llm_queue
+from jobs.runtime import Runtime, connect
+from jobs.settings import Settings
+from models.database import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
+
+KEPT_ROUNDS = 4
+
+
+@dataclass(slots=True)
+class HealthChecker:
+    """Owns what must be remembered between rounds."""
+
+    runtime: Runtime
+    restarter: Restarter
+    watch: BackendWatch
+    keeper: LimitKeeper
+    checks: list[Check] = field(default_factory=list)
+    limits_decided_at: float = float("-inf")
+
+    def round(self) -> list[Check]:
+        """Look at everything once; act on what hangs; the checks made."""
+        checks = self._look()
+        self._tell(checks)
+        self.checks = checks
+        self._publish(checks)
+        self._act(checks)
+        return checks
+
+    def _look(self) -> list[Check]:
+        settings, client = self.runtime.settings, self.runtime.redis
+        checks = [services.postgres(), services.redis_server(client)]
+        checks += [services.disk(settings.home)]
+        checks += self._made("backends", lambda: [self.watch.look(s) for s in settings.backends])
+        checks += self._made("scheduler", lambda: [programs.scheduler(client)])
+        checks += self._made("listener", lambda: [programs.listener(client)])
+        checks += self._made("workers", lambda: programs.workers(client, _workers(settings)))
+        checks += self._made("backlog", lambda: [self._backlog()])
+        for name, url in (("victoria", settings.victoria_url), ("veronica", settings.veronica_url)):
+            if url:
+                checks.append(services.agent(name, url))
+        return checks
+
+    def _made(self, name: str, make: Callable[[], list[Check]]) -> list[Check]:
+        """A check that cannot be made is red."""
+        try:
+            return make()
+        except (redis.RedisError, DatabaseUnavailable) as error:
+            return [Check(name, False, f"cannot be checked: {error}")]
+
+    def _backlog(self) -> Check:
+        settings, breakers = self.runtime.settings, self.runtime.breakers
+        available = any(breakers.blocked(spec.name) is None for spec in settings.backends)
+        return services.backlog_age(settings.fairness_seconds, anything_available=available)
+
+    def _tell(self, checks: list[Check]) -> None:
+        before = {check.name: check.ok for check in self.checks}
+        for check in checks:
+            if before.get(check.name, True) and not check.ok:
+                logger.warning("check_red check=%s: %s; %s", check.name, check.detail, check.remedy)
+            elif check.ok and before.get(check.name) is False:
+                logger.info("check_green check=%s: %s", check.name, check.detail)
+
+    def _publish(self, checks: list[Check]) -> None:
+        document = {"at": time.time(), "checks": [asdict(check) for check in checks]}
+        ttl = int(self.runtime.settings.health_interval_seconds * KEPT_ROUNDS) + 1
+        try:
+            self.runtime.redis.set(HEALTH, json.dumps(document), ex=ttl)
+        except redis.RedisError as error:
+            logger.warning("health_not_published error=%s", error)
+
+    def _act(self, checks: list[Check]) -> None:
+        now = utc_now()
+        for check in checks:
+            if check.hung:
+                self.restarter.restart(check.hung, check.detail, now)
+        if self.restarter.socket is not None:
+            self.restarter.start_fatal(now)
+        try:
+            if self.runtime.breakers.due_probes():
+                self.runtime.wakes.probe()
+            self._decide_limits()
+        except (redis.RedisError, DatabaseUnavailable) as error:
+            logger.warning("round_incomplete error=%s", error)
+
+    def _decide_limits(self) -> None:
+        interval = self.runtime.settings.adaptive_calc_interval_seconds
+        if time.monotonic() - self.limits_decided_at >= interval:
+            self.limits_decided_at = time.monotonic()
+            self.keeper.decide()
+
+
+def build(runtime: Runtime) -> HealthChecker:
+    settings = runtime.settings
+    supervised = {"mlx": MLX_PROGRAM} if settings.run_mlx_server else {}
+    supervised |= {name: f"servers:simulator-{name}" for name in settings.simulated}
+    return HealthChecker(
+        runtime=runtime,
+        restarter=Restarter(settings.supervisor_socket),
+        watch=backends.BackendWatch(runtime, supervised=supervised),
+        keeper=LimitKeeper(runtime),
+    )
+
+
+def main() -> int:
+    settings = process.prepare("health")
+    runtime = connect(settings, program="health")
+    checker = build(runtime)
+    server = serving.serve("127.0.0.1", settings.health_port, lambda: checker.checks)
+    stop = process.stop_on(signal.SIGTERM, signal.SIGINT)
+    logger.info("health_ready port=%d", server.server_port)
+    while not stop.is_set():
+        checker.round()
+        stop.wait(settings.health_interval_seconds)
+    server.shutdown()
+    runtime.close()
+    return 0
+
+
+def _workers(settings: Settings) -> list[str]:
+    return [
+        f"jobs:{CONTROL_QUEUE}",
+        *(f"jobs:{llm_queue(spec.name)}" for spec in settings.backends),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,7 @@ from jobs.context.sections import Section, relevant
 from jobs.policy.tokens import estimate_tokens
 
 MAX_FILES = 50
+MAX_TOTAL_BYTES = 20 * 1024 * 1024
 _LEAST_TOKENS = 32
 
 
@@ -87,9 +88,12 @@ def _texts(
     texts: list[tuple[str, str]] = []
     refused: list[RefusedFile] = []
     asked = list(dict.fromkeys(paths))
+    left_bytes = MAX_TOTAL_BYTES
     for path in asked[:MAX_FILES]:
         try:
-            texts.append((path, decoded(read_inside(path, roots=roots, max_bytes=max_bytes))))
+            content = read_inside(path, roots=roots, max_bytes=min(max_bytes, left_bytes))
+            left_bytes -= len(content)
+            texts.append((path, decoded(content)))
         except Refused as refusal:
             refused.append(RefusedFile(path, str(refusal)))
     refused.extend(

@@ -56,8 +56,8 @@ def _windows(lines: Sequence[str], wanted: Sequence[str]) -> list[tuple[int, int
     """Joined ranges of lines around hits with their first hit, the richest in keywords first."""
     hits = [
         (index, found)
-        for index, line in enumerate(lines)
-        if (found := frozenset(w for w in wanted if w in line.casefold()))
+        for index, line in enumerate(map(str.casefold, lines))
+        if (found := frozenset(word for word in wanted if word in line))
     ]
     ranges: list[_Range] = []
     for index, found in hits:

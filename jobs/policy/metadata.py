@@ -164,7 +164,8 @@ def _submission(reader: FieldReader) -> Submission:
 
 def _with_metadata(submission: Submission, reader: FieldReader) -> Submission:
     own = dict(reader.mapping("metadata") or {})
-    for problem in read(own).problems:
+    theirs = read(own)
+    for problem in theirs.problems:
         reader.refuse(f"metadata.{problem.field}", problem.message)
     asked: dict[str, object] = {
         "category": submission.category.value if submission.category else None,
@@ -172,7 +173,7 @@ def _with_metadata(submission: Submission, reader: FieldReader) -> Submission:
         "required_backend": submission.backend,
         "preferred_model": submission.model,
         "response_schema": submission.schema,
-        "file_paths": list(submission.files) or None,
+        "file_paths": list(dict.fromkeys(submission.files + theirs.file_paths)) or None,
     }
     own.update({key: value for key, value in asked.items() if value is not None})
     kept = {name: getattr(submission, name) for name in SUBMIT_KEYS if name != "metadata"}

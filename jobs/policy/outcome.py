@@ -38,7 +38,6 @@ from llm.errors import (
     ModelNotFound,
     NotAuthorized,
     Overloaded,
-    RunawayAnswer,
     SchemaUnsupported,
     TransientError,
 )
@@ -191,13 +190,14 @@ def _rejected(event: AttemptEvent, config: RetryConfig) -> _Answer:
 def _bad_answer(event: AttemptEvent, code: str, reason: str, config: RetryConfig) -> _Answer:
     second_fault = event.attempt_count >= 1
     cut_short = code == "truncated"
+    out_of_tokens = cut_short or code == "thinking_only"
     return _Answer(
         code,
         reason,
         backoff_seconds(event.attempt_count - 1, config) if second_fault else config.soon_seconds,
         avoid=not cut_short,
         stronger=not cut_short and (second_fault or not event.elsewhere),
-        longer=cut_short and not isinstance(event.error, RunawayAnswer),
+        longer=out_of_tokens,
     )
 
 

@@ -77,6 +77,12 @@ def test_every_field_of_the_contract_is_read() -> None:
     }
 
 
+def test_files_of_the_line_join_those_of_its_metadata() -> None:
+    line = {"description": "d", "files": ["a", "b"], "metadata": {"file_paths": ["b", "c"]}}
+
+    assert accepted(line).metadata == {"file_paths": ["a", "b", "c"]}
+
+
 def test_null_means_left_out() -> None:
     line = {"description": "d", "priority": None, "after": None, "metadata": None, "schema": None}
 

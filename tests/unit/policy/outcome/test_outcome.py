@@ -92,6 +92,12 @@ class TestAnswersAtFault:
         assert outcome.avoid is None
         assert not outcome.stronger
 
+    def test_a_model_that_only_thought_gets_more_tokens_and_another_model_too(self) -> None:
+        outcome = retried(error=errors.ThinkingOnly("thought and ran out"), elsewhere=True)
+
+        assert outcome.longer
+        assert outcome.avoid == ("ollama", "qwen:7b")
+
     def test_a_third_bad_answer_fails_with_the_last_reason(self) -> None:
         outcome = decided(error=errors.EchoAnswer("the prompt came back"), attempt_count=2)
 

@@ -26,6 +26,9 @@ class Subject(Protocol):
     faults: FaultBook
     ledger: Ledger
 
+    def describe(self) -> dict[str, Any]:
+        """Kind, time scale and profile as JSON values."""
+
     def start_over(self) -> None:
         """Back to the state after the start."""
 
@@ -37,6 +40,7 @@ class Control:
         self._subject = subject
         self._listener = listener
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+            ("GET", "/_sim/profile"): self._profile,
             ("GET", "/_sim/stats"): self._stats,
             ("POST", "/_sim/reset"): self._reset,
             ("GET", "/_sim/faults"): self._list_faults,
@@ -47,6 +51,9 @@ class Control:
     def route(self, request: Request) -> Callable[[Exchange], Awaitable[None]] | None:
         """The handler of a control request, or None for any other."""
         return self._routes.get((request.method, request.path))
+
+    async def _profile(self, exchange: Exchange) -> None:
+        exchange.respond(200, dump(self._subject.describe()))
 
     async def _stats(self, exchange: Exchange) -> None:
         shown = _number(exchange.request, "journal", default=_JOURNAL_SHOWN)

@@ -13,6 +13,7 @@ from llm.simulator.ledger import Entry
 from llm.simulator.pace import Pace
 from llm.simulator.scripts import Script
 from llm.simulator.speakers import Reason, Speaker
+from llm.wire.values import Usage
 
 _TOKENS_BETWEEN_YIELDS = 64
 RUNNER_ERROR = "an error was encountered while running the model"
@@ -21,6 +22,10 @@ _FOREVER_SECONDS = 365 * 86_400.0
 _MID_STREAM = frozenset(
     "hang-after reset drop truncate half-line error-line invalid-utf8".split()  # noqa: SIM905
 )
+# A line that is broken, or says that something is.
+_LAST_WORDS = frozenset({"half-line", "error-line", "invalid-utf8"})
+# These leave nothing behind when they strike before the first token.
+_BREAKS = frozenset({"reset", "drop", "hang-after"})
 
 
 @dataclass(slots=True)
@@ -63,6 +68,8 @@ class Delivery:
 
     async def begin(self) -> None:
         """Before the first token: the head of a stream, and a hang if ordered."""
+        if self._fault is not None and not self._fault.after_tokens and await self._hurt():
+            return
         if self._streams and (self._harm == "hang-before" or self._speaker.opening()):
             self._open()
             await self._flush()
@@ -77,33 +84,44 @@ class Delivery:
         for pieces, is_thought in ((script.thoughts, True), (script.pieces, False)):
             for piece in pieces:
                 if self.said.tokens >= script.limit:
+                    await self._hurt()  # if the answer was too short for it until now
                     return "length"
                 await self._keep_pace(pace)
                 self._add(piece, is_thought=is_thought)
-                if self._harm in _MID_STREAM and await self._hurt():
+                if self._is_time_for_harm() and await self._hurt():
                     return "stop"
+        await self._hurt()
         return "stop"
 
-    async def finish(self, closing: bytes, whole: bytes) -> None:
-        """The terminal marker of a stream, or the `whole` body."""
+    async def finish(self, reason: Reason, usage: Usage) -> None:
+        """The terminal marker of a stream, or the whole body."""
         if self._streams:
-            if not self._exchange.started:
-                self._open()
-            self._exchange.send(closing)
-            if self._harm == "fragment":
-                await self._flush()
-            self._exchange.end()
-        elif self._harm == "invalid-utf8":
-            self._exchange.respond(200, whole.replace(b"simulated", b"simulated \xff\xfe\xc3", 1))
-        elif self._harm == "fragment":
+            await self._close_stream(self._speaker.closing(reason, usage))
+        else:
+            await self._send_whole(reason, usage)
+        self._entry.status = 200
+        self._mark_first_byte()
+
+    async def _close_stream(self, closing: bytes) -> None:
+        if not self._exchange.started:
+            self._open()
+        self._exchange.send(closing)
+        if self._harm == "fragment":
+            await self._flush()
+        self._exchange.end()
+
+    async def _send_whole(self, reason: Reason, usage: Usage) -> None:
+        thinking, text = "".join(self.said.thinking), "".join(self.said.text)
+        whole = self._speaker.whole(text, thinking=thinking, reason=reason, usage=usage)
+        if self._harm == "invalid-utf8":
+            whole = whole.replace(b"simulated", b"simulated \xff\xfe\xc3", 1)
+        if self._harm == "fragment":
             self._exchange.start(JSON_TYPE)
             self._exchange.send(whole)
             await self._exchange.fragment(_FRAGMENT_BYTES)
             self._exchange.end()
         else:
             self._exchange.respond(200, whole)
-        self._entry.status = 200
-        self._mark_first_byte()
 
     async def _keep_pace(self, pace: Pace) -> None:
         seconds = pace.wait_seconds(time.monotonic())
@@ -143,41 +161,45 @@ class Delivery:
         if self._entry.first_byte_at is None:
             self._entry.first_byte_at = time.time()
 
+    def _is_time_for_harm(self) -> bool:
+        return self._fault is not None and self.said.tokens >= self._fault.after_tokens
+
     async def _hurt(self) -> bool:
-        assert self._fault is not None
-        if self.said.tokens < self._fault.after_tokens:
-            return False
-        if not self._streams and self._harm == "invalid-utf8":
-            return False  # done to the whole body, in `finish`
-        if not self._streams and self._harm == "error-line":
+        """Do the harm, if it is one that is done in the middle; True when it ends the answer."""
+        harm = self._harm
+        if harm not in _MID_STREAM or (harm == "invalid-utf8" and not self._streams):
+            return False  # in an unstreamed body bad bytes are put by `finish`
+        if harm == "error-line" and not self._streams:
             raise CallError(500, RUNNER_ERROR)
-        if self._streams and self._harm in ("half-line", "invalid-utf8", "error-line"):
-            self._exchange.send(self._last_words())
-        elif not self._exchange.started and self._harm != "reset":
+        self._harm = ""
+        if not self._exchange.started and (self.said.tokens or harm not in _BREAKS):
             self._start_partial_body()
+        if self._streams and harm in _LAST_WORDS:
+            self._exchange.send(self._last_words(harm))
         await self._flush()
-        if self._harm == "hang-after":
-            await asyncio.sleep(_FOREVER_SECONDS)
-        elif self._harm == "reset":
-            self._exchange.reset()
-        elif self._harm == "drop":
-            self._exchange.drop()
-        elif self._harm == "invalid-utf8":
-            self._harm = ""  # the rest of the stream is sound
-            return False
-        else:
-            self._exchange.end()
-        return True
+        match harm:
+            case "hang-after":
+                await asyncio.sleep(_FOREVER_SECONDS)
+            case "reset":
+                self._exchange.reset()
+            case "drop":
+                self._exchange.drop()
+            case "truncate" | "half-line" | "error-line":
+                self._exchange.end()
+        return self._exchange.ended
 
     def _start_partial_body(self) -> None:
         """Unstreamed answers break in the middle of their one JSON body."""
+        if self._streams:
+            self._open()
+            return
         self._exchange.start(JSON_TYPE)
         self._exchange.send(b'{"model":"' + self._entry.model.encode() + b'","created_at":"20')
 
-    def _last_words(self) -> bytes:
+    def _last_words(self, harm: str) -> bytes:
         sound = self._speaker.piece(" broken here")
-        if self._harm == "half-line":
+        if harm == "half-line":
             return sound[: len(sound) // 2]
-        if self._harm == "error-line":
+        if harm == "error-line":
             return self._speaker.error_line(RUNNER_ERROR)
         return sound.replace(b"broken", b"\xff\xfe\xc3")

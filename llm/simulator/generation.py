@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from llm.simulator.calls import Call, CallError
@@ -19,7 +18,7 @@ from llm.simulator.profiles import Kind, ModelProfile, Profile
 from llm.simulator.rate_limit import WINDOW_SECONDS, RateLimit
 from llm.simulator.residents import LoadFailedError, LoadOrder, Options, QueueFullError, Resident
 from llm.simulator.scripts import Script, compose
-from llm.simulator.speakers import OllamaSpeaker, Speaker
+from llm.simulator.speakers import OllamaSpeaker, Reason, Speaker
 from llm.wire.values import Usage
 
 _FOREVER_SECONDS = 365 * 86_400.0
@@ -192,27 +191,12 @@ class Generator:
             job.exchange, job.speaker, streams=job.call.stream, entry=job.entry, fault=job.fault
         )
         prompt_seconds = await self._prefill(delivery, resident, script)
-        self._ledger.occupy("decode", 1)
         started = time.monotonic()
-        try:
-            reason = await delivery.say(script, Pace(self._rate(resident)))
-        finally:
-            self._ledger.occupy("decode", -1)
+        reason = await self._decode(delivery, resident, script)
         if delivery.is_broken:
             return "harmed"
         usage = _usage(job, started=started, prompt_seconds=prompt_seconds)
-        closing = job.speaker.closing(reason, usage) if job.call.stream else b""
-        whole = (
-            b""
-            if job.call.stream
-            else job.speaker.whole(
-                "".join(delivery.said.text),
-                thinking="".join(delivery.said.thinking),
-                reason=reason,
-                usage=usage,
-            )
-        )
-        await delivery.finish(closing, whole)
+        await delivery.finish(reason, usage)
         is_harmed = job.fault is not None and job.fault.name not in HARMLESS
         return "harmed" if is_harmed else "completed"
 
@@ -222,18 +206,27 @@ class Generator:
         self._ledger.occupy("prefill", 1)
         try:
             await delivery.begin()
-            if rate:
+            if rate and not delivery.is_broken:
                 await asyncio.sleep(script.prompt_tokens / rate)
         finally:
             self._ledger.occupy("prefill", -1)
         return time.monotonic() - started
 
-    def _rate(self, resident: Resident) -> Callable[[], float]:
+    async def _decode(self, delivery: Delivery, resident: Resident, script: Script) -> Reason:
+        self._ledger.occupy("decode", 1)
+        try:
+            return (
+                "stop" if delivery.is_broken else await delivery.say(script, self._pace(resident))
+            )
+        finally:
+            self._ledger.occupy("decode", -1)
+
+    def _pace(self, resident: Resident) -> Pace:
         alone = resident.model.decode_tokens_per_second * self._time_scale
         sharing = self._profile.sharing
         if not sharing:
-            return lambda: alone
-        return lambda: shared_rate(alone, streams=resident.active, sharing=sharing)
+            return Pace(lambda: alone)
+        return Pace(lambda: shared_rate(alone, streams=resident.active, sharing=sharing))
 
     def _reject(self, job: Job, error: CallError) -> None:
         job.entry.status = error.status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import traceback
 from collections.abc import Awaitable, Callable
@@ -75,6 +76,11 @@ class Simulator:
     async def stop(self) -> None:
         """Close the socket and every connection."""
         await self.listener.close()
+
+    def describe(self) -> JsonObject:
+        """Kind, time scale and profile, for those who compute what should happen."""
+        profile = dataclasses.asdict(self._profile) | {"api_key": bool(self._profile.api_key)}
+        return {"kind": self._kind, "time_scale": self._time_scale, "profile": profile}
 
     def start_over(self) -> None:
         """No faults, no idle model but those resident at the start, counters at zero."""

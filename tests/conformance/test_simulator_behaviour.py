@@ -200,6 +200,15 @@ def test_a_reset_starts_over() -> None:
         assert ask(server, "phi3.5:3.8b").json()["response"].startswith("[simulated")
 
 
+def test_it_tells_what_it_is_made_of(tmp_path: Path) -> None:
+    limits = profile(names=["a"], slots=3, api_key="secret")
+    with simulator("mlx", profile=limits, directory=tmp_path, time_scale=7) as server:
+        told = server.profile()
+    assert (told["kind"], told["time_scale"], told["profile"]["slots"]) == ("mlx", 7, 3)
+    assert told["profile"]["models"][0]["load_seconds"] == 0.02
+    assert "secret" not in json.dumps(told)
+
+
 def test_a_wrong_control_request_is_explained() -> None:
     with simulator("ollama") as server:
         url = f"{server.url}/_sim/faults"

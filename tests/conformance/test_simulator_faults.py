@@ -114,6 +114,29 @@ def test_streams_end_politely_without_their_marker(wire: Wire, fault: str) -> No
     assert wire.server.stats()["journal"][-1]["completion_tokens"] == 5
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fault", ["reset", "drop"])
+def test_connections_break_before_the_first_byte(wire: Wire, fault: str, stream: bool) -> None:
+    wire.server.fault(fault, after_tokens=0)
+    with pytest.raises(requests.ConnectionError, match=r"reset|closed|Remote"):
+        wire.ask(stream=stream)
+    assert wire.server.stats()["harmed"] == 1
+
+
+def test_a_stream_is_empty(wire: Wire) -> None:
+    wire.server.fault("truncate", after_tokens=0)
+    answer = wire.ask(stream=True)
+    assert answer.status_code == 200
+    assert not wire.is_terminated(answer.content)
+    assert wire.server.stats()["journal"][-1]["completion_tokens"] == 0
+
+
+@pytest.mark.parametrize("tokens", [2, 3])
+def test_an_answer_too_short_for_its_harm_is_harmed_at_its_end(wire: Wire, tokens: int) -> None:
+    wire.server.fault("truncate", after_tokens=3)
+    assert not wire.is_terminated(wire.ask(stream=True, **wire.limited(tokens)).content)
+
+
 @pytest.mark.parametrize("fault", ["truncate", "half-line"])
 def test_whole_answers_end_in_the_middle(wire: Wire, fault: str) -> None:
     wire.server.fault(fault)

@@ -36,6 +36,10 @@ class RunningSimulator:
         """What happened since the start or the last reset, with the last `journal` requests."""
         return self._call("GET", f"/_sim/stats?journal={journal}")
 
+    def profile(self) -> dict[str, Any]:
+        """{"kind", "time_scale", "profile"}: what the server is made of."""
+        return self._call("GET", "/_sim/profile")
+
     def fault(self, name: str, **measures: Any) -> int:
         """Order a fault (`rate`, `count`, `model`, `match`, ...); its number."""
         return int(self._call("POST", "/_sim/faults", {"fault": name, **measures})["number"])

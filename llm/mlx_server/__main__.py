@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import gc
 import logging
 import os
 import signal
@@ -59,6 +60,8 @@ async def _serve(settings: Settings, *, host: str, lifeline: bool) -> None:
 
     loop = asyncio.get_running_loop()
     built = build_server(settings, loop, give_up=_give_up)
+    gc.collect()
+    gc.freeze()  # the imports are large and stay: collections need not look at them again
     config = uvicorn.Config(
         built.app,
         host=host,

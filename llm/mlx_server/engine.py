@@ -93,7 +93,8 @@ class Engine:
 
     def stop(self, *, timeout_seconds: float) -> None:
         """End the thread; what is still in it fails as unavailable."""
-        self._commands.put(self._begin_stop)
+        self._stopping = True
+        self._commands.put(_nothing)
         self._thread.join(timeout_seconds)
 
     # -- the thread ----------------------------------------------------------------------------
@@ -163,9 +164,6 @@ class Engine:
     def _expire_now(self, name: str) -> None:
         if (resident := self._residents.get(name)) is not None:
             resident.keep_alive_seconds = 0.0
-
-    def _begin_stop(self) -> None:
-        self._stopping = True
 
     # -- decoding ------------------------------------------------------------------------------
 
@@ -290,6 +288,10 @@ class Engine:
                 reserved_bytes=self._residents.reserved_bytes, limit_bytes=self._limit_bytes
             ),
         )
+
+
+def _nothing() -> None:
+    """The command that only wakes the thread."""
 
 
 def _view(resident: ResidentModel, *, waiting: int) -> ResidentView:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llm.mlx_server.catalog import ModelEntry
 from llm.mlx_server.errors import InvalidRequest
 from llm.mlx_server.job import Channel, Job, Prompt
@@ -12,14 +10,6 @@ from llm.mlx_server.settings import Settings
 from llm.mlx_server.structured import GrammarProcessor, compile_schema
 from llm.mlx_server.text import AnswerText
 from llm.mlx_server.tokenizers import ModelTokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class _Budget:
-    """Token bounds of one request."""
-
-    context_tokens: int
-    max_tokens: int
 
 
 def load_job(request: TextRequest, entry: ModelEntry, settings: Settings) -> Job:
@@ -36,15 +26,17 @@ def text_job(
     if request.think and tokenizer.markers is None:
         raise InvalidRequest(f"model {entry.name!r} does not support thinking", field="think")
     _check_biases(request, entry)
+    room = _Room(request, entry)
+    room.check(tokenizer.fewest_tokens(_text_bytes(request)))
     think = _thinking(request, tokenizer)
     tokens = _tokens(request, tokenizer, think=think)
-    budget = _budget(request, entry, settings, prompt_tokens=len(tokens))
+    left = room.check(len(tokens))
     starts_thinking = tokenizer.starts_thinking(tokens)
     return Job(
         model=entry,
         channel=Channel(),
         prompt=_prompt(request, tokenizer, settings, tokens=tokens, think=think),
-        max_tokens=budget.max_tokens,
+        max_tokens=min(request.max_tokens or settings.default_max_tokens, left),
         sampling=request.sampling,
         eos_token_ids=tokenizer.eos_token_ids,
         text=AnswerText(
@@ -85,19 +77,27 @@ def _tokens(request: TextRequest, tokenizer: ModelTokenizer, *, think: bool | No
     return tokens
 
 
-def _budget(
-    request: TextRequest, entry: ModelEntry, settings: Settings, *, prompt_tokens: int
-) -> _Budget:
-    """The answer gets what the prompt leaves of the context; a prompt that fills it is refused."""
-    context = min(entry.context_tokens, request.context_tokens or entry.context_tokens)
-    room = context - prompt_tokens
-    if room < 1:
-        raise InvalidRequest(
-            f"the prompt has {prompt_tokens} tokens, the context holds {context} with the answer",
-            field="messages" if request.messages else "prompt",
-        )
-    wanted = request.max_tokens or settings.default_max_tokens
-    return _Budget(context, min(wanted, room))
+class _Room:
+    """The context of one request: the answer gets what the prompt leaves of it."""
+
+    def __init__(self, request: TextRequest, entry: ModelEntry) -> None:
+        self._context = min(entry.context_tokens, request.context_tokens or entry.context_tokens)
+        self._field = "messages" if request.messages else "prompt"
+
+    def check(self, prompt_tokens: int) -> int:
+        """The tokens left. A prompt that fills the context is refused, never cut."""
+        if prompt_tokens >= self._context:
+            raise InvalidRequest(
+                f"{prompt_tokens} tokens or more, and the context holds {self._context} "
+                "with the answer",
+                field=self._field,
+            )
+        return self._context - prompt_tokens
+
+
+def _text_bytes(request: TextRequest) -> int:
+    texts = [request.prompt or "", *(message.content for message in request.messages)]
+    return sum(len(text.encode()) for text in texts)
 
 
 def _prompt(

@@ -66,6 +66,14 @@ class ModelTokenizer:
     def vocabulary(self) -> LLTokenizer:
         return vocabulary_of(self._wrapper._tokenizer, eos_token_ids=self.eos_token_ids)
 
+    def fewest_tokens(self, text_bytes: int) -> int:
+        """A lower bound on the tokens of a text, known without the cost of tokenizing it."""
+        return text_bytes // self._longest_token_bytes
+
+    @functools.cached_property
+    def _longest_token_bytes(self) -> int:
+        return max(len(token.encode()) for token in self._wrapper.get_vocab())
+
     def encode(self, text: str) -> list[int]:
         """Raw text, with the special tokens the tokenizer itself adds."""
         return [int(token) for token in self._wrapper.encode(text)]

@@ -1,0 +1,256 @@
+"""The engine thread with tiny models, without any HTTP around it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx_lm.generate import generate_step
+from mlx_lm.utils import load_model
+
+from llm.mlx_server import decoders
+from llm.mlx_server.catalog import Catalog, ModelEntry
+from llm.mlx_server.engine import Engine
+from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
+from llm.mlx_server.job import Channel, Event, Finished, Job, Loaded, Prompt
+from llm.mlx_server.settings import Settings
+from llm.mlx_server.text import AnswerText, Piece
+from tests.support.tiny_models import build_llama, build_qwen, build_unbatchable
+
+STOP_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
+
+
+class Numbers:
+    """A detokenizer that writes every token as its number."""
+
+    def __init__(self) -> None:
+        self._fresh = ""
+
+    @property
+    def last_segment(self) -> str:
+        fresh, self._fresh = self._fresh, ""
+        return fresh
+
+    def add_token(self, token: int) -> None:
+        self._fresh += f"{token} "
+
+    def finalize(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    folder = tmp_path_factory.mktemp("models")
+    build_llama(folder / "llama")
+    build_qwen(folder / "qwen")
+    build_unbatchable(folder / "solo")
+    return Catalog(folder, max_context_tokens=2048)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_mlx_arrays_left_behind() -> Iterator[None]:
+    yield
+    mx.clear_cache()
+
+
+@asynccontextmanager
+async def _engine(**settings: Any) -> AsyncIterator[Engine]:
+    deaths: list[BaseException] = []
+    engine = Engine(Settings(**settings), asyncio.get_running_loop(), on_death=deaths.append)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        await asyncio.to_thread(engine.stop, timeout_seconds=STOP_SECONDS)
+        assert not engine.alive
+
+
+def _job(entry: ModelEntry, tokens: tuple[int, ...], *, count: int = 24, shared: int = 0) -> Job:
+    return Job(
+        model=entry,
+        channel=Channel(),
+        prompt=Prompt(tokens=tokens, shared_tokens=shared),
+        max_tokens=count,
+        text=AnswerText(Numbers()),
+    )
+
+
+async def _events(job: Job) -> list[Event]:
+    events: list[Event] = []
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not events or isinstance(events[-1], Piece):
+            events.append(await job.channel.next())
+    return events
+
+
+async def _tokens(engine: Engine, job: Job) -> list[int]:
+    engine.submit(job)
+    events = await _events(job)
+    assert isinstance(events[-1], Finished), events[-1]
+    assert job.text is not None
+    text = "".join(e.text for e in events if isinstance(e, Piece)) + job.text.finish().text
+    return [int(number) for number in text.split()]
+
+
+def _prompts(count: int) -> list[tuple[int, ...]]:
+    dice = random.Random(5)
+    return [
+        tuple(dice.randrange(1, 400) for _ in range(dice.randrange(2, 60))) for _ in range(count)
+    ]
+
+
+def _alone(entry: ModelEntry, prompt: tuple[int, ...], count: int) -> list[int]:
+    model, _ = load_model(entry.folder)
+    return [int(token) for token, _ in generate_step(mx.array(prompt), model, max_tokens=count)]
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen"])
+def test_greedy_answers_of_a_batch_are_those_of_single_requests(
+    catalog: Catalog, name: str
+) -> None:
+    entry, prompts = catalog.find(name), _prompts(50)
+
+    async def batched() -> list[list[int]]:
+        async with _engine(max_concurrent=16) as engine:
+            jobs = [_job(entry, prompt) for prompt in prompts]
+            return await asyncio.gather(*(_tokens(engine, job) for job in jobs))
+
+    assert asyncio.run(batched()) == [_alone(entry, prompt, 24) for prompt in prompts]
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen"])
+def test_a_kept_prefix_does_not_change_the_answer(catalog: Catalog, name: str) -> None:
+    entry = catalog.find(name)
+    prefix = tuple(range(5, 70))
+    prompts = [(*prefix, *tail) for tail in _prompts(6)]
+
+    async def scenario() -> list[list[int]]:
+        async with _engine() as engine:
+            first = await _tokens(engine, _job(entry, prompts[0], shared=len(prefix)))
+            jobs = [_job(entry, prompt, shared=len(prefix)) for prompt in prompts[1:]]
+            rest = await asyncio.gather(*(_tokens(engine, job) for job in jobs))
+            assert all(job.cached_tokens == len(prefix) for job in jobs)
+            return [first, *rest]
+
+    assert asyncio.run(scenario()) == [_alone(entry, prompt, 24) for prompt in prompts]
+
+
+def test_a_model_that_cannot_be_batched_serves_one_after_the_other(catalog: Catalog) -> None:
+    entry, prompts = catalog.find("solo"), _prompts(5)
+
+    async def scenario() -> list[list[int]]:
+        async with _engine() as engine:
+            jobs = [_job(entry, prompt) for prompt in prompts]
+            return await asyncio.gather(*(_tokens(engine, job) for job in jobs))
+
+    assert asyncio.run(scenario()) == [_alone(entry, prompt, 24) for prompt in prompts]
+
+
+def test_an_exception_fails_its_batch_and_the_next_request_is_served(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, prompt = catalog.find("llama"), (1, 2, 3)
+    steps = decoders.BatchedDecoder.step
+
+    def broken(decoder: decoders.BatchedDecoder) -> list[decoders.Emission]:
+        monkeypatch.setattr(decoders.BatchedDecoder, "step", steps)
+        raise RuntimeError("shapes do not match")
+
+    async def scenario() -> None:
+        async with _engine() as engine:
+            expected = await _tokens(engine, _job(entry, prompt))
+            monkeypatch.setattr(decoders.BatchedDecoder, "step", broken)
+            victim = _job(entry, prompt)
+            engine.submit(victim)
+            (failure,) = await _events(victim)
+            assert isinstance(failure, GenerationFailed)
+            assert "shapes do not match" in str(failure)
+            assert await _tokens(engine, _job(entry, prompt)) == expected
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_engine_fails_everyone_and_tells(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = catalog.find("llama")
+
+    async def scenario() -> None:
+        died = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        engine = Engine(Settings(), loop, on_death=lambda _: loop.call_soon_threadsafe(died.set))
+        monkeypatch.setattr(engine, "_admit", lambda now: 1 / 0)
+        engine.start()
+        job = _job(entry, (1, 2))
+        engine.submit(job)
+        (failure,) = await _events(job)
+        assert isinstance(failure, GenerationFailed)
+        await asyncio.wait_for(died.wait(), DEADLINE_SECONDS)
+        engine.stop(timeout_seconds=STOP_SECONDS)
+        assert not engine.alive
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_fails_what_is_inside_as_unavailable(catalog: Catalog) -> None:
+    async def scenario() -> list[Event]:
+        async with _engine() as engine:
+            job = _job(catalog.find("llama"), (1, 2), count=1_000_000)
+            engine.submit(job)
+            await job.channel.next()
+        return await _events(job)
+
+    assert isinstance(asyncio.run(scenario())[-1], Unavailable)
+
+
+def test_cancelled_requests_leave_no_trace(catalog: Catalog) -> None:
+    entry = catalog.find("llama")
+
+    async def scenario() -> None:
+        async with _engine() as engine:
+            jobs = [_job(entry, (1, 2), count=1_000_000) for _ in range(8)]
+            for job in jobs:
+                engine.submit(job)
+            await jobs[0].channel.next()
+            for job in jobs:
+                engine.cancel(job)
+            assert await _tokens(engine, _job(entry, (5, 6), count=4))
+            assert (engine.view.waiting, engine.view.active) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> None:
+    entry = catalog.find("llama")
+
+    async def cycle(engine: Engine) -> int:
+        await _tokens(engine, _job(entry, (1, 2, 3), shared=0))
+        engine.unload(entry.name)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while engine.view.residents:
+                await asyncio.sleep(0.01)
+        assert engine.view.memory is not None
+        return engine.view.memory.active_bytes
+
+    async def scenario() -> list[int]:
+        async with _engine() as engine:
+            return [await cycle(engine) for _ in range(21)]
+
+    active = asyncio.run(scenario())
+    assert max(active[1:]) <= active[0] * 1.05 + 4096
+
+
+def test_a_request_that_only_loads_is_answered_when_the_model_is_there(catalog: Catalog) -> None:
+    async def scenario() -> Event | ServerError:
+        async with _engine() as engine:
+            job = Job(model=catalog.find("qwen"), channel=Channel())
+            engine.submit(job)
+            return (await _events(job))[-1]
+
+    assert isinstance(asyncio.run(scenario()), Loaded)

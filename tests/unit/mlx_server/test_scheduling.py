@@ -1,0 +1,104 @@
+"""Which model comes into memory next: the pure decision."""
+
+from __future__ import annotations
+
+from llm.mlx_server.scheduling import (
+    Claim,
+    Decision,
+    Drain,
+    Load,
+    Refuse,
+    Resident,
+    Room,
+    Wait,
+    decide_load,
+)
+
+FAIRNESS = 10.0
+
+
+def _resident(
+    name: str, *, active: int = 0, waiting: int = 0, loaded_at: float = 0.0, used: float = 0.0
+) -> Resident:
+    return Resident(
+        name=name,
+        active=active,
+        waiting=waiting,
+        loaded_at=loaded_at,
+        last_used_at=used,
+        size_bytes=100,
+    )
+
+
+def _decide(
+    *residents: Resident,
+    claims: tuple[tuple[str, float], ...] = (("new", 0.0),),
+    size: int = 100,
+    most: int = 2,
+    limit: int = 10_000,
+    now: float = 1.0,
+) -> Decision:
+    room = Room(
+        max_models=most,
+        free_bytes=limit - 100 * len(residents),
+        limit_bytes=limit,
+        fairness_seconds=FAIRNESS,
+    )
+    wanted = [Claim(name=name, since=since, size_bytes=size) for name, since in claims]
+    return decide_load(residents, wanted, room=room, now=now)
+
+
+def test_without_a_claim_nothing_happens() -> None:
+    assert _decide(_resident("a"), claims=()) == Wait()
+
+
+def test_free_room_is_taken_at_once() -> None:
+    assert _decide(_resident("a", active=3)) == Load("new")
+
+
+def test_the_oldest_claim_goes_first() -> None:
+    assert _decide(claims=(("young", 5.0), ("old", 1.0)), now=6.0) == Load("old")
+
+
+def test_the_least_recently_used_idle_model_leaves() -> None:
+    fresh, stale = _resident("fresh", used=9.0), _resident("stale", used=2.0)
+    assert _decide(fresh, stale) == Load("new", ("stale",))
+
+
+def test_as_many_idle_models_leave_as_memory_asks_for() -> None:
+    models = [_resident("a", used=1.0), _resident("b", used=2.0), _resident("c", used=3.0)]
+    assert _decide(*models, most=9, limit=300, size=150) == Load("new", ("a", "b"))
+
+
+def test_a_model_with_waiting_requests_is_not_idle() -> None:
+    wanted, unused = _resident("wanted", waiting=1, used=0.0), _resident("unused", used=5.0)
+    assert _decide(wanted, unused) == Load("new", ("unused",))
+
+
+def test_busy_models_keep_their_place_before_the_fairness_deadline() -> None:
+    busy = [_resident("a", active=1), _resident("b", active=1)]
+    assert _decide(*busy, now=FAIRNESS - 0.1) == Wait()
+
+
+def test_after_the_fairness_deadline_the_longest_resident_drains() -> None:
+    older = _resident("older", active=2, waiting=9, loaded_at=1.0)
+    newer = _resident("newer", active=2, loaded_at=2.0)
+    assert _decide(older, newer, now=30.0) == Drain("older", "new")
+
+
+def test_a_drained_model_gives_way_although_requests_wait_for_it() -> None:
+    drained = _resident("drained", waiting=5, loaded_at=1.0)
+    newer = _resident("newer", active=2, loaded_at=2.0)
+    assert _decide(drained, newer, now=30.0) == Load("new", ("drained",))
+
+
+def test_a_model_that_just_came_has_its_turn_first() -> None:
+    both = [_resident("a", active=1, loaded_at=25.0), _resident("b", active=1, loaded_at=26.0)]
+    assert _decide(*both, now=30.0) == Wait()
+
+
+def test_a_model_larger_than_the_limit_is_refused_with_figures() -> None:
+    decision = _decide(size=500, limit=400)
+    assert isinstance(decision, Refuse)
+    assert "500 bytes" in decision.reason
+    assert "400 bytes" in decision.reason

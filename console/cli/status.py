@@ -43,7 +43,7 @@ def status_command(app: App, as_json: bool) -> int:
         _print_tasks(document["tasks"])
         checks = [
             [row["name"], styled("ok", "green") if row["ok"] else styled("red", "red"),
-             row["detail"]]
+             " → ".join(text for text in (row["detail"], row["remedy"]) if text)]
             for row in document["health"]
         ]  # fmt: skip
         say("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import redis
@@ -14,14 +15,13 @@ from console.operations.errors import BadInput, Unreachable
 from console.services.errors import ServiceError
 from console.supervision.client import ProgramStatus
 from console.supervision.status import status as program_status
-from jobs.names import MEASURED
+from jobs.names import HEALTH
 from jobs.settings import Settings
 from models import backlog
 from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
 
-BATCH = 200
 T = TypeVar("T")
 
 
@@ -49,7 +49,8 @@ def gather(connections: Connections) -> Status:
     postgres = _try(found, "postgres", lambda: _counted(connections))
     reports = _try(found, "redis", lambda: health(connections.redis))
     found.document["tasks"] = postgres or {}
-    found.document["health"] += reports or []
+    asked = {row["name"] for row in found.document["health"]}
+    found.document["health"] += [row for row in reports or [] if row["name"] not in asked]
     return found
 
 
@@ -67,11 +68,19 @@ def task_counts() -> dict[str, int]:
 
 
 def health(client: redis.Redis) -> list[Row]:
-    """``{"name", "ok", "detail", "at"}`` of each check that the health checker reported lately."""
-    keys = sorted(_text(key) for key in client.scan_iter(match=f"{MEASURED}*", count=BATCH))
-    texts: Any = client.mget(keys) if keys else []
-    pairs = zip(keys, texts, strict=True)
-    return [_check(key.removeprefix(MEASURED), text) for key, text in pairs if text is not None]
+    """``{"name", "ok", "detail", "remedy", "at"}`` of each check of the last round.
+
+    Empty where it does not run: a round is kept for a few intervals only.
+    """
+    text: Any = client.get(HEALTH)
+    if text is None:
+        return []
+    try:
+        said = json.loads(text)
+        at = datetime.fromtimestamp(said["at"], tz=UTC)
+        return [_check(check, at) for check in said["checks"]]
+    except (ValueError, KeyError, TypeError) as error:
+        return [_report("health checker", f"its report cannot be read ({error!r})")]
 
 
 def urls(settings: Settings) -> dict[str, str]:
@@ -92,10 +101,10 @@ def _try(found: Status, name: str, ask: Callable[[], T]) -> T | None:
         answer = ask()
     except (Unreachable, BadInput, DatabaseUnavailable, redis.RedisError) as error:
         line = str(error).strip().splitlines()[0]
-        found.document["health"].append({"name": name, "ok": False, "detail": line, "at": None})
+        found.document["health"].append(_report(name, line))
         found.problems.append(f"{name}: {line}")
         return None
-    found.document["health"].append({"name": name, "ok": True, "detail": None, "at": None})
+    found.document["health"].append(_report(name, None))
     return answer
 
 
@@ -109,20 +118,15 @@ def _program(found: ProgramStatus) -> Row:
     }
 
 
-def _check(name: str, text: str | bytes) -> Row:
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return {"name": name, "ok": False, "detail": "unreadable report", "at": None}
-    if not isinstance(said, dict):
-        return {"name": name, "ok": bool(said), "detail": None, "at": None}
+def _check(check: dict[str, Any], at: datetime) -> Row:
     return {
-        "name": name,
-        "ok": bool(said.get("ok", said.get("healthy", False))),
-        "detail": said.get("detail") or said.get("error"),
-        "at": said.get("at"),
+        "name": check["name"],
+        "ok": bool(check["ok"]),
+        "detail": check.get("detail"),
+        "remedy": check.get("remedy") or None,
+        "at": at,
     }
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _report(name: str, problem: str | None) -> Row:
+    return {"name": name, "ok": problem is None, "detail": problem, "remedy": None, "at": None}

@@ -138,16 +138,17 @@ def _without_second_heavy(
 
 
 def _obstacle(lane: _Lane, block: OpenBlock) -> str | None:
-    """Why this block cannot begin beside what is busy, or None."""
+    """Why this block cannot begin beside what is busy, or None.
+
+    A busy model counts even before it is resident: it will claim its memory.
+    """
     others = {key for key in lane.busy if key != block.key}
-    if not others or _resident(lane.view, block.key):
-        return None
     if any(key.model == block.key.model for key in others):
         return f"{block.key.model} must be loaded anew with other options: draining first"
-    if len(others) < lane.view.max_resident:
+    if not others or len({key.model for key in others}) < lane.view.max_resident:
         return None
     names = ", ".join(sorted(key.model for key in others))
-    return f"{lane.view.name} drains {names} before it can load {block.key.model}"
+    return f"{lane.view.name} drains {names} before it can run {block.key.model}"
 
 
 def _resident(view: BackendView, key: BlockKey) -> bool:

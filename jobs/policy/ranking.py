@@ -10,6 +10,8 @@ from models.states import Priority
 
 AGE_STEPS = 3
 """Within the fairness bound a task gains a rank this many times; urgent is never reached."""
+OVERDUE_PART = 0.8
+"""A task that has waited this part of the fairness bound goes before all but urgent ones."""
 
 
 def rank_tasks(
@@ -24,7 +26,7 @@ def rank_tasks(
         age = moment - created
         if task.priority is Priority.URGENT:
             keyed.append((0, 0, 0.0, created, task.id, task))
-        elif age >= config.fairness_seconds:
+        elif age >= OVERDUE_PART * config.fairness_seconds:
             keyed.append((1, 0, 0.0, created, task.id, task))
         else:
             gained = int(age / step) if age > 0 else 0
@@ -32,8 +34,3 @@ def rank_tasks(
             keyed.append((2, -rank, -(task.bug_probability or 0.0), created, task.id, task))
     keyed.sort(key=lambda entry: entry[:5])
     return [entry[5] for entry in keyed]
-
-
-def overdue(task: TaskView, *, now: datetime, config: PlanningConfig) -> bool:
-    """Whether the task has waited its fairness bound."""
-    return (now - task.created_at).total_seconds() >= config.fairness_seconds

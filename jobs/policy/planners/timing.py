@@ -46,11 +46,20 @@ def unplaced(tasks: Iterable[TaskView], router: Router) -> tuple[Unplaced, ...]:
 
 
 def is_warm(view: BackendView, key: BlockKey) -> bool:
-    """Whether the key's model is in memory with these options."""
-    if key.model not in view.resident and key.model not in view.loading:
+    """Whether the key's model is, or is about to be, in memory with these options."""
+    if key.model not in models_in_memory(view):
         return False
     current = view.current
     return current is None or current.model != key.model or current == key
+
+
+def models_in_memory(view: BackendView) -> tuple[str, ...]:
+    """What will be resident when all that was sent has begun; the least recent go first."""
+    coming = [*view.loading]
+    if view.current is not None and view.in_flight > 0:
+        coming.append(view.current.model)
+    held = [model for model in view.resident if model not in coming]
+    return tuple([*held, *dict.fromkeys(coming)][-max(1, view.max_resident) :])
 
 
 class _Clock:
@@ -58,7 +67,7 @@ class _Clock:
 
     def __init__(self, view: BackendView, snapshot: Snapshot) -> None:
         self.view = view
-        self.held = list(view.resident)
+        self.held = list(models_in_memory(view))
         self.last = view.current
         running = sum(
             task.expected_remaining_seconds

@@ -27,17 +27,19 @@ next renewal. Keys are composed inside the scripts, so this is for one Redis, no
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import psutil
+import redis
 
-if TYPE_CHECKING:
-    import redis
+# Named again here for those who work with slots.
+from jobs.owners import process_is_gone as process_is_gone
+from jobs.owners import process_owner as process_owner
 
 POLL_SECONDS = 0.5
 PLACE_SECONDS = 2.0
@@ -114,6 +116,8 @@ class Slots:
             for name in ("acquire", "renew", "release", "inspect")
         }
         self._held: dict[tuple[str, str], tuple[bool, int]] = {}
+        self._unsettled: set[tuple[str, str]] = set()
+        self._settling = threading.Lock()
         self._known_birth = 0
         self._known_fence = 0
 
@@ -155,7 +159,9 @@ class Slots:
         asked = (backend, self._member(holder), limit, int(heavy), heavy_bound, total_bound)
         times = (self._lease_ms, self._place_ms, self._grace_ms)
         known = (self._known_birth, self._known_fence)
-        answer = self._run("acquire", [*asked, *times, *known, int(wait)])
+        self._settle_releases()
+        with self._unsettled_on_error(backend, holder):
+            answer = self._run("acquire", [*asked, *times, *known, int(wait)])
         granted, fence, in_use, heavy_in_use = (int(value) for value in answer[:4])
         code, ahead, closed_ms = _text(answer[4]), int(answer[5]), int(answer[6])
         if granted:
@@ -175,8 +181,10 @@ class Slots:
         Slots that Redis lost are put back. Returns the holders whose slot lapsed and was given
         to somebody else: their calls must stop.
         """
-        wanted = list(self._held) if holders is None else _pairs(holders)
-        claims = [(pair, self._held[pair]) for pair in wanted if pair in self._held]
+        self._settle_releases()
+        held = dict(self._held)
+        wanted = list(held) if holders is None else _pairs(holders)
+        claims = [(pair, held[pair]) for pair in wanted if pair in held]
         if not claims:
             return ()
         arguments: list[Any] = [
@@ -186,16 +194,18 @@ class Slots:
             arguments += [backend, self._member(holder), int(heavy), limit]
         answer = self._run("renew", arguments)
         self._remember(int(answer[0]), int(answer[1]))
-        return self._settle([pair for pair, _ in claims], [int(code) for code in answer[2:]])
+        return self._take_note([pair for pair, _ in claims], [int(code) for code in answer[2:]])
 
     def release(self, backend: str, holder: str) -> int:
         """Give back the slot of ``holder``, or its place in the queue.
 
         Returns the free slots of ``backend`` afterwards and tells :attr:`freed_channel`.
-        Releasing what is not held does nothing.
+        Releasing what is not held does nothing. When Redis does not answer, the release is made
+        up for with the next request or renewal.
         """
         self._held.pop((backend, holder), None)
-        return int(self._run("release", [backend, self._member(holder)])[1])
+        with self._unsettled_on_error(backend, holder):
+            return int(self._run("release", [backend, self._member(holder)])[1])
 
     def holders(self, backend: str) -> tuple[SlotLease, ...]:
         """The live slots of ``backend``, earliest expiry first."""
@@ -238,7 +248,26 @@ class Slots:
         else:
             self._known_fence = max(self._known_fence, fence)
 
-    def _settle(self, pairs: list[tuple[str, str]], codes: list[int]) -> tuple[str, ...]:
+    @contextmanager
+    def _unsettled_on_error(self, backend: str, holder: str) -> Iterator[None]:
+        """Without an answer nobody knows whether the slot is taken: it shall not be, later on."""
+        try:
+            yield
+        except redis.RedisError:
+            if (backend, holder) not in self._held:
+                self._unsettled.add((backend, holder))
+            raise
+        self._unsettled.discard((backend, holder))
+
+    def _settle_releases(self) -> None:
+        if not self._unsettled:
+            return
+        # Under a lock, so that a late release cannot hit the slot that the same holder got since.
+        with self._settling:
+            for backend, holder in tuple(self._unsettled):
+                self.release(backend, holder)
+
+    def _take_note(self, pairs: list[tuple[str, str]], codes: list[int]) -> tuple[str, ...]:
         lost = []
         for pair, code in zip(pairs, codes, strict=True):
             # A slot released by another thread while the renewal was on its way was put back.
@@ -249,27 +278,6 @@ class Slots:
                 self._held.pop(pair, None)
                 lost.append(pair[1])
         return tuple(lost)
-
-
-def process_owner() -> str:
-    """This process as ``host/pid/start``, which no later process can repeat."""
-    started = psutil.Process().create_time()
-    return f"{socket.gethostname()}/{os.getpid()}/{started:.2f}"
-
-
-def process_is_gone(owner: str) -> bool:
-    """Whether ``owner`` is a process of this host that no longer runs; False when in doubt."""
-    parts = owner.rsplit("/", 2)
-    if len(parts) != 3 or parts[0] != socket.gethostname() or not parts[1].isdigit():
-        return False
-    try:
-        process = psutil.Process(int(parts[1]))
-        reused = f"{process.create_time():.2f}" != parts[2]
-        return reused or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
-        return False
 
 
 def _source(name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from unittest.mock import Mock
 
+import pytest
 import redis
 
 from jobs.slots import Slots
@@ -128,6 +130,58 @@ def test_a_slot_released_while_its_renewal_is_on_the_way_stays_released(
     slots.renew()
 
     assert slots.in_use("ollama") == 0
+
+
+class LosesReplies(Slots):
+    """Redis does what is asked, and the answers named in ``lost`` do not arrive."""
+
+    lost: tuple[str, ...] = ()
+
+    def _run(self, name: str, arguments: list[object]) -> object:
+        answer = super()._run(name, arguments)
+        if name in self.lost:
+            raise redis.ConnectionError("reset by peer")
+        return answer
+
+
+def test_a_slot_whose_grant_was_never_heard_of_is_given_back(client: redis.Redis) -> None:
+    slots = LosesReplies(client, owner="a")
+    slots.lost = ("acquire",)
+    with pytest.raises(redis.ConnectionError):
+        slots.acquire("ollama", "t1:1", limit=2)
+    slots.lost = ()
+    assert slots.in_use("ollama") == 1
+
+    slots.renew()
+
+    assert slots.in_use("ollama") == 0
+
+
+def test_asking_again_after_a_lost_grant_gets_the_slot_for_good(client: redis.Redis) -> None:
+    slots = LosesReplies(client, owner="a")
+    slots.lost = ("acquire",)
+    with pytest.raises(redis.ConnectionError):
+        slots.acquire("ollama", "t1:1", limit=1)
+    slots.lost = ()
+
+    granted = slots.acquire("ollama", "t1:1", limit=1).granted
+    slots.renew()
+
+    assert granted
+    assert slots.in_use("ollama") == 1
+
+
+def test_a_release_that_did_not_get_through_is_made_up_for(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = Slots(client, owner="a")
+    slots.acquire("ollama", "t1:1", limit=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(client, "evalsha", Mock(side_effect=redis.ConnectionError("refused")))
+        with pytest.raises(redis.ConnectionError):
+            slots.release("ollama", "t1:1")
+
+    assert slots.acquire("ollama", "t2:1", limit=1).granted
 
 
 def test_the_slots_of_a_dead_process_can_be_swept_before_their_lease_ends(

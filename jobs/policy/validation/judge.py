@@ -44,7 +44,7 @@ def judge(answer: Answer, request: Request) -> Verdict:
     if _says_nothing(answer.text, request):
         return _blank("the answer is blank")
     text = without_thoughts(answer.text)
-    if not text:
+    if is_blank(text):
         return _blank("the answer holds thinking alone", code="thinking_only")
     judged = Answer(text, answer.finish_reason)
     checks = _PROSE if request.response_schema is None else _STRUCTURED
@@ -52,10 +52,12 @@ def judge(answer: Answer, request: Request) -> Verdict:
 
 
 def _says_nothing(text: str, request: Request) -> bool:
-    # An operator or an emoji may answer a question; a row of dots or an empty fence is no text.
+    # An operator may answer a question, a picture may be drawn of signs; a row of dots is nothing.
     if any(map(str.isalnum, text)) or request.response_schema is not None:
         return is_blank(text)
-    return is_blank(text) or len(text.strip()) > 2 or "?" not in request.asked
+    drawn = len(set(text.splitlines())) > 3
+    asked = len(text.strip()) <= 2 and "?" in request.asked
+    return is_blank(text) or not (drawn or asked)
 
 
 def _blank(reason: str, *, code: str = "blank") -> Verdict:

@@ -14,7 +14,7 @@ _MAX_SYMBOL_SHARE = 0.3
 # UTF-8 of Russian read as cp1251 puts a capital Er or Es before every letter, also inside words.
 _MISREAD = re.compile(r"(?<=\w)[РС](?=[^\s\d])|[РС][\u00a0-\u00bf\u0402-\u040f\u0452-\u045f]")
 _MAX_MISREAD_SHARE = 0.2
-_USUAL_SYMBOL = re.compile(r"[|:+*/=<>&#•·→←↑↓–—\-]+|[^\w\s]")
+_USUAL_SYMBOL = re.compile(r"[|:+*/=<>&#•·→←↑↓–—\u2500-\u257f\-]+|[^\w\s]")
 
 
 def legible(answer: Answer, request: Request) -> Finding:

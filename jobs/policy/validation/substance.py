@@ -19,13 +19,13 @@ _CODE = re.compile(
 _TEMPLATE_MARK = re.compile(
     r"<\|(?:im_start|im_end|assistant|user|system|end\w*|eot_id)\|>|\[/?INST\]"
 )
-_NOTHING = frozenset({"none", "null", "nil", "nan", "undefined", "n/a", "нет", "н/д"})
+_NOTHING = frozenset({"none", "null", "nil", "nan", "undefined", "n/a", "н/д"})
 _DELIVERS = re.compile(r"\n\n|=|:\s*\S|`")
 _OPEN_THOUGHT = re.compile(r"^<think(?:ing)?>", re.IGNORECASE)
 
 
 def substantial(answer: Answer, request: Request) -> Finding:
-    text = answer.text
+    text = answer.text.strip()
     if _OPEN_THOUGHT.match(text):
         return Finding(0.1, "thinking_only", "the answer never leaves its thinking")
     if text.casefold() in _NOTHING and PRODUCES.search(request.asked):

@@ -14,15 +14,14 @@ _FENCE = re.compile(
 )
 _INLINE = re.compile(r"`[^`\n]+`|https?://\S+|[\w.+-]{1,64}@[\w.-]{1,255}")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+_MARK = re.compile(r"^\s*(?:[-*•–]\s+|\(?\d{1,4}[.):]\s*)+")
 _ITEM = re.compile(r"^\s*(?:#{1,6}\s*)?(?:\*\*)?(?:[-*•–]\s+|\(?\d{1,3}[.)]\s*|#{1,6}\s+)")
 
 
 def without_thoughts(text: str) -> str:
-    """The answer proper: a thinking block before it taken off, white space at the ends stripped."""
-    if _THOUGHT.match(text) is None:
-        return text.strip()
-    end = _THOUGHT_END.search(text)
-    return text[end.end() :].strip() if end is not None else text.strip()
+    """The answer proper: a closed thinking block before it is taken off."""
+    end = _THOUGHT_END.search(text) if _THOUGHT.match(text) else None
+    return text if end is None else text[end.end() :]
 
 
 def prose(text: str) -> str:
@@ -31,8 +30,9 @@ def prose(text: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences and lines, each reduced to its words."""
-    return [" ".join(words(part)) for part in _SENTENCE_END.split(text) if part.strip()]
+    """Sentences and lines as they stand; marks of lists are left out."""
+    parts = _SENTENCE_END.split(text)
+    return [_MARK.sub("", part, count=1).strip() for part in parts if part.strip()]
 
 
 def item_count(text: str) -> int:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 
-from jobs.policy.topics import words
-from jobs.policy.validation.text import prose, sentences
+from jobs.policy.validation.text import prose, sentences, squeezed
 from jobs.policy.validation.types import Answer, Finding, Request
 from llm.detectors.repetition import repetition
 
 _MIN_SENTENCES = 4
 _MIN_SENTENCE_WORDS = 3
+_MIN_LINE_WORDS = 6
 _RUN_WORDS = 4
 _MIN_RUNS = 24
-_ASKED_FOR = re.compile(r"\b(?:repeat|times)\b|повтор|\bраза?\b", re.IGNORECASE)
+_ASKED_FOR = re.compile(
+    r"\b(?:repeat|times|songs?|poems?|lyrics|refrain)\b|повтор|\bраза?\b|песн|стих|припев",
+    re.IGNORECASE,
+)
 
 
 def varied(answer: Answer, request: Request) -> Finding:
@@ -22,20 +25,32 @@ def varied(answer: Answer, request: Request) -> Finding:
         return Finding(0.0, "repetition", f"the answer loops: {looped}")
     if _ASKED_FOR.search(request.asked):
         return Finding(1.0)
-    text = prose(answer.text)
-    share = min(_new_sentences(text), _new_runs(text))
+    said = [part for part in sentences(prose(answer.text)) if _is_language(part)]
+    share = min(_new_sentences(said), *(_new_runs(squeezed(part)) for part in said), 1.0)
     if share >= 0.6:
         return Finding(1.0)
     score = 0.2 if share < 0.45 else 0.6
     return Finding(score, "repetition", f"only {share:.0%} of the answer is not said twice")
 
 
-def _new_sentences(text: str) -> float:
-    found = [s for s in sentences(text) if s.count(" ") + 1 >= _MIN_SENTENCE_WORDS]
+def _is_language(part: str) -> bool:
+    return sum(map(str.isalpha, part)) > len(part) // 2
+
+
+def _new_sentences(said: list[str]) -> float:
+    """The share of different ones among real sentences: lines of data repeat by nature."""
+    found = [squeezed(part) for part in said if _is_sentence(part)]
     return len(set(found)) / len(found) if len(found) >= _MIN_SENTENCES else 1.0
 
 
-def _new_runs(text: str) -> float:
-    said = words(text)
-    runs = [said[i : i + _RUN_WORDS] for i in range(len(said) - _RUN_WORDS + 1)]
+def _is_sentence(part: str) -> bool:
+    count = len(part.split())
+    ended = part[-1] in ".!?…"
+    return count >= (_MIN_SENTENCE_WORDS if ended else _MIN_LINE_WORDS)
+
+
+def _new_runs(sentence: str) -> float:
+    """The share of different runs of words in a sentence that does not come to an end."""
+    parts = sentence.split(" ")
+    runs = [tuple(parts[i : i + _RUN_WORDS]) for i in range(len(parts) - _RUN_WORDS + 1)]
     return len(set(runs)) / len(runs) if len(runs) >= _MIN_RUNS else 1.0

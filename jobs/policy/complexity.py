@@ -1,32 +1,39 @@
-"""How hard a task is and what it asks of a model, read off its words. English and Russian."""
+"""What a task asks of a model, and how hard it is: from its text alone, English or Russian."""
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobs.policy.words import CODING, FAST, REASONING, VISION, hits
+from jobs.policy import keywords
+from jobs.policy.tokens import estimate_tokens
 from llm.types import Category
 
-TEXT_CHARS_READ = 20_000
-LONG_CHARS = 4000
-SHORT_CHARS = 160
-HARD = 0.7
-EASY = 0.3
-_BASE = {
-    Category.FAST: 0.2,
-    Category.DEFAULT: 0.4,
-    Category.CODING: 0.55,
-    Category.REASONING: 0.75,
-    Category.VISION: 0.5,
+COMPLEX_FLOOR = 0.8
+"""A task that its creator calls complex is at least this."""
+SIMPLE_CEILING = 0.3
+"""A task that its creator calls not complex is at most this."""
+_READ_CHARACTERS = 20_000
+_BASE: Mapping[Category, float] = {
+    Category.FAST: 0.15,
+    Category.DEFAULT: 0.35,
+    Category.VISION: 0.45,
+    Category.CODING: 0.5,
+    Category.REASONING: 0.65,
 }
-_CODE = re.compile(r"```|^\s*(?:def |class |import |SELECT |function |#include)", re.MULTILINE)
+_FENCE_WEIGHT = 3.0
+_TIE_ORDER = (
+    Category.CODING,
+    Category.VISION,
+    Category.REASONING,
+    Category.FAST,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """``complexity`` from 0 (a word will do) to 1 (the strongest model should try)."""
+    """``complexity`` is 0..1; ``reason`` names the signs that decided."""
 
     category: Category
     complexity: float
@@ -40,57 +47,96 @@ def assess(
     *,
     has_dependencies: bool = False,
 ) -> Assessment:
-    """The category and complexity of a task; what its creator stated wins over its words."""
-    text = f"{title}\n{description}"[:TEXT_CHARS_READ]
-    stated = _stated_category(metadata)
-    category, why = (stated, "stated") if stated else _category_of(text)
-    complexity, notes = _complexity(category, text, metadata, has_dependencies)
-    return Assessment(category, complexity, "; ".join([why, *notes]))
+    """Judge a task. A valid ``metadata.category`` and ``metadata.complex`` are its creator's word.
+
+    ``bug_probability`` (0..1) makes a task harder. Values of a wrong type are passed over here;
+    they are reported where rows are read.
+    """
+    text = f"{title}\n{description}"[:_READ_CHARACTERS]
+    signs = _signs(text)
+    asked = _asked_category(metadata)
+    category = asked or _strongest(signs, description)
+    complexity, why = _complexity(category, text, metadata, has_dependencies=has_dependencies)
+    origin = "asked for" if asked else _named_signs(signs, category)
+    return Assessment(category, complexity, f"{category.value}: {origin}; {why}")
 
 
-def _stated_category(metadata: Mapping[str, object]) -> Category | None:
-    given = metadata.get("category")
-    if isinstance(given, str) and given.strip().lower() in set(Category):
-        return Category(given.strip().lower())
+def _signs(text: str) -> dict[Category, float]:
+    signs = {
+        category: float(len({match.lower() for match in pattern.findall(text)}))
+        for category, pattern in keywords.STEMS.items()
+    }
+    code = 0.0
+    if keywords.CODE_FENCE.search(text):
+        code += _FENCE_WEIGHT
+    if keywords.TRACEBACK.search(text):
+        code += _FENCE_WEIGHT
+    code += min(3, len(keywords.CODE_LINE.findall(text)))
+    code += min(2, len(keywords.FILE_NAME.findall(text)))
+    signs[Category.CODING] += code
+    signs[Category.REASONING] += 1.0 if keywords.FORMULA.search(text) else 0.0
+    return signs
+
+
+def _asked_category(metadata: Mapping[str, object]) -> Category | None:
+    value = metadata.get("category")
+    if isinstance(value, str):
+        name = value.strip().lower()
+        return next((category for category in Category if category.value == name), None)
     return None
 
 
-def _category_of(text: str) -> tuple[Category, str]:
-    """The kind of work its words name most often; code counts as a word for coding."""
-    found = {
-        Category.VISION: hits(text, VISION),
-        Category.CODING: hits(text, CODING) + (["code"] if _CODE.search(text) else []),
-        Category.REASONING: hits(text, REASONING),
-        Category.FAST: hits(text, FAST),
+def _strongest(signs: Mapping[Category, float], description: str) -> Category:
+    """The category with the most signs; a long text is not fast; no sign at all is default."""
+    long = estimate_tokens(description) > 600
+    weights = {
+        category: 0.0 if long and category is Category.FAST else signs[category]
+        for category in _TIE_ORDER
     }
-    best = max(found, key=lambda category: len(found[category]))
-    if found[best]:
-        return best, f"says {', '.join(found[best][:3])}"
-    if len(text) <= SHORT_CHARS:
-        return Category.FAST, "short, and names no kind of work"
-    return Category.DEFAULT, "names no kind of work"
+    best = max(_TIE_ORDER, key=lambda category: weights[category])
+    return best if weights[best] > 0 else Category.DEFAULT
 
 
 def _complexity(
-    category: Category, text: str, metadata: Mapping[str, object], has_dependencies: bool
-) -> tuple[float, list[str]]:
-    value, notes = _BASE[category], []
-    if len(text) > LONG_CHARS:
-        value += 0.1
-        notes.append("long")
-    elif len(text) < SHORT_CHARS:
-        value -= 0.05
-    if has_dependencies:
-        value += 0.1
-        notes.append("builds on other tasks")
-    bug = metadata.get("bug_probability")
-    if isinstance(bug, int | float) and not isinstance(bug, bool) and 0 <= bug <= 1:
-        value = max(value, 0.3 + 0.6 * float(bug))
-        notes.append(f"bug probability {bug:g}")
-    if metadata.get("complex") is True:
-        value = max(value, HARD + 0.1)
-        notes.append("stated complex")
-    elif metadata.get("complex") is False:
-        value = min(value, EASY)
-        notes.append("stated simple")
-    return round(min(1.0, max(0.0, value)), 3), notes
+    category: Category,
+    text: str,
+    metadata: Mapping[str, object],
+    *,
+    has_dependencies: bool,
+) -> tuple[float, str]:
+    tokens = estimate_tokens(text)
+    steps = len(keywords.STEP.findall(text))
+    value = _BASE[category]
+    value += 0.06 * max(0.0, math.log2((tokens + 1) / 40))
+    value += min(0.15, 0.03 * steps)
+    value += min(0.06, 0.02 * len(keywords.QUESTION.findall(text)))
+    value += 0.08 if has_dependencies else 0.0
+    bug = _probability(metadata.get("bug_probability"))
+    value = value if bug is None else max(value, 0.3 + 0.6 * bug)
+    facts = [f"about {tokens} tokens"]
+    facts += [f"{steps} steps"] if steps else []
+    facts += ["builds on other tasks"] if has_dependencies else []
+    facts += [f"bug probability {bug:g}"] if bug is not None else []
+    value, told = _as_told(min(max(value, 0.0), 1.0), metadata.get("complex"))
+    return round(value, 3), ", ".join([*facts, *told])
+
+
+def _as_told(value: float, told: object) -> tuple[float, list[str]]:
+    if told is True:
+        return max(value, COMPLEX_FLOOR), ["called complex"]
+    if told is False:
+        return min(value, SIMPLE_CEILING), ["called simple"]
+    return value, []
+
+
+def _probability(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0.0 <= value <= 1.0 else None
+
+
+def _named_signs(signs: Mapping[Category, float], category: Category) -> str:
+    count = int(signs.get(category, 0.0))
+    if not count:
+        return "the text names no kind of work"
+    return f"{count} sign{'s' if count > 1 else ''} in the text"

@@ -1,30 +1,55 @@
-"""Token counts without a tokenizer: good to a few tens of per cent, and cheap."""
+"""How many tokens a text will be, cheaply, and how large a context to ask for."""
 
 from __future__ import annotations
 
-LATIN_CHARS_PER_TOKEN = 3.6
-OTHER_CHARS_PER_TOKEN = 2.3
-SERVER_DEFAULT_TOKENS = 4096
-BUCKETS = (8192, 16384, 32768, 65536, 131072)
-HEADROOM = 1.2
+import math
+import re
+
+LATIN_CHARACTERS_PER_TOKEN = 4.0
+CYRILLIC_CHARACTERS_PER_TOKEN = 2.5
+CODE_CHARACTERS_PER_TOKEN = 3.0
+OTHER_CHARACTERS_PER_TOKEN = 1.5
+"""Scripts without spaces (Chinese, Japanese, Korean) and symbols."""
+
+SMALLEST_CONTEXT = 4096
+LARGEST_CONTEXT = 262_144
+TEMPLATE_TOKENS = 64
+"""Roles and marks that a chat template adds."""
+
+_FENCED = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
+_CYRILLIC = re.compile(r"[\u0400-\u04ff]")
+_WIDE = re.compile(r"[\u0900-\u1fff\u2e80-\ud7ff\uf900-\ufaff\U0001f000-\U0003ffff]")
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of ``text``: Latin letters and code are denser than Cyrillic or CJK."""
-    latin = len(text.encode("ascii", "ignore"))
-    other = len(text) - latin
-    return int(latin / LATIN_CHARS_PER_TOKEN + other / OTHER_CHARS_PER_TOKEN + 0.999)
+    """Tokens of a text, by its scripts and its fenced code; 0 for none. Within about a fifth."""
+    if not text:
+        return 0
+    fenced = sum(len(match.group()) for match in _FENCED.finditer(text))
+    plain = _FENCED.sub("", text) if fenced else text
+    cyrillic = len(_CYRILLIC.findall(plain))
+    wide = len(_WIDE.findall(plain))
+    latin = len(plain) - cyrillic - wide
+    return math.ceil(
+        fenced / CODE_CHARACTERS_PER_TOKEN
+        + cyrillic / CYRILLIC_CHARACTERS_PER_TOKEN
+        + wide / OTHER_CHARACTERS_PER_TOKEN
+        + latin / LATIN_CHARACTERS_PER_TOKEN
+    )
 
 
 def bucket_num_ctx(prompt_tokens: int, max_tokens: int, asked: int | None) -> int:
-    """The context size to ask a server for; 0 leaves the server its own.
+    """The context to ask of a server: 0 (its default) or 4096, 8192, 16384, ...
 
-    Few values on purpose: a change of ``num_ctx`` reloads the model. What the creator asked for
-    is rounded up to a bucket, never down.
+    Every distinct value is a reload, so there are few: what fits the smallest bucket asks for
+    nothing at all. ``asked`` (0, None: nothing) is rounded up, and raised to what the prompt needs.
     """
-    needed = int((prompt_tokens + max_tokens) * HEADROOM)
-    if asked is not None:
-        needed = max(needed, asked)
-    elif needed <= SERVER_DEFAULT_TOKENS:
+    asked = max(asked or 0, 0)
+    needed = prompt_tokens + max_tokens + TEMPLATE_TOKENS
+    if asked == 0 and needed <= SMALLEST_CONTEXT:
         return 0
-    return next((bucket for bucket in BUCKETS if needed <= bucket), BUCKETS[-1])
+    wanted = max(needed, asked, SMALLEST_CONTEXT)
+    bucket = SMALLEST_CONTEXT
+    while bucket < wanted and bucket < LARGEST_CONTEXT:
+        bucket *= 2
+    return bucket

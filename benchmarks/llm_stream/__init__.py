@@ -1,0 +1,1 @@
+"""What a guarded stream costs the client, beside a bare one."""

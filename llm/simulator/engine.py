@@ -70,6 +70,11 @@ class Engine:
         finally:
             self._slots.give_back(resident)
 
+    def needs_load(self, name: str, options: Options) -> bool:
+        """True when a request would have the model loaded, or loaded anew."""
+        resident = self._residents.get(name)
+        return resident is None or not resident.serves(options)
+
     def make_resident(self, model: ModelProfile, options: Options) -> None:
         """Have a model loaded in no time, as a server that loads before it listens."""
         self._residents[model.name] = self._newcomer(model, options)
@@ -107,9 +112,7 @@ class Engine:
             return False
         if self.profile.queue_covers == "all":
             return self.waiting >= limit
-        resident = self._residents.get(order.model.name)
-        needs_load = resident is None or not resident.serves(order.options)
-        return needs_load and len(self._pending) >= limit
+        return self.needs_load(order.model.name, order.options) and len(self._pending) >= limit
 
     def _forget(self, ticket: Ticket) -> None:
         if ticket in self._pending:

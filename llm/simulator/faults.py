@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,9 @@ FAULTS: dict[str, str] = {
 }
 # These delay or cut up an answer that is right and whole.
 HARMLESS = frozenset({"slow-load", "drip", "fragment"})
+# These are done by a load; the others by a generation, or at once whatever is asked for.
+LOAD_FAULTS = frozenset({"slow-load", "load-failure"})
+AT_ONCE = frozenset({"dead", "401", "404", "429", "500", "503", "wrong-content-type"})
 MODEL_PREFIX = "fault-"
 
 
@@ -128,12 +132,19 @@ class FaultBook:
         self.rules = [rule for rule in self.rules if rule.number != number]
         return len(self.rules) < before
 
-    def pick(self, *, model: str, prompt: str) -> Fault | None:
-        """The harm to do to this request: by its model's name, else the first rule that fires."""
+    def pick(
+        self, *, model: str, prompt: str, can_happen: Callable[[str], bool] = lambda _name: True
+    ) -> Fault | None:
+        """The harm to do to this request: by its model's name, else the first rule that fires.
+
+        A rule whose fault `can_happen` denies is passed by without spending its count.
+        """
         if model.startswith(MODEL_PREFIX):
             return _by_model(model)
         for rule in self.rules:
-            if rule.meets(model=model, prompt=prompt) and self._dice.random() < rule.rate:
+            if not rule.meets(model=model, prompt=prompt) or not can_happen(rule.fault.name):
+                continue
+            if self._dice.random() < rule.rate:
                 rule.fired += 1
                 return rule.fault
         return None

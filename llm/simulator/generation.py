@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from llm.simulator.calls import Call, CallError
 from llm.simulator.delivery import Delivery
 from llm.simulator.engine import Engine
-from llm.simulator.faults import HARMLESS, MODEL_PREFIX, Fault, FaultBook
+from llm.simulator.faults import AT_ONCE, HARMLESS, LOAD_FAULTS, MODEL_PREFIX, Fault, FaultBook
 from llm.simulator.http_connection import Exchange
 from llm.simulator.ledger import Entry, Ledger
 from llm.simulator.pace import Pace, shared_rate
@@ -76,7 +76,11 @@ class Generator:
             task_id=exchange.request.headers.get("x-task-id"),
             arrived_at=exchange.received_at,
         )
-        fault = self._faults.pick(model=call.model, prompt=call.prompt)
+        fault = self._faults.pick(
+            model=call.model,
+            prompt=call.prompt,
+            can_happen=lambda name: self._can_happen(name, call),
+        )
         entry.fault = fault.name if fault is not None else None
         job = Job(call=call, exchange=exchange, speaker=speaker, entry=entry, fault=fault)
         outcome = "rejected"
@@ -96,6 +100,17 @@ class Generator:
         if found is None and name.startswith(MODEL_PREFIX):
             found = ModelProfile(name=name, context_tokens=32768, decode_tokens_per_second=200.0)
         return found
+
+    def _can_happen(self, fault_name: str, call: Call) -> bool:
+        """A rule must not be spent on a request that it cannot harm, such as a preload."""
+        if fault_name in AT_ONCE:
+            return True
+        if fault_name not in LOAD_FAULTS:
+            return call.purpose == "generate"
+        model = self.find_model(call.model)
+        if model is None or call.purpose == "unload":
+            return False
+        return self._engine.needs_load(model.name, self._options(call, model))
 
     async def _run(self, job: Job) -> str:
         seconds = self.rate_limit.admit(time.monotonic())

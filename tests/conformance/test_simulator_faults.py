@@ -244,6 +244,24 @@ def test_a_load_fails_and_the_next_succeeds(wire: Wire) -> None:
     assert (stats["load_failures"], stats["loads"]) == (1, 1)
 
 
+def test_a_rule_is_not_spent_where_it_can_do_no_harm(servers: dict[Kind, RunningSimulator]) -> None:
+    server = servers["ollama"]
+    server.reset()
+    server.fault("load-failure", count=1, model="llava:7b")
+    server.fault("echo", count=1)
+    wire = Wire(server, "/api/generate", "phi3.5:3.8b")
+    preload = {"model": wire.model, "stream": False}
+    said = requests.post(f"{server.url}/api/generate", json=preload, timeout=DEADLINE_SECONDS)
+    assert said.json()["done_reason"] == "load"
+    assert wire.text(wire.ask(stream=True).content) == PROMPT
+
+    server.reset()
+    wire.ask(stream=False).json()
+    server.fault("load-failure", count=1)
+    assert wire.ask(stream=False).ok  # it is resident: nothing to load
+    assert Wire(server, "/api/generate", "llava:7b").ask(stream=False).status_code == 500
+
+
 @pytest.mark.parametrize("fault", ["slow-load", "drip"])
 def test_slow_answers_are_right(wire: Wire, fault: str) -> None:
     wire.server.fault(fault, seconds=0.01, factor=2)

@@ -65,12 +65,16 @@ class ThroughputWindow:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """One answer as it was streamed: from its request, or from the start of its attempt, to its
-    end (``finished_at`` None: still running), with the tokens so far."""
+    """One answer as it was streamed, from the end of its load to its own end.
+
+    ``finished_at`` is None for one that still runs; its ``tokens`` are those counted until
+    ``counted_at`` (None: until now), and it is taken to go on at the same rate.
+    """
 
     started_at: datetime
     finished_at: datetime | None
     tokens: int
+    counted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,8 @@ def window_of(
 ) -> ThroughputWindow:
     """What a server did from ``start`` to ``end``, by the answers it streamed.
 
-    The tokens of an answer are spread evenly over its time.
+    ``decodes`` must hold every call that was in flight in that time, those that still run too:
+    without them a server of long answers looks idle. Tokens are spread evenly over a call's time.
     """
     length = (end - start).total_seconds()
     busy_seconds = tokens = 0.0
@@ -149,7 +154,10 @@ def window_of(
         if inside <= 0:
             continue
         busy_seconds += inside
-        tokens += decode.tokens * inside / (finished - decode.started_at).total_seconds()
+        counted_at = decode.finished_at or decode.counted_at or end
+        counted = (counted_at - decode.started_at).total_seconds()
+        if counted > 0:
+            tokens += decode.tokens * inside / counted
     return ThroughputWindow(end, busy_seconds / length, tokens / length, workload)
 
 

@@ -192,12 +192,41 @@ def test_a_window_is_read_off_the_answers_it_cuts() -> None:
     decodes = [
         Decode(at(-10), at(10), 200),
         Decode(at(5), None, 50),
+        Decode(at(-5), None, 50, counted_at=at(5)),
+        Decode(at(15), None, 0, counted_at=at(15)),
         Decode(at(-20), at(-5), 999),
         Decode(at(20), at(30), 999),
     ]
 
     window = window_of(decodes, start=at(0), end=at(15), workload="qwq:32b")
 
-    assert window.concurrency == pytest.approx((10 + 10) / 15)
-    assert window.tokens_per_second == pytest.approx((100 + 50) / 15)
+    assert window.concurrency == pytest.approx((10 + 10 + 15) / 15)
+    assert window.tokens_per_second == pytest.approx((100 + 50 + 75) / 15)
     assert (window.at, window.workload) == (at(15), "qwq:32b")
+
+
+def test_it_finds_the_knee_from_long_answers_that_overlap_its_windows() -> None:
+    def at(seconds: float) -> datetime:
+        return START + timedelta(seconds=seconds)
+
+    dice, curve, tick = random.Random(1), knee_at(4), 0.5
+    state = LimiterState(base=8)
+    running: list[list[float]] = []
+    decodes: list[Decode] = []
+    for number in range(1, int(3600 / tick)):
+        now = number * tick
+        while len(running) < state.limit:
+            running.append([now, 0.0, dice.lognormvariate(0, 0.5) * 600])
+        share = curve(len(running)) / len(running) * tick
+        for call in running:
+            call[1] += share
+        ended = [call for call in running if call[1] >= call[2]]
+        running = [call for call in running if call[1] < call[2]]
+        decodes += [Decode(at(call[0]), at(now), int(call[1])) for call in ended]
+        if now % WINDOW_SECONDS == 0:
+            live = [Decode(at(call[0]), None, int(call[1])) for call in running]
+            window = window_of([*decodes, *live], start=at(now - WINDOW_SECONDS), end=at(now))
+            state = step(state, window, CONFIG, most=MOST)
+            decodes = []
+
+    assert state.base == 4

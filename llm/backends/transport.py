@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -33,6 +34,8 @@ MAX_ERROR_BYTES = 1 << 16
 MIN_POOL_CONNECTIONS = 64
 SEND_SECONDS = 30.0
 BACKSTOP_SECONDS = 5.0
+CONNECT_ATTEMPT_SECONDS = 0.75
+MIN_CONNECT_SECONDS = 0.05
 DRAIN_SECONDS = 0.25
 MAX_DRAIN_CHUNKS = 16
 
@@ -97,8 +100,8 @@ class Transport:
         headers = {} if data is None else {"Content-Type": "application/json"}
         if request_id is not None and request_id.isascii() and request_id.isprintable():
             headers["X-Task-Id"] = request_id.strip()
-        call = partial(self._send_once, method, path, data, headers, watch, connect_seconds)
-        response = _retried_once(call, watch)
+        send = partial(self._send_once, method, path, data, headers, watch)
+        response = _connected(send, watch, connect_seconds)
         try:
             yield response
         finally:
@@ -243,14 +246,24 @@ def _adopt(connection: _WatchedHTTPConnection | _WatchedHTTPSConnection, *, reus
         watch.attach(connection, reused=reused)
 
 
-def _retried_once(send: Callable[[], requests.Response], watch: Watch) -> requests.Response:
-    """Again where the server closed an idle connection just as it was taken from the pool."""
-    try:
-        return send()
-    except requests.exceptions.ConnectionError:
-        if not watch.reused_connection or watch.verdict is not None:
-            raise
-        return send()
+def _connected(
+    send: Callable[[float], requests.Response], watch: Watch, connect_seconds: float
+) -> requests.Response:
+    """Send, connecting in short attempts so that a cancelled call does not wait for the last; and
+    once again where the server closed an idle connection just as it was taken from the pool."""
+    until = time.monotonic() + connect_seconds
+    may_be_stale = True
+    while True:
+        left = until - time.monotonic()
+        try:
+            return send(max(min(left, CONNECT_ATTEMPT_SECONDS), MIN_CONNECT_SECONDS))
+        except requests.exceptions.ConnectTimeout:
+            if watch.verdict is not None or until - time.monotonic() <= MIN_CONNECT_SECONDS:
+                raise
+        except requests.exceptions.ConnectionError:
+            if watch.verdict is not None or not (watch.reused_connection and may_be_stale):
+                raise
+            may_be_stale = False
 
 
 def _session(pool_size: int) -> requests.Session:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -204,12 +204,46 @@ def test_nobody_there_is_unreachable(url: str) -> None:
     assert not backend.health().reachable
 
 
+@pytest.fixture
+def deaf_url() -> Iterator[str]:
+    """A host that answers no handshake: its queue of connections is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for sock in waiting:
+            sock.close()
+
+
+def test_a_host_that_never_answers_is_a_connect_timeout(deaf_url: str) -> None:
+    backend = build(spec(deaf_url), environ={})
+    started = time.monotonic()
+
+    with pytest.raises(errors.ConnectTimeout):
+        backend.generate(REQUEST, deadlines=replace(DEADLINES, connect_seconds=1.0))
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_call_is_cancelled_while_it_connects(deaf_url: str) -> None:
+    backend = build(spec(deaf_url), environ={})
+    cancel = CancelToken()
+    canceller = threading.Timer(0.05, cancel.cancel, ("drain",))
+    canceller.start()
+    started = time.monotonic()
+
+    with pytest.raises(errors.CallCancelled):
+        backend.generate(REQUEST, deadlines=replace(DEADLINES, connect_seconds=4.0), cancel=cancel)
+    canceller.join()
+    assert time.monotonic() - started < 1.5
+
+
 def test_a_server_that_does_not_speak_tls_is_unreachable() -> None:
     with raw_server(sends(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         backend = build(spec(server.url.replace("http:", "https:")), environ={})
         with pytest.raises(errors.TransientError):
             backend.generate(REQUEST, deadlines=DEADLINES)
-    assert ssl.OPENSSL_VERSION
 
 
 @pytest.mark.parametrize(

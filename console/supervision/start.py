@@ -25,6 +25,7 @@ from jobs.settings import PROJECT, Settings
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 120.0
 DATABASE_SECONDS = 60.0
+STOPPED_ON_PURPOSE = "stopped-on-purpose"  # scripts/system_auto_recovery.sh leaves it alone then
 
 Say = Callable[[str], None]
 
@@ -51,6 +52,7 @@ def up(
     with only_one(settings.home):
         socket = choices.choose_socket(settings)
         private_directory(socket.parent)
+        (settings.home / "run" / STOPPED_ON_PURPOSE).unlink(missing_ok=True)
         with connected(socket) as supervisor:
             running = supervisor.answers()
             if not running:

@@ -14,7 +14,7 @@ from console.services.processes import still_alive
 from console.supervision.choices import choose_socket
 from console.supervision.client import ProgramStatus, Supervisor, connected
 from console.supervision.orphans import end_orphans
-from console.supervision.start import only_one
+from console.supervision.start import STOPPED_ON_PURPOSE, only_one
 from jobs.settings import Settings
 
 POLL_SECONDS = 0.05
@@ -40,6 +40,7 @@ def down(settings: Settings, *, timeout_seconds: float = 30.0) -> bool:
             _stop(supervisor, {"watch", "jobs"}, deadline=deadline - INFRA_SECONDS)
             _stop(supervisor, {"servers", "infra"}, deadline=deadline)
             _shut_down(supervisor, deadline=deadline + INSIST_SECONDS)
+    (settings.home / "run" / STOPPED_ON_PURPOSE).touch()
     return True
 
 

@@ -1,0 +1,139 @@
+# Sourced by the recovery scripts: settings, bounded commands, a lock, a log, results.
+# Bash 3.2, as macOS ships it; launchd and cron give a bare PATH.
+# shellcheck shell=bash
+
+# What the caller's PATH names comes first.
+PATH="${PATH:-/usr/bin:/bin}:/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+PATH="$PATH:${HOME:-/}/.orbstack/bin:/Applications/Docker.app/Contents/Resources/bin"
+export PATH
+
+home=${KOS_HOME:-${root:?}/.kos}
+dry_run=${dry_run:-no}
+log_file=''
+lock=''
+results=''
+failures=0
+
+# setting NAME DEFAULT: the environment, then .env, then what `kos up` wrote.
+setting() {
+    local value=${!1:-} file
+    for file in "${KOS_DOTENV:-$root/.env}" "$home/env"; do
+        [ -n "$value" ] && break
+        [ -r "$file" ] || continue
+        value=$(sed -n "s/^\(export \)\{0,1\}$1=//p" "$file" | tail -n 1)
+        value=${value%\"} value=${value#\"} value=${value%\'} value=${value#\'}
+    done
+    printf '%s' "${value:-$2}"
+}
+
+open_log() {
+    [ -d "$home/log" ] && [ -w "$home/log" ] || return 0
+    log_file=$home/log/$1.log
+    if [ -f "$log_file" ] && [ "$(wc -c < "$log_file")" -gt 1048576 ]; then
+        mv -f "$log_file" "$log_file.1"
+    fi
+}
+
+log() {
+    local line
+    line="$(date '+%Y-%m-%dT%H:%M:%S%z') $*"
+    printf '%s\n' "$line"
+    [ -z "$log_file" ] || printf '%s\n' "$line" >> "$log_file" || log_file=''
+}
+
+# bounded SECONDS COMMAND...: its exit code, or 124 when it took too long and was ended with all
+# its children. macOS has no timeout(1).
+bounded() {
+    local seconds=$1 pid ticks=0 limit
+    shift
+    limit=$((seconds * 10))
+    set -m
+    "$@" < /dev/null > /dev/null 2>&1 &
+    pid=$!
+    set +m
+    while kill -0 "$pid" 2>/dev/null; do
+        if [ "$ticks" -ge "$limit" ]; then
+            kill -TERM -- "-$pid" 2>/dev/null
+            sleep 0.5
+            kill -KILL -- "-$pid" 2>/dev/null
+            wait "$pid" 2>/dev/null
+            return 124
+        fi
+        sleep 0.1
+        ticks=$((ticks + 1))
+    done
+    wait "$pid"
+}
+
+# act SECONDS COMMAND...: the same for what changes something; only told under --dry-run.
+act() {
+    local seconds=$1
+    shift
+    if [ "$dry_run" = yes ]; then
+        log "would run: $*"
+        return 0
+    fi
+    log "running: $*"
+    bounded "$seconds" "$@"
+}
+
+# detach COMMAND...: a server that outlives this script.
+detach() {
+    if [ "$dry_run" = yes ]; then
+        log "would start: $*"
+        return 0
+    fi
+    log "starting: $*"
+    (trap '' HUP; exec nohup "$@" < /dev/null >> "${log_file:-/dev/null}" 2>&1) &
+}
+
+# until_true SECONDS COMMAND...: poll it; under --dry-run nothing can have changed.
+until_true() {
+    local left=$1
+    shift
+    [ "$dry_run" = yes ] && return 0
+    while ! "$@"; do
+        [ "$left" -gt 0 ] || return 1
+        sleep 1
+        left=$((left - 1))
+    done
+}
+
+answers() {
+    curl -fsS -o /dev/null --max-time 5 "$1" > /dev/null 2>&1
+}
+
+is_local() {
+    case $1 in
+    *://localhost[:/]* | *://localhost | *://127.0.0.1* | *://\[::1\]*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# result NAME ok|fixed|skipped|failed TEXT
+result() {
+    log "$1: $2${3:+ - $3}"
+    results="$results $1=$2"
+    [ "$2" != failed ] || failures=$((failures + 1))
+}
+
+# One run at a time; the lock of a run that is gone is taken over.
+take_lock() {
+    local owner directory=${TMPDIR:-/tmp}
+    [ -d "$home/run" ] && [ -w "$home/run" ] && directory=$home/run
+    lock=$directory/kos-$1.lock
+    if ! mkdir "$lock" 2>/dev/null; then
+        owner=$(cat "$lock/pid" 2>/dev/null)
+        if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null &&
+            [ -z "$(find "$lock" -prune -mmin +60 2>/dev/null)" ]; then
+            lock=''
+            return 1
+        fi
+        rm -rf "$lock"
+        mkdir "$lock" 2>/dev/null || { lock=''; return 1; }
+    fi
+    echo "$$" > "$lock/pid"
+    trap 'rm -rf "$lock"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}

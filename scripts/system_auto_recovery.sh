@@ -1,0 +1,227 @@
+#!/usr/bin/env bash
+# Looks after a machine that runs the jobs: what is down is started, what cannot be is named.
+# Meant to run every 5 minutes (see install_auto_recovery.sh); safe to run by hand at any time.
+#
+#   system_auto_recovery.sh [--dry-run]
+#
+# Exit code: 0 all is well or was mended, 1 something is not, 2 wrong usage.
+#
+# Settings (environment or .env), beside those of the jobs themselves:
+#   KOS_RECOVERY_DOCKER=auto|yes|no   auto: not where the embedded databases are used
+#   KOS_COMPOSE_FILE, KOS_SECOND_COMPOSE_FILE, KOS_DOCKER_NETWORK (knowledge-os)
+#   KOS_RECOVERY_NETWORK_URL          must answer, where set
+#   KOS_VICTORIA_COMMAND, KOS_VERONICA_COMMAND   start an agent that does not answer
+set -u
+
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+case ${1:-} in
+'') dry_run=no ;;
+--dry-run) dry_run=yes ;;
+*)
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac
+# shellcheck source=scripts/lib/recovery.sh
+. "$root/scripts/lib/recovery.sh"
+
+system=$(uname -s)
+python=$(setting KOS_PYTHON "$root/.venv/bin/python")
+
+check_network() {
+    local url
+    url=$(setting KOS_RECOVERY_NETWORK_URL '')
+    if [ -z "$url" ]; then
+        result network skipped "set KOS_RECOVERY_NETWORK_URL to check it"
+    elif answers "$url"; then
+        result network ok
+    else
+        result network failed "$url does not answer"
+    fi
+}
+
+docker_is_wanted() {
+    case $(setting KOS_RECOVERY_DOCKER auto) in
+    yes) return 0 ;;
+    no) return 1 ;;
+    esac
+    command -v docker > /dev/null 2>&1 && [ -z "$(setting KOS_EMBEDDED_DATABASE_URL '')" ]
+}
+
+docker_answers() { bounded 20 docker info; }
+
+check_docker() {
+    if ! command -v docker > /dev/null 2>&1; then
+        result docker failed "docker is not installed"
+        return 1
+    fi
+    if docker_answers; then
+        result docker ok
+        return 0
+    fi
+    start_docker
+    if until_true 60 docker_answers; then
+        result docker fixed
+        return 0
+    fi
+    result docker failed "it does not answer; start it by hand"
+    return 1
+}
+
+start_docker() {
+    if [ "$system" != Darwin ]; then
+        act 60 systemctl start docker
+    elif command -v colima > /dev/null 2>&1; then
+        act 120 colima start
+    else
+        act 30 open -g -a Docker
+    fi
+}
+
+check_docker_network() {
+    local name
+    name=$(setting KOS_DOCKER_NETWORK knowledge-os)
+    if bounded 20 docker network inspect "$name"; then
+        result docker-network ok
+    elif act 30 docker network create --label com.docker.compose.network=default \
+        --label com.docker.compose.project=knowledge-os-jobs "$name"; then
+        result docker-network fixed "$name"
+    else
+        result docker-network failed "$name cannot be created"
+    fi
+}
+
+# check_containers NAME FILE
+check_containers() {
+    local options=(--file "$2")
+    if [ ! -r "$2" ]; then
+        result "$1" failed "$2 cannot be read"
+        return
+    fi
+    [ "$dry_run" = no ] || options+=(--dry-run)
+    if "$root/scripts/check_and_start_containers.sh" "${options[@]}"; then
+        result "$1" ok
+    else
+        result "$1" failed "some containers of $2 do not run"
+    fi
+}
+
+check_ollama() {
+    local url
+    url=$(setting OLLAMA_API_URL "$(setting OLLAMA_BASE_URL http://localhost:11434)")
+    case $url in disabled | none | off)
+        result ollama skipped "not used"
+        return
+        ;;
+    esac
+    url=${url%/}
+    if answers "$url/api/version"; then
+        result ollama ok
+    elif ! is_local "$url"; then
+        result ollama failed "$url does not answer and is not on this machine"
+    elif ! command -v ollama > /dev/null 2>&1; then
+        result ollama skipped "it is not installed here"
+    else
+        start_ollama
+        if until_true 30 answers "$url/api/version"; then
+            result ollama fixed
+        else
+            result ollama failed "$url does not answer after a start"
+        fi
+    fi
+}
+
+start_ollama() {
+    if [ "$system" = Darwin ] && [ -d /Applications/Ollama.app ]; then
+        act 30 open -g -a Ollama && return
+    fi
+    if command -v systemctl > /dev/null 2>&1 && bounded 10 systemctl cat ollama.service; then
+        act 30 systemctl start ollama && return
+    fi
+    detach ollama serve
+}
+
+check_mlx() {
+    local url
+    url=$(setting MLX_API_URL "http://localhost:$(setting MLX_API_PORT 11435)")
+    case $url in disabled | none | off)
+        result mlx skipped "not used"
+        return
+        ;;
+    esac
+    url=${url%/}
+    if answers "$url/health"; then
+        result mlx ok
+    elif ! is_local "$url"; then
+        result mlx failed "$url does not answer and is not on this machine"
+    elif [ "$(setting KOS_MLX_SERVER false)" = true ]; then
+        result mlx skipped "the supervisor looks after it"
+    elif [ "$system" = Darwin ] && [ -x "$root/scripts/start_mlx_api_server.sh" ]; then
+        detach "$root/scripts/start_mlx_api_server.sh"
+        if until_true 60 answers "$url/health"; then
+            result mlx fixed
+        else
+            result mlx failed "$url does not answer after a start"
+        fi
+    else
+        result mlx skipped "it is not installed here"
+    fi
+}
+
+# check_agent NAME URL COMMAND
+check_agent() {
+    if [ -z "$2" ]; then
+        result "$1" skipped "no URL is set"
+    elif answers "${2%/}/health"; then
+        result "$1" ok
+    elif [ -n "$3" ]; then
+        detach sh -c "$3"
+        if until_true 30 answers "${2%/}/health"; then
+            result "$1" fixed
+        else
+            result "$1" failed "$2 does not answer after a start"
+        fi
+    else
+        result "$1" failed "$2 does not answer"
+    fi
+}
+
+check_supervisord() {
+    if [ ! -x "$python" ]; then
+        result supervisord failed "$python is missing; run scripts/demo once to set it up"
+    elif cd "$root" && bounded 30 "$python" -m console.supervision running; then
+        result supervisord ok
+    elif [ -e "$home/run/stopped-on-purpose" ]; then
+        result supervisord skipped "it was stopped with kos down; start it with kos up"
+    elif [ ! -e "$home/env" ]; then
+        result supervisord skipped "it was never started here; start it with kos up"
+    elif act 150 "$python" -m console.supervision up; then
+        result supervisord fixed
+    else
+        result supervisord failed "it does not come up; see: kos up"
+    fi
+}
+
+open_log recovery
+if ! take_lock recovery; then
+    log "another recovery is at work; nothing done"
+    exit 0
+fi
+check_network
+if docker_is_wanted; then
+    if check_docker; then
+        check_docker_network
+        check_containers containers "$(setting KOS_COMPOSE_FILE "$root/docker-compose.yml")"
+        second=$(setting KOS_SECOND_COMPOSE_FILE '')
+        [ -z "$second" ] || check_containers second-containers "$second"
+    fi
+else
+    result docker skipped "not used here"
+fi
+check_ollama
+check_mlx
+check_agent victoria "$(setting VICTORIA_URL '')" "$(setting KOS_VICTORIA_COMMAND '')"
+check_agent veronica "$(setting VERONICA_URL '')" "$(setting KOS_VERONICA_COMMAND '')"
+check_supervisord
+log "summary:$results"
+[ "$failures" -eq 0 ]

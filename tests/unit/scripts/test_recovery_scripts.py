@@ -1,0 +1,345 @@
+"""The recovery scripts against fake docker, ollama and curl on PATH."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+
+# Each fake writes its call to calls.log; a file in state/ decides what it says.
+FAKE_DOCKER = """#!/bin/bash
+echo "docker $*" >> "$FAKES/calls.log"
+all="$*"
+name=${all##* }
+healthy="running healthy"
+case "$*" in
+info) [ -e "$FAKES/state/docker-up" ] ;;
+"compose version") ;;
+"network inspect "*) [ -e "$FAKES/state/network" ] ;;
+"network create "*) touch "$FAKES/state/network" ;;
+*" config --services") printf 'postgres\\nredis\\n' ;;
+*" ps -q -a "*) [ -e "$FAKES/state/$name" ] && echo "id-$name" ;;
+"inspect -f "*) cat "$FAKES/state/${name#id-}" ;;
+*" up -d "*) [ -e "$FAKES/state/broken" ] || echo "$healthy" > "$FAKES/state/$name" ;;
+*" restart "*) echo "$healthy" > "$FAKES/state/$name" ;;
+esac
+"""
+FAKE_CURL = """#!/bin/bash
+url=${*: -1}
+echo "curl $url" >> "$FAKES/calls.log"
+[ -e "$FAKES/state/slow-curl" ] && sleep 60
+name=$(printf '%s' "$url" | tr -c 'A-Za-z0-9\\n' _)
+[ -e "$FAKES/state/$name" ]
+"""
+FAKE_OLLAMA = """#!/bin/bash
+echo "ollama $*" >> "$FAKES/calls.log"
+touch "$FAKES/state/http___localhost_11434_api_version"
+"""
+FAKE_SYSTEMCTL = """#!/bin/bash
+echo "systemctl $*" >> "$FAKES/calls.log"
+case "$*" in
+"start docker") touch "$FAKES/state/docker-up" ;;
+"cat ollama.service") exit 1 ;;
+esac
+"""
+FAKE_PYTHON = """#!/bin/bash
+echo "python $*" >> "$FAKES/calls.log"
+case "$*" in
+*running) [ -e "$FAKES/state/supervisord" ] ;;
+*up) touch "$FAKES/state/supervisord" ;;
+esac
+"""
+FAKE_UNAME = "#!/bin/bash\necho Linux\n"
+OLLAMA_UP = "http___localhost_11434_api_version"
+
+
+@dataclass(frozen=True)
+class Machine:
+    root: Path
+
+    @property
+    def home(self) -> Path:
+        return self.root / "kos home"
+
+    def has(self, name: str, text: str = "") -> None:
+        (self.root / "state" / name).write_text(text)
+
+    def calls(self) -> str:
+        log = self.root / "calls.log"
+        return log.read_text() if log.exists() else ""
+
+    def run(
+        self, script: str, *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environ = {
+            "PATH": f"{self.root}/bin:/usr/bin:/bin",
+            "HOME": str(self.root),
+            "TMPDIR": str(self.root),
+            "FAKES": str(self.root),
+            "KOS_HOME": str(self.home),
+            "KOS_DOTENV": str(self.root / "dotenv"),
+            "KOS_PYTHON": str(self.root / "bin" / "python"),
+            "MLX_API_URL": "disabled",
+            **variables,
+        }
+        return subprocess.run(
+            ["bash", str(SCRIPTS / script), *arguments],
+            env=environ, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A healthy machine that uses Docker, Ollama and supervisord."""
+    machine = Machine(tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "state").mkdir()
+    for directory in ("log", "run"):
+        (machine.home / directory).mkdir(parents=True)
+    (machine.home / "env").write_text("export KOS_PROJECT=/somewhere\n")
+    fakes = {"docker": FAKE_DOCKER, "curl": FAKE_CURL, "ollama": FAKE_OLLAMA, "uname": FAKE_UNAME,
+             "systemctl": FAKE_SYSTEMCTL, "python": FAKE_PYTHON}  # fmt: skip
+    for name, text in fakes.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    for name in ("docker-up", "network", OLLAMA_UP, "supervisord"):
+        machine.has(name)
+    for name in ("postgres", "redis"):
+        machine.has(name, "running healthy")
+    (tmp_path / "compose.yml").write_text("services: {}\n")
+    return machine
+
+
+def recover(
+    machine: Machine, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    compose = str(machine.root / "compose.yml")
+    return machine.run(
+        "system_auto_recovery.sh", *arguments, **{"KOS_COMPOSE_FILE": compose, **variables}
+    )
+
+
+def gone(machine: Machine, name: str) -> None:
+    (machine.root / "state" / name).unlink()
+
+
+def test_a_healthy_machine_is_left_alone(machine: Machine) -> None:
+    done = recover(machine)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "docker=ok docker-network=ok containers=ok ollama=ok mlx=skipped" in done.stdout
+    assert "supervisord=ok" in done.stdout
+    assert not [call for call in machine.calls().splitlines() if "start" in call or " up" in call]
+
+
+def test_what_is_down_is_started_and_said(machine: Machine) -> None:
+    for name in ("docker-up", "network", "redis", OLLAMA_UP, "supervisord"):
+        gone(machine, name)
+
+    done = recover(machine)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("docker=fixed", "docker-network=fixed", "containers=ok", "ollama=fixed",
+                 "supervisord=fixed"):  # fmt: skip
+        assert part in done.stdout
+    calls = machine.calls()
+    assert "systemctl start docker" in calls
+    assert "up -d redis" in calls
+    assert "up -d postgres" not in calls
+    assert "ollama serve" in calls
+    assert "python -m console.supervision up" in calls
+    assert "summary:" in (machine.home / "log" / "recovery.log").read_text()
+
+
+def test_a_dry_run_changes_nothing(machine: Machine) -> None:
+    for name in ("network", "redis", OLLAMA_UP, "supervisord"):
+        gone(machine, name)
+
+    done = recover(machine, "--dry-run")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "would run: docker network create" in done.stdout
+    assert "would start: ollama serve" in done.stdout
+    calls = machine.calls()
+    for change in ("network create", "up -d", "ollama serve", "supervision up"):
+        assert change not in calls
+
+
+def test_what_cannot_be_mended_is_named_by_the_exit_code(machine: Machine) -> None:
+    done = recover(machine, VICTORIA_URL="http://localhost:8010")
+
+    assert done.returncode == 1
+    assert "victoria: failed - http://localhost:8010 does not answer" in done.stdout
+    assert "supervisord=ok" in done.stdout
+
+
+def test_an_agent_is_started_by_its_command(machine: Machine) -> None:
+    mark = machine.root / "state" / "http___localhost_8011_health"
+
+    done = recover(machine, VERONICA_URL="http://localhost:8011/",
+                   KOS_VERONICA_COMMAND=f"touch '{mark}'")  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+    assert "veronica=fixed" in done.stdout
+
+
+def test_a_system_stopped_on_purpose_stays_down(machine: Machine) -> None:
+    gone(machine, "supervisord")
+    (machine.home / "run" / "stopped-on-purpose").touch()
+
+    done = recover(machine)
+
+    assert done.returncode == 0
+    assert "supervisord=skipped" in done.stdout
+    assert "supervision up" not in machine.calls()
+
+
+def test_docker_is_not_touched_where_the_embedded_databases_are_used(machine: Machine) -> None:
+    (machine.home / "env").write_text("export KOS_EMBEDDED_DATABASE_URL='postgresql://x'\n")
+
+    done = recover(machine)
+
+    assert "docker=skipped" in done.stdout
+    assert "docker" not in machine.calls()
+
+
+def test_a_second_compose_file_is_looked_after(machine: Machine) -> None:
+    second = machine.root / "second compose.yml"
+    second.write_text("services: {}\n")
+
+    done = recover(machine, KOS_SECOND_COMPOSE_FILE=str(second))
+
+    assert "second-containers=ok" in done.stdout
+    assert f"compose -f {second} config --services" in machine.calls()
+
+
+def test_urls_are_read_from_the_dotenv_file(machine: Machine) -> None:
+    (machine.root / "dotenv").write_text('OLLAMA_API_URL="http://gpu.example:11434"\n')
+
+    done = recover(machine)
+
+    assert "curl http://gpu.example:11434/api/version" in machine.calls()
+    assert "ollama: failed - http://gpu.example:11434 does not answer" in done.stdout
+
+
+def test_a_second_run_at_once_does_nothing(machine: Machine) -> None:
+    lock = machine.home / "run" / "kos-recovery.lock"
+    lock.mkdir()
+    (lock / "pid").write_text(str(os.getpid()))
+
+    done = recover(machine)
+
+    assert done.returncode == 0
+    assert "another recovery is at work" in done.stdout
+    assert lock.exists()
+
+
+def test_the_lock_of_a_run_that_was_killed_is_taken_over(machine: Machine) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lock = machine.home / "run" / "kos-recovery.lock"
+    lock.mkdir()
+    (lock / "pid").write_text(str(ended.pid))
+
+    done = recover(machine)
+
+    assert "summary:" in done.stdout
+    assert not lock.exists()
+
+
+def test_an_unknown_option_is_refused_with_the_usage(machine: Machine) -> None:
+    done = recover(machine, "--dryrun")
+
+    assert done.returncode == 2
+    assert "--dry-run" in done.stderr
+
+
+def test_a_command_that_hangs_is_ended(machine: Machine) -> None:
+    script = machine.root / "hang.sh"
+    script.write_text(
+        f'root={machine.root}\n. "{SCRIPTS}/lib/recovery.sh"\nbounded 1 sleep 600\necho "code $?"\n'
+    )
+
+    done = subprocess.run(
+        ["bash", str(script)], capture_output=True, text=True, check=False, timeout=30
+    )
+
+    assert done.stdout == "code 124\n"
+
+
+def test_unhealthy_containers_are_restarted_and_stopped_ones_started(machine: Machine) -> None:
+    machine.has("postgres", "running unhealthy")
+    machine.has("redis", "exited ")
+
+    done = machine.run("check_and_start_containers.sh", "--file", str(machine.root / "compose.yml"))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "restart postgres" in machine.calls()
+    assert "up -d redis" in machine.calls()
+
+
+def test_containers_that_do_not_come_up_are_named(machine: Machine) -> None:
+    gone(machine, "redis")
+    machine.has("broken")
+
+    done = machine.run("check_and_start_containers.sh", "--wait", "1",
+                       "--file", str(machine.root / "compose.yml"))  # fmt: skip
+
+    assert done.returncode == 1
+    assert "redis: still missing" in done.stdout
+
+
+def test_docker_that_does_not_answer_is_told_apart(machine: Machine) -> None:
+    gone(machine, "docker-up")
+
+    done = machine.run("check_and_start_containers.sh", "--file", str(machine.root / "compose.yml"))
+
+    assert done.returncode == 4
+    assert "Docker does not answer" in done.stderr
+
+
+@pytest.mark.parametrize("method", ["launchd", "systemd", "cron"])
+def test_the_installer_shows_what_it_would_write(machine: Machine, method: str) -> None:
+    done = machine.run("install_auto_recovery.sh", "--dry-run", "--method", method)
+
+    assert done.returncode == 0, done.stderr
+    assert f"{SCRIPTS}/system_auto_recovery.sh" in done.stdout
+    assert str(machine.home) in done.stdout
+    assert "@ROOT@" not in done.stdout
+
+
+def test_the_crontab_keeps_its_other_lines_and_holds_ours_once(machine: Machine) -> None:
+    table = machine.root / "crontab"
+    table.write_text("0 1 * * * backup\n")
+    fake = machine.root / "bin" / "crontab"
+    fake.write_text(
+        f'#!/bin/bash\nif [ "$1" = -l ]; then cat "{table}"; else cat > "{table}.new" && '
+        f'mv "{table}.new" "{table}"; fi\n'
+    )
+    fake.chmod(0o755)
+
+    for _ in range(2):
+        machine.run("install_auto_recovery.sh", "--method", "cron")
+    installed = table.read_text()
+    machine.run("install_auto_recovery.sh", "--method", "cron", "--uninstall")
+
+    assert installed.count("backup") == 1
+    assert installed.count("kos-auto-recovery") == 1
+    assert table.read_text() == "0 1 * * * backup\n"
+
+
+def test_every_script_is_executable_and_parses() -> None:
+    scripts = [path for path in [*SCRIPTS.iterdir(), SCRIPTS.parent / ".ci" / "run"]
+               if path.is_file()]  # fmt: skip
+    assert len(scripts) >= 6
+    for script in scripts:
+        shell = "bash" if "bash" in script.read_text().splitlines()[0] else "sh"
+        assert os.access(script, os.X_OK), script
+        if shutil.which(shell) and "python" not in script.read_text().splitlines()[0]:
+            subprocess.run([shell, "-n", str(script)], check=True)

@@ -137,7 +137,7 @@ def _task_view(row: Row, now: datetime) -> TaskView:
         preferred_source=options.preferred_source,
         required_backend=options.required_backend,
         preferred_model=options.preferred_model,
-        num_ctx=tokens.bucket_num_ctx(prompt_tokens, max_tokens, options.num_ctx),
+        num_ctx=tokens.bucket_num_ctx(prompt_tokens, max_tokens, options.num_ctx or 0),
         prompt_tokens=prompt_tokens,
         max_tokens=max_tokens,
         bug_probability=options.bug_probability,

@@ -9,6 +9,7 @@ from jobs.policy.validation.types import Answer, Finding, Request
 
 _PROMISE_CHARS = 250
 _THIN_CHARS = 60
+_DOUBT = 0.6
 _CODE = re.compile(
     r"```|~~~"
     r"|^[ \t]*(?:def|class|import|from|function|const|let|var|#include|SELECT|INSERT|UPDATE|WITH)\s"
@@ -32,13 +33,19 @@ def substantial(answer: Answer, request: Request) -> Finding:
         return Finding(0.1, "blank", f'the answer is "{text}"')
     if len(text) <= _PROMISE_CHARS and PROMISE.match(text) and not _DELIVERS.search(text):
         return Finding(0.3, "thin", f'the answer promises the work instead: "{text[:60]}"')
-    if len(text) < _THIN_CHARS and ASKS_MUCH.search(request.asked):
-        return Finding(0.3, "thin", f"much was asked for, {len(text)} characters came")
-    if ASKS_CODE.search(request.asked) and not _CODE.search(text):
-        return Finding(0.3, "missing_parts", "code was asked for and there is none")
     mark = _TEMPLATE_MARK.search(text)
     if mark is not None:
         return _template(text, mark)
+    return _against_demand(text, request)
+
+
+def _against_demand(text: str, request: Request) -> Finding:
+    """What the wording of a task lets expect. Read off single words, so a doubt and no more:
+    it takes a second doubt to reject."""
+    if ASKS_CODE.search(request.asked) and not _CODE.search(text):
+        return Finding(_DOUBT, "missing_parts", "code was asked for and there is none")
+    if len(text) < _THIN_CHARS and ASKS_MUCH.search(request.asked):
+        return Finding(_DOUBT, "thin", f"much was asked for, {len(text)} characters came")
     return Finding(1.0)
 
 

@@ -25,15 +25,15 @@ def test_rejections_are_right_and_find_what_is_bad(results: list[Judged]) -> Non
     found = measured(results)
 
     assert found.precision >= 0.98
-    assert found.recall >= 0.98
+    assert found.recall >= 0.95
 
 
 @pytest.mark.parametrize("lang", ["en", "ru"])
 def test_both_languages_are_judged_about_as_well(results: list[Judged], lang: str) -> None:
     found = measured(result for result in results if result.labelled.lang == lang)
 
-    assert found.precision >= 0.97
-    assert found.recall >= 0.97
+    assert found.precision >= 0.98
+    assert found.recall >= 0.94
 
 
 def test_no_answer_about_errors_is_rejected(results: list[Judged]) -> None:

@@ -66,6 +66,14 @@ def test_each_fault_has_its_code_and_reason(code: str, text: str, facts: dict[st
     assert found.reason
 
 
+def test_what_the_wording_of_a_task_lets_expect_is_a_doubt_and_no_more() -> None:
+    code = verdict("It should loop over the text from its end.", "Write a function to reverse it.")
+    much = verdict("Back up, migrate, test.", "Write a detailed migration plan.")
+
+    assert (code.ok, code.score) == (True, 0.6)
+    assert (much.ok, much.score) == (True, 0.6)
+
+
 def test_doubts_that_are_small_alone_reject_together() -> None:
     doubts = {"finished": "```python\nx = 1", "engaged": "I'm sorry, but I can't tell."}
     task = "Write an email reply with code."

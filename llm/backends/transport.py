@@ -237,6 +237,14 @@ class _WatchedAdapter(HTTPAdapter):
             "https": _WatchedHTTPSPool,
         }
 
+    def close(self) -> None:
+        """urllib3 leaves this to the garbage collector, which an exception kept alive holds up."""
+        for key in self.poolmanager.pools.keys():  # noqa: SIM118 - it is no mapping that iterates
+            pool = self.poolmanager.pools.get(key)
+            if pool is not None:
+                pool.close()
+        super().close()
+
 
 def _adopt(connection: _WatchedHTTPConnection | _WatchedHTTPSConnection, *, reused: bool) -> None:
     if connection.sock is not None:

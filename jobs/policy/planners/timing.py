@@ -54,12 +54,20 @@ def is_warm(view: BackendView, key: BlockKey) -> bool:
 
 
 def models_in_memory(view: BackendView) -> tuple[str, ...]:
-    """What will be resident when all that was sent has begun; the least recent go first."""
+    """What will be resident when all that was sent has begun; the least recent go first.
+
+    A server that is seen to hold more models than configured can hold that many.
+    """
     coming = [*view.loading]
     if view.current is not None and view.in_flight > 0:
         coming.append(view.current.model)
     held = [model for model in view.resident if model not in coming]
-    return tuple([*held, *dict.fromkeys(coming)][-max(1, view.max_resident) :])
+    return tuple([*held, *dict.fromkeys(coming)][-capacity(view) :])
+
+
+def capacity(view: BackendView) -> int:
+    """How many models the server holds at once."""
+    return max(1, view.max_resident, len(view.resident))
 
 
 class _Clock:
@@ -108,7 +116,7 @@ class _Clock:
         if key.model in self.held:
             self.held.remove(key.model)
         self.held.append(key.model)
-        del self.held[: max(0, len(self.held) - max(1, self.view.max_resident))]
+        del self.held[: max(0, len(self.held) - capacity(self.view))]
         self.last = key
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from console.operations.times import span
 from models.base import Row, as_utc
 
+NOTABLE_LOAD_SECONDS = 0.05
 STAGES = {
     "assign": "assigned to",
     "route": "routed to",
@@ -104,8 +105,9 @@ def _attempted(attempt: Row) -> list[Event]:
 
 
 def _figures(attempt: Row) -> tuple[str, ...]:
+    load = attempt["load_seconds"]
     named = (
-        ("load", span(attempt["load_seconds"])),
+        ("load", span(load) if (load or 0) >= NOTABLE_LOAD_SECONDS else ""),
         ("first token after", span(attempt["first_token_seconds"])),
         ("whole call", span(attempt["duration_seconds"])),
         ("prompt tokens", attempt["prompt_tokens"]),

@@ -1,0 +1,148 @@
+"""One look at the running system, cheap enough to repeat every second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from console.operations.connections import Connections
+from jobs.breakers import Breakers
+from jobs.limits import Limits
+from jobs.residency import Residency
+from llm.breaker import BreakerPhase, BreakerState
+from models import backlog, block, task_views
+from models.base import Row, as_utc, fetch_all, fetch_one
+
+RUNNING_SHOWN = 50
+FAILED_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One backend: what is in memory, the block it works on, what comes next, its limit and why."""
+
+    backend: str
+    resident: tuple[str, ...]
+    in_flight: int
+    limit: int
+    limit_reason: str
+    trouble: str | None
+    paused: bool
+    present: str
+    following: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    id: str
+    title: str
+    backend: str
+    model: str
+    phase: str
+    tokens: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Everything that one screen shows."""
+
+    at: datetime
+    counts: Mapping[str, int]
+    finished_last_minute: int
+    lanes: tuple[Lane, ...]
+    running: tuple[Running, ...]
+    failed: tuple[Row, ...]
+
+
+def look(connections: Connections, *, now: datetime) -> Look:
+    """Needs a session, and Redis."""
+    in_flight = backlog.in_flight()
+    return Look(
+        at=now,
+        counts=backlog.counts(),
+        finished_last_minute=_finished_last_minute(),
+        lanes=_lanes(connections, in_flight, block.open_blocks()),
+        running=_running(in_flight),
+        failed=tuple(task_views.listing(statuses=("failed",), limit=FAILED_SHOWN)),
+    )
+
+
+def _lanes(
+    connections: Connections, in_flight: Sequence[Row], blocks: Sequence[Row]
+) -> tuple[Lane, ...]:
+    client, settings = connections.redis, connections.settings
+    breakers, limits, residency = Breakers(client), Limits(client, settings), Residency(client)
+    lanes = []
+    for spec in settings.backends:
+        mine = [row for row in blocks if row["backend"] == spec.name]
+        limit = limits.of(spec.name)
+        lanes.append(
+            Lane(
+                backend=spec.name,
+                resident=residency.seen(spec.name) or (),
+                in_flight=sum(row["backend"] == spec.name for row in in_flight),
+                limit=limit.slots,
+                limit_reason=limit.reason,
+                trouble=_trouble(breakers.states().get(spec.name)),
+                paused=spec.name in breakers.paused(),
+                present=_block(mine, 0),
+                following=_block(mine, 1),
+            )
+        )
+    return tuple(lanes)
+
+
+def _trouble(state: BreakerState | None) -> str | None:
+    if state is None or state.phase is BreakerPhase.CLOSED:
+        return None
+    return f"breaker {state.phase.value}: {state.reason}"
+
+
+def _block(blocks: Sequence[Row], index: int) -> str:
+    if index >= len(blocks):
+        return ""
+    row = blocks[index]
+    done = row["size"] - row["remaining"] - row["in_flight"]
+    return f"{row['model']} {max(0, done)}/{row['size']}"
+
+
+def _running(in_flight: Sequence[Row]) -> tuple[Running, ...]:
+    rows = [row for row in in_flight if row["status"] == "in_progress"][:RUNNING_SHOWN]
+    titles = _titles([row["id"] for row in rows])
+    return tuple(
+        Running(
+            id=row["id"],
+            title=titles.get(row["id"]) or "",
+            backend=row["backend"] or "",
+            model=row["model"] or "",
+            phase=str(_progress(row).get("phase") or "starting"),
+            tokens=int(_progress(row).get("completion_tokens") or 0),
+            since=as_utc(row["started_at"]),
+        )
+        for row in rows
+    )
+
+
+def _progress(row: Row) -> Mapping[str, Any]:
+    progress = row["progress"]
+    return progress if isinstance(progress, Mapping) else {}
+
+
+def _titles(task_ids: Sequence[str]) -> dict[str, str]:
+    if not task_ids:
+        return {}
+    rows = fetch_all(
+        "SELECT id::text, title FROM tasks WHERE id = ANY(%s::uuid[])", (list(task_ids),)
+    )
+    return {row["id"]: row["title"] for row in rows}
+
+
+def _finished_last_minute() -> int:
+    row = fetch_one(
+        "SELECT count(*) AS n FROM attempts "
+        "WHERE finished_at > now() - interval '1 minute' AND outcome = 'completed'"
+    )
+    return int(row["n"]) if row else 0

@@ -1,21 +1,29 @@
-"""``python -m console.supervision running|up|down``: for scripts; people use ``kos``."""
+"""``python -m console.supervision running|up|run|down``: for scripts; people use ``kos``.
+
+``run`` is ``up`` that stays: for containers and service managers. SIGTERM stops everything.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 from console.services.errors import ServiceError
 from console.supervision.client import SupervisorNotRunning
+from console.supervision.orphans import supervisord_pid
 from console.supervision.start import up
 from console.supervision.status import status
 from console.supervision.stop import down
 from jobs.settings import Settings, SettingsError, from_environment
 
-USAGE = "usage: python -m console.supervision running|up|down"
+COMMANDS = ("running", "up", "run", "down")
+USAGE = f"usage: python -m console.supervision {'|'.join(COMMANDS)}"
+WATCH_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in {"running", "up", "down"}:
+    if len(arguments) != 1 or arguments[0] not in COMMANDS:
         print(USAGE, file=sys.stderr)
         return 2
     try:
@@ -30,8 +38,25 @@ def _do(what: str, settings: Settings) -> int:
         return 0 if _runs(settings) else 1
     if what == "up":
         up(settings, say=print)
+    elif what == "run":
+        return _run(settings)
     else:
         down(settings)
+    return 0
+
+
+def _run(settings: Settings) -> int:
+    """Stay until told to stop, or until supervisord is gone, which is an error."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    settings = up(settings, say=print)
+    print("running; SIGTERM stops everything", flush=True)
+    while not told.wait(WATCH_SECONDS):
+        if supervisord_pid(settings.home) is None:
+            print("supervisord is gone; starting again is up to who started us", file=sys.stderr)
+            return 1
+    down(settings)
     return 0
 
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from jobs.settings import PROJECT, SETTING_NAMES
+from jobs.settings_names import READ_ELSEWHERE
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_the_services_are_those_of_the_documentation(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"postgres", "redis", "jobs", "prometheus", "grafana"}
+    for name in ("prometheus", "grafana"):
+        assert compose["services"][name]["profiles"] == ["monitoring"]
+
+
+def test_every_port_is_published_on_the_loopback_interface(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for port in service.get("ports", []):
+            assert str(port).startswith("127.0.0.1:")
+
+
+def test_the_jobs_reach_the_host_and_wait_for_healthy_databases(compose: dict[str, Any]) -> None:
+    jobs = compose["services"]["jobs"]
+
+    assert "host.docker.internal:host-gateway" in jobs["extra_hosts"]
+    for name in ("postgres", "redis"):
+        assert jobs["depends_on"][name]["condition"] == "service_healthy"
+        assert compose["services"][name]["healthcheck"]["test"]
+
+
+def test_every_variable_given_to_the_jobs_is_a_setting(compose: dict[str, Any]) -> None:
+    given = set(compose["services"]["jobs"]["environment"])
+
+    assert given <= SETTING_NAMES | READ_ELSEWHERE
+
+
+def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source.startswith("./") or source in compose["volumes"]
+
+
+def test_the_image_drops_root_and_runs_the_supervision() -> None:
+    text = (PROJECT / "Dockerfile").read_text()
+
+    assert re.search(r"^USER kos$", text, re.MULTILINE)
+    assert '"console.supervision", "run"' in text

@@ -18,6 +18,8 @@ TEXT_CHARS_READ = 20_000
 MAX_REJECTED = 5
 _MLX_TOPICS = frozenset({"ml", "backend", "research", "performance"})
 _ABOUT_AS_WELL = 0.7
+# Who reads the task's script is worth as much as one open task less.
+_OTHER_SCRIPT_LOAD = 1
 _CATEGORY_TOPICS = {Category.CODING: "backend", Category.REASONING: "research"}
 
 
@@ -129,12 +131,14 @@ def _ranked(
         about.setdefault(_CATEGORY_TOPICS[task.category], 1)
     stems = frozenset(stem(word) for word in words(text))
     domain = words(task.domain or "")
+    cyrillic = _is_cyrillic(text)
     scored = [_scored(expert, about, stems, domain, loads) for expert in experts]
     best = max(item.score for item in scored)
 
     def order(item: _Scored) -> tuple[bool, int, float, str, str]:
         fits = item.score >= best * _ABOUT_AS_WELL
-        load = item.load if fits else 0
+        other_script = cyrillic != _is_cyrillic(item.expert.name)
+        load = item.load + _OTHER_SCRIPT_LOAD * other_script if fits else 0
         return (not fits, load, -item.score, item.expert.name.casefold(), item.expert.id)
 
     return sorted(scored, key=order)
@@ -162,6 +166,12 @@ def _scored(
 @lru_cache(maxsize=4096)
 def _profile(text: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(topics(text)), frozenset(stem(word) for word in words(text) if len(word) > 3)
+
+
+@lru_cache(maxsize=4096)
+def _is_cyrillic(text: str) -> bool:
+    letters = [char for char in text[:2000] if char.isalpha()]
+    return sum("\u0400" <= char <= "\u052f" for char in letters) * 2 > len(letters)
 
 
 def _source(task: AssignTask, expert: ExpertView) -> tuple[str, str]:

@@ -15,39 +15,48 @@ _STEM_CHARS = 5
 # Each entry is a beginning of a word, or a whole word where it is marked with "=".
 _TOPICS: Mapping[str, str] = {
     "backend": "backend бэкенд бекенд серверн =api =rest =sql postgres баз эндпоинт endpoint"
-    " database микросервис microservice django fastapi =redis очеред =queue =queues",
-    "frontend": "frontend фронтенд =react =vue =css =html javascript typescript верстк браузер"
-    " browser интерфейс =ui",
+    " database микросервис microservice django fastapi =redis очеред =queue =queues =py =python"
+    " =cache =code =код кода функци function =class =класс retry rate limiter thread поток"
+    " schema схем partition refactor рефактор выражени expression =json",
+    "frontend": "frontend фронтенд =react =vue =css =html =js javascript typescript верстк браузер"
+    " browser интерфейс =ui debounce render",
     "ml": "=ml =mlx машинн нейросет нейрон neural dataset датасет embedding эмбеддинг =llm"
-    " =ai =ии machine inference инференс finetun классификатор",
-    "research": "=r&d =rnd research исследован эксперимент experiment гипотез hypothes научн",
+    " =ai =ии machine inference инференс finetun классификатор =model =models =модель =модели"
+    " quanti токен token",
+    "research": "=r&d =rnd research исследован эксперимент experiment гипотез hypothes научн"
+    " =logic логик =valid =invalid вывод верен conclusion proof доказ premise",
     "performance": "performance производительн latency задержк профилир profil benchmark бенчмарк"
-    " throughput оптимизац optimi ускор",
+    " throughput оптимизац optimi ускор percentile перцентил =slow медлен =ms мс",
     "devops": "devops docker докер kubernetes =k8s деплой deploy =ci =cd инфраструктур infrastruct"
-    " мониторинг monitoring terraform nginx =sre",
+    " мониторинг monitoring terraform nginx =sre reliability incident инцидент сбой сбое outage"
+    " =log =logs лог alert алерт runbook backup бэкап restart перезапуск worker воркер mortem",
     "security": "security безопасн уязвим vulnerab шифрован encrypt аутентификац authenti"
-    " авторизац permission =xss пентест pentest",
+    " авторизац permission =xss пентест pentest attack атак login логин пароль password",
     "quality": "=qa тест testing =test =tests regression регресс качеств quality =bug =bugs баг"
     " pytest",
     "design": "design дизайн =ux макет mockup figma логотип logo типограф иллюстрац",
     "marketing": "marketing маркетинг реклам advert =seo =smm бренд brand кампани campaign"
     " аудитор контент content соцсет",
-    "sales": "sales продаж =crm клиент customer сделк lead лид воронк funnel",
+    "sales": "sales продаж =crm customer сделк lead лид воронк funnel",
     "finance": "financ финанс бюджет budget бухгалтер account налог =tax =taxes инвестиц invest"
-    " прибыл profit расход",
+    " прибыл profit расход стоимост =cost =costs =price =prices цена цену рубл euro евро amount"
+    " сумм cents расчет посчита",
     "legal": "legal юрид юрист договор contract право закон =law лиценз licens =gdpr комплаенс"
     " complian",
     "people": "=hr кадр recruit рекрут ваканс vacanc найм hiring сотрудник employee onboarding"
     " адаптац зарплат",
     "product": "product продукт roadmap дорожн требован requirement =mvp backlog бэклог"
-    " пользовательск",
-    "support": "support поддержк обращен тикет ticket helpdesk жалоб complaint",
+    " пользовательск =plan =план планир release релиз выпуск запуск launch checklist чек"
+    " stand standup протокол поручен встреч meeting decision решени owner",
+    "support": "support поддержк обращен тикет ticket helpdesk жалоб complaint refund возврат"
+    " отзыв клиент =faq =help",
     "data": "analytic аналитик =data данны метрик metric дашборд dashboard отчет report =bi"
-    " статистик statistic",
+    " статистик statistic count average средн",
     "strategy": "strateg стратег конкурент competitor рынок рынк market бизнес business swot"
     " партнер",
-    "writing": "документац documentation =docs текст статья статью article перевод translat"
-    " редактор editor writer копирайт copywrit =readme",
+    "writing": "документац documentation =docs текст статья статью article перевод переведи"
+    " translat редактор editor writer копирайт copywrit =readme rewrite перепиши =text =mail письмо"
+    " letter proof summary summari friendl тон стиль style wording ошибки commit простым языком",
     "trading": "trading трейд бирж exchange =btc крипт crypto портфел portfolio торгов",
 }
 

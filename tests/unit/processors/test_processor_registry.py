@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.policy.metadata import Delegate, TaskOptions
-from jobs.processors.base import CallModel, Checkpoint, ProcessorResult, TaskContext
+from jobs.processors.base import CallModel, Checkpoint, Processor, ProcessorResult, TaskContext
 from jobs.processors.registry import GROUP, built_in, load
 from tests.unit.processors.fakes import FakeModel, KeptSteps
 
@@ -86,6 +88,19 @@ def test_an_entry_that_cannot_be_used_is_named_and_its_tasks_go_to_the_expert(
     assert problem in registry.problems[0]
     assert registry.choose(TaskOptions(source="poems")).processor.name == "expert"
     assert registry.choose(TaskOptions(source="haiku")).processor.name == "haiku"
+
+
+def test_the_processor_of_the_documentation_works(model: FakeModel, checkpoint: KeptSteps) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "processors.md").read_text(encoding="utf-8")
+    namespace: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], namespace)
+    haiku: Processor = namespace["Haiku"]()
+
+    first = haiku.run(TaskContext("1", "t", "autumn"), model, checkpoint=checkpoint)
+    again = haiku.run(TaskContext("1", "t", "autumn"), model, checkpoint=checkpoint)
+
+    assert model.steps == ["draft", "polish", "polish"]
+    assert first.processor == again.processor == "haiku"
 
 
 def test_loading_without_entries_reads_the_installed_packages() -> None:

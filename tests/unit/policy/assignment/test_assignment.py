@@ -90,7 +90,16 @@ def test_of_two_who_fit_the_one_with_less_work_takes_it() -> None:
 
     assert busy.expert_id == "9"
     assert "has 4 open tasks against 1" in {r.option: r.reason for r in busy.rejected}["Игорь"]
-    assert idle.expert_id == ("9" if "Zoya".casefold() < "Игорь".casefold() else "1")
+    assert idle.expert_id == "9"
+
+
+@pytest.mark.parametrize(("title", "expected"), [("Исправь код", "1"), ("Fix the code", "9")])
+def test_of_two_with_the_same_work_the_one_who_shares_the_tasks_script_takes_it(
+    title: str, expected: str
+) -> None:
+    team = (*TEAM, ExpertView("9", "Zoya", "Backend Developer", "Backend"))
+
+    assert assign(AssignTask(title), team, loads={}).expert_id == expected
 
 
 def test_much_work_does_not_send_a_task_to_a_stranger_of_the_field() -> None:

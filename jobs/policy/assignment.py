@@ -16,7 +16,11 @@ from llm.types import BackendKind, Category
 
 TEXT_CHARS_READ = 20_000
 MAX_REJECTED = 5
-_MLX_TOPICS = frozenset({"ml", "backend", "research", "performance"})
+_MLX_WORDS = frozenset({"ml", "ai", "ии", "r&d", "rnd"})
+_MLX_BEGINNINGS = (
+    "machine", "машинн", "backend", "бэкенд", "бекенд", "серверн", "research", "исследован",
+    "performance", "производительн",
+)  # fmt: skip
 _ABOUT_AS_WELL = 0.7
 # Who reads the task's script is worth as much as one open task less.
 _OTHER_SCRIPT_LOAD = 1
@@ -81,9 +85,8 @@ def assign(
 
 def preferred_source(department: str) -> BackendKind:
     """MLX for the departments ML, Backend, R&D and Performance, Ollama for all others."""
-    if _MLX_TOPICS & set(_profile(department)[0]):
-        return BackendKind.MLX
-    return BackendKind.OLLAMA
+    suits = any(w in _MLX_WORDS or w.startswith(_MLX_BEGINNINGS) for w in words(department))
+    return BackendKind.MLX if suits else BackendKind.OLLAMA
 
 
 def _nobody(experts: Sequence[ExpertView]) -> str:

@@ -147,6 +147,8 @@ def test_nobody_active_is_a_decision_that_says_so(team: tuple[ExpertView, ...]) 
         ("Marketing", "ollama"),
         ("Маркетинг", "ollama"),
         ("HTML", "ollama"),
+        ("Data models", "ollama"),
+        ("Исследования и разработки", "mlx"),
         ("", "ollama"),
     ],
 )

@@ -14,13 +14,18 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 _TOKEN = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
 _WORD = re.compile(r"[^\W\d_][\w-]{3,23}")
 _CYRILLIC = re.compile(r"[а-яёА-ЯЁ]")
 _LATIN = re.compile(r"[a-zA-Z]")
+_ASKS: dict[Literal["en", "ru"], re.Pattern[str]] = {
+    "en": re.compile(r"\bin english\b|\bна английском|по-английски", re.IGNORECASE),
+    "ru": re.compile(r"\bin russian\b|\bна русском|по-русски", re.IGNORECASE),
+}
 _READ_CHARACTERS = 4000
+_FIRST_LINES_CHARACTERS = 600
 _SHORT_ANSWER_TOKENS = 12
 _FEWEST_KEYWORDS = 4
 
@@ -37,10 +42,10 @@ def estimate_tokens(text: str) -> int:
 
 def answer(prompt: str, *, model: str, min_tokens: int, max_tokens: int) -> list[str]:
     """The tokens of an answer to `prompt`, between the bounds where sentences allow it."""
+    if max_tokens <= _SHORT_ANSWER_TOKENS:
+        return [f"[simulated {model}]", f" {_short(prompt)}"][: max(max_tokens, 1)]
     dice = dice_for(prompt)
     wanted = dice.randint(min_tokens, max(min_tokens, max_tokens))
-    if wanted <= _SHORT_ANSWER_TOKENS:
-        return [f"[simulated {model}]", f" {_short(prompt)}"][: max(wanted, 1)]
     pieces = [f"[simulated {model}]"]
     for sentence in _prose(prompt, dice):
         cut = tokens(" " + sentence)
@@ -53,11 +58,7 @@ def answer(prompt: str, *, model: str, min_tokens: int, max_tokens: int) -> list
 def thoughts(prompt: str) -> list[str]:
     """The tokens of what a thinking model thinks before it answers."""
     first, second = itertools.islice(keywords(prompt), 2)
-    if _is_russian(prompt):
-        text = f"Сначала разберу, о чём спрашивают: {first}. Затем проверю {second} и отвечу."
-    else:
-        text = f"Let me see what is asked: {first}. Then I will check {second} and reply."
-    return tokens(text)
+    return tokens(str(_phrases_for(prompt)["thoughts"]).format(a=first, b=second))
 
 
 def runaway(prompt: str) -> Iterator[str]:
@@ -70,14 +71,13 @@ def runaway(prompt: str) -> Iterator[str]:
 
 def keywords(text: str) -> Iterator[str]:
     """Telling words of `text`, each once; stand-ins where there are fewer than four."""
-    phrases = _phrases()
-    common = phrases["common"]
+    common = _phrases()["common"]
     found = dict.fromkeys(
         word for word in _WORD.findall(text[:_READ_CHARACTERS]) if word.lower() not in common
     )
     yield from itertools.islice(found, 24)
     if len(found) < _FEWEST_KEYWORDS:
-        yield from phrases["ru" if _is_russian(text) else "en"]["fallback"]
+        yield from _phrases_for(text)["fallback"]
 
 
 def dice_for(text: str) -> random.Random:
@@ -86,12 +86,12 @@ def dice_for(text: str) -> random.Random:
 
 
 def _short(prompt: str) -> str:
-    phrases = _phrases()["ru" if _is_russian(prompt) else "en"]
+    phrases = _phrases_for(prompt)
     return str(phrases["short"]).format(a=next(keywords(prompt)))
 
 
 def _prose(prompt: str, dice: random.Random) -> Iterator[str]:
-    phrases = _phrases()["ru" if _is_russian(prompt) else "en"]
+    phrases = _phrases_for(prompt)
     words = list(keywords(prompt))
     middle = dice.sample(phrases["sentences"], k=len(phrases["sentences"]))
     chosen = [dice.choice(phrases["openers"]), *middle, dice.choice(phrases["closers"])]
@@ -102,9 +102,19 @@ def _prose(prompt: str, dice: random.Random) -> Iterator[str]:
         yield sentence.format(a=first, b=second)
 
 
-def _is_russian(text: str) -> bool:
-    sample = text[:_READ_CHARACTERS]
-    return len(_CYRILLIC.findall(sample)) > len(_LATIN.findall(sample)) // 2
+def _phrases_for(prompt: str) -> dict[str, Any]:
+    phrases: dict[str, Any] = _phrases()[_language(prompt[:_READ_CHARACTERS])]
+    return phrases
+
+
+@lru_cache(maxsize=64)
+def _language(beginning: str) -> Literal["en", "ru"]:
+    """The language asked for in words, or else that of the first section: the task."""
+    asks = [name for name, pattern in _ASKS.items() if pattern.search(beginning)]
+    if len(asks) == 1:
+        return asks[0]
+    first = beginning.split("\n## ", 1)[0][:_FIRST_LINES_CHARACTERS]
+    return "ru" if len(_CYRILLIC.findall(first)) > len(_LATIN.findall(first)) // 2 else "en"
 
 
 @lru_cache(maxsize=1)

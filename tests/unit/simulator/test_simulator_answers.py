@@ -48,6 +48,21 @@ def test_russian_is_answered_in_russian(prompt: str) -> None:
     assert any("а" <= char <= "я" for char in "".join(thoughts(prompt)))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "language"),
+    [
+        ("Write a note about trains. Answer in Russian.", "ru"),
+        ("Напиши заметку о поездах на английском языке.", "en"),
+        ("Объясни этот код\n\n## Files\n\n" + "def run(queue): return queue.pop()\n" * 100, "ru"),
+    ],
+)
+def test_the_language_asked_for_or_that_of_the_task_is_used(prompt: str, language: str) -> None:
+    said = say(prompt)
+    russian = sum("а" <= char.lower() <= "я" for char in said)
+    share = russian / sum(char.isalpha() for char in said)
+    assert share > 0.5 if language == "ru" else share < 0.3
+
+
 def test_different_prompts_have_different_answers() -> None:
     assert len({say(prompt) for prompt in ENGLISH + RUSSIAN}) == len(ENGLISH + RUSSIAN)
 

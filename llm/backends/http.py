@@ -150,10 +150,14 @@ def optional(call: Callable[[], T]) -> T | None:
     """The result, or None where the server has no such path."""
     try:
         return call()
-    except errors.PermanentError as exc:
-        if exc.status in (404, 405, 501):
+    except errors.LLMError as exc:
+        if is_missing_path(exc):
             return None
         raise
+
+
+def is_missing_path(exc: errors.LLMError) -> bool:
+    return exc.status in (404, 405, 501)
 
 
 def _raise_error_in(answer: JsonObject) -> None:

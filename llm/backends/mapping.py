@@ -24,6 +24,7 @@ _LOAD_FAILURE = re.compile(
 )
 _BUSY = re.compile(r"server busy|overloaded|too many|rate limit|maximum pending", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model", re.IGNORECASE)
+_CANNOT_CHAT = re.compile(r"does not support (chat|generate|completion)", re.IGNORECASE)
 _SCHEMA = re.compile(
     r"response_format|json_schema|schema|grammar|structured|guided|\bformat\b", re.IGNORECASE
 )
@@ -60,7 +61,7 @@ def from_exception(exc: Exception) -> errors.LLMError:
     if isinstance(exc, requests.exceptions.ConnectionError):
         return errors.BackendUnreachable(f"cannot reach the server: {text}")
     if isinstance(exc, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-        return errors.BadRequest(f"the server's URL is not usable: {text}")
+        return errors.BackendUnreachable(f"the server's URL is not usable: {text}")
     if isinstance(exc, requests.exceptions.InvalidHeader):
         return errors.NotAuthorized("the API key holds characters that no header can carry")
     if _ended_early(exc):
@@ -138,8 +139,10 @@ def error_message(body: bytes) -> str:
 def _status_error(status: int, message: str, with_schema: bool) -> type[errors.LLMError]:
     if status in (401, 403, 407):
         return errors.NotAuthorized
-    if status == 404:
-        return errors.ModelNotFound if _NO_MODEL.search(message) else errors.BadRequest
+    if status == 404 and _NO_MODEL.search(message):
+        return errors.ModelNotFound
+    if status in (404, 405) or 300 <= status < 400:
+        return errors.BackendUnreachable  # something answers, but no model server of this kind
     if status in (408, 425, 499):
         return errors.ServerFailed
     if status in (429, 503):
@@ -148,6 +151,8 @@ def _status_error(status: int, message: str, with_schema: bool) -> type[errors.L
         if _BUSY.search(message):
             return errors.Overloaded
         return errors.LoadFailed if _LOAD_FAILURE.search(message) else errors.ServerFailed
+    if _CANNOT_CHAT.search(message):
+        return errors.ModelNotFound
     if with_schema and _SCHEMA.search(message):
         return errors.SchemaUnsupported
     return errors.BadRequest

@@ -11,7 +11,7 @@ from typing import Any
 
 from llm import errors
 from llm.backends import ollama_wire, openai_wire
-from llm.backends.http import UNLOAD_SECONDS, HttpBackend, optional
+from llm.backends.http import UNLOAD_SECONDS, HttpBackend, is_missing_path, optional
 from llm.backends.ollama_wire import whole
 from llm.types import (
     BackendHealth,
@@ -55,8 +55,8 @@ class MlxBackend(HttpBackend):
             return self._load(
                 "/api/generate", body, model=model, deadlines=deadlines, cancel=cancel
             )
-        except errors.BadRequest as exc:
-            if exc.status not in (404, 405):
+        except errors.BackendUnreachable as exc:
+            if not is_missing_path(exc):
                 raise
         return self._load_by_token(model, deadlines=deadlines, cancel=cancel)
 

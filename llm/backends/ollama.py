@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from llm import errors
 from llm.backends import ollama_wire
 from llm.backends.http import UNLOAD_SECONDS, HttpBackend
 from llm.types import (
     BackendHealth,
     BackendSpec,
     CancelToken,
+    Completion,
     Deadlines,
+    GenerateRequest,
     ModelInfo,
+    ProgressHook,
     ResidentModel,
 )
 
@@ -32,6 +38,25 @@ class OllamaBackend(HttpBackend):
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
         return ollama_wire.residents_of(self._get("/api/ps"))
+
+    def generate(
+        self,
+        request: GenerateRequest,
+        *,
+        deadlines: Deadlines,
+        cancel: CancelToken | None = None,
+        on_progress: ProgressHook | None = None,
+    ) -> Completion:
+        """Asks again without thinking where the model cannot: the server refuses with 400."""
+        try:
+            return super().generate(
+                request, deadlines=deadlines, cancel=cancel, on_progress=on_progress
+            )
+        except errors.BadRequest as exc:
+            if not request.think or "does not support thinking" not in str(exc):
+                raise
+        plain = replace(request, think=None)
+        return super().generate(plain, deadlines=deadlines, cancel=cancel, on_progress=on_progress)
 
     def preload(
         self,

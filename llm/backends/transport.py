@@ -138,7 +138,7 @@ class Transport:
             return
         if 300 <= status < 400:
             target = response.headers.get("Location", "elsewhere")
-            raise errors.BadRequest(
+            raise errors.BackendUnreachable(
                 f"the server redirects to {target}: set that URL", status=status
             )
         body = _body(response, MAX_ERROR_BYTES, cut=True)

@@ -20,7 +20,7 @@ from llm.types import (
     GenerateRequest,
     Message,
 )
-from tests.unit.llm.raw_server import EVENTS, HEAD, chunk, raw_server, read_request, sends
+from tests.unit.llm.raw_server import EVENTS, HEAD, NDJSON, chunk, raw_server, read_request, sends
 
 DEADLINES = Deadlines(
     connect_seconds=2.0, first_token_seconds=3.0, between_tokens_seconds=3.0, total_seconds=5.0
@@ -56,9 +56,9 @@ def error_for(reply: bytes, request: GenerateRequest = REQUEST) -> errors.LLMErr
         ("401 Unauthorized", b"", errors.NotAuthorized),
         ("403 Forbidden", b"<html>", errors.NotAuthorized),
         ("404 Not Found", b'{"error": "model \'x\' not found"}', errors.ModelNotFound),
-        ("404 Not Found", b'{"detail":"Not Found"}', errors.BadRequest),
-        ("404 Not Found", b"404 page not found", errors.BadRequest),
-        ("405 Method Not Allowed", b"", errors.BadRequest),
+        ("404 Not Found", b'{"detail":"Not Found"}', errors.BackendUnreachable),
+        ("404 Not Found", b"404 page not found", errors.BackendUnreachable),
+        ("405 Method Not Allowed", b"", errors.BackendUnreachable),
         ("408 Request Timeout", b"", errors.ServerFailed),
         ("413 Too Large", b"", errors.BadRequest),
         ("422 Unprocessable", b'{"detail":[{"msg":"no"}]}', errors.BadRequest),
@@ -74,7 +74,8 @@ def error_for(reply: bytes, request: GenerateRequest = REQUEST) -> errors.LLMErr
         ),
         ("502 Bad Gateway", b"<html>", errors.ServerFailed),
         ("503 Unavailable", b'{"error":{"message":"Loading model"}}', errors.Overloaded),
-        ("302 Found", b"", errors.BadRequest),
+        ("302 Found", b"", errors.BackendUnreachable),
+        ("400 Bad", b'{"error":""bge-m3" does not support chat"}', errors.ModelNotFound),
     ],
 )
 def test_a_status_becomes_its_error(
@@ -92,6 +93,25 @@ def test_a_schema_that_is_refused_is_told_apart() -> None:
     assert type(error_for(status("400 Bad Request", body))) is errors.BadRequest
     asked = replace(REQUEST, response_schema={"type": "object"})
     assert type(error_for(status("400 Bad Request", body), asked)) is errors.SchemaUnsupported
+
+
+def test_a_model_that_cannot_think_is_asked_again_without() -> None:
+    seen: list[bytes] = []
+    line = b'{"message":{"content":"hi"},"done":true,"done_reason":"stop"}\n'
+
+    def handler(sock: socket.socket) -> None:
+        seen.append(read_request(sock))
+        sock.sendall(status("400 Bad", b'{"error":"\\"m\\" does not support thinking"}'))
+        seen.append(read_request(sock))
+        sock.sendall(HEAD % NDJSON + chunk(line) + b"0\r\n\r\n")
+
+    with raw_server(handler) as server:
+        backend = build(spec(server.url, kind=BackendKind.OLLAMA), environ={})
+        completion = backend.generate(replace(REQUEST, think=True), deadlines=DEADLINES)
+        backend.close()
+
+    assert completion.text == "hi"
+    assert [b'"think": true' in request for request in seen] == [True, False]
 
 
 @pytest.mark.parametrize(

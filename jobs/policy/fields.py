@@ -13,6 +13,7 @@ from typing import TypeVar
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_LIST_ITEMS = 1000
+MAX_PARTS = 100_000
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -160,13 +161,21 @@ def hint(wanted: str, options: Iterable[str]) -> str:
 def unstorable(value: object, name: str) -> FieldProblem | None:
     """The first part of ``value`` that a text or jsonb column would refuse, or None.
 
-    NUL characters, half surrogate pairs, NaN and infinities, nesting beyond ``MAX_DEPTH`` levels.
+    NUL characters, half surrogate pairs, NaN and infinities, nesting beyond ``MAX_DEPTH`` levels,
+    more than 1 MB of text or ``MAX_PARTS`` parts in all.
     Walks without recursion: the depth of the input is the stranger's choice.
     """
+    size_bytes = parts = 0
     for path, depth, item in _walk(value, name):
         message = _unstorable_item(item, depth)
         if message is not None:
             return FieldProblem(path, message)
+        parts += 1
+        size_bytes += len(item.encode("utf-8")) if isinstance(item, str) else 0
+        if size_bytes > MAX_TEXT_BYTES:
+            return FieldProblem(name, f"has more than {MAX_TEXT_BYTES} bytes (1 MB) in all")
+        if parts > MAX_PARTS:
+            return FieldProblem(name, f"has more than {MAX_PARTS} parts; write fewer")
     return None
 
 

@@ -134,6 +134,14 @@ def test_null_means_left_out() -> None:
         ({"description": "d", "metadata": {"a": {"b": "\x00"}}}, "metadata.a.b: holds a NUL"),
         ({"description": "d", "metadata": {"\x00": 1}}, "holds a NUL character"),
         ({"description": "d", "metadata": {"a": [float("inf")]}}, "metadata.a[0]: is not a finite"),
+        (
+            {"description": "d", "metadata": {"a": ["x" * 1000] * 2000}},
+            "metadata: has more than 1048576 bytes (1 MB) in all",
+        ),
+        (
+            {"description": "d", "metadata": {"a": [0] * 200_000}},
+            "metadata: has more than 100000 parts",
+        ),
         ({"descripton": "d"}, "descripton: is not a known key; did you mean description?"),
         ({"description": "d", "modle": "m"}, "modle: is not a known key; did you mean model?"),
         (

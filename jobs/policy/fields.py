@@ -165,12 +165,11 @@ def unstorable(value: object, name: str) -> FieldProblem | None:
     more than 1 MB of text or ``MAX_PARTS`` parts in all.
     Walks without recursion: the depth of the input is the stranger's choice.
     """
-    size_bytes = parts = 0
-    for path, depth, item in _walk(value, name):
+    size_bytes = 0
+    for parts, (path, depth, item) in enumerate(_walk(value, name), start=1):
         message = _unstorable_item(item, depth)
         if message is not None:
             return FieldProblem(path, message)
-        parts += 1
         size_bytes += len(item.encode("utf-8")) if isinstance(item, str) else 0
         if size_bytes > MAX_TEXT_BYTES:
             return FieldProblem(name, f"has more than {MAX_TEXT_BYTES} bytes (1 MB) in all")

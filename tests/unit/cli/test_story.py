@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from console.operations.story import standing, told
+
+START = datetime(2026, 3, 14, 12, tzinfo=UTC)
+NOW = START + timedelta(minutes=5)
+PARENT = "bbbbbbbb-0000-0000-0000-000000000001"
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def task(**changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": "aaaaaaaa-0000-0000-0000-000000000001",
+        "status": "pending",
+        "expert": "Anna",
+        "backend": None,
+        "model": None,
+        "created_at": START,
+        "depends_on": [],
+        "attempts": [],
+    }
+    return row | changes
+
+
+def attempt(**changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(
+        (
+            "wait_seconds", "load_seconds", "first_token_seconds", "duration_seconds",
+            "prompt_tokens", "completion_tokens", "error", "finished_at", "outcome",
+        )
+    )  # fmt: skip
+    return row | {"number": 1, "backend": "mlx", "model": "qwen", "started_at": at(3)} | changes
+
+
+def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
+    decisions = [
+        {"at": at(1), "stage": "assign", "chosen": "Anna", "reason": "fits by backend",
+         "rejected": [{"option": "Boris", "reason": "has 9 open tasks"}]},
+        {"at": at(9), "stage": "retry", "chosen": None, "reason": "elsewhere", "rejected": []},
+    ]  # fmt: skip
+    first = attempt(
+        finished_at=at(8), outcome="retried", error="blank answer", wait_seconds=0.2,
+        load_seconds=0.01, first_token_seconds=1.0, completion_tokens=7,
+    )  # fmt: skip
+
+    events = told(task(attempts=[first]), decisions)
+
+    assert [event.what for event in events] == [
+        "submitted",
+        "assigned to Anna: fits by backend",
+        "attempt 1 started at mlx with qwen after 0.2 s in the queue",
+        "attempt 1 retried: blank answer",
+        "retry: elsewhere",
+    ]
+    assert events[1].details == ("not Boris: has 9 open tasks",)
+    assert events[3].details == ("first token after 1.0 s, answer tokens 7",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parents", "sentence"),
+    [
+        ({"depends_on": [PARENT]}, {PARENT: "queued"}, "waits for bbbbbbbb, which is queued"),
+        ({"depends_on": [PARENT]}, {PARENT: "failed"}, "waits for bbbbbbbb, which is failed"),
+        ({"depends_on": [PARENT]}, {PARENT: "completed"}, "waits for its turn"),
+        ({"expert": None}, {}, "waits for an expert"),
+        ({"next_attempt_at": NOW + timedelta(seconds=90), "last_error": "timeout"}, {},
+         "waits until 12:06:30, 1 min from now (timeout)"),
+        ({"status": "queued", "backend": "mlx", "model": "qwen"}, {}, "queued at mlx with qwen"),
+        ({"status": "in_progress", "backend": "mlx",
+          "progress": {"phase": "decoding", "completion_tokens": 42}},
+         {}, "running at mlx, decoding, 42 tokens"),
+        ({"status": "failed", "last_error": "poison"}, {}, "failed: poison (`kos retry aaaaaaaa`"),
+        ({"status": "completed", "validation_score": 0.8}, {}, "completed, score 0.80"),
+        ({"status": "cancelled"}, {}, "cancelled"),
+    ],
+)  # fmt: skip
+def test_where_a_task_stands_is_one_sentence(
+    changes: dict[str, Any], parents: dict[str, str], sentence: str
+) -> None:
+    assert standing(task(**changes), parents, now=NOW).startswith(sentence)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from console.cli.app import App
+from console.cli.watch import Watch, named
+from console.cli.watch_view import Selection, screen_of
+from console.operations.watching import Lane, Look, Running
+from models.database import DatabaseUnavailable
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+
+
+def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
+    lane = Lane(
+        backend="mlx", resident=("qwen:4b",), in_flight=3, limit=4, limit_reason="RAM at 86 %",
+        trouble=None, paused=paused, present="qwen:4b 7/20", following="coder:14b 0/8",
+    )  # fmt: skip
+    tasks = [
+        Running(f"{n:08d}-x", f"Task {n}", "mlx", "qwen:4b", "decoding", 10 * n, NOW)
+        for n in range(running)
+    ]
+    failures: list[dict[str, Any]] = [
+        {"id": f"f{n:07d}-x", "completed_at": NOW - timedelta(minutes=3), "title": "Bad \x1b[2J",
+         "last_error": "gave up after 3 attempts"}
+        for n in range(failed)
+    ]  # fmt: skip
+    return Look(
+        at=NOW + timedelta(seconds=9), counts={"pending": 30, "completed": 12, "failed": failed},
+        finished_last_minute=6, lanes=(lane,), running=tuple(tasks), failed=tuple(failures),
+    )  # fmt: skip
+
+
+def drawn(found: Look, selection: Selection, *, height: int = 40) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=120, height=height).print(
+        screen_of(found, selection, message="", height=height)
+    )
+    return stream.getvalue()
+
+
+def watch_of(found: Look) -> Watch:
+    watch = Watch(App(), now_look=lambda: found)
+    watch.renew(every_seconds=1)
+    return watch
+
+
+def test_the_screen_shows_lanes_running_tasks_and_failures() -> None:
+    text = drawn(look(), Selection())
+
+    for part in ("3/4", "RAM at 86 %", "qwen:4b 7/20", "coder:14b 0/8", "decoding", "9.0 s",
+                 "gave up after 3 attempts", "6/min", "about 5 min left"):  # fmt: skip
+        assert part in text
+    assert "\x1b[2J" not in text
+
+
+@pytest.mark.parametrize("height", [20, 30, 50])
+def test_the_screen_fits_its_height_however_much_runs(height: int) -> None:
+    text = drawn(look(running=50, failed=20), Selection(), height=height)
+
+    assert len(text.splitlines()) <= height
+
+
+def test_the_selected_row_stays_in_sight() -> None:
+    text = drawn(look(running=50), Selection("running", 49), height=24)
+
+    assert "Task 49" in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [(b"q", "quit"), (b"Q", "quit"), (b"\x1b[A", "up"), (b"j", "down"), (b"\t", "tab"),
+     (b"x", None), (b"\xff", None), (b"", "quit")],
+)  # fmt: skip
+def test_keys_have_names(typed: bytes, key: str | None) -> None:
+    assert named(typed) == key
+
+
+def test_the_selection_moves_within_its_panel_and_on_to_the_next() -> None:
+    watch = watch_of(look(running=2))
+
+    for key in ("tab", "down", "down", "down"):
+        watch.press(key)
+    at_the_end = watch.selection
+    watch.press("tab")
+
+    assert at_the_end == Selection("running", 1)
+    assert watch.selection == Selection("failed", 0)
+
+
+def test_a_key_that_does_not_fit_the_panel_says_what_to_select() -> None:
+    watch = watch_of(look())
+
+    watch.press("cancel")
+    watch.press(None)
+
+    assert "select a running task" in watch.message
+
+
+def test_an_outage_is_shown_and_outlasted() -> None:
+    answers: list[Look | Exception] = [look(), DatabaseUnavailable("gone"), look(running=1)]
+
+    def next_look() -> Look:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    watch = Watch(App(), now_look=next_look)
+    watch.renew(every_seconds=0)
+    watch._due_at = 0
+    watch.renew(every_seconds=0)
+    during = (watch.message, len(watch.look.running))
+    watch._due_at = 0
+    watch.renew(every_seconds=0)
+
+    assert during == ("Postgres cannot be reached; trying again", 2)
+    assert len(watch.look.running) == 1
+
+
+def test_the_first_look_must_succeed() -> None:
+    def no_look() -> Look:
+        raise DatabaseUnavailable("refused")
+
+    with pytest.raises(DatabaseUnavailable):
+        Watch(App(), now_look=no_look).renew(every_seconds=1)

@@ -39,7 +39,7 @@ def main() -> None:
     seconds = time.perf_counter() - started
     print(f"{'':14}{'answers':>8}{'precision':>11}{'recall':>9}{'mistakes':>10}")
     _row("all", results)
-    for split in ("first", "second"):
+    for split in ("first", "second", "third"):
         _row(split, [r for r in results if r.labelled.split == split])
     for lang in ("en", "ru"):
         _row(lang, [r for r in results if r.labelled.lang == lang])

@@ -11,6 +11,8 @@ import re
 from jobs.policy.validation.phrases import (
     ABOUT_ERRORS,
     ERROR_OPENING,
+    INABILITY,
+    LACK,
     REFUSAL,
     SERVER_MESSAGE,
     SPEAKS_FOR_OTHERS,
@@ -52,9 +54,16 @@ def _asked_about(message: re.Match[str] | None, request: Request) -> bool:
 
 
 def _refusal(text: str, request: Request) -> Finding:
-    if not REFUSAL.search(text[:_OPENING_CHARS]):
+    if not _turns_down(text):
         return Finding(1.0)
     reason = f'the answer refuses or asks back: "{text[:60]}"'
     if SPEAKS_FOR_OTHERS.search(request.asked) or REFUSAL.search(request.asked):
         return Finding(0.7, "refusal", reason)
     return Finding(0.2 if len(text) <= _REFUSAL_CHARS else 0.7, "refusal", reason)
+
+
+def _turns_down(text: str) -> bool:
+    if REFUSAL.search(text[:_OPENING_CHARS]):
+        return True
+    short = len(text) <= _MESSAGE_CHARS
+    return short and bool(INABILITY.search(text[:_OPENING_CHARS])) and bool(LACK.search(text))

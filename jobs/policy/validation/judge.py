@@ -7,6 +7,7 @@ words in it: an answer *about* errors is a good answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import prod
 
@@ -23,6 +24,7 @@ from jobs.policy.validation.types import THRESHOLD, Answer, Finding, Request, Ve
 from jobs.policy.validation.variety import varied
 from llm.detectors.blank import is_blank
 
+_TAG = re.compile(r"<[^<>\n]{1,40}>")
 Check = Callable[[Answer, Request], Finding]
 
 # In the order in which a fault is named where several are equally bad.
@@ -53,10 +55,10 @@ def judge(answer: Answer, request: Request) -> Verdict:
 
 def _says_nothing(text: str, request: Request) -> bool:
     # An operator may answer a question, a picture may be drawn of signs; a row of dots is nothing.
-    if any(map(str.isalnum, text)) or request.response_schema is not None:
+    if any(map(str.isalnum, _TAG.sub("", text))) or request.response_schema is not None:
         return is_blank(text)
     drawn = len(set(text.splitlines())) > 3
-    asked = len(text.strip()) <= 2 and "?" in request.asked
+    asked = len(text.strip()) <= 8 and "?" in request.asked
     return is_blank(text) or not (drawn or asked)
 
 

@@ -11,7 +11,7 @@ from llm.detectors.echo import is_echo
 _OPENING_CHARS = 30
 _OWN_SHARE = 0.2
 _RUN_WORDS = 5
-_LABEL = re.compile(r"^\W*\w{3,14}\s*:\s+")
+_LABEL = re.compile(r"^\W*\w{2,14}(?:\s\w{1,10})?\s*[:!.,]\s+")
 
 
 def original(answer: Answer, request: Request) -> Finding:

@@ -23,6 +23,9 @@ SERVER_MESSAGE = any_of(
     r"(?:сервис|сервер|модел\w*|узлы|бэкенд\w*|нейросеть)\s(?:\w+\s){0,3}"
     r"(?:недоступ|не отвеча|перегруж)",
     r"\bno (?:\w+ ){0,2}(?:models?|backends?|nodes?) (?:is |are )?available",
+    r"\b(?:http|status|code)\s*[45]\d\d\b|ошибка\s*[45]\d\d\b|\bcall failed\b",
+    r"requires more (?:\w+ )?memory",
+    r"повторите (?:попытку|запрос)|не удалось \w+ (?:ответ|запрос)",
     r"превышен\w* (?:время ожидания|лимит)",
     r"не удалось (?:получить ответ|подключиться|связаться)",
     r"попробуйте (?:позже|ещё раз|еще раз)|try again later",
@@ -31,6 +34,7 @@ ERROR_OPENING = any_of(
     r"^\[?(?:error|exception|fatal|warning|ошибка|исключение)\b[^\w]{0,3}[:\]-]",
     r"^(?:error|failed|failure|ошибка)(?: \w+){1,4}:",
     r"^traceback \(most recent call last\)",
+    r"^[\w.]{1,80}(?:error|exception):",
     r"^\{\s*\"(?:error|detail|errors)\"\s*:",
     r"^<!doctype html|^<html",
 )
@@ -46,6 +50,7 @@ REFUSAL = any_of(
     r"\b(?:can't|cannot|unable|not able|assist|help|comply|access|provide|fulfil|complete)",
     r"\bi (?:can't|cannot|won't|will not|am unable to) (?:help|assist|comply|fulfil|answer|"
     r"provide|process|complete|do that|access|view|open|browse|continue|discuss)",
+    r"\bi(?:'m| am) (?:just |only )?an? (?:ai|language model)\b",
     r"\bas an? (?:ai|artificial|large language|language)\b.{0,60}\bi\b",
     r"\bi don't have (?:access|the ability|enough (?:context|information))",
     r"\bкак (?:языковая|большая языковая|ии|искусственный|нейросет\w*)\b.{0,60}\bя\b",
@@ -58,6 +63,18 @@ REFUSAL = any_of(
     r"\bi need more (?:information|details|context)",
     r"пожалуйста,? (?:уточните|предоставьте|пришлите)",
     r"\bplease (?:provide|share|clarify|specify)\b",
+)
+# Alone each is part of many good answers; in one short answer together they turn the task down.
+INABILITY = any_of(
+    r"\bi(?:'m| am)? (?:\w+ )?(?:can't|cannot|can not|couldn't|not able|unable|don't|do not)\b",
+    r"\bi (?:have no|lack|(?:would |will )?need)\b",
+    r"\bне (?:могу|смогу|имею|способ\w+|располагаю|обладаю|вижу)\b|\bу меня нет\b",
+    r"\bмне (?:\w+ )?(?:нужн|необходим|требу)",
+)
+LACK = any_of(
+    r"\b(?:provid|shar|send|past|attach|upload|includ|access|internet|real-time|browse|abilit|"
+    r"capab|information|context|just an ai)",
+    r"доступ|предостав|пришл|уточн|приложи|прикреп|вложени|интернет|информаци|сведени|контекст",
 )
 SPEAKS_FOR_OTHERS = any_of(
     r"translat|letter|e-?mail|reply|respond to|refus|declin|apolog|script|dialog|prompt|questions",

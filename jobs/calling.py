@@ -10,6 +10,8 @@ from typing import Any
 from jobs.heart import Pulse
 from jobs.learned import DeadlineFigures
 from jobs.parts import Parts
+from jobs.policy.tokens import estimate_tokens
+from jobs.rates import RateDecision, RateLimits
 from llm.backends.base import Backend
 from llm.deadlines import deadlines_for
 from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
@@ -17,6 +19,8 @@ from llm.types import Completion, Deadlines, GenerateRequest, Message, Phase, Pr
 from models.task import Measures
 
 logger = logging.getLogger(__name__)
+
+RATE_PAUSE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -113,11 +117,31 @@ class ModelCaller:
             deadlines=deadlines,
             cancel=self._pulse.token,
         )
+        allowance = self._wait_for_rate(request)
         self._pulse.progress = Progress(Phase.PREFILL)
         completion = self._backend.generate(
             request, deadlines=deadlines, cancel=self._pulse.token, on_progress=self._on_progress
         )
+        spent = (completion.prompt_tokens or 0) + completion.completion_tokens
+        self._parts.runtime.rates.settle(allowance, tokens=spent)
         return load_seconds, completion
+
+    def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
+        """Wait until the backend's requests and tokens per minute allow one more call."""
+        spec, rates = self._backend.spec, self._parts.runtime.rates
+        limits = RateLimits(spec.requests_per_minute, spec.tokens_per_minute)
+        prompt_tokens = sum(estimate_tokens(message.content) for message in request.messages)
+        while True:
+            decision = rates.try_acquire(
+                spec.name, tokens=prompt_tokens + request.max_tokens, limits=limits
+            )
+            if decision.granted:
+                return decision
+            self._pulse.progress = Progress(Phase.WAITING)
+            self._pulse.note = decision.reason
+            pause = min(decision.retry_in_seconds or RATE_PAUSE_SECONDS, RATE_PAUSE_SECONDS)
+            if self._pulse.token.wait(pause):
+                raise CallCancelled(self._pulse.token.reason or "cancelled")
 
     def _deadlines(self, max_tokens: int) -> Deadlines:
         settings = self._parts.runtime.settings

@@ -53,7 +53,9 @@ class Execution:
         if claimed is None:
             logger.info("not_claimed task=%s epoch=%d", self._ticket.task_id, self._ticket.epoch)
             return None
-        pulse = self._parts.heart.add(claimed.id, claimed.epoch, CancelToken())
+        pulse = self._parts.heart.add(
+            claimed.id, claimed.epoch, backend=self._ticket.backend, token=CancelToken()
+        )
         try:
             event, result = self._attempt(claimed, pulse)
             outcome = self._decide(event)

@@ -35,7 +35,8 @@ class FreedSlots:
     def stop(self) -> None:
         """Stop listening; returns within about a second."""
         self._stopping.set()
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
 
     def wait_until_listening(self, timeout_seconds: float) -> bool:
         return self._listening.wait(timeout_seconds)

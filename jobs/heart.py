@@ -1,7 +1,8 @@
 """The heart of a worker process: one thread keeps the leases of all its running tasks.
 
-Every ``heartbeat_seconds`` one UPDATE renews the row leases and one Lua call the slots. Every
-second, while anything runs, one SELECT notices a cancel or a lost lease and stops that call. It
+Every ``heartbeat_seconds`` one UPDATE renews the row leases. Every second, while anything runs,
+one SELECT notices a cancel or a lost lease and stops that call, one Lua call renews the slots (so
+that a Redis that forgot them has them back within seconds), and watched answers are shown. It
 shares nothing with the threads that work, so reading files or waiting for a pool starves nobody.
 A task whose thread has died is no longer renewed: its lease runs out.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import redis
 
+from jobs.live import LiveAnswers
 from jobs.slots import Slots
 from llm.types import CancelToken, Phase, Progress
 from models.database import DatabaseUnavailable, session
@@ -38,11 +40,17 @@ class Pulse:
 
     task_id: str
     epoch: int
+    backend: str
     token: CancelToken
     thread: threading.Thread
     renewed_at: float
     progress: Progress = field(default_factory=lambda: Progress(Phase.WAITING))
     note: str | None = None
+
+    @property
+    def holder(self) -> str:
+        """The name under which its slot is held."""
+        return f"{self.task_id}:{self.epoch}"
 
     def report(self) -> Mapping[str, Any]:
         described: dict[str, Any] = {
@@ -58,9 +66,16 @@ class Heart:
     """Keeps the leases of this process. ``start`` it once; ``stop`` joins its thread."""
 
     def __init__(
-        self, *, owner: str, slots: Slots, lease_seconds: float, heartbeat_seconds: float
+        self,
+        *,
+        owner: str,
+        slots: Slots,
+        live: LiveAnswers,
+        lease_seconds: float,
+        heartbeat_seconds: float,
     ) -> None:
         self._owner = owner
+        self._live = live
         self._slots = slots
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
@@ -86,11 +101,12 @@ class Heart:
     def running(self) -> int:
         return len(self._pulses)
 
-    def add(self, task_id: str, epoch: int, token: CancelToken) -> Pulse:
+    def add(self, task_id: str, epoch: int, *, backend: str, token: CancelToken) -> Pulse:
         """Begin to keep the lease that this thread just took."""
         pulse = Pulse(
             task_id=task_id,
             epoch=epoch,
+            backend=backend,
             token=token,
             thread=threading.current_thread(),
             renewed_at=time.monotonic(),
@@ -131,8 +147,8 @@ class Heart:
                 self._watch(pulses)
                 if renew:
                     self._renew(pulses)
-            if renew:
-                self._renew_slots(pulses)
+            self._renew_slots(pulses)
+            self._live.show(pulses)
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
             self._give_up_expired(pulses)
@@ -163,9 +179,12 @@ class Heart:
                 self._lose(pulse)
 
     def _renew_slots(self, pulses: list[Pulse]) -> None:
-        lost = set(self._slots.renew())
+        holders: dict[str, list[str]] = {}
         for pulse in pulses:
-            if f"{pulse.task_id}:{pulse.epoch}" in lost:
+            holders.setdefault(pulse.backend, []).append(pulse.holder)
+        lost = set(self._slots.renew(holders))
+        for pulse in pulses:
+            if pulse.holder in lost:
                 pulse.token.cancel(SLOT_LOST)
 
     def _give_up_expired(self, pulses: list[Pulse]) -> None:

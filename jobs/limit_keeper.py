@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from jobs.policy.concurrency import (
     effective_limit,
 )
 from jobs.policy.limiter import Decode, LimiterConfig, LimiterState, step, window_of
-from jobs.policy.trouble import CallEvent, HoldConfig, Trouble, history_of
+from jobs.policy.trouble import CallEvent, HoldConfig, history_of, trouble_of
 from jobs.runtime import Runtime
 from jobs.settings import Settings
 from llm.types import BackendKind, BackendSpec
@@ -30,10 +31,7 @@ from models.database import session
 logger = logging.getLogger(__name__)
 
 TROUBLE_SECONDS = 900.0
-_TIMEOUTS = frozenset(
-    {"first_token_timeout", "stall_timeout", "total_timeout", "load_timeout", "connect_timeout"}
-)
-_OUT_OF_MEMORY = ("out of memory", "oom", "insufficient memory", "cannot allocate")
+WORKLOAD_CALLS = 20
 
 
 @dataclass(slots=True)
@@ -52,8 +50,9 @@ class LimitKeeper:
         host = self.meter.measure()
         with session():
             ended = attempt.since(now - timedelta(seconds=TROUBLE_SECONDS))
+            running = attempt.running() if settings.adaptive_concurrency else []
         if settings.adaptive_concurrency:
-            self._learn_knees(ended, now)
+            self._learn_knees([*ended, *running], now)
         servers = [self._server_load(spec) for spec in settings.backends]
         config = concurrency_config(settings)
         limits = {server.backend: server.configured_limit for server in servers}
@@ -63,14 +62,15 @@ class LimitKeeper:
         self.decided_at = now
         return decision
 
-    def _learn_knees(self, ended: Sequence[Row], now: datetime) -> None:
+    def _learn_knees(self, calls: Sequence[Row], now: datetime) -> None:
         start = self.decided_at
         if start is None or (now - start).total_seconds() < 1:
             return
         for spec in self.runtime.settings.backends:
-            mine = [row for row in ended if row["backend"] == spec.name]
+            mine = [row for row in calls if row["backend"] == spec.name]
             decodes = [decode for row in mine if (decode := _decode(row)) is not None]
-            workload = mine[0]["model"] or "" if mine else ""
+            models = Counter(row["model"] or "" for row in mine[-WORKLOAD_CALLS:])
+            workload = models.most_common(1)[0][0] if models else ""
             window = window_of(decodes, start=start, end=now, workload=workload)
             most = self.runtime.limits.configured(spec.name).slots
             state = self.states.get(spec.name) or LimiterState(base=most)
@@ -133,17 +133,12 @@ def concurrency_config(settings: Settings) -> ConcurrencyConfig:
 
 def _events(ended: Sequence[Row]) -> list[CallEvent]:
     return [
-        CallEvent(backend=row["backend"], at=at, trouble=_trouble(row))
+        CallEvent(
+            backend=row["backend"], at=at, trouble=trouble_of(row["error_code"], row["error"])
+        )
         for row in ended
         if row["backend"] and (at := as_utc(row["finished_at"])) is not None
     ]
-
-
-def _trouble(row: Row) -> Trouble | None:
-    error = (row["error"] or "").lower()
-    if any(words in error for words in _OUT_OF_MEMORY):
-        return Trouble.OUT_OF_MEMORY
-    return Trouble.TIMEOUT if row["error_code"] in _TIMEOUTS else None
 
 
 def _decode(row: Row) -> Decode | None:
@@ -153,4 +148,9 @@ def _decode(row: Row) -> Decode | None:
     loaded = started + timedelta(seconds=row["load_seconds"] or 0.0)
     if finished is not None and finished <= loaded:
         return None
-    return Decode(started_at=loaded, finished_at=finished, tokens=row["completion_tokens"])
+    return Decode(
+        started_at=loaded,
+        finished_at=finished,
+        tokens=row["completion_tokens"],
+        counted_at=as_utc(row.get("counted_at")),
+    )

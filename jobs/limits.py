@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import redis
 
@@ -15,6 +15,7 @@ from llm.types import BackendKind, BackendSpec
 
 CACHE_SECONDS = 1.0
 TOTAL = "*"
+STALE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,14 @@ class Limit:
     slots: int
     heavy: int
     reason: str
+    decided_at: float = 0.0
 
 
 class Limits:
-    """Read by the middleware and the dispatcher, written by whoever decides the limits."""
+    """Read by the middleware and the dispatcher, written by whoever decides the limits.
+
+    What was decided goes stale: when nobody decides any more, the configured limits hold again.
+    """
 
     def __init__(
         self,
@@ -66,8 +71,9 @@ class Limits:
     def publish(self, decided: Mapping[str, Limit], *, total: Limit) -> list[str]:
         """Store ``decided``; the backends whose number of slots changed."""
         changed = [name for name, limit in decided.items() if self.of(name).slots != limit.slots]
+        now = time.time()
         for name, limit in {**decided, TOTAL: total}.items():
-            self._client.hset(LIMITS, name, json.dumps(asdict(limit)))
+            self._client.hset(LIMITS, name, json.dumps(asdict(replace(limit, decided_at=now))))
         self._cached_at = float("-inf")
         return changed
 
@@ -82,7 +88,9 @@ class Limits:
         if self._clock() - self._cached_at < CACHE_SECONDS:
             return
         stored = self._client.hgetall(LIMITS)
-        self._limits = {_text(name): Limit(**json.loads(value)) for name, value in stored.items()}
+        oldest = time.time() - max(STALE_SECONDS, 4 * self._settings.adaptive_calc_interval_seconds)
+        decided = {_text(name): Limit(**json.loads(value)) for name, value in stored.items()}
+        self._limits = {name: limit for name, limit in decided.items() if limit.decided_at > oldest}
         self._cached_at = self._clock()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.runtime import Runtime
-from models import attempt, block, decision
+from models import attempt, block, decision, load
 from models.database import database, session
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ def prune(runtime: Runtime) -> dict[str, int]:
         gone = {
             "attempts": attempt.prune(settings.attempts_keep_days),
             "decisions": decision.prune(settings.decisions_keep_days),
+            "loads": load.prune(settings.attempts_keep_days),
             "blocks": block.prune(settings.blocks_keep_days),
             "dead_letters": _prune_dead_letters(runtime),
             "logs": _prune_logs(settings.log_directory, settings.logs_keep_days),

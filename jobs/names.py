@@ -35,3 +35,8 @@ def wake_list(queue: str) -> str:
 def live_key(task_id: str) -> str:
     """The text streamed so far of a running task, kept for a few seconds."""
     return f"{NAMESPACE}:live:{task_id}"
+
+
+def watch_key(task_id: str) -> str:
+    """Exists while somebody watches the task: only then its text is published."""
+    return f"{NAMESPACE}:live:watch:{task_id}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jobs.heart import Heart
 from jobs.learned import Learning
+from jobs.live import LiveAnswers
 from jobs.middleware.slots import SlotMiddleware
 from jobs.planner import Planner
 from jobs.preparation import processors
@@ -36,6 +37,7 @@ def build(runtime: Runtime, admission: SlotMiddleware) -> Parts:
     heart = Heart(
         owner=owner,
         slots=runtime.slots,
+        live=LiveAnswers(runtime.redis),
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
     )

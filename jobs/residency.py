@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,11 @@ import redis
 from llm.backends.base import Backend
 from llm.errors import LLMError
 from llm.types import CancelToken, Deadlines, ResidentModel
+from models import load
+from models.database import DatabaseUnavailable, session
+from models.load import Cause
+
+logger = logging.getLogger(__name__)
 
 RESIDENT = "kos:resident"
 TRUST_SECONDS = 30.0
@@ -37,6 +43,7 @@ class Residency:
         *,
         deadlines: Deadlines,
         cancel: CancelToken | None = None,
+        cause: Cause = "task",
     ) -> float:
         """Load ``model`` unless it is in memory; the seconds spent loading (0.0: it was there).
 
@@ -51,6 +58,8 @@ class Residency:
             seconds = self._load_unless_there(backend, model, num_ctx, deadlines, cancel)
             self._used(key)
             self._publish(backend)
+            if seconds > 0:
+                self._record(backend.name, model, num_ctx, seconds, cause)
             return seconds
 
     def used(self, backend: str, model: str, num_ctx: int) -> None:
@@ -104,6 +113,14 @@ class Residency:
             if resident.name == model and same_context:
                 return 0.0
         return backend.preload(model, num_ctx=num_ctx or None, deadlines=deadlines, cancel=cancel)
+
+    def _record(self, backend: str, model: str, num_ctx: int, seconds: float, cause: Cause) -> None:
+        logger.info("model_loaded backend=%s model=%s seconds=%.2f", backend, model, seconds)
+        try:
+            with session():
+                load.record(backend, model, num_ctx=num_ctx, seconds=seconds, cause=cause)
+        except DatabaseUnavailable as error:
+            logger.warning("load_not_recorded model=%s error=%s", model, error)
 
     def _publish(self, backend: Backend) -> None:
         try:

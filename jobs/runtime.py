@@ -23,6 +23,9 @@ from llm.catalog import load_catalog
 from llm.scanner import Scanner
 from models import database
 
+SLOTS_RENEWED_WITHIN_SECONDS = 3.0
+"""The heart renews every second; after a flush nothing new is admitted for this long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -97,7 +100,7 @@ def connect(
         slots=Slots(
             client,
             lease_seconds=settings.lease_seconds,
-            renew_seconds=settings.heartbeat_seconds,
+            renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS,
         ),
         rates=Rates(client),
         limits=Limits(client, settings),

@@ -18,7 +18,9 @@ from dramatiq import Worker
 
 from jobs import process
 from jobs.app import App, build_app
+from jobs.freed_slots import FreedSlots
 from jobs.heart import DRAINED
+from jobs.names import LLM_QUEUE_PREFIX
 from jobs.recoverer import recover_all
 from models.database import DatabaseUnavailable
 
@@ -43,6 +45,7 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: threading.Event)
     """Work until ``stop``, then drain. 0: drained; 1: a thread of the worker had died."""
     app.parts.heart.start()
     _recover_at_start(app)
+    freed_elsewhere = _listen_for_slots(app, queues)
     worker = Worker(
         app.broker, queues=set(queues), worker_threads=threads, worker_timeout=IDLE_WAKE_MS
     )
@@ -54,7 +57,18 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: threading.Event)
     while healthy and not stop.wait(WATCHDOG_SECONDS):
         healthy = _alive(app, worker)
     _drain(app, worker)
+    freed_elsewhere.stop()
+    app.parts.runtime.close()
     return 0 if healthy else 1
+
+
+def _listen_for_slots(app: App, queues: Sequence[str]) -> FreedSlots:
+    """Slots freed by other processes wake the messages that wait for one here."""
+    slots = app.parts.runtime.slots
+    listener = FreedSlots(app.parts.runtime.redis, slots.freed_channel, app.parts.admission.freed)
+    if any(queue.startswith(LLM_QUEUE_PREFIX) for queue in queues):
+        listener.start()
+    return listener
 
 
 def _recover_at_start(app: App) -> None:
@@ -86,7 +100,6 @@ def _drain(app: App, worker: Worker) -> None:
     worker.stop(timeout=int((drain_seconds + AFTER_DRAIN_SECONDS) * 1000))
     interrupt.cancel()
     app.parts.heart.stop()
-    app.parts.runtime.close()
     logger.info("drained")
 
 

@@ -172,8 +172,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    """``partial_text`` gives the answer so far; it costs its length, so ask only to show it."""
+
     phase: Phase
     completion_tokens: int = 0
+    partial_text: Callable[[], str] | None = None
 
 
 ProgressHook = Callable[[Progress], None]
@@ -206,6 +209,15 @@ class CancelToken:
             listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep for ``seconds``, or until cancelled: then True at once."""
+        woken = threading.Event()
+        forget = self.on_cancel(woken.set)
+        try:
+            return woken.wait(seconds)
+        finally:
+            forget()
 
     def on_cancel(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Register ``listener``; returns a function that takes it off again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from models.base import Row, fetch_all, fetch_one
+from models.base import Row, fetch_all
 
 
 def of_task(task_id: str) -> list[Row]:
@@ -40,10 +40,14 @@ def since(moment: datetime, limit: int = 5000) -> list[Row]:
     )
 
 
-def loads() -> int:
-    """How many attempts had to wait for a model to load."""
-    row = fetch_one("SELECT count(*) AS n FROM attempts WHERE coalesce(load_seconds, 0) > 0.05")
-    return int(row["n"]) if row else 0
+def running() -> list[Row]:
+    """Attempts that run now, with the tokens that their last heartbeat told."""
+    return fetch_all(
+        "SELECT t.backend, t.model, t.started_at, NULL::timestamptz AS finished_at, "
+        "NULL::real AS load_seconds, (t.progress->>'tokens')::int AS completion_tokens, "
+        "t.updated_at AS counted_at FROM tasks t WHERE t.status = 'in_progress' "
+        "AND t.progress->>'phase' = 'decoding'"
+    )
 
 
 def prune(keep_days: float) -> int:

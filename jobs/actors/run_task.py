@@ -35,7 +35,7 @@ def add(broker: dramatiq.Broker, parts: Parts, *, backend: str) -> None:
         adapter = parts.runtime.backends.get(backend)
         deadlines = Deadlines(load_seconds=parts.runtime.settings.llm_timeout_seconds)
         try:
-            parts.residency.ensure(adapter, model, num_ctx, deadlines=deadlines)
+            parts.residency.ensure(adapter, model, num_ctx, deadlines=deadlines, cause="ahead")
         except LLMError as error:
             parts.runtime.breakers.failed(backend, model, error)
             logger.warning("preload_failed backend=%s model=%s error=%s", backend, model, error)

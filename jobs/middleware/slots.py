@@ -61,12 +61,20 @@ class SlotMiddleware(Middleware):
         self._slots: Slots | None = None
         self._limits: Limits | None = None
         self._freed = threading.Condition()
+        self._frees = 0
         self._draining = False
         self._admitted: dict[str, Ticket] = {}
 
     def bind(self, slots: Slots, limits: Limits) -> None:
         """Give it what it works with; a broker is built before its runtime is."""
         self._slots, self._limits = slots, limits
+
+    def freed(self, backend: str) -> None:
+        """A slot was given back: whoever waits asks again. All of them: only the first in
+        the queue of the slots is granted, and who that is only Redis knows."""
+        with self._freed:
+            self._frees += 1
+            self._freed.notify_all()
 
     def drain(self) -> None:
         """Admit nothing more; messages in hand give their rows back."""
@@ -106,16 +114,21 @@ class SlotMiddleware(Middleware):
         """None once the slot is ours, else the reason why not."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not self._draining:
+            seen = self._frees
             admission = self._ask(ticket)
             if admission.granted:
                 return None
             if time.monotonic() >= deadline:
                 self._release(ticket)
                 return admission.reason
-            with self._freed:
-                self._freed.wait(admission.retry_in_seconds or 0.5)
+            self._wait_for_free(seen, admission.retry_in_seconds or 0.5)
         self._release(ticket)
         return "this worker is draining"
+
+    def _wait_for_free(self, seen: int, seconds: float) -> None:
+        """Until a slot was freed after ``seen`` was read, here or in another process."""
+        with self._freed:
+            self._freed.wait_for(lambda: self._frees != seen or self._draining, seconds)
 
     def _ask(self, ticket: Ticket) -> Admission:
         assert self._slots is not None
@@ -136,8 +149,7 @@ class SlotMiddleware(Middleware):
             self._slots.release(ticket.backend, ticket.holder)
         except redis.RedisError as error:
             logger.warning("slot_not_released holder=%s error=%s", ticket.holder, error)
-        with self._freed:
-            self._freed.notify()
+        self.freed(ticket.backend)
 
     def _turn_away(self, ticket: Ticket, reason: str) -> None:
         logger.info("not_admitted task=%s backend=%s: %s", ticket.task_id, ticket.backend, reason)

@@ -164,7 +164,7 @@ class _Answer:
 
     def report(self, phase: Phase) -> None:
         if self._hook is not None:
-            self._hook(Progress(phase=phase, completion_tokens=self._guard.pieces))
+            self._hook(Progress(phase, self._guard.pieces, lambda: self.partial_text))
 
     def completion(self, *, backend: str, any_text: bool) -> Completion:
         if self.finish_reason is None:

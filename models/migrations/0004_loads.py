@@ -1,0 +1,27 @@
+"""Loads: one line for every time a model was brought into memory, the count of reloads."""
+
+from __future__ import annotations
+
+from peewee import Database
+from playhouse.migrate import SchemaMigrator
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS loads (
+  id bigserial PRIMARY KEY,
+  backend text NOT NULL,
+  model text NOT NULL,
+  num_ctx integer NOT NULL DEFAULT 0,
+  at timestamptz NOT NULL DEFAULT now(),
+  seconds real NOT NULL,
+  cause text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS kos_loads_at ON loads (at DESC);
+"""
+
+
+def up(migrator: SchemaMigrator, db: Database) -> None:
+    db.execute_sql(TABLES)
+
+
+def down(migrator: SchemaMigrator, db: Database) -> None:
+    db.execute_sql("DROP TABLE IF EXISTS loads")

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 QUICK_SECONDS = 10.0
 UNLOAD_SECONDS = 60.0
+UNKNOWN_VERSION = "unknown"
 CANARY_DEADLINES = Deadlines(first_token_seconds=120.0, between_tokens_seconds=10.0)
 
 
@@ -107,18 +108,26 @@ class HttpBackend:
         with Watch(total_seconds=seconds) as watch, border(backend=self.name, watch=watch):
             return self._transport.get(path, watch=watch)
 
-    def _get(self, path: str, *, seconds: float = QUICK_SECONDS) -> JsonObject:
-        with Watch(total_seconds=seconds) as watch, border(backend=self.name, watch=watch):
-            return decode(self._transport.get(path, watch=watch))
+    def _get(self, path: str, read: Callable[[JsonObject], T]) -> T:
+        """What ``read`` makes of the object at ``path``."""
+        with Watch(total_seconds=QUICK_SECONDS) as watch, border(backend=self.name, watch=watch):
+            return read(decode(self._transport.get(path, watch=watch)))
 
     def _post(
-        self, path: str, body: Mapping[str, Any], *, model: str, seconds: float = QUICK_SECONDS
-    ) -> JsonObject:
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[JsonObject], T],
+        *,
+        model: str,
+        seconds: float = QUICK_SECONDS,
+    ) -> T:
+        """What ``read`` makes of the answer; errors name ``model``."""
         with (
             Watch(total_seconds=seconds) as watch,
             border(backend=self.name, model=model, watch=watch),
         ):
-            return decode(self._transport.post(path, body, watch=watch))
+            return read(decode(self._transport.post(path, body, watch=watch)))
 
     def _load(
         self,
@@ -140,10 +149,20 @@ class HttpBackend:
                 answer = self._transport.post(
                     path, body, watch=watch, connect_seconds=deadlines.connect_seconds
                 )
+                raise_error_in(decode(answer))
             except errors.ServerFailed as exc:
                 raise _load_failed(exc) from exc
-            _raise_error_in(decode(answer))
         return time.monotonic() - started
+
+
+def version_of(body: JsonObject) -> str:
+    return str(body.get("version") or UNKNOWN_VERSION)
+
+
+def raise_error_in(answer: JsonObject) -> None:
+    """A failure may be told with status 200."""
+    if answer.get("error"):
+        raise from_error_line(answer["error"])
 
 
 def optional(call: Callable[[], T]) -> T | None:
@@ -158,13 +177,6 @@ def optional(call: Callable[[], T]) -> T | None:
 
 def is_missing_path(exc: errors.LLMError) -> bool:
     return exc.status in (404, 405, 501)
-
-
-def _raise_error_in(answer: JsonObject) -> None:
-    """A load that failed may be told with status 200."""
-    if answer.get("error"):
-        exc = from_error_line(answer["error"])
-        raise _load_failed(exc) if isinstance(exc, errors.ServerFailed) else exc
 
 
 def _load_failed(exc: errors.LLMError) -> errors.LoadFailed:

@@ -11,7 +11,15 @@ from typing import Any
 
 from llm import errors
 from llm.backends import ollama_wire, openai_wire
-from llm.backends.http import UNLOAD_SECONDS, HttpBackend, is_missing_path, optional
+from llm.backends.http import (
+    UNKNOWN_VERSION,
+    UNLOAD_SECONDS,
+    HttpBackend,
+    is_missing_path,
+    optional,
+    raise_error_in,
+    version_of,
+)
 from llm.backends.ollama_wire import whole
 from llm.types import (
     BackendHealth,
@@ -30,17 +38,14 @@ class MlxBackend(HttpBackend):
         super().__init__(spec, wire=openai_wire.OpenAIChat(), api_key=api_key)
 
     def version(self) -> str:
-        body = optional(lambda: self._get("/api/version")) or {}
-        return str(body.get("version") or "unknown")
+        return optional(lambda: self._get("/api/version", version_of)) or UNKNOWN_VERSION
 
     def list_models(self) -> tuple[ModelInfo, ...]:
-        tags = optional(lambda: self._get("/api/tags"))
-        if tags is not None:
-            return ollama_wire.models_of(tags)
-        return openai_wire.models_of(self._get("/v1/models"))
+        models = optional(lambda: self._get("/api/tags", ollama_wire.models_of))
+        return self._get("/v1/models", openai_wire.models_of) if models is None else models
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
-        return ollama_wire.residents_of(optional(lambda: self._get("/api/ps")) or {})
+        return optional(lambda: self._get("/api/ps", ollama_wire.residents_of)) or ()
 
     def preload(
         self,
@@ -62,18 +67,29 @@ class MlxBackend(HttpBackend):
 
     def unload(self, model: str) -> None:
         body = ollama_wire.unload_body(model)
-        optional(lambda: self._post("/api/generate", body, model=model, seconds=UNLOAD_SECONDS))
+        optional(
+            lambda: self._post(
+                "/api/generate", body, raise_error_in, model=model, seconds=UNLOAD_SECONDS
+            )
+        )
 
     def _health(self) -> BackendHealth:
-        body = self._get("/health")
-        return BackendHealth(
-            reachable=True,
-            version=_text(body.get("version")),
-            active_requests=whole(body.get("active_requests")),
-            max_concurrent=whole(body.get("max_concurrent")),
-            queue_size=whole(body.get("queue_size")),
-            loading_models=_loading(body),
-        )
+        health = optional(lambda: self._get("/health", _health_of))
+        if health is None:
+            self.list_models()
+            return BackendHealth(reachable=True)
+        return health
+
+
+def _health_of(body: Mapping[str, Any]) -> BackendHealth:
+    return BackendHealth(
+        reachable=True,
+        version=_text(body.get("version")),
+        active_requests=whole(body.get("active_requests")),
+        max_concurrent=whole(body.get("max_concurrent")),
+        queue_size=whole(body.get("queue_size")),
+        loading_models=_loading(body),
+    )
 
 
 def _loading(body: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from llm import errors
 from llm.backends import ollama_wire
-from llm.backends.http import UNLOAD_SECONDS, HttpBackend
+from llm.backends.http import UNLOAD_SECONDS, HttpBackend, raise_error_in, version_of
 from llm.types import (
     BackendHealth,
     BackendSpec,
@@ -27,17 +28,18 @@ class OllamaBackend(HttpBackend):
         super().__init__(spec, wire=ollama_wire.OllamaChat(), api_key=api_key)
 
     def version(self) -> str:
-        return str(self._get("/api/version").get("version") or "unknown")
+        return self._get("/api/version", version_of)
 
     def list_models(self) -> tuple[ModelInfo, ...]:
-        return ollama_wire.models_of(self._get("/api/tags"))
+        return self._get("/api/tags", ollama_wire.models_of)
 
     def describe(self, model: ModelInfo) -> ModelInfo:
-        show = self._post("/api/show", {"model": model.name}, model=model.name)
-        return ollama_wire.described(model, show)
+        body = {"model": model.name}
+        read = partial(ollama_wire.described, model)
+        return self._post("/api/show", body, read, model=model.name)
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
-        return ollama_wire.residents_of(self._get("/api/ps"))
+        return self._get("/api/ps", ollama_wire.residents_of)
 
     def generate(
         self,
@@ -71,7 +73,7 @@ class OllamaBackend(HttpBackend):
 
     def unload(self, model: str) -> None:
         body = ollama_wire.unload_body(model)
-        self._post("/api/generate", body, model=model, seconds=UNLOAD_SECONDS)
+        self._post("/api/generate", body, raise_error_in, model=model, seconds=UNLOAD_SECONDS)
 
     def _health(self) -> BackendHealth:
         return BackendHealth(reachable=True, version=self.version())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from llm import errors
 from llm.backends import openai_wire
-from llm.backends.http import HttpBackend, optional
+from llm.backends.http import UNKNOWN_VERSION, HttpBackend, optional, version_of
 from llm.types import (
     BackendHealth,
     BackendSpec,
@@ -28,14 +28,15 @@ class OpenAIBackend(HttpBackend):
 
     def version(self) -> str:
         """vLLM's `/version`; others do not tell."""
-        body = optional(lambda: self._get("/version")) or {}
-        return str(body.get("version") or "unknown")
+        return optional(lambda: self._get("/version", version_of)) or UNKNOWN_VERSION
 
     def list_models(self) -> tuple[ModelInfo, ...]:
-        return openai_wire.models_of(self._get("/v1/models"))
+        return self._get("/v1/models", openai_wire.models_of)
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
-        return ()
+        """All, on servers that hold what they list (vLLM, SGLang, llama-server); else none: the
+        others do not tell."""
+        return self._get("/v1/models", openai_wire.residents_of)
 
     def preload(
         self,

@@ -11,7 +11,7 @@ from llm.backends.mapping import from_error_line
 from llm.backends.ollama_wire import whole
 from llm.backends.streaming import FinishReason, Sink
 from llm.framing import JsonObject, sse_objects
-from llm.types import GenerateRequest, ModelInfo
+from llm.types import GenerateRequest, ModelInfo, ResidentModel
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -24,6 +24,7 @@ _FINISH: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
 }
+_ALWAYS_RESIDENT = frozenset({"vllm", "sglang", "llamacpp"})
 _METRIC = re.compile(r"^(vllm:num_requests_(?:running|waiting))(?:\{[^}]*\})?\s+([0-9.e+]+)", re.M)
 
 
@@ -81,6 +82,15 @@ def models_of(body: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
     if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
         raise errors.StreamBroken("the list of models has an unknown shape")
     return tuple(_model(entry) for entry in data)
+
+
+def residents_of(body: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
+    """Those of `/v1/models` whose server lists only what it holds in memory."""
+    return tuple(
+        ResidentModel(info.name, info.size_bytes, info.context_tokens)
+        for info, entry in zip(models_of(body), body.get("data") or (), strict=True)
+        if str(entry.get("owned_by")) in _ALWAYS_RESIDENT
+    )
 
 
 def load_of(metrics: bytes) -> tuple[int | None, int | None]:

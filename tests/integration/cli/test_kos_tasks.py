@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from models import task_views
+from models.base import fetch_all
+from tests.integration.cli.command_line import Kos
+from tests.integration.cli.steps import add_expert, complete, decide, fail, queue, rows, start
+
+TASK_FIELDS = {
+    "id", "title", "status", "priority", "category", "expert", "backend", "model",
+    "attempt_count", "created_at", "started_at", "completed_at", "result", "last_error",
+    "validation_score", "custom_id",
+}  # fmt: skip
+ATTEMPT_FIELDS = {
+    "number", "epoch", "backend", "model", "started_at", "first_token_seconds", "load_seconds",
+    "duration_seconds", "prompt_tokens", "completion_tokens", "outcome", "verdict", "error",
+    "worker",
+}  # fmt: skip
+
+
+def three(kos: Kos, postgres_url: str) -> list[str]:
+    """One completed, one failed, one pending."""
+    ids: list[str] = kos.submit(
+        {"description": "good one", "custom_id": "good"},
+        {"description": "bad one", "custom_id": "bad"},
+        {"description": "later", "custom_id": "later", "after": ["bad"]},
+    )["ids"]
+    with rows(postgres_url):
+        complete(ids[0])
+        fail(ids[1])
+    return ids
+
+
+def test_the_list_has_the_fields_of_the_contract(kos: Kos, postgres_url: str) -> None:
+    three(kos, postgres_url)
+
+    listed = kos("tasks", "--json").json
+
+    assert len(listed) == 3
+    assert all(set(row) == TASK_FIELDS for row in listed)
+    good = next(row for row in listed if row["custom_id"] == "good")
+    assert (good["status"], good["result"], good["backend"]) == ("completed", "the answer", "mlx")
+    assert good["validation_score"] > 0.89
+
+
+def test_filters_narrow_the_list(kos: Kos, postgres_url: str) -> None:
+    three(kos, postgres_url)
+
+    def ids(*filters: str) -> list[str]:
+        return sorted(row["custom_id"] for row in kos("tasks", "--json", *filters).json)
+
+    assert ids("--status", "failed") == ["bad"]
+    assert ids("--status", "failed", "--status", "pending") == ["bad", "later"]
+    assert ids("--backend", "mlx") == ["bad", "good"]
+    assert ids("--search", "GOOD") == ["good"]
+    assert ids("--since", "1h", "--limit", "2") != []
+    assert len(ids("--limit", "2")) == 2
+    assert ids("--since", "2099-01-01") == []
+
+
+def test_an_empty_list_says_what_to_do(kos: Kos) -> None:
+    assert "kos submit" in kos("tasks").out
+    assert kos("tasks", "--status", "failed").out == "No task matches.\n"
+    assert kos("tasks", "--json").json == []
+
+
+def test_a_task_is_shown_whole(kos: Kos, postgres_url: str) -> None:
+    task_id = three(kos, postgres_url)[0]
+
+    row = kos("show", task_id, "--json").json
+
+    assert set(row) >= TASK_FIELDS | {"attempts", "metadata", "depends_on"}
+    assert set(row["attempts"][0]) >= ATTEMPT_FIELDS
+    assert row["attempts"][0]["outcome"] == "completed"
+    assert row["attempts"][0]["load_seconds"] == 2.0
+
+
+def test_a_task_is_found_by_beginning_and_by_custom_id(kos: Kos, postgres_url: str) -> None:
+    task_id = three(kos, postgres_url)[0]
+
+    for written in (task_id[:8], task_id[:13], task_id.upper(), "good"):
+        assert kos("show", written, "--json").json["id"] == task_id
+
+
+def test_an_ambiguous_or_unknown_id_is_told_apart(kos: Kos, postgres_url: str) -> None:
+    kos.submit({"description": "a"}, {"description": "b"})
+    with rows(postgres_url):
+        fetch_all("UPDATE tasks SET id = ('abcd' || substr(id::text, 5))::uuid")
+
+    ambiguous, unknown = kos("show", "abcd"), kos("show", "no-such-task")
+
+    assert (ambiguous.code, unknown.code) == (2, 2)
+    assert "several ids" in ambiguous.err
+    assert "kos tasks" in unknown.err
+
+
+def test_the_story_is_told_in_order(kos: Kos, postgres_url: str) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+    with rows(postgres_url):
+        add_expert()
+        decide(task_id)
+        fail(task_id, error="blank answer")
+
+    shown, why = kos("show", task_id).out, kos("why", task_id).out
+
+    for text in (shown, why):
+        parts = ("submitted", "is in memory", "attempt 1 started", "attempt 1 failed")
+        places = [text.index(part) for part in parts]
+        assert places == sorted(places)
+        assert "not ollama: loads for 15 s" in text
+        assert f"kos retry {task_id[:8]}" in text
+
+
+def test_why_is_a_list_of_decisions(kos: Kos, postgres_url: str) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+    with rows(postgres_url):
+        decide(task_id)
+
+    document = kos("why", task_id[:8], "--json").json
+
+    assert set(document) == {"task", "decisions"}
+    (decision,) = document["decisions"]
+    assert set(decision) == {"at", "stage", "chosen", "reason", "rejected"}
+    assert decision["rejected"] == [{"option": "ollama", "reason": "loads for 15 s"}]
+
+
+def test_the_answer_alone_can_be_printed(kos: Kos, postgres_url: str) -> None:
+    task_id = three(kos, postgres_url)[0]
+
+    assert kos("show", task_id, "--answer").out == "the answer\n"
+
+
+def test_hostile_answers_stay_text(kos: Kos, postgres_url: str) -> None:
+    (task_id,) = kos.submit({"description": "a", "title": "t\x1b[2J[bold]"})["ids"]
+    with rows(postgres_url):
+        complete(task_id, result="\x1b]0;owned\x07 [red]x[/red]")
+
+    for ran in (kos("show", task_id), kos("tasks"), kos("why", task_id)):
+        assert "\x1b" not in ran.out
+        assert "\x07" not in ran.out
+    assert "[red]x[/red]" in kos("show", task_id).out
+
+
+def test_cancel_stops_what_waits_and_marks_what_runs(kos: Kos, postgres_url: str) -> None:
+    waiting, queued, running, ended = kos.submit(*({"description": x} for x in "abcd"))["ids"]
+    with rows(postgres_url):
+        queue(queued)
+        start(running)
+        complete(ended)
+
+    ran = kos("cancel", waiting, queued, running, ended, "--json")
+
+    assert ran.code == 0
+    assert ran.json == {
+        "cancelled": [waiting, queued],
+        "stopping": [running],
+        "unchanged": [{"id": ended, "status": "completed"}],
+    }
+
+
+def test_cancelling_what_has_ended_is_told(kos: Kos, postgres_url: str) -> None:
+    ended = three(kos, postgres_url)[0]
+
+    ran = kos("cancel", ended)
+
+    assert ran.code == 2
+    assert "is completed: had ended" in ran.err
+
+
+def test_retry_sends_failed_tasks_through_again(kos: Kos, postgres_url: str) -> None:
+    good, bad, _ = three(kos, postgres_url)
+
+    by_name = kos("retry", bad[:8], good, "--json")
+    again = kos("retry", bad, "--json")
+
+    assert by_name.json == {"retried": [bad], "unchanged": [{"id": good, "status": "completed"}]}
+    assert again.code == 2
+    with rows(postgres_url):
+        assert task_views.statuses_of([bad]) == {bad: "pending"}
+
+
+def test_all_that_failed_can_be_retried_at_once(kos: Kos, postgres_url: str) -> None:
+    _, bad, _ = three(kos, postgres_url)
+
+    assert kos("retry", "--failed", "--since", "2099-01-01", "--json").json["retried"] == []
+    assert kos("retry", "--failed", "--json").json["retried"] == [bad]
+
+
+def test_the_backlog_can_be_emptied_after_asking(kos: Kos, postgres_url: str) -> None:
+    three(kos, postgres_url)
+
+    refused = kos("cancel", "--all-pending", stdin="n\n")
+    done = kos("cancel", "--all-pending", "--yes", "--json")
+
+    assert refused.code == 130
+    assert len(done.json["cancelled"]) == 1
+
+
+def test_a_retry_wakes_the_planner(kos: Kos, postgres_url: str) -> None:
+    import psycopg2
+
+    _, bad, _ = three(kos, postgres_url)
+    listening = psycopg2.connect(postgres_url)
+    listening.autocommit = True
+    listening.cursor().execute("LISTEN kos_tasks")
+
+    kos("retry", bad)
+
+    listening.cursor().execute("SELECT 1")
+    listening.poll()
+    assert [notice.payload for notice in listening.notifies] == ["retry"]
+    listening.close()
+
+
+def exported(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_export_writes_one_task_a_line_oldest_first(kos: Kos, postgres_url: str) -> None:
+    three(kos, postgres_url)
+
+    everything = exported(kos("export").out)
+
+    assert {row["custom_id"] for row in everything} == {"good", "bad", "later"}
+    assert all(set(row) == TASK_FIELDS for row in everything)
+    assert [row["created_at"] for row in everything] == sorted(r["created_at"] for r in everything)
+    assert [row["custom_id"] for row in exported(kos("export", "--status", "failed").out)] == [
+        "bad"
+    ]
+    assert kos("export", "--since", "2099-01-01").out == ""
+
+
+def test_export_goes_on_beyond_a_page(kos: Kos) -> None:
+    kos.submit(*({"description": f"task {n}"} for n in range(2345)))
+
+    assert len(exported(kos("export").out)) == 2345
+    assert len(kos("export", "--json").json) == 2345

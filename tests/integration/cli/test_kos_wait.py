@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+
+from tests.integration.cli.command_line import Kos
+from tests.integration.cli.steps import complete, fail, rows
+
+
+def test_waiting_for_what_has_ended_returns_at_once(kos: Kos, postgres_url: str) -> None:
+    good, bad = kos.submit({"description": "a"}, {"description": "b"})["ids"]
+    with rows(postgres_url):
+        complete(good)
+        fail(bad)
+
+    assert kos("wait", good).code == 0
+    assert kos("wait", good, bad).code == 1
+    assert kos("wait", "--all").code == 1
+    assert kos("wait", "--all", "--since", "2099-01-01").code == 0
+
+
+def test_time_up_is_code_3_and_says_how_it_stands(kos: Kos) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+
+    ran = kos("wait", task_id, "--timeout", "0.2", "--json")
+
+    assert ran.code == 3
+    assert ran.json == {"ended": False, "tasks": {"pending": 1}}
+
+
+def test_waiting_is_silent_where_there_is_no_terminal(kos: Kos) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+
+    ran = kos("wait", task_id, "--timeout", "0.1")
+
+    assert ran.out == ""
+    assert ran.err == "time is up: 1 pending\n"
+
+
+def test_an_end_is_noticed(kos: Kos, postgres_url: str) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+    ended = threading.Event()
+
+    def end_it() -> None:
+        with psycopg2.connect(postgres_url) as connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE tasks SET status = 'completed' WHERE id = %s", (task_id,))
+        ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(end_it)
+        ran = kos("wait", task_id, "--timeout", "30")
+
+    assert ended.is_set()
+    assert ran.code == 0
+
+
+def test_an_unknown_id_is_wrong_input(kos: Kos) -> None:
+    assert kos("wait", "no-such-task").code == 2
+
+
+def test_submit_and_wait_shows_the_answer(kos: Kos, postgres_url: str) -> None:
+    (task_id,) = kos.submit({"description": "a", "custom_id": "k"})["ids"]
+    with rows(postgres_url):
+        complete(task_id, result="42")
+
+    ran = kos("submit", "a", "--key", "k", "--wait")
+    document = kos("submit", "a", "--key", "k", "--wait", "--json").json
+
+    assert ran.code == 0
+    assert ran.out == f"there already: {task_id}\n42\n"
+    assert document["duplicates"] == 1
+    assert document["tasks"][0]["result"] == "42"
+
+
+def test_submit_and_wait_gives_up_in_time(kos: Kos) -> None:
+    ran = kos("submit", "a", "--wait", "--timeout", "0.1")
+
+    assert ran.code == 3
+    assert "no answer yet" in ran.err

@@ -101,8 +101,18 @@ def write_private(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(home: Path, name: str) -> Iterator[bool]:
-    """Hold ``home/run/name.lock``; yields False at once where another process holds it."""
-    with (home / "run" / f"{name}.lock").open("a") as file:
+    """Hold ``home/run/name.lock``; yields False at once where another process holds it.
+
+    Where nothing can be written there is nothing to protect: stopping must work then too.
+    """
+    try:
+        file = (home / "run" / f"{name}.lock").open("a")
+    except OSError as error:
+        if error.errno not in {errno.EROFS, errno.ENOSPC, errno.EDQUOT}:
+            raise ServiceError(f"{home} cannot be used ({error.strerror})") from error
+        yield True
+        return
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,7 @@ SIGINT is its fast shutdown: sessions are cut and everything is on disk.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -141,10 +142,15 @@ def _run(
         extra_groups=[] if account else None,
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise ServiceError(
-            f"{Path(argv[0]).name} failed in {directory}: {said[-1] if said else 'no message'}"
-        )
+        program = Path(argv[0]).name
+        raise ServiceError(f"{program} failed in {directory}: {_complaint(done.stderr)}")
+
+
+def _complaint(said: str) -> str:
+    """The line that says why; initdb goes on to tell how it cleans up."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    reasons = [line for line in lines if re.search(r"error|fatal|could not|no space", line, re.I)]
+    return (reasons or lines or ["no message"])[-1]
 
 
 def wait_until_connectable(url: str, *, timeout_seconds: float) -> None:

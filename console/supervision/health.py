@@ -5,17 +5,41 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from console.services.errors import ServiceError
+from console.services.postgres import wait_until_connectable
+from console.services.redis import wait_until_pings
 from console.supervision.client import ProgramStatus, Supervisor
 from console.supervision.programs import runs_mlx_server
 from jobs.settings import Settings
 
 POLL_SECONDS = 0.05
+SLICE_SECONDS = 0.25
+EMBEDDED_SECONDS = 60.0
+GIVEN_SECONDS = 5.0
 HOPELESS_RESTARTS = 3
 GIVEN_UP = frozenset({"FATAL", "UNKNOWN"})
+
+
+class Watch:
+    """Remembers how often each program fell, to tell a slow start from a hopeless one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._falls: Counter[str] = Counter()
+        self._before: dict[str, str] = {}
+
+    def look(self, programs: Iterable[ProgramStatus]) -> None:
+        """Raises ServiceError naming a program that will not stay up, with its last words."""
+        for program in programs:
+            fell = program.state == "BACKOFF" and self._before.get(program.name) != "BACKOFF"
+            self._falls[program.name] += fell
+            self._before[program.name] = program.state
+            if program.state in GIVEN_UP or self._falls[program.name] >= HOPELESS_RESTARTS:
+                raise ServiceError(complaint(program, self._settings))
 
 
 def wait_until_running(
@@ -24,25 +48,38 @@ def wait_until_running(
     """Every program RUNNING and every listener accepting; raises ServiceError naming one that
     is not, with the last line it wrote."""
     deadline = time.monotonic() + timeout_seconds
-    falls: Counter[str] = Counter()
-    before: dict[str, str] = {}
+    watch = Watch(settings)
     while True:
         programs = supervisor.status()
-        for program in programs:
-            if program.state == "BACKOFF" and before.get(program.name) != "BACKOFF":
-                falls[program.name] += 1
-            if program.state in GIVEN_UP or falls[program.name] >= HOPELESS_RESTARTS:
-                raise ServiceError(_complaint(program, settings))
-            before[program.name] = program.state
+        watch.look(programs)
         late = [program for program in programs if program.state != "RUNNING"]
         silent = [] if late else _silent(settings)
         if not late and not silent:
             return
         if time.monotonic() > deadline:
             raise ServiceError(
-                _complaint(late[0], settings) if late else _silence(silent[0], settings)
+                complaint(late[0], settings) if late else _silence(silent[0], settings)
             )
         time.sleep(POLL_SECONDS)
+
+
+def wait_for_databases(supervisor: Supervisor, settings: Settings) -> None:
+    """Until both answer; at once when our own cannot start, or nothing is at a URL given."""
+    for url, embedded, wait, variable in (
+        (settings.database_url, settings.embedded_postgres, wait_until_connectable, "DATABASE_URL"),
+        (settings.redis_url, settings.embedded_redis, wait_until_pings, "REDIS_URL"),
+    ):
+        watch = Watch(settings)
+        deadline = time.monotonic() + (EMBEDDED_SECONDS if embedded else GIVEN_SECONDS)
+        while True:
+            try:
+                wait(url or "", timeout_seconds=SLICE_SECONDS)
+                break
+            except ServiceError as error:
+                watch.look(program for program in supervisor.status() if program.group == "infra")
+                if time.monotonic() > deadline:
+                    place = f"see {settings.log_directory}" if embedded else f"check {variable}"
+                    raise ServiceError(f"{error}; {place}") from error
 
 
 def listeners(settings: Settings) -> dict[str, tuple[str, int]]:
@@ -86,7 +123,7 @@ def _accepts(address: tuple[str, int]) -> bool:
     return True
 
 
-def _complaint(program: ProgramStatus, settings: Settings) -> str:
+def complaint(program: ProgramStatus, settings: Settings) -> str:
     log = settings.log_directory / f"{program.name.partition(':')[2]}.log"
     said = last_words(log) or program.detail or "it wrote nothing"
     return f"{program.name} does not stay up ({program.state}): {said}; see {log}"

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from console.home import locked, prepare_home, private_directory, write_private
 from console.services.errors import ServiceError
-from console.services.postgres import wait_until_connectable
-from console.services.redis import wait_until_pings
 from console.supervision import choices
 from console.supervision.client import Supervisor, connected
-from console.supervision.health import wait_until_running
+from console.supervision.health import wait_for_databases, wait_until_running
 from console.supervision.orphans import end_orphans
 from console.supervision.programs import conf_file, varying_programs
 from console.supervision.render import render
@@ -24,7 +22,6 @@ from jobs.settings import PROJECT, Settings
 
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 120.0
-DATABASE_SECONDS = 60.0
 STOPPED_ON_PURPOSE = "stopped-on-purpose"  # scripts/system_auto_recovery.sh leaves it alone then
 
 Say = Callable[[str], None]
@@ -158,16 +155,7 @@ def _start_infra(supervisor: Supervisor, settings: Settings) -> None:
     for group in ("infra", "servers"):
         if group in groups:
             supervisor.start(f"{group}:*")
-    for url, wait, variable in (
-        (settings.database_url, wait_until_connectable, "DATABASE_URL"),
-        (settings.redis_url, wait_until_pings, "REDIS_URL"),
-    ):
-        embedded = settings.embedded_postgres if "DATA" in variable else settings.embedded_redis
-        try:
-            wait(url or "", timeout_seconds=DATABASE_SECONDS if embedded else 5.0)
-        except ServiceError as error:
-            place = f"see {settings.log_directory}" if embedded else f"check {variable}"
-            raise ServiceError(f"{error}; {place}") from error
+    wait_for_databases(supervisor, settings)
 
 
 def _start_rest(supervisor: Supervisor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -40,7 +41,8 @@ def down(settings: Settings, *, timeout_seconds: float = 30.0) -> bool:
             _stop(supervisor, {"watch", "jobs"}, deadline=deadline - INFRA_SECONDS)
             _stop(supervisor, {"servers", "infra"}, deadline=deadline)
             _shut_down(supervisor, deadline=deadline + INSIST_SECONDS)
-    (settings.home / "run" / STOPPED_ON_PURPOSE).touch()
+    with contextlib.suppress(OSError):  # a full disk must not turn a stop into a failure
+        (settings.home / "run" / STOPPED_ON_PURPOSE).touch()
     return True
 
 

@@ -219,3 +219,13 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         elsewhere = House(blocked / "home", house.python, house.broken, house.stubborn)
         with pytest.raises(ServiceError, match="set KOS_HOME to a directory that is"):
             elsewhere.up()
+
+
+def test_a_database_that_cannot_start_is_named_at_once_with_its_last_words(house: House) -> None:
+    settings = house.up()
+    down(settings)
+    version = (settings.home / "postgres" / "data" / "PG_VERSION").resolve()
+    version.write_text("7\n")
+
+    with pytest.raises(ServiceError, match=r"infra:postgres does not stay up .*Postgres 7"):
+        house.up()

@@ -1,0 +1,196 @@
+"""Setting up an environment, with a fake python, pip and apt-get on PATH."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+
+FAKE_PYTHON = """#!/bin/sh
+# Stands for a system's python and for the one in the environment it makes.
+echo "$(basename "$(dirname "$0")")/python $*" >> "$FAKES/calls.log"
+case "$*" in
+"-c import sys; sys.exit"*) [ ! -e "$FAKES/too-old" ] ;;
+"-c import sys; print(sys.prefix)") dirname "$(dirname "$0")" ;;
+"-m venv "*)
+    if [ -e "$FAKES/no-venv" ]; then exit 1; fi
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
+"-m virtualenv "*) exit 1 ;;
+"-m pip --version") ;;
+"-m pip install"*) [ ! -e "$FAKES/no-network" ] ;;
+"-m console.supervision running") exit 1 ;;
+"-m console.demo"*) [ ! -e "$FAKES/demo-fails" ] ;;
+esac
+"""
+FAKE_APT = """#!/bin/sh
+echo "apt-get $*" >> "$FAKES/calls.log"
+case "$*" in *install*) rm -f "$FAKES/no-venv" ;; esac
+"""
+USUAL = ("sh", "dirname", "basename", "cat", "cksum", "grep", "mkdir", "rm", "cp", "touch",
+         "sleep", "find", "env", "sed", "ls")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout in a path with a space; PATH holds nothing but fakes and the usual tools."""
+
+    fakes: Path
+
+    @property
+    def root(self) -> Path:
+        return self.fakes / "my checkout"
+
+    def has(self, name: str) -> None:
+        (self.fakes / name).touch()
+
+    def calls(self) -> list[str]:
+        log = self.fakes / "calls.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def installs(self) -> int:
+        return sum("pip install" in call for call in self.calls())
+
+    def demo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.root / "scripts" / "demo"), *arguments],
+            env={"PATH": str(self.fakes / "bin"), "FAKES": str(self.fakes)},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+
+def command(checkout: Checkout, name: str, text: str) -> None:
+    path = checkout.fakes / "bin" / name
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    checkout = Checkout(tmp_path)
+    (tmp_path / "bin").mkdir()
+    for name in USUAL:
+        found = shutil.which(name, path="/usr/bin:/bin")
+        assert found is not None
+        (tmp_path / "bin" / name).symlink_to(found)
+    command(checkout, "python3.11", FAKE_PYTHON)
+    command(checkout, "id", "#!/bin/sh\necho 1000\n")
+    shutil.copytree(SCRIPTS, checkout.root / "scripts")
+    for name in ("setup.cfg", "pyproject.toml"):
+        (checkout.root / name).write_text(name)
+    return checkout
+
+
+def test_the_first_run_installs_and_the_second_does_not(checkout: Checkout) -> None:
+    first = checkout.demo()
+    second = checkout.demo()
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert checkout.installs() == 1
+    assert f"-e {checkout.root}[embedded,dashboard]" in "\n".join(checkout.calls())
+    assert not (checkout.root / ".venv.lock").exists()
+
+
+def test_changed_dependencies_are_installed(checkout: Checkout) -> None:
+    checkout.demo()
+    (checkout.root / "setup.cfg").write_text("another")
+
+    checkout.demo()
+
+    assert checkout.installs() == 2
+
+
+def test_a_moved_checkout_gets_a_new_environment(checkout: Checkout) -> None:
+    checkout.demo()
+    elsewhere = checkout.fakes / "moved" / "my checkout"
+    elsewhere.parent.mkdir()
+    checkout.root.rename(elsewhere)
+    elsewhere.rename(checkout.fakes / "other name")
+    moved = checkout.fakes / "other name"
+
+    done = subprocess.run(
+        [str(moved / "scripts" / "demo")],
+        env={"PATH": str(checkout.fakes / "bin"), "FAKES": str(checkout.fakes)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert sum("-m venv" in call for call in checkout.calls()) == 2
+
+
+def test_without_a_new_enough_python_the_message_says_what_to_install(checkout: Checkout) -> None:
+    checkout.has("too-old")
+
+    done = checkout.demo()
+
+    assert done.returncode == 1
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert "apt-get install python3 python3-venv" in done.stderr
+    assert not (checkout.root / ".venv.lock").exists()
+
+
+def test_a_python_without_venv_is_told_what_to_install(checkout: Checkout) -> None:
+    checkout.has("no-venv")
+
+    done = checkout.demo()
+
+    assert done.returncode == 1
+    assert "cannot make virtual environments. Debian: apt-get install python3-venv" in done.stderr
+    assert not (checkout.root / ".venv").exists()
+
+
+def test_root_on_debian_installs_venv_by_itself(checkout: Checkout) -> None:
+    checkout.has("no-venv")
+    command(checkout, "id", "#!/bin/sh\necho 0\n")
+    command(checkout, "apt-get", FAKE_APT)
+
+    done = checkout.demo()
+
+    assert done.returncode == 0, done.stderr
+    assert "apt-get install -y -qq python3-venv" in checkout.calls()
+
+
+def test_an_install_that_failed_is_tried_again(checkout: Checkout) -> None:
+    checkout.has("no-network")
+    failed = checkout.demo()
+    (checkout.fakes / "no-network").unlink()
+
+    done = checkout.demo()
+
+    assert failed.returncode == 1
+    assert "could not be installed" in failed.stderr
+    assert done.returncode == 0
+
+
+def test_the_demo_stops_everything_also_when_it_fails(checkout: Checkout) -> None:
+    checkout.has("demo-fails")
+
+    done = checkout.demo("--json")
+
+    assert done.returncode == 1
+    assert checkout.calls()[-2:] == [
+        "bin/python -m console.demo --json",
+        "bin/python -m console.supervision down",
+    ]
+
+
+def test_the_demo_keeps_running_when_asked(checkout: Checkout) -> None:
+    done = checkout.demo("--keep")
+
+    assert done.returncode == 0
+    assert checkout.calls()[-1] == "bin/python -m console.demo --keep"
+
+
+def test_a_directory_that_is_no_environment_is_not_removed(checkout: Checkout) -> None:
+    (checkout.root / ".venv").mkdir()
+    (checkout.root / ".venv" / "precious").touch()
+
+    done = checkout.demo()
+
+    assert done.returncode == 1
+    assert "is no virtual environment; move it away" in done.stderr
+    assert (checkout.root / ".venv" / "precious").exists()

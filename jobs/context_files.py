@@ -14,6 +14,7 @@ from jobs.policy.tokens import estimate_tokens
 MAX_FILES = 50
 MAX_TOTAL_BYTES = 20 * 1024 * 1024
 _LEAST_TOKENS = 32
+_SECTION_TOKENS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,8 @@ def _block(
 ) -> tuple[str, UsedFile] | RefusedFile:
     if not text.strip():
         return RefusedFile(path, "is empty")
-    frame_tokens = estimate_tokens(path) + _LEAST_TOKENS
-    sections = relevant(
-        text, keywords, budget_tokens=budget_tokens - frame_tokens, estimate=estimate_tokens
-    )
+    room = budget_tokens - estimate_tokens(path) - _LEAST_TOKENS
+    sections = relevant(text, keywords, budget_tokens=room, estimate=_fenced_tokens)
     if not sections:
         return RefusedFile(path, f"does not fit: {max(0, budget_tokens)} tokens are left for it")
     line_count = text.count("\n") + 1
@@ -118,6 +117,11 @@ def _block(
     block = _framed(path, sections, whole=whole, line_count=line_count)
     ranges = tuple((section.first, section.last) for section in sections)
     return block, UsedFile(path, ranges, whole, estimate_tokens(block))
+
+
+def _fenced_tokens(text: str) -> int:
+    """What a section costs in its fence, at the denser of the two ways to count it."""
+    return max(estimate_tokens(text), estimate_tokens(f"```\n{text}\n```")) + _SECTION_TOKENS
 
 
 def _framed(path: str, sections: Sequence[Section], *, whole: bool, line_count: int) -> str:

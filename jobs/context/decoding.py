@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 
 from charset_normalizer import from_bytes
 
@@ -18,10 +19,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CODE_PAGES = ["cp1251", "koi8_r", "cp866", "mac_cyrillic", "cp1252", "cp1250"]
+_CODE_PAGES = ["cp1251", "koi8_r", "cp866", "mac_cyrillic", "cp1252"]
 _RUSSIAN = ("cp1251", "koi8_r", "cp866", "mac_cyrillic")
 _COMMON = frozenset("оеаинтсрвл")
 _MIN_COMMON_SHARE = 0.45
+_FOREIGN_RUN = re.compile(r"[^\x00-\x7f]+")
 _TELLING_LINE = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
 _MAX_CONTROL_SHARE = 0.02
 
@@ -66,21 +68,31 @@ def _utf16_unmarked(content: bytes) -> str | None:
 def _utf8(content: bytes) -> str | None:
     try:
         return content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("utf-8", errors="replace")
+    except UnicodeDecodeError as error:
+        around = content[max(0, error.start - SAMPLE_BYTES) : error.start + SAMPLE_BYTES]
     # Damaged UTF-8 still holds more whole characters than broken ones; a code page hardly any.
-    whole = sum(not char.isascii() for char in text) - text.count("\ufffd")
-    return text if whole > text.count("\ufffd") else None
+    foreign = [char for char in around.decode("utf-8", errors="replace") if not char.isascii()]
+    broken = foreign.count("\ufffd")
+    return content.decode("utf-8", errors="replace") if len(foreign) > 2 * broken else None
 
 
 def _code_page(content: bytes) -> str:
     # Only lines that tell anything: a source file may have one comment that is not ASCII.
-    telling = b"\n".join(_TELLING_LINE.findall(content))[:SAMPLE_BYTES]
+    telling = b"\n".join(_telling_lines(content))
     encoding = _russian_page(telling)
     if encoding is None:
         best = from_bytes(telling, cp_isolation=_CODE_PAGES).best()
         encoding = best.encoding if best is not None else "latin-1"
     return content.decode(encoding, errors="replace")
+
+
+def _telling_lines(content: bytes) -> Iterator[bytes]:
+    size_bytes = 0
+    for found in _TELLING_LINE.finditer(content):
+        yield found.group()[:SAMPLE_BYTES]
+        size_bytes += len(found.group())
+        if size_bytes > SAMPLE_BYTES:
+            return
 
 
 def _russian_page(content: bytes) -> str | None:
@@ -91,9 +103,15 @@ def _russian_page(content: bytes) -> str | None:
 
 
 def _common_share(text: str) -> float:
-    foreign = [char for char in text if not char.isascii()]
+    """The share of common Russian letters among runs of foreign ones: Russian words are written
+    in one script, an accent in a Latin word stands alone."""
+    runs = _FOREIGN_RUN.findall(text)
+    foreign = "".join(run for run in runs if len(run) > 1)
+    alone = sum(len(run) == 1 for run in runs)
+    if alone >= len(foreign):
+        return 0.0
     common = sum(char in _COMMON or 0.9 * (char.lower() in _COMMON) for char in foreign)
-    return common / len(foreign) if foreign else 0.0
+    return common / len(foreign)
 
 
 def _control_share(text: str) -> float:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 LINES_BEFORE = 12
 LINES_AFTER = 24
 MAX_LINE_CHARS = 1000
+# A longer text cannot fit, so it is not even estimated.
+MOST_CHARS_PER_TOKEN = 8
 _CUT = " […]"
 
 Estimate = Callable[[str], int]
@@ -24,14 +27,6 @@ class Section:
     tokens: int
 
 
-class _Range(NamedTuple):
-    start: int
-    end: int
-    hit: int
-    found: frozenset[str]
-    hits: int
-
-
 def relevant(
     text: str, keywords: Sequence[str], *, budget_tokens: int, estimate: Estimate
 ) -> tuple[Section, ...]:
@@ -41,15 +36,53 @@ def relevant(
     around it; what overlaps is joined; sections with more different keywords come first. Where no
     keyword is found, the beginning of the text is taken.
     """
-    lines = text.split("\n")
-    whole = _section(lines, 0, len(lines), estimate)
-    if whole.tokens <= budget_tokens:
-        return (whole,)
+    whole = _Page(text.split("\n"), estimate)
+    fitting = whole.section(0, len(whole.lines), budget_tokens)
+    if fitting is not None:
+        return (fitting,)
     wanted = [keyword.casefold() for keyword in keywords if keyword.strip()]
-    lines = [_shortened(line, wanted) for line in lines]
-    windows = _windows(lines, wanted) or [(0, len(lines), 0)]
-    chosen = _fill(lines, windows, budget_tokens, estimate)
+    page = _Page([_shortened(line, wanted) for line in whole.lines], estimate)
+    windows = _windows(page.lines, wanted) or [(0, len(page.lines), 0)]
+    chosen = _fill(page, windows, budget_tokens)
     return tuple(sorted(chosen, key=lambda section: section.first))
+
+
+class _Page:
+    """Lines, and what ranges of them cost."""
+
+    def __init__(self, lines: Sequence[str], estimate: Estimate) -> None:
+        self.lines = lines
+        self._estimate = estimate
+        self._ends = list(accumulate((len(line) + 1 for line in lines), initial=0))
+
+    def section(self, start: int, end: int, budget_tokens: int) -> Section | None:
+        """The lines as a section, or None where they do not fit."""
+        if self._ends[end] - self._ends[start] > MOST_CHARS_PER_TOKEN * max(0, budget_tokens):
+            return None
+        text = "\n".join(self.lines[start:end])
+        tokens = self._estimate(text)
+        return Section(start + 1, end, text, tokens) if tokens <= budget_tokens else None
+
+    def beginning(self, start: int, end: int, budget_tokens: int) -> Section | None:
+        """The longest beginning of the range that fits, found by halving."""
+        best = None
+        fits, too_long = start, end + 1
+        while too_long - fits > 1:
+            middle = (fits + too_long) // 2
+            section = self.section(start, middle, budget_tokens)
+            if section is None:
+                too_long = middle
+            else:
+                best, fits = section, middle
+        return best
+
+
+class _Range(NamedTuple):
+    start: int
+    end: int
+    hit: int
+    found: frozenset[str]
+    hits: int
 
 
 def _windows(lines: Sequence[str], wanted: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -72,45 +105,23 @@ def _windows(lines: Sequence[str], wanted: Sequence[str]) -> list[tuple[int, int
 
 
 def _fill(
-    lines: Sequence[str],
-    windows: Sequence[tuple[int, int, int]],
-    budget_tokens: int,
-    estimate: Estimate,
+    page: _Page, windows: Sequence[tuple[int, int, int]], budget_tokens: int
 ) -> list[Section]:
     chosen: list[Section] = []
     left = budget_tokens
     for start, end, _ in windows:
-        section = _section(lines, start, end, estimate)
-        if section.tokens <= left:
+        section = page.section(start, end, left)
+        if section is not None:
             chosen.append(section)
             left -= section.tokens
     if chosen:
         return chosen
     start, end, hit = windows[0]
     for begin in (start, hit):
-        cut = _beginning(lines, begin, end, budget_tokens, estimate)
+        cut = page.beginning(begin, end, budget_tokens)
         if cut is not None and cut.last > hit:
             return [cut]
     return []
-
-
-def _beginning(
-    lines: Sequence[str], start: int, end: int, budget_tokens: int, estimate: Estimate
-) -> Section | None:
-    """The longest beginning of the range that fits, found by halving."""
-    low, high = start, end
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _section(lines, start, middle, estimate).tokens <= budget_tokens:
-            low = middle
-        else:
-            high = middle
-    return _section(lines, start, low, estimate) if low > start else None
-
-
-def _section(lines: Sequence[str], start: int, end: int, estimate: Estimate) -> Section:
-    text = "\n".join(lines[start:end])
-    return Section(start + 1, end, text, estimate(text))
 
 
 def _shortened(line: str, wanted: Sequence[str]) -> str:

@@ -244,6 +244,12 @@ class TestEncodings:
 
         assert "проверка состояния очереди задач" in result.text
 
+    def test_accents_of_a_western_code_page_are_not_taken_for_russian(self, root: Path) -> None:
+        text = "The café déjà vu was naïve, señor. Voilà: une leçon d'été à Genève.\n" * 5
+        (root / "a.txt").write_bytes(text.encode("cp1252"))
+
+        assert text in gathered(root, "a.txt").text
+
     def test_a_damaged_byte_does_not_lose_the_rest(self, root: Path) -> None:
         (root / "a.txt").write_bytes(self.RUSSIAN.encode() + b"\xff")
 

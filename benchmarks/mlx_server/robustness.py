@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _fuzz(server: RunningServer, count: int) -> bool:
-    _hostile(server, max(200, count // 10))  # warm: kernels, tokenizers, all models once
+    _hostile(server, count // 2)  # warm: kernels, tokenizers, bounded caches, the largest bodies
     before = _settled_rss(server)
     started = time.perf_counter()
     statuses = _hostile(server, count)

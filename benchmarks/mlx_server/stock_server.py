@@ -1,20 +1,29 @@
-"""The stock ``mlx_lm.server`` with its listen backlog raised, so that comparisons are fair.
+"""The stock ``mlx_lm.server``, its listen backlog raised so that comparisons are fair.
 
-Its backlog of 5 resets many simultaneous connects, which would decide every comparison. Takes the
-arguments of ``mlx_lm.server``.
+Its backlog of 5 resets many simultaneous connects, which would decide every comparison. Each load
+of a model is logged, for it has no count of its own. Takes the arguments of ``mlx_lm.server``.
 """
 
 from __future__ import annotations
 
+import logging
 from http.server import ThreadingHTTPServer
+from typing import Any
 
 from mlx_lm import server
 
 LISTEN_BACKLOG = 2048
 
 
+class CountingProvider(server.ModelProvider):  # type: ignore[misc]
+    def _load(self, *arguments: Any) -> None:
+        super()._load(*arguments)
+        logging.info("model_loaded %s", arguments[0])
+
+
 def main() -> None:
     ThreadingHTTPServer.request_queue_size = LISTEN_BACKLOG
+    server.ModelProvider = CountingProvider
     server.main()
 
 

@@ -56,8 +56,10 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
 
 
 async def _serve(settings: Settings, *, host: str, lifeline: bool) -> None:
+    from llm.mlx_server import memory
     from llm.mlx_server.app import build_server
 
+    memory.return_large_buffers()
     loop = asyncio.get_running_loop()
     built = build_server(settings, loop, give_up=_give_up)
     gc.collect()

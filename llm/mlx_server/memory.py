@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ CRITICAL_SHARE = 0.95
 HOST_SHARE = 0.75
 BUFFER_CACHE_SHARE = 0.1
 KV_BYTES_PER_NUMBER = 2
+MALLOPT_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
+LARGE_BUFFER_BYTES = 256 * 1024
 
 Pressure = Literal["ok", "warning", "critical"]
 
@@ -63,6 +66,17 @@ def choose_limit(configured_bytes: int | None) -> int:
 def bound_buffer_cache(limit_bytes: int) -> None:
     """Keep MLX from hoarding freed buffers."""
     mx.set_cache_limit(int(limit_bytes * BUFFER_CACHE_SHARE))
+
+
+def return_large_buffers() -> None:
+    """Make glibc hand freed request bodies back to the system.
+
+    By default it raises its threshold with every large block freed, until bodies of megabytes
+    live on the heap and hold it open. Elsewhere there is no such call, and nothing to do.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(MALLOPT_MMAP_THRESHOLD, LARGE_BUFFER_BYTES)
 
 
 def give_back() -> None:

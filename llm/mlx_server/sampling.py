@@ -1,26 +1,26 @@
-"""How the next token is chosen: mlx-lm's samplers and logits processors, made once per setting."""
+"""How the next token is chosen.
+
+mlx-lm's own samplers are compiled functions that take their settings as constants: every new
+temperature or top_p costs a compilation (seconds on a CPU) and stays in memory for ever. Ours are
+plain operations. Its logits processors are not compiled and are used as they are.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
-from mlx_lm.sample_utils import (
-    apply_min_p,
-    apply_top_k,
-    apply_top_p,
-    make_logits_processors,
-    make_sampler,
-)
+from mlx_lm.sample_utils import greedy_sampler, make_logits_processors
 
 Sampler = Callable[[mx.array], mx.array]
 LogitsProcessor = Callable[[mx.array, mx.array], mx.array]
 
 PENALTY_WINDOW_TOKENS = 64
 LOWEST_TEMPERATURE = 0.01  # below it the division overflows, and the choice is greedy anyway
-LOWEST_TOP_P = 1e-6  # mlx-lm takes 0 for "off", callers mean "only the likeliest"
+SHARED_SAMPLERS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +45,10 @@ def sampler_for(sampling: Sampling, *, vocabulary: int) -> Sampler:
     Requests with the same wishes share one object: a batch with a single sampler is sampled in
     one call. A seeded request has its own, so that its answer does not depend on its neighbours.
     """
-    top_k = sampling.top_k if sampling.top_k < vocabulary else 0
-    top_p = max(sampling.top_p, LOWEST_TOP_P)
-    temperature = sampling.temperature if sampling.temperature >= LOWEST_TEMPERATURE else 0.0
-    if temperature and sampling.seed is not None:
-        return _SeededSampler(sampling, top_p=top_p, top_k=top_k)
-    return _shared_sampler(temperature, top_p, top_k, sampling.min_p)
+    if sampling.temperature < LOWEST_TEMPERATURE:
+        return greedy_sampler
+    wishes = (sampling.temperature, sampling.top_p, min(sampling.top_k, vocabulary), sampling.min_p)
+    return _shared_sampler(*wishes) if sampling.seed is None else _Draw(*wishes, sampling.seed)
 
 
 def processors_for(sampling: Sampling) -> list[LogitsProcessor]:
@@ -67,30 +65,46 @@ def processors_for(sampling: Sampling) -> list[LogitsProcessor]:
     return processors
 
 
-@functools.lru_cache(maxsize=256)
-def _shared_sampler(temperature: float, top_p: float, top_k: int, min_p: float) -> Sampler:
-    sampler: Sampler = make_sampler(temperature, top_p=top_p, top_k=top_k, min_p=min_p)
-    return sampler
+class _Draw:
+    """Draws from the likeliest tokens. With a seed it has a key of its own for every draw."""
 
-
-class _SeededSampler:
-    """Draws with a key of its own instead of the process-wide random state."""
-
-    def __init__(self, sampling: Sampling, *, top_p: float, top_k: int) -> None:
-        self._sampling = sampling
+    def __init__(
+        self, temperature: float, top_p: float, top_k: int, min_p: float, seed: int | None = None
+    ) -> None:
+        self._temperature = temperature
         self._top_p = top_p
         self._top_k = top_k
-        self._seed = sampling.seed or 0
+        self._min_p = min_p
+        self._seed = seed
         self._drawn = 0
 
     def __call__(self, logprobs: mx.array) -> mx.array:
-        wishes = self._sampling
-        if self._top_p < 1:
-            logprobs = apply_top_p(logprobs, self._top_p)
-        if wishes.min_p > 0:
-            logprobs = apply_min_p(logprobs, wishes.min_p, 1)
+        """``logprobs`` of shape (sequences, vocabulary) to tokens of shape (sequences,)."""
+        kept = logprobs
+        if self._top_p < 1 or self._top_k > 0:
+            kept = mx.where(logprobs < self._nucleus_floor(logprobs), -math.inf, kept)
+        if self._min_p > 0:
+            floor = mx.max(logprobs, axis=-1, keepdims=True) + math.log(self._min_p)
+            kept = mx.where(logprobs < floor, -math.inf, kept)
+        return mx.random.categorical(kept / self._temperature, key=self._next_key())
+
+    def _nucleus_floor(self, logprobs: mx.array) -> mx.array:
+        """The log probability of the least likely token that top_p and top_k still allow."""
+        descending = mx.sort(logprobs, axis=-1)[..., ::-1]
+        probabilities = mx.exp(descending.astype(mx.float32))
+        mass_above = mx.cumsum(probabilities, axis=-1) - probabilities
+        allowed = mx.sum(mass_above < self._top_p, axis=-1, keepdims=True)
         if self._top_k > 0:
-            logprobs = apply_top_k(logprobs, self._top_k)
+            allowed = mx.minimum(allowed, self._top_k)
+        return mx.take_along_axis(descending, mx.maximum(allowed, 1) - 1, axis=-1)
+
+    def _next_key(self) -> mx.array | None:
+        if self._seed is None:
+            return None
         self._drawn += 1
-        key = mx.random.key((self._seed * 1_000_003 + self._drawn) % 2**63)
-        return mx.random.categorical(logprobs / wishes.temperature, key=key)
+        return mx.random.key((self._seed * 1_000_003 + self._drawn) % 2**63)
+
+
+@functools.lru_cache(maxsize=SHARED_SAMPLERS)
+def _shared_sampler(temperature: float, top_p: float, top_k: int, min_p: float) -> Sampler:
+    return _Draw(temperature, top_p, top_k, min_p)

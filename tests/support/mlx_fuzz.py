@@ -64,6 +64,38 @@ _sound_body = st.fixed_dictionaries(
         "keep_alive": _odd,
     },
 )
+_unusual_body = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["llama", "qwen", "solo"]),
+        "stream": st.booleans(),
+        "messages": st.lists(
+            st.fixed_dictionaries({"role": st.just("user"), "content": st.text(max_size=200)}),
+            min_size=1,
+            max_size=3,
+        ),
+        "prompt": st.text(min_size=1, max_size=200),
+    },
+    optional={
+        "temperature": st.sampled_from([0, 1e-30, 0.01, 1, 100]),
+        "top_p": st.sampled_from([0, 1e-9, 0.5, 1]),
+        "top_k": st.sampled_from([0, 1, 511, 512, 10**6]),
+        "stop": st.lists(st.text(min_size=1, max_size=3), max_size=4),
+        "seed": st.integers(-5, 2**53),
+        "logit_bias": st.dictionaries(st.sampled_from(["0", "511"]), st.integers(-100, 100)),
+        "options": st.fixed_dictionaries(
+            {},
+            optional={
+                "temperature": st.floats(0, 100),
+                "top_p": st.floats(0, 1),
+                "min_p": st.floats(0, 1),
+                "top_k": st.integers(0, 1000),
+                "repeat_penalty": st.floats(0.01, 100),
+                "repeat_last_n": st.integers(-1, 100),
+                "num_predict": st.integers(-2, 10**6),
+            },
+        ),
+    },
+)
 _spoilt_fields = st.dictionaries(
     st.sampled_from([*TEXT_KEYS, *NUMBER_KEYS, "messages", "options", "stream_options", "tools"]),
     _odd,
@@ -90,7 +122,7 @@ class FuzzTally:
 @st.composite
 def hostile_requests(draw: st.DrawFn) -> HostileRequest:
     """One hostile request."""
-    payload = draw(st.one_of(_json_payloads(), _broken_payloads()))
+    payload = draw(st.one_of(_json_payloads(), _json_payloads(), _broken_payloads()))
     path = draw(st.sampled_from(PATHS))
     length = len(payload) + draw(st.sampled_from([0, 0, 0, 0, 7, 10**9]))
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n"
@@ -124,7 +156,8 @@ def send(port: int, request: HostileRequest, tally: FuzzTally) -> None:
 
 
 def _json_payloads() -> st.SearchStrategy[bytes]:
-    bodies = st.one_of(st.builds(_merge, _sound_body, _spoilt_fields), _sound_body, _odd)
+    spoilt = st.builds(_merge, _sound_body, _spoilt_fields)
+    bodies = st.one_of(_unusual_body, spoilt, _unusual_body, _sound_body, _odd)
     return bodies.map(lambda body: json.dumps(body).encode())
 
 

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Start the MLX API server in the foreground, as supervisord runs it.
+# Settings are MLX_* variables (see docs/mlx-server.md); arguments are passed on.
+set -eu
+
+cd "$(dirname "$0")/.."
+
+# The project's own environment if there is one, else the python on the path.
+for python in "${KOS_PYTHON:-}" .venv/bin/python "$(command -v python3 || true)"; do
+    [ -n "$python" ] && [ -x "$python" ] && break
+done
+
+if ! "$python" -c 'import mlx_lm' 2>/dev/null; then
+    echo "start_mlx_api_server: mlx-lm is missing for $python; run: pip install 'knowledge-os-jobs[mlx]'" >&2
+    exit 3
+fi
+
+# Large request bodies must not leave a heap behind (glibc only; harmless elsewhere).
+export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
+exec "$python" -m llm.mlx_server "$@"

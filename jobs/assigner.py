@@ -1,4 +1,4 @@
-"""Gives every unassigned row an expert, a category and a preferred source."""
+"""Gives unassigned rows an expert, a category and a preferred source, a page at a time."""
 
 from __future__ import annotations
 
@@ -6,91 +6,113 @@ import logging
 from collections.abc import Sequence
 
 from jobs.policy import metadata
-from jobs.policy.assignment import AssignTask, ExpertView, assign
+from jobs.policy.assignment import Assignment, AssignTask, ExpertView, assign
 from jobs.policy.complexity import Assessment, assess
+from jobs.policy.metadata import TaskOptions
 from models import backlog, decision
 from models.base import Row
 from models.database import database, session
 from models.decision import NewDecision
 from models.expert import Expert
-from models.task import Task
+from models.task import Assigned, Task
 
 logger = logging.getLogger(__name__)
 
 PAGE = 500
 
 
-def assign_all() -> int:
-    """Assign what waits without an expert, a page at a time; how many rows found one."""
-    assigned = 0
+def assign_page() -> bool:
+    """Assign up to a page of rows; True where more may wait.
+
+    A page and not all: the first tasks of a million shall run while the last are assigned.
+    """
     with session():
-        _classify_chosen()
-        while page := backlog.unassigned(PAGE):
-            done = _assign_page(page)
-            assigned += done
-            if done < PAGE:
-                break
-    if assigned:
-        logger.info("assigned tasks=%d", assigned)
-    return assigned
+        waiting, chosen = backlog.unassigned(PAGE), backlog.unclassified(PAGE)
+        if waiting:
+            _assign(waiting)
+        if chosen:
+            _classify(chosen)
+    return len(waiting) == PAGE or len(chosen) == PAGE
 
 
-def _assign_page(page: Sequence[Row]) -> int:
+def _assign(rows: Sequence[Row]) -> None:
     experts = [_view(expert) for expert in Expert.active()]
     loads = Expert.open_tasks()
-    decisions: list[NewDecision] = []
-    assigned = 0
+    names = {expert.id: expert.name for expert in experts}
+    given: list[Assigned] = []
+    reasons: dict[str, NewDecision] = {}
+    for row in rows:
+        options = metadata.read(row["metadata"])
+        refusal = _refusal(options)
+        if refusal is not None:
+            _refuse(row, refusal)
+            continue
+        assessed = _assess(row)
+        choice = assign(_task(row, options, assessed), experts, loads=loads)
+        if choice.expert_id is None:
+            logger.warning("not_assigned task=%s: %s", row["id"], choice.reason)
+            continue
+        loads[choice.expert_id] = loads.get(choice.expert_id, 0) + 1
+        given.append(_assigned(row, assessed, choice))
+        reasons[row["id"]] = _why(row, names[choice.expert_id], assessed, choice)
+    _write(given, reasons)
+
+
+def _classify(rows: Sequence[Row]) -> None:
+    """Rows whose creator chose the expert still need a category and a complexity."""
+    given: list[Assigned] = []
+    reasons: dict[str, NewDecision] = {}
+    for row in rows:
+        assessed = _assess(row)
+        given.append(Assigned(row["id"], None, assessed.category.value, assessed.complexity))
+        reason = f"chosen by the creator; {assessed.category.value}: {assessed.reason}"
+        reasons[row["id"]] = NewDecision(row["id"], "assign", row["expert"], reason)
+    _write(given, reasons)
+
+
+def _write(given: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
     with database.atomic():
-        for row in page:
-            line = _assign_row(row, experts, loads)
-            decisions += line
-            assigned += bool(line)
-        decision.record(decisions)
-    return assigned
+        moved = Task.assign(given)
+        decision.record([reasons[task_id] for task_id in reasons if task_id in moved])
+    if moved:
+        logger.info("assigned tasks=%d", len(moved))
 
 
-def _assign_row(
-    row: Row, experts: Sequence[ExpertView], loads: dict[str, int]
-) -> list[NewDecision]:
-    options = metadata.read(row["metadata"])
-    if options.problems:
-        problems = "; ".join(str(problem) for problem in options.problems)
-        if any(problem.field == "category" for problem in options.problems):
-            Task.refuse(row["id"], error=f"invalid metadata: {problems}")
-            return [NewDecision(row["id"], "assign", None, f"refused: {problems}")]
-    assessed = _assess(row)
-    chosen = assign(
-        AssignTask(
-            title=row["title"] or "",
-            description=row["description"] or "",
-            category=assessed.category,
-            assignee_hint=options.assignee_hint,
-            preferred_source=options.preferred_source,
-        ),
-        experts,
-        loads=loads,
+def _refusal(options: TaskOptions) -> str | None:
+    """A category that does not exist would run the task as something it is not."""
+    problems = [str(problem) for problem in options.problems if problem.field == "category"]
+    return f"invalid metadata: {'; '.join(problems)}" if problems else None
+
+
+def _refuse(row: Row, reason: str) -> None:
+    Task.refuse(row["id"], error=reason)
+    decision.record([NewDecision(row["id"], "assign", None, f"refused: {reason}")])
+
+
+def _task(row: Row, options: TaskOptions, assessed: Assessment) -> AssignTask:
+    return AssignTask(
+        title=row["title"] or "",
+        description=row["description"] or "",
+        category=assessed.category,
+        assignee_hint=options.assignee_hint,
+        preferred_source=options.preferred_source,
     )
-    if chosen.expert_id is None:
-        return []
-    Task.assign(
-        row["id"],
-        expert_id=chosen.expert_id,
+
+
+def _assigned(row: Row, assessed: Assessment, choice: Assignment) -> Assigned:
+    return Assigned(
+        id=row["id"],
+        expert_id=choice.expert_id,
         category=assessed.category.value,
         complexity=assessed.complexity,
-        source=chosen.preferred_source,
+        source=choice.preferred_source,
     )
-    loads[chosen.expert_id] = loads.get(chosen.expert_id, 0) + 1
-    name = next(expert.name for expert in experts if expert.id == chosen.expert_id)
-    rejected = [{"option": other.option, "reason": other.reason} for other in chosen.rejected]
-    reason = f"{chosen.reason}; {assessed.category.value}: {assessed.reason}"
-    return [NewDecision(row["id"], "assign", name, reason, rejected)]
 
 
-def _classify_chosen() -> None:
-    """Rows whose creator chose the expert still need a category and a complexity."""
-    for row in backlog.unclassified(PAGE):
-        assessed = _assess(row)
-        Task.classify(row["id"], category=assessed.category.value, complexity=assessed.complexity)
+def _why(row: Row, name: str, assessed: Assessment, choice: Assignment) -> NewDecision:
+    rejected = [{"option": other.option, "reason": other.reason} for other in choice.rejected]
+    reason = f"{choice.reason}; {assessed.category.value}: {assessed.reason}"
+    return NewDecision(row["id"], "assign", name, reason, rejected)
 
 
 def _assess(row: Row) -> Assessment:

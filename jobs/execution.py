@@ -19,15 +19,15 @@ from jobs.calling import ModelCaller
 from jobs.checkpoints import RowCheckpoint
 from jobs.clock import utc_now
 from jobs.heart import CANCELLED, LEASE_LOST, SLOT_LOST, Pulse
+from jobs.judging import Judge
 from jobs.middleware.slots import Ticket
 from jobs.parts import Parts
 from jobs.policy.outcome import AttemptEvent, Complete, Fail, Outcome, Retry, RetryConfig, decide
-from jobs.policy.validation.judge import judge
-from jobs.policy.validation.types import Answer, Request, Verdict
+from jobs.policy.validation.types import Verdict
 from jobs.processors.base import ProcessorResult, TaskContext
 from jobs.settings import Settings
 from llm.errors import LLMError
-from llm.types import CancelToken, Category
+from llm.types import CancelToken
 from models import decision
 from models.database import DatabaseUnavailable, session
 from models.decision import NewDecision
@@ -79,7 +79,9 @@ class Execution:
         try:
             context = preparation.prepare(claimed, self._settings, pulse, num_ctx=self._num_ctx)
             result = self._work(claimed, pulse, context)
-            verdict = self._judge(claimed, context, result)
+            verdict = Judge(self._parts, self._ticket).verdict(
+                result, context, pulse, category=claimed.row["category"]
+            )
         except preparation.Refused as refusal:
             return self._event(claimed, error=refusal), None
         except LLMError as error:
@@ -105,24 +107,8 @@ class Execution:
         checkpoint = RowCheckpoint(pulse, claimed.row["checkpoint"])
         choice = self._parts.processors.choose(context.options)
         result = choice.processor.run(context, self._caller, checkpoint=checkpoint)
-        return replace(result, notes=(choice.reason, *result.notes))
-
-    def _judge(self, claimed: Claimed, context: TaskContext, result: ProcessorResult) -> Verdict:
-        request = Request(
-            prompt=result.prompt,
-            task=f"{context.title}\n{context.description}",
-            category=Category(claimed.row["category"] or "default"),
-            language=context.options.language,
-            required_parts=context.options.required_parts,
-            response_schema=context.options.response_schema,
-        )
-        verdict = judge(Answer(text=result.text, finish_reason=result.finish_reason), request)
-        if verdict.code == "echo":
-            logger.warning(
-                "echo_response backend=%s model=%s task=%s",
-                self._ticket.backend, self._ticket.model, claimed.id,
-            )  # fmt: skip
-        return verdict
+        asked_for = context.options.source or context.options.delegate
+        return replace(result, notes=(choice.reason, *result.notes)) if asked_for else result
 
     def _event(
         self,

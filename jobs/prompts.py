@@ -14,6 +14,7 @@ from llm.types import Message
 
 _DEPENDENCY_SHARE = 0.5
 _MESSAGE_TOKENS = 8
+_MOST_CHARS_PER_TOKEN = 8
 _CUT = "\n[… cut here to fit the model's context …]"
 
 
@@ -129,10 +130,11 @@ def _files_text(context: str) -> str:
 
 def _fitted(text: str, budget_tokens: int) -> tuple[str, bool]:
     """The longest beginning of ``text`` that fits, and whether it was cut."""
-    if estimate_tokens(text) <= budget_tokens:
+    small = len(text) <= _MOST_CHARS_PER_TOKEN * max(0, budget_tokens)
+    if small and estimate_tokens(text) <= budget_tokens:
         return text, False
-    low, high = 0, len(text)
     budget_tokens -= estimate_tokens(_CUT)
+    low, high = 0, min(len(text), _MOST_CHARS_PER_TOKEN * max(0, budget_tokens)) + 1
     while high - low > 1:
         middle = (low + high) // 2
         if estimate_tokens(text[:middle]) <= budget_tokens:

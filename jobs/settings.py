@@ -114,9 +114,7 @@ class Settings:
     dashboard_port: int = setting("KOS_DASHBOARD_PORT", of.integer(1, 65_535), 11_480)
     dashboard_token: str | None = secret("KOS_DASHBOARD_TOKEN", of.plain)
     dashboard_read_only: bool = setting("KOS_DASHBOARD_READ_ONLY", of.boolean, False)
-    dashboard_allowed_hosts: tuple[str, ...] = setting(
-        "KOS_DASHBOARD_ALLOWED_HOSTS", of.names, ()
-    )
+    dashboard_allowed_hosts: tuple[str, ...] = setting("KOS_DASHBOARD_ALLOWED_HOSTS", of.names, ())
     health_port: int = setting("KOS_HEALTH_PORT", of.integer(1, 65_535), 11_481)
     health_interval_seconds: float = setting(
         "KOS_HEALTH_INTERVAL_SECONDS", of.number(0.1, 3600), 10.0

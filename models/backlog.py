@@ -54,9 +54,9 @@ def unclassified(limit: int) -> list[Row]:
     """Up to ``limit`` pending rows whose creator chose the expert, but not yet classed."""
     return fetch_all(
         """
-        SELECT t.id::text, t.title, t.description, t.category, t.metadata,
+        SELECT t.id::text, t.title, t.description, t.category, t.metadata, e.name AS expert,
           EXISTS (SELECT 1 FROM task_dependencies d WHERE d.task_id = t.id) AS has_dependencies
-        FROM tasks t
+        FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id
         WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL
         LIMIT %s
         """,

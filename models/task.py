@@ -55,6 +55,20 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Assigned:
+    """What a pending row is given. ``expert_id`` None: its creator chose one already.
+
+    ``source`` is kept as metadata.preferred_source unless the creator wrote one.
+    """
+
+    id: str
+    expert_id: str | None
+    category: str
+    complexity: float
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewTask:
     """One row to insert. ``after`` holds ids of tasks that must complete first."""
 
@@ -147,26 +161,20 @@ class Task(BaseRow):
         return ids
 
     @classmethod
-    def assign(
-        cls, task_id: str, *, expert_id: str, category: str, complexity: float, source: str | None
-    ) -> bool:
-        """Give a ``pending`` row its expert; ``source`` is kept as metadata.preferred_source."""
-        row = fetch_one(
+    def assign(cls, rows: Sequence[Assigned]) -> set[str]:
+        """Give ``pending`` rows expert and class in one statement; the ids that needed one."""
+        if not rows:
+            return set()
+        values = [(r.id, r.expert_id, r.category, r.complexity, r.source) for r in rows]
+        moved = execute_values(
+            database.cursor(),
             sql.ASSIGN,
-            {
-                "id": task_id,
-                "expert": expert_id,
-                "category": category,
-                "complexity": complexity,
-                "source": source,
-            },
+            values,
+            template=sql.ASSIGN_ROW,
+            page_size=1000,
+            fetch=True,
         )
-        return row is not None
-
-    @classmethod
-    def classify(cls, task_id: str, *, category: str, complexity: float) -> None:
-        """Fill category and complexity of a pending row whose creator chose the expert."""
-        fetch_all(sql.CLASSIFY, {"id": task_id, "category": category, "complexity": complexity})
+        return {row[0] for row in moved}
 
     @classmethod
     def queue(

@@ -20,23 +20,20 @@ INSERT INTO task_dependencies (task_id, depends_on_id) VALUES %s ON CONFLICT DO 
 """
 
 ASSIGN = """
-UPDATE tasks SET
-  assignee_expert_id = %(expert)s::uuid,
-  category = coalesce(category, %(category)s),
-  complexity = coalesce(complexity, %(complexity)s),
+UPDATE tasks t SET
+  assignee_expert_id = coalesce(t.assignee_expert_id, given.expert),
+  category = coalesce(t.category, given.category),
+  complexity = coalesce(t.complexity, given.complexity),
   metadata = CASE
-    WHEN %(source)s::text IS NULL OR metadata ? 'preferred_source' THEN metadata
-    WHEN jsonb_typeof(coalesce(metadata, '{}')) <> 'object' THEN metadata
-    ELSE coalesce(metadata, '{}') || jsonb_build_object('preferred_source', %(source)s::text) END
-WHERE id = %(id)s::uuid AND status = 'pending' AND assignee_expert_id IS NULL
-RETURNING id
+    WHEN given.source IS NULL OR t.metadata ? 'preferred_source' THEN t.metadata
+    WHEN jsonb_typeof(coalesce(t.metadata, '{}')) <> 'object' THEN t.metadata
+    ELSE coalesce(t.metadata, '{}') || jsonb_build_object('preferred_source', given.source) END
+FROM (VALUES %s) AS given(id, expert, category, complexity, source)
+WHERE t.id = given.id AND t.status = 'pending'
+  AND (t.assignee_expert_id IS NULL OR t.complexity IS NULL)
+RETURNING t.id::text
 """
-
-CLASSIFY = """
-UPDATE tasks SET category = coalesce(category, %(category)s),
-  complexity = coalesce(complexity, %(complexity)s)
-WHERE id = %(id)s::uuid AND status = 'pending' RETURNING id
-"""
+ASSIGN_ROW = "(%s::uuid, %s::uuid, %s::text, %s::real, %s::text)"
 
 QUEUE = """
 WITH wanted AS (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.assigner import assign_all
+from jobs.assigner import assign_page
 from jobs.names import CONTROL_QUEUE
 from jobs.parts import Parts
 
@@ -14,8 +14,9 @@ def add(broker: dramatiq.Broker, parts: Parts) -> None:
     def plan(reason: str = "cron") -> None:
         """Assign what came in, plan where the plan is stale, dispatch what fits."""
         parts.runtime.wakes.plan_started()
-        if reason != "slot":
-            assign_all()
+        more = assign_page() if reason != "slot" else False
         parts.planner.run(reason)
+        if more:
+            parts.runtime.wakes.plan("insert")
 
     register(broker, "plan", CONTROL_QUEUE, plan)

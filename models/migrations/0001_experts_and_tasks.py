@@ -93,6 +93,8 @@ CREATE INDEX IF NOT EXISTS kos_tasks_backlog ON tasks (kos_plan_order(priority::
   WHERE status = 'pending' AND assignee_expert_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS kos_tasks_unassigned ON tasks (created_at)
   WHERE status = 'pending' AND assignee_expert_id IS NULL;
+CREATE INDEX IF NOT EXISTS kos_tasks_unclassified ON tasks (created_at)
+  WHERE status = 'pending' AND assignee_expert_id IS NOT NULL AND complexity IS NULL;
 CREATE INDEX IF NOT EXISTS kos_tasks_waiting ON tasks (next_attempt_at)
   WHERE status = 'pending' AND next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS kos_tasks_live ON tasks (status, lease_expires_at)
@@ -120,6 +122,7 @@ def down(migrator: SchemaMigrator, db: Database) -> None:
     for name in (
         "kos_tasks_backlog",
         "kos_tasks_unassigned",
+        "kos_tasks_unclassified",
         "kos_tasks_waiting",
         "kos_tasks_live",
         "kos_tasks_status_created",

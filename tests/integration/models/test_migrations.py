@@ -134,7 +134,9 @@ def test_a_check_that_forbids_our_states_is_named_with_its_remedy(configured: st
 def test_an_id_that_is_no_uuid_is_refused_by_name(configured: str) -> None:
     run_sql(configured, "CREATE TABLE tasks (id serial PRIMARY KEY, title text)")
 
-    with pytest.raises(runner.MigrationFailed, match="tasks needs a uuid column id, found: integer"):
+    with pytest.raises(
+        runner.MigrationFailed, match="tasks needs a uuid column id, found: integer"
+    ):
         runner.up()
 
 

@@ -10,7 +10,7 @@ from models import attempt, backlog, recovery
 from models.base import fetch_all, fetch_one
 from models.expert import Expert
 from models.states import TaskState
-from models.task import Claimed, Ending, Measures, NewTask, Task
+from models.task import Assigned, Claimed, Ending, Measures, NewTask, Task
 
 OWNER = "host/1/1.0"
 BLOCK = "00000000-0000-0000-0000-00000000b10c"
@@ -201,7 +201,9 @@ def test_a_row_of_an_older_worker_returns_by_its_age_alone() -> None:
     assert recovery.return_foreign(stuck_minutes=20) == []
     assert len(recovery.return_foreign(stuck_minutes=15)) == 1
 
-    row = fetch_one("SELECT status, attempt_count, crash_count FROM tasks WHERE id = %s", (task_id,))
+    row = fetch_one(
+        "SELECT status, attempt_count, crash_count FROM tasks WHERE id = %s", (task_id,)
+    )
     assert row == {"status": "pending", "attempt_count": 0, "crash_count": 0}
 
 
@@ -220,7 +222,7 @@ def test_a_dependent_task_waits_and_fails_with_its_dependency() -> None:
     assert second is not None
     expert = Expert.select().first()
     for task_id in (first, second):
-        Task.assign(task_id, expert_id=str(expert.id), category="fast", complexity=0.1, source=None)
+        Task.assign([Assigned(task_id, str(expert.id), category="fast", complexity=0.1)])
     assert [row["id"] for row in backlog.window(10)] == [first]
 
     epoch = queue(first)
@@ -235,7 +237,7 @@ def test_the_window_is_in_the_order_of_priority_and_age() -> None:
     low, urgent, medium = (submit(priority=p) for p in ("low", "urgent", "medium"))
     expert = Expert.select().first()
     for task_id in (low, urgent, medium):
-        Task.assign(task_id, expert_id=str(expert.id), category="fast", complexity=0.1, source=None)
+        Task.assign([Assigned(task_id, str(expert.id), category="fast", complexity=0.1)])
 
     assert [row["id"] for row in backlog.window(10)] == [urgent, medium, low]
 

@@ -87,10 +87,11 @@ def _fill_in_order(lane: _Lane, waiting: Sequence[OpenBlock], result: _Result) -
     """Plain queues: whatever is next goes out while there is room, whichever model it wants."""
     for place, block in enumerate(waiting):
         count = min(lane.room, block.remaining)
-        if count <= 0:
+        if count > 0:
+            result.send(lane, block, count, f"next in line, {count} free places")
+        if count < block.remaining:
             result.hold(waiting[place:], _full(lane.view))
             return
-        result.send(lane, block, count, f"next in line, {count} free places")
 
 
 def _fill_by_block(

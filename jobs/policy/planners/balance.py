@@ -26,6 +26,8 @@ NOISE_WEIGHT = 1.5
 """and by this part of what chance will do to the finish anyway: a later plan knows better."""
 SPREAD_OF_LENGTHS = 0.5
 """Standard deviation of a task's length, as a part of its mean."""
+OVERLAPPED_LOAD = 0.1
+"""What a load costs a server that holds several models and serves on meanwhile."""
 _MARGIN = 1e-6
 _WORK_BUDGET = 60_000
 """Bound on option evaluations in one search; keeps a plan in its milliseconds."""
@@ -112,6 +114,7 @@ class _Problem:
                 self.uses.append(Use(number, self._loads(option, group.count)))
         self.keys = sorted({option.key for option in self.options})
         self.charges = self._charges()
+        self.counts = [group.count for group in groups]
         self.prices = self._prices(groups)
         self.cost = len(self.uses) * (len(groups) + len(self.base))
 
@@ -136,10 +139,17 @@ class _Problem:
 
     def _opening(self, option: Option) -> float:
         lane = self.lanes[option.key.backend]
-        load = 0.0 if option.key in self.warm else option.load_seconds
-        if lane.view.max_resident > 1:
-            return 0.1 * load
-        return load + drain_seconds(option.seconds, lane.slots)
+        overlapped = lane.view.max_resident > 1
+        return self._load(option) + (
+            0.0 if overlapped else drain_seconds(option.seconds, lane.slots)
+        )
+
+    def _load(self, option: Option) -> float:
+        """Seconds of serving that a load costs; little where the server goes on meanwhile."""
+        if option.key in self.warm:
+            return 0.0
+        several = self.lanes[option.key.backend].view.max_resident > 1
+        return option.load_seconds * (OVERLAPPED_LOAD if several else 1.0)
 
     def _prices(self, groups: Sequence[Group]) -> dict[BlockKey, float]:
         """What opening a key must gain, beside its part of the finish."""
@@ -169,10 +179,30 @@ class _Problem:
             shares[i] = share
         whole = Spread(part.finish, tuple(shares))
         cold = used - self.warm
-        value = part.finish * (1.0 + LOAD_WEIGHT * len(cold)) + sum(
-            self.prices[key] for key in cold
-        )
+        price = sum(self.prices[key] for key in cold)
+        value = self._whole_finish(shares) * (1.0 + LOAD_WEIGHT * len(cold)) + price
         return _Found(whole, used, len(cold), value)
+
+    def _whole_finish(self, shares: Sequence[float]) -> float:
+        """The finish when tasks are whole: what fits the slots takes as long as one task."""
+        seconds: dict[BlockKey, float] = {}
+        count: dict[BlockKey, float] = {}
+        longest: dict[BlockKey, Option] = {}
+        for use, option, share in zip(self.uses, self.options, shares, strict=True):
+            if share > _MARGIN:
+                key = option.key
+                seconds[key] = seconds.get(key, 0.0) + share * use.loads[0][1]
+                count[key] = count.get(key, 0.0) + share * self.counts[use.group]
+                longest[key] = max(option, longest.get(key, option), key=lambda o: o.seconds)
+        ends = list(self.base)
+        for key, option in longest.items():
+            lane = self.lanes[key.backend]
+            taken = option.seconds * (1.0 if option.liked else DISLIKED_FACTOR)
+            if count[key] > effective_slots(lane.view, heavy=option.heavy) + _MARGIN:
+                taken = max(taken, seconds[key] + drain_seconds(option.seconds, lane.slots))
+            for row, _ in self.charges[key]:
+                ends[row] += self._load(option) + taken
+        return max(ends)
 
     def _base_with(self, open_keys: frozenset[BlockKey]) -> list[float]:
         base = list(self.base)

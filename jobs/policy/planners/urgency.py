@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.policy.planners.balance import drain_seconds
 from jobs.policy.planners.choices import Choices, Option
 from jobs.policy.planners.groups import Group
 from jobs.policy.planners.timing import is_warm
@@ -25,48 +25,48 @@ class UrgentHome:
 
 
 def place_urgent(groups: Sequence[Group], snapshot: Snapshot) -> list[UrgentHome]:
-    """One home per group; a group that follows another to an opened key pays no second load."""
+    """One home per group; a group that follows another waits for it, or shares its model."""
     views = {view.name: view for view in snapshot.backends}
-    opened: dict[str, BlockKey] = {}
-    busy: dict[str, float] = {}
+    opened: dict[str, _Opened] = {}
     homes = []
     for group in groups:
         waits = {
             option.key: _wait(option, views[option.key.backend], snapshot.running, opened)
-            + busy.get(option.key.backend, 0.0)
             for option in group.choices.options
         }
         best = min(group.choices.options, key=lambda o: (waits[o.key] + o.seconds, o.rank, o.key))
-        home = _home(group, best, views[best.key.backend], waits[best.key], opened)
-        homes.append(home)
-        opened[best.key.backend] = best.key
-        slots = max(1, views[best.key.backend].slots)
-        busy[best.key.backend] = (
-            busy.get(best.key.backend, 0.0)
-            + max(0, len(group.tasks) - slots + 1) * best.seconds / slots
-        )
+        view, wait = views[best.key.backend], waits[best.key]
+        homes.append(_home(group, best, view, wait, opened.get(view.name)))
+        rounds = math.ceil(len(group.tasks) / max(1, view.slots))
+        opened[view.name] = _Opened(best.key, wait, wait + rounds * best.seconds)
     return homes
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What earlier urgent tasks do to a server: its model, ready at, done at."""
+
+    key: BlockKey
+    ready_seconds: float
+    done_seconds: float
 
 
 def _wait(
     option: Option,
     view: BackendView,
     running: Sequence[RunningTask],
-    opened: dict[str, BlockKey],
+    opened: Mapping[str, _Opened],
 ) -> float:
     """Seconds until the first task may begin: a slot, or a drain and a load."""
     ahead = opened.get(view.name)
+    if ahead is not None and ahead.key == option.key:
+        return ahead.ready_seconds
     if ahead is not None:
-        return (
-            0.0
-            if ahead == option.key
-            else option.load_seconds + drain_seconds(option.seconds, view.slots)
-        )
-    here = [r.expected_remaining_seconds for r in running if r.key.backend == view.name]
-    free = len(here) < view.slots
+        return ahead.done_seconds + option.load_seconds
+    here = [task.expected_remaining_seconds for task in running if task.key.backend == view.name]
     if is_warm(view, option.key):
-        return 0.0 if free else min(here) / 2.0
-    if len(view.resident) < view.max_resident or view.max_resident > 1:
+        return 0.0 if len(here) < view.slots else min(here)
+    if view.max_resident > 1:
         return option.load_seconds
     return option.load_seconds + max(here, default=0.0)
 
@@ -76,9 +76,10 @@ def _home(
     best: Option,
     view: BackendView,
     wait: float,
-    opened: dict[str, BlockKey],
+    ahead: _Opened | None,
 ) -> UrgentHome:
-    needs_load = not is_warm(view, best.key) and opened.get(view.name) != best.key
+    follows = ahead is not None and ahead.key == best.key
+    needs_load = not follows and (ahead is not None or not is_warm(view, best.key))
     how = "after a drain and a load" if needs_load else "without a load"
     return UrgentHome(
         key=best.key,

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from plan_builders import key, mlx, ollama
+
+from jobs.policy.dispatch import dispatch
+from jobs.policy.types import (
+    BackendView,
+    BlockKey,
+    DispatchDecision,
+    OpenBlock,
+    PlanningConfig,
+    PolicyName,
+)
+from llm.types import BackendKind
+
+CONFIG = PlanningConfig()
+
+
+def block(
+    name: str, model: str, remaining: int, in_flight: int = 0, *, backend: str = "mlx",
+    heavy: bool = False, urgent: bool = False, num_ctx: int = 0,
+) -> OpenBlock:  # fmt: skip
+    where = BlockKey(backend, model, num_ctx)
+    return OpenBlock(name, where, remaining, in_flight, heavy, urgent)
+
+
+def sent(decision: DispatchDecision) -> dict[str, int]:
+    return {order.block_id: order.count for order in decision.orders}
+
+
+def test_an_idle_server_gets_as_many_as_its_slots_and_the_hand() -> None:
+    decision = dispatch([mlx()], [block("a", "small", 10)], hand=1, config=CONFIG)
+
+    assert sent(decision) == {"a": 3}
+    assert decision.held[0].reason
+
+
+def test_a_freed_slot_takes_one_task_of_the_running_block() -> None:
+    view = mlx(in_flight=1, resident=("small",), current=key("mlx", "small"))
+
+    decision = dispatch([view], [block("a", "small", 10, 1)], hand=0, config=CONFIG)
+
+    assert sent(decision) == {"a": 1}
+
+
+def test_a_server_with_one_resident_model_drains_before_the_next_block() -> None:
+    view = mlx(in_flight=1, resident=("small",), current=key("mlx", "small"))
+    blocks = [block("a", "small", 0, 1), block("b", "coder", 5)]
+
+    decision = dispatch([view], blocks, hand=0, config=CONFIG)
+
+    assert not decision.orders
+    assert "drains small" in decision.held[0].reason
+
+
+def test_the_next_block_begins_when_the_server_has_drained() -> None:
+    view = mlx(resident=("small",))
+
+    decision = dispatch([view], [block("b", "coder", 5)], hand=0, config=CONFIG)
+
+    assert sent(decision) == {"b": 2}
+
+
+def test_where_two_models_fit_the_next_block_fills_the_tail() -> None:
+    view = mlx(in_flight=1, resident=("small", "coder"), max_resident=2)
+    blocks = [block("a", "small", 0, 1), block("b", "coder", 5)]
+
+    assert sent(dispatch([view], blocks, hand=0, config=CONFIG)) == {"b": 1}
+
+
+def test_where_two_models_fit_the_next_is_loaded_ahead() -> None:
+    view = mlx(in_flight=2, resident=("small",), max_resident=2, current=key("mlx", "small"))
+    blocks = [block("a", "small", 9, 2), block("b", "coder", 5)]
+
+    decision = dispatch([view], blocks, hand=0, config=CONFIG)
+
+    assert [(p.model, p.backend) for p in decision.preloads] == [("coder", "mlx")]
+    assert not decision.orders
+    again = dispatch([replace(view, loading=("coder",))], blocks, hand=0, config=CONFIG)
+    assert not again.preloads
+
+
+def test_a_model_on_its_way_into_memory_keeps_the_old_one_from_being_used() -> None:
+    view = mlx(in_flight=1, resident=("small",), current=key("mlx", "coder"))
+    blocks = [block("b", "coder", 0, 1), block("a", "small", 5)]
+
+    assert not dispatch([view], blocks, hand=0, config=CONFIG).orders
+
+
+def test_another_context_size_of_the_same_model_drains_first() -> None:
+    view = ollama(in_flight=1, resident=("small",), max_resident=3)
+    blocks = [
+        block("a", "small", 0, 1, backend="ollama"),
+        block("b", "small", 5, backend="ollama", num_ctx=8192),
+    ]
+
+    assert not dispatch([view], blocks, hand=0, config=CONFIG).orders
+
+
+def test_an_urgent_block_stops_the_running_one_at_its_boundary() -> None:
+    view = mlx(in_flight=1, resident=("small",), current=key("mlx", "small"))
+    blocks = [block("a", "small", 9, 1), block("u", "coder", 1, urgent=True)]
+
+    assert not dispatch([view], blocks, hand=0, config=CONFIG).orders
+    drained = replace(view, in_flight=0, current=None)
+    blocks = [block("a", "small", 9), block("u", "coder", 1, urgent=True)]
+    assert sent(dispatch([drained], blocks, hand=0, config=CONFIG)) == {"u": 1}
+
+
+def test_a_server_that_is_not_available_gets_nothing_and_says_why() -> None:
+    view = mlx(unavailable="breaker open")
+
+    decision = dispatch([view], [block("a", "small", 9)], hand=1, config=CONFIG)
+
+    assert not decision.orders
+    assert decision.held[0].reason == "breaker open"
+
+
+def test_two_heavy_models_do_not_run_at_once_where_the_host_says_so() -> None:
+    blocks = [
+        block("h1", "thinker", 5, heavy=True),
+        block("h2", "thinker", 5, backend="ollama", heavy=True),
+        block("l2", "small", 5, backend="ollama"),
+    ]
+
+    decision = dispatch(
+        [mlx(), ollama()], blocks, hand=0, config=PlanningConfig(allow_two_heavy=False)
+    )
+
+    assert sent(decision) == {"h1": 2, "l2": 2}
+    assert any("heavy" in held.reason for held in decision.held)
+
+
+def test_the_heavy_limit_of_a_server_holds() -> None:
+    view = mlx(slots=4, heavy_limit=2)
+
+    assert sent(
+        dispatch([view], [block("h", "thinker", 9, heavy=True)], hand=1, config=CONFIG)
+    ) == {"h": 2}
+
+
+def test_plain_policies_send_whatever_is_next() -> None:
+    blocks = [block("a", "small", 1), block("b", "coder", 1), block("c", "small", 1)]
+
+    decision = dispatch([mlx()], blocks, hand=1, config=PlanningConfig(policy=PolicyName.SEED))
+
+    assert sent(decision) == {"a": 1, "b": 1, "c": 1}
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[list[BackendView], list[OpenBlock]]:
+    views, blocks = [], []
+    models = st.sampled_from(["small", "coder", "thinker"])
+    for name in ("mlx", "ollama"):
+        here = [
+            OpenBlock(
+                f"{name}-{n}",
+                BlockKey(name, draw(models), draw(st.sampled_from([0, 0, 8192]))),
+                draw(st.integers(0, 5)),
+                draw(st.integers(0, 2)),
+                draw(st.booleans()),
+                draw(st.booleans()),
+            )
+            for n in range(draw(st.integers(0, 4)))
+        ]
+        views.append(
+            BackendView(
+                name,
+                BackendKind(name),
+                slots=draw(st.integers(0, 4)),
+                in_flight=sum(b.in_flight for b in here) + draw(st.integers(0, 1)),
+                resident=tuple(draw(st.lists(models, max_size=2, unique=True))),
+                max_resident=draw(st.integers(1, 2)),
+                heavy_limit=draw(st.integers(1, 3)),
+                unavailable=draw(st.sampled_from([None, None, "down"])),
+            )
+        )
+        blocks += here
+    return views, blocks
+
+
+@given(situations(), st.integers(0, 2), st.sampled_from(list(PolicyName)), st.booleans())
+def test_limits_are_never_exceeded_and_nothing_is_sent_that_is_not_there(
+    situation: tuple[list[BackendView], list[OpenBlock]],
+    hand: int,
+    policy: PolicyName,
+    two_heavy: bool,
+) -> None:
+    views, blocks = situation
+    config = PlanningConfig(policy=policy, allow_two_heavy=two_heavy)
+
+    decision = dispatch(views, blocks, hand=hand, config=config)
+
+    remaining = {b.block_id: b.remaining for b in blocks}
+    assert all(0 < order.count <= remaining[order.block_id] for order in decision.orders)
+    assert len(sent(decision)) == len(decision.orders)
+    for view in views:
+        count = sum(o.count for o in decision.orders if o.key.backend == view.name)
+        if count:
+            assert view.unavailable is None
+            assert view.in_flight + count <= view.slots + hand
+    assert all(order.reason for order in decision.orders)
+    assert all(held.reason for held in decision.held)
+    unsent = {b for b, count in remaining.items() if count > sent(decision).get(b, 0)}
+    assert unsent <= {held.option for held in decision.held}

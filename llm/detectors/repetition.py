@@ -1,4 +1,5 @@
-"""Has generation fallen into a loop? Three kinds: white space, the same text, the same lines.
+"""Has generation fallen into a loop? Four kinds: white space, the same text, the same lines, the
+same few phrases in any order.
 
 Thresholds are generous on purpose: good answers hold rulers, tables of zeros, lists of similar
 rows. A loop costs at most a few hundred tokens before it is told; a false alarm costs the answer.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
+
+from llm.detectors.ngrams import NgramWatch
 
 WINDOW_CHARS = 8192
 STEP_CHARS = 256
@@ -49,6 +52,7 @@ class RepetitionWatch:
         self._tail = ""
         self._spaces = 0
         self._lines = _LineLoops()
+        self._ngrams = NgramWatch()
 
     def feed(self, text: str) -> str | None:
         """The next piece; the reason when the text has fallen into a loop."""
@@ -57,7 +61,7 @@ class RepetitionWatch:
         self._tail = (self._tail + text)[-WINDOW_CHARS:]
         if self._space_run(text) > MAX_SPACE_RUN_CHARS:
             return f"more than {MAX_SPACE_RUN_CHARS} characters of white space in a row"
-        return _periodic(self._tail) or self._lines.feed(text)
+        return _periodic(self._tail) or self._lines.feed(text) or self._ngrams.feed(text)
 
     def _space_run(self, text: str) -> int:
         visible = text.rstrip(INVISIBLE).rstrip().rstrip(INVISIBLE)

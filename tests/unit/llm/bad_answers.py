@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from tests.unit.llm.good_answers import ENGLISH_PROSE, PYTHON_CODE, RUSSIAN_PROSE
 
 SENTENCES = {
@@ -45,6 +47,23 @@ LOOPS["numbered"] = "".join(
 LOOPS["numbered russian"] = "".join(
     f"{n}) Проверьте, что сервис запущен и доступен по сети.\n" for n in range(1, 100)
 )
+
+STUCK = {
+    "english": (
+        "The first step is to look at the log of the worker.",
+        "After that, we should check whether the server is reachable.",
+        "It is important to note that the model must be loaded first.",
+    ),
+    "russian": (
+        "Сначала нужно посмотреть журнал воркера.",
+        "После этого следует проверить, доступен ли сервер.",
+        "Важно отметить, что модель должна быть загружена заранее.",
+    ),
+}
+for _name, _sentences in STUCK.items():
+    LOOPS[f"the same few sentences in any order, {_name}"] = " ".join(
+        random.Random(5).choices(_sentences, k=400)
+    )
 
 SPACE_RUNS: dict[str, str] = {
     "newlines": "Result:" + "\n" * 1500,

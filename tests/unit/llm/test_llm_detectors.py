@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import random
+import sysconfig
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +90,16 @@ def test_a_whole_text_is_judged_like_a_stream(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(GOOD_ANSWERS))
 def test_a_whole_good_text_is_no_loop(name: str) -> None:
     assert repetition(GOOD_ANSWERS[name]) is None
+
+
+def test_source_files_of_the_standard_library_are_no_loops() -> None:
+    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    texts = {file.name: file.read_text(encoding="utf-8")[:30_000] for file in files}
+
+    alarms = {name: repetition(text) for name, text in texts.items() if repetition(text)}
+
+    assert len(texts) > 100
+    assert alarms == {}
 
 
 @pytest.mark.parametrize("name", sorted(ECHOES))

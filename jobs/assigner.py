@@ -54,7 +54,7 @@ def _assign(rows: Sequence[Row]) -> None:
             continue
         loads[choice.expert_id] = loads.get(choice.expert_id, 0) + 1
         given.append(_assigned(row, assessed, choice))
-        reasons[row["id"]] = _why(row, names[choice.expert_id], assessed, choice)
+        reasons[row["id"]] = _why(row, names[choice.expert_id], options, assessed, choice)
     _write(given, reasons)
 
 
@@ -93,6 +93,7 @@ def _task(row: Row, options: TaskOptions, assessed: Assessment) -> AssignTask:
     return AssignTask(
         title=row["title"] or "",
         description=row["description"] or "",
+        domain=row["domain"],
         category=assessed.category,
         assignee_hint=options.assignee_hint,
         preferred_source=options.preferred_source,
@@ -109,9 +110,13 @@ def _assigned(row: Row, assessed: Assessment, choice: Assignment) -> Assigned:
     )
 
 
-def _why(row: Row, name: str, assessed: Assessment, choice: Assignment) -> NewDecision:
+def _why(
+    row: Row, name: str, options: TaskOptions, assessed: Assessment, choice: Assignment
+) -> NewDecision:
     rejected = [{"option": other.option, "reason": other.reason} for other in choice.rejected]
     reason = f"{choice.reason}; {assessed.category.value}: {assessed.reason}"
+    if options.problems:
+        reason += f"; left out of metadata: {'; '.join(map(str, options.problems))}"
     return NewDecision(row["id"], "assign", name, reason, rejected)
 
 

@@ -182,6 +182,7 @@ class Execution:
                 at=outcome.at,
                 spend_attempt=outcome.spends_attempt,
                 avoid=outcome.avoid,
+                stronger=outcome.stronger,
             )
         else:
             ending = self._ending(event, outcome.code, outcome.reason)

@@ -15,6 +15,7 @@ from jobs.policy.validation.judge import judge
 from jobs.policy.validation.types import Answer, Request, Verdict
 from jobs.processors.base import ProcessorResult, TaskContext
 from jobs.processors.second_opinion import second_opinion
+from jobs.prompts import task_text
 from llm.types import Category
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Judge:
         answer = Answer(text=result.text, finish_reason=result.finish_reason)
         request = Request(
             prompt=result.prompt,
-            task=f"{context.title}\n{context.description}",
+            task=task_text(context.title, context.description),
             category=_category(category),
             language=context.options.language,
             required_parts=context.options.required_parts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jobs.context.keywords import keywords_of
 from jobs.context_files import gather
 from jobs.heart import Pulse
 from jobs.policy import metadata
@@ -12,12 +13,13 @@ from jobs.processors import registry
 from jobs.processors.base import TaskContext
 from jobs.processors.delegation import configured_agents
 from jobs.processors.registry import Registry
-from jobs.prompts import DependencyResult, Persona
+from jobs.prompts import DependencyResult, Persona, task_text
 from jobs.settings import Settings
 from jobs.snapshots import DEFAULT_MAX_TOKENS
 from llm.urls import in_container
-from models import backlog
+from models import backlog, decision
 from models.database import session
+from models.decision import NewDecision
 from models.expert import Expert
 from models.task import Claimed
 
@@ -49,7 +51,7 @@ def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int)
         description=row["description"] or row["title"] or "",
         persona=persona,
         options=options,
-        context=_files(options, settings, int(context_tokens * FILES_SHARE)),
+        context=_files(claimed, options, settings, int(context_tokens * FILES_SHARE)),
         dependencies=dependencies,
         max_tokens=_max_tokens(options, row["faults"]),
         context_tokens=context_tokens,
@@ -81,22 +83,27 @@ def _persona(expert_id: str | None) -> Persona:
     )
 
 
-def _files(options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
+def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
+    """The text of the task's files; what was refused beside others is told in its decisions."""
     if not options.file_paths:
         return ""
+    asked = task_text(claimed.row["title"] or "", claimed.row["description"] or "")
     result = gather(
         options.file_paths,
-        options.keywords,
+        options.keywords or keywords_of(asked),
         roots=settings.file_roots,
         budget_tokens=budget_tokens,
     )
-    if result.refused and not result.used:
-        reasons = "; ".join(str(refused) for refused in result.refused)
+    reasons = "; ".join(str(refused) for refused in result.refused)
+    if reasons and not result.used:
         raise Refused(f"none of its files can be read: {reasons}")
+    if reasons:
+        with session():
+            decision.record([NewDecision(claimed.id, "route", None, f"files left out: {reasons}")])
     return result.text
 
 
 def _max_tokens(options: TaskOptions, faults: Sequence[str]) -> int:
     """Twice as many for each time the answer was cut short."""
-    cut_short = sum(code == "truncated" for code in faults)
+    cut_short = sum(code in ("truncated", "thinking_only") for code in faults)
     return (options.max_tokens or DEFAULT_MAX_TOKENS) << min(cut_short, MAX_DOUBLINGS)

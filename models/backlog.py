@@ -37,8 +37,8 @@ def window(limit: int) -> list[Row]:
 
 
 def unassigned(limit: int) -> list[Row]:
-    """Up to ``limit`` pending rows without an expert, oldest first."""
-    return fetch_all(
+    """Up to ``limit`` pending rows without an expert, oldest first, with their domain's name."""
+    rows = fetch_all(
         """
         SELECT t.id::text, t.title, t.description, t.priority, t.category, t.complexity,
           t.metadata, t.domain_id::text,
@@ -48,6 +48,22 @@ def unassigned(limit: int) -> list[Row]:
         """,
         (limit,),
     )
+    names = _domain_names({row["domain_id"] for row in rows if row["domain_id"]})
+    return [{**row, "domain": names.get(row["domain_id"])} for row in rows]
+
+
+def _domain_names(ids: set[str]) -> dict[str, str]:
+    """Names by id from a ``domains`` table, where the site has one."""
+    if not ids:
+        return {}
+    named = fetch_one(
+        "SELECT 1 AS one FROM information_schema.columns "
+        "WHERE table_name = 'domains' AND column_name = 'name' LIMIT 1"
+    )
+    if named is None:
+        return {}
+    rows = fetch_all("SELECT id::text, name FROM domains WHERE id::text = ANY(%s)", (list(ids),))
+    return {row["id"]: row["name"] for row in rows}
 
 
 def unclassified(limit: int) -> list[Row]:

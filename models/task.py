@@ -252,12 +252,17 @@ class Task(BaseRow):
         at: datetime | None,
         spend_attempt: bool,
         avoid: tuple[str, str] | None = None,
+        stronger: bool = False,
     ) -> bool:
-        """``in_progress -> pending`` until ``at``. Interrupted work spends no attempt."""
+        """``in_progress -> pending`` until ``at``. Interrupted work spends no attempt.
+
+        ``avoid`` is where it failed; ``stronger`` classes the task as harder than it looked.
+        """
         outcome = AttemptOutcome.RETRIED if spend_attempt else AttemptOutcome.INTERRUPTED
         changes = {
             "at": at,
             "spend": int(spend_attempt),
+            "stronger": stronger,
             "avoid": Json([list(avoid)] if avoid else []),
         }
         state = TaskState.PENDING
@@ -332,5 +337,6 @@ _NO_CHANGES: dict[str, Any] = {
     "score": None,
     "at": None,
     "spend": 0,
+    "stronger": False,
     "avoid": Json([]),
 }

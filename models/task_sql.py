@@ -120,6 +120,7 @@ WITH ended AS (
     attempt_count = attempt_count + %(spend)s,
     avoid = CASE WHEN %(avoid)s::jsonb = '[]' THEN avoid
       ELSE coalesce(avoid, '[]') || %(avoid)s::jsonb END,
+    complexity = CASE WHEN %(stronger)s THEN greatest(complexity, 0.9) ELSE complexity END,
     checkpoint = CASE WHEN %(state)s = 'completed' THEN NULL ELSE checkpoint END,
     lease_owner = NULL, lease_expires_at = NULL, progress = NULL
   WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' {guard}

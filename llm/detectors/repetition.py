@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from llm.detectors.ngrams import NgramWatch
+from llm.detectors.ngrams import says_the_same
 
 WINDOW_CHARS = 8192
 STEP_CHARS = 256
+PHRASES_STEP_CHARS = 2048
 
 MAX_SPACE_RUN_CHARS = 600
 MIN_LOOP_CHARS = 2000
@@ -52,7 +53,7 @@ class RepetitionWatch:
         self._tail = ""
         self._spaces = 0
         self._lines = _LineLoops()
-        self._ngrams = NgramWatch()
+        self._until_phrases = PHRASES_STEP_CHARS
 
     def feed(self, text: str) -> str | None:
         """The next piece; the reason when the text has fallen into a loop."""
@@ -61,7 +62,14 @@ class RepetitionWatch:
         self._tail = (self._tail + text)[-WINDOW_CHARS:]
         if self._space_run(text) > MAX_SPACE_RUN_CHARS:
             return f"more than {MAX_SPACE_RUN_CHARS} characters of white space in a row"
-        return _periodic(self._tail) or self._lines.feed(text) or self._ngrams.feed(text)
+        return _periodic(self._tail) or self._lines.feed(text) or self._phrases(text)
+
+    def _phrases(self, text: str) -> str | None:
+        self._until_phrases -= len(text)
+        if self._until_phrases > 0 or len(self._tail) < WINDOW_CHARS:
+            return None
+        self._until_phrases = PHRASES_STEP_CHARS
+        return says_the_same(self._tail)
 
     def _space_run(self, text: str) -> int:
         visible = text.rstrip(INVISIBLE).rstrip().rstrip(INVISIBLE)

@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 LOCK_KEY = 0x6B6F73_02
 REPLAN_SECONDS = 1.0
+IDLE_REPLAN_SECONDS = 0.25
 POSTPONE_SECONDS = 30.0
 MAX_ROUNDS = 20
 
@@ -78,6 +79,7 @@ class Planner:
         self._residency = residency
         self._planned_at = float("-inf")
         self._sent = 0
+        self._news = True
 
     def run(self, reason: str, *, replan: bool = False) -> int:
         """One round; how many tasks were dispatched."""
@@ -109,20 +111,28 @@ class Planner:
         return replace(view, resident=resident, max_resident=asked or max(1, len(resident)))
 
     def _is_stale(self, look: Look, reason: str) -> bool:
-        """Whether a lane would idle, news came, or enough was sent to balance anew."""
+        """Whether news came, a lane would idle, or enough was sent to balance anew.
+
+        News that finds every lane busy waits for the plan to be a second old. A lane that the
+        plan itself left idle is no reason to plan at every freed slot.
+        """
+        self._news = self._news or reason != "slot"
+        age_seconds = time.monotonic() - self._planned_at
+        rested = age_seconds >= REPLAN_SECONDS
+        idle = self._idle_lane(look) and (self._news or age_seconds >= IDLE_REPLAN_SECONDS)
         remaining = sum(row["remaining"] for row in look.blocks)
-        rested = time.monotonic() - self._planned_at >= REPLAN_SECONDS
-        if reason != "slot" and rested:
-            return backlog.anything_eligible()
+        due = remaining > 0 and self._sent >= plan_again_after(remaining)
+        return (idle or (rested and (self._news or due))) and backlog.anything_eligible()
+
+    def _idle_lane(self, look: Look) -> bool:
+        """Whether a server has room and nothing planned to send there."""
         served = {row["backend"] for row in look.blocks if row["remaining"] > 0}
-        hungry = any(
+        return any(
             view.unavailable is None
             and view.in_flight < view.slots + self._hand
             and view.name not in served
             for view in look.backends
         )
-        due = remaining > 0 and self._sent >= plan_again_after(remaining) and rested
-        return (due or hungry) and backlog.anything_eligible()
 
     def _plan(self, look: Look, reason: str) -> None:
         if all(view.unavailable is not None for view in look.backends):
@@ -138,7 +148,7 @@ class Planner:
             learning=self._learning,
         )
         made = plan(given)
-        self._planned_at, self._sent = time.monotonic(), 0
+        self._planned_at, self._sent, self._news = time.monotonic(), 0, False
         with database.atomic():
             block.replace_plan(_new_blocks(made), policy=made.policy.value)
             for parked in made.unplaced:

@@ -31,6 +31,11 @@ class RunningServer:
         """Resident memory of the process."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
+    def cpu_seconds(self) -> float:
+        """Processor time the process has used, all threads."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
     def logged(self, text: str) -> int:
         """How many lines of the log contain ``text``."""
         return sum(text in line for line in self.log.read_text(errors="replace").splitlines())

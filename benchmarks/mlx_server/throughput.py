@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,18 +26,20 @@ from servers import RunningServer, our_server, stock_server  # noqa: E402
 from tests.support.tiny_models import build_llama  # noqa: E402
 
 IN_FLIGHT = 16
-MAX_TOKENS = 128
-REQUESTS = 64
-SINGLE_REQUESTS = 20
+MAX_TOKENS = 64
+REQUESTS = 48
+SINGLE_REQUESTS = 10
 
 _numbers = itertools.count()
+
+Figures = dict[str, list[float]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--hidden", type=int, default=64)
+    parser.add_argument("--layers", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
@@ -49,25 +52,32 @@ def main() -> None:
     _print(figures)
 
 
-def _measure(
-    models: Path, ours: RunningServer, stock: RunningServer, *, rounds: int
-) -> dict[str, list[float]]:
-    names = {"ours": (ours, "one"), "stock": (stock, "default_model")}
-    figures: dict[str, list[float]] = {}
-    for server, model in names.values():  # warm: compile kernels, load the model
+def _measure(models: Path, ours: RunningServer, stock: RunningServer, *, rounds: int) -> Figures:
+    servers = ((ours, "one"), (stock, "default_model"))
+    for server, model in servers:  # warm: compile kernels, load the model
         _load(server, model, requests=IN_FLIGHT, in_flight=IN_FLIGHT, stream=True)
-    for _ in range(rounds):
-        figures.setdefault("raw tokens/s", []).append(_raw(models / "one"))
-        for name, (server, model) in names.items():
-            for stream in (False, True):
-                kind = "streamed" if stream else "whole"
-                many = _load(server, model, requests=REQUESTS, in_flight=IN_FLIGHT, stream=stream)
-                one = _load(server, model, requests=SINGLE_REQUESTS, in_flight=1, stream=stream)
-                _add(figures, f"{name} {kind} tokens/s", many.tokens_per_second)
-                _add(figures, f"{name} {kind} single ms", one.median_latency * 1000)
-                if stream:
-                    _add(figures, f"{name} first token ms", one.median_first_token * 1000)
+    figures: Figures = defaultdict(list)
+    for number in range(rounds):
+        figures["raw tokens/s"].append(_raw(models / "one"))
+        for stream in (False, True):
+            # Who goes first changes: a burst of foreign load must not always hit the same one.
+            for server, model in servers if number % 2 else servers[::-1]:
+                _measure_one(figures, server, model, stream=stream)
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return figures
+
+
+def _measure_one(figures: Figures, server: RunningServer, model: str, *, stream: bool) -> None:
+    name = f"{server.name} {'streamed' if stream else 'whole'}"
+    before = server.cpu_seconds()
+    many = _load(server, model, requests=REQUESTS, in_flight=IN_FLIGHT, stream=stream)
+    spent = server.cpu_seconds() - before
+    one = _load(server, model, requests=SINGLE_REQUESTS, in_flight=1, stream=stream)
+    figures[f"{name} tokens/s"].append(many.tokens_per_second)
+    figures[f"{name} CPU ms/token"].append(spent * 1000 / many.completion_tokens)
+    figures[f"{name} single ms"].append(one.median_latency * 1000)
+    if stream:
+        figures[f"{name} first token ms"].append(one.median_first_token * 1000)
 
 
 def _load(
@@ -88,7 +98,7 @@ def _new_text() -> str:
 
 
 def _raw(model: Path) -> float:
-    """Tokens per second of BatchGenerator alone, with the same prompts, in a fresh process."""
+    """Tokens per second of BatchGenerator alone, with prompts alike, in a fresh process."""
     script = Path(__file__).with_name("raw_generator.py")
     command = [sys.executable, str(script), str(model)]
     command += [str(each) for each in (REQUESTS, IN_FLIGHT, MAX_TOKENS)]
@@ -96,22 +106,23 @@ def _raw(model: Path) -> float:
     return float(done.stdout.split()[-1])
 
 
-def _add(figures: dict[str, list[float]], name: str, value: float) -> None:
-    figures.setdefault(name, []).append(value)
-
-
-def _print(figures: dict[str, list[float]]) -> None:
-    median = {name: statistics.median(values) for name, values in figures.items()}
+def _print(figures: Figures) -> None:
     for name, values in figures.items():
-        print(f"{name:26} median {median[name]:9.1f}   {[round(v, 1) for v in values]}")
-    raw = median["raw tokens/s"]
+        shown = " ".join(f"{value:.3g}" for value in values)
+        print(f"{name:30} median {statistics.median(values):9.4g}   {shown}")
+    print("ratios (median of the rounds' ratios):")
     for kind in ("whole", "streamed"):
-        mine, theirs = median[f"ours {kind} tokens/s"], median[f"stock {kind} tokens/s"]
-        print(f"{kind}: ours/raw {mine / raw:.3f}   ours/stock {mine / theirs:.3f}")
-        mine, theirs = median[f"ours {kind} single ms"], median[f"stock {kind} single ms"]
-        print(f"{kind}: single-request latency ours/stock {mine / theirs:.3f}")
-    first = median["ours first token ms"] / median["stock first token ms"]
-    print(f"first token ours/stock {first:.3f}")
+        rate = f"ours {kind} tokens/s"
+        print(f"{kind:9} tokens/s     ours/raw   {_ratio(figures, rate, 'raw tokens/s'):.3f}")
+        for what in ("tokens/s", "CPU ms/token", "single ms", "first token ms"):
+            mine, theirs = f"ours {kind} {what}", f"stock {kind} {what}"
+            if mine in figures:
+                print(f"{kind:9} {what:12} ours/stock {_ratio(figures, mine, theirs):.3f}")
+
+
+def _ratio(figures: Figures, mine: str, theirs: str) -> float:
+    pairs = zip(figures[mine], figures[theirs], strict=True)
+    return statistics.median(ours / other for ours, other in pairs)
 
 
 if __name__ == "__main__":

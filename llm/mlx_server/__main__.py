@@ -22,6 +22,7 @@ from llm.mlx_server.settings import Settings, SettingsError
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+KEEP_CONNECTION_SECONDS = 75  # longer than clients keep theirs: closing must not race a request
 LAST_WORDS_SECONDS = 0.5
 EXIT_USAGE = 2
 EXIT_ENGINE = 70
@@ -71,6 +72,7 @@ async def _serve(settings: Settings, *, host: str, lifeline: bool) -> None:
         backlog=BACKLOG,
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=KEEP_CONNECTION_SECONDS,
         timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
     )
     server = _DrainingServer(config, drain=built.drain)

@@ -35,6 +35,7 @@ class Decoder(Protocol):
     def insert(self, job: Job) -> None: ...
     def remove(self, job: Job) -> None: ...
     def step(self) -> list[Emission]: ...
+    def forget_prefixes(self) -> None: ...
     def close(self) -> None: ...
 
     @property
@@ -119,9 +120,12 @@ class BatchedDecoder:
                 del self._jobs[response.uid], self._uids[job]
         return emissions
 
+    def forget_prefixes(self) -> None:
+        self._prefixes.trim_to(n_sequences=0)
+
     def close(self) -> None:
         self._generator.close()
-        self._prefixes.trim_to(n_sequences=0)
+        self.forget_prefixes()
 
     def _cached_prefix(self, prefix: list[int]) -> tuple[Any, list[int]]:
         """The longest kept prefix of ``prefix`` and what of it is still to be computed."""
@@ -189,6 +193,9 @@ class SequentialDecoder:
         if finish is not None:
             self.remove(job)
         return [Emission(job, None if finish == "stop" else token, finish)]
+
+    def forget_prefixes(self) -> None:
+        """It keeps none."""
 
     def close(self) -> None:
         self._job = self._tokens = None

@@ -23,6 +23,7 @@ from llm.mlx_server.decoders import Emission, SequentialDecoder
 from llm.mlx_server.engine_view import EngineView, ResidentView, TokenRate, Totals
 from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
 from llm.mlx_server.job import FinishReason, Job, Loaded, Mailbox
+from llm.mlx_server.memory import MemoryUse
 from llm.mlx_server.placement import Placement
 from llm.mlx_server.residents import ResidentModel, Residents
 from llm.mlx_server.settings import Settings
@@ -273,6 +274,10 @@ class Engine:
 
     def _publish(self) -> None:
         self._viewed_at = time.monotonic()
+        use = memory.measure(
+            reserved_bytes=self._residents.reserved_bytes, limit_bytes=self._limit_bytes
+        )
+        self._relieve(use)
         counts = self._waiting.counts()
         running = sum(job.completion_tokens for r in self._residents for job in r.active)
         total = self._totals.generated_tokens + running
@@ -284,10 +289,23 @@ class Engine:
             tokens_per_second=self._rate.note(total),
             last_token_at=self._last_token_at,
             totals=dataclasses.replace(self._totals, generated_tokens=total),
-            memory=memory.measure(
-                reserved_bytes=self._residents.reserved_bytes, limit_bytes=self._limit_bytes
-            ),
+            memory=use,
         )
+
+    def _relieve(self, use: MemoryUse) -> None:
+        """Give up caches as memory gets short, and say so when that changes."""
+        before = self.view.memory.pressure if self.view.memory else "ok"
+        if use.pressure == before:
+            return
+        level = logging.INFO if use.pressure == "ok" else logging.WARNING
+        logger.log(
+            level, "memory_%s share=%.2f limit_bytes=%d", use.pressure, use.share, use.limit_bytes
+        )
+        if use.pressure == "critical":
+            for resident in self._residents:
+                resident.decoder.forget_prefixes()
+        if use.pressure != "ok":
+            memory.give_back()
 
 
 def _nothing() -> None:

@@ -116,11 +116,18 @@ class Channel:
         self._arrived.set()
 
     async def next(self) -> Event:
+        """The next event. Pieces that piled up meanwhile come as one."""
         while not self._events:
             self._arrived.clear()
             if not self._events:
                 await self._arrived.wait()
-        return self._events.popleft()
+        event = self._events.popleft()
+        if not isinstance(event, Piece):
+            return event
+        while self._events and isinstance(later := self._events[0], Piece):
+            event += later
+            self._events.popleft()
+        return event
 
 
 class Mailbox:

@@ -55,8 +55,11 @@ class OllamaRoutes:
     async def ps(self, request: Request) -> Response:
         now = datetime.now(UTC)
         entries = []
+        known = {entry.name: entry for entry in self._service.catalog.entries()}
         for resident in self._service.engine.view.residents:
-            model = self._service.catalog.find(resident.name)
+            model = known.get(resident.name)
+            if model is None:  # its folder was removed while it serves
+                continue
             left = resident.expires_in_seconds
             expires_at = now + (FOR_EVER if left is None else timedelta(seconds=left))
             entry = ollama.ps_entry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -56,8 +57,11 @@ class Answer:
 
     def _last_piece(self, end: Finished) -> Piece | Finished:
         """What the text still held back comes before the end itself."""
-        assert self._job.text is not None
-        piece = self._job.text.finish()
+        text = self._job.text
+        assert text is not None
+        piece = text.finish()
+        if text.stopped:
+            end = dataclasses.replace(end, reason="stop")
         if not piece.text and not piece.thinking:
             return self._finished(end)
         self._end = end

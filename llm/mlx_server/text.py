@@ -22,6 +22,9 @@ class Piece:
     text: str = ""
     thinking: str = ""
 
+    def __add__(self, later: Piece) -> Piece:
+        return Piece(self.text + later.text, self.thinking + later.thinking)
+
 
 @dataclass(frozen=True, slots=True)
 class ThinkMarkers:
@@ -69,8 +72,7 @@ class AnswerText:
         held, self._held = self._held, ""
         if self.stopped or not held:
             return piece
-        rest = Piece(thinking=held) if self._thinking else Piece(text=held)
-        return Piece(piece.text + rest.text, piece.thinking + rest.thinking)
+        return piece + (Piece(thinking=held) if self._thinking else Piece(text=held))
 
     def _read_tokens(self) -> None:
         for token in self._new_tokens:

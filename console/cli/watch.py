@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import time
@@ -36,6 +37,7 @@ PLAIN = {
 }
 
 
+_KEY = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
 CHANGING = frozenset({"pause", "cancel", "retry"})
 GONE = (DatabaseUnavailable, psycopg2.OperationalError, redis.RedisError)
 
@@ -54,13 +56,14 @@ def watch_command(app: App, refresh: float) -> None:
     console = screen()
     watch = Watch(app, now_look=lambda: _look_now(app))
     watch.renew(every_seconds=refresh)
-    with _keys() as next_key, Live(console=console, screen=True, auto_refresh=False) as live:
+    with _keys() as next_keys, Live(console=console, screen=True, auto_refresh=False) as live:
         while not watch.over:
             view = screen_of(
                 watch.look, watch.selection, message=watch.message, height=console.height
             )
             live.update(view, refresh=True)
-            watch.press(next_key(min(refresh, watch.due_in_seconds)))
+            for key in next_keys(min(refresh, watch.due_in_seconds)):
+                watch.press(key)
             watch.renew(every_seconds=refresh)
 
 
@@ -104,7 +107,7 @@ class Watch:
         self._due_at = time.monotonic() + max(every_seconds, 10 * took)
         self._move(0)
 
-    def press(self, key: str | None) -> None:
+    def press(self, key: str) -> None:
         actions = {
             "quit": self._quit,
             "up": lambda: self._move(-1),
@@ -183,7 +186,7 @@ class Watch:
 
 
 @contextmanager
-def _keys() -> Iterator[Callable[[float], str | None]]:
+def _keys() -> Iterator[Callable[[float], list[str]]]:
     """Reads single keys from the terminal, which is put back afterwards."""
     import termios
     import tty
@@ -192,14 +195,12 @@ def _keys() -> Iterator[Callable[[float], str | None]]:
     before = termios.tcgetattr(descriptor)
     tty.setcbreak(descriptor)
 
-    def next_key(timeout_seconds: float) -> str | None:
+    def next_keys(timeout_seconds: float) -> list[str]:
         readable, _, _ = select.select([descriptor], [], [], timeout_seconds)
-        if not readable:
-            return None
-        return named(os.read(descriptor, 16))
+        return named(os.read(descriptor, 64)) if readable else []
 
     try:
-        yield next_key
+        yield next_keys
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
@@ -209,9 +210,13 @@ def _lost(error: Exception) -> str:
     return f"{service} cannot be reached; trying again"
 
 
-def named(typed: bytes) -> str | None:
-    """The name of a key; None for one that does nothing. No bytes: the terminal is gone."""
+def named(typed: bytes) -> list[str]:
+    """The names of the keys in ``typed``, without those that do nothing.
+
+    No bytes at all: the terminal is gone, which ends the view.
+    """
     if not typed:
-        return "quit"
-    text = typed.decode("utf-8", "replace")
-    return ARROWS.get(text) or PLAIN.get(text[0].lower())
+        return ["quit"]
+    found = _KEY.findall(typed.decode("utf-8", "replace"))
+    names = [ARROWS.get(key) or PLAIN.get(key.lower()) for key in found]
+    return [name for name in names if name]

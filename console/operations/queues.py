@@ -10,6 +10,7 @@ from typing import Any, Literal
 import redis
 
 from console.operations.errors import NotFound, near
+from console.operations.ids import is_whole
 from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, WORKERS, llm_queue
 from jobs.settings import Settings
 from models.base import Row
@@ -124,9 +125,10 @@ def _message(message_id: str, text: str, *, where: Where, now: datetime) -> Row:
     except (ValueError, KeyError, TypeError) as error:
         return row | {"actor": None, "task": None, "error": f"not a message of ours: {error!r}"}
     options = message.get("options") or {}
+    task = kwargs.get("task_id", args[0] if args else None)
     return row | {
         "actor": message.get("actor_name"),
-        "task": kwargs.get("task_id", args[0] if args and isinstance(args[0], str) else None),
+        "task": task if isinstance(task, str) and is_whole(task) else None,
         "epoch": kwargs.get("epoch", args[1] if len(args) > 1 else None),
         "age_seconds": round((now - enqueued).total_seconds(), 3),
         "enqueued_at": enqueued,

@@ -14,6 +14,7 @@ from console.services.postgres import wait_until_connectable
 from console.services.redis import wait_until_pings
 from console.supervision.client import ProgramStatus, Supervisor
 from console.supervision.programs import runs_mlx_server
+from console.supervision.readiness import Unready
 from jobs.settings import Settings
 
 POLL_SECONDS = 0.05
@@ -30,35 +31,44 @@ class Watch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._falls: Counter[str] = Counter()
-        self._before: dict[str, str] = {}
+        self._before: dict[str, ProgramStatus] = {}
 
     def look(self, programs: Iterable[ProgramStatus]) -> None:
         """Raises ServiceError naming a program that will not stay up, with its last words."""
         for program in programs:
-            fell = program.state == "BACKOFF" and self._before.get(program.name) != "BACKOFF"
-            self._falls[program.name] += fell
-            self._before[program.name] = program.state
+            self._falls[program.name] += self._fell(program)
+            self._before[program.name] = program
             if program.state in GIVEN_UP or self._falls[program.name] >= HOPELESS_RESTARTS:
                 raise ServiceError(complaint(program, self._settings))
 
+    def _fell(self, program: ProgramStatus) -> bool:
+        """Into BACKOFF when it ended within a second, else it has another process id."""
+        before = self._before.get(program.name)
+        if before is None:
+            return False
+        if program.state == "BACKOFF":
+            return before.state != "BACKOFF"
+        return before.state == "RUNNING" and before.pid != program.pid
+
 
 def wait_until_running(
-    supervisor: Supervisor, settings: Settings, *, timeout_seconds: float
+    supervisor: Supervisor, settings: Settings, *, unready: Unready, timeout_seconds: float
 ) -> None:
-    """Every program RUNNING and every listener accepting; raises ServiceError naming one that
-    is not, with the last line it wrote."""
+    """Every program RUNNING and ready, every listener accepting; raises ServiceError naming one
+    that is not, with the last line it wrote."""
     deadline = time.monotonic() + timeout_seconds
     watch = Watch(settings)
     while True:
-        programs = supervisor.status()
-        watch.look(programs)
-        late = [program for program in programs if program.state != "RUNNING"]
+        programs = {program.name: program for program in supervisor.status()}
+        watch.look(programs.values())
+        late = [program.name for program in programs.values() if program.state != "RUNNING"]
+        late = late or unready(settings, programs.values())
         silent = [] if late else _silent(settings)
         if not late and not silent:
             return
         if time.monotonic() > deadline:
             raise ServiceError(
-                complaint(late[0], settings) if late else _silence(silent[0], settings)
+                complaint(programs[late[0]], settings) if late else _silence(silent[0], settings)
             )
         time.sleep(POLL_SECONDS)
 
@@ -126,7 +136,8 @@ def _accepts(address: tuple[str, int]) -> bool:
 def complaint(program: ProgramStatus, settings: Settings) -> str:
     log = settings.log_directory / f"{program.name.partition(':')[2]}.log"
     said = last_words(log) or program.detail or "it wrote nothing"
-    return f"{program.name} does not stay up ({program.state}): {said}; see {log}"
+    what = "runs but is not ready" if program.state == "RUNNING" else "does not stay up"
+    return f"{program.name} {what} ({program.state}): {said}; see {log}"
 
 
 def _silence(name: str, settings: Settings) -> str:

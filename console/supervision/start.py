@@ -17,6 +17,7 @@ from console.supervision.client import Supervisor, connected
 from console.supervision.health import wait_for_databases, wait_until_running
 from console.supervision.orphans import end_orphans
 from console.supervision.programs import conf_file, varying_programs
+from console.supervision.readiness import Unready, unready_workers
 from console.supervision.render import render
 from jobs.settings import PROJECT, Settings
 
@@ -25,52 +26,6 @@ LOCK_SECONDS = 120.0
 STOPPED_ON_PURPOSE = "stopped-on-purpose"  # scripts/system_auto_recovery.sh leaves it alone then
 
 Say = Callable[[str], None]
-
-
-def up(
-    settings: Settings,
-    *,
-    demo: bool = False,
-    environ: Mapping[str, str] | None = None,
-    project: Path = PROJECT,
-    python: str = sys.executable,
-    migrate: Callable[[Settings], None] | None = None,
-    timeout_seconds: float = 60.0,
-    say: Say = lambda line: None,
-) -> Settings:
-    """Start everything and return the settings of the running system.
-
-    Safe to call when it already runs: changed programs are restarted, stopped ones started.
-    ``demo`` simulates model servers that do not answer; ``say`` is told which. Raises
-    ServiceError with what to do.
-    """
-    environ = os.environ if environ is None else environ
-    prepare_home(settings.home)
-    with only_one(settings.home):
-        socket = choices.choose_socket(settings)
-        private_directory(socket.parent)
-        (settings.home / "run" / STOPPED_ON_PURPOSE).unlink(missing_ok=True)
-        with connected(socket) as supervisor:
-            running = supervisor.answers()
-            if not running:
-                end_orphans(settings.home, socket)
-                choices.choose_ports(settings)
-                choices.choose_services(settings)
-            choices.write_paths(settings, socket=socket, project=project, python=python)
-            for line in choices.choose_model_servers(settings, environ, demo=demo):
-                say(line)
-            settings = choices.reread(settings, environ)
-            _write_programs(settings)
-            if running:
-                _apply_changes(supervisor, timeout_seconds=timeout_seconds)
-            else:
-                _start_supervisord(settings, environ, project=project, python=python)
-                _wait_for_supervisord(supervisor, settings)
-            _start_infra(supervisor, settings)
-            (migrate or migrate_rows)(settings)
-            _start_rest(supervisor)
-            wait_until_running(supervisor, settings, timeout_seconds=timeout_seconds)
-    return settings
 
 
 def migrate_rows(settings: Settings) -> None:
@@ -87,6 +42,48 @@ def migrate_rows(settings: Settings) -> None:
         raise ServiceError(f"the tables could not be prepared: {error}") from error
 
 
+def up(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    environ: Mapping[str, str] | None = None,
+    project: Path = PROJECT,
+    python: str = sys.executable,
+    migrate: Callable[[Settings], None] = migrate_rows,
+    unready: Unready = unready_workers,
+    timeout_seconds: float = 60.0,
+    say: Say = lambda line: None,
+) -> Settings:
+    """Start everything and return the settings of the running system.
+
+    Safe to call when it already runs: changed programs are restarted, stopped ones started.
+    ``demo`` simulates model servers that do not answer; ``say`` is told which. Raises
+    ServiceError with what to do.
+    """
+    environ = os.environ if environ is None else environ
+    prepare_home(settings.home)
+    socket = choices.choose_socket(settings)
+    with only_one(settings.home), connected(socket) as supervisor:
+        running = supervisor.answers()
+        if not running:
+            _clear_the_ground(settings, socket)
+        choices.write_paths(settings, socket=socket, project=project, python=python)
+        for line in choices.choose_model_servers(settings, environ, demo=demo):
+            say(line)
+        settings = choices.reread(settings, environ)
+        _write_programs(settings)
+        if running:
+            _apply_changes(supervisor, timeout_seconds=timeout_seconds)
+        else:
+            _start_supervisord(settings, environ, project=project)
+            _wait_for_supervisord(supervisor, settings)
+        _start_infra(supervisor, settings)
+        migrate(settings)
+        _start_rest(supervisor)
+        wait_until_running(supervisor, settings, unready=unready, timeout_seconds=timeout_seconds)
+    return settings
+
+
 @contextmanager
 def only_one(home: Path) -> Iterator[None]:
     """One ``up`` or ``down`` at a time for a home; a second one waits for the first."""
@@ -101,14 +98,21 @@ def only_one(home: Path) -> Iterator[None]:
         time.sleep(POLL_SECONDS)
 
 
+def _clear_the_ground(settings: Settings, socket: Path) -> None:
+    """Nothing of ours runs, or shall run on: then ports may be chosen."""
+    private_directory(socket.parent)
+    (settings.home / "run" / STOPPED_ON_PURPOSE).unlink(missing_ok=True)
+    end_orphans(settings.home, socket)
+    choices.choose_ports(settings)
+    choices.choose_services(settings)
+
+
 def _write_programs(settings: Settings) -> None:
     text = render(varying_programs(settings))
     write_private(settings.home / "conf.d" / "programs.conf", text)
 
 
-def _start_supervisord(
-    settings: Settings, environ: Mapping[str, str], *, project: Path, python: str
-) -> None:
+def _start_supervisord(settings: Settings, environ: Mapping[str, str], *, project: Path) -> None:
     """It detaches by itself into a session of its own."""
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf_file(project))]
     environment = choices.environment_of_supervisord(settings, environ)

@@ -63,6 +63,7 @@ class House:
             environ=self.environ(**variables),
             python=str(self.python),
             migrate=lambda settings: None,
+            unready=lambda settings, programs: [],
             timeout_seconds=timeout_seconds,
         )
 

@@ -1,0 +1,29 @@
+"""RUNNING is not ready: a worker is when it has registered itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import redis
+
+from console.supervision.client import ProgramStatus
+from jobs.health.programs import workers
+from jobs.settings import Settings
+
+Unready = Callable[[Settings, Iterable[ProgramStatus]], list[str]]
+
+
+def unready_workers(settings: Settings, programs: Iterable[ProgramStatus]) -> list[str]:
+    """The worker programs that no live process has registered as yet."""
+    expected = [program.name for program in programs if _is_worker(program.name)]
+    if settings.redis_url is None or not expected:
+        return []
+    with redis.Redis.from_url(settings.redis_url, socket_timeout=5) as client:
+        try:
+            return [check.name for check in workers(client, expected) if not check.ok]
+        except redis.RedisError:
+            return expected
+
+
+def _is_worker(name: str) -> bool:
+    return name == "jobs:control" or name.startswith("jobs:llm-")

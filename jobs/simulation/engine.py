@@ -123,7 +123,7 @@ class _Engine:
             self.plan_due, self.plan_asked = True, False
         elif kind is _Kind.CRON:
             self.plan_due = True
-            if self.waiting or self.events:
+            if self.events:
                 self._at(self.now + CRON_SECONDS, _Kind.CRON, "")
 
     def _finish(self, backend: str, what: object) -> None:

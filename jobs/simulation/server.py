@@ -103,6 +103,8 @@ class VirtualServer:
             return [], None
         started = self._start_ready(now)
         load = self._begin_load(now) if self.loading is None else None
+        if load is not None:
+            started += self._start_ready(now)
         return started, load
 
     def _start_ready(self, now: float) -> list[Started]:
@@ -117,17 +119,11 @@ class VirtualServer:
                 started.append(begun)
                 continue
             waiting.append((task_id, model))
-            if self.loading is None and not self._has_room():
+            if self.loading is None:
                 break
         waiting.extend(self.queue)
         self.queue = waiting
         return started
-
-    def _has_room(self) -> bool:
-        """A load can begin at once: memory is free, or an idle model can go."""
-        busy = {started.model for started in self.running.values()}
-        held = self._used_at.keys()
-        return len(held) < self.profile.resident_models or any(m not in busy for m in held)
 
     def _begin_load(self, now: float) -> LoadBegun | None:
         model = self._next_wanted()

@@ -38,6 +38,7 @@ def workload_from_json(document: object, *, name: str = "file") -> Workload:
         raise WorkloadError("a workload is an object with backends, models and tasks")
     backends = tuple(_backend(item, at) for at, item in _items(document, "backends"))
     models = tuple(_model(item, at) for at, item in _items(document, "models"))
+    _check_places(backends, models)
     known = {model.pair for model in models}
     tasks = tuple(_task(item, at, known) for at, item in _items(document, "tasks"))
     workload = Workload(
@@ -142,7 +143,11 @@ def _check_names(workload: Workload) -> None:
     ):
         if len(set(values)) != len(values):
             raise WorkloadError(f"{kind}: a name stands twice")
-    for number, model in enumerate(workload.models):
+
+
+def _check_places(backends: tuple[VirtualBackend, ...], models: tuple[VirtualModel, ...]) -> None:
+    names = {backend.name for backend in backends}
+    for number, model in enumerate(models):
         if model.backend not in names:
             raise WorkloadError(f"models[{number}].backend: no backend named {model.backend}")
 

@@ -49,7 +49,13 @@ class Execution:
 
     def run(self) -> Outcome | None:
         """The outcome that was written, or None when the row was not (or no longer) ours."""
-        claimed = self._claim()
+        try:
+            claimed = self._claim()
+        except DatabaseUnavailable as error:
+            # Whether the claim was made or not, recovery finds the row: queued without a message,
+            # or running under a lease that nobody renews.
+            logger.warning("claim_failed task=%s error=%s", self._ticket.task_id, error)
+            return None
         if claimed is None:
             logger.info("not_claimed task=%s epoch=%d", self._ticket.task_id, self._ticket.epoch)
             return None

@@ -1,8 +1,9 @@
 """The listener: ``python -m jobs.listener`` turns what happens in Postgres into wakes.
 
 A row inserted by anybody notifies ``kos_tasks``; a row that will be eligible later notifies
-``kos_alarm``. Between notifications it sleeps until the next alarm: a retry that comes due, or a
-lease that runs out. It holds no state: after a lost connection it connects and asks for a plan.
+``kos_alarm``. Between notifications it sleeps until the next alarm: a retry that comes due, a
+lease that runs out, or a queued row that nobody claims. It holds no state: after a lost connection
+it connects and asks for recovery and a plan.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ def _listen_once(runtime: Runtime, stop: process.Stop) -> None:
     database.execute_sql("LISTEN kos_alarm")
     connection = database.connection()
     logger.info("listener_ready")
+    runtime.wakes.recover("listener started")
     runtime.wakes.plan("listener started")
-    alarms = _Alarms()
+    alarms = _Alarms(patience=timedelta(seconds=runtime.settings.lease_seconds / 4))
     alarms.look()
     while not stop.is_set():
         runtime.redis.set(LISTENER_BEAT, time.time())
@@ -77,26 +79,46 @@ def _ring(runtime: Runtime, alarms: _Alarms) -> None:
     alarms.look()
     if alarms.lease_ran_out():
         runtime.wakes.recover("a lease ran out")
+    elif alarms.hand_is_late():
+        runtime.wakes.recover("a queued task is not claimed")
 
 
 class _Alarms:
-    """The next moments at which something must happen without a notification."""
+    """The next moments at which something must happen without a notification.
 
-    def __init__(self) -> None:
+    ``patience`` is how long a row may be queued before somebody looks for its message, and how
+    long it is then left alone: it may well be waiting for a slot.
+    """
+
+    def __init__(self, *, patience: timedelta) -> None:
+        self._patience = patience
         self._eligible: datetime | None = None
         self._lease: datetime | None = None
+        self._late: datetime | None = None
+        self._looked_for_late = datetime.min.replace(tzinfo=UTC)
 
     def look(self) -> None:
-        self._eligible, self._lease = backlog.next_alarm()
+        self._eligible, lease, queued = backlog.next_alarm()
+        self._lease = lease and lease + LEASE_SLACK
+        self._late = queued and max(queued, self._looked_for_late) + self._patience
 
     def row_is_due(self) -> bool:
         return self._eligible is not None and self._eligible <= datetime.now(UTC)
 
     def lease_ran_out(self) -> bool:
-        return self._lease is not None and self._lease + LEASE_SLACK <= datetime.now(UTC)
+        return self._lease is not None and self._lease <= datetime.now(UTC)
+
+    def hand_is_late(self) -> bool:
+        """True once in each patience."""
+        now = datetime.now(UTC)
+        late = self._late is not None and self._late <= now
+        if late:
+            self._looked_for_late = now
+            self._late = now + self._patience
+        return late
 
     def sleep_seconds(self) -> float:
-        moments = [at for at in (self._eligible, self._lease and self._lease + LEASE_SLACK) if at]
+        moments = [at for at in (self._eligible, self._lease, self._late) if at]
         if not moments:
             return LONGEST_SLEEP_SECONDS
         left = (min(moments) - datetime.now(UTC)).total_seconds()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import redis
 from dramatiq import Message
 
+from jobs.middleware.beat import BEAT_SECONDS
 from jobs.names import NAMESPACE, WORKERS, llm_queue
 from jobs.runtime import Runtime
 from jobs.slots import process_is_gone
@@ -21,6 +23,8 @@ from models.states import TaskState
 logger = logging.getLogger(__name__)
 
 UNSENT_GRACE_SECONDS = 2.0
+SILENT_SECONDS = 3 * BEAT_SECONDS
+"""A process that has not beaten for so long is dead, frozen, or on a host that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,17 @@ def recover_all(runtime: Runtime) -> Recovered:
     settings = runtime.settings
     freed = runtime.slots.sweep()
     sign_off_dead_workers(runtime.redis)
-    known = known_messages(runtime)
+    messages = known_messages(runtime)
     with session():
         recovery.adopt_stateless()
         cancelled = recovery.finish_cancels()
         dead = recovery.return_of_dead(_dead_owners(), max_crashes=settings.max_crashes)
         expired = recovery.return_expired(max_crashes=settings.max_crashes)
         foreign = recovery.return_foreign(stuck_minutes=settings.stuck_minutes)
-        unsent = recovery.return_unsent(known, grace_seconds=UNSENT_GRACE_SECONDS)
+        unsent = recovery.return_unsent(
+            [*messages.waiting, *messages.in_hand], grace_seconds=UNSENT_GRACE_SECONDS
+        )
+        unsent += recovery.return_unsent(messages.waiting, grace_seconds=settings.lease_seconds)
         blocked = _return_blocked(runtime)
         orphaned = recovery.fail_orphans_of_dependencies()
     result = Recovered(
@@ -70,20 +77,30 @@ def recover_all(runtime: Runtime) -> Recovered:
     return result
 
 
-def known_messages(runtime: Runtime) -> list[str]:
-    """``id:epoch`` of every message that is waiting, or in the hands of a live process.
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """``id:epoch`` of messages that wait in Redis, and of those in the hands of live processes.
 
-    Dispatch keeps these few, so reading them whole is cheap.
+    A live process may have lost one that it was handed: Redis gave it away, the connection broke
+    before the answer came. What is in hand claims its row within seconds, so a row that is queued
+    for a whole lease has no message in hand, whatever Redis says.
     """
-    known: list[str] = []
+
+    waiting: list[str]
+    in_hand: list[str]
+
+
+def known_messages(runtime: Runtime) -> Messages:
+    """Dispatch keeps these few, so reading them whole is cheap."""
+    messages = Messages([], [])
     for spec in runtime.settings.backends:
         queue = llm_queue(spec.name)
         stored = runtime.redis.hgetall(f"{NAMESPACE}:{queue}.msgs")
-        lost = _held_by_the_dead(runtime.redis, queue)
-        known += [
-            ticket for key, data in stored.items() if key not in lost for ticket in _ticket(data)
-        ]
-    return known
+        held, lost = _hands(runtime.redis, queue)
+        for key, data in stored.items():
+            if key not in lost:
+                (messages.in_hand if key in held else messages.waiting).extend(_ticket(data))
+    return messages
 
 
 def sign_off_dead_workers(client: redis.Redis) -> int:
@@ -94,14 +111,20 @@ def sign_off_dead_workers(client: redis.Redis) -> int:
     return len(gone)
 
 
-def _held_by_the_dead(client: redis.Redis, queue: str) -> set[bytes | str]:
-    alive = {line.get("broker_id") for line in _register(client).values()}
+def _hands(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
+    """Keys of the messages that live processes hold, and of those that went with a silent one."""
+    alive = {
+        line.get("broker_id")
+        for line in _register(client).values()
+        if time.time() - float(str(line["beat_at"])) < SILENT_SECONDS
+    }
     held: set[bytes | str] = set()
+    lost: set[bytes | str] = set()
     for broker_id in client.zrange(f"{NAMESPACE}:__heartbeats__", 0, -1):
         name = broker_id.decode() if isinstance(broker_id, bytes) else broker_id
-        if name not in alive:
-            held |= client.smembers(f"{NAMESPACE}:__acks__.{name}.{queue}")
-    return held
+        keys = client.smembers(f"{NAMESPACE}:__acks__.{name}.{queue}")
+        (held if name in alive else lost).update(keys)
+    return held, lost
 
 
 def _register(client: redis.Redis) -> dict[str, dict[str, object]]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import dramatiq
 import redis
 
-from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, PLAN_WANTED
+from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, PLAN_WANTED, RECOVERY_WANTED
 
 MARK_SECONDS = 10
+RECOVERY_MARK_SECONDS = 3
 
 
 class Wakes:
@@ -32,8 +33,15 @@ class Wakes:
     def plan_started(self) -> None:
         self._client.delete(PLAN_WANTED)
 
-    def recover(self, reason: str) -> None:
+    def recover(self, reason: str) -> bool:
+        """Ask for recovery; False when that is asked for already."""
+        if not self._client.set(RECOVERY_WANTED, reason, nx=True, ex=RECOVERY_MARK_SECONDS):
+            return False
         self._send("recover", CONTROL_QUEUE, reason=reason)
+        return True
+
+    def recovery_started(self) -> None:
+        self._client.delete(RECOVERY_WANTED)
 
     def scan(self, reason: str) -> None:
         self._send("scan", MAINTENANCE_QUEUE, reason=reason)

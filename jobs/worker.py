@@ -14,13 +14,14 @@ import sys
 import threading
 from collections.abc import Sequence
 
+import redis
 from dramatiq import Worker
 
 from jobs import process
 from jobs.app import App, build_app
 from jobs.freed_slots import FreedSlots
 from jobs.heart import DRAINED
-from jobs.names import LLM_QUEUE_PREFIX
+from jobs.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX
 from jobs.recoverer import recover_all
 from models.database import DatabaseUnavailable
 
@@ -52,7 +53,7 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: threading.Event)
     worker.queue_prefetch = threads
     worker.start()
     logger.info("worker_ready queues=%s threads=%d", ",".join(queues), threads)
-    app.parts.runtime.wakes.plan("worker started")
+    _ask_for_plan(app, queues)
     healthy = True
     while healthy and not stop.wait(WATCHDOG_SECONDS):
         healthy = _alive(app, worker)
@@ -76,8 +77,20 @@ def _recover_at_start(app: App) -> None:
     try:
         if recover_all(app.parts.runtime).returned:
             app.parts.runtime.wakes.plan("recovery")
-    except DatabaseUnavailable as error:
+    except (DatabaseUnavailable, redis.RedisError) as error:
         logger.warning("not_recovered_at_start error=%s", error)
+
+
+def _ask_for_plan(app: App, queues: Sequence[str]) -> None:
+    """A planner that was killed may have died with a request for a plan in its hands."""
+    wakes = app.parts.runtime.wakes
+    try:
+        if CONTROL_QUEUE in queues:
+            wakes.plan_started()
+            wakes.recovery_started()
+        wakes.plan("worker started")
+    except redis.RedisError as error:
+        logger.warning("no_plan_asked_for_at_start error=%s", error)
 
 
 def _alive(app: App, worker: Worker) -> bool:

@@ -96,14 +96,16 @@ def in_flight() -> list[Row]:
     )
 
 
-def next_alarm() -> tuple[datetime | None, datetime | None]:
-    """When the next waiting row becomes eligible, and when the next running lease runs out."""
+def next_alarm() -> tuple[datetime | None, datetime | None, datetime | None]:
+    """When the next waiting row becomes eligible, when the next running lease runs out, and since
+    when the oldest row is queued that no worker has claimed."""
     row = fetch_one(
         "SELECT (SELECT min(next_attempt_at) FROM tasks WHERE status = 'pending' "
         "AND next_attempt_at > now()) AS eligible, (SELECT min(lease_expires_at) FROM tasks "
-        "WHERE status = 'in_progress' AND lease_owner IS NOT NULL) AS lease"
+        "WHERE status = 'in_progress' AND lease_owner IS NOT NULL) AS lease, "
+        "(SELECT min(queued_at) FROM tasks WHERE status = 'queued') AS queued"
     )
-    return (row["eligible"], row["lease"]) if row else (None, None)
+    return (row["eligible"], row["lease"], row["queued"]) if row else (None, None, None)
 
 
 def anything_eligible() -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import peewee
-from playhouse.pool import PooledPostgresqlDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
@@ -17,8 +17,12 @@ POOL_WAIT_SECONDS = 30
 database = PooledPostgresqlDatabase(None)
 
 
+NOT_NOW = ("53", "57", "58")
+"""Classes of SQLSTATE: insufficient resources (a full disk), operator intervention, I/O."""
+
+
 class DatabaseUnavailable(Exception):
-    """Postgres cannot be reached, or it went away in the middle of a statement."""
+    """Postgres cannot be reached, went away in the middle of a statement, or cannot serve now."""
 
 
 def configure(url: str, *, pool_size: int, application_name: str = "kos") -> None:
@@ -50,21 +54,23 @@ def session() -> Iterator[None]:
     """A pooled connection for this thread; nested use shares the outer one.
 
     Raises:
-        DatabaseUnavailable: the server refused, or the connection broke.
+        DatabaseUnavailable: the server refused, the connection broke, or the disk is full.
     """
     if not database.is_closed():
         yield
         return
     try:
         database.connect()
-    except (peewee.OperationalError, peewee.InterfaceError) as error:
+    except (peewee.OperationalError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
         raise DatabaseUnavailable(_first_line(error)) from error
     try:
         yield
-    except (peewee.OperationalError, peewee.InterfaceError) as error:
-        if not _connection_is_broken():
+    except (peewee.DatabaseError, peewee.InterfaceError) as error:
+        broken = _connection_is_broken()
+        if not broken and not _cannot_serve(error):
             raise
-        database.close_idle()
+        if broken:
+            database.close_idle()
         raise DatabaseUnavailable(_first_line(error)) from error
     finally:
         database.close()
@@ -88,6 +94,11 @@ def _parameters(url: str) -> dict[str, Any]:
 
 def _connection_is_broken() -> bool:
     return bool(database.connection().closed)
+
+
+def _cannot_serve(error: peewee.PeeweeException) -> bool:
+    state = getattr(error.__context__, "pgcode", None) or ""
+    return state.startswith(NOT_NOW)
 
 
 def _first_line(error: Exception) -> str:

@@ -99,11 +99,10 @@ def return_queued_at(backend: str, *, reason: str) -> list[Returned]:
 
 
 def finish_cancels() -> int:
-    """Running rows with a cancel on them whose lease ran out, and waiting rows alike."""
+    """Waiting rows with a cancel on them; running ones are taken back with their lease."""
     rows = fetch_all(
         "UPDATE tasks SET status = 'cancelled', completed_at = now(), last_error = 'cancelled' "
-        "WHERE cancel_requested_at IS NOT NULL AND (status IN ('pending', 'queued') "
-        "OR (status = 'in_progress' AND lease_expires_at < now())) RETURNING id"
+        "WHERE cancel_requested_at IS NOT NULL AND status IN ('pending', 'queued') RETURNING id"
     )
     return len(rows)
 

@@ -13,6 +13,7 @@ from jobs.recoverer import recover_all
 def add(broker: dramatiq.Broker, parts: Parts) -> None:
     def recover(reason: str = "cron") -> None:
         """Return orphaned and stuck tasks; a plan follows where something came back."""
+        parts.runtime.wakes.recovery_started()
         if recover_all(parts.runtime).returned:
             parts.runtime.wakes.plan("recovery")
 

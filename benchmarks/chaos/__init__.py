@@ -1,0 +1,1 @@
+"""A running system under seeded harm, and the proof that nothing was lost or doubled."""

@@ -1,0 +1,176 @@
+"""What happened, from two sides that know nothing of each other: the rows and the model servers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.chaos.harms import Freeze, owner_ends_with
+from benchmarks.chaos.stage import LEASE_SECONDS, LIMITS, TOTAL_LIMIT, Stage
+
+CLOSES_WITHIN_SECONDS = 2.0
+JOURNAL = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as the model server saw it; ``held`` by a frozen process in these spans."""
+
+    backend: str
+    ticket: str | None
+    from_at: float
+    to_at: float
+    held: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass
+class Findings:
+    """The end conditions, each with its evidence. ``wrong`` holds what must not be."""
+
+    tasks: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
+    most_at_once: dict[str, int] = field(default_factory=dict)
+    most_with_frozen: dict[str, int] = field(default_factory=dict)
+    requests: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def must(self, holds: bool, complaint: str) -> None:
+        if not holds:
+            self.wrong.append(complaint)
+
+
+def gather(
+    stage: Stage, *, tasks: int, freezes: Sequence[Freeze], standing: tuple[float, float]
+) -> Findings:
+    """Judge a stage that came to rest. ``standing`` is (running, queued) of the watch, seconds."""
+    found = Findings()
+    _judge_rows(found, stage, tasks)
+    attempts = stage.system.sql("SELECT task_id::text, epoch, worker, outcome FROM attempts")
+    found.attempts.update(str(row["outcome"]) for row in attempts)
+    _judge_ledger(found, stage, attempts)
+    calls = _calls(stage, attempts, freezes)
+    found.requests = len(calls)
+    _judge_requests(found, calls, attempts)
+    _judge_limits(found, calls)
+    running, queued = standing
+    found.must(
+        max(running, queued) <= 2 * LEASE_SECONDS,
+        f"a row stood still: {running:.1f} s running without heartbeat, {queued:.1f} s queued",
+    )
+    return found
+
+
+def _judge_rows(found: Findings, stage: Stage, tasks: int) -> None:
+    rows = stage.system.sql("SELECT status, count(*) AS n FROM tasks GROUP BY 1")
+    found.tasks.update({row["status"]: row["n"] for row in rows})
+    ended = found.tasks["completed"] + found.tasks["failed"]
+    found.must(found.tasks.total() == tasks, f"{found.tasks.total()} rows of {tasks}")
+    found.must(ended == tasks, f"{tasks - ended} tasks did not end: {dict(found.tasks)}")
+    twice = stage.system.sql(
+        "SELECT task_id::text, array_agg(status ORDER BY at) AS how FROM chaos_endings "
+        "GROUP BY 1 HAVING count(*) > 1"
+    )
+    found.must(not twice, f"{len(twice)} tasks ended twice: {[dict(row) for row in twice[:3]]}")
+    silent = stage.system.sql(
+        "SELECT id::text FROM tasks WHERE (status = 'completed' AND result IS NULL) "
+        "OR (status = 'failed' AND coalesce(last_error, '') = '')"
+    )
+    found.must(not silent, f"{len(silent)} tasks ended without result or reason")
+
+
+def _judge_ledger(found: Findings, stage: Stage, attempts: Sequence[Mapping[str, Any]]) -> None:
+    unended = [row for row in attempts if row["outcome"] is None]
+    found.must(not unended, f"{len(unended)} attempts have no outcome")
+    finals: Counter[str] = Counter(
+        row["task_id"] for row in attempts if row["outcome"] in ("completed", "failed", "cancelled")
+    )
+    doubled = [task_id for task_id, count in finals.items() if count > 1]
+    found.must(not doubled, f"{len(doubled)} tasks with two recorded outcomes: {doubled[:3]}")
+    unrecorded = stage.system.sql(
+        "SELECT id::text FROM tasks t WHERE status = 'completed' AND NOT EXISTS (SELECT 1 "
+        "FROM attempts a WHERE a.task_id = t.id AND a.epoch = t.epoch AND a.outcome = 'completed')"
+    )
+    found.must(not unrecorded, f"{len(unrecorded)} completed tasks whose attempt does not say so")
+    repeated = stage.system.sql(
+        "SELECT task_id::text, epoch FROM attempts GROUP BY 1, 2 HAVING count(*) > 1"
+    )
+    found.must(not repeated, f"{len(repeated)} epochs were claimed twice")
+
+
+def _calls(
+    stage: Stage, attempts: Sequence[Mapping[str, Any]], freezes: Sequence[Freeze]
+) -> list[Call]:
+    frozen = _frozen_spans(attempts, freezes)
+    return [
+        Call(
+            backend=backend,
+            ticket=entry["task_id"],
+            from_at=entry["arrived_at"],
+            to_at=entry["ended_at"] or float("inf"),
+            held=frozen.get(entry["task_id"] or "", ()),
+        )
+        for backend in LIMITS
+        for entry in stage.simulator(backend).stats(journal=JOURNAL)["journal"]
+    ]
+
+
+def _frozen_spans(
+    attempts: Sequence[Mapping[str, Any]], freezes: Sequence[Freeze]
+) -> dict[str, tuple[tuple[float, float], ...]]:
+    spans: dict[str, tuple[tuple[float, float], ...]] = {}
+    for row in attempts:
+        mine = tuple(
+            (freeze.from_at, freeze.to_at + CLOSES_WITHIN_SECONDS)
+            for freeze in freezes
+            if str(row["worker"]).startswith(owner_ends_with(freeze.pid))
+        )
+        if mine:
+            spans[f"{row['task_id']}:{row['epoch']}"] = mine
+    return spans
+
+
+def _judge_requests(
+    found: Findings, calls: Sequence[Call], attempts: Sequence[Mapping[str, Any]]
+) -> None:
+    known = {f"{row['task_id']}:{row['epoch']}" for row in attempts}
+    unknown = [call.ticket for call in calls if call.ticket and call.ticket not in known]
+    found.must(not unknown, f"{len(unknown)} requests match no attempt: {unknown[:3]}")
+
+
+def _judge_limits(found: Findings, calls: Sequence[Call]) -> None:
+    for backend, limit in {**LIMITS, "all": TOTAL_LIMIT}.items():
+        mine = [call for call in calls if backend in ("all", call.backend)]
+        everything = most_at_once((call.from_at, call.to_at) for call in mine)
+        awake = most_at_once(span for call in mine for span in _awake(call))
+        found.most_at_once[backend] = awake
+        found.most_with_frozen[backend] = everything
+        found.must(awake <= limit, f"{backend}: {awake} calls at once, the limit is {limit}")
+
+
+def _awake(call: Call) -> list[tuple[float, float]]:
+    """The parts of a call in which its process was not frozen."""
+    parts = [(call.from_at, call.to_at)]
+    for began, ended in call.held:
+        parts = [
+            piece
+            for start, end in parts
+            for piece in ((start, min(end, began)), (max(start, ended), end))
+            if piece[0] < piece[1]
+        ]
+    return parts
+
+
+def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
+    """The highest number of spans that overlap; one that ends where another begins does not."""
+    steps: defaultdict[float, list[int]] = defaultdict(list)
+    for start, end in spans:
+        steps[start].append(1)
+        steps[end].append(-1)
+    now = most = 0
+    for at in sorted(steps):
+        now += sum(step for step in steps[at] if step < 0)
+        now += sum(step for step in steps[at] if step > 0)
+        most = max(most, now)
+    return most

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Detokenizer(Protocol):
@@ -93,13 +93,13 @@ class AnswerText:
     def _advance(self, shown: dict[bool, str]) -> bool:
         """Consume up to the first mark in the held text; False when there is none."""
         marks = self._marks()
-        found = [(self._held.find(mark), mark) for mark in marks if mark in self._held]
+        found = [_Found(self._held.find(mark), mark) for mark in marks if mark in self._held]
         if not found:
             safe = len(self._held) - _longest_overlap(self._held, marks)
             shown[self._thinking] += self._held[:safe]
             self._held = self._held[safe:]
             return False
-        at, mark = min(found)
+        at, mark = min(found, key=lambda each: (each.end, each.at))
         shown[self._thinking] += self._held[:at]
         if self._markers is not None and mark == self._turning_mark():
             self._held = self._held[at + len(mark) :]
@@ -116,6 +116,17 @@ class AnswerText:
     def _turning_mark(self) -> str:
         assert self._markers is not None
         return self._markers.end if self._thinking else self._markers.start
+
+
+class _Found(NamedTuple):
+    """A mark in the held text. The one that ends first counts, as it would letter by letter."""
+
+    at: int
+    mark: str
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.mark)
 
 
 def _longest_overlap(text: str, marks: tuple[str, ...]) -> int:

@@ -59,6 +59,11 @@ def test_a_stop_string_ends_the_text_and_is_left_out() -> None:
     assert _read("one STOP two", stop=("STOP",))[0] == "one "
 
 
+def test_of_overlapping_stop_strings_the_one_that_ends_first_counts() -> None:
+    for steps in (1, 3):
+        assert _read("S..", stop=("S..", "."), steps=steps)[0] == "S"
+
+
 def test_the_first_of_several_stop_strings_wins() -> None:
     assert _read("a b c d", stop=("d", "c"))[0] == "a b "
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.framework import Command, json_option
+from console.cli.framework import Command, complete_backends, json_option
 from console.cli.output import Column, note, now_utc, print_json, print_table, say, styled
 
 COLUMNS = (
@@ -52,7 +52,7 @@ def backends_command(app: App, refresh: bool, as_json: bool) -> None:
 
 
 @click.command(cls=Command, examples=(("kos pause ollama", "until `kos resume ollama`"),))
-@click.argument("backend")
+@click.argument("backend", shell_complete=complete_backends)
 @json_option
 @pass_app
 def pause_command(app: App, backend: str, as_json: bool) -> None:
@@ -61,7 +61,7 @@ def pause_command(app: App, backend: str, as_json: bool) -> None:
 
 
 @click.command(cls=Command, examples=(("kos resume ollama", "send work there again"),))
-@click.argument("backend")
+@click.argument("backend", shell_complete=complete_backends)
 @json_option
 @pass_app
 def resume_command(app: App, backend: str, as_json: bool) -> None:

@@ -95,6 +95,30 @@ def json_option(function: F) -> F:
     return option(function)
 
 
+def complete_backends(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The configured backends, for the shell's completion."""
+    return [name for name in _backends() if name.startswith(incomplete)]
+
+
+def complete_queues(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The queues of this deployment, for the shell's completion."""
+    names = ["control", "maintenance", *(f"llm-{name}" for name in _backends())]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _backends() -> list[str]:
+    from jobs.settings import SettingsError, from_environment
+
+    try:
+        return [spec.name for spec in from_environment().backends]
+    except SettingsError:
+        return []
+
+
 def _write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:
     if examples:
         with formatter.section("Examples"):

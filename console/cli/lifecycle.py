@@ -100,7 +100,8 @@ def ctl_command(app: App, arguments: tuple[str, ...]) -> int:
     from jobs.settings_sources import read_home_env
 
     written = read_home_env(app.settings.home)
-    if "KOS_SUPERVISOR_SOCKET" not in written:
+    socket = written.get("KOS_SUPERVISOR_SOCKET")
+    if socket is None or not Path(socket).exists():
         raise ServiceError("the programs are not running; start them with: kos up")
     command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(conf_file(PROJECT))]
     done = subprocess.run([*command, *arguments], env={**os.environ, **written}, check=False)

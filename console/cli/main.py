@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ def cli(context: click.Context, version: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Every error becomes one line on stderr."""
+    _tolerate_old_terminals()
     app = App()
     # What libraries log is for the programs' logs; a command speaks for itself.
     logging.getLogger().addHandler(logging.NullHandler())
@@ -54,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     finally:
         app.close()
+
+
+def _tolerate_old_terminals() -> None:
+    """A Russian title on an ASCII terminal is escaped instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _version() -> str:

@@ -8,7 +8,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.border import DONE, WRONG
-from console.cli.framework import Command, Group, json_option
+from console.cli.framework import Command, Group, complete_queues, json_option
 from console.cli.output import (
     Column,
     note,
@@ -96,7 +96,7 @@ def list_command(app: App, as_json: bool) -> None:
 @queues_command.command(
     "show", cls=Command, examples=(("kos queues show llm-mlx --dead", "the newest dead first"),)
 )
-@click.argument("queue")
+@click.argument("queue", shell_complete=complete_queues)
 @click.option("--ready", "where", flag_value="ready", help="Only those not yet taken.")
 @click.option("--delayed", "where", flag_value="delayed", help="Only delayed ones.")
 @click.option("--dead", "where", flag_value="dead", help="Only dead letters.")
@@ -138,7 +138,7 @@ def show_command(app: App, queue: str, where: str | None, limit: int, as_json: b
 @queues_command.command(
     "requeue", cls=Command, examples=(("kos queues requeue llm-mlx", "all its dead letters"),)
 )
-@click.argument("queue")
+@click.argument("queue", shell_complete=complete_queues)
 @click.argument("messages", metavar="[MESSAGE]...", nargs=-1)
 @json_option
 @pass_app
@@ -154,7 +154,7 @@ def requeue_command(app: App, queue: str, messages: tuple[str, ...], as_json: bo
 @queues_command.command(
     "delete", cls=Command, examples=(("kos queues delete llm-mlx 5f0c...", "one message"),)
 )
-@click.argument("queue")
+@click.argument("queue", shell_complete=complete_queues)
 @click.argument("messages", metavar="MESSAGE...", nargs=-1, required=True)
 @json_option
 @pass_app
@@ -175,7 +175,7 @@ def delete_command(app: App, queue: str, messages: tuple[str, ...], as_json: boo
         ("kos queues purge llm-mlx --ready --yes", "without; recovery sends them again"),
     ),
 )
-@click.argument("queue")
+@click.argument("queue", shell_complete=complete_queues)
 @click.option("--ready", "part", flag_value="ready", help="What is not yet taken.")
 @click.option("--dead", "part", flag_value="dead", help="Dead letters.")
 @click.option("--all", "part", flag_value="all", help="Both.")

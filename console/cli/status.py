@@ -8,6 +8,7 @@ from console.cli.app import App, pass_app
 from console.cli.border import DONE, RED, UNREACHABLE
 from console.cli.framework import Command, json_option
 from console.cli.output import Column, note, print_json, print_table, say, state_text, styled
+from console.cli.text import one_line
 
 PROGRAM_COLUMNS = (Column("PROGRAM"), Column("STATE"), Column("PID", "right"), Column("SINCE"))
 HEALTH_COLUMNS = (Column("HEALTH"), Column("STATE"), Column("DETAIL", flexible=True))
@@ -50,9 +51,8 @@ def status_command(app: App, as_json: bool) -> int:
         print_table(HEALTH_COLUMNS, checks, empty="No health reports.")
         for name, url in document["urls"].items():
             say(f"\n{name}: {url}", "dim")
-    for problem in found.problems:
-        note(f"kos: {problem}", "red")
     if found.problems:
+        note(f"kos: {one_line('; '.join(found.problems))}", "red")
         return UNREACHABLE
     return RED if found.red else DONE
 

@@ -14,7 +14,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.border import DONE, WRONG
-from console.cli.framework import Command, Word, json_option
+from console.cli.framework import Command, Word, complete_backends, json_option
 from console.cli.output import note, print_json, say
 from console.cli.tasks import PRIORITIES
 from console.operations.submission_lines import Line
@@ -40,7 +40,7 @@ EXAMPLES = (
 @click.option("--priority", type=Word(PRIORITIES), metavar="|".join(PRIORITIES))
 @click.option("--category", type=Word(CATEGORIES), metavar="|".join(CATEGORIES))
 @click.option("--expert", metavar="NAME", help="Who shall do it; else the best match.")
-@click.option("--backend", metavar="NAME", help="Only there.")
+@click.option("--backend", metavar="NAME", help="Only there.", shell_complete=complete_backends)
 @click.option("--model", metavar="NAME", help="With this model.")
 @click.option("--schema", type=click.File("rb"), metavar="FILE", help="JSON schema of the answer.")
 @click.option("--file", "files", multiple=True, metavar="PATH", help="To be read; may repeat.")

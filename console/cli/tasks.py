@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.framework import Command, Word, json_option
+from console.cli.framework import Command, Word, complete_backends, json_option
 from console.cli.output import (
     Column,
     note,
@@ -61,7 +61,12 @@ def since_moment(written: str | None) -> datetime | None:
     ),
 )
 @status_option
-@click.option("--backend", metavar="NAME", help="Only those planned or run there.")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    help="Only those planned or run there.",
+    shell_complete=complete_backends,
+)
 @since_option
 @click.option("--search", metavar="TEXT", help="Only with this text in title or description.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)

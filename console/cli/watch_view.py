@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from console.cli.output import state_text, styled
 from console.cli.text import one_line
 from console.operations.times import ago, span
-from console.operations.watching import Look
+from console.operations.watching import Lane, Look
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,11 +60,14 @@ def _head(look: Look) -> RenderableType:
     line += styled(f"{look.finished_last_minute}/min")
     if left and look.finished_last_minute:
         line += styled(f", about {span(60 * left / look.finished_last_minute)} left", "dim")
+    if look.oldest_waits_since is not None:
+        waited = span((look.at - look.oldest_waits_since).total_seconds())
+        line += styled(f", the oldest waits {waited}", "dim")
     return line
 
 
 def _lanes(look: Look, selection: Selection) -> Table:
-    made = _table("BACKEND", "IN FLIGHT", "BLOCK", "NEXT", "IN MEMORY", "LIMIT")
+    made = _table("BACKEND", "IN FLIGHT", "QUEUE", "BLOCK", "NEXT", "IN MEMORY", "LIMIT")
     for index, lane in enumerate(look.lanes):
         trouble = "paused" if lane.paused else lane.trouble
         name = styled(lane.backend, "yellow" if lane.paused else "red" if trouble else "green")
@@ -72,6 +75,7 @@ def _lanes(look: Look, selection: Selection) -> Table:
         cells = [
             name,
             styled(_bar(lane.in_flight, lane.limit)),
+            styled(_queue(lane), "red" if lane.dead else ""),
             styled(lane.present or "-"),
             styled(lane.following or "-", "dim"),
             styled(one_line(", ".join(lane.resident)) or "-"),
@@ -120,6 +124,10 @@ def _table(*titles: str, flexible: str = "") -> Table:
 def _bar(used: int, limit: int, *, width: int = 10) -> str:
     filled = round(width * min(used, limit) / limit) if limit else 0
     return "█" * filled + "·" * (width - filled) + f" {used}/{limit}"
+
+
+def _queue(lane: Lane) -> str:
+    return f"{lane.ready} ready" + (f", {lane.dead} dead" if lane.dead else "")
 
 
 def _window(count: int, selection: Selection, panel: str, rows: int) -> Sequence[int]:

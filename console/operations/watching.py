@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from console.operations import queues
 from console.operations.connections import Connections
 from jobs.breakers import Breakers
 from jobs.limits import Limits
+from jobs.names import llm_queue
 from jobs.residency import Residency
 from llm.breaker import BreakerPhase, BreakerState
 from models import backlog, block, task_views
@@ -32,6 +34,8 @@ class Lane:
     paused: bool
     present: str
     following: str
+    ready: int = 0
+    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Look:
     at: datetime
     counts: Mapping[str, int]
     finished_last_minute: int
+    oldest_waits_since: datetime | None
     lanes: tuple[Lane, ...]
     running: tuple[Running, ...]
     failed: tuple[Row, ...]
@@ -64,17 +69,20 @@ def look(connections: Connections, *, now: datetime) -> Look:
         at=now,
         counts=backlog.counts(),
         finished_last_minute=_finished_last_minute(),
-        lanes=_lanes(connections, in_flight, block.open_blocks()),
+        oldest_waits_since=_oldest_waits_since(),
+        lanes=_lanes(connections, in_flight, block.open_blocks(), now=now),
         running=_running(in_flight),
         failed=tuple(task_views.listing(statuses=("failed",), limit=FAILED_SHOWN)),
     )
 
 
 def _lanes(
-    connections: Connections, in_flight: Sequence[Row], blocks: Sequence[Row]
+    connections: Connections, in_flight: Sequence[Row], blocks: Sequence[Row], *, now: datetime
 ) -> tuple[Lane, ...]:
     client, settings = connections.redis, connections.settings
     breakers, limits, residency = Breakers(client), Limits(client, settings), Residency(client)
+    names = [llm_queue(spec.name) for spec in settings.backends]
+    queued = {row["queue"]: row for row in queues.overview(client, names, now=now)}
     lanes = []
     for spec in settings.backends:
         mine = [row for row in blocks if row["backend"] == spec.name]
@@ -90,6 +98,8 @@ def _lanes(
                 paused=spec.name in breakers.paused(),
                 present=_block(mine, 0),
                 following=_block(mine, 1),
+                ready=queued[llm_queue(spec.name)]["ready"],
+                dead=queued[llm_queue(spec.name)]["dead"],
             )
         )
     return tuple(lanes)
@@ -146,3 +156,11 @@ def _finished_last_minute() -> int:
         "WHERE finished_at > now() - interval '1 minute' AND outcome = 'completed'"
     )
     return int(row["n"]) if row else 0
+
+
+def _oldest_waits_since() -> datetime | None:
+    row = fetch_one(
+        "SELECT created_at FROM tasks WHERE status = 'pending' AND created_at IS NOT NULL "
+        "ORDER BY created_at LIMIT 1"
+    )
+    return as_utc(row["created_at"]) if row else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,54 @@ def test_each_shell_gets_its_completion(
 ) -> None:
     assert main(["completion", shell]) == 0
     assert word in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("kos ta", "tasks"),
+        ("kos queues pu", "purge"),
+        ("kos tasks --status f", "failed"),
+        ("kos pause m", "mlx"),
+        ("kos queues show llm-o", "llm-ollama"),
+    ],
+)
+def test_the_completion_knows_commands_words_and_backends(words: str, found: str) -> None:
+    environ = {
+        **os.environ,
+        "_KOS_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from console.cli.main import main; main()"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert found in [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_an_ascii_terminal_gets_escapes_not_an_error() -> None:
+    program = (
+        "from console.cli import main, output; main._tolerate_old_terminals(); "
+        "output.say('задачи ✓')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stdout.startswith("\\u0437")
+    assert done.stderr == ""

@@ -20,6 +20,7 @@ def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
     lane = Lane(
         backend="mlx", resident=("qwen:4b",), in_flight=3, limit=4, limit_reason="RAM at 86 %",
         trouble=None, paused=paused, present="qwen:4b 7/20", following="coder:14b 0/8",
+        ready=2, dead=1,
     )  # fmt: skip
     tasks = [
         Running(f"{n:08d}-x", f"Task {n}", "mlx", "qwen:4b", "decoding", 10 * n, NOW)
@@ -32,7 +33,8 @@ def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
     ]  # fmt: skip
     return Look(
         at=NOW + timedelta(seconds=9), counts={"pending": 30, "completed": 12, "failed": failed},
-        finished_last_minute=6, lanes=(lane,), running=tuple(tasks), failed=tuple(failures),
+        finished_last_minute=6, oldest_waits_since=NOW - timedelta(hours=2),
+        lanes=(lane,), running=tuple(tasks), failed=tuple(failures),
     )  # fmt: skip
 
 
@@ -54,7 +56,8 @@ def test_the_screen_shows_lanes_running_tasks_and_failures() -> None:
     text = drawn(look(), Selection())
 
     for part in ("3/4", "RAM at 86 %", "qwen:4b 7/20", "coder:14b 0/8", "decoding", "9.0 s",
-                 "gave up after 3 attempts", "6/min", "about 5 min left"):  # fmt: skip
+                 "gave up after 3 attempts", "6/min", "about 5 min left", "2 ready, 1 dead",
+                 "the oldest waits 2 h"):  # fmt: skip
         assert part in text
     assert "\x1b[2J" not in text
 

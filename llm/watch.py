@@ -61,10 +61,6 @@ class Watch:
         self.detach()
 
     @property
-    def connection(self) -> Interruptible | None:
-        return self._connection
-
-    @property
     def longest_wait_seconds(self) -> float:
         """No single wait of this call is longer."""
         return self._total_seconds
@@ -102,6 +98,11 @@ class Watch:
             self.closed = True
             self._release()
         _watcher.remove()
+
+    def pardon(self) -> None:
+        """The call has what it wanted: it is over, and a verdict that came since is void."""
+        self.detach()
+        self.verdict = None
 
     def abort(self, verdict: errors.LLMError) -> None:
         """End the call from outside; the first verdict stays."""

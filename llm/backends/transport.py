@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -21,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from llm import errors
 from llm.backends import mapping
@@ -158,18 +160,15 @@ class Stream:
     def drain(self) -> None:
         """After the terminal marker: take the protocol's last bytes, so that the connection can
         serve again. Where they do not come at once, the connection is closed instead."""
-        connection = self._watch.connection
-        self._watch.detach()
-        if connection is None or connection.sock is None:
-            return
+        self._watch.expect(_not_drained, DRAIN_SECONDS)
         try:
-            connection.sock.settimeout(DRAIN_SECONDS)
             for _ in range(MAX_DRAIN_CHUNKS):
                 if not next(self.chunks, b""):
                     return
-        except Exception as exc:  # noqa: BLE001 - the answer is whole; the connection is dropped
-            self._response.raw.close()
-            del exc
+        except (requests.exceptions.RequestException, HTTPError, HTTPException, OSError):
+            self._response.raw.close()  # the answer is whole; only the connection is lost
+        finally:
+            self._watch.pardon()
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
@@ -329,6 +328,10 @@ def _require_type(response: requests.Response, accepted: tuple[str, ...]) -> Non
     raise errors.StreamBroken(
         f"the server answered {given!r} in place of a stream", body_excerpt=_excerpt(body)
     )
+
+
+def _not_drained(seconds: float) -> errors.LLMError:
+    return errors.StreamBroken(f"the stream went on after its terminal marker for {seconds:g} s")
 
 
 def _excerpt(body: bytes) -> str:

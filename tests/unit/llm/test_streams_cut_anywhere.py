@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -202,8 +203,8 @@ def test_a_silent_server_ends_at_the_stall_deadline(backend: Backend, server: Ra
     release = threading.Event()
     kind = backend.spec.kind
 
-    def handler(sock: object) -> None:
-        sends(HEAD % TYPES[kind], *map(chunk, STREAMS[kind][:3]))(sock)  # type: ignore[arg-type]
+    def handler(sock: socket.socket) -> None:
+        sends(HEAD % TYPES[kind], *map(chunk, STREAMS[kind][:3]))(sock)
         release.wait(10.0)
 
     server.handler = handler
@@ -213,3 +214,25 @@ def test_a_silent_server_ends_at_the_stall_deadline(backend: Backend, server: Ra
     finally:
         release.set()
     assert caught.value.partial_text
+
+
+def test_a_server_that_goes_on_after_the_marker_holds_nobody_up(
+    backend: Backend, server: RawServer
+) -> None:
+    kind = backend.spec.kind
+    left = threading.Event()
+
+    def handler(sock: socket.socket) -> None:
+        sends(HEAD % TYPES[kind], *map(chunk, STREAMS[kind]))(sock)
+        try:
+            while not left.wait(0.02):
+                sock.sendall(b"0")  # an endless chunk size, digit by digit
+        except OSError:
+            left.set()
+
+    server.handler = handler
+
+    completion = backend.generate(REQUEST, deadlines=DEADLINES)
+
+    assert completion.text == TEXT
+    assert left.wait(5.0)

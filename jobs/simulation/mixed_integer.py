@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jobs.simulation.relaxation import TOLERANCE, Relaxation, Server
@@ -116,14 +120,29 @@ class _Program:
         ]
         rows, columns, values = zip(*entries, strict=True)
         matrix = sparse.csr_matrix((values, (rows, columns)), shape=(len(self.rows), self.size))
-        answer = optimize.milp(
-            cost,
-            integrality=integral,
-            bounds=optimize.Bounds(numpy.zeros(self.size), upper),
-            constraints=optimize.LinearConstraint(
-                matrix, [low for _, low, _ in self.rows], [high for _, _, high in self.rows]
-            ),
-            options={"time_limit": TIME_LIMIT_SECONDS, "mip_rel_gap": 1e-5},
+        limits = optimize.LinearConstraint(
+            matrix, [low for _, low, _ in self.rows], [high for _, _, high in self.rows]
         )
+        with _stdout_kept_clean():
+            answer = optimize.milp(
+                cost,
+                integrality=integral,
+                bounds=optimize.Bounds(numpy.zeros(self.size), upper),
+                constraints=limits,
+                options={"time_limit": TIME_LIMIT_SECONDS, "mip_rel_gap": 1e-5},
+            )
         proven = getattr(answer, "mip_dual_bound", None)
         return 0.0 if proven is None or not math.isfinite(proven) else float(proven)
+
+
+@contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """HiGHS writes notes to the process's stdout whatever its options say; send them to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

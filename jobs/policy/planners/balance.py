@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from jobs.policy.planners.choices import Option
 from jobs.policy.planners.groups import Group
@@ -29,7 +30,7 @@ SPREAD_OF_LENGTHS = 0.5
 OVERLAPPED_LOAD = 0.1
 """What a load costs a server that holds several models and serves on meanwhile."""
 _MARGIN = 1e-6
-_WORK_BUDGET = 60_000
+_WORK_BUDGET = 30_000
 """Bound on option evaluations in one search; keeps a plan in its milliseconds."""
 
 
@@ -57,8 +58,12 @@ def drain_seconds(mean_seconds: float, slots: int) -> float:
     Residual life of lognormal work with sigma 0.5 is 0.64 of the mean; the largest of ``s`` such
     exceeds their average by about H(s) - 1 of it.
     """
-    harmonic = sum(1.0 / k for k in range(1, min(slots, 64) + 1))
-    return 0.5 * mean_seconds * (harmonic - 1.0)
+    return 0.5 * mean_seconds * (_harmonic(min(slots, 64)) - 1.0)
+
+
+@cache
+def _harmonic(count: int) -> float:
+    return sum(1.0 / k for k in range(1, count + 1))
 
 
 def effective_slots(view: BackendView, *, heavy: bool) -> int:
@@ -113,16 +118,19 @@ class _Problem:
                 self.options.append(option)
                 self.uses.append(Use(number, self._loads(option, group.count)))
         self.keys = sorted({option.key for option in self.options})
+        places = {key: place for place, key in enumerate(self.keys)}
+        self.key_of = [places[option.key] for option in self.options]
         self.charges = self._charges()
         self.counts = [group.count for group in groups]
         self.prices = self._prices(groups)
         self.cost = len(self.uses) * (len(groups) + len(self.base))
 
     def _loads(self, option: Option, count: int) -> tuple[tuple[int, float], ...]:
-        lane = self.lanes[option.key.backend]
-        slots = effective_slots(lane.view, heavy=option.heavy)
-        seconds = option.seconds * count / slots * (1.0 if option.liked else DISLIKED_FACTOR)
-        return self._on_rows(option, seconds)
+        seconds = option.seconds * count / self._slots(option)
+        return self._on_rows(option, seconds * (1.0 if option.liked else DISLIKED_FACTOR))
+
+    def _slots(self, option: Option) -> int:
+        return effective_slots(self.lanes[option.key.backend].view, heavy=option.heavy)
 
     def _on_rows(self, option: Option, seconds: float) -> tuple[tuple[int, float], ...]:
         row = self.index[option.key.backend]
@@ -185,22 +193,24 @@ class _Problem:
 
     def _whole_finish(self, shares: Sequence[float]) -> float:
         """The finish when tasks are whole: what fits the slots takes as long as one task."""
-        seconds: dict[BlockKey, float] = {}
-        count: dict[BlockKey, float] = {}
-        longest: dict[BlockKey, Option] = {}
-        for use, option, share in zip(self.uses, self.options, shares, strict=True):
+        seconds = [0.0] * len(self.keys)
+        count = [0.0] * len(self.keys)
+        longest: dict[int, Option] = {}
+        for use, option, key, share in zip(
+            self.uses, self.options, self.key_of, shares, strict=True
+        ):
             if share > _MARGIN:
-                key = option.key
-                seconds[key] = seconds.get(key, 0.0) + share * use.loads[0][1]
-                count[key] = count.get(key, 0.0) + share * self.counts[use.group]
-                longest[key] = max(option, longest.get(key, option), key=lambda o: o.seconds)
+                seconds[key] += share * use.loads[0][1]
+                count[key] += share * self.counts[use.group]
+                if key not in longest or option.seconds > longest[key].seconds:
+                    longest[key] = option
         ends = list(self.base)
         for key, option in longest.items():
-            lane = self.lanes[key.backend]
             taken = option.seconds * (1.0 if option.liked else DISLIKED_FACTOR)
-            if count[key] > effective_slots(lane.view, heavy=option.heavy) + _MARGIN:
-                taken = max(taken, seconds[key] + drain_seconds(option.seconds, lane.slots))
-            for row, _ in self.charges[key]:
+            if count[key] > self._slots(option) + _MARGIN:
+                drain = drain_seconds(option.seconds, self._slots(option))
+                taken = max(taken, seconds[key] + drain)
+            for row, _ in self.charges[option.key]:
                 ends[row] += self._load(option) + taken
         return max(ends)
 

@@ -40,6 +40,7 @@ class Router:
         self._by_pair = {(m.backend, m.name): m for m in self._models}
         self._names = {m.name for m in self._models}
         self._known: dict[tuple[object, ...], Choices] = {}
+        self._equal: dict[Choices, Choices] = {}
 
     def choices(self, task: TaskView) -> Choices:
         signature = (
@@ -54,7 +55,8 @@ class Router:
         )
         known = self._known.get(signature)
         if known is None:
-            known = self._known[signature] = self._find(task)
+            found = self._find(task)
+            known = self._known[signature] = self._equal.setdefault(found, found)
         return known
 
     def model(self, key: BlockKey) -> ModelView | None:

@@ -1,0 +1,1 @@
+"""Policies against proven bounds: run ``python -m benchmarks.scheduling``."""

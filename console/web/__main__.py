@@ -6,30 +6,52 @@ import sys
 
 import uvicorn
 
+from console.operations.errors import OperationError
 from console.web.app import build_app
+from console.web.security.origins import LOOPBACK
 from jobs import process
+from jobs.settings import Settings
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+DRAIN_SECONDS = 3
+KEEP_ALIVE_SECONDS = 30
 
 
 def main() -> int:
+    """Serves until it is told to stop; 2 where it refuses to start."""
     settings = process.prepare("dashboard")
-    if settings.dashboard_host not in LOOPBACK and not settings.dashboard_token:
-        print(
-            f"dashboard: refuses to listen on {settings.dashboard_host} without a password: "
-            "set KOS_DASHBOARD_TOKEN",
-            file=sys.stderr,
-        )
-        return 2
+    problem = refusal(settings)
+    if problem is not None:
+        return _refuse(problem)
+    try:
+        app = build_app(settings)
+    except (OperationError, ValueError) as error:
+        return _refuse(str(error))
     uvicorn.run(
-        build_app(settings),
+        app,
         host=settings.dashboard_host,
         port=settings.dashboard_port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=3,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     return 0
+
+
+def refusal(settings: Settings) -> str | None:
+    """Why these settings are not served: other machines may only come in with a token."""
+    if settings.dashboard_host in LOOPBACK or settings.dashboard_token:
+        return None
+    return (
+        f"refuses to listen on {settings.dashboard_host} without a password: "
+        "set KOS_DASHBOARD_TOKEN, or KOS_DASHBOARD_HOST=127.0.0.1"
+    )
+
+
+def _refuse(problem: str) -> int:
+    print(f"dashboard: {problem}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

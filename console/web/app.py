@@ -2,27 +2,167 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
+from console.operations.tasks import cancel, retry
+from console.web.api import machines as api_machines
+from console.web.api import openapi
+from console.web.api import tasks as api_tasks
+from console.web.api.answers import Handler, takes_json
+from console.web.batches import routes as batches
+from console.web.batches.disk import Disk
+from console.web.batches.runner import BatchRunner
+from console.web.errors import HANDLERS
+from console.web.metrics import Metrics, scrape
+from console.web.pages import login, machines, overview, submit, task, tasks
+from console.web.pages.plumbing import action
+from console.web.security.guard import Guard
+from console.web.security.origins import allowed_hosts
+from console.web.site import THREADS, Site, build_site
 from jobs.settings import Settings
-from models.backlog import counts
-from models.database import configure, session
+
+STATIC = Path(__file__).parent / "static"
 
 
 def build_app(settings: Settings) -> Starlette:
-    """The dashboard's application on the database of ``settings``."""
-    if settings.database_url:
-        configure(settings.database_url, pool_size=8, application_name="kos-dashboard")
-    return Starlette(routes=[Route("/healthz", _healthz), Route("/api/v1/status", _status)])
+    """The dashboard and its API on the services of ``settings``.
+
+    Raises:
+        Unreachable: no Redis is known.
+        ValueError: DATABASE_URL is not a Postgres URL.
+    """
+    site = build_site(settings)
+    app = Starlette(
+        routes=[*_pages(), *_actions(), *_api(), *_openai(), *_rest()],
+        middleware=[
+            Middleware(
+                Guard,
+                sessions=site.sessions,
+                hosts=allowed_hosts(settings.dashboard_host, settings.dashboard_allowed_hosts),
+                needs_token=site.needs_token,
+                read_only=settings.dashboard_read_only,
+            )
+        ],
+        exception_handlers=HANDLERS,
+        lifespan=_lifespan,
+    )
+    app.state.site = site
+    app.state.metrics = Metrics(site)
+    app.state.disk = Disk(settings.home)
+    app.state.runner = BatchRunner(disk=app.state.disk, rules=site.rules, client=site.redis)
+    return app
 
 
-def _healthz(request: Request) -> JSONResponse:
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    site: Site = app.state.site
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.runner.start()
+    try:
+        yield
+    finally:
+        app.state.runner.stop()
+        site.close()
+
+
+def _pages() -> list[BaseRoute]:
+    return [
+        Route("/", overview.overview),
+        Route("/feed", overview.feed),
+        Route("/login", login.login_page),
+        Route("/tasks", tasks.tasks_page),
+        Route("/tasks/{task}", task.task_page),
+        Route("/tasks/{task}/live", task.live),
+        Route("/submit", submit.submit_page),
+        Route("/backends", machines.backends_page),
+        Route("/queues", machines.queues_page),
+        Route("/queues/{queue}", machines.queue_page),
+        Route("/experts", machines.experts_page),
+        Route("/schedule", machines.schedule_page),
+        Route("/health", machines.health_page),
+    ]
+
+
+def _actions() -> list[BaseRoute]:
+    changes = (
+        ("/login", login.login),
+        ("/logout", login.logout),
+        ("/prefer", overview.prefer),
+        ("/tasks", tasks.bulk),
+        ("/tasks/{task}/{verb}", task.change),
+        ("/submit", submit.submit),
+        ("/backends/{backend}/{verb}", machines.steer_backend),
+        ("/queues/{queue}/{verb}", machines.steer_queue),
+    )
+    return [Route(path, action(change), methods=["POST"]) for path, change in changes]
+
+
+def _api() -> list[BaseRoute]:
+    def get(path: str, handler: Callable[[Request], Any]) -> Route:
+        return Route(f"/api/v1{path}", handler, methods=["GET"])
+
+    def post(path: str, handler: Handler, *, optional: bool = True) -> Route:
+        endpoint = takes_json(handler, optional=optional)
+        return Route(f"/api/v1{path}", endpoint, methods=["POST"])
+
+    return [
+        get("/openapi.json", openapi.document),
+        get("/status", api_machines.status),
+        get("/events", api_machines.events),
+        get("/tasks", api_tasks.listed),
+        post("/tasks", api_tasks.submitted, optional=False),
+        post("/tasks/cancel", api_tasks.many(cancel), optional=False),
+        post("/tasks/retry", api_tasks.many(retry), optional=False),
+        get("/tasks/{task}", api_tasks.shown),
+        get("/tasks/{task}/why", api_tasks.explained),
+        post("/tasks/{task}/cancel", api_tasks.cancelled),
+        post("/tasks/{task}/retry", api_tasks.retried),
+        get("/backends", api_machines.backends_listed),
+        post("/backends/{backend}/pause", api_machines.backend_steered),
+        post("/backends/{backend}/resume", api_machines.backend_steered),
+        get("/queues", api_machines.queues_listed),
+        get("/queues/{queue}/messages", api_machines.queue_messages),
+        get("/experts", api_machines.experts_listed),
+    ]
+
+
+def _openai() -> list[BaseRoute]:
+    return [
+        Route("/v1/models", batches.models, methods=["GET"]),
+        Route("/v1/files", batches.files, methods=["GET"]),
+        Route("/v1/files", batches.upload, methods=["POST"]),
+        Route("/v1/files/{file}", batches.file, methods=["GET"]),
+        Route("/v1/files/{file}", batches.delete_file, methods=["DELETE"]),
+        Route("/v1/files/{file}/content", batches.file_content, methods=["GET"]),
+        Route("/v1/batches", batches.batches, methods=["GET"]),
+        Route("/v1/batches", takes_json(batches.create_batch), methods=["POST"]),
+        Route("/v1/batches/{batch}", batches.batch, methods=["GET"]),
+        Route(
+            "/v1/batches/{batch}/cancel",
+            takes_json(batches.cancel_batch, optional=True),
+            methods=["POST"],
+        ),
+    ]
+
+
+def _rest() -> list[BaseRoute]:
+    return [
+        Route("/healthz", _healthz),
+        Route("/metrics", scrape),
+        Mount("/static", StaticFiles(directory=STATIC), name="static"),
+    ]
+
+
+async def _healthz(request: Request) -> JSONResponse:
     return JSONResponse({"status": "green"})
-
-
-def _status(request: Request) -> JSONResponse:
-    with session():
-        return JSONResponse({"tasks": counts()})

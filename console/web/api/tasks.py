@@ -1,0 +1,124 @@
+"""``/api/v1/tasks``: list, show, explain, submit, cancel, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.operations import ids, submission, tasks
+from console.operations.errors import BadInput, NotFound
+from console.operations.submission_lines import Line
+from console.operations.times import parse_since
+from console.web import retrying
+from console.web.api.answers import ApiError, Json, query_text, whole_number
+from console.web.pages.plumbing import site_of
+from jobs.clock import utc_now
+from models.database import session
+
+MAX_TASKS = 10_000
+MAX_IDS = 1000
+MAX_LIMIT = 1000
+
+
+def listed(request: Request) -> Response:
+    """``{"tasks": [...], "next_offset": n | null}``, newest first."""
+    limit = whole_number(request, "limit", default=50, low=1, high=MAX_LIMIT)
+    offset = whole_number(request, "offset", default=0, low=0, high=10_000_000)
+    since = query_text(request, "since")
+    try:
+        moment = parse_since(since, now=utc_now()) if since else None
+        statuses = tasks.checked_statuses(request.query_params.getlist("status"))
+    except BadInput as error:
+        raise ApiError(422, str(error)) from None
+    with session():
+        rows = tasks.listed(
+            statuses=statuses,
+            backend=query_text(request, "backend"),
+            since=moment,
+            search=query_text(request, "search"),
+            limit=limit + 1,
+            offset=offset,
+        )
+    has_more = len(rows) > limit
+    return Json({"tasks": rows[:limit], "next_offset": offset + limit if has_more else None})
+
+
+def shown(request: Request) -> Response:
+    with session():
+        return Json(tasks.shown(_task_id(request)))
+
+
+def explained(request: Request) -> Response:
+    with session():
+        return Json(tasks.explained(_task_id(request)))
+
+
+def submitted(request: Request, body: Any) -> Response:
+    """One task, or ``{"tasks": [...]}``. 201; 422 when nothing of it was accepted."""
+    several = isinstance(body, dict) and "tasks" in body
+    values = body["tasks"] if several else [body]
+    if not isinstance(values, list) or (several and set(body) != {"tasks"}):
+        raise ApiError(422, 'tasks: write {"tasks": [...]} and nothing beside it', param="tasks")
+    if len(values) > MAX_TASKS:
+        raise ApiError(422, f"tasks: at most {MAX_TASKS} at once; send them in parts")
+    site = site_of(request)
+    lines = [Line(number, value) for number, value in enumerate(values, start=1)]
+    report = submission.submit(lines, rules=site.rules)
+    site.changed()
+    accepted = report.submitted + report.duplicates
+    return Json(report.document(), status_code=201 if accepted or not values else 422)
+
+
+def cancelled(request: Request, body: Any) -> Response:
+    return _changed(request, tasks.cancel)
+
+
+def retried(request: Request, body: Any) -> Response:
+    """``{"elsewhere": true}`` keeps it from where it was."""
+    elsewhere = body.get("elsewhere", False) if isinstance(body, dict) else None
+    if not isinstance(elsewhere, bool):
+        raise ApiError(422, "elsewhere: must be true or false", param="elsewhere")
+    return _changed(request, retrying.retry_elsewhere if elsewhere else tasks.retry)
+
+
+def many(change: Callable[[list[str]], dict[str, Any]]) -> Callable[[Request, Any], Response]:
+    """``{"ids": [...]}`` for ``change``."""
+
+    def handler(request: Request, body: Any) -> Response:
+        written = body.get("ids") if isinstance(body, dict) else None
+        if not isinstance(written, list) or not all(isinstance(one, str) for one in written):
+            raise ApiError(422, 'ids: write {"ids": ["...", ...]}', param="ids")
+        if len(written) > MAX_IDS:
+            raise ApiError(422, f"ids: at most {MAX_IDS} at once; send them in parts", param="ids")
+        with session():
+            document = change(_resolved(written))
+        site_of(request).changed()
+        return Json(document)
+
+    return handler
+
+
+def _changed(request: Request, change: Callable[[list[str]], dict[str, Any]]) -> Response:
+    with session():
+        document = change([_task_id(request)])
+    site_of(request).changed()
+    return Json(document)
+
+
+def _task_id(request: Request) -> str:
+    return _resolved([request.path_params["task"]])[0]
+
+
+def _resolved(written: list[str]) -> list[str]:
+    try:
+        found = ids.resolve_all(written)
+    except NotFound as error:
+        raise ApiError(404, str(error), code="not_found") from None
+    except BadInput as error:
+        raise ApiError(422, str(error)) from None
+    if not found and written:
+        raise ApiError(404, "an empty id names no task", code="not_found")
+    return found

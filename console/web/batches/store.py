@@ -1,0 +1,164 @@
+"""Rows of files and batches. Every change of a batch's state names the state it starts from."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg2.extras import Json, execute_values
+
+from models.base import Row, fetch_all, fetch_one
+from models.database import database
+
+OPEN = ("validating", "in_progress", "finalizing", "cancelling")
+TIMES = {
+    "in_progress": "in_progress_at",
+    "finalizing": "finalizing_at",
+    "completed": "completed_at",
+    "failed": "failed_at",
+    "cancelling": "cancelling_at",
+    "cancelled": "cancelled_at",
+}
+
+
+def new_id(kind: str) -> str:
+    """``file-...`` or ``batch_...``."""
+    return f"{kind}{secrets.token_hex(12)}"
+
+
+def add_file(file_id: str, *, filename: str, purpose: str, size_bytes: int) -> Row:
+    fetch_all(
+        "INSERT INTO kos_files (id, filename, purpose, bytes) VALUES (%s, %s, %s, %s)",
+        (file_id, filename, purpose, size_bytes),
+    )
+    found = file(file_id)
+    assert found is not None
+    return found
+
+
+def file(file_id: str) -> Row | None:
+    return fetch_one("SELECT * FROM kos_files WHERE id = %s", (file_id,))
+
+
+def files(*, purpose: str | None, after: str | None, limit: int) -> list[Row]:
+    """Newest first, those older than ``after``."""
+    return fetch_all(
+        "SELECT * FROM kos_files WHERE (%(purpose)s::text IS NULL OR purpose = %(purpose)s) "
+        "AND (%(after)s::text IS NULL OR (created_at, id) < "
+        "(SELECT created_at, id FROM kos_files WHERE id = %(after)s)) "
+        "ORDER BY created_at DESC, id DESC LIMIT %(limit)s",
+        {"purpose": purpose, "after": after, "limit": limit},
+    )
+
+
+def delete_file(file_id: str) -> bool:
+    return bool(fetch_all("DELETE FROM kos_files WHERE id = %s RETURNING id", (file_id,)))
+
+
+def add_batch(
+    *, input_file_id: str, endpoint: str, completion_window: str, metadata: Mapping[str, Any] | None
+) -> Row:
+    batch_id = new_id("batch_")
+    fetch_all(
+        "INSERT INTO kos_batches (id, input_file_id, endpoint, completion_window, metadata) "
+        "VALUES (%s, %s, %s, %s, %s)",
+        (batch_id, input_file_id, endpoint, completion_window,
+         Json(dict(metadata)) if metadata else None),
+    )  # fmt: skip
+    found = batch(batch_id)
+    assert found is not None
+    return found
+
+
+def batch(batch_id: str) -> Row | None:
+    return fetch_one("SELECT * FROM kos_batches WHERE id = %s", (batch_id,))
+
+
+def batches(*, after: str | None, limit: int) -> list[Row]:
+    return fetch_all(
+        "SELECT * FROM kos_batches WHERE %(after)s::text IS NULL OR (created_at, id) < "
+        "(SELECT created_at, id FROM kos_batches WHERE id = %(after)s) "
+        "ORDER BY created_at DESC, id DESC LIMIT %(limit)s",
+        {"after": after, "limit": limit},
+    )
+
+
+def open_batches() -> list[Row]:
+    return fetch_all(
+        "SELECT * FROM kos_batches WHERE status IN "
+        "('validating', 'in_progress', 'finalizing', 'cancelling') ORDER BY created_at"
+    )
+
+
+def move(batch_id: str, *, start: Sequence[str], to: str, **changes: Any) -> bool:
+    """``start -> to`` with further columns; False when somebody moved it before."""
+    values = {name: Json(value) if isinstance(value, dict) else value
+              for name, value in changes.items()}  # fmt: skip
+    sets = "".join(f", {name} = %({name})s" for name in values)
+    rows = fetch_all(
+        f"UPDATE kos_batches SET status = %(to)s, {TIMES[to]} = now(){sets} "
+        "WHERE id = %(id)s AND status = ANY(%(start)s) RETURNING id",
+        {"id": batch_id, "to": to, "start": list(start), **values},
+    )
+    return bool(rows)
+
+
+def count(batch_id: str, *, total: int, completed: int, failed: int) -> None:
+    fetch_all(
+        "UPDATE kos_batches SET total = %s, completed = %s, failed = %s WHERE id = %s",
+        (total, completed, failed, batch_id),
+    )
+
+
+def add_lines(batch_id: str, lines: Sequence[tuple[int, str | None, str | None, Any]]) -> None:
+    """(line, custom_id, task id, error); lines that stand already are left as they are."""
+    execute_values(
+        database.cursor(),
+        "INSERT INTO kos_batch_lines (batch_id, line, custom_id, task_id, error) VALUES %s "
+        "ON CONFLICT DO NOTHING",
+        [(batch_id, line, custom_id, task_id, Json(error) if error else None)
+         for line, custom_id, task_id, error in lines],
+        template="(%s, %s, %s, %s::uuid, %s)",
+        page_size=1000,
+    )  # fmt: skip
+
+
+def progress(batch_id: str) -> dict[str, int]:
+    """Lines by what became of them: ``completed``, ``failed`` and ``open``."""
+    row = fetch_one(
+        """
+        SELECT count(*) AS total,
+          count(*) FILTER (WHERE t.status = 'completed') AS completed,
+          count(*) FILTER (WHERE l.error IS NOT NULL OR t.status IN ('failed', 'cancelled')
+            OR (l.task_id IS NOT NULL AND t.id IS NULL)) AS failed
+        FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id WHERE l.batch_id = %s
+        """,
+        (batch_id,),
+    )
+    assert row is not None
+    return {**row, "open": row["total"] - row["completed"] - row["failed"]}
+
+
+def task_ids(batch_id: str) -> list[str]:
+    rows = fetch_all(
+        "SELECT task_id::text AS id FROM kos_batch_lines "
+        "WHERE batch_id = %s AND task_id IS NOT NULL ORDER BY line",
+        (batch_id,),
+    )
+    return [row["id"] for row in rows]
+
+
+def results(batch_id: str, *, after_line: int, limit: int) -> list[Row]:
+    """Lines in order with what became of their tasks."""
+    return fetch_all(
+        """
+        SELECT l.line, l.custom_id, l.error, l.task_id::text AS task_id, t.status, t.result,
+          t.last_error, t.model, extract(epoch FROM t.completed_at)::bigint AS ended_at,
+          a.prompt_tokens, a.completion_tokens, a.error_code
+        FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id
+        LEFT JOIN attempts a ON a.task_id = t.id AND a.epoch = t.epoch
+        WHERE l.batch_id = %s AND l.line > %s ORDER BY l.line LIMIT %s
+        """,
+        (batch_id, after_line, limit),
+    )

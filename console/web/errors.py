@@ -1,0 +1,91 @@
+"""What a page or a program is told when something does not work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import peewee
+import psycopg2
+import redis
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.operations.errors import BadInput, NotFound, Unreachable
+from console.web.api.answers import ApiError, error_answer
+from console.web.pages.plumbing import page
+from console.web.security.guard import FOR_PROGRAMS
+from models.database import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_MISSING = ("UndefinedTable", "UndefinedColumn")
+
+
+async def _told(request: Request, status: int, message: str) -> Response:
+    if request.url.path.startswith(FOR_PROGRAMS):
+        code = "not_found" if status == 404 else None
+        return error_answer(ApiError(status, message, code=code))
+    return await run_in_threadpool(
+        page, request, "error.html", status=status, code=status, message=message
+    )
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_answer(error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = await _told(request, error.status_code, error.detail)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return await _told(request, 404, str(error))
+
+
+async def _bad_input(request: Request, error: Exception) -> Response:
+    return await _told(request, 422, str(error))
+
+
+async def _unreachable(request: Request, error: Exception) -> Response:
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    logger.warning("unreachable path=%s error=%s", request.url.path, line)
+    return await _told(request, 503, f"{line}; `kos doctor` says what to do")
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    """A value that no column holds is the caller's; a missing table wants a migration."""
+    line = str(error).strip().splitlines()[0]
+    if isinstance(error, peewee.DataError | psycopg2.DataError):
+        return await _told(request, 422, line)
+    if any(name in repr(error) for name in SCHEMA_MISSING) or "does not exist" in line:
+        return await _told(request, 503, f"{line}; run `kos migrate up`")
+    logger.exception("query_broke path=%s", request.url.path, exc_info=error)
+    return await _told(request, 503, line)
+
+
+async def _broke(request: Request, error: Exception) -> Response:
+    logger.error("page_broke path=%s", request.url.path, exc_info=error)
+    return await _told(request, 500, "something broke here; the dashboard's log says what")
+
+
+HANDLERS: Mapping[Any, Callable[[Request, Exception], Any]] = {
+    ApiError: _api_error,
+    HTTPException: _http,
+    NotFound: _not_found,
+    BadInput: _bad_input,
+    Unreachable: _unreachable,
+    DatabaseUnavailable: _unreachable,
+    redis.RedisError: _unreachable,
+    peewee.PeeweeException: _database,
+    psycopg2.Error: _database,
+    Exception: _broke,
+}

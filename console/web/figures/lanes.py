@@ -1,0 +1,165 @@
+"""One lane per backend: what is in memory, what runs, what comes next, and what holds it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import redis
+
+from console.web.figures import scan
+from jobs.breakers import Breakers, split
+from jobs.limits import Limits
+from jobs.residency import Residency
+from jobs.settings import Settings
+from jobs.slots import Slots
+from llm.breaker import BreakerPhase
+from llm.types import BackendSpec, Scan, ServerScan
+from models.base import Row, as_utc, fetch_all
+
+RUNNING_SHOWN = 8
+SEGMENTS_SHOWN = 40
+
+_RUNNING = """
+SELECT id::text, title, backend, model, started_at, progress, priority FROM tasks
+WHERE status = 'in_progress' ORDER BY started_at LIMIT 400
+"""
+
+
+class Lanes:
+    """Reads Redis in a few round trips; the database rows are given."""
+
+    def __init__(self, settings: Settings, client: redis.Redis) -> None:
+        self._settings = settings
+        self._client = client
+        self._limits = Limits(client, settings)
+        self._breakers = Breakers(client)
+        self._residency = Residency(client)
+        self._slots = Slots(client, lease_seconds=settings.lease_seconds)
+
+    def look(
+        self,
+        *,
+        blocks: Sequence[Row],
+        splits: Mapping[str, Row],
+        reloads: Mapping[str, Row],
+        now: datetime,
+    ) -> list[Row]:
+        """A lane for each configured backend, in the order of the settings. Needs a session."""
+        running = fetch_all(_RUNNING)
+        last_scan = scan.last(self._client)
+        names = [spec.name for spec in self._settings.backends]
+        slots = {state.backend: state for state in self._slots.inspect(*names)} if names else {}
+        return [
+            {
+                "backend": spec.name,
+                "kind": spec.kind.value,
+                "url": spec.url,
+                **self._memory(spec, last_scan),
+                **self._admission(spec, slots.get(spec.name)),
+                **_plan([row for row in blocks if row["backend"] == spec.name]),
+                "running": _running(running, spec.name, now),
+                "split": splits.get(spec.name),
+                "reloads": reloads.get(spec.name),
+            }
+            for spec in self._settings.backends
+        ]
+
+    def _memory(self, spec: BackendSpec, last_scan: Scan | None) -> Row:
+        server = last_scan.server(spec.name) if last_scan else None
+        sizes = scan.sizes(server)
+        seen = self._residency.seen(spec.name)
+        names = (
+            seen
+            if seen is not None
+            else tuple(m.name for m in server.resident or ())
+            if (server)
+            else ()
+        )
+        return {
+            "resident": [{"name": name, "bytes": sizes.get(name)} for name in names],
+            "models": _models(server),
+            "scan_error": server.error if server and server.models is None else None,
+        }
+
+    def _admission(self, spec: BackendSpec, held: Any) -> Row:
+        limit = self._limits.of(spec.name)
+        states = self._breakers.states()
+        state = states.get(spec.name)
+        open_models = [
+            {"model": split(key)[1], "reason": found.reason, "retry_at": found.retry_at}
+            for key, found in sorted(states.items())
+            if split(key)[0] == spec.name and split(key)[1] and _open(found)
+        ]
+        return {
+            "in_flight": len(held.leases) if held else 0,
+            "waiting_for_slot": held.waiting if held else 0,
+            "limit": limit.slots,
+            "heavy_limit": limit.heavy,
+            "limit_reason": limit.reason,
+            "ceiling": min(spec.max_concurrent, self._settings.max_concurrent),
+            "paused": spec.name in self._breakers.paused(),
+            "breaker": state.phase.value if state else BreakerPhase.CLOSED.value,
+            "breaker_reason": state.reason if state else None,
+            "breaker_retry_at": state.retry_at if state else None,
+            "open_models": open_models,
+        }
+
+
+def _open(state: Any) -> bool:
+    return bool(state.phase is not BreakerPhase.CLOSED)
+
+
+def _models(server: ServerScan | None) -> list[str]:
+    if server is None:
+        return []
+    return [model.name for model in server.models or () if model.broken is None]
+
+
+def _plan(blocks: Sequence[Row]) -> Row:
+    ordered = sorted(blocks, key=lambda row: (row["in_flight"] == 0, row["lane_order"]))
+    told = [
+        {
+            "model": row["model"],
+            "size": row["size"],
+            "done": max(0, row["size"] - row["remaining"] - row["in_flight"]),
+            "in_flight": row["in_flight"],
+            "remaining": row["remaining"],
+            "urgent": row["urgent"],
+            "reason": row["reason"],
+            "expected_finish_seconds": row["expected_finish_seconds"],
+        }
+        for row in ordered
+    ]
+    return {
+        "blocks": told[:SEGMENTS_SHOWN],
+        "block_count": len(told),
+        "present": told[0] if told else None,
+        "next": told[1] if len(told) > 1 else None,
+        "planned": sum(block["remaining"] + block["in_flight"] for block in told),
+        "finish_seconds": max((b["expected_finish_seconds"] for b in told), default=None),
+    }
+
+
+def _running(rows: Sequence[Row], backend: str, now: datetime) -> list[Row]:
+    mine = [row for row in rows if row["backend"] == backend][:RUNNING_SHOWN]
+    told = []
+    for row in mine:
+        progress = row["progress"] if isinstance(row["progress"], Mapping) else {}
+        started = as_utc(row["started_at"])
+        told.append(
+            {
+                "id": row["id"],
+                "title": row["title"] or "",
+                "model": row["model"],
+                "phase": str(progress.get("phase") or "starting"),
+                "tokens": _whole(progress.get("tokens")),
+                "seconds": (now - started).total_seconds() if started else None,
+            }
+        )
+    return told
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0

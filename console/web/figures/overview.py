@@ -1,0 +1,112 @@
+"""Everything of the first screen in one document, each part cached by what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+
+from console.operations import status
+from console.web.figures import loads, split, waiting
+from console.web.figures.cache import Cached
+from console.web.figures.hour import Hour, HourOfAttempts
+from console.web.figures.lanes import Lanes
+from jobs.clock import utc_now
+from jobs.settings import Settings
+from models import block
+from models.base import Row
+from models.database import session
+
+Overview = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Caches of the parts; a part that became dear is read more seldom than the others."""
+
+    groups: Cached[list[Row]]
+    counts: Cached[dict[str, int]]
+    hour: Cached[Hour]
+    splits: Cached[dict[str, Row]]
+    reloads: Cached[dict[str, Row]]
+    blocks: Cached[list[Row]]
+    health: Cached[list[Row]]
+
+
+class Overviews:
+    """The first screen's document, at most a second old; every page shares it."""
+
+    def __init__(
+        self, settings: Settings, client: redis.Redis, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._clock = clock
+        self._lanes = Lanes(settings, client)
+        hour = HourOfAttempts()
+        groups = Cached(waiting.pending_groups)
+        self._parts = _Parts(
+            groups=groups,
+            counts=Cached(lambda: waiting.counts(groups.get())),
+            hour=Cached(lambda: hour.look(clock())),
+            splits=Cached(lambda: split.time_splits(clock()), seconds=3.0),
+            reloads=Cached(loads.reloads, seconds=3.0),
+            blocks=Cached(block.open_blocks),
+            health=Cached(lambda: status.health(client), seconds=2.0),
+        )
+        self._whole = Cached(self._make, seconds=0.8)
+
+    def get(self) -> Overview:
+        """Raises DatabaseUnavailable and redis.RedisError."""
+        return self._whole.get()
+
+    def hour(self) -> Hour:
+        with session():
+            return self._parts.hour.get()
+
+    def forget(self) -> None:
+        """Something was changed by hand: the next look is fresh."""
+        for cache in (self._parts.groups, self._parts.counts, self._parts.blocks, self._whole):
+            cache.forget()
+
+    def _make(self) -> Overview:
+        with session():
+            now = self._clock()
+            parts = self._parts
+            hour = parts.hour.get()
+            rate = waiting.recent_rate(hour.completed, now=now)
+            reloads = parts.reloads.get()
+            return {
+                "at": now,
+                "counts": parts.counts.get(),
+                "lanes": self._lanes.look(
+                    blocks=parts.blocks.get(),
+                    splits=parts.splits.get(),
+                    reloads=reloads,
+                    now=now,
+                ),
+                "backlog": waiting.with_estimates(parts.groups.get(), per_second=rate, now=now),
+                "per_minute": rate * 60,
+                "reloads": _totals(reloads),
+                "throughput": _throughput(hour),
+                "failures": [{"code": code, "n": n} for code, n in hour.failures],
+                "health": parts.health.get(),
+            }
+
+
+def _totals(reloads: dict[str, Row]) -> Row:
+    return {
+        "actual": sum(row["actual"] for row in reloads.values()),
+        "bound": sum(row["bound"] for row in reloads.values()),
+        "seconds": sum(row["seconds"] for row in reloads.values()),
+    }
+
+
+def _throughput(hour: Hour) -> Row:
+    return {
+        "at": [int(minute.timestamp()) for minute in hour.minutes],
+        "completed": list(hour.completed),
+        "failed": list(hour.failed),
+        "tokens": list(hour.tokens),
+    }

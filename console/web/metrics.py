@@ -1,0 +1,181 @@
+"""``/metrics`` for Prometheus: read at each scrape, from the figures that the pages share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.operations import queues
+from console.web.figures.cache import Cached
+from console.web.figures.overview import Overview
+from console.web.site import Site
+from jobs.clock import utc_now
+from jobs.names import SCHEDULER_TICK, WORKERS
+from llm.breaker import BreakerPhase
+from models.base import Row, fetch_all
+from models.database import DatabaseUnavailable, session
+
+PHASES = {phase.value: number for number, phase in enumerate(BreakerPhase)}
+LATE_SECONDS = 15.0
+
+_SUMS = """
+SELECT coalesce(backend, '') AS backend, coalesce(model, '') AS model,
+  coalesce(outcome, 'open') AS outcome, count(*) AS n,
+  coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
+  coalesce(sum(completion_tokens), 0) AS completion_tokens,
+  coalesce(sum(duration_seconds), 0) AS duration_seconds,
+  coalesce(sum(wait_seconds), 0) AS wait_seconds,
+  coalesce(sum(load_seconds), 0) AS load_seconds
+FROM attempts WHERE finished_at > now() - interval '1 hour' GROUP BY 1, 2, 3
+"""
+_LEASES = """
+SELECT count(*) FILTER (WHERE lease_expires_at < now()) AS late,
+  coalesce(max(extract(epoch FROM now() - started_at)), 0) AS longest
+FROM tasks WHERE status = 'in_progress'
+"""
+
+
+class Metrics:
+    """One collector for one site. A service that does not answer is a metric of its own."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._sums = Cached(lambda: fetch_all(_SUMS), seconds=5.0)
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("kos_up", "1 where the service answers", labels=["service"])
+        families: list[Metric] = []
+        for service, read in (("postgres", self._from_postgres), ("redis", self._from_redis)):
+            try:
+                families += read()
+                up.add_metric([service], 1)
+            except (DatabaseUnavailable, redis.RedisError):
+                up.add_metric([service], 0)
+        yield up
+        yield from families
+
+    def _from_postgres(self) -> list[Metric]:
+        overview = self._site.overviews.get()
+        with session():
+            sums, leases = self._sums.get(), fetch_all(_LEASES)[0]
+        return [*_of_overview(overview), *_of_lanes(overview["lanes"]), *_of_attempts(sums),
+                _gauge("kos_leases_late", "Running tasks whose lease ran out", leases["late"]),
+                _gauge("kos_longest_running_seconds", "Age of the oldest running attempt",
+                       leases["longest"])]  # fmt: skip
+
+    def _from_redis(self) -> list[Metric]:
+        client = self._site.redis
+        names = queues.names(self._site.settings)
+        depth = GaugeMetricFamily("kos_queue_messages", "Messages", labels=["queue", "part"])
+        consumers = GaugeMetricFamily("kos_queue_consumers", "Live workers", labels=["queue"])
+        for row in queues.overview(client, names, now=utc_now()):
+            for part in ("ready", "in_flight", "delayed", "dead"):
+                depth.add_metric([row["queue"], part], row[part])
+            consumers.add_metric([row["queue"]], row["consumers"])
+        tick: Any = client.get(SCHEDULER_TICK)
+        late = sum(age > LATE_SECONDS for age in _worker_ages(client))
+        return [depth, consumers,
+                _gauge("kos_workers_late", "Workers whose beat is late", late),
+                _gauge("kos_scheduler_tick_seconds", "Age of the scheduler's last tick",
+                       _age(tick))]  # fmt: skip
+
+
+def scrape(request: Request) -> Response:
+    metrics: Metrics = request.app.state.metrics
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _of_overview(overview: Overview) -> Iterator[Metric]:
+    tasks = GaugeMetricFamily("kos_tasks", "Tasks by state", labels=["state"])
+    for state, number in overview["counts"].items():
+        tasks.add_metric([state], number)
+    yield tasks
+    waiting = GaugeMetricFamily(
+        "kos_backlog_tasks", "Waiting tasks", labels=["category", "priority"]
+    )
+    oldest = GaugeMetricFamily(
+        "kos_backlog_oldest_seconds", "Age of the oldest", labels=["category", "priority"]
+    )
+    for group in overview["backlog"]:
+        labels = [group["category"] or "unassigned", group["priority"]]
+        waiting.add_metric(labels, group["n"])
+        oldest.add_metric(labels, group["oldest_wait_seconds"] or 0)
+    yield waiting
+    yield oldest
+    yield _gauge("kos_completed_per_minute", "Tasks completed", overview["per_minute"])
+    checks = GaugeMetricFamily("kos_health_check", "1: green", labels=["check"])
+    for check in overview["health"]:
+        checks.add_metric([check["name"]], int(check["ok"]))
+    yield checks
+
+
+def _of_lanes(lanes: list[Row]) -> Iterator[Metric]:
+    figures = (
+        ("kos_slots_in_use", "Calls that hold a slot", lambda lane: lane["in_flight"]),
+        ("kos_slots_limit", "The present limit", lambda lane: lane["limit"]),
+        ("kos_slots_waiting", "Tasks waiting for a slot", lambda lane: lane["waiting_for_slot"]),
+        ("kos_backend_paused", "1: paused by hand", lambda lane: int(lane["paused"])),
+        ("kos_breaker", "0 closed, 1 open, 2 half open", lambda lane: PHASES[lane["breaker"]]),
+        ("kos_planned_tasks", "Tasks in blocks", lambda lane: lane["planned"]),
+        ("kos_loads_day", "Model loads", lambda lane: (lane["reloads"] or {}).get("actual", 0)),
+        ("kos_loads_day_bound", "Loads needed at least",
+         lambda lane: (lane["reloads"] or {}).get("bound", 0)),
+    )  # fmt: skip
+    for name, described, value in figures:
+        family = GaugeMetricFamily(name, described, labels=["backend"])
+        for lane in lanes:
+            family.add_metric([lane["backend"]], value(lane))
+        yield family
+    shares = GaugeMetricFamily("kos_time_share", "Of an hour", labels=["backend", "part"])
+    for lane in lanes:
+        for part in ("decode", "prefill", "load", "idle"):
+            if lane["split"]:
+                shares.add_metric([lane["backend"], part], lane["split"][part])
+    yield shares
+
+
+def _of_attempts(rows: list[Row]) -> Iterator[Metric]:
+    """Over the last hour: a gauge, for old attempts leave the window again."""
+    labels = ["backend", "model", "outcome"]
+    for name, described, column in (
+        ("kos_attempts_hour", "Attempts that ended", "n"),
+        ("kos_prompt_tokens_hour", "Tokens read", "prompt_tokens"),
+        ("kos_completion_tokens_hour", "Tokens written", "completion_tokens"),
+        ("kos_duration_seconds_hour", "Seconds of calls", "duration_seconds"),
+        ("kos_wait_seconds_hour", "Seconds waited for a worker", "wait_seconds"),
+        ("kos_load_seconds_hour", "Seconds of loading", "load_seconds"),
+    ):
+        family = GaugeMetricFamily(name, described, labels=labels)
+        for row in rows:
+            family.add_metric([row["backend"], row["model"], row["outcome"]], row[column])
+        yield family
+
+
+def _worker_ages(client: redis.Redis) -> Iterator[float]:
+    lines: Any = client.hvals(WORKERS)
+    for text in lines:
+        try:
+            yield time.time() - float(json.loads(text)["beat_at"])
+        except (ValueError, KeyError, TypeError):
+            yield float("inf")
+
+
+def _age(stamp: Any) -> float:
+    try:
+        return time.time() - float(stamp)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _gauge(name: str, described: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, described, value=value)

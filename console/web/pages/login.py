@@ -1,0 +1,44 @@
+"""In with the token, out again."""
+
+from __future__ import annotations
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from console.web.pages.plumbing import field, page, session_of, site_of
+from console.web.security.guard import session_cookie
+
+
+def login_page(request: Request) -> Response:
+    if not site_of(request).needs_token or session_of(request).entered:
+        return RedirectResponse("/", status_code=303)
+    return page(request, "login.html", problem="", wait_seconds=0)
+
+
+def login(request: Request, form: FormData) -> Response:
+    site = site_of(request)
+    address = request.client.host if request.client else "?"
+    wait_seconds = site.logins.wait_seconds(address)
+    if wait_seconds > 0:
+        answer = page(
+            request, "login.html", status=429, problem="wait", wait_seconds=int(wait_seconds) + 1
+        )
+        answer.headers["retry-after"] = str(int(wait_seconds) + 1)
+        return answer
+    if not site.sessions.is_token(field(form, "token")):
+        site.logins.failed(address)
+        return page(request, "login.html", status=403, problem="wrong", wait_seconds=0)
+    return _with_session(request, "/", entered=True)
+
+
+def logout(request: Request, form: FormData) -> Response:
+    return _with_session(request, "/login", entered=False)
+
+
+def _with_session(request: Request, path: str, *, entered: bool) -> Response:
+    answer = RedirectResponse(path, status_code=303)
+    session = site_of(request).sessions.new(entered=entered)
+    secure = request.url.scheme == "https"
+    answer.headers["set-cookie"] = session_cookie(session, secure=secure)
+    return answer

@@ -1,0 +1,117 @@
+"""Backends, queues, experts, schedule and health."""
+
+from __future__ import annotations
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.operations import backends, experts, queue_actions, queue_differences, queues, status
+from console.operations.wake import wake_planner
+from console.services.errors import ServiceError
+from console.web.figures import scan
+from console.web.figures.cron import described, next_runs
+from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
+from jobs import schedule
+from jobs.clock import utc_now
+from models.database import session
+
+MESSAGES_SHOWN = 50
+PARTS = ("ready", "dead", "all")
+
+
+def backends_page(request: Request) -> Response:
+    site = site_of(request)
+    lanes = site.overviews.get()["lanes"]
+    found = scan.last(site.redis)
+    servers = {server.backend: server for server in found.servers} if found else {}
+    return page(request, "backends.html", lanes=lanes, servers=servers, sizes=scan.sizes)
+
+
+def steer_backend(request: Request, form: FormData) -> Response:
+    site = site_of(request)
+    name = backends.checked_name(site.settings, request.path_params["backend"])
+    pausing = known_verb(request, ("pause", "resume")) == "pause"
+    (backends.pause if pausing else backends.resume)(site.redis, name)
+    if not pausing:
+        _wake("resume")
+    site.changed()
+    return back_to("/backends", "paused" if pausing else "resumed")
+
+
+def queues_page(request: Request) -> Response:
+    site = site_of(request)
+    now = utc_now()
+    rows = queues.overview(site.redis, queues.names(site.settings), now=now)
+    for row in rows:
+        row["oldest_seconds"] = queues.oldest_ready_seconds(site.redis, row["queue"], now=now)
+    with session():
+        differences = queue_differences.differences(rows, queue_differences.queued_rows())
+    return page(request, "queues.html", queues=rows, differences=differences)
+
+
+def queue_page(request: Request) -> Response:
+    site = site_of(request)
+    name = queues.checked_name(request.path_params["queue"], queues.names(site.settings))
+    asked = request.query_params.get("where", "")
+    where: queues.Where = asked if asked in {"ready", "delayed", "dead"} else "ready"  # type: ignore[assignment]
+    now = utc_now()
+    rows = queues.messages(site.redis, name, where=where, limit=MESSAGES_SHOWN, now=now)
+    summary = queues.overview(site.redis, (name,), now=now)[0]
+    return page(request, "queue.html", queue=summary, where=where, messages=rows)
+
+
+def steer_queue(request: Request, form: FormData) -> Response:
+    """Send dead letters again, delete single messages, or purge; the latter by name only."""
+    site = site_of(request)
+    name = queues.checked_name(request.path_params["queue"], queues.names(site.settings))
+    back, chosen = f"/queues/{name}", [str(value) for value in form.getlist("id")]
+    verb = known_verb(request, ("requeue", "delete", "purge"))
+    if verb == "requeue":
+        number = queue_actions.requeue(site.redis, name, chosen or None)
+        return back_to(f"{back}?where=dead", "requeued", n=number)
+    if verb == "delete":
+        number = queue_actions.delete(site.redis, name, chosen)
+        return back_to(back, "deleted", n=number)
+    if field(form, "confirm") != name:
+        return back_to(back, "unconfirmed")
+    part = field(form, "part")
+    number = queue_actions.purge(site.redis, name, part=part if part in PARTS else "ready")  # type: ignore[arg-type]
+    return back_to(back, "deleted", n=number)
+
+
+def experts_page(request: Request) -> Response:
+    with session():
+        rows = experts.listed()
+    return page(request, "experts.html", experts=rows)
+
+
+def schedule_page(request: Request) -> Response:
+    now, words = utc_now(), words_of(request)
+    lines = [
+        {
+            "actor": line.actor,
+            "queue": line.queue,
+            "cron": line.cron,
+            "purpose": line.purpose,
+            "words": described(line.cron, words),
+            "next": next_runs(line.cron, now, count=3),
+        }
+        for line in schedule.TABLE
+    ]
+    return page(request, "schedule.html", lines=lines)
+
+
+def health_page(request: Request) -> Response:
+    site = site_of(request)
+    try:
+        programs, problem = status.programs(site.settings), ""
+    except ServiceError as error:
+        programs, problem = [], str(error)
+    checks = status.health(site.redis)
+    return page(request, "health.html", checks=checks, programs=programs, problem=problem)
+
+
+def _wake(reason: str) -> None:
+    with session():
+        wake_planner(reason)

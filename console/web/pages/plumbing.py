@@ -1,0 +1,138 @@
+"""What every page shares: its frame, its actions, and where people are sent afterwards."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from console.web.security.sessions import Session
+from console.web.site import Site
+from console.web.templating import render
+from console.web.words import Words, preferred, words_for
+
+THEMES = ("light", "dark")
+MAX_FIELDS = 2000
+MAX_FIELD_BYTES = 2 * 1024 * 1024
+NAVIGATION = (
+    ("/", "Overview", "o"),
+    ("/tasks", "Tasks", "t"),
+    ("/submit", "Submit", "n"),
+    ("/backends", "Backends", "b"),
+    ("/queues", "Queues", "q"),
+    ("/experts", "Experts", "e"),
+    ("/schedule", "Schedule", "s"),
+    ("/health", "Health", "h"),
+)
+
+Change = Callable[[Request, FormData], Response]
+
+
+def site_of(request: Request) -> Site:
+    return cast(Site, request.app.state.site)
+
+
+def session_of(request: Request) -> Session:
+    return cast(Session, request.scope["kos"])
+
+
+def words_of(request: Request) -> Words:
+    chosen = request.cookies.get("kos_lang")
+    return words_for(preferred(chosen, request.headers.get("accept-language", "")))
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A whole page, or its ``main`` alone where a script of ours asked for that."""
+    site = site_of(request)
+    theme = request.cookies.get("kos_theme")
+    text = render(
+        site.templates,
+        template,
+        words_of(request),
+        path=request.url.path,
+        navigation=NAVIGATION,
+        theme=theme if theme in THEMES else "",
+        form_token=session_of(request).form_token,
+        read_only=site.settings.dashboard_read_only,
+        can_leave=site.needs_token,
+        notice=notice(request),
+        **values,
+    )
+    return HTMLResponse(text, status_code=status)
+
+
+def action(change: Change) -> Callable[[Request], Any]:
+    """An endpoint for forms: the form token is checked, then ``change`` runs in a thread."""
+
+    async def endpoint(request: Request) -> Response:
+        async with request.form(
+            max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+        ) as form:
+            shown = form.get("csrf") or request.headers.get("x-csrf-token") or ""
+            if not hmac.compare_digest(
+                str(shown).encode(), session_of(request).form_token.encode()
+            ):
+                return await run_in_threadpool(_refused, request)
+            return await run_in_threadpool(change, request, form)
+
+    return endpoint
+
+
+def back_to(path: str, said: str = "", **numbers: int) -> RedirectResponse:
+    """After a change: show ``path`` again and say there what happened."""
+    query = urlencode({"said": said, **numbers}) if said else ""
+    mark = "&" if "?" in path else "?"
+    return RedirectResponse(f"{path}{mark}{query}" if query else path, status_code=303)
+
+
+def notice(request: Request) -> str:
+    """The sentence of the change that led here; only sentences of ours, filled with numbers."""
+    sentence = SAID.get(request.query_params.get("said", ""))
+    if sentence is None:
+        return ""
+    number = request.query_params.get("n", "")
+    return words_of(request)(sentence, n=int(number) if number.isdecimal() else 0)
+
+
+def field(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def known_verb(request: Request, known: tuple[str, ...]) -> str:
+    """The last part of the address; 404 for a word that is none of ``known``."""
+    verb = str(request.path_params["verb"])
+    if verb not in known:
+        raise HTTPException(404)
+    return verb
+
+
+def local_path(written: str, default: str) -> str:
+    """``written`` where it is a path of ours, so that nobody is led to another site."""
+    good = written.startswith("/") and not written.startswith(("//", "/\\"))
+    return written if good and written.isprintable() else default
+
+
+def _refused(request: Request) -> Response:
+    return page(request, "refused.html", status=403)
+
+
+SAID = {
+    "cancelled": "Cancelled: {n}.",
+    "retried": "Sent through again: {n}.",
+    "elsewhere": "Sent through again elsewhere: {n}.",
+    "nothing": "Nothing to change: those had moved on already.",
+    "submitted": "Submitted: {n}.",
+    "paused": "Paused: nothing more is sent there; what runs goes on.",
+    "resumed": "Resumed.",
+    "requeued": "Dead letters sent again: {n}.",
+    "deleted": "Messages deleted: {n}.",
+    "unconfirmed": "Nothing was deleted: type the queue's name to confirm.",
+}

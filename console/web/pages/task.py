@@ -1,0 +1,187 @@
+"""One task: what was asked, what came back, every attempt, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import AsyncIterator
+from typing import Any
+
+import redis
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from console.operations import ids, story, tasks
+from console.web import retrying
+from console.web.live import event
+from console.web.pages.overview import EVENT_STREAM
+from console.web.pages.plumbing import back_to, known_verb, page, site_of
+from console.web.site import Site
+from jobs.clock import utc_now
+from jobs.names import live_key, watch_key
+from models import task_views
+from models.base import Row, fetch_all
+from models.database import DatabaseUnavailable, session
+from models.states import FINAL_STATES
+
+WATCH_SECONDS = 0.5
+WATCH_TTL_SECONDS = 5
+QUIET_ROUNDS = 20
+MAX_SHOWN_CHARS = 400_000
+
+
+def task_page(request: Request) -> Response:
+    task_id = _named(request)
+    with session():
+        values = describe(task_id)
+    template = "parts/task.html" if request.headers.get("hx-target") == "task" else "task.html"
+    return page(request, template, curl=_as_curl(request, values["task"]), **values)
+
+
+def describe(task_id: str) -> dict[str, Any]:
+    """``{"task", "story", "standing", "parents", "children", ...}``; the task exists."""
+    task = tasks.shown(task_id)
+    decisions = tasks.explained(task_id)["decisions"]
+    parents = _linked(task["depends_on"])
+    statuses = {row["id"]: row["status"] for row in parents}
+    return {
+        "task": task,
+        "story": story.told(task, decisions),
+        "decisions": decisions,
+        "standing": story.standing(task, statuses, now=utc_now()),
+        "parents": parents,
+        "children": _linked(_waiting_for(task_id)),
+        "attempts": [_with_rate(attempt) for attempt in task["attempts"]],
+        "metadata": json.dumps(task["metadata"], indent=2, ensure_ascii=False, default=str),
+        "is_final": task["status"] in {state.value for state in FINAL_STATES},
+        "max_chars": MAX_SHOWN_CHARS,
+    }
+
+
+async def live(request: Request) -> Response:
+    """Server-sent events: the answer as it grows, and a word when the task moves on."""
+    site = site_of(request)
+    task_id = await run_in_threadpool(_named, request)
+    return StreamingResponse(_watch(site, task_id), media_type=EVENT_STREAM)
+
+
+def change(request: Request, form: FormData) -> Response:
+    """Cancel, retry, or retry elsewhere."""
+    verb = known_verb(request, ("cancel", "retry", "elsewhere"))
+    task_id = _named(request)
+    with session():
+        if verb == "cancel":
+            done = tasks.cancel([task_id])
+            said, moved = "cancelled", done["cancelled"] + done["stopping"]
+        elif verb == "elsewhere":
+            said, moved = "elsewhere", retrying.retry_elsewhere([task_id])["retried"]
+        else:
+            said, moved = "retried", tasks.retry([task_id])["retried"]
+    site_of(request).changed()
+    return back_to(f"/tasks/{task_id}", said if moved else "nothing", n=len(moved))
+
+
+async def _watch(site: Site, task_id: str) -> AsyncIterator[str]:
+    seen: tuple[str, Any] | None = None
+    shown = ""
+    quiet = 0
+    yield "retry: 2000\n\n"
+    while True:
+        try:
+            text, state = await run_in_threadpool(_look, site, task_id)
+        except (redis.RedisError, DatabaseUnavailable):
+            # The page keeps what it shows; the next look may find them again.
+            text, state = shown, seen
+        quiet += 1
+        if text and text != shown:
+            is_more = text.startswith(shown)
+            value = {"more": text[len(shown) :]} if is_more and shown else {"whole": text}
+            yield event("answer", value)
+            shown, quiet = text, 0
+        if state != seen:
+            yield event("state", {"changed": seen is not None, "state": state})
+            seen, quiet = state, 0
+        if state is None or state[0] in {one.value for one in FINAL_STATES}:
+            yield event("end", {})
+            return
+        if quiet >= QUIET_ROUNDS:
+            yield ": still here\n\n"
+            quiet = 0
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def _look(site: Site, task_id: str) -> tuple[str, tuple[str, Any] | None]:
+    """(answer so far, (status, epoch, phase)); saying that somebody watches."""
+    with site.redis.pipeline(transaction=False) as pipe:
+        pipe.set(watch_key(task_id), 1, ex=WATCH_TTL_SECONDS)
+        pipe.get(live_key(task_id))
+        text: Any = pipe.execute()[1]
+    with session():
+        rows = fetch_all(
+            "SELECT status, epoch, progress ->> 'phase' AS phase FROM tasks WHERE id = %s::uuid",
+            (task_id,),
+        )
+    state = (rows[0]["status"], [rows[0]["epoch"], rows[0]["phase"]]) if rows else None
+    return text or "", state
+
+
+def _named(request: Request) -> str:
+    with session():
+        return ids.resolve(request.path_params["task"])
+
+
+def _linked(task_ids: list[str]) -> list[Row]:
+    if not task_ids:
+        return []
+    statuses = task_views.statuses_of(task_ids)
+    titles = {
+        row["id"]: row["title"]
+        for row in fetch_all(
+            "SELECT id::text, title FROM tasks WHERE id = ANY(%s::uuid[])", (task_ids,)
+        )
+    }
+    return [
+        {"id": one, "title": titles.get(one) or one[:8], "status": statuses.get(one, "gone")}
+        for one in task_ids
+    ]
+
+
+def _waiting_for(task_id: str) -> list[str]:
+    rows = fetch_all(
+        "SELECT task_id::text AS id FROM task_dependencies WHERE depends_on_id = %s::uuid LIMIT 50",
+        (task_id,),
+    )
+    return [row["id"] for row in rows]
+
+
+def _with_rate(attempt: Row) -> Row:
+    first, whole = attempt["first_token_seconds"], attempt["duration_seconds"]
+    tokens = attempt["completion_tokens"] or 0
+    decode = (whole or 0) - (first or 0)
+    rate = (tokens - 1) / decode if first is not None and decode > 0 and tokens > 1 else None
+    verdict = attempt["verdict"]
+    shown = json.dumps(verdict, ensure_ascii=False, default=str) if verdict else ""
+    return {**attempt, "tokens_per_second": rate, "verdict_text": shown}
+
+
+def _as_curl(request: Request, task: Row) -> str:
+    """The same task again, as a command for a shell."""
+    body = {
+        name: value
+        for name, value in (
+            ("title", task["title"]),
+            ("description", task["description"]),
+            ("priority", task["priority"]),
+            ("category", task["category"]),
+        )
+        if value
+    }
+    url = f"{request.url.scheme}://{request.url.netloc}/api/v1/tasks"
+    parts = ["curl", "-sS", shlex.quote(url), "-H", "'Content-Type: application/json'"]
+    if site_of(request).needs_token:
+        parts += ["-H", '"Authorization: Bearer $KOS_DASHBOARD_TOKEN"']
+    parts += ["-d", shlex.quote(json.dumps(body, ensure_ascii=False))]
+    return " ".join(parts)

@@ -1,0 +1,129 @@
+"""The list of tasks: filters, search, and what can be done to many at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.operations import tasks
+from console.operations.errors import BadInput
+from console.operations.exporting import matching_ids
+from console.operations.ids import is_whole
+from console.operations.times import parse_since
+from console.web.pages.plumbing import back_to, field, local_path, page, site_of
+from jobs.clock import utc_now
+from models.base import Row
+from models.database import session
+from models.states import TaskState
+
+PAGE_ROWS = 50
+MAX_OFFSET = 1_000_000
+ALL_AT_ONCE = 5000
+CANCELLABLE = ("pending", "queued", "in_progress")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the address asks for; what is wrong in it is told in ``problem`` and left out."""
+
+    status: str = ""
+    backend: str = ""
+    search: str = ""
+    since: str = ""
+    since_moment: datetime | None = None
+    offset: int = 0
+    problem: str = ""
+
+    def query(self, *, offset: int = 0) -> str:
+        pairs = {"status": self.status, "backend": self.backend, "q": self.search,
+                 "since": self.since, "offset": offset}  # fmt: skip
+        return urlencode({name: value for name, value in pairs.items() if value})
+
+
+def tasks_page(request: Request) -> Response:
+    site = site_of(request)
+    filters = read_filters(request)
+    with session():
+        rows = _listed(filters)
+    only_rows = request.headers.get("hx-target") == "rows"
+    return page(
+        request,
+        "parts/task_rows.html" if only_rows else "tasks.html",
+        tasks=rows[:PAGE_ROWS],
+        has_more=len(rows) > PAGE_ROWS,
+        page_rows=PAGE_ROWS,
+        filters=filters,
+        states=[state.value for state in TaskState],
+        backends=[spec.name for spec in site.settings.backends],
+    )
+
+
+def bulk(request: Request, form: FormData) -> Response:
+    """Cancel or retry the ticked tasks, or all that match the status filter."""
+    back = local_path(field(form, "back"), "/tasks")
+    verb = field(form, "verb")
+    with session():
+        chosen = _chosen(form, verb)
+        if verb == "cancel":
+            done = tasks.cancel(chosen)
+            number = len(done["cancelled"]) + len(done["stopping"])
+            said = "cancelled"
+        else:
+            number, said = len(tasks.retry(chosen)["retried"]), "retried"
+    site_of(request).changed()
+    return back_to(back, said if number else "nothing", n=number)
+
+
+def read_filters(request: Request) -> Filters:
+    asked = request.query_params
+    problem, since_moment = "", None
+    status = asked.get("status", "").strip()
+    try:
+        status = (tasks.checked_statuses([status]) or ("",))[0]
+    except BadInput as error:
+        problem, status = str(error), ""
+    since = asked.get("since", "").strip()
+    try:
+        since_moment = parse_since(since, now=utc_now()) if since else None
+    except BadInput as error:
+        problem, since = str(error), ""
+    offset = asked.get("offset", "0")
+    return Filters(
+        status=status,
+        backend=_clean(asked.get("backend", "")),
+        search=_clean(asked.get("q", "")),
+        since=since,
+        since_moment=since_moment,
+        offset=min(MAX_OFFSET, int(offset)) if offset.isascii() and offset.isdigit() else 0,
+        problem=problem,
+    )
+
+
+def _listed(filters: Filters) -> list[Row]:
+    return tasks.listed(
+        statuses=(filters.status,) if filters.status else (),
+        backend=filters.backend or None,
+        since=filters.since_moment,
+        search=filters.search or None,
+        limit=PAGE_ROWS + 1,
+        offset=filters.offset,
+    )
+
+
+def _chosen(form: FormData, verb: str) -> list[str]:
+    if field(form, "all"):
+        statuses: tuple[str, ...] = CANCELLABLE if verb == "cancel" else ("failed", "cancelled")
+        wanted = field(form, "status")
+        statuses = (wanted,) if wanted in statuses else statuses
+        return matching_ids(statuses=statuses)[:ALL_AT_ONCE]
+    written = [str(value).lower() for value in form.getlist("id")]
+    return [task_id for task_id in written if is_whole(task_id)]
+
+
+def _clean(text: str) -> str:
+    return text.strip().replace("\x00", "")[:200]

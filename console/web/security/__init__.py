@@ -1,0 +1,1 @@
+"""Who may ask for what: sessions, tokens, hosts, headers."""

@@ -1,0 +1,173 @@
+"""The one door: every request passes here before a route sees it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from console.web.security.headers import HEADERS, NOT_STORED, STATIC
+from console.web.security.origins import host_name, is_same_origin
+from console.web.security.sessions import COOKIE, SESSION_SECONDS, Session, Sessions
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN_PATHS = frozenset({"/healthz", "/login"})
+FOR_PROGRAMS = ("/api/", "/v1/", "/metrics")
+MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_UPLOAD_BYTES = 200 * 1024 * 1024
+UPLOADS = "/v1/files"
+
+
+class Guard:
+    """Checks host, origin, session and size; adds the headers. ``scope["kos"]`` is the session.
+
+    Programs show ``Authorization: Bearer TOKEN``; pages have a session cookie, and what they
+    change carries the form token, which the action itself checks.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        sessions: Sessions,
+        hosts: Iterable[str] | None,
+        needs_token: bool,
+        read_only: bool,
+    ) -> None:
+        self._app = app
+        self._sessions = sessions
+        self._hosts = frozenset(hosts) if hosts is not None else None
+        self._needs_token = needs_token
+        self._read_only = read_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        session = self._sessions.read(_cookie(headers))
+        fresh = session is None
+        session = session or self._sessions.new(entered=False)
+        scope["kos"] = session
+        scope["kos_bearer"] = self._sessions.is_token(_bearer(headers))
+        refusal = self._refusal(scope, headers, session)
+        app = refusal if refusal is not None else self._app
+        adding = _Adding(scope, send, session if fresh else None)
+        counted = _Counted(receive, _bound(scope["path"]))
+        await app(scope, counted, adding)
+
+    def _refusal(self, scope: Scope, headers: Headers, session: Session) -> Response | None:
+        path, method = scope["path"], scope["method"]
+        host = headers.get("host", "")
+        if self._hosts is not None and host_name(host) not in self._hosts:
+            return _told(path, 421, "this host name is not served here")
+        if method not in SAFE_METHODS:
+            origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+            if not is_same_origin(host, origin=origin, fetch_site=site):
+                return _told(path, 403, "the request comes from another site")
+            if self._read_only and path not in {"/login", "/logout"}:
+                return _told(path, 403, "this dashboard is read-only (KOS_DASHBOARD_READ_ONLY)")
+        if _too_large(headers, path):
+            return _told(path, 413, f"the body is larger than {_bound(path)} bytes")
+        entered = not self._needs_token or session.entered or scope["kos_bearer"]
+        if entered or path in OPEN_PATHS or path.startswith("/static/"):
+            return self._without_form_token(scope, headers, session)
+        if path.startswith(FOR_PROGRAMS):
+            return _told(path, 401, "send the header Authorization: Bearer KOS_DASHBOARD_TOKEN")
+        return RedirectResponse("/login", status_code=303)
+
+    def _without_form_token(
+        self, scope: Scope, headers: Headers, session: Session
+    ) -> Response | None:
+        """A program has a bearer token; a page that calls the API shows its form token."""
+        path = scope["path"]
+        if scope["method"] in SAFE_METHODS or not path.startswith(FOR_PROGRAMS):
+            return None
+        if not self._needs_token or scope["kos_bearer"]:
+            return None
+        shown = headers.get("x-csrf-token", "")
+        if hmac.compare_digest(shown.encode(), session.form_token.encode()):
+            return None
+        return _told(path, 403, "send a bearer token, or the page's token in X-CSRF-Token")
+
+
+class _Adding:
+    """Sends on, with the security headers, and the cookie of a session that has just begun."""
+
+    def __init__(self, scope: Scope, send: Send, begun: Session | None) -> None:
+        self._send = send
+        self._is_static = scope["path"].startswith("/static/")
+        self._secure = scope.get("scheme") == "https"
+        is_page = not scope["path"].startswith((*FOR_PROGRAMS, "/static/", "/healthz"))
+        self._begun = begun if is_page else None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message["headers"]}
+            added = [*HEADERS, STATIC if self._is_static else NOT_STORED]
+            message["headers"] = [
+                *message["headers"], *(pair for pair in added if pair[0] not in present)
+            ]  # fmt: skip
+            if self._begun is not None and b"set-cookie" not in present:
+                cookie = session_cookie(self._begun, secure=self._secure)
+                message["headers"].append((b"set-cookie", cookie.encode()))
+        await self._send(message)
+
+
+class _Counted:
+    """Receives on, and breaks off a body that is larger than it said."""
+
+    def __init__(self, receive: Receive, bound_bytes: int) -> None:
+        self._receive = receive
+        self._left = bound_bytes
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            return {"type": "http.disconnect"}
+        return message
+
+
+def session_cookie(session: Session, *, secure: bool) -> str:
+    """The Set-Cookie line."""
+    tail = "; Secure" if secure else ""
+    return (
+        f"{COOKIE}={session.cookie}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; "
+        f"SameSite=Strict{tail}"
+    )
+
+
+def _told(path: str, status: int, message: str) -> Response:
+    if path.startswith(FOR_PROGRAMS):
+        error: dict[str, Any] = {"message": message, "type": "invalid_request_error"}
+        headers = {"www-authenticate": "Bearer"} if status == 401 else None
+        return JSONResponse({"error": error}, status_code=status, headers=headers)
+    return PlainTextResponse(f"{message}\n", status_code=status)
+
+
+def _cookie(headers: Headers) -> str | None:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return found.value if found else None
+
+
+def _bearer(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.casefold() == "bearer" else None
+
+
+def _bound(path: str) -> int:
+    return MAX_UPLOAD_BYTES if path == UPLOADS else MAX_BODY_BYTES
+
+
+def _too_large(headers: Headers, path: str) -> bool:
+    said = headers.get("content-length", "0")
+    return not said.isdigit() or int(said) > _bound(path)

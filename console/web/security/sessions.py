@@ -1,0 +1,65 @@
+"""Sessions without a store: a signed cookie, and a form token derived from it.
+
+The key comes from KOS_DASHBOARD_TOKEN, so sessions outlive a restart and end when the token is
+changed; without a token each process has a key of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+COOKIE = "kos_session"
+SESSION_SECONDS = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """``entered``: the token was shown. ``form_token`` must come back with every change."""
+
+    cookie: str
+    entered: bool
+    form_token: str
+
+
+class Sessions:
+    """Makes and checks cookies. ``token`` is the dashboard's, None where nobody has to log in."""
+
+    def __init__(self, token: str | None, *, clock: Callable[[], float] = time.time) -> None:
+        self._token = token
+        self._clock = clock
+        seed = token.encode() if token else secrets.token_bytes(32)
+        self._key = hmac.new(seed, b"kos dashboard session", hashlib.sha256).digest()
+
+    def new(self, *, entered: bool) -> Session:
+        expires = int(self._clock() + SESSION_SECONDS)
+        body = f"{int(entered)}.{expires}.{secrets.token_urlsafe(16)}"
+        return self._session(f"{body}.{self._sign('cookie', body)}", entered=entered)
+
+    def read(self, cookie: str | None) -> Session | None:
+        """The session of a cookie that we signed and that has not expired."""
+        body, _, signature = (cookie or "").rpartition(".")
+        if not body or not _same(signature, self._sign("cookie", body)):
+            return None
+        entered, expires, _ = body.split(".")
+        if int(expires) < self._clock():
+            return None
+        return self._session(f"{body}.{signature}", entered=entered == "1")
+
+    def is_token(self, shown: str | None) -> bool:
+        """Whether ``shown`` is the dashboard's token; takes the same time for every wrong one."""
+        return bool(self._token) and _same(shown or "", self._token or "")
+
+    def _session(self, cookie: str, *, entered: bool) -> Session:
+        return Session(cookie, entered, self._sign("form", cookie))
+
+    def _sign(self, purpose: str, text: str) -> str:
+        return hmac.new(self._key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())

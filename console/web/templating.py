@@ -1,0 +1,60 @@
+"""Templates: everything that goes into a page is escaped, and every sentence is translated."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from console.operations.times import ago
+from console.web.words import Words, in_words, spoken_span
+from jobs.clock import utc_now
+
+HERE = Path(__file__).parent
+_BYTE_STEPS = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024))
+
+
+def environment() -> Environment:
+    """The one template environment of the process."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "size": human_bytes,
+        "percent": lambda share: f"{share * 100:.0f}%",
+        "thousands": lambda number: f"{number:,}".replace(",", "\u202f"),
+    }
+    return made
+
+
+def render(made: Environment, template: str, words: Words, **values: Any) -> str:
+    """``template`` in the language of ``words``."""
+    now = utc_now()
+    spoken = {
+        "t": words,
+        "lang": words.language,
+        "now": now,
+        "span": lambda seconds: spoken_span(seconds, words),
+        "ago": lambda moment: in_words(ago(_moment(moment), now=now), words),
+    }
+    return made.get_template(template).render(**spoken, **values)
+
+
+def human_bytes(count: float | None) -> str:
+    """``4.7 GB``; empty for None."""
+    if count is None:
+        return ""
+    for unit, size in _BYTE_STEPS:
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def _moment(value: Any) -> datetime | None:
+    return value if isinstance(value, datetime) else None

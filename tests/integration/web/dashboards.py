@@ -1,0 +1,75 @@
+"""A running dashboard for tests: the real program as a process, on real services."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from console.home import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+START_SECONDS = 30.0
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """``process`` is the program; ``log`` is where it writes."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return requests.get(f"{self.url}{path}", timeout=20, **options)
+
+    def post(self, path: str, **options: Any) -> requests.Response:
+        return requests.post(f"{self.url}{path}", timeout=20, **options)
+
+
+@contextmanager
+def running_dashboard(environ: Mapping[str, str], directory: Path) -> Iterator[Dashboard]:
+    """Started on a free port, answering, and gone afterwards."""
+    port = free_port()
+    log = directory / f"dashboard-{port}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "console.web"],
+            cwd=ROOT,
+            env={**os.environ, **environ, "KOS_DASHBOARD_PORT": str(port)},
+            stdout=output,
+            stderr=output,
+        )
+    dashboard = Dashboard(f"http://127.0.0.1:{port}", process, log)
+    try:
+        _wait_until_it_answers(dashboard)
+        yield dashboard
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_it_answers(dashboard: Dashboard) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            if dashboard.get("/healthz").ok:
+                return
+        except requests.ConnectionError:
+            pass
+        alive = dashboard.process.poll() is None
+        assert alive and time.monotonic() < end, dashboard.log.read_text()
+        time.sleep(POLL_SECONDS)

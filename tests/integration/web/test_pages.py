@@ -1,0 +1,60 @@
+"""Every page over real services."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import requests
+
+from tests.integration.web.dashboards import Dashboard
+from tests.support.system import System
+
+PAGES = (
+    "/", "/tasks", "/submit", "/backends", "/queues", "/queues/llm-ollama", "/experts",
+    "/schedule", "/health",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_every_page_shows_on_an_empty_system(dashboard: Dashboard, language: str) -> None:
+    for path in PAGES:
+        answer = dashboard.get(path, headers={"Accept-Language": language})
+
+        assert answer.status_code == 200, (path, answer.text[-2000:], dashboard.log.read_text())
+        assert f'<html lang="{language}"' in answer.text
+
+
+def test_a_submitted_task_runs_and_its_page_tells_everything(
+    dashboard: Dashboard, system: System
+) -> None:
+    system.start()
+    browser, form = _page(dashboard, "/submit")
+
+    answer = browser.post(
+        f"{dashboard.url}/submit",
+        data={"csrf": form, "description": "Summarise what a lease is."},
+        timeout=20,
+    )
+
+    assert answer.status_code == 200, answer.text
+    task_id = answer.url.split("/tasks/")[1].split("?")[0]
+    system.wait_status(task_id, "completed")
+    shown = browser.get(f"{dashboard.url}/tasks/{task_id}", timeout=20).text
+    for word in ("completed", "Attempts", "Why", "assigned to", "[simulated"):
+        assert word in shown
+    for path in PAGES:
+        assert browser.get(f"{dashboard.url}{path}", timeout=20).status_code == 200
+
+
+def test_an_unknown_page_and_task_are_told_kindly(dashboard: Dashboard) -> None:
+    for path in ("/nowhere", "/tasks/ffffffff", "/queues/none", "/tasks/%00"):
+        assert dashboard.get(path).status_code == 404
+
+
+def _page(dashboard: Dashboard, path: str) -> tuple[requests.Session, str]:
+    browser = requests.Session()
+    text = browser.get(f"{dashboard.url}{path}", timeout=20).text
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', text)
+    assert found
+    return browser, found[1]

@@ -71,8 +71,15 @@ def gather(environ: Mapping[str, str], *, dotenv: Path | None, default_home: Pat
     """Read the files and put the layers in order. An empty variable counts as unset."""
     merged = {**_read_dotenv(dotenv), **_without_embedded(environ)}
     given = {name: text.strip() for name, text in merged.items() if text.strip()}
-    home = Path(given.get("KOS_HOME", default_home)).expanduser().absolute()
-    return Sources(given=given, written=read_home_env(home))
+    try:
+        home = Path(given.get("KOS_HOME", default_home)).expanduser().absolute()
+        written = read_home_env(home)
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        problem = f"KOS_HOME={given['KOS_HOME'][:60]!r} is not a path ({error}); write another"
+        raise SettingsError((problem,)) from None
+    return Sources(given=given, written=written)
 
 
 def read_home_env(home: Path) -> dict[str, str]:
@@ -85,8 +92,13 @@ def read_home_env(home: Path) -> dict[str, str]:
         raise SettingsError(
             (f"{home / 'env'} cannot be read ({error}); run as its owner",)
         ) from None
+    try:
+        words = shlex.split(text, comments=True)
+    except ValueError as error:
+        problem = f"{home / 'env'} is damaged ({error}); mend the line or remove the file"
+        raise SettingsError((problem,)) from None
     pairs = {}
-    for word in shlex.split(text, comments=True):
+    for word in words:
         name, separator, value = word.partition("=")
         if separator:
             pairs[name] = value
@@ -102,9 +114,15 @@ def find_dotenv(environ: Mapping[str, str], *, project: Path) -> Path | None:
 
 
 def _read_dotenv(dotenv: Path | None) -> dict[str, str]:
-    if dotenv is None or not dotenv.is_file():
+    if dotenv is None:
         return {}
-    values = dotenv_values(dotenv, interpolate=False)
+    try:
+        with dotenv.open(encoding="utf-8") as file:
+            values = dotenv_values(stream=file, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        problem = f"{dotenv} cannot be read ({reason}); mend it or name another in KOS_DOTENV"
+        raise SettingsError((problem,)) from None
     return {name: text for name, text in values.items() if text is not None}
 
 

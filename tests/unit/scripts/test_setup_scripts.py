@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,9 @@ case "$*" in
 "-m pip --version") ;;
 "-m pip install"*) [ ! -e "$FAKES/no-network" ] ;;
 "-m console.supervision running") exit 1 ;;
-"-m console.demo"*) [ ! -e "$FAKES/demo-fails" ] ;;
+"-m console.demo"*)
+    if [ -e "$FAKES/demo-hangs" ]; then touch "$FAKES/hanging"; exec sleep 600; fi
+    [ ! -e "$FAKES/demo-fails" ] ;;
 esac
 """
 FAKE_APT = """#!/bin/sh
@@ -194,3 +197,21 @@ def test_a_directory_that_is_no_environment_is_not_removed(checkout: Checkout) -
     assert done.returncode == 1
     assert "is no virtual environment; move it away" in done.stderr
     assert (checkout.root / ".venv" / "precious").exists()
+
+
+def test_a_demo_that_is_interrupted_stops_everything_at_once(checkout: Checkout) -> None:
+    checkout.has("demo-hangs")
+    demo = subprocess.Popen(
+        [str(checkout.root / "scripts" / "demo")],
+        env={"PATH": str(checkout.fakes / "bin"), "FAKES": str(checkout.fakes)},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while not (checkout.fakes / "hanging").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    demo.terminate()
+
+    assert demo.wait(timeout=30) == 143
+    assert checkout.calls()[-1] == "bin/python -m console.supervision down"

@@ -275,3 +275,28 @@ def test_dotenv_is_found_by_name(home: Path, tmp_path: Path) -> None:
 
 def test_no_two_settings_read_the_same_variable() -> None:
     assert len(SETTING_NAMES) > 50
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_dotenv_that_cannot_be_read_is_named(
+    home: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    named = tmp_path / "production.env"
+    if content is not None:
+        named.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=r"production\.env cannot be read"):
+        read(home, named)
+
+
+def test_a_damaged_env_file_of_the_home_is_named(home: Path) -> None:
+    (home / "env").write_text("export DATABASE_URL='never closed\n")
+
+    with pytest.raises(SettingsError, match=r"env is damaged .*remove the file"):
+        read(home)
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "a\0b"])
+def test_a_home_that_is_no_path_is_named(text: str) -> None:
+    with pytest.raises(SettingsError, match="KOS_HOME"):
+        load({"KOS_HOME": text})

@@ -71,6 +71,7 @@ def mixed() -> Workload:
 
 
 def mixed_two_resident() -> Workload:
+    """The mixed tasks; each server holds two models."""
     return _offline(
         "mixed-two-resident",
         [_mlx(resident=2), _ollama(resident=2)],
@@ -80,6 +81,7 @@ def mixed_two_resident() -> Workload:
 
 
 def mixed_three_resident() -> Workload:
+    """The mixed tasks; each server holds three models."""
     return _offline(
         "mixed-three-resident",
         [_mlx(resident=3), _ollama(resident=3)],
@@ -113,6 +115,7 @@ def two_ollama_and_vllm() -> Workload:
 
 
 def ten_thousand() -> Workload:
+    """Ten times the mixed tasks: more than one planning window."""
     return _offline("ten-thousand", [_mlx(), _ollama()], _counts(10_000), seed=29)
 
 

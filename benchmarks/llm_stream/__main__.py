@@ -9,6 +9,7 @@ guarded runs alternate, so that a busy machine slows both. Prints one JSON docum
 - `paced`: 40 tokens a second and stream, each arrives alone and wakes its thread
 - `parsing`: no network: framing, JSON, wire format and guards alone, beside `json.loads`
 - `leaks`: threads and open files before, and after 1,000 calls on 32 threads
+- `lateness`: how long after its deadline, or a cancel, a call on a hanging server ends
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from benchmarks.llm_stream.lateness import lateness
 from benchmarks.llm_stream.parsing import parsing_cost
 from llm.backends.base import Backend
 from llm.backends.ollama_wire import OllamaChat
@@ -59,6 +61,7 @@ def main() -> None:
         )
     found["parsing"] = parsing_cost(repeats=options.repeats)
     found["leaks"] = _leaks()
+    found["lateness"] = lateness()
     print(json.dumps(found, indent=2))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from jobs.policy.planners.memory import capacity
 from jobs.policy.types import (
     BackendView,
     BlockKey,
@@ -146,15 +147,10 @@ def _obstacle(lane: _Lane, block: OpenBlock) -> str | None:
     others = {key for key in lane.busy if key != block.key}
     if any(key.model == block.key.model for key in others):
         return f"{block.key.model} must be loaded anew with other options: draining first"
-    if not others or len({key.model for key in others}) < _capacity(lane.view):
+    if not others or len({key.model for key in others}) < capacity(lane.view):
         return None
     names = ", ".join(sorted(key.model for key in others))
     return f"{lane.view.name} drains {names} before it can run {block.key.model}"
-
-
-def _capacity(view: BackendView) -> int:
-    """A server that is seen to hold more models than configured can hold that many."""
-    return max(1, view.max_resident, len(view.resident))
 
 
 def _resident(view: BackendView, key: BlockKey) -> bool:
@@ -177,7 +173,7 @@ def _preload_next(lane: _Lane, key: BlockKey, later: Sequence[OpenBlock], result
     if following is None or _resident(lane.view, following.key) or lane.view.loading:
         return
     needed = {busy.model for busy in lane.busy} | {key.model}
-    if following.key.model in needed or len(needed) >= _capacity(lane.view):
+    if following.key.model in needed or len(needed) >= capacity(lane.view):
         return
     result.preloads.append(
         PreloadOrder(

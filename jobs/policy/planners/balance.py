@@ -14,6 +14,7 @@ from functools import cache
 
 from jobs.policy.planners.choices import Option
 from jobs.policy.planners.groups import Group
+from jobs.policy.planners.memory import effective_slots, models_in_memory
 from jobs.policy.planners.simplex import Spread, Use, spread
 from jobs.policy.types import BackendView, BlockKey
 
@@ -64,10 +65,6 @@ def drain_seconds(mean_seconds: float, slots: int) -> float:
 @cache
 def _harmonic(count: int) -> float:
     return sum(1.0 / k for k in range(1, count + 1))
-
-
-def effective_slots(view: BackendView, *, heavy: bool) -> int:
-    return max(1, min(view.slots, view.heavy_limit) if heavy else view.slots)
 
 
 def balance(
@@ -121,6 +118,7 @@ class _Problem:
         places = {key: place for place, key in enumerate(self.keys)}
         self.key_of = [places[option.key] for option in self.options]
         self.charges = self._charges()
+        self._add_first_loads()
         self.counts = [group.count for group in groups]
         self.prices = self._prices(groups)
         self.cost = len(self.uses) * (len(groups) + len(self.base))
@@ -158,6 +156,14 @@ class _Problem:
             return 0.0
         several = self.lanes[option.key.backend].view.max_resident > 1
         return option.load_seconds * (OVERLAPPED_LOAD if several else 1.0)
+
+    def _add_first_loads(self) -> None:
+        """A server that holds several models but none yet serves nothing during its first load."""
+        for name, row in self.index.items():
+            view = self.lanes[name].view
+            loads = [o.load_seconds for o in self.options if o.key.backend == name]
+            if view.max_resident > 1 and loads and not models_in_memory(view):
+                self.base[row] += min(loads)
 
     def _prices(self, groups: Sequence[Group]) -> dict[BlockKey, float]:
         """What opening a key must gain, beside its part of the finish."""

@@ -16,7 +16,7 @@ from jobs.policy.planners.balance import Balance, Lane
 from jobs.policy.planners.choices import Option
 from jobs.policy.planners.fairness import bring_forward, margin_seconds, oldest_age
 from jobs.policy.planners.groups import Group
-from jobs.policy.planners.timing import is_warm
+from jobs.policy.planners.memory import is_warm
 from jobs.policy.planners.urgency import UrgentHome
 from jobs.policy.types import BackendView, BlockKey, PlanningConfig, Snapshot, TaskView
 

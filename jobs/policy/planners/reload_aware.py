@@ -14,7 +14,8 @@ from jobs.policy.planners.balance import Balance, Lane, balance
 from jobs.policy.planners.choices import Choices, Option, Router
 from jobs.policy.planners.groups import Group, group_tasks
 from jobs.policy.planners.lanes import order_lanes, start_order
-from jobs.policy.planners.timing import is_warm, timed_blocks, unplaced
+from jobs.policy.planners.memory import is_warm
+from jobs.policy.planners.timing import timed_blocks, unplaced
 from jobs.policy.planners.urgency import UrgentHome, place_urgent
 from jobs.policy.ranking import rank_tasks
 from jobs.policy.types import BlockKey, Plan, PolicyName, Route, Snapshot, TaskView

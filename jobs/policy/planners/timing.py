@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from jobs.policy.planners.balance import effective_slots
 from jobs.policy.planners.choices import Router
+from jobs.policy.planners.memory import capacity, effective_slots, models_in_memory
 from jobs.policy.types import (
     BackendView,
     BlockKey,
@@ -43,31 +43,6 @@ def unplaced(tasks: Iterable[TaskView], router: Router) -> tuple[Unplaced, ...]:
         if not choices.options:
             found.append(Unplaced(task.id, _why_nowhere(choices.note), choices.rejected))
     return tuple(found)
-
-
-def is_warm(view: BackendView, key: BlockKey) -> bool:
-    """Whether the key's model is, or is about to be, in memory with these options."""
-    if key.model not in models_in_memory(view):
-        return False
-    current = view.current
-    return current is None or current.model != key.model or current == key
-
-
-def models_in_memory(view: BackendView) -> tuple[str, ...]:
-    """What will be resident when all that was sent has begun; the least recent go first.
-
-    A server that is seen to hold more models than configured can hold that many.
-    """
-    coming = [*view.loading]
-    if view.current is not None and view.in_flight > 0:
-        coming.append(view.current.model)
-    held = [model for model in view.resident if model not in coming]
-    return tuple([*held, *dict.fromkeys(coming)][-capacity(view) :])
-
-
-def capacity(view: BackendView) -> int:
-    """How many models the server holds at once."""
-    return max(1, view.max_resident, len(view.resident))
 
 
 class _Clock:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jobs.policy.planners.choices import Choices, Option
 from jobs.policy.planners.groups import Group
-from jobs.policy.planners.timing import is_warm
+from jobs.policy.planners.memory import is_warm
 from jobs.policy.types import BackendView, BlockKey, RunningTask, Snapshot, TaskView
 
 

@@ -34,13 +34,21 @@ CANARY_DEADLINES = Deadlines(first_token_seconds=120.0, between_tokens_seconds=1
 
 
 class HttpBackend:
-    """Base of the adapters. ``api_key`` goes into a header and nowhere else."""
+    """Base of the adapters. ``api_key`` goes into a header and nowhere else; ``ca_bundle`` is a
+    file of certificates to trust in place of the usual ones."""
 
-    def __init__(self, spec: BackendSpec, *, wire: Wire, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        *,
+        wire: Wire,
+        api_key: str | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
         self.spec = spec
         self.name = spec.name
         self._wire = wire
-        self._transport = Transport(spec, api_key=api_key)
+        self._transport = Transport(spec, api_key=api_key, ca_bundle=ca_bundle)
 
     def describe(self, model: ModelInfo) -> ModelInfo:
         return model

@@ -34,8 +34,10 @@ from llm.types import (
 class MlxBackend(HttpBackend):
     """A server on Apple's MLX."""
 
-    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
-        super().__init__(spec, wire=openai_wire.OpenAIChat(), api_key=api_key)
+    def __init__(
+        self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None
+    ) -> None:
+        super().__init__(spec, wire=openai_wire.OpenAIChat(), api_key=api_key, ca_bundle=ca_bundle)
 
     def version(self) -> str:
         return optional(lambda: self._get("/api/version", version_of)) or UNKNOWN_VERSION

@@ -24,8 +24,10 @@ from llm.types import (
 class OllamaBackend(HttpBackend):
     """An Ollama server, 0.6 or newer."""
 
-    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
-        super().__init__(spec, wire=ollama_wire.OllamaChat(), api_key=api_key)
+    def __init__(
+        self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None
+    ) -> None:
+        super().__init__(spec, wire=ollama_wire.OllamaChat(), api_key=api_key, ca_bundle=ca_bundle)
 
     def version(self) -> str:
         return self._get("/api/version", version_of)

@@ -21,9 +21,11 @@ class OpenAIBackend(HttpBackend):
     """Loads and residency are the server's own affair here: preload asks for one token, which
     makes servers that load on demand do so; unload does nothing."""
 
-    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
+    def __init__(
+        self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None
+    ) -> None:
         root = replace(spec, url=spec.url.removesuffix("/v1"))
-        super().__init__(root, wire=openai_wire.OpenAIChat(), api_key=api_key)
+        super().__init__(root, wire=openai_wire.OpenAIChat(), api_key=api_key, ca_bundle=ca_bundle)
         self.spec = spec
 
     def version(self) -> str:

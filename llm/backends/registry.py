@@ -20,14 +20,15 @@ class UnknownBackend(KeyError):
 
 
 def build(spec: BackendSpec, *, environ: Mapping[str, str]) -> Backend:
-    """The adapter of ``spec``. Its API key is read from ``environ`` here and nowhere else."""
-    key = environ.get(spec.api_key_env) if spec.api_key_env else None
-    api_key = key.strip() if key and key.strip() else None
+    """The adapter of ``spec``. Its API key is read from ``environ`` here and nowhere else; so is the
+    file of trusted certificates, under the names that requests and OpenSSL know."""
+    api_key = environ.get(spec.api_key_env, "").strip() or None if spec.api_key_env else None
+    ca_bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")
     if spec.kind is BackendKind.OLLAMA:
-        return OllamaBackend(spec, api_key=api_key)
+        return OllamaBackend(spec, api_key=api_key, ca_bundle=ca_bundle)
     if spec.kind is BackendKind.MLX:
-        return MlxBackend(spec, api_key=api_key)
-    return OpenAIBackend(spec, api_key=api_key)
+        return MlxBackend(spec, api_key=api_key, ca_bundle=ca_bundle)
+    return OpenAIBackend(spec, api_key=api_key, ca_bundle=ca_bundle)
 
 
 class Backends:

@@ -47,11 +47,15 @@ _calling = threading.local()
 class Transport:
     """GET and POST of JSON to ``spec.url``; raises only `LLMError`s when used inside `border`."""
 
-    def __init__(self, spec: BackendSpec, *, api_key: str | None = None) -> None:
+    def __init__(
+        self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None
+    ) -> None:
         self._spec = spec
         self._secret = api_key or (spec.basic_auth[1] if spec.basic_auth else None)
         self._session = _session(max(MIN_POOL_CONNECTIONS, 2 * spec.max_concurrent))
         self._session.headers.update(_headers(spec, api_key))
+        if ca_bundle:
+            self._session.verify = ca_bundle
 
     def close(self) -> None:
         self._session.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import redis
 
 from jobs.heart import Pulse
 from jobs.learned import DeadlineFigures
@@ -15,12 +17,14 @@ from jobs.rates import RateDecision, RateLimits
 from llm.backends.base import Backend
 from llm.deadlines import deadlines_for
 from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
-from llm.types import Completion, Deadlines, GenerateRequest, Message, Phase, Progress
+from llm.types import BackendKind, Completion, Deadlines, GenerateRequest, Message, Phase, Progress
 from models.task import Measures
 
 logger = logging.getLogger(__name__)
 
 RATE_PAUSE_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -104,26 +108,30 @@ class ModelCaller:
             ) from error
         self.spent.add(completion, load_seconds)
         self._parts.residency.used(self._backend.name, self._model, self._num_ctx)
-        self._parts.runtime.breakers.succeeded(self._backend.name, self._model)
+        breakers = self._parts.runtime.breakers
+        aside(lambda: breakers.succeeded(self._backend.name, self._model), otherwise=None)
         return completion
 
     def _load_and_generate(self, request: GenerateRequest) -> tuple[float, Completion]:
-        deadlines = self._deadlines(request.max_tokens)
         self._pulse.progress = Progress(Phase.LOADING)
         load_seconds = self._parts.residency.ensure(
             self._backend,
             self._model,
             self._num_ctx,
-            deadlines=deadlines,
+            deadlines=self._deadlines(request.max_tokens, resident=False),
             cancel=self._pulse.token,
         )
+        # Only a server that loads models behind our back may still have to load this one.
+        loads_unseen = self._backend.spec.kind is BackendKind.OPENAI
+        deadlines = self._deadlines(request.max_tokens, resident=not loads_unseen)
         allowance = self._wait_for_rate(request)
         self._pulse.progress = Progress(Phase.PREFILL)
         completion = self._backend.generate(
             request, deadlines=deadlines, cancel=self._pulse.token, on_progress=self._on_progress
         )
         spent = (completion.prompt_tokens or 0) + completion.completion_tokens
-        self._parts.runtime.rates.settle(allowance, tokens=spent)
+        rates = self._parts.runtime.rates
+        aside(lambda: rates.settle(allowance, tokens=spent), otherwise=False)
         return load_seconds, completion
 
     def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
@@ -143,7 +151,7 @@ class ModelCaller:
             if self._pulse.token.wait(pause):
                 raise CallCancelled(self._pulse.token.reason or "cancelled")
 
-    def _deadlines(self, max_tokens: int) -> Deadlines:
+    def _deadlines(self, max_tokens: int, *, resident: bool) -> Deadlines:
         settings = self._parts.runtime.settings
         return deadlines_for(
             llm_timeout_seconds=settings.llm_timeout_seconds,
@@ -155,7 +163,7 @@ class ModelCaller:
             learned_first_token_seconds=self._figures.first_token_seconds,
             max_tokens=max_tokens,
             learned_tokens_per_second=self._figures.tokens_per_second,
-            resident=False,
+            resident=resident,
         )
 
     def _on_progress(self, progress: Progress) -> None:
@@ -171,6 +179,17 @@ class ModelCaller:
             return
         if error.transient:
             self._parts.residency.forget(self._backend.name)
-        opened = self._parts.runtime.breakers.failed(self._backend.name, self._model, error)
-        if opened:
+        aside(lambda: self._count(error), otherwise=None)
+
+    def _count(self, error: LLMError) -> None:
+        if self._parts.runtime.breakers.failed(self._backend.name, self._model, error):
             self._parts.runtime.wakes.recover(f"breaker of {self._backend.name} opened")
+
+
+def aside(note: Callable[[], T], *, otherwise: T) -> T:
+    """What Redis knows only helps: an answer is not thrown away because it could not be noted."""
+    try:
+        return note()
+    except redis.RedisError as error:
+        logger.warning("not_noted error=%s", error)
+        return otherwise

@@ -11,11 +11,12 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 
 import redis
 
 from jobs import preparation
-from jobs.calling import ModelCaller
+from jobs.calling import ModelCaller, aside
 from jobs.checkpoints import RowCheckpoint
 from jobs.clock import utc_now
 from jobs.heart import CANCELLED, LEASE_LOST, SLOT_LOST, Pulse
@@ -55,6 +56,7 @@ class Execution:
             # Whether the claim was made or not, recovery finds the row: queued without a message,
             # or running under a lease that nobody renews.
             logger.warning("claim_failed task=%s error=%s", self._ticket.task_id, error)
+            self._parts.runtime.wakes.owe()
             return None
         if claimed is None:
             logger.info("not_claimed task=%s epoch=%d", self._ticket.task_id, self._ticket.epoch)
@@ -66,6 +68,10 @@ class Execution:
             event, result = self._attempt(claimed, pulse)
             outcome = self._decide(event)
             written = self._write(claimed, pulse, event, outcome, result)
+        except (DatabaseUnavailable, redis.RedisError) as error:
+            logger.warning("attempt_interrupted task=%s error=%s", claimed.id, error)
+            self._persist(partial(self._give_back, claimed, f"interrupted: {error}"))
+            raise
         finally:
             self._parts.heart.remove(pulse)
         return outcome if written else None
@@ -92,7 +98,7 @@ class Execution:
             return self._event(claimed, error=refusal), None
         except LLMError as error:
             return self._event(claimed, error=error), None
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, redis.RedisError):
             raise
         except Exception as error:
             logger.exception("attempt_broke task=%s", claimed.id)
@@ -137,7 +143,10 @@ class Execution:
     def _elsewhere(self) -> bool:
         others = (spec.name for spec in self._settings.backends)
         blocked = self._parts.runtime.breakers.blocked
-        return any(name != self._ticket.backend and blocked(name) is None for name in others)
+        return aside(
+            lambda: any(n != self._ticket.backend and blocked(n) is None for n in others),
+            otherwise=False,
+        )
 
     def _decide(self, event: AttemptEvent) -> Outcome:
         if isinstance(event.error, preparation.Refused):
@@ -156,7 +165,7 @@ class Execution:
         if pulse.token.reason in (LEASE_LOST, SLOT_LOST):
             logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, pulse.token.reason)
             return pulse.token.reason == SLOT_LOST and self._persist(
-                lambda: self._give_back(claimed)
+                partial(self._give_back, claimed, SLOT_LOST)
             )
         if pulse.token.reason == CANCELLED:
             return self._persist(
@@ -203,8 +212,8 @@ class Execution:
                          for note in notes if result is not None])  # fmt: skip
         return written
 
-    def _give_back(self, claimed: Claimed) -> bool:
-        ending = Ending(measures=Measures(), error=SLOT_LOST, error_code="interrupted")
+    def _give_back(self, claimed: Claimed, reason: str) -> bool:
+        ending = Ending(measures=Measures(), error=_storable(reason), error_code="interrupted")
         return Task.retry(claimed.id, claimed.epoch, ending, at=None, spend_attempt=False)
 
     def _ending(self, event: AttemptEvent, code: str | None, error: str | None = None) -> Ending:
@@ -222,15 +231,19 @@ class Execution:
 
     def _persist(self, write: Callable[[], bool]) -> bool:
         """Write while the lease may still be ours; after that recovery has the row anyway."""
-        deadline = time.monotonic() + self._settings.lease_seconds
+        task_id, began = self._ticket.task_id, time.monotonic()
+        tries = 0
         while True:
             try:
                 with session():
                     return write()
             except (DatabaseUnavailable, redis.RedisError) as error:
-                logger.warning("outcome_not_written task=%s error=%s", self._ticket.task_id, error)
-                if time.monotonic() > deadline:
+                if tries == 0:
+                    logger.warning("outcome_not_written_yet task=%s error=%s", task_id, error)
+                if time.monotonic() - began > self._settings.lease_seconds:
+                    logger.exception("outcome_not_written task=%s error=%s", task_id, error)
                     return False
+                tries += 1
                 time.sleep(0.5)
 
 

@@ -22,6 +22,7 @@ from jobs.health import backends, programs, services, serving
 from jobs.health.backends import MLX_PROGRAM, BackendWatch
 from jobs.health.restarts import Restarter
 from jobs.health.values import Check
+from jobs.learned import Learning
 from jobs.limit_keeper import LimitKeeper
 from jobs.names import CONTROL_QUEUE, HEALTH, llm_queue
 from jobs.runtime import Runtime, connect
@@ -123,7 +124,9 @@ def build(runtime: Runtime) -> HealthChecker:
     return HealthChecker(
         runtime=runtime,
         restarter=Restarter(settings.supervisor_socket),
-        watch=backends.BackendWatch(runtime, supervised=supervised),
+        watch=backends.BackendWatch(
+            runtime, Learning(settings.backends, runtime.scanner), supervised=supervised
+        ),
         keeper=LimitKeeper(runtime),
     )
 

@@ -71,6 +71,8 @@ def _listen_once(runtime: Runtime, stop: process.Stop) -> None:
             runtime.wakes.plan("insert")
         if heard != {"kos_tasks"}:
             _ring(runtime, alarms)
+        if not heard and backlog.anything_eligible():
+            runtime.wakes.plan("still waiting")
 
 
 def _ring(runtime: Runtime, alarms: _Alarms) -> None:

@@ -125,7 +125,9 @@ class Residency:
     def _publish(self, backend: Backend) -> None:
         try:
             residents = backend.resident_models()
+            if residents:
+                self.publish(backend.name, residents)
         except LLMError:
             return
-        if residents:
-            self.publish(backend.name, residents)
+        except redis.RedisError as error:
+            logger.warning("residents_not_published backend=%s error=%s", backend.name, error)

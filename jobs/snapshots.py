@@ -153,7 +153,8 @@ def _running(row: Row, service: Mapping[tuple[str, str], float], now: datetime) 
     return RunningTask(
         task_id=row["id"],
         key=BlockKey(backend=row["backend"] or "", model=row["model"] or ""),
-        expected_remaining_seconds=max(expected - elapsed, expected * 0.1),
+        # What has overrun its mean by far is expected to overrun it further.
+        expected_remaining_seconds=max(expected - elapsed, expected * 0.1, elapsed - expected),
     )
 
 

@@ -7,6 +7,8 @@ ten thousand inserts ask once.
 
 from __future__ import annotations
 
+import threading
+
 import dramatiq
 import redis
 
@@ -22,6 +24,8 @@ class Wakes:
     def __init__(self, broker: dramatiq.Broker, client: redis.Redis) -> None:
         self._broker = broker
         self._client = client
+        self._owed: set[str] = set()
+        self._owing = threading.Lock()
 
     def plan(self, reason: str) -> bool:
         """Ask for assigning, planning and dispatching; False when that is asked for already."""
@@ -48,6 +52,25 @@ class Wakes:
 
     def probe(self) -> None:
         self._send("probe", MAINTENANCE_QUEUE)
+
+    def owe(self) -> None:
+        """A request could not be made or met, for Redis or Postgres was away: make it later."""
+        with self._owing:
+            self._owed |= {"plan", "recover"}
+
+    def pay(self) -> bool:
+        """Make the requests that are owed; False where there are none. Raises RedisError."""
+        with self._owing:
+            owed, self._owed = self._owed, set()
+        if not owed:
+            return False
+        try:
+            self.recover("made up for")
+            self.plan("made up for")
+        except redis.RedisError:
+            self.owe()
+            raise
+        return True
 
     def _send(self, actor: str, queue: str, **kwargs: str) -> None:
         self._broker.enqueue(

@@ -27,7 +27,7 @@ from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
-WATCHDOG_SECONDS = 5.0
+WATCHDOG_SECONDS = 2.0
 AFTER_DRAIN_SECONDS = 10.0
 IDLE_WAKE_MS = 5000
 
@@ -57,6 +57,7 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: threading.Event)
     healthy = True
     while healthy and not stop.wait(WATCHDOG_SECONDS):
         healthy = _alive(app, worker)
+        _pay(app)
     _drain(app, worker)
     freed_elsewhere.stop()
     app.parts.runtime.close()
@@ -91,6 +92,7 @@ def _ask_for_plan(app: App, queues: Sequence[str]) -> None:
         wakes.plan("worker started")
     except redis.RedisError as error:
         logger.warning("no_plan_asked_for_at_start error=%s", error)
+        wakes.owe()
 
 
 def _alive(app: App, worker: Worker) -> bool:
@@ -100,6 +102,13 @@ def _alive(app: App, worker: Worker) -> bool:
         return True
     logger.critical("worker_thread_died: ending this process so that it is started anew")
     return False
+
+
+def _pay(app: App) -> None:
+    try:
+        app.parts.runtime.wakes.pay()
+    except redis.RedisError as error:
+        logger.warning("still_owed error=%s", error)
 
 
 def _drain(app: App, worker: Worker) -> None:

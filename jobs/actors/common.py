@@ -1,18 +1,25 @@
-"""How every actor is registered: no retries of dramatiq's own, a distant time limit."""
+"""How every actor is registered: no retries of dramatiq's own, and outages are made up for."""
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import dramatiq
+import redis
 from periodiq import cron
 
+from jobs.parts import Parts
 from jobs.schedule import TABLE
+from models.database import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
 
 
 def register(
-    broker: dramatiq.Broker, name: str, queue: str, fn: Callable[..., None]
+    broker: dramatiq.Broker, parts: Parts, name: str, queue: str, fn: Callable[..., None]
 ) -> dramatiq.Actor[Any, Any]:
     """Make ``fn`` the actor ``name`` of ``queue``; its cron line comes from the schedule."""
     options: dict[str, Any] = {}
@@ -20,4 +27,18 @@ def register(
     if line is not None:
         options["periodic"] = cron(line.cron)
     declare = dramatiq.actor(actor_name=name, queue_name=queue, broker=broker, **options)
-    return declare(fn)
+    return declare(_outlasting_outages(fn, parts, name))
+
+
+def _outlasting_outages(fn: Callable[..., None], parts: Parts, name: str) -> Callable[..., None]:
+    """A message that met no Postgres or no Redis is spent: a plan and a recovery are owed."""
+
+    @functools.wraps(fn)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            fn(*args, **kwargs)
+        except (DatabaseUnavailable, redis.RedisError) as error:
+            logger.warning("not_done actor=%s error=%s", name, error)
+            parts.runtime.wakes.owe()
+
+    return run

@@ -19,5 +19,5 @@ def add(broker: dramatiq.Broker, parts: Parts) -> None:
         """Refresh the planner statistics of Postgres and look for orphans."""
         maintenance.tidy(parts.runtime)
 
-    register(broker, "prune", MAINTENANCE_QUEUE, prune)
-    register(broker, "tidy", MAINTENANCE_QUEUE, tidy)
+    register(broker, parts, "prune", MAINTENANCE_QUEUE, prune)
+    register(broker, parts, "tidy", MAINTENANCE_QUEUE, tidy)

@@ -19,4 +19,4 @@ def add(broker: dramatiq.Broker, parts: Parts) -> None:
         if more:
             parts.runtime.wakes.plan("insert")
 
-    register(broker, "plan", CONTROL_QUEUE, plan)
+    register(broker, parts, "plan", CONTROL_QUEUE, plan)

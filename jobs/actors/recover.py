@@ -17,4 +17,4 @@ def add(broker: dramatiq.Broker, parts: Parts) -> None:
         if recover_all(parts.runtime).returned:
             parts.runtime.wakes.plan("recovery")
 
-    register(broker, "recover", CONTROL_QUEUE, recover)
+    register(broker, parts, "recover", CONTROL_QUEUE, recover)

@@ -40,5 +40,5 @@ def add(broker: dramatiq.Broker, parts: Parts, *, backend: str) -> None:
             parts.runtime.breakers.failed(backend, model, error)
             logger.warning("preload_failed backend=%s model=%s error=%s", backend, model, error)
 
-    register(broker, RUN_TASK, llm_queue(backend), run_task)
-    register(broker, "preload", llm_queue(backend), preload)
+    register(broker, parts, RUN_TASK, llm_queue(backend), run_task)
+    register(broker, parts, "preload", llm_queue(backend), preload)

@@ -32,8 +32,8 @@ def add(broker: dramatiq.Broker, parts: Parts) -> None:
         if probe_due(parts.runtime):
             parts.runtime.wakes.plan("health")
 
-    register(broker, "scan", MAINTENANCE_QUEUE, scan)
-    register(broker, "probe", MAINTENANCE_QUEUE, probe)
+    register(broker, parts, "scan", MAINTENANCE_QUEUE, scan)
+    register(broker, parts, "probe", MAINTENANCE_QUEUE, probe)
 
 
 def _reachable(scan: Scan) -> set[str]:

@@ -10,15 +10,17 @@ import time
 from dataclasses import dataclass, field
 
 from jobs.health.values import Check
+from jobs.learned import Learning
 from jobs.runtime import Runtime
-from llm.errors import LLMError, ModelNotFound, Overloaded
+from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
 from llm.types import BackendSpec
-from models.base import fetch_one
+from models.base import Row, fetch_all, fetch_one
 from models.database import DatabaseUnavailable, session
 
 PROVEN_SECONDS = 20.0
 FAILURES_UNTIL_HUNG = 2
-STANDS_STILL_SECONDS = 45.0
+STANDS_STILL_SECONDS = 30.0
+SLOWER_THAN_EVER = 4.0
 MLX_PROGRAM = "servers:mlx-api"
 
 
@@ -27,6 +29,7 @@ class BackendWatch:
     """Remembers failed canaries between looks. One instance, one thread."""
 
     runtime: Runtime
+    learning: Learning
     supervised: dict[str, str] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     progress: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -73,17 +76,27 @@ class BackendWatch:
         return holder if granted else None
 
     def _judge_by_progress(self, spec: BackendSpec, name: str) -> Check:
-        """Every slot is taken: then what runs there must be moving."""
-        tokens = _tokens_so_far(spec.name)
+        """Every slot is taken: then what runs there must be moving, unless it loads."""
+        running = _running(spec.name)
+        tokens = sum(row["tokens"] for row in running)
         before, since = self.progress.get(spec.name, (-1, 0.0))
-        if tokens is None or tokens != before:
-            self.progress[spec.name] = (tokens or 0, time.monotonic())
-            return Check(name, True, "every slot is in use, and tokens come")
+        if not running or tokens != before:
+            self.progress[spec.name] = (tokens, time.monotonic())
+            return Check(name, True, "every slot is in use")
         still_seconds = time.monotonic() - since
-        if still_seconds < STANDS_STILL_SECONDS:
+        if still_seconds < self._patience_seconds(spec.name, running):
             return Check(name, True, f"every slot is in use; no token for {still_seconds:.0f} s")
-        error = LLMError(f"no token of any running task for {still_seconds:.0f} s")
+        self.progress.pop(spec.name)
+        self.failures[spec.name] = FAILURES_UNTIL_HUNG
+        error = StallTimeout(f"no token of {len(running)} running tasks in {still_seconds:.0f} s")
         return self._failed(spec, name, error)
+
+    def _patience_seconds(self, backend: str, running: list[Row]) -> float:
+        """How long nothing may come: longer where a first token is known to take its time."""
+        first = max(
+            self.learning.figures(backend, row["model"]).first_token_seconds.p95 for row in running
+        )
+        return max(STANDS_STILL_SECONDS, SLOWER_THAN_EVER * first)
 
     def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> Check:
         self.failures[spec.name] = self.failures.get(spec.name, 0) + 1
@@ -116,16 +129,15 @@ def _answered_lately(backend: str) -> bool:
     return row is not None
 
 
-def _tokens_so_far(backend: str) -> int | None:
-    """Tokens of the tasks that decode there now, as heartbeats told; None where none does."""
+def _running(backend: str) -> list[Row]:
+    """Model and tokens of the tasks that compute there now, as heartbeats told."""
     try:
         with session():
-            row = fetch_one(
-                "SELECT sum((progress->>'tokens')::bigint) AS n FROM tasks "
+            return fetch_all(
+                "SELECT model, coalesce((progress->>'tokens')::bigint, 0) AS tokens FROM tasks "
                 "WHERE status = 'in_progress' AND backend = %s "
-                "AND progress->>'phase' = 'decoding'",
+                "AND progress->>'phase' IN ('prefill', 'decoding')",
                 (backend,),
             )
     except DatabaseUnavailable:
-        return None
-    return int(row["n"]) if row and row["n"] is not None else None
+        return []

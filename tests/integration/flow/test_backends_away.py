@@ -1,0 +1,91 @@
+"""Servers that are down, come back, or generate nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.home import free_port
+from models import database
+from tests.support.system import System, running_system
+
+FEW = 12
+
+
+@pytest.fixture
+def watched(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+    """A system with a health checker that looks twice a second."""
+    with running_system(
+        postgres_url, redis_url, tmp_path, time_scale=100.0,
+        KOS_HEALTH_INTERVAL_SECONDS="0.5", KOS_HEALTH_PORT=str(free_port()),
+    ) as running:  # fmt: skip
+        yield running
+    database.close_all()
+
+
+def insert_some(system: System, count: int = FEW) -> None:
+    system.sql(
+        "INSERT INTO tasks (title, description) SELECT 'Task ' || n, "
+        "'Summarise what is known about topic ' || n || ' in some sentences.' "
+        "FROM generate_series(1, %s) AS n",
+        (count,),
+    )
+
+
+def test_tasks_go_to_the_server_that_is_left(watched: System) -> None:
+    watched.environ["OLLAMA_API_URL"] = "http://127.0.0.1:9"
+    watched.start()
+
+    insert_some(watched)
+
+    watched.wait(lambda: watched.counts() == {"completed": FEW}, deadline_seconds=60)
+    assert {row["backend"] for row in watched.sql("SELECT backend FROM attempts")} == {"mlx"}
+
+
+def test_when_everything_is_down_tasks_wait_and_spend_nothing(watched: System) -> None:
+    for server in (watched.ollama, watched.mlx):
+        server.fault("503", rate=1.0)
+    watched.start("control", "llm-ollama", "llm-mlx", "listener", "health_checker")
+    insert_some(watched)
+
+    watched.wait(
+        lambda: bool(watched.sql("SELECT 1 FROM attempts WHERE error_code = 'overloaded'")),
+        what="a refused attempt",
+    )
+    assert watched.counts().get("failed", 0) == 0
+    for server in (watched.ollama, watched.mlx):
+        server.clear_faults()
+
+    watched.wait(lambda: watched.counts() == {"completed": FEW}, deadline_seconds=90)
+    spent = watched.sql("SELECT sum(attempt_count) AS n FROM tasks")
+    assert spent[0]["n"] == 0
+
+
+def test_a_server_that_generates_nothing_is_left_alone_until_a_token_comes(
+    watched: System,
+) -> None:
+    watched.environ |= {"SMART_WORKER_LLM_TIMEOUT": "5", "MODEL_LOAD_BUFFER_SEC": "1"}
+    watched.mlx.fault("dead", rate=1.0)
+    watched.start("control", "llm-ollama", "llm-mlx", "listener", "health_checker")
+
+    insert_some(watched)
+
+    watched.wait(lambda: watched.counts() == {"completed": FEW}, deadline_seconds=120)
+    finished = watched.sql("SELECT DISTINCT backend FROM attempts WHERE outcome = 'completed'")
+    assert [row["backend"] for row in finished] == ["ollama"]
+
+
+def test_echoes_go_elsewhere_and_are_logged(watched: System) -> None:
+    watched.mlx.fault("echo", rate=1.0)
+    watched.start()
+
+    insert_some(watched, 4)
+
+    watched.wait(lambda: watched.counts() == {"completed": 4}, deadline_seconds=60)
+    outcomes = watched.sql("SELECT backend, outcome, error_code FROM attempts")
+    echoed = [row for row in outcomes if row["error_code"] == "echo"]
+    assert all(row["backend"] == "mlx" for row in echoed)
+    if echoed:
+        assert "echo_response" in watched.log("llm-mlx")

@@ -6,7 +6,6 @@ import io
 import logging
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
 import click
 
@@ -66,6 +65,8 @@ def _tolerate_old_terminals() -> None:
 
 
 def _version() -> str:
+    from importlib import metadata
+
     try:
         return metadata.version("knowledge-os-jobs")
     except metadata.PackageNotFoundError:

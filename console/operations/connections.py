@@ -1,15 +1,18 @@
-"""What a command talks to, opened when it is first needed."""
+"""What a command talks to: imported and opened when it is first needed, for quick commands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import redis
+from typing import TYPE_CHECKING
 
 from console.operations.errors import BadInput, Unreachable
-from jobs.settings import Settings
-from jobs.slots import Slots
 from models import database
+
+if TYPE_CHECKING:
+    import redis
+
+    from jobs.settings import Settings
+    from jobs.slots import Slots
 
 COMMAND_POOL = 4
 REDIS_TIMEOUT_SECONDS = 5.0
@@ -42,6 +45,8 @@ class Connections:
     @property
     def redis(self) -> redis.Redis:
         if self._redis is None:
+            import redis
+
             if not self.settings.redis_url:
                 raise Unreachable("no Redis is running: run `kos up`, or set REDIS_URL")
             self._redis = redis.Redis.from_url(
@@ -55,6 +60,8 @@ class Connections:
     @property
     def slots(self) -> Slots:
         if self._slots is None:
+            from jobs.slots import Slots
+
             self._slots = Slots(self.redis, lease_seconds=self.settings.lease_seconds)
         return self._slots
 

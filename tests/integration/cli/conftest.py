@@ -24,12 +24,14 @@ def kos_without_tables(
 ) -> Iterator[Kos]:
     files, home = tmp_path / "files", tmp_path / "home"
     files.mkdir()
+    dotenv = tmp_path / "empty.env"
+    dotenv.touch()
     settings = {
         "DATABASE_URL": postgres_url,
         "REDIS_URL": redis_url,
         "KOS_HOME": str(home),
         "KOS_FILE_ROOTS": str(files),
-        "KOS_DOTENV": str(tmp_path / "no.env"),
+        "KOS_DOTENV": str(dotenv),
         "OLLAMA_API_URL": NOBODY,
         "MLX_API_URL": NOBODY,
     }

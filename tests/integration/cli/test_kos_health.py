@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import redis
 
 from jobs.names import HEALTH
+from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import add_expert, complete, queue, rows
 from tests.support.embedded import Server
@@ -167,8 +170,6 @@ def test_recovery_returns_a_row_whose_message_is_gone(kos: Kos, postgres_url: st
     (task_id,) = kos.submit({"description": "a"})["ids"]
     with rows(postgres_url):
         queue(task_id)
-        from models.base import fetch_all
-
         fetch_all("UPDATE tasks SET queued_at = now() - interval '1 hour'")
 
     ran = kos("recover", "--json")
@@ -217,15 +218,28 @@ def test_without_redis_a_command_says_so_in_one_line(kos: Kos, typed: list[str])
     assert "Redis" in ran.err
 
 
+def test_frozen_services_end_a_command_instead_of_hanging_it(
+    kos: Kos, own_postgres: Server, own_redis: Server
+) -> None:
+    kos.setenv("DATABASE_URL", own_postgres.url)
+    kos.setenv("REDIS_URL", own_redis.url)
+    own_postgres.freeze()
+    own_redis.freeze()
+
+    tasks, queues, status = kos("tasks"), kos("queues"), kos("status")
+
+    assert [ran.code for ran in (tasks, queues, status)] == [4, 4, 4]
+    assert "Postgres" in tasks.err
+    assert "Redis" in queues.err
+    assert {check["ok"] for check in kos("status", "--json").json["health"]} == {False}
+
+
 def test_postgres_lost_in_the_middle_of_a_file_says_how_to_go_on(
     kos: Kos, own_postgres: Server, tmp_path: Path
 ) -> None:
     kos.setenv("DATABASE_URL", own_postgres.url)
     assert kos("migrate", "up").code == 0
     pipe = tmp_path / "pipe"
-    import os
-    import threading
-
     os.mkfifo(pipe)
 
     def feed() -> None:

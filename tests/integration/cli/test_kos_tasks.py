@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg2
+
 from models import task_views
 from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
@@ -199,8 +201,6 @@ def test_the_backlog_can_be_emptied_after_asking(kos: Kos, postgres_url: str) ->
 
 
 def test_a_retry_wakes_the_planner(kos: Kos, postgres_url: str) -> None:
-    import psycopg2
-
     _, bad, _ = three(kos, postgres_url)
     listening = psycopg2.connect(postgres_url)
     listening.autocommit = True

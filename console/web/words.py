@@ -1,4 +1,7 @@
-"""Sentences of the pages in English and Russian. The English sentence is the key."""
+"""Sentences of the pages in English and Russian. The English sentence is the key.
+
+The English catalogue holds only words of rows that read better otherwise.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,6 @@ class Words:
 @cache
 def words_for(language: str) -> Words:
     """Raises KeyError for a language that is none of LANGUAGES."""
-    if language == "en":
-        return Words("en", {})
     if language not in LANGUAGES:
         raise KeyError(language)
     text = (_CATALOGUES / f"{language}.json").read_text(encoding="utf-8")

@@ -33,16 +33,15 @@ def down(settings: Settings, *, timeout_seconds: float = 30.0) -> bool:
     if not (settings.home / "run").is_dir():
         return False
     deadline = time.monotonic() + timeout_seconds
-    with only_one(settings.home):
-        socket = choose_socket(settings)
-        with connected(socket) as supervisor:
-            if not supervisor.answers():
-                return end_orphans(settings.home, socket) > 0
-            _stop(supervisor, {"watch", "jobs"}, deadline=deadline - INFRA_SECONDS)
-            _stop(supervisor, {"servers", "infra"}, deadline=deadline)
-            _shut_down(supervisor, deadline=deadline + INSIST_SECONDS)
     with contextlib.suppress(OSError):  # a full disk must not turn a stop into a failure
         (settings.home / "run" / STOPPED_ON_PURPOSE).touch()
+    socket = choose_socket(settings)
+    with only_one(settings.home), connected(socket) as supervisor:
+        if not supervisor.answers():
+            return end_orphans(settings.home, socket) > 0
+        _stop(supervisor, {"watch", "jobs"}, deadline=deadline - INFRA_SECONDS)
+        _stop(supervisor, {"servers", "infra"}, deadline=deadline)
+        _shut_down(supervisor, deadline=deadline + INSIST_SECONDS)
     return True
 
 

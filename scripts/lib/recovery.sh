@@ -48,7 +48,7 @@ bounded() {
     shift
     limit=$((seconds * 10))
     set -m
-    "$@" < /dev/null > /dev/null 2>&1 &
+    "$@" < /dev/null > "${output:-/dev/null}" 2>&1 &
     pid=$!
     set +m
     while kill -0 "$pid" 2>/dev/null; do
@@ -65,7 +65,8 @@ bounded() {
     wait "$pid"
 }
 
-# act SECONDS COMMAND...: the same for what changes something; only told under --dry-run.
+# act SECONDS COMMAND...: the same for what changes something; only told under --dry-run. Its last
+# words are logged when it fails.
 act() {
     local seconds=$1
     shift
@@ -74,7 +75,12 @@ act() {
         return 0
     fi
     log "running: $*"
-    bounded "$seconds" "$@"
+    local output=${lock:+$lock/output} status=0
+    bounded "$seconds" "$@" || status=$?
+    if [ "$status" -ne 0 ]; then
+        log "it failed ($status): $([ -z "$output" ] || tail -n 1 "$output" 2>/dev/null)"
+    fi
+    return "$status"
 }
 
 # detach COMMAND...: a server that outlives this script.

@@ -52,7 +52,12 @@ FAKE_PYTHON = """#!/bin/bash
 echo "python $*" >> "$FAKES/calls.log"
 case "$*" in
 *running) [ -e "$FAKES/state/supervisord" ] ;;
-*up) touch "$FAKES/state/supervisord" ;;
+*up)
+    if [ -e "$FAKES/state/bad-settings" ]; then
+        echo "SMART_WORKER_BATCH_SIZE is bad" >&2
+        exit 4
+    fi
+    touch "$FAKES/state/supervisord" ;;
 esac
 """
 FAKE_UNAME = "#!/bin/bash\necho Linux\n"
@@ -187,6 +192,16 @@ def test_an_agent_is_started_by_its_command(machine: Machine) -> None:
 
     assert done.returncode == 0, done.stdout
     assert "veronica=fixed" in done.stdout
+
+
+def test_the_last_words_of_what_failed_are_in_the_log(machine: Machine) -> None:
+    gone(machine, "supervisord")
+    machine.has("bad-settings")
+
+    done = recover(machine)
+
+    assert done.returncode == 1
+    assert "it failed (4): SMART_WORKER_BATCH_SIZE is bad" in done.stdout
 
 
 def test_a_system_stopped_on_purpose_stays_down(machine: Machine) -> None:

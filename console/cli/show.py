@@ -7,8 +7,20 @@ from typing import Any
 import click
 
 from console.cli.app import App, pass_app
+from console.cli.border import DONE, RED
 from console.cli.framework import Command, json_option
-from console.cli.output import Column, now_utc, print_json, print_table, say, state_text, styled
+from console.cli.output import (
+    Column,
+    note,
+    now_utc,
+    print_json,
+    print_table,
+    say,
+    screen,
+    state_text,
+    styled,
+)
+from console.cli.text import safe
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -30,19 +42,26 @@ ATTEMPT_COLUMNS = (
         ("kos show 3f2a", "the beginning of an id is enough where it is unique"),
         ("kos show report-17", "a custom_id works too"),
         ("kos show 3f2a --answer > answer.md", "nothing but the answer"),
+        ("kos show 3f2a --follow", "the answer while it is written"),
     ),
 )
 @click.argument("task", metavar="ID")
 @click.option("--answer", is_flag=True, help="Print the answer alone.")
+@click.option("--follow", is_flag=True, help="Print the answer while it is written.")
 @json_option
 @pass_app
-def show_command(app: App, task: str, answer: bool, as_json: bool) -> None:
+def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool) -> int:
     """One task whole: what it is, its story, its attempts and its answer."""
     from console.operations import ids, tasks
     from models import decision
 
+    if sum((answer, follow, as_json)) > 1:
+        raise click.UsageError("choose one of --answer, --follow and --json")
     with app.database():
         task_id = ids.resolve(task)
+    if follow:
+        return _follow(app, task_id)
+    with app.database():
         row = tasks.shown(task_id)
         decisions = decision.of_task(task_id)
         parents = _parents(row)
@@ -55,6 +74,7 @@ def show_command(app: App, task: str, answer: bool, as_json: bool) -> None:
         _print_story(row, decisions)
         _print_attempts(row)
         _print_answer(row)
+    return DONE
 
 
 @click.command(
@@ -83,6 +103,22 @@ def why_command(app: App, task: str, as_json: bool) -> None:
     _print_story(row, document["decisions"])
 
 
+def _follow(app: App, task_id: str) -> int:
+    """Exit code 1 where the task ends without an answer."""
+    from console.operations.following import followed
+    from models import task_views
+
+    for piece in followed(app.redis, task_id):
+        click.echo(safe(piece), nl=False)
+    click.echo()
+    with app.database():
+        row = task_views.one(task_id)
+    if row is None or row["status"] != "completed":
+        note(f"{row['status']}: {row['last_error']}" if row else "the task is gone", "red")
+        return RED
+    return DONE
+
+
 def _parents(row: dict[str, Any]) -> dict[str, str]:
     from models import task_views
 
@@ -109,8 +145,6 @@ def _print_head(row: dict[str, Any], parents: dict[str, str]) -> None:
             say(f"  {name:<11} {value}")
     line = styled("  now         ") + state_text(row["status"])
     told = standing(row, parents, now=now).removeprefix(row["status"]).strip(" :,")
-    from console.cli.output import screen
-
     screen().print(line + styled(f": {told}" if told else ""), soft_wrap=True)
 
 

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import psycopg2
+import redis
 
+from jobs.names import live_key, watch_key
 from models import task_views
 from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
@@ -237,3 +243,52 @@ def test_export_goes_on_beyond_a_page(kos: Kos) -> None:
 
     assert len(exported(kos("export").out)) == 2345
     assert len(kos("export", "--json").json) == 2345
+
+
+def test_an_answer_is_followed_while_it_is_written(
+    kos: Kos, postgres_url: str, redis_url: str
+) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+    with rows(postgres_url):
+        claimed = start(task_id)
+    worker = threading.Thread(target=_write, args=(postgres_url, redis_url, task_id, claimed.epoch))
+    worker.start()
+
+    ran = kos("show", task_id, "--follow")
+    worker.join(timeout=30)
+
+    assert ran.code == 0
+    assert ran.out == "one two three\n"
+
+
+def test_following_a_task_that_fails_says_why(kos: Kos, postgres_url: str) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+    with rows(postgres_url):
+        fail(task_id, error="poison")
+
+    ran = kos("show", task_id, "--follow")
+
+    assert ran.code == 1
+    assert "failed: poison" in ran.err
+
+
+def _write(postgres_url: str, redis_url: str, task_id: str, epoch: int) -> None:
+    """What a worker does: publish once somebody looks, then complete."""
+    with redis.Redis.from_url(redis_url) as client:
+        until(lambda: client.exists(watch_key(task_id)))
+        client.set(live_key(task_id), "one two")
+        until(lambda: client.ttl(watch_key(task_id)) > 0)
+    with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE tasks SET status = 'completed', result = 'one two three' "
+            "WHERE id = %s AND epoch = %s",
+            (task_id, epoch),
+        )
+        connection.commit()
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

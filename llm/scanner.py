@@ -83,6 +83,11 @@ class Scanner:
                 return cached.scan
             return self._scan_now(cached)
 
+    def last(self) -> Scan | None:
+        """The newest scan however old, without asking any server; None before the first."""
+        cached = self._cached()
+        return cached.scan if cached is not None else None
+
     def residents(self, name: str) -> tuple[ResidentModel, ...]:
         """The models that server ``name`` holds in memory now; raises `LLMError`s."""
         return self._backends.get(name).resident_models()

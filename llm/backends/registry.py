@@ -20,7 +20,7 @@ class UnknownBackend(KeyError):
 
 
 def build(spec: BackendSpec, *, environ: Mapping[str, str]) -> Backend:
-    """The adapter of ``spec``. Its API key is read from ``environ`` here and nowhere else; so is the
+    """The adapter of ``spec``. Its API key is read from ``environ`` here and nowhere else, like the
     file of trusted certificates, under the names that requests and OpenSSL know."""
     api_key = environ.get(spec.api_key_env, "").strip() or None if spec.api_key_env else None
     ca_bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")

@@ -261,3 +261,13 @@ def test_a_scan_survives_being_written_down(house: House) -> None:
     scan = house.scanner().scan()
 
     assert scan_json.loads(scan_json.dumps(scan)) == scan
+
+
+def test_the_last_scan_is_told_however_old_without_asking_anyone(house: House) -> None:
+    assert house.scanner().last() is None
+
+    scan = house.scanner().scan()
+    house.later(1000)
+
+    assert house.scanner().last() == scan
+    assert house.ollama.lists == 1

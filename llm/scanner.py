@@ -86,7 +86,7 @@ class Scanner:
     def last(self) -> Scan | None:
         """The newest scan however old, without asking any server; None before the first."""
         cached = self._cached()
-        return cached.scan if cached is not None else None
+        return None if cached is None or cached.scan.at == _NEVER else cached.scan
 
     def residents(self, name: str) -> tuple[ResidentModel, ...]:
         """The models that server ``name`` holds in memory now; raises `LLMError`s."""

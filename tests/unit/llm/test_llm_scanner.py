@@ -265,6 +265,8 @@ def test_a_scan_survives_being_written_down(house: House) -> None:
 
 def test_the_last_scan_is_told_however_old_without_asking_anyone(house: House) -> None:
     assert house.scanner().last() is None
+    house.scanner().set_aside("ollama", "qwen3:8b", "canary")
+    assert house.scanner().last() is None
 
     scan = house.scanner().scan()
     house.later(1000)

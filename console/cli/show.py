@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from console.cli.output import (
     styled,
 )
 from console.cli.text import safe
+
+if TYPE_CHECKING:
+    from console.operations.turn import Turn
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -53,6 +56,7 @@ ATTEMPT_COLUMNS = (
 def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool) -> int:
     """One task whole: what it is, its story, its attempts and its answer."""
     from console.operations import ids, tasks
+    from console.operations.turn import turn_of
     from models import decision
 
     if sum((answer, follow, as_json)) > 1:
@@ -64,13 +68,13 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
     with app.database():
         row = tasks.shown(task_id)
         decisions = decision.of_task(task_id)
-        parents = _parents(row)
+        parents, turn = _parents(row), turn_of(task_id)
     if as_json:
         print_json(row)
     elif answer:
         click.echo(row["result"] or "", nl=not (row["result"] or "").endswith("\n"))
     else:
-        _print_head(row, parents)
+        _print_head(row, parents, turn)
         _print_story(row, decisions)
         _print_attempts(row)
         _print_answer(row)
@@ -90,16 +94,17 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
 def why_command(app: App, task: str, as_json: bool) -> None:
     """Every decision on a task, with what was not chosen, and what it waits for now."""
     from console.operations import ids, tasks
+    from console.operations.turn import turn_of
 
     with app.database():
         task_id = ids.resolve(task)
         document = tasks.explained(task_id)
         row = tasks.shown(task_id)
-        parents = _parents(row)
+        parents, turn = _parents(row), turn_of(task_id)
     if as_json:
         print_json(document)
         return
-    _print_head(row, parents)
+    _print_head(row, parents, turn)
     _print_story(row, document["decisions"])
 
 
@@ -125,7 +130,7 @@ def _parents(row: dict[str, Any]) -> dict[str, str]:
     return task_views.statuses_of(row["depends_on"]) if row["depends_on"] else {}
 
 
-def _print_head(row: dict[str, Any], parents: dict[str, str]) -> None:
+def _print_head(row: dict[str, Any], parents: dict[str, str], turn: Turn | None) -> None:
     from console.operations.story import standing
     from console.operations.times import ago
 
@@ -144,7 +149,7 @@ def _print_head(row: dict[str, Any], parents: dict[str, str]) -> None:
         if value:
             say(f"  {name:<11} {value}")
     line = styled("  now         ") + state_text(row["status"])
-    told = standing(row, parents, now=now).removeprefix(row["status"]).strip(" :,")
+    told = standing(row, parents, now=now, turn=turn).removeprefix(row["status"]).strip(" :,")
     screen().print(line + styled(f": {told}" if told else ""), soft_wrap=True)
 
 

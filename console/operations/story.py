@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from console.operations.times import span
+from console.operations.turn import Turn
 from models.base import Row, as_utc
 
 NOTABLE_LOAD_SECONDS = 0.05
@@ -40,14 +41,16 @@ def told(task: Row, decisions: Sequence[Row]) -> list[Event]:
     return sorted(events, key=lambda event: event.at)
 
 
-def standing(task: Row, parents: Mapping[str, str], *, now: datetime) -> str:
+def standing(
+    task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn | None = None
+) -> str:
     """Where the task stands now and what it waits for, in one sentence.
 
-    ``parents`` is the status of each task it depends on.
+    ``parents`` is the status of each task it depends on, ``turn`` its place in the plan in force.
     """
     status = task["status"]
     if status == "pending":
-        return _waiting(task, parents, now=now)
+        return _waiting(task, parents, now=now, turn=turn)
     place = _place(task)
     if status == "queued":
         return f"queued{place}: a worker takes it as soon as a slot is free"
@@ -62,7 +65,7 @@ def standing(task: Row, parents: Mapping[str, str], *, now: datetime) -> str:
     return str(status)
 
 
-def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime) -> str:
+def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn | None) -> str:
     for parent in task.get("depends_on", ()):
         status = parents.get(parent)
         if status in {"failed", "cancelled"}:
@@ -75,7 +78,14 @@ def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime) -> str:
         return f"waits until {due:%H:%M:%S}, {span((due - now).total_seconds())} from now{why}"
     if not task.get("expert"):
         return "waits for an expert: none is assigned yet"
-    return "waits for its turn in the plan"
+    return _turn(turn, now=now) if turn is not None else "waits for the next plan"
+
+
+def _turn(turn: Turn, *, now: datetime) -> str:
+    left_seconds = (turn.expected_at - now).total_seconds() if turn.expected_at else 0.0
+    soon = f", in about {span(left_seconds)}" if left_seconds >= 1 else ""
+    before = f"after {turn.before} others of its block" if turn.before else "next of its block"
+    return f"planned for {turn.backend} with {turn.model}, {before}{soon}"
 
 
 def _decided(decision: Row) -> Event:

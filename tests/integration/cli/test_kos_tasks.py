@@ -11,7 +11,7 @@ import psycopg2
 import redis
 
 from jobs.names import live_key, watch_key
-from models import task_views
+from models import block, task_views
 from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import add_expert, complete, decide, fail, queue, rows, start
@@ -270,6 +270,26 @@ def test_following_a_task_that_fails_says_why(kos: Kos, postgres_url: str) -> No
 
     assert ran.code == 1
     assert "failed: poison" in ran.err
+
+
+def test_a_waiting_task_knows_its_place_in_the_plan(kos: Kos, postgres_url: str) -> None:
+    first, second, unplanned = kos.submit(*({"description": x} for x in "abc"))["ids"]
+    with rows(postgres_url):
+        add_expert()
+        fetch_all("UPDATE tasks SET assignee_expert_id = (SELECT id FROM experts)")
+        block.replace_plan(
+            [
+                block.NewBlock(
+                    backend="mlx", model="qwen", num_ctx=0, heavy=False,
+                    task_ids=(first, second), reason="r", expected_finish_seconds=7200.0,
+                )
+            ],
+            policy="fifo",
+        )  # fmt: skip
+
+    assert "planned for mlx with qwen, next of its block" in kos("show", first).out
+    assert "after 1 others of its block, in about" in kos("why", second).out
+    assert "waits for the next plan" in kos("show", unplanned).out
 
 
 def _write(postgres_url: str, redis_url: str, task_id: str, epoch: int) -> None:

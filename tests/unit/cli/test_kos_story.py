@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from console.operations.story import standing, told
+from console.operations.turn import Turn
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 NOW = START + timedelta(minutes=5)
@@ -69,7 +70,7 @@ def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
     [
         ({"depends_on": [PARENT]}, {PARENT: "queued"}, "waits for bbbbbbbb, which is queued"),
         ({"depends_on": [PARENT]}, {PARENT: "failed"}, "waits for bbbbbbbb, which is failed"),
-        ({"depends_on": [PARENT]}, {PARENT: "completed"}, "waits for its turn"),
+        ({"depends_on": [PARENT]}, {PARENT: "completed"}, "waits for the next plan"),
         ({"expert": None}, {}, "waits for an expert"),
         ({"next_attempt_at": NOW + timedelta(seconds=90), "last_error": "timeout"}, {},
          "waits until 12:06:30, 1 min from now (timeout)"),
@@ -86,3 +87,17 @@ def test_where_a_task_stands_is_one_sentence(
     changes: dict[str, Any], parents: dict[str, str], sentence: str
 ) -> None:
     assert standing(task(**changes), parents, now=NOW).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "sentence"),
+    [
+        (0, 0, "planned for mlx with qwen, next of its block"),
+        (3, 90, "planned for mlx with qwen, after 3 others of its block, in about 1 min"),
+        (3, -5, "planned for mlx with qwen, after 3 others of its block"),
+    ],
+)
+def test_a_planned_task_knows_its_place(before: int, seconds: float, sentence: str) -> None:
+    turn = Turn("mlx", "qwen", before, NOW + timedelta(seconds=seconds))
+
+    assert standing(task(), {}, now=NOW, turn=turn) == sentence

@@ -30,7 +30,7 @@ class ProgramStatus:
     """``name`` is ``group:name``; ``state`` is supervisor's word: RUNNING, STOPPED, FATAL, ...
 
     ``pid`` and ``uptime_seconds`` are None unless the program runs; ``detail`` says why it does
-    not, where supervisor knows.
+    not, where supervisor knows. ``started`` is the second of the last start (Unix time), 0: never.
     """
 
     name: str
@@ -38,6 +38,7 @@ class ProgramStatus:
     pid: int | None = None
     uptime_seconds: float | None = None
     detail: str = ""
+    started: int = 0
 
     @property
     def group(self) -> str:
@@ -134,6 +135,7 @@ def _status(info: dict[str, Any]) -> ProgramStatus:
         pid=info["pid"] or None,
         uptime_seconds=max(0.0, time.time() - info["start"]) if runs else None,
         detail=info.get("spawnerr") or "",
+        started=int(info["start"]),
     )
 
 

@@ -21,7 +21,7 @@ POLL_SECONDS = 0.05
 SLICE_SECONDS = 0.25
 EMBEDDED_SECONDS = 60.0
 GIVEN_SECONDS = 5.0
-HOPELESS_RESTARTS = 3
+HOPELESS_RESTARTS = 2
 GIVEN_UP = frozenset({"FATAL", "UNKNOWN"})
 
 
@@ -42,13 +42,9 @@ class Watch:
                 raise ServiceError(complaint(program, self._settings))
 
     def _fell(self, program: ProgramStatus) -> bool:
-        """Into BACKOFF when it ended within a second, else it has another process id."""
+        """It was started again since the last look, and not by us."""
         before = self._before.get(program.name)
-        if before is None:
-            return False
-        if program.state == "BACKOFF":
-            return before.state != "BACKOFF"
-        return before.state == "RUNNING" and before.pid != program.pid
+        return before is not None and before.started not in {0, program.started}
 
 
 def wait_until_running(

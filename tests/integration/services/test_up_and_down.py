@@ -35,6 +35,14 @@ def house() -> Iterator[House]:
         yield house
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[House]:
+    """One that runs, for tests that leave it running."""
+    with stand_in_house() as house:
+        house.up()
+        yield house
+
+
 def eventually(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not holds():
@@ -65,20 +73,25 @@ def test_up_brings_every_program_and_down_leaves_none(house: House) -> None:
         status(settings)
 
 
-def test_a_second_up_changes_nothing_and_the_data_stay(house: House) -> None:
+def test_a_second_up_changes_nothing(shared: House) -> None:
+    before = pids(shared.settings())
+
+    again = shared.up()
+
+    assert pids(again) == before
+
+
+def test_data_passwords_and_ports_outlive_a_down(house: House) -> None:
     settings = house.up()
-    before = pids(settings)
     with closing(psycopg2.connect(settings.database_url)) as connection:
         connection.cursor().execute("CREATE TABLE kept (id int)")
         connection.commit()
 
+    down(settings)
     again = house.up()
 
-    assert pids(again) == before
-    down(again)
-    third = house.up()
-    assert third.database_url == settings.database_url
-    with closing(psycopg2.connect(third.database_url)) as connection:
+    assert again == settings
+    with closing(psycopg2.connect(again.database_url)) as connection:
         connection.cursor().execute("SELECT id FROM kept")
 
 
@@ -101,8 +114,8 @@ def test_two_ups_at_once_make_one_supervisord(house: House) -> None:
     assert {program.state for program in status(house.settings())} == {"RUNNING"}
 
 
-def test_killed_programs_come_back(house: House) -> None:
-    settings = house.up()
+def test_killed_programs_come_back(shared: House) -> None:
+    settings = shared.up()
     killed = pids(settings)
     for pid in killed.values():
         assert pid is not None
@@ -150,8 +163,8 @@ def test_down_ends_a_program_that_ignores_the_signal(house: House) -> None:
     assert [process for process in before if process.is_running()] == []
 
 
-def test_supervisorctl_works_once_the_env_file_is_loaded(house: House) -> None:
-    settings = house.up()
+def test_supervisorctl_works_once_the_env_file_is_loaded(shared: House) -> None:
+    settings = shared.up()
     supervisorctl = (
         f'"{sys.executable}" -m supervisor.supervisorctl -c "{PROJECT}/supervisord.conf"'
     )
@@ -172,13 +185,13 @@ def test_supervisorctl_works_once_the_env_file_is_loaded(house: House) -> None:
     assert ctl("tail", "infra:postgres").returncode == 0
 
 
-def test_a_shell_that_loaded_the_env_file_still_gets_the_embedded_services(house: House) -> None:
-    settings = house.up()
+def test_a_shell_that_loaded_the_env_file_still_gets_the_embedded_services(shared: House) -> None:
+    settings = shared.up()
     assert settings.database_url is not None
     loaded = {"DATABASE_URL": settings.database_url,
               "KOS_EMBEDDED_DATABASE_URL": settings.database_url}  # fmt: skip
 
-    again = house.up(**loaded)
+    again = shared.up(**loaded)
 
     assert again.embedded_postgres
     assert "infra:postgres" in pids(again)
@@ -197,8 +210,8 @@ def test_a_demo_simulates_what_does_not_answer_and_a_plain_up_ends_that(house: H
     assert not [name for name in pids(plain) if name.startswith("servers:")]
 
 
-def test_restart_gives_a_program_a_new_process(house: House) -> None:
-    settings = house.up()
+def test_restart_gives_a_program_a_new_process(shared: House) -> None:
+    settings = shared.up()
     before = pids(settings)["jobs:listener"]
 
     after = restart(settings, "jobs:listener")

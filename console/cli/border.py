@@ -45,6 +45,8 @@ def _told(error: Exception, log_directory: Callable[[], Path | None]) -> tuple[s
         return str(error), UNREACHABLE
     if isinstance(error, OperationError):
         return str(error), RED
+    if isinstance(error, UnicodeError):
+        return "some word or file is not valid UTF-8: write it anew", WRONG
     return _told_of_services(error) or _told_of_ours(error) or _unexpected(error, log_directory())
 
 

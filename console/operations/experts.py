@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from console.operations.submission_lines import Line
+from jobs.policy.fields import unstorable
 from models.base import Row
 from models.expert import Expert
 
@@ -27,7 +28,7 @@ def add(lines: Iterable[Line]) -> dict[str, Any]:
     rejected: list[dict[str, Any]] = []
     experts: dict[str, dict[str, Any]] = {}
     for line in lines:
-        problem = line.error or _problem(line.value)
+        problem = line.error or problem_of(line.value)
         if problem is not None:
             rejected.append({"line": line.number, "error": problem})
         elif isinstance(line.value, dict):
@@ -37,9 +38,13 @@ def add(lines: Iterable[Line]) -> dict[str, Any]:
     return {"added": added, "existing": len(experts) - added, "rejected": rejected}
 
 
-def _problem(value: object) -> str | None:
+def problem_of(value: object) -> str | None:
+    """What is wrong with a line of experts, beginning with the field; None for a good one."""
     if not isinstance(value, dict):
         return 'line: is not an object; write {"name": "...", "department": "..."}'
+    unstored = unstorable(value, "line")
+    if unstored is not None:
+        return str(unstored)
     unknown = [str(key) for key in value if key not in KNOWN_FIELDS]
     if unknown:
         return f"{unknown[0][:60]}: is not a known key; write one of {', '.join(KNOWN_FIELDS)}"
@@ -50,8 +55,6 @@ def _problem(value: object) -> str | None:
         text = value.get(name)
         if text is not None and not isinstance(text, str):
             return f"{name}: must be text in quotes"
-        if isinstance(text, str) and "\x00" in text:
-            return f"{name}: holds a NUL character; remove it"
         if isinstance(text, str) and len(text) > MAX_CHARS[name]:
             return f"{name}: has {len(text)} characters; at most {MAX_CHARS[name]} are kept"
     if not isinstance(value.get("is_active", True), bool):

@@ -24,7 +24,7 @@ def resolve(written: str) -> str:
     found = _by_prefix(written)
     if len(found) == 1:
         return found[0]
-    named = task_views.ids_by_key([written]) if "\x00" not in written else {}
+    named = task_views.ids_by_key([written]) if _storable(written) else {}
     if written in named:
         return named[written]
     if found:
@@ -55,6 +55,11 @@ def short(task_id: str, *, among: Sequence[str] = ()) -> str:
     ):
         length += 1
     return task_id[:length].rstrip("-")
+
+
+def _storable(text: str) -> bool:
+    """Whether Postgres could hold it: no NUL, no half of a surrogate pair."""
+    return "\x00" not in text and text.encode("utf-8", "ignore").decode() == text
 
 
 def _by_prefix(written: str) -> list[str]:

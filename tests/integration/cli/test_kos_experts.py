@@ -9,7 +9,7 @@ GOOD = {"name": "Anna", "department": "QA", "role": "tester", "system_prompt": "
 
 
 def add(kos: Kos, *lines: object) -> dict[str, object]:
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
     document: dict[str, object] = kos("experts", "add", "--from", "-", "--json", stdin=text).json
     return document
 
@@ -32,6 +32,7 @@ def test_wrong_experts_are_named_and_the_others_go_in(kos: Kos) -> None:
         {**GOOD, "name": "b", "promt": "typo"},
         {**GOOD, "name": "c", "is_active": "yes"},
         {**GOOD, "name": "d\x00"},
+        {**GOOD, "name": "d2", "metadata": {"a": ["\ud800"]}},
         {**GOOD, "name": "e", "metadata": []},
         {**GOOD, "name": "f", "metadata": 3},
         ["not", "an", "object"],
@@ -39,7 +40,7 @@ def test_wrong_experts_are_named_and_the_others_go_in(kos: Kos) -> None:
 
     errors = {entry["line"]: entry["error"] for entry in document["rejected"]}  # type: ignore
     assert document["added"] == 2
-    assert sorted(errors) == [2, 3, 4, 5, 6, 8, 9]
+    assert sorted(errors) == [2, 3, 4, 5, 6, 7, 9, 10]
     assert errors[2].startswith("system_prompt")
     assert "promt" in errors[4]
 

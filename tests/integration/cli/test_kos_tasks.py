@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import psycopg2
+import pytest
 import redis
 
 from jobs.names import live_key, watch_key
@@ -102,6 +103,14 @@ def test_an_ambiguous_or_unknown_id_is_told_apart(kos: Kos, postgres_url: str) -
     assert (ambiguous.code, unknown.code) == (2, 2)
     assert "several ids" in ambiguous.err
     assert "kos tasks" in unknown.err
+
+
+@pytest.mark.parametrize("written", ["\udcff", "-", "", "%", "'; DROP TABLE tasks", "a" * 5000])
+def test_no_word_in_the_place_of_an_id_is_a_surprise(kos: Kos, written: str) -> None:
+    ran = kos("show", "--", written)
+
+    assert ran.code == 2
+    assert "unexpected" not in ran.err
 
 
 def test_the_story_is_told_in_order(kos: Kos, postgres_url: str) -> None:

@@ -31,6 +31,7 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
         (SettingsError(("KOS_X is wrong",)), 2),
         (click.UsageError("no such option"), 2),
         (click.BadParameter("unknown"), 2),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), 2),
         (Unreachable("nothing runs"), 4),
         (DatabaseUnavailable("refused"), 4),
         (psycopg2.OperationalError("server closed the connection"), 4),

@@ -1,7 +1,7 @@
 """A simulation as a picture: one lane per server, a row per slot, blocks coloured by model.
 
-SVG with no dependency. Loads are hatched and stand across the lane; runs of one model in one slot
-that follow closely are drawn as one bar, so that a day stays a small file.
+SVG with no dependency. Loads are hatched at their true length, and each has a mark above the lane;
+runs of one model in one slot that follow closely are drawn as one bar.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 1200
 _LEFT = 96
 _RIGHT = 16
 _SLOT = 10
-_LANE_GAP = 14
+_LANE_GAP = 18
 _HEAD = 40
 _COLOURS = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bb5566", "#004488",
@@ -79,7 +79,7 @@ def _panel(
     y = top + _HEAD
     bottom = y
     for use in result.per_backend:
-        bars = _bars([entry for entry in result.schedule if entry.backend == use.name])
+        bars = _bars([e for e in result.schedule if e.backend == use.name], scale)
         slots = max((bar.slot for bar in bars), default=0) + 1
         loads = [load for load in result.loads if load.backend == use.name]
         parts += _lane(use.name, y, slots, bars, loads, scale, colours)
@@ -103,25 +103,41 @@ def _lane(
         f'<rect class="b" x="{_LEFT}" y="{y:.0f}" width="{WIDTH - _LEFT - _RIGHT}" '
         f'height="{height}"/>',
     ]
-    for bar in bars:
-        x = scale.x(bar.start)
-        parts.append(
-            f'<rect x="{x}" y="{y + bar.slot * _SLOT:.0f}" '
-            f'width="{max(scale.x(bar.end) - x, 0.3):.1f}" height="{_SLOT - 1}" '
-            f'fill="{colours[bar.model]}"/>'
-        )
-    for load in loads:
-        x = scale.x(load.start_seconds)
-        width = max(scale.x(load.ready_seconds) - x, 0.8)
-        parts.append(
-            f'<rect class="l" x="{x}" y="{y - 3:.0f}" width="{width:.1f}" height="{height + 5}">'
-            f"<title>load {escape(load.model)} at {load.start_seconds:.0f} s</title></rect>"
-        )
+    parts += _painted(bars, y, scale, colours)
+    parts.append(_strip(loads, y, scale))
+    parts.append(_hatched(loads, y, height, scale))
     return parts
 
 
-def _bars(entries: Iterable[ScheduledTask]) -> list[_Bar]:
-    """Give every task a slot; join what follows closely with the same model."""
+def _hatched(loads: Sequence[ScheduledLoad], y: float, height: int, scale: _Scale) -> str:
+    spans = [(scale.x(load.start_seconds), scale.x(load.ready_seconds)) for load in loads]
+    shapes = [f"M{x:g} {y:g}h{end - x:.1f}v{height}h-{end - x:.1f}z" for x, end in spans]
+    return f'<path class="l" d="{"".join(shapes)}"/>'
+
+
+def _painted(bars: Sequence[_Bar], y: float, scale: _Scale, colours: dict[str, str]) -> list[str]:
+    """One path per model, so that a day of tasks stays a small file."""
+    paths: dict[str, list[str]] = {}
+    for bar in bars:
+        x = scale.x(bar.start)
+        width = max(scale.x(bar.end) - x, 0.3)
+        paths.setdefault(bar.model, []).append(
+            f"M{x:g} {y + bar.slot * _SLOT:g}h{width:.1f}v{_SLOT - 1}h-{width:.1f}z"
+        )
+    return [
+        f'<path fill="{colours[model]}" d="{"".join(paths[model])}"/>' for model in sorted(paths)
+    ]
+
+
+def _strip(loads: Sequence[ScheduledLoad], y: float, scale: _Scale) -> str:
+    """A mark above the lane for every load, however short."""
+    marks = [f"M{scale.x(load.start_seconds):g} {y - 5:g}v4" for load in loads]
+    return f'<path stroke="#222" stroke-width="0.6" d="{"".join(marks)}"/>'
+
+
+def _bars(entries: Iterable[ScheduledTask], scale: _Scale) -> list[_Bar]:
+    """Give every task a slot; join what follows with the same model closer than can be seen."""
+    closely = max(0.5, 0.4 * scale.seconds / (WIDTH - _LEFT - _RIGHT))
     slots: list[_Bar] = []
     done: list[_Bar] = []
     for entry in sorted(entries, key=lambda e: (e.start_seconds, e.finish_seconds, e.task)):
@@ -132,7 +148,7 @@ def _bars(entries: Iterable[ScheduledTask]) -> list[_Bar]:
             slots.append(bar)
             continue
         last = slots[slot]
-        if last.model == bar.model and bar.start - last.end < 0.5:
+        if last.model == bar.model and bar.start - last.end < closely:
             slots[slot] = _Bar(bar.model, slot, last.start, bar.end)
         else:
             done.append(last)
@@ -148,8 +164,10 @@ def _axis(top: float, bottom: float, scale: _Scale) -> list[str]:
     parts = []
     for tick in range(0, int(scale.seconds) + 1, step):
         x = scale.x(float(tick))
+        if x > WIDTH - 4 * _RIGHT:
+            break
         parts.append(f'<line class="g" x1="{x}" y1="{top:.0f}" x2="{x}" y2="{bottom:.0f}"/>')
-        parts.append(f'<text class="a" x="{x + 2}" y="{top - 2:.0f}">{_duration(tick)}</text>')
+        parts.append(f'<text class="a" x="{x + 2:g}" y="{top - 4:.0f}">{_duration(tick)}</text>')
     return parts
 
 

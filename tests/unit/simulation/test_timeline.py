@@ -23,8 +23,8 @@ def test_the_picture_has_a_lane_per_server_and_shows_every_load() -> None:
     assert root.tag.endswith("svg")
     texts = [element.text or "" for element in root.iter() if element.tag.endswith("text")]
     assert texts.count("mlx") == texts.count("ollama") == 2
-    titles = [element for element in root.iter() if element.tag.endswith("title")]
-    assert len(titles) == sum(len(result.loads) for result in results)
+    hatched = [e.get("d", "") for e in root.iter() if e.get("class") == "l" and e.get("d")]
+    assert sum(d.count("M") for d in hatched) == sum(len(result.loads) for result in results)
 
 
 def test_a_picture_of_nothing_is_a_picture() -> None:

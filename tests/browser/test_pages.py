@@ -38,9 +38,7 @@ def _filled(system: System) -> str:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_is_accessible_and_quiet(
-    watched: Watched, system: System, theme: str
-) -> None:
+def test_every_page_is_accessible_and_quiet(watched: Watched, system: System, theme: str) -> None:
     watched.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     done = _filled(system)
 

@@ -155,7 +155,7 @@ def _running(rows: Sequence[Row], backend: str, now: datetime) -> list[Row]:
                 "model": row["model"],
                 "phase": str(progress.get("phase") or "starting"),
                 "tokens": _whole(progress.get("tokens")),
-                "seconds": (now - started).total_seconds() if started else None,
+                "seconds": max(0.0, (now - started).total_seconds()) if started else None,
             }
         )
     return told

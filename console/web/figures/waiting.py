@@ -52,7 +52,7 @@ def with_estimates(groups: Iterable[Row], *, per_second: float, now: datetime) -
         told.append(
             {
                 **group,
-                "oldest_wait_seconds": (now - oldest).total_seconds() if oldest else None,
+                "oldest_wait_seconds": max(0.0, (now - oldest).total_seconds()) if oldest else None,
                 "eta_seconds": ahead / per_second if per_second > 0 else None,
             }
         )

@@ -28,7 +28,7 @@
       width: place.clientWidth, height: 180, cursor: { y: false }, legend: { live: true },
       scales: { y: { range: (u, low, high) => [0, Math.max(5, high * 1.1)] } },
       series: [
-        { value: (u, at) => at ? new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : "—" },
+        { label: place.dataset.time, value: (u, at) => at ? new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : "—" },
         { label: place.dataset.done, stroke: colour("--accent"), fill: colour("--prefill"), width: 1, paths: bars, points: { show: false } },
         { label: place.dataset.failed, stroke: colour("--bad"), width: 2, points: { show: false } },
       ],

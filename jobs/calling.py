@@ -23,6 +23,8 @@ from models.task import Measures
 logger = logging.getLogger(__name__)
 
 RATE_PAUSE_SECONDS = 1.0
+CUT_SUSPECTED_TOKENS = 2000
+CUT_SUSPECTED_SHARE = 0.5
 
 T = TypeVar("T")
 
@@ -106,6 +108,7 @@ class ModelCaller:
             raise PoisonedCall(
                 f"{type(error).__name__}: {error}", backend=self._backend.name, model=self._model
             ) from error
+        self._notice_cut_prompt(request, completion)
         self.spent.add(completion, load_seconds)
         self._parts.residency.used(self._backend.name, self._model, self._num_ctx)
         breakers = self._parts.runtime.breakers
@@ -133,6 +136,17 @@ class ModelCaller:
         rates = self._parts.runtime.rates
         aside(lambda: rates.settle(allowance, tokens=spent), otherwise=False)
         return load_seconds, completion
+
+    def _notice_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
+        """Servers cut a prompt that does not fit and answer as if nothing had happened."""
+        sent = sum(estimate_tokens(message.content) for message in request.messages)
+        read = completion.prompt_tokens
+        if read and sent > CUT_SUSPECTED_TOKENS and read < sent * CUT_SUSPECTED_SHARE:
+            logger.warning(
+                "prompt_cut_suspected backend=%s model=%s task=%s sent=%d read=%d",
+                self._backend.name, self._model, self._pulse.task_id, sent, read,
+            )  # fmt: skip
+            self._pulse.note = f"the server may have cut the prompt: read {read} of {sent} tokens"
 
     def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
         """Wait until the backend's requests and tokens per minute allow one more call."""

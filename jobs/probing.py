@@ -29,6 +29,8 @@ def _probe(runtime: Runtime, key: str) -> bool:
     except LLMError as error:
         logger.info("canary_failed key=%s error=%s", key, error)
         runtime.breakers.probe_failed(key, error)
+        if model is not None:
+            runtime.scanner.set_aside(backend, model, f"its canary failed: {error}")
         return False
     runtime.breakers.probe_succeeded(key)
     return True

@@ -89,7 +89,7 @@ def connect(
     scanner = Scanner(
         backends,
         cache=RedisScanCache(client),
-        catalog=load_catalog(),
+        catalog=load_catalog(settings.catalog_file),
         clock=lambda: datetime.now(UTC),
     )
     return Runtime(

@@ -109,7 +109,6 @@ class Settings:
     file_roots: tuple[Path, ...] = setting("KOS_FILE_ROOTS", of.paths, factory=default_file_roots)
     backends_file: Path | None = setting("KOS_BACKENDS_FILE", of.path)
     catalog_file: Path | None = setting("KOS_CATALOG_FILE", of.path)
-    experts_file: Path | None = setting("KOS_EXPERTS_FILE", of.path)
 
     dashboard_host: str = setting("KOS_DASHBOARD_HOST", of.plain, "127.0.0.1")
     dashboard_port: int = setting("KOS_DASHBOARD_PORT", of.integer(1, 65_535), 11_480)

@@ -20,7 +20,7 @@ from jobs.settings import Settings
 
 POLL_SECONDS = 0.05
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
-INFRA_SECONDS = 8.0
+INFRA_SECONDS = 4.0
 INSIST_SECONDS = 5.0
 
 

@@ -108,6 +108,7 @@ class Settings:
     drain_seconds: float = setting("KOS_DRAIN_SECONDS", of.number(0.1, 86_400), 20.0)
     file_roots: tuple[Path, ...] = setting("KOS_FILE_ROOTS", of.paths, factory=default_file_roots)
     backends_file: Path | None = setting("KOS_BACKENDS_FILE", of.path)
+    experts_file: Path | None = setting("KOS_EXPERTS_FILE", of.path)
     catalog_file: Path | None = setting("KOS_CATALOG_FILE", of.path)
 
     dashboard_host: str = setting("KOS_DASHBOARD_HOST", of.plain, "127.0.0.1")

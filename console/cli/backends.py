@@ -56,7 +56,10 @@ def backends_command(app: App, refresh: bool, as_json: bool) -> None:
 @json_option
 @pass_app
 def pause_command(app: App, backend: str, as_json: bool) -> None:
-    """Send nothing more to a backend; what runs there goes on."""
+    """Send nothing more to a backend; what runs there goes on.
+
+    Returns when every process has heard of it.
+    """
     _set_paused(app, backend, paused=True, as_json=as_json)
 
 
@@ -71,12 +74,9 @@ def resume_command(app: App, backend: str, as_json: bool) -> None:
 
 def _set_paused(app: App, written: str, *, paused: bool, as_json: bool) -> None:
     from console.operations import backends
-    from console.operations.wake import wake_planner
 
     name = backends.checked_name(app.settings, written)
-    (backends.pause if paused else backends.resume)(app.redis, name)
-    with app.database():
-        wake_planner("pause" if paused else "resume")
+    backends.set_paused(app.connections, name, paused=paused)
     if as_json:
         print_json({"backend": name, "paused": paused})
     else:

@@ -147,15 +147,12 @@ class Watch:
 
     def _pause(self) -> None:
         from console.operations import backends
-        from console.operations.wake import wake_planner
 
         if self.selection.panel != "lanes" or not self.look.lanes:
             self._say("select a backend to pause it")
             return
         lane = self.look.lanes[self.selection.row]
-        (backends.resume if lane.paused else backends.pause)(self.app.redis, lane.backend)
-        with self.app.database():
-            wake_planner("resume" if lane.paused else "pause")
+        backends.set_paused(self.app.connections, lane.backend, paused=not lane.paused)
         self._say(f"{lane.backend} {'takes work' if lane.paused else 'is paused'}")
 
     def _cancel(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from console.operations.connections import Connections
 from console.operations.errors import NotFound, near
-from jobs.breakers import Breakers, split
+from console.operations.wake import wake_planner
+from jobs.breakers import CACHE_SECONDS, Breakers, split
 from jobs.limits import Limits
 from jobs.names import SCAN
 from jobs.settings import Settings
@@ -22,6 +25,7 @@ from llm.errors import LLMError
 from llm.scanner import Scanner
 from llm.types import BackendSpec, ServerScan
 from models.base import Row
+from models.database import session
 
 if TYPE_CHECKING:
     from llm.scan_cache import ScanCache
@@ -86,6 +90,19 @@ def pause(client: redis.Redis, backend: str) -> None:
 
 def resume(client: redis.Redis, backend: str) -> None:
     Breakers(client).resume(backend)
+
+
+def set_paused(connections: Connections, backend: str, *, paused: bool) -> None:
+    """Pause or resume, and return when every process has heard of it and the planner is awake.
+
+    Processes remember for ``CACHE_SECONDS`` who is paused; a planner that is woken earlier would
+    act on what it remembers.
+    """
+    (pause if paused else resume)(connections.redis, backend)
+    time.sleep(CACHE_SECONDS)
+    connections.use_database()
+    with session():
+        wake_planner("pause" if paused else "resume")
 
 
 def _ask_all(scanner: Scanner, specs: Sequence[BackendSpec]) -> dict[str, Asked]:

@@ -15,6 +15,4 @@ if ! "$python" -c 'import mlx_lm' 2>/dev/null; then
     exit 3
 fi
 
-# Large request bodies must not leave a heap behind (glibc only; harmless elsewhere).
-export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
 exec "$python" -m llm.mlx_server "$@"

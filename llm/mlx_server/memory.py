@@ -18,6 +18,8 @@ HOST_SHARE = 0.75
 BUFFER_CACHE_SHARE = 0.1
 KV_BYTES_PER_NUMBER = 2
 MALLOPT_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
+MALLOPT_ARENA_MAX = -8  # M_ARENA_MAX
+HEAPS = 2
 LARGE_BUFFER_BYTES = 256 * 1024
 
 Pressure = Literal["ok", "warning", "critical"]
@@ -72,17 +74,17 @@ def return_large_buffers() -> None:
     """Make glibc hand freed request bodies back to the system.
 
     By default it raises its threshold with every large block freed, until bodies of megabytes
-    live on the heap and hold it open. Elsewhere there is no such call, and nothing to do.
+    live on the heap and hold it open, and every thread has a heap of its own.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(MALLOPT_MMAP_THRESHOLD, LARGE_BUFFER_BYTES)
+    _glibc("mallopt", MALLOPT_MMAP_THRESHOLD, LARGE_BUFFER_BYTES)
+    _glibc("mallopt", MALLOPT_ARENA_MAX, HEAPS)
 
 
 def give_back() -> None:
     """Return what dropped models and requests left behind."""
     gc.collect()
     mx.clear_cache()
+    _glibc("malloc_trim", 0)
 
 
 def weights_bytes(folder: Path) -> int:
@@ -99,6 +101,13 @@ def kv_bytes_per_token(config: Mapping[str, Any]) -> int:
     hidden = _number(text, "hidden_size", "n_embd", default=4096)
     head_size = _number(text, "head_dim", default=max(1, hidden // max(1, heads)))
     return 2 * layers * kv_heads * head_size * KV_BYTES_PER_NUMBER
+
+
+def _glibc(name: str, *arguments: int) -> None:
+    """Call a function of glibc; where there is none of that name, there is nothing to do."""
+    function = getattr(ctypes.CDLL(None), name, None)
+    if function is not None:
+        function(*arguments)
 
 
 def _number(config: Mapping[str, Any], *names: str, default: int) -> int:

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from jobs.policy.dispatch import dispatch
 from jobs.policy.planning import plan, plan_again_after
-from jobs.policy.types import Plan, PlanningConfig
+from jobs.policy.types import Plan, PlanningConfig, PolicyName
 from jobs.simulation.board import Board
 from jobs.simulation.result import ScheduledLoad, ScheduledTask
 from jobs.simulation.server import Started, VirtualServer
@@ -156,9 +156,13 @@ class _Engine:
         self.waiting[task.id] = task
         if task.priority is Priority.URGENT or self._idle():
             self.plan_due = True
-        elif not self.plan_asked:
+        elif not self.plan_asked and self._balances():
             self.plan_asked = True
             self._at(max(self.now, self.planned_at + DEBOUNCE_SECONDS), _Kind.PLAN, "")
+
+    def _balances(self) -> bool:
+        """A plain queue gains nothing from planning again while every lane has work."""
+        return self.config.policy is PolicyName.RELOAD_AWARE
 
     def _idle(self) -> bool:
         """Some server has free slots and nothing to send."""
@@ -168,7 +172,7 @@ class _Engine:
         )
 
     def _act(self, views: Views) -> None:
-        if self.since_plan >= plan_again_after(len(self.waiting)):
+        if self._balances() and self.since_plan >= plan_again_after(len(self.waiting)):
             self.plan_due = True
         if self.plan_due:
             self._plan(views)

@@ -133,7 +133,8 @@ def _runs(
         for place, (key, why) in enumerate(lane):
             tasks = [*urgent.get(key, ()), *allotment.tasks.get(key, ())]
             if tasks:
-                runs.append(Run(key, tasks, f"{len(tasks)} tasks, number {place + 1}: {why}"))
+                count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+                runs.append(Run(key, tasks, f"{count}, number {place + 1}: {why}"))
     return runs
 
 

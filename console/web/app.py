@@ -24,6 +24,7 @@ from console.web.batches import routes as batches
 from console.web.batches.disk import Disk
 from console.web.batches.runner import BatchRunner
 from console.web.errors import HANDLERS
+from console.web.figures.scan import model_names
 from console.web.metrics import Metrics, scrape
 from console.web.pages import login, machines, overview, submit, task, tasks
 from console.web.pages.plumbing import action
@@ -60,7 +61,11 @@ def build_app(settings: Settings) -> Starlette:
     app.state.site = site
     app.state.metrics = Metrics(site)
     app.state.disk = Disk(settings.home)
-    app.state.runner = BatchRunner(disk=app.state.disk, rules=site.rules, client=site.redis)
+    app.state.runner = BatchRunner(
+        disk=app.state.disk,
+        rules=site.rules,
+        models=lambda: model_names(settings, site.redis),
+    )
     return app
 
 

@@ -112,7 +112,8 @@ def cancel_batch(request: Request, body: Any) -> Response:
 
 def models(request: Request) -> Response:
     """Every usable model of every server, and ``auto``: the planner chooses."""
-    names = ["auto", *scan.model_names(scan.last(site_of(request).redis))]
+    site = site_of(request)
+    names = ["auto", *scan.model_names(site.settings, site.redis)]
     data = [
         {"id": name, "object": "model", "created": 0, "owned_by": "knowledge-os-jobs"}
         for name in names

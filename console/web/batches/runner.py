@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -30,7 +30,6 @@ from console.web.batches.mapping import (
     error_line,
     output_line,
 )
-from console.web.figures import scan
 from models import task_views
 from models.base import Row, fetch_one
 from models.database import DatabaseUnavailable, session
@@ -47,12 +46,15 @@ Placed = tuple[int, str | None, str | None, Any]
 
 
 class BatchRunner:
-    """``start`` it once; ``wake`` it when a batch came or changed; ``stop`` joins its thread."""
+    """``start`` it once; ``wake`` it when a batch came or changed; ``stop`` joins its thread.
 
-    def __init__(self, *, disk: Disk, rules: Rules, client: redis.Redis) -> None:
+    ``models`` names those that lines may ask for.
+    """
+
+    def __init__(self, *, disk: Disk, rules: Rules, models: Callable[[], list[str]]) -> None:
         self._disk = disk
         self._rules = rules
-        self._client = client
+        self._models = models
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
@@ -115,7 +117,7 @@ class BatchRunner:
         if problem is not None:
             self._refuse(batch, *problem)
             return
-        models = frozenset(scan.model_names(scan.last(self._client))) or None
+        models = frozenset(self._models()) or None
         with path.open("rb") as stream:
             lines = read_lines(stream)
             while page := list(islice(lines, PAGE_LINES)):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import redis
 
+from console.operations import backends
 from jobs.names import SCAN
-from llm.scan_json import loads
+from jobs.settings import Settings
+from llm.scan_cache import CachedScan
 from llm.types import Scan, ServerScan
-
-logger = logging.getLogger(__name__)
 
 
 def last(client: redis.Redis) -> Scan | None:
@@ -19,11 +18,8 @@ def last(client: redis.Redis) -> Scan | None:
     text: Any = client.get(SCAN)
     if text is None:
         return None
-    try:
-        return loads(text.decode() if isinstance(text, bytes) else text)
-    except ValueError as error:
-        logger.warning("scan_unreadable error=%s", error)
-        return None
+    found = CachedScan.loads(text.decode() if isinstance(text, bytes) else text)
+    return found.scan if found else None
 
 
 def sizes(server: ServerScan | None) -> dict[str, int]:
@@ -35,8 +31,11 @@ def sizes(server: ServerScan | None) -> dict[str, int]:
     return {name: size for name, size in {**listed, **held}.items() if size}
 
 
-def model_names(scan: Scan | None) -> list[str]:
-    """Every usable model of every server, each once."""
-    servers = scan.servers if scan else ()
-    names = [m.name for server in servers for m in server.models or () if m.broken is None]
-    return list(dict.fromkeys(names))
+def model_names(settings: Settings, client: redis.Redis) -> list[str]:
+    """Every usable model of every server, each once; the servers are asked where nobody did."""
+    found = last(client)
+    if found is None:
+        rows = backends.overview(settings, client)
+        return list(dict.fromkeys(name for row in rows for name in row["models"]))
+    named = [m.name for server in found.servers for m in server.models or () if m.broken is None]
+    return list(dict.fromkeys(named))

@@ -52,7 +52,7 @@ def _form(request: Request, written: dict[str, str], *, problem: str, status: in
         written={name: written.get(name, "") for name in (*FIELDS, "schema", "after")},
         problem=problem,
         experts=names,
-        models=scan.model_names(scan.last(site.redis)),
+        models=scan.model_names(site.settings, site.redis),
         backends=[spec.name for spec in site.settings.backends],
         categories=[category.value for category in Category],
         priorities=[priority.value for priority in Priority],

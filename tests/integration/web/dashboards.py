@@ -70,6 +70,6 @@ def _wait_until_it_answers(dashboard: Dashboard) -> None:
                 return
         except requests.ConnectionError:
             pass
-        alive = dashboard.process.poll() is None
-        assert alive and time.monotonic() < end, dashboard.log.read_text()
+        assert dashboard.process.poll() is None, dashboard.log.read_text()
+        assert time.monotonic() < end, dashboard.log.read_text()
         time.sleep(POLL_SECONDS)

@@ -1,0 +1,156 @@
+"""Files and batches through the official client, on real workers."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.integration.web.dashboards import Dashboard
+from tests.support.system import System
+
+DEADLINE_SECONDS = 180.0
+ENDED = {"completed", "failed", "cancelled"}
+
+
+@pytest.fixture
+def client(dashboard: Dashboard) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(
+        base_url=f"{dashboard.url}/v1", api_key="not-needed", max_retries=0
+    ) as opened:
+        yield opened
+
+
+def _line(number: int, **body: Any) -> dict[str, Any]:
+    asked = {"role": "user", "content": f"Name {number} things that a lease is good for."}
+    return {
+        "custom_id": f"request-{number}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "auto", "messages": [asked], "max_tokens": 200, **body},
+    }
+
+
+def _run(client: openai.OpenAI, lines: list[Any]) -> Any:
+    text = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines)
+    uploaded = client.files.create(file=("in.jsonl", io.BytesIO(text.encode())), purpose="batch")
+    return client.batches.create(
+        input_file_id=uploaded.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"made_by": "a test"},
+    )
+
+
+def _ended(client: openai.OpenAI, batch_id: str) -> Any:
+    end = time.monotonic() + DEADLINE_SECONDS
+    while (batch := client.batches.retrieve(batch_id)).status not in ENDED:
+        assert time.monotonic() < end, batch
+        time.sleep(0.05)
+    return batch
+
+
+def _read(client: openai.OpenAI, file_id: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in client.files.content(file_id).text.splitlines()]
+
+
+def test_a_thousand_lines_run_to_the_end(client: openai.OpenAI, system: System) -> None:
+    system.start()
+
+    batch = _ended(client, _run(client, [_line(n) for n in range(1000)]).id)
+
+    assert batch.status == "completed", batch
+    assert batch.request_counts.total == 1000
+    assert batch.request_counts.completed == 1000
+    assert batch.metadata == {"made_by": "a test"}
+    answers = _read(client, batch.output_file_id)
+    assert [one["custom_id"] for one in answers] == [f"request-{n}" for n in range(1000)]
+    body = answers[0]["response"]["body"]
+    assert body["object"] == "chat.completion"
+    assert body["choices"][0]["message"]["content"]
+    assert body["usage"]["completion_tokens"] > 0
+    assert batch.error_file_id is None
+
+
+def test_bad_lines_go_to_the_error_file_and_the_rest_goes_through(
+    client: openai.OpenAI, system: System
+) -> None:
+    system.start()
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    lines: list[Any] = [
+        _line(1, response_format=wanted),
+        "{broken",
+        {**_line(3), "url": "/v1/embeddings"},
+        _line(4, model="nobody-has-this:1b"),
+        _line(5, messages=[]),
+        _line(6, stream=True),
+        _line(7, max_tokens="many"),
+    ]
+
+    client.models.list()
+    batch = _ended(client, _run(client, lines).id)
+
+    assert batch.status == "completed"
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 6)
+    errors = {one["custom_id"]: one["error"]["code"] for one in _read(client, batch.error_file_id)}
+    assert errors == {
+        None: "invalid_json_line",
+        "request-3": "invalid_url",
+        "request-4": "model_not_found",
+        "request-5": "invalid_messages",
+        "request-6": "invalid_parameter",
+        "request-7": "invalid_request",
+    }
+    answer = _read(client, batch.output_file_id)[0]["response"]["body"]["choices"][0]
+    assert isinstance(json.loads(answer["message"]["content"])["n"], int)
+
+
+def test_a_file_that_repeats_a_custom_id_is_refused_whole(
+    client: openai.OpenAI, system: System
+) -> None:
+    batch = _ended(client, _run(client, [_line(1), _line(1)]).id)
+
+    assert batch.status == "failed"
+    assert batch.errors.data[0].code == "duplicate_custom_id"
+    assert system.counts() == {}
+
+
+def test_a_cancelled_batch_stops_and_tells_what_was_cancelled(
+    client: openai.OpenAI, system: System
+) -> None:
+    started = _run(client, [_line(n) for n in range(5)])
+    system.wait(lambda: system.counts().get("pending", 0) == 5, what="five tasks")
+
+    client.batches.cancel(started.id)
+
+    batch = _ended(client, started.id)
+    assert batch.status == "cancelled"
+    assert system.counts() == {"cancelled": 5}
+    assert len(_read(client, batch.error_file_id)) == 5
+
+
+def test_files_are_listed_read_and_deleted(client: openai.OpenAI) -> None:
+    uploaded = client.files.create(file=("a.jsonl", io.BytesIO(b'{"a": 1}')), purpose="batch")
+
+    assert client.files.content(uploaded.id).read() == b'{"a": 1}'
+    assert [one.id for one in client.files.list()] == [uploaded.id]
+    assert client.files.delete(uploaded.id).deleted
+
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(uploaded.id)
+
+
+def test_models_of_the_servers_are_listed(client: openai.OpenAI, system: System) -> None:
+    system.start()
+    system.wait_status(system.insert("T", "Explain what a lease is."), "completed")
+
+    names = [model.id for model in client.models.list()]
+
+    assert names[0] == "auto"
+    assert len(names) > 3

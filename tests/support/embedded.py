@@ -58,7 +58,8 @@ class Server:
         command = self.prepare()
         account = command.account
         identity = (account.uid, account.gid) if account else (-1, -1)
-        arguments = [self.stop_signal.name, *map(str, identity), *command.argv]
+        place = str(self.directory)
+        arguments = [place, self.stop_signal.name, *map(str, identity), *command.argv]
         with (self.directory / "server.log").open("a") as log:
             self._lifeline = subprocess.Popen(
                 [sys.executable, str(LIFELINE), *arguments],
@@ -84,7 +85,9 @@ class Server:
         assert self._lifeline.stdin is not None
         assert self._lifeline.stdout is not None
         self._signal(signal.SIGCONT)
-        self._lifeline.stdin.close()
+        with suppress(BrokenPipeError):
+            self._lifeline.stdin.write("keep")
+            self._lifeline.stdin.close()
         self._lifeline.wait(timeout=START_SECONDS)
         self._lifeline.stdout.close()
         self._lifeline = None

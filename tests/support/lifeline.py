@@ -1,11 +1,13 @@
-"""``python lifeline.py SIGNAL UID GID PROGRAM ...``: a program that ends when its starter does.
+"""``python lifeline.py DIRECTORY SIGNAL UID GID PROGRAM ...``: ends when its starter does.
 
 Standard input is the lifeline: when the starter closes it, or dies in whatever way, the program
-is stopped by SIGNAL. UID and GID of -1 mean our own. The program's process id is printed.
+is stopped by SIGNAL, and DIRECTORY is removed unless ``keep`` was written first. UID and GID of -1
+mean our own. The program's process id is printed.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ GRACE_SECONDS = 10
 
 
 def main() -> int:
-    signal_name, uid, gid, *program = sys.argv[1:]
+    directory, signal_name, uid, gid, *program = sys.argv[1:]
     stop = signal.Signals[signal_name]
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
@@ -31,8 +33,14 @@ def main() -> int:
         extra_groups=[] if drops else None,
     )
     print(child.pid, flush=True)
-    threading.Thread(target=_stop_at_end_of_input, args=(child, stop), daemon=True).start()
-    return child.wait()
+    said: list[bytes] = []
+    reader = threading.Thread(target=_stop_at_end_of_input, args=(child, stop, said), daemon=True)
+    reader.start()
+    code = child.wait()
+    reader.join()
+    if said != [b"keep"]:
+        shutil.rmtree(directory, ignore_errors=True)
+    return code
 
 
 def _default_signals() -> None:
@@ -40,8 +48,12 @@ def _default_signals() -> None:
         signal.signal(name, signal.SIG_DFL)
 
 
-def _stop_at_end_of_input(child: subprocess.Popen[bytes], stop: signal.Signals) -> None:
-    sys.stdin.buffer.read()
+def _stop_at_end_of_input(
+    child: subprocess.Popen[bytes], stop: signal.Signals, said: list[bytes]
+) -> None:
+    said.append(sys.stdin.buffer.read())
+    if child.poll() is not None:
+        return
     child.send_signal(stop)
     try:
         child.wait(timeout=GRACE_SECONDS)

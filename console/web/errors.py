@@ -11,7 +11,7 @@ import psycopg2
 import redis
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from console.operations.errors import BadInput, NotFound, Unreachable
@@ -72,6 +72,11 @@ async def _database(request: Request, error: Exception) -> Response:
     return await _told(request, 503, line)
 
 
+async def _cut_off(request: Request, error: Exception) -> Response:
+    """The caller is gone, or its body went beyond what is accepted."""
+    return await _told(request, 413, "the body was cut off: it is too large")
+
+
 async def _broke(request: Request, error: Exception) -> Response:
     logger.error("page_broke path=%s", request.url.path, exc_info=error)
     return await _told(request, 500, "something broke here; the dashboard's log says what")
@@ -87,5 +92,6 @@ HANDLERS: Mapping[Any, Callable[[Request, Exception], Any]] = {
     redis.RedisError: _unreachable,
     peewee.PeeweeException: _database,
     psycopg2.Error: _database,
+    ClientDisconnect: _cut_off,
     Exception: _broke,
 }

@@ -39,20 +39,28 @@ def backends_listed(request: Request) -> Response:
     return Json({"backends": backends.overview(site.settings, site.redis)})
 
 
-def backend_steered(request: Request, body: Any) -> Response:
-    site, verb = site_of(request), request.path_params["verb"]
+def backend_paused(request: Request, body: Any) -> Response:
+    return _steered(request, pausing=True)
+
+
+def backend_resumed(request: Request, body: Any) -> Response:
+    return _steered(request, pausing=False)
+
+
+def _steered(request: Request, *, pausing: bool) -> Response:
+    site = site_of(request)
     try:
         name = backends.checked_name(site.settings, request.path_params["backend"])
     except NotFound as error:
         raise ApiError(404, str(error), code="not_found") from None
-    if verb == "pause":
+    if pausing:
         backends.pause(site.redis, name)
     else:
         backends.resume(site.redis, name)
         with session():
             wake_planner("resume")
     site.changed()
-    return Json({"backend": name, "paused": verb == "pause"})
+    return Json({"backend": name, "paused": pausing})
 
 
 def queues_listed(request: Request) -> Response:

@@ -241,7 +241,7 @@ class Execution:
                 if tries == 0:
                     logger.warning("outcome_not_written_yet task=%s error=%s", task_id, error)
                 if time.monotonic() - began > self._settings.lease_seconds:
-                    logger.exception("outcome_not_written task=%s error=%s", task_id, error)
+                    logger.exception("outcome_not_written task=%s", task_id)
                     return False
                 tries += 1
                 time.sleep(0.5)

@@ -28,7 +28,9 @@ from jobs.policy.types import (
     OpenBlock,
     Plan,
     PlannedBlock,
+    PolicyName,
     PreloadOrder,
+    Snapshot,
 )
 from jobs.residency import Residency
 from jobs.runtime import Runtime
@@ -98,6 +100,14 @@ class Planner:
                     break
         return dispatched
 
+    def preview(self, policy: PolicyName | None = None) -> tuple[Snapshot, Plan]:
+        """What would be planned now; nothing is written. Needs a session."""
+        look = self._look(self._runtime.scanner.last() or self._runtime.scanner.scan())
+        given = self._snapshot(look)
+        if policy is not None:
+            given = replace(given, config=replace(given.config, policy=policy))
+        return given, plan(given)
+
     def _look(self, scan: Scan) -> Look:
         in_flight, blocks = backlog.in_flight(), block.open_blocks()
         views = backend_views(self._runtime, scan, in_flight, blocks)
@@ -137,28 +147,30 @@ class Planner:
     def _plan(self, look: Look, reason: str) -> None:
         if all(view.unavailable is not None for view in look.backends):
             return
-        now = utc_now()
-        given = snapshot(
-            self._runtime,
-            now=now,
-            scan=look.scan,
-            window=backlog.window(self._runtime.settings.plan_window),
-            in_flight=look.in_flight,
-            backends=look.backends,
-            learning=self._learning,
-        )
+        given = self._snapshot(look)
         made = plan(given)
         self._planned_at, self._sent, self._news = time.monotonic(), 0, False
         with database.atomic():
             block.replace_plan(_new_blocks(made), policy=made.policy.value)
             for parked in made.unplaced:
-                at = now + timedelta(seconds=POSTPONE_SECONDS)
+                at = given.now + timedelta(seconds=POSTPONE_SECONDS)
                 Task.postpone([parked.task_id], at=at, reason=parked.reason)
         logger.info(
             "planned reason=%s policy=%s tasks=%d blocks=%d waiting=%d (%s)",
             reason, made.policy.value, len(given.tasks), len(made.blocks), len(made.unplaced),
             made.reason,
         )  # fmt: skip
+
+    def _snapshot(self, look: Look) -> Snapshot:
+        return snapshot(
+            self._runtime,
+            now=utc_now(),
+            scan=look.scan,
+            window=backlog.window(self._runtime.settings.plan_window),
+            in_flight=look.in_flight,
+            backends=look.backends,
+            learning=self._learning,
+        )
 
     def _dispatch(self, look: Look) -> tuple[int, int]:
         """Tasks that were to be sent, and those that still could be."""

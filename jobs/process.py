@@ -28,10 +28,14 @@ def prepare(program: str) -> Settings:
 
 
 class Stop(threading.Event):
-    """An event that ``select`` can wait for: ``set`` also makes its descriptor readable."""
+    """An event that ``select`` can wait for: ``set`` also makes its descriptor readable.
+
+    ``hurry`` is set by a second signal: whoever drains hands everything back at once.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.hurry = threading.Event()
         self._heard, self._told = socket.socketpair()
         self._told.setblocking(False)
 
@@ -45,10 +49,12 @@ class Stop(threading.Event):
 
 
 def stop_on(*signals: signal.Signals) -> Stop:
-    """An event that the first of ``signals`` sets; later ones change nothing."""
+    """Set by the first of ``signals``; the second one asks to hurry."""
     stop = Stop()
 
     def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            stop.hurry.set()
         stop.set()
 
     for one in signals:

@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 import redis
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 WATCHDOG_SECONDS = 2.0
 AFTER_DRAIN_SECONDS = 10.0
 IDLE_WAKE_MS = 5000
+NOTICES_STOP_WITHIN_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(app, threads=options.threads, queues=options.queues, stop=stop)
 
 
-def run(app: App, *, threads: int, queues: Sequence[str], stop: threading.Event) -> int:
+def run(app: App, *, threads: int, queues: Sequence[str], stop: process.Stop) -> int:
     """Work until ``stop``, then drain. 0: drained; 1: a thread of the worker had died."""
     app.parts.heart.start()
     _recover_at_start(app)
@@ -52,13 +54,15 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: threading.Event)
     )
     worker.queue_prefetch = threads
     worker.start()
+    for thread in worker.workers:
+        thread.timeout = NOTICES_STOP_WITHIN_SECONDS
     logger.info("worker_ready queues=%s threads=%d", ",".join(queues), threads)
     _ask_for_plan(app, queues)
     healthy = True
     while healthy and not stop.wait(WATCHDOG_SECONDS):
         healthy = _alive(app, worker)
         _pay(app)
-    _drain(app, worker)
+    _drain(app, worker, stop)
     freed_elsewhere.stop()
     app.parts.runtime.close()
     return 0 if healthy else 1
@@ -111,18 +115,36 @@ def _pay(app: App) -> None:
         logger.warning("still_owed error=%s", error)
 
 
-def _drain(app: App, worker: Worker) -> None:
+def _drain(app: App, worker: Worker, stop: process.Stop) -> None:
     drain_seconds = app.parts.runtime.settings.drain_seconds
     logger.info("draining running=%d seconds=%g", app.parts.heart.running, drain_seconds)
     app.parts.admission.drain()
-    app.broker.wake_all()
-    interrupt = threading.Timer(drain_seconds, app.parts.heart.cancel_all, args=(DRAINED,))
-    interrupt.daemon = True
-    interrupt.start()
+    drained = threading.Event()
+    helper = threading.Thread(
+        target=_see_it_through, args=(app, stop, drained, drain_seconds), daemon=True
+    )
+    helper.start()
     worker.stop(timeout=int((drain_seconds + AFTER_DRAIN_SECONDS) * 1000))
-    interrupt.cancel()
+    drained.set()
+    helper.join()
     app.parts.heart.stop()
     logger.info("drained")
+
+
+def _see_it_through(
+    app: App, stop: process.Stop, drained: threading.Event, drain_seconds: float
+) -> None:
+    """Wake idle consumers so that they see the end; interrupt calls that outlast the drain."""
+    deadline = time.monotonic() + drain_seconds
+    interrupted = False
+    while not drained.wait(0.1):
+        if not interrupted and (stop.hurry.is_set() or time.monotonic() > deadline):
+            app.parts.heart.cancel_all(DRAINED)
+            interrupted = True
+        try:
+            app.broker.wake_all()
+        except redis.RedisError as error:
+            logger.warning("consumers_not_woken error=%s", error)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import peewee
+import psycopg2
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_WAIT_SECONDS = 30
+DRIVER_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError)
+"""What bulk statements raise, which go past peewee to the driver."""
 
 database = PooledPostgresqlDatabase(None)
 

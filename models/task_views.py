@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from models.base import Row, as_utc, fetch_all, fetch_one
-from models.database import database
 
 COLUMNS = """
 t.id::text AS id, t.title, coalesce(t.status, 'pending') AS status,
@@ -35,22 +34,6 @@ def listing(
         {**parameters, "limit": limit, "offset": offset},
     )
     return [_clean(row) for row in rows]
-
-
-def stream(
-    *, statuses: Sequence[str] = (), since: datetime | None = None, page: int = 1000
-) -> Iterator[Row]:
-    """Every matching task, oldest first, in flat memory."""
-    where, parameters = _conditions(statuses, None, since, None)
-    with database.atomic():
-        cursor = database.connection().cursor(name="kos_export")
-        cursor.itersize = page
-        cursor.execute(f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at, t.id", parameters)
-        names: list[str] = []
-        for values in cursor:
-            names = names or [column.name for column in cursor.description]
-            yield _clean(dict(zip(names, values, strict=True)))
-        cursor.close()
 
 
 def one(task_id: str) -> Row | None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from jobs.clock import utc_now
 from jobs.learned import Learning
-from jobs.policy.planning import plan
-from jobs.policy.types import BackendView, Plan, PolicyName
+from jobs.planner import Planner
+from jobs.policy.types import Plan, PolicyName
 from jobs.recoverer import recover_all
 from jobs.residency import Residency
 from jobs.runtime import Runtime
-from jobs.snapshots import backend_views, snapshot
-from models import backlog, block
+from models import block
 from models.base import Row
 
 BLOCK_FIELDS = (
@@ -31,21 +29,9 @@ def in_force() -> dict[str, Any]:
 
 def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> dict[str, Any]:
     """What the planner would do now; nothing is written. Needs a session."""
-    scan = runtime.scanner.last() or runtime.scanner.scan()
-    in_flight, blocks = backlog.in_flight(), block.open_blocks()
-    views = backend_views(runtime, scan, in_flight, blocks)
-    given = snapshot(
-        runtime,
-        now=utc_now(),
-        scan=scan,
-        window=backlog.window(runtime.settings.plan_window),
-        in_flight=in_flight,
-        backends=tuple(_with_residents(runtime, views)),
-        learning=Learning(runtime.settings.backends, runtime.scanner),
-    )
-    if policy is not None:
-        given = replace(given, config=replace(given.config, policy=policy))
-    return _document(plan(given)) | {"tasks": len(given.tasks)}
+    learning = Learning(runtime.settings.backends, runtime.scanner)
+    given, made = Planner(runtime, learning, Residency(runtime.redis)).preview(policy)
+    return _document(made) | {"tasks": len(given.tasks)}
 
 
 def recover(runtime: Runtime) -> dict[str, int]:
@@ -54,16 +40,6 @@ def recover(runtime: Runtime) -> dict[str, int]:
     if found.returned:
         runtime.request_plan("recovery")
     return {**asdict(found), "returned": found.returned}
-
-
-def _with_residents(runtime: Runtime, views: Iterable[BackendView]) -> Iterable[BackendView]:
-    residency = Residency(runtime.redis)
-    for view in views:
-        seen = residency.seen(view.name)
-        spec = runtime.settings.backend(view.name)
-        resident = view.resident if seen is None else seen
-        asked = spec.max_resident_models if spec else None
-        yield replace(view, resident=resident, max_resident=asked or max(1, len(resident)))
 
 
 def _document(made: Plan) -> dict[str, Any]:

@@ -25,7 +25,7 @@ WORST_RATIO = 1.15
 RELOAD_FACTOR = 1.2
 PLAN_MILLISECONDS = 50.0
 FAIRNESS_COST = 0.10
-STEADY_STATE = ("steady", "rare-kind", "urgent-trickle", "bursts")
+CONTENDED = ("overload", "rare-kind", "urgent-trickle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,9 @@ def run_all(names: Iterable[str], policies: Sequence[PolicyName], *, progress: T
 
 
 def fairness_cost() -> float:
-    """The largest part by which the fairness bound lengthens any of the online workloads."""
+    """The largest part by which the fairness bound lengthens a contended online workload."""
     costs = []
-    for name in STEADY_STATE:
+    for name in CONTENDED:
         workload = named(name)
         known = bounds(workload, exact=False)
         fair = simulate(workload, known_bounds=known)

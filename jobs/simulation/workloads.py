@@ -173,6 +173,11 @@ def steady() -> Workload:
     return _online("steady", [_mlx(), _ollama()], _poisson(0.45, 10_800.0, 47), seed=47)
 
 
+def overload() -> Workload:
+    """An hour of arrivals above what the servers can do: who waits, what does fairness cost?"""
+    return _online("overload", [_mlx(), _ollama()], _poisson(0.80, 3600.0, 71), seed=71)
+
+
 def urgent_trickle() -> Workload:
     """A backlog, steady arrivals, and an urgent task of any kind every two minutes."""
     return _online(
@@ -326,6 +331,7 @@ WORKLOADS: Mapping[str, Callable[[], Workload]] = {
     "heavy-pairing": heavy_pairing,
     "bursts": bursts,
     "steady": steady,
+    "overload": overload,
     "urgent-trickle": urgent_trickle,
     "rare-kind": rare_kind,
     "dying-server": dying_server,

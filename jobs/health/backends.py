@@ -1,7 +1,8 @@
 """Checks of model servers. HTTP that answers proves nothing: a token does.
 
 A canary is sent only to a model that is in memory, so that looking never loads one, and only
-where no answer came lately, so that a busy server is proved by its own work.
+where no answer came lately and no running task moves: a busy server is proved by its own work, and
+a token that waits behind long answers proves nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from jobs.health.values import Check
 from jobs.learned import Learning
 from jobs.runtime import Runtime
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
-from llm.types import BackendSpec
+from llm.types import BackendSpec, Deadlines
 from models.base import Row, fetch_all, fetch_one
 from models.database import DatabaseUnavailable, session
 
-PROVEN_SECONDS = 20.0
+PROVEN_SECONDS = 15.0
+MOVING_SECONDS = 20.0
+"""A heartbeat tells of progress every 15 s."""
+CANARY_DEADLINES = Deadlines(
+    first_token_seconds=10.0, between_tokens_seconds=10.0, total_seconds=12.0
+)
+"""The model is in memory. Two such canaries, a look apart, fit into the minute that is allowed."""
 FAILURES_UNTIL_HUNG = 2
 STANDS_STILL_SECONDS = 30.0
 SLOWER_THAN_EVER = 4.0
@@ -45,19 +52,23 @@ class BackendWatch:
         if _answered_lately(spec.name):
             self.failures[spec.name] = 0
             return Check(name, True, "answered a task lately")
-        return self._canary(spec, name)
-
-    def _canary(self, spec: BackendSpec, name: str) -> Check:
-        backend = self.runtime.backends.get(spec.name)
+        running = _running(spec.name)
+        still_seconds = self._still_seconds(spec.name, running)
+        if running and still_seconds < MOVING_SECONDS:
+            return Check(name, True, f"{len(running)} tasks run; a token {still_seconds:.0f} s ago")
         slot = self._slot(spec)
         if slot is None:
-            return self._judge_by_progress(spec, name)
+            return self._judge_by_progress(spec, name, running, still_seconds)
+        return self._canary(spec, name, slot)
+
+    def _canary(self, spec: BackendSpec, name: str, slot: str) -> Check:
+        backend = self.runtime.backends.get(spec.name)
         try:
             residents = backend.resident_models()
             if not residents:
                 return Check(name, True, "reachable; no model in memory to try")
             began = time.monotonic()
-            backend.canary(residents[0].name)
+            backend.canary(residents[0].name, deadlines=CANARY_DEADLINES)
         except (Overloaded, ModelNotFound) as error:
             return Check(name, True, f"reachable; canary not admitted: {error}")
         except LLMError as error:
@@ -75,16 +86,20 @@ class BackendWatch:
         granted = self.runtime.slots.acquire(spec.name, holder, limit=limit, wait=False).granted
         return holder if granted else None
 
-    def _judge_by_progress(self, spec: BackendSpec, name: str) -> Check:
-        """Every slot is taken: then what runs there must be moving, unless it loads."""
-        running = _running(spec.name)
+    def _still_seconds(self, backend: str, running: list[Row]) -> float:
+        """For how long nothing moved in the tasks that compute there; 0.0 where none does."""
         tokens = sum(row["tokens"] for row in running)
-        before, since = self.progress.get(spec.name, (-1, 0.0))
+        before, since = self.progress.get(backend, (-1, 0.0))
         if not running or tokens != before:
-            self.progress[spec.name] = (tokens, time.monotonic())
-            return Check(name, True, "every slot is in use")
-        still_seconds = time.monotonic() - since
-        if still_seconds < self._patience_seconds(spec.name, running):
+            self.progress[backend] = (tokens, time.monotonic())
+            return 0.0
+        return time.monotonic() - since
+
+    def _judge_by_progress(
+        self, spec: BackendSpec, name: str, running: list[Row], still_seconds: float
+    ) -> Check:
+        """Every slot is taken: then what runs there must be moving, unless it loads."""
+        if not running or still_seconds < self._patience_seconds(spec.name, running):
             return Check(name, True, f"every slot is in use; no token for {still_seconds:.0f} s")
         self.progress.pop(spec.name)
         self.failures[spec.name] = FAILURES_UNTIL_HUNG

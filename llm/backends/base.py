@@ -72,8 +72,8 @@ class Backend(Protocol):
         """One whole answer: always streamed, always guarded."""
         ...
 
-    def canary(self, model: str) -> None:
-        """Generate one token; raises where no generation happens."""
+    def canary(self, model: str, *, deadlines: Deadlines = ...) -> None:
+        """Generate one token; raises where no generation happens within ``deadlines``."""
         ...
 
     def close(self) -> None:

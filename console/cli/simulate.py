@@ -37,6 +37,8 @@ COLUMNS = (
         ("kos simulate --workload bursts --compare", "all policies beside each other"),
         ("kos simulate --workload mine.json --policy fifo --json", "a workload of your own"),
         ("kos simulate --from-history", "the tasks that really ran here"),
+        ("kos simulate --slots mlx=8 --another ollama2=ollama", "what if there were more"),
+        ("kos simulate --compare --svg day.svg", "a picture: a lane per server, loads hatched"),
     ),
 )
 @click.option("--workload", metavar="FILE|NAME", help="A JSON file or a name; default: mixed.")
@@ -44,6 +46,11 @@ COLUMNS = (
 @click.option("--from-history", is_flag=True, help="Replay the attempts of this deployment.")
 @click.option("--policy", type=Word(POLICIES), metavar="|".join(POLICIES))
 @click.option("--compare", is_flag=True, help="Every policy.")
+@click.option("--slots", multiple=True, metavar="BACKEND=N", help="What if it had N slots.")
+@click.option("--resident", multiple=True, metavar="BACKEND=N", help="What if it held N models.")
+@click.option("--another", multiple=True, metavar="NEW=BACKEND", help="What if there were a copy.")
+@click.option("--schedule", is_flag=True, help="With --json: when every task and load began.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw it to a file.")
 @json_option
 @pass_app
 def simulate_command(
@@ -53,6 +60,11 @@ def simulate_command(
     from_history: bool,
     policy: str | None,
     compare: bool,
+    slots: tuple[str, ...],
+    resident: tuple[str, ...],
+    another: tuple[str, ...],
+    schedule: bool,
+    svg: Path | None,
     as_json: bool,
 ) -> None:
     """Run the planner on a virtual clock, beside the least that any planner could need."""
@@ -64,10 +76,13 @@ def simulate_command(
     if from_history and workload:
         raise click.UsageError("choose --workload or --from-history")
     chosen = _of_history(app) if from_history else _of_name(workload or "mixed")
+    chosen = _changed(chosen, slots, resident, another)
     policies = list(PolicyName) if compare else [PolicyName(policy or app.settings.policy)]
     results = _simulated(chosen, policies)
+    if svg is not None:
+        _draw(results, svg)
     if as_json:
-        documents = [result.to_json() for result in results]
+        documents = [result.to_json(schedule=schedule) for result in results]
         print_json({"workload": chosen.name, "policies": documents} if compare else documents[0])
         return
     say(f"{chosen.name}: {len(chosen.tasks)} tasks", "bold")
@@ -80,6 +95,49 @@ def _simulated(workload: Workload, policies: list[PolicyName]) -> list[Simulatio
 
     bound = bounds(workload)
     return [simulate(workload, policy=policy, known_bounds=bound) for policy in policies]
+
+
+def _changed(
+    workload: Workload, slots: tuple[str, ...], resident: tuple[str, ...], another: tuple[str, ...]
+) -> Workload:
+    from jobs.simulation.workload import WhatIf, WorkloadError, changed
+
+    what_if = WhatIf(
+        slots={name: _number("--slots", name, text) for name, text in _pairs("--slots", slots)},
+        resident_models={
+            name: _number("--resident", name, text) for name, text in _pairs("--resident", resident)
+        },
+        copies=dict(_pairs("--another", another)),
+    )
+    try:
+        return changed(workload, what_if)
+    except WorkloadError as error:
+        raise BadInput(str(error)) from error
+
+
+def _pairs(option: str, written: tuple[str, ...]) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in written]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise BadInput(f"{option} {name}{equals}{value}: write NAME=VALUE, such as mlx=8")
+    return [(name, value) for name, _, value in pairs]
+
+
+def _number(option: str, name: str, text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise BadInput(f"{option} {name}={text}: the number must be 1 or more")
+    return int(text)
+
+
+def _draw(results: list[SimulationResult], path: Path) -> None:
+    from jobs.simulation.timeline import timeline_svg
+
+    try:
+        path.write_text(timeline_svg(results), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"--svg {path}: {error.strerror}; name a file that can be written"
+        ) from error
 
 
 def _of_name(written: str) -> Workload:

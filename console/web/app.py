@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+import peewee
+import redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -32,6 +36,9 @@ from console.web.security.guard import Guard
 from console.web.security.origins import allowed_hosts
 from console.web.site import THREADS, Site, build_site
 from jobs.settings import Settings
+from models.database import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 
@@ -74,11 +81,20 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     site: Site = app.state.site
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.runner.start()
+    threading.Thread(target=_warm, args=(site,), name="warm", daemon=True).start()
     try:
         yield
     finally:
         app.state.runner.stop()
         site.close()
+
+
+def _warm(site: Site) -> None:
+    """The first visitor shall not pay for the first look."""
+    try:
+        site.overviews.get()
+    except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError) as error:
+        logger.warning("not_warm error=%s", str(error).strip().splitlines()[0])
 
 
 def _pages() -> list[BaseRoute]:

@@ -110,7 +110,7 @@ class Feed:
 
     def _tick(self) -> None:
         try:
-            overview = self._overviews.get()
+            overview = self._overviews.fresh()
             problem = None
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("feed_blind error=%s", error)

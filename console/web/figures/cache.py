@@ -1,7 +1,8 @@
-"""A value that is dear to compute, kept for as long as it was dear."""
+"""A value that is dear to compute, kept for longer the dearer it was."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-COST_FACTOR = 20.0
+logger = logging.getLogger(__name__)
+
+COST_FACTOR = 100.0
 LONGEST_SECONDS = 60.0
 
 
 class Cached(Generic[T]):
-    """``compute``, asked at most once in ``seconds``, and for at most a twentieth of the time.
+    """``compute``, asked at most once in ``seconds``, and for at most a hundredth of the time.
 
     One thread computes; the others get the value that stands meanwhile. Safe for threads. What
     ``compute`` raises is raised to the caller who asked first, and nothing is kept of it.
@@ -33,9 +36,14 @@ class Cached(Generic[T]):
         self._lock = threading.Lock()
         self._value: T | None = None
         self._has_value = False
-        self._fresh_until = 0.0
+        self._fresh_until = float("-inf")
 
-    def get(self) -> T:
+    def get(self, *, stale_seconds: float = 0.0) -> T:
+        """The value; one that ran out less than ``stale_seconds`` ago, while a thread renews it."""
+        ran_out = self._clock() - self._fresh_until
+        if self._has_value and 0 <= ran_out < stale_seconds:
+            self._renew_aside()
+            return self._value  # type: ignore[return-value]
         if self._has_value and self._clock() < self._fresh_until:
             return self._value  # type: ignore[return-value]
         if not self._lock.acquire(blocking=not self._has_value):
@@ -49,7 +57,19 @@ class Cached(Generic[T]):
 
     def forget(self) -> None:
         """The next ``get`` computes anew."""
-        self._fresh_until = 0.0
+        self._fresh_until = float("-inf")
+
+    def _renew_aside(self) -> None:
+        if self._lock.locked():
+            return
+        threading.Thread(target=self._renew, name="renew", daemon=True).start()
+
+    def _renew(self) -> None:
+        try:
+            self.get()
+        except Exception:
+            # Whoever asks next, once the old value is too old, is told.
+            logger.warning("not_renewed", exc_info=True)
 
     def _refresh(self) -> None:
         began = self._clock()

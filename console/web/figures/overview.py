@@ -20,6 +20,8 @@ from models import block
 from models.base import Row
 from models.database import session
 
+STALE_SECONDS = 5.0
+
 Overview = dict[str, Any]
 
 
@@ -50,7 +52,7 @@ class Overviews:
             groups=groups,
             counts=Cached(lambda: waiting.counts(groups.get())),
             hour=Cached(lambda: hour.look(clock())),
-            splits=Cached(lambda: split.time_splits(clock()), seconds=3.0),
+            splits=Cached(lambda: split.time_splits(clock()), seconds=10.0),
             reloads=Cached(loads.reloads, seconds=3.0),
             blocks=Cached(block.open_blocks),
             health=Cached(lambda: status.health(client), seconds=2.0),
@@ -58,7 +60,14 @@ class Overviews:
         self._whole = Cached(self._make, seconds=0.8)
 
     def get(self) -> Overview:
-        """Raises DatabaseUnavailable and redis.RedisError."""
+        """What the last look found, where it is a few seconds old: then a new one is on its way.
+
+        Raises DatabaseUnavailable and redis.RedisError.
+        """
+        return self._whole.get(stale_seconds=STALE_SECONDS)
+
+    def fresh(self) -> Overview:
+        """The same, looked up before it is told."""
         return self._whole.get()
 
     def hour(self) -> Hour:

@@ -9,24 +9,24 @@ from models.base import Row, as_utc, fetch_all
 from models.states import Priority, TaskState
 
 _COUNTS = """
-SELECT coalesce(status, 'pending') AS status, count(*) AS n FROM tasks
-WHERE status IN ('completed', 'failed', 'cancelled') GROUP BY 1
-UNION ALL
-SELECT status, count(*) FROM tasks WHERE status IN ('queued', 'in_progress') GROUP BY 1
+SELECT 'completed' AS status, count(*) AS n FROM tasks WHERE status = 'completed'
+UNION ALL SELECT 'failed', count(*) FROM tasks WHERE status = 'failed'
+UNION ALL SELECT 'cancelled', count(*) FROM tasks WHERE status = 'cancelled'
+UNION ALL SELECT status, count(*) FROM tasks WHERE status IN ('queued', 'in_progress') GROUP BY 1
 """
 _PENDING = """
-SELECT coalesce(category, '') AS category, coalesce(priority, 'medium') AS priority, count(*) AS n,
+SELECT category, priority, count(*) AS n,
   min(created_at) AS oldest,
-  count(*) FILTER (WHERE next_attempt_at > now()) AS delayed,
-  count(*) FILTER (WHERE assignee_expert_id IS NULL) AS unassigned
+  count(*) FILTER (WHERE next_attempt_at > now()) AS delayed
 FROM tasks WHERE status = 'pending' GROUP BY 1, 2
 """
 
 
 def pending_groups() -> list[Row]:
-    """``{"category", "priority", "n", "oldest", "delayed", "unassigned"}``. Needs a session."""
+    """``{"category", "priority", "n", "oldest", "delayed"}``. Needs a session."""
     rows = fetch_all(_PENDING)
     for row in rows:
+        row["category"], row["priority"] = row["category"] or "", row["priority"] or "medium"
         row["oldest"] = as_utc(row["oldest"])
     return sorted(rows, key=lambda row: (-_rank(row["priority"]), row["oldest"] or datetime.max))
 

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from jobs.policy import metadata
 from jobs.policy.assignment import Assignment, AssignTask, ExpertView, assign
 from jobs.policy.complexity import Assessment, assess
+from jobs.policy.fields import shown
 from jobs.policy.metadata import TaskOptions
 from models import backlog, decision
 from models.base import Row
 from models.database import database, session
 from models.decision import NewDecision
 from models.expert import Expert
+from models.states import Priority
 from models.task import Assigned, Task
 
 logger = logging.getLogger(__name__)
 
 PAGE = 500
+PRIORITIES = frozenset({None, *Priority})
 
 
 def assign_page() -> bool:
@@ -43,9 +46,7 @@ def _assign(rows: Sequence[Row]) -> None:
     reasons: dict[str, NewDecision] = {}
     for row in rows:
         options = metadata.read(row["metadata"])
-        refusal = _refusal(options)
-        if refusal is not None:
-            _refuse(row, refusal)
+        if _refused(row, options):
             continue
         assessed = _assess(row)
         choice = assign(_task(row, options, assessed), experts, loads=loads)
@@ -63,9 +64,15 @@ def _classify(rows: Sequence[Row]) -> None:
     given: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
     for row in rows:
+        options = metadata.read(row["metadata"])
+        if _refused(row, options):
+            continue
         assessed = _assess(row)
         given.append(Assigned(row["id"], None, assessed.category.value, assessed.complexity))
         reason = f"chosen by the creator; {assessed.category.value}: {assessed.reason}"
+        reason += _left_out(row, options)
+        if row["expert"] is None:
+            reason += "; assignee_expert_id: names no expert, so the task runs without a persona"
         reasons[row["id"]] = NewDecision(row["id"], "assign", row["expert"], reason)
     _write(given, reasons)
 
@@ -78,15 +85,30 @@ def _write(given: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
         logger.info("assigned tasks=%d", len(moved))
 
 
-def _refusal(options: TaskOptions) -> str | None:
+def _refused(row: Row, options: TaskOptions) -> bool:
     """A category that does not exist would run the task as something it is not."""
-    problems = [str(problem) for problem in options.problems if problem.field == "category"]
-    return f"invalid metadata: {'; '.join(problems)}" if problems else None
-
-
-def _refuse(row: Row, reason: str) -> None:
+    column = metadata.read({"category": row["category"] or None}).problems
+    theirs = [problem for problem in options.problems if problem.field == "category"]
+    if not column and not theirs:
+        return False
+    where = "invalid metadata: " if theirs else ""
+    reason = where + "; ".join(map(str, theirs or column))
     Task.refuse(row["id"], error=reason)
     decision.record([NewDecision(row["id"], "assign", None, f"refused: {reason}")])
+    return True
+
+
+def _left_out(row: Row, options: TaskOptions) -> str:
+    """What the creator wrote and nothing can be done with, as the end of a reason."""
+    left = [f"left out of metadata: {'; '.join(map(str, options.problems))}"]
+    told = left if options.problems else []
+    if row["priority"] not in PRIORITIES:
+        told.append(f"priority: {shown(row['priority'])} is unknown and counts as medium")
+    if row["unknown_parents"]:
+        told.append(
+            f"depends_on_id: {row['unknown_parents'][0]} is no task, so it is not waited for"
+        )
+    return "".join(f"; {line}" for line in told)
 
 
 def _task(row: Row, options: TaskOptions, assessed: Assessment) -> AssignTask:
@@ -115,9 +137,7 @@ def _why(
 ) -> NewDecision:
     rejected = [{"option": other.option, "reason": other.reason} for other in choice.rejected]
     reason = f"{choice.reason}; {assessed.category.value}: {assessed.reason}"
-    if options.problems:
-        reason += f"; left out of metadata: {'; '.join(map(str, options.problems))}"
-    return NewDecision(row["id"], "assign", name, reason, rejected)
+    return NewDecision(row["id"], "assign", name, reason + _left_out(row, options), rejected)
 
 
 def _assess(row: Row) -> Assessment:

@@ -38,6 +38,7 @@ class Recovered:
     blocked: int = 0
     cancelled: int = 0
     orphaned: int = 0
+    cyclic: int = 0
     quarantined: int = 0
 
     @property
@@ -62,6 +63,7 @@ def recover_all(runtime: Runtime) -> Recovered:
         )
         unsent += recovery.return_unsent(messages.waiting, grace_seconds=settings.lease_seconds)
         blocked = _return_blocked(runtime)
+        cyclic = recovery.fail_cycles()
         orphaned = recovery.fail_orphans_of_dependencies()
     result = Recovered(
         expired=len(expired),
@@ -71,6 +73,7 @@ def recover_all(runtime: Runtime) -> Recovered:
         blocked=len(blocked),
         cancelled=cancelled,
         orphaned=len(orphaned),
+        cyclic=len(cyclic),
         quarantined=_quarantined([*dead, *expired]),
     )
     _tell(result, freed, settings.stuck_minutes)
@@ -163,6 +166,8 @@ def _tell(result: Recovered, freed_slots: int, stuck_minutes: float) -> None:
         logger.warning(
             "Вернуто в очередь зависших задач (>%g мин): %d", stuck_minutes, result.foreign
         )
+    if result.cyclic:
+        logger.warning("failed %d tasks that waited for each other in a ring", result.cyclic)
     if result.returned or freed_slots or result.cancelled or result.orphaned:
         logger.warning(
             "returned %d stuck tasks to the queue: %d of dead workers, %d expired, %d foreign, "

@@ -6,6 +6,10 @@ from datetime import datetime
 
 from models.base import Row, fetch_all, fetch_one
 
+_UNKNOWN_PARENTS = """
+ARRAY(SELECT d.depends_on_id::text FROM task_dependencies d WHERE d.task_id = t.id
+  AND NOT EXISTS (SELECT 1 FROM tasks p WHERE p.id = d.depends_on_id)) AS unknown_parents
+"""
 _NO_OPEN_DEPENDENCY = """
 NOT EXISTS (
   SELECT 1 FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id
@@ -39,9 +43,9 @@ def window(limit: int) -> list[Row]:
 def unassigned(limit: int) -> list[Row]:
     """Up to ``limit`` pending rows without an expert, oldest first, with their domain's name."""
     rows = fetch_all(
-        """
+        f"""
         SELECT t.id::text, t.title, t.description, t.priority, t.category, t.complexity,
-          t.metadata, t.domain_id::text,
+          t.metadata, t.domain_id::text, {_UNKNOWN_PARENTS},
           EXISTS (SELECT 1 FROM task_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t WHERE t.status = 'pending' AND t.assignee_expert_id IS NULL
         ORDER BY t.created_at LIMIT %s
@@ -69,8 +73,9 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
 def unclassified(limit: int) -> list[Row]:
     """Up to ``limit`` pending rows whose creator chose the expert, but not yet classed."""
     return fetch_all(
-        """
-        SELECT t.id::text, t.title, t.description, t.category, t.metadata, e.name AS expert,
+        f"""
+        SELECT t.id::text, t.title, t.description, t.priority, t.category, t.metadata,
+          e.name AS expert, {_UNKNOWN_PARENTS},
           EXISTS (SELECT 1 FROM task_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id
         WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL

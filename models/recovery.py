@@ -10,8 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models import cycles
 from models.base import fetch_all
 from models.states import TaskState
+
+OLDEST_ROWS = 10_000
+EDGES = 50_000
+LEVELS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +118,43 @@ def adopt_stateless() -> int:
     return len(rows)
 
 
-def fail_orphans_of_dependencies() -> list[str]:
-    """Pending rows that wait for a task which will never complete; their ids."""
+def fail_cycles(*, oldest: int = OLDEST_ROWS) -> list[str]:
+    """Pending rows that wait for each other in a ring, or for themselves; their ids.
+
+    Looks at the ``oldest`` pending rows only, so that the cost has a bound: what can run leaves
+    them, and what waits for ever comes among them.
+    """
+    edges = fetch_all(WAITING_FOR_PENDING, {"oldest": oldest, "edges": EDGES})
+    found = cycles.rings((row["task"], row["parent"]) for row in edges)
+    turned = [ring[at:] + ring[:at] for ring in found for at in range(len(ring))]
+    if not turned:
+        return []
     rows = fetch_all(
-        "UPDATE tasks t SET status = 'failed', completed_at = now(), "
-        "last_error = 'dependency ' || p.id || ' is ' || p.status "
-        "FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id "
-        "WHERE d.task_id = t.id AND t.status = 'pending' "
-        "AND p.status IN ('failed', 'cancelled') RETURNING t.id::text"
+        FAIL_CYCLES,
+        {
+            "ids": [ring[0] for ring in turned],
+            "parents": [ring[1 % len(ring)] for ring in turned],
+            "reasons": [cycles.told(ring) for ring in turned],
+        },
     )
     return [row["id"] for row in rows]
+
+
+def fail_orphans_of_dependencies() -> list[str]:
+    """Pending rows that wait for a task which will never complete, and those behind them."""
+    failed: list[str] = []
+    for _ in range(LEVELS):
+        rows = fetch_all(
+            "UPDATE tasks t SET status = 'failed', completed_at = now(), "
+            "last_error = 'dependency ' || p.id || ' is ' || p.status "
+            "FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id "
+            "WHERE d.task_id = t.id AND t.status = 'pending' "
+            "AND p.status IN ('failed', 'cancelled') RETURNING t.id::text"
+        )
+        if not rows:
+            break
+        failed += [row["id"] for row in rows]
+    return failed
 
 
 def _take_back(
@@ -134,6 +166,31 @@ def _take_back(
     )
     return [Returned(id=row["id"], state=TaskState(row["status"])) for row in rows]
 
+
+WAITING_FOR_PENDING = """
+WITH oldest AS (
+  SELECT id FROM tasks WHERE status = 'pending' ORDER BY created_at LIMIT %(oldest)s
+)
+SELECT d.task_id::text AS task, d.depends_on_id::text AS parent
+FROM oldest o JOIN task_dependencies d ON d.task_id = o.id
+JOIN tasks p ON p.id = d.depends_on_id AND p.status = 'pending'
+LIMIT %(edges)s
+"""
+
+FAIL_CYCLES = """
+WITH failed AS (
+  UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = given.reason
+  FROM unnest(%(ids)s::uuid[], %(parents)s::uuid[], %(reasons)s::text[])
+    AS given(id, parent, reason)
+  WHERE t.id = given.id AND t.status = 'pending' AND EXISTS (
+    SELECT 1 FROM task_dependencies d
+    WHERE d.task_id = given.id AND d.depends_on_id = given.parent)
+  RETURNING t.id, given.reason
+), why AS (
+  INSERT INTO decisions (task_id, stage, chosen, reason) SELECT id, 'plan', NULL, reason FROM failed
+)
+SELECT id::text FROM failed
+"""
 
 TAKE_BACK = """
 WITH stuck AS (

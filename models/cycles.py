@@ -1,0 +1,63 @@
+"""Tasks that wait for each other in a ring, found among given edges. Standard library only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+SHOWN = 4
+
+
+def rings(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Rings among (task, what it waits for): each waits for the next, the last for the first.
+
+    The rings share no task, and there is at least one where the edges hold a cycle at all; what
+    hangs on several at once is found when those are gone. Linear in the number of edges.
+    """
+    parents, children = defaultdict(set), defaultdict(set)
+    for task, parent in edges:
+        parents[task].add(parent)
+        children[parent].add(task)
+    _drop_those_that_end(parents, children)
+    following = {task: min(waits_for) for task, waits_for in parents.items()}
+    return _loops(following)
+
+
+def told(ring: tuple[str, ...]) -> str:
+    """Why the first task of ``ring`` can never run, and what to do."""
+    if len(ring) == 1:
+        return "dependency cycle: the task depends on itself; delete that line of task_dependencies"
+    named = ", that for ".join(ring[1:SHOWN])
+    more = f", {len(ring) - SHOWN} more in between" if len(ring) > SHOWN else ""
+    return (
+        f"dependency cycle: the task waits for {named}{more}, and that for the task itself; "
+        "delete one of these lines of task_dependencies"
+    )
+
+
+def _drop_those_that_end(parents: dict[str, set[str]], children: dict[str, set[str]]) -> None:
+    """Take out every task whose waiting ends once the tasks without an open parent are done."""
+    ready = [task for task in children if task not in parents]
+    while ready:
+        done = ready.pop()
+        for task in children.pop(done, ()):
+            parents[task].discard(done)
+            if not parents[task]:
+                del parents[task]
+                ready.append(task)
+
+
+def _loops(following: dict[str, str]) -> list[tuple[str, ...]]:
+    """The loops of a graph in which every task has exactly one that it waits for."""
+    found: list[tuple[str, ...]] = []
+    seen: set[str] = set()
+    for start in following:
+        path: dict[str, int] = {}
+        task = start
+        while task not in seen and task not in path:
+            path[task] = len(path)
+            task = following[task]
+        if task in path:
+            found.append(tuple(path)[path[task] :])
+        seen |= path.keys()
+    return found

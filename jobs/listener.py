@@ -26,7 +26,8 @@ from models.database import DatabaseUnavailable, database, session
 
 logger = logging.getLogger(__name__)
 
-LONGEST_SLEEP_SECONDS = 15.0
+LONGEST_SLEEP_SECONDS = 4.0
+"""A claim notifies nobody: its lease is seen at the next look, well before it can run out."""
 SHORTEST_SLEEP_SECONDS = 0.25
 RECONNECT_SECONDS = 1.0
 LEASE_SLACK = timedelta(seconds=0.5)

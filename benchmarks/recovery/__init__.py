@@ -1,0 +1,1 @@
+"""How long tasks stand still after their worker is gone."""

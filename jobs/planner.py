@@ -118,7 +118,13 @@ class Planner:
         spec = self._runtime.settings.backend(view.name)
         resident = view.resident if seen is None else seen
         asked = spec.max_resident_models if spec else None
-        return replace(view, resident=resident, max_resident=asked or max(1, len(resident)))
+        loading = self._residency.announced(view.name)
+        return replace(
+            view,
+            resident=resident,
+            max_resident=asked or max(1, len(resident)),
+            loading=(loading,) if loading else (),
+        )
 
     def _is_stale(self, look: Look, reason: str) -> bool:
         """Whether news came, a lane would idle, or enough was sent to balance anew.
@@ -178,7 +184,7 @@ class Planner:
             look.backends,
             [_open_block(row) for row in look.blocks],
             hand=self._hand,
-            config=planning_config(self._runtime.settings),
+            config=planning_config(self._runtime.settings, look.scan),
         )
         heavy = {row["id"]: row["heavy"] for row in look.blocks}
         sent: list[Sent] = []
@@ -207,6 +213,7 @@ class Planner:
 
     def _send(self, sent: Sequence[Sent], preloads: Sequence[PreloadOrder]) -> None:
         for order in preloads:
+            self._residency.announce(order.backend, order.model)
             self._enqueue("preload", order.backend, model=order.model, num_ctx=order.num_ctx)
         for one in sent:
             self._enqueue(

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 RESIDENT = "kos:resident"
 TRUST_SECONDS = 30.0
 FORGET_SECONDS = 600.0
+ORDERED_FOR_SECONDS = 300
 
 
 class Residency:
@@ -82,6 +83,18 @@ class Residency:
             return None
         return tuple(line["models"])
 
+    def announce(self, backend: str, model: str) -> None:
+        """A load of ``model`` was ordered; it is not ordered again while this stands."""
+        self._client.set(_loading_key(backend), model, ex=ORDERED_FOR_SECONDS)
+
+    def announced(self, backend: str) -> str | None:
+        """The model whose load was ordered there and has not ended, or None."""
+        stored = self._client.get(_loading_key(backend))
+        return stored.decode() if isinstance(stored, bytes) else stored
+
+    def load_ended(self, backend: str) -> None:
+        self._client.delete(_loading_key(backend))
+
     def publish(self, backend: str, residents: Sequence[ResidentModel]) -> None:
         line = {"at": time.time(), "models": [model.name for model in residents]}
         self._client.hset(RESIDENT, backend, json.dumps(line))
@@ -131,3 +144,7 @@ class Residency:
             return
         except redis.RedisError as error:
             logger.warning("residents_not_published backend=%s error=%s", backend.name, error)
+
+
+def _loading_key(backend: str) -> str:
+    return f"kos:loading:{backend}"

@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
 
 from jobs.learned import Learning
 from jobs.policy import metadata, tokens
@@ -27,10 +30,14 @@ from models.states import Priority
 PROMPT_OVERHEAD_TOKENS = 600
 DEFAULT_MAX_TOKENS = 1024
 CHARS_PER_TOKEN = 3.5
+MEMORY_SHARE = 0.85
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal"})
 
 
-def planning_config(settings: Settings) -> PlanningConfig:
+def planning_config(settings: Settings, scan: Scan) -> PlanningConfig:
+    """``scan`` tells the sizes of heavy models, where pairing may have to keep them apart."""
     return PlanningConfig(
+        allow_two_heavy=fits_two_heavy(settings, scan),
         policy=settings.policy,
         batch_size=settings.batch_size,
         window=settings.plan_window,
@@ -39,6 +46,20 @@ def planning_config(settings: Settings) -> PlanningConfig:
         heavy_light_pairing=settings.heavy_light_pairing,
         fairness_seconds=settings.fairness_seconds,
     )
+
+
+def fits_two_heavy(settings: Settings, scan: Scan) -> bool:
+    """Whether this host's memory holds the largest heavy model of each of its servers at once."""
+    if not settings.heavy_light_pairing:
+        return True
+    sizes = []
+    for server in scan.servers:
+        spec = settings.backend(server.backend)
+        local = spec is not None and urlsplit(spec.url).hostname in LOCAL_HOSTS
+        if local and server.backend not in settings.simulated:
+            heavy = [model.info.size_bytes or 0 for model in server.models or () if model.heavy]
+            sizes.append(max(heavy, default=0))
+    return len(sizes) < 2 or sum(sizes) <= MEMORY_SHARE * psutil.virtual_memory().total
 
 
 def backend_views(
@@ -72,7 +93,7 @@ def snapshot(
         backends=backends,
         models=models,
         running=tuple(_running(row, service, now) for row in in_flight),
-        config=planning_config(runtime.settings),
+        config=planning_config(runtime.settings, scan),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from statistics import fmean
@@ -31,6 +31,8 @@ WHERE a.outcome = 'completed' AND a.duration_seconds > 0
 ORDER BY a.finished_at DESC LIMIT %s
 """
 
+_LOADS = "SELECT backend, model, avg(seconds) AS seconds FROM loads GROUP BY 1, 2"
+
 
 def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Workload:
     """The newest completed attempts. A task's time at a place where it did not run is its own
@@ -49,11 +51,12 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
         by_pair[pair].append(row)
         pairs_of[row["category"]].add(pair)
     means = {pair: fmean(_served(row) for row in found) for pair, found in by_pair.items()}
+    loads = {(row["backend"], row["model"]): row["seconds"] for row in fetch_all(_LOADS)}
     first = min(_created(row) for row in rows)
     return Workload(
         name="history",
         backends=_backends(settings, {backend for backend, _ in by_pair}),
-        models=tuple(_model(pair, found, means[pair]) for pair, found in by_pair.items()),
+        models=tuple(_model(pair, loads.get(pair), means[pair]) for pair in by_pair),
         tasks=tuple(_task(row, means, pairs_of[row["category"]], first) for row in rows),
         fairness_seconds=settings.fairness_seconds,
     )
@@ -74,12 +77,11 @@ def _backends(settings: Settings, names: set[str]) -> tuple[VirtualBackend, ...]
     return tuple(found)
 
 
-def _model(pair: Pair, rows: Sequence[Row], mean_seconds: float) -> VirtualModel:
-    loads = [row["load_seconds"] for row in rows if (row["load_seconds"] or 0) > 0.05]
+def _model(pair: Pair, load_seconds: float | None, mean_seconds: float) -> VirtualModel:
     return VirtualModel(
         backend=pair[0],
         model=pair[1],
-        load_seconds=fmean(loads) if loads else USUAL_LOAD_SECONDS,
+        load_seconds=USUAL_LOAD_SECONDS if load_seconds is None else load_seconds,
         mean_service_seconds=mean_seconds,
     )
 

@@ -39,6 +39,9 @@ def add(broker: dramatiq.Broker, parts: Parts, *, backend: str) -> None:
         except LLMError as error:
             parts.runtime.breakers.failed(backend, model, error)
             logger.warning("preload_failed backend=%s model=%s error=%s", backend, model, error)
+        finally:
+            parts.residency.load_ended(backend)
+            parts.runtime.wakes.plan("slot")
 
     register(broker, parts, RUN_TASK, llm_queue(backend), run_task)
     register(broker, parts, "preload", llm_queue(backend), preload)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
-from random_workloads import workloads
 
 from jobs.simulation.lower_bound import bounds
 from jobs.simulation.simulate import simulate
 from jobs.simulation.workload import VirtualBackend, VirtualModel, VirtualTask, Workload
 from jobs.simulation.workloads import named
+from tests.support.random_workloads import workloads
 
 ONE = Workload(
     (VirtualBackend("s", 2),),

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_workloads import workloads
 
 from jobs.policy.types import PolicyName
 from jobs.simulation.check import broken_rules
@@ -16,6 +15,7 @@ from jobs.simulation.result import SimulationResult
 from jobs.simulation.simulate import simulate
 from jobs.simulation.workload import VirtualBackend, VirtualModel, VirtualTask, Workload
 from jobs.simulation.workloads import named
+from tests.support.random_workloads import workloads
 
 POLICIES = st.sampled_from(list(PolicyName))
 

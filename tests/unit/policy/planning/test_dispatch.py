@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from plan_builders import key, mlx, ollama
 
 from jobs.policy.dispatch import dispatch
 from jobs.policy.types import (
@@ -16,6 +15,7 @@ from jobs.policy.types import (
     PolicyName,
 )
 from llm.types import BackendKind
+from tests.support.plan_builders import key, mlx, ollama
 
 CONFIG = PlanningConfig()
 

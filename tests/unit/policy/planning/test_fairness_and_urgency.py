@@ -2,11 +2,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from plan_builders import CODING, FAST, REASONING, key, mlx, ollama, snapshot, task, tasks
-
 from jobs.policy.planning import plan
 from jobs.policy.types import Plan, RunningTask
 from models.states import Priority
+from tests.support.plan_builders import (
+    CODING,
+    FAST,
+    REASONING,
+    key,
+    mlx,
+    ollama,
+    snapshot,
+    task,
+    tasks,
+)
 
 RUNNING = mlx(resident=("thinker",), current=key("mlx", "thinker"), in_flight=2)
 

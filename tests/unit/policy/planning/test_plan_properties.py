@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_builders import MODELS, NOW
 
 from jobs.policy.planning import plan, plan_again_after
 from jobs.policy.types import (
@@ -24,6 +23,7 @@ from jobs.policy.types import (
 )
 from llm.types import BackendKind, Category
 from models.states import Priority
+from tests.support.plan_builders import MODELS, NOW
 
 NAMES = st.sampled_from(["mlx", "ollama"])
 MODEL_NAMES = st.sampled_from(["small", "coder", "thinker"])

@@ -2,12 +2,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from plan_builders import CODING, FAST, MODELS, REASONING, key, mlx, ollama, snapshot, task, tasks
-
 from jobs.policy.planning import plan
 from jobs.policy.types import FurtherTasks, PlannedBlock, RunningTask
 from llm.types import Category
 from models.states import Priority
+from tests.support.plan_builders import (
+    CODING,
+    FAST,
+    MODELS,
+    REASONING,
+    key,
+    mlx,
+    ollama,
+    snapshot,
+    task,
+    tasks,
+)
 
 
 def lane(blocks: tuple[PlannedBlock, ...], backend: str) -> list[str]:

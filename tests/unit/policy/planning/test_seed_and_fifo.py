@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from plan_builders import CODING, FAST, REASONING, mlx, ollama, snapshot, task, tasks
-
 from jobs.policy.planning import plan
 from jobs.policy.types import Plan, PolicyName
 from models.states import Priority
+from tests.support.plan_builders import CODING, FAST, REASONING, mlx, ollama, snapshot, task, tasks
 
 SEED = PolicyName.SEED
 

@@ -1,0 +1,1 @@
+"""How far the real system is from what the simulation of the same tasks predicts."""

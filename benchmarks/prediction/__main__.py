@@ -1,0 +1,117 @@
+"""``python -m benchmarks.prediction``: a real run on simulators beside ``kos simulate`` of it.
+
+Two simulated servers (4 slots, one resident model each, time scale 20) run a first round, from
+which the planner learns, and a second round that is measured: from the insert to the last
+completion. Then the same tasks, with the times they really took, run on the virtual clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from console.operations.history import workload_of_history
+from jobs.settings import load
+from jobs.simulation.simulate import simulate
+from models import database
+from tests.support.embedded import fresh_database, postgres_server, redis_server
+from tests.support.system import System, running_system
+
+TIME_SCALE = 20.0
+SLOTS = 4
+HAND = 2
+INSERT = """
+INSERT INTO tasks (title, description, metadata)
+SELECT 'Task ' || n, 'Write about subject number ' || n || ' of round ' || %(round)s,
+  jsonb_build_object('category', (ARRAY['fast','fast','default','coding','reasoning'])[1 + n %% 5],
+                     'max_tokens', 400)
+FROM generate_series(1, %(tasks)s) AS n
+"""
+
+
+def main() -> None:
+    options = _options()
+    with (
+        postgres_server() as postgres,
+        redis_server() as redis,
+        tempfile.TemporaryDirectory() as directory,
+        running_system(
+            fresh_database(postgres.url), redis.url, Path(directory), profile=_profile(),
+            time_scale=TIME_SCALE, SMART_WORKER_MAX_CONCURRENT=str(2 * SLOTS),
+            ADAPTIVE_OLLAMA_MAX=str(SLOTS), MLX_MAX_CONCURRENT=str(SLOTS),
+        ) as system,
+    ):  # fmt: skip
+        system.start()
+        _round(system, 1, options.tasks)
+        system.stop("control")
+        system.start("control")
+        seconds = _round(system, 2, options.tasks)
+        with database.session():
+            workload = workload_of_history(load(system.environ), limit=options.tasks)
+        predicted = simulate(workload, hand=HAND)
+        loads = sum(server.stats()["loads"] for server in (system.ollama, system.mlx))
+    database.close_all()
+    figures: dict[str, Any] = {
+        "tasks": options.tasks,
+        "real_seconds": round(seconds, 2),
+        "predicted_seconds": round(predicted.makespan_seconds, 2),
+        "ratio": round(seconds / predicted.makespan_seconds, 3),
+        "loads_of_both_rounds": loads,
+        "predicted_loads": predicted.reloads,
+    }
+    print(json.dumps(figures) if options.json else _table(figures))
+
+
+def _round(system: System, number: int, tasks: int) -> float:
+    began = time.monotonic()
+    system.sql(INSERT, {"round": number, "tasks": tasks})
+    system.wait(lambda: system.counts().get("completed", 0) >= number * tasks, deadline_seconds=600)
+    return time.monotonic() - began
+
+
+def _profile() -> dict[str, Any]:
+    """One file for both servers: light and heavy models, a few seconds an answer at scale 20."""
+
+    def model(name: str, parameters: int, load_seconds: float, rate: float) -> dict[str, Any]:
+        return {
+            "name": name,
+            "size_bytes": parameters // 2,
+            "parameters": parameters,
+            "quantization": "Q4_0",
+            "family": "llama",
+            "context_tokens": 32768,
+            "capabilities": ["completion"],
+            "load_seconds": load_seconds,
+            "prefill_tokens_per_second": 800,
+            "decode_tokens_per_second": rate,
+        }
+
+    return {
+        "slots": SLOTS,
+        "server_slots": SLOTS,
+        "max_resident_models": 1,
+        "keep_alive_seconds": 0,
+        "models": [
+            model("qwen2.5:3b", 3_000_000_000, 20, 8),
+            model("qwen2.5-coder:32b", 32_000_000_000, 60, 4),
+        ],
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__)
+    parser.add_argument("--tasks", type=int, default=150)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def _table(figures: dict[str, Any]) -> str:
+    return "\n".join(f"{name:<22} {value}" for name, value in figures.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,8 @@ from models.database import DatabaseUnavailable
 logger = logging.getLogger(__name__)
 
 KEPT_ROUNDS = 4
+SILENT_SECONDS = 12.0
+"""After a Redis that was away, or a sleep of the machine, every mark is old until the next beat."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class HealthChecker:
     keeper: LimitKeeper
     checks: list[Check] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
+    silent_since: dict[str, float] = field(default_factory=dict)
 
     def round(self) -> list[Check]:
         """Look at everything once; act on what hangs; the checks made."""
@@ -51,6 +54,8 @@ class HealthChecker:
         self._tell(checks)
         self.checks = checks
         self._publish(checks)
+        hung = {check.name for check in checks if check.hung}
+        self.silent_since = {name: at for name, at in self.silent_since.items() if name in hung}
         self._act(checks)
         return checks
 
@@ -99,7 +104,7 @@ class HealthChecker:
     def _act(self, checks: list[Check]) -> None:
         now = utc_now()
         for check in checks:
-            if check.hung:
+            if check.hung and self._is_sure(check):
                 self.restarter.restart(check.hung, check.detail, now)
         if self.restarter.socket is not None:
             self.restarter.start_fatal(now)
@@ -109,6 +114,13 @@ class HealthChecker:
             self._decide_limits()
         except (redis.RedisError, DatabaseUnavailable) as error:
             logger.warning("round_incomplete error=%s", error)
+
+    def _is_sure(self, check: Check) -> bool:
+        """A model server was tried; of our own programs we only see marks, so we look again."""
+        if check.name.startswith("backend:"):
+            return True
+        since = self.silent_since.setdefault(check.name, time.monotonic())
+        return time.monotonic() - since >= SILENT_SECONDS
 
     def _decide_limits(self) -> None:
         interval = self.runtime.settings.adaptive_calc_interval_seconds

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
+from typing import Any
 
 import psycopg2
 
@@ -53,10 +55,17 @@ def seed(url: str, *, tasks: int, attempts: int, days: float) -> None:
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            for statement in (
-                TASKS,
-                ATTEMPTS,
-                "VACUUM (ANALYZE) tasks",
-                "VACUUM (ANALYZE) attempts",
-            ):
-                cursor.execute(statement, values if "%(" in statement else None)
+            cursor.execute(TASKS, values)
+            cursor.execute(ATTEMPTS, values)
+            for table in ("tasks", "attempts"):
+                _vacuum(cursor, table)
+
+
+def _vacuum(cursor: Any, table: str) -> None:
+    """Until its pages are known as visible: an analysis in the background may hold them back."""
+    for _ in range(20):
+        cursor.execute(f"VACUUM (ANALYZE) {table}")
+        cursor.execute("SELECT relallvisible FROM pg_class WHERE relname = %s", (table,))
+        if cursor.fetchone()[0]:
+            return
+        time.sleep(0.5)

@@ -9,9 +9,8 @@ from models.base import Row, as_utc, fetch_all
 from models.states import Priority, TaskState
 
 _COUNTS = """
-SELECT 'completed' AS status, count(*) AS n FROM tasks WHERE status = 'completed'
-UNION ALL SELECT 'failed', count(*) FROM tasks WHERE status = 'failed'
-UNION ALL SELECT 'cancelled', count(*) FROM tasks WHERE status = 'cancelled'
+SELECT status, count(*) AS n FROM tasks
+WHERE status IN ('completed', 'failed', 'cancelled') GROUP BY 1
 UNION ALL SELECT status, count(*) FROM tasks WHERE status IN ('queued', 'in_progress') GROUP BY 1
 """
 _PENDING = """

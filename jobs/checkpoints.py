@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from jobs.heart import LEASE_LOST, Pulse
 from llm.errors import CallCancelled
@@ -14,10 +13,11 @@ from models.task import Task
 class RowCheckpoint:
     """The :class:`jobs.processors.base.Checkpoint` of one attempt."""
 
-    def __init__(self, pulse: Pulse, saved: Mapping[str, Any] | None) -> None:
+    def __init__(self, pulse: Pulse, saved: object) -> None:
         self._pulse = pulse
+        steps = saved if isinstance(saved, Mapping) else {}
         self._steps: dict[str, str] = {
-            str(step): text for step, text in (saved or {}).items() if isinstance(text, str)
+            str(step): text for step, text in steps.items() if isinstance(text, str)
         }
 
     def load(self, step: str) -> str | None:

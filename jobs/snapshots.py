@@ -199,4 +199,8 @@ def _category(text: str | None) -> Category:
 
 def _avoid(value: Any) -> frozenset[tuple[str, str]]:
     pairs = value if isinstance(value, list) else []
-    return frozenset((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
+    return frozenset((pair[0], pair[1]) for pair in pairs if _is_pair(pair))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(x, str) for x in value)

@@ -12,6 +12,8 @@ from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
+from models import times
+
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_WAIT_SECONDS = 30
 DRIVER_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -40,6 +42,7 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
     name = parameters.pop("dbname")
     parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
     close_all()
+    times.register()
     database.init(
         name,
         max_connections=pool_size,

@@ -58,7 +58,7 @@ def backlog_age(bound_seconds: float, *, anything_available: bool) -> Check:
             first = backlog.window(1)
             oldest = fetch_one(
                 "SELECT extract(epoch FROM now() - min(created_at)) AS age FROM tasks "
-                "WHERE status = 'pending' AND next_attempt_at IS NULL "
+                "WHERE status = 'pending' AND next_attempt_at IS NULL AND isfinite(created_at) "
                 "AND assignee_expert_id IS NOT NULL AND attempt_count = 0"
             )
     except DatabaseUnavailable as error:

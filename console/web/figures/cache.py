@@ -42,8 +42,9 @@ class Cached(Generic[T]):
         """The value; one that ran out less than ``stale_seconds`` ago, while a thread renews it."""
         ran_out = self._clock() - self._fresh_until
         if self._has_value and 0 <= ran_out < stale_seconds:
+            value = self._value
             self._renew_aside()
-            return self._value  # type: ignore[return-value]
+            return value  # type: ignore[return-value]
         if self._has_value and self._clock() < self._fresh_until:
             return self._value  # type: ignore[return-value]
         if not self._lock.acquire(blocking=not self._has_value):

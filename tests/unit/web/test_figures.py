@@ -1,0 +1,136 @@
+"""The figures of the first screen, without a database."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from console.web.figures.cache import Cached
+from console.web.figures.cron import described, next_runs
+from console.web.figures.split import union_seconds
+from console.web.figures.waiting import recent_rate, with_estimates
+from console.web.words import words_for
+from jobs import schedule
+
+NOON = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_dear_value_is_looked_up_more_seldom() -> None:
+    clock, looks = Clock(), []
+
+    def look() -> int:
+        looks.append(clock.now)
+        clock.now += 0.2
+        return len(looks)
+
+    cached = Cached(look, clock=clock)
+    assert cached.get() == 1
+    clock.now += 19
+    assert cached.get() == 1
+    clock.now += 2
+    assert cached.get() == 2
+
+
+def test_a_value_that_just_ran_out_is_told_while_a_new_one_is_looked_up() -> None:
+    clock, renewed = Clock(), threading.Event()
+    values = iter((1, 2))
+
+    def look() -> int:
+        value = next(values)
+        if value == 2:
+            renewed.set()
+        return value
+
+    cached = Cached(look, clock=clock)
+    cached.get()
+    clock.now += 2
+
+    assert cached.get(stale_seconds=5) == 1
+    assert renewed.wait(10)
+    cached.get()
+    assert cached.get(stale_seconds=5) == 2
+
+
+def test_what_was_forgotten_is_never_told_again() -> None:
+    values = iter((1, 2))
+    cached = Cached(lambda: next(values))
+    cached.get()
+
+    cached.forget()
+
+    assert cached.get(stale_seconds=1000) == 2
+
+
+def test_a_failure_is_told_and_not_kept() -> None:
+    answers = iter((ValueError("down"), 7))
+
+    def look() -> int:
+        answer = next(answers)
+        if isinstance(answer, ValueError):
+            raise answer
+        return answer
+
+    cached = Cached(look)
+    with pytest.raises(ValueError, match="down"):
+        cached.get()
+
+    assert cached.get() == 7
+
+
+def test_overlapping_spans_count_once() -> None:
+    def at(seconds: float) -> datetime:
+        return NOON + timedelta(seconds=seconds)
+
+    spans = [(at(0), at(10)), (at(5), at(12)), (at(6), at(7)), (at(20), at(99)), (at(-9), at(1))]
+
+    assert union_seconds(spans, start=at(0), end=at(30)) == 22
+
+
+def test_the_rate_counts_from_the_first_busy_minute() -> None:
+    assert recent_rate((0,) * 60, now=NOON) == 0
+    assert recent_rate((0,) * 59 + (15,), now=NOON) == 0.5
+    assert recent_rate((0,) * 58 + (30, 15), now=NOON) == 0.5
+
+
+def test_groups_are_done_one_after_the_other() -> None:
+    groups = [
+        {"n": 10, "oldest": NOON - timedelta(seconds=5)},
+        {"n": 20, "oldest": None},
+    ]
+
+    told = with_estimates(groups, per_second=2, now=NOON)
+
+    assert [(one["oldest_wait_seconds"], one["eta_seconds"]) for one in told] == [
+        (5, 5), (None, 15)
+    ]  # fmt: skip
+    assert with_estimates(groups, per_second=0, now=NOON)[0]["eta_seconds"] is None
+
+
+@pytest.mark.parametrize(
+    ("cron", "words", "first"),
+    [
+        ("* * * * *", "every minute", "12:01"),
+        ("*/2 * * * *", "every 2 minutes", "12:02"),
+        ("17 * * * *", "every hour at :17", "12:17"),
+        ("41 3 * * *", "every day at 03:41 UTC", "03:41"),
+    ],
+)
+def test_a_cron_line_is_told_in_words(cron: str, words: str, first: str) -> None:
+    assert described(cron, words_for("en")) == words
+    assert next_runs(cron, NOON, count=1)[0].strftime("%H:%M") == first
+
+
+def test_every_line_of_our_schedule_is_understood() -> None:
+    for line in schedule.TABLE:
+        assert described(line.cron, words_for("ru")) != line.cron
+        assert len(next_runs(line.cron, NOON, count=2)) == 2

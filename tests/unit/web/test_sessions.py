@@ -1,0 +1,117 @@
+"""Cookies, form tokens, counted guesses, hosts and origins."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.web.security.attempts import BY_ADDRESS, BY_EVERYBODY, LoginAttempts
+from console.web.security.origins import allowed_hosts, host_name, is_same_origin
+from console.web.security.sessions import SESSION_SECONDS, Sessions
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_session_outlives_a_restart_and_ends_with_its_token() -> None:
+    cookie = Sessions("secret").new(entered=True).cookie
+
+    again = Sessions("secret").read(cookie)
+
+    assert again is not None
+    assert again.entered
+    assert Sessions("another").read(cookie) is None
+
+
+def test_without_a_token_each_process_has_its_own_key() -> None:
+    assert Sessions(None).read(Sessions(None).new(entered=False).cookie) is None
+
+
+def test_a_session_expires() -> None:
+    clock = Clock()
+    sessions = Sessions("secret", clock=clock)
+    cookie = sessions.new(entered=True).cookie
+
+    clock.now += SESSION_SECONDS + 1
+
+    assert sessions.read(cookie) is None
+
+
+def test_nobody_can_declare_a_session_entered() -> None:
+    sessions = Sessions("secret")
+    cookie = sessions.new(entered=False).cookie
+
+    assert sessions.read("1" + cookie[1:]) is None
+
+
+@pytest.mark.parametrize("cookie", ["", ".", "...", "1.2.3.4", "x" * 10_000, None, "1.é.x.y"])
+def test_rubbish_is_no_session(cookie: str | None) -> None:
+    assert Sessions("secret").read(cookie) is None
+
+
+def test_form_tokens_differ_by_session() -> None:
+    sessions = Sessions("secret")
+
+    assert sessions.new(entered=True).form_token != sessions.new(entered=True).form_token
+
+
+def test_no_token_is_ever_right_where_none_is_set() -> None:
+    assert not Sessions(None).is_token("")
+    assert not Sessions(None).is_token(None)
+
+
+def test_guesses_are_counted_by_address_and_forgotten_after_a_minute() -> None:
+    clock = Clock()
+    attempts = LoginAttempts(clock=clock)
+    for _ in range(BY_ADDRESS):
+        assert attempts.wait_seconds("a") == 0
+        attempts.failed("a")
+
+    assert attempts.wait_seconds("a") == 60
+    assert attempts.wait_seconds("b") == 0
+    clock.now += 60
+    assert attempts.wait_seconds("a") == 0
+
+
+def test_guesses_from_many_addresses_shut_the_door_too() -> None:
+    attempts = LoginAttempts(clock=Clock())
+    for number in range(BY_EVERYBODY):
+        attempts.failed(str(number))
+
+    assert attempts.wait_seconds("a newcomer") > 0
+
+
+def test_any_host_may_be_named_only_where_it_does_not_listen_on_loopback() -> None:
+    assert allowed_hosts("0.0.0.0", ()) is None
+    assert "box.local" in (allowed_hosts("127.0.0.1", ["Box.local"]) or ())
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("localhost:80", "localhost"), ("[::1]:80", "::1"), ("LocalHost", "localhost"), ("[::", "")],
+)
+def test_a_host_is_read_without_its_port(header: str, name: str) -> None:
+    assert host_name(header) == name
+
+
+@pytest.mark.parametrize(
+    ("origin", "site", "same"),
+    [
+        (None, None, True),
+        ("http://box:1", None, True),
+        ("http://BOX:1", "same-origin", True),
+        ("http://box:2", None, False),
+        ("null", None, False),
+        (None, "cross-site", False),
+        ("http://box:1", "same-site", False),
+        ("http://[", None, False),
+    ],
+)
+def test_only_a_page_of_the_same_origin_may_ask(
+    origin: str | None, site: str | None, same: bool
+) -> None:
+    assert is_same_origin("box:1", origin=origin, fetch_site=site) is same

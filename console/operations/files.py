@@ -19,13 +19,15 @@ def allowed_file(
         inside = any(path.is_relative_to(root.resolve()) for root in roots)
         is_file, readable = path.is_file(), os.access(path, os.R_OK)
     except (OSError, RuntimeError, ValueError) as error:
-        return None, f"{given}: {name[:200]!r} is not a usable path ({error})"
+        reason = error.strerror if isinstance(error, OSError) else str(error)[:200]
+        return None, f"{given}: {name[:200]!r} is not a usable path ({reason})"
     if not inside:
         return None, f"{given}: {path} lies outside KOS_FILE_ROOTS ({_listed(roots)})"
     if path.is_dir():
         return None, f"{given}: {path} is a directory; name a file"
     if not is_file:
-        return None, f"{given}: {path} does not exist"
+        what = "is not a regular file" if path.exists() else "does not exist"
+        return None, f"{given}: {path} {what}"
     if not readable:
         return None, f"{given}: {path} cannot be read; change its permissions"
     return path, None

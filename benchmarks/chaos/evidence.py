@@ -34,6 +34,7 @@ class Findings:
     most_at_once: dict[str, int] = field(default_factory=dict)
     most_with_frozen: dict[str, int] = field(default_factory=dict)
     requests: int = 0
+    taken_from_frozen: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def must(self, holds: bool, complaint: str) -> None:
@@ -54,6 +55,7 @@ def gather(
     found.requests = len(calls)
     _judge_requests(found, calls, attempts)
     _judge_limits(found, calls)
+    _judge_frozen(found, calls, attempts, freezes)
     running, queued = standing
     found.must(
         max(running, queued) <= 2 * LEASE_SECONDS,
@@ -147,6 +149,26 @@ def _judge_limits(found: Findings, calls: Sequence[Call]) -> None:
         found.most_at_once[backend] = awake
         found.most_with_frozen[backend] = everything
         found.must(awake <= limit, f"{backend}: {awake} calls at once, the limit is {limit}")
+
+
+def _judge_frozen(
+    found: Findings,
+    calls: Sequence[Call],
+    attempts: Sequence[Mapping[str, Any]],
+    freezes: Sequence[Freeze],
+) -> None:
+    """A process that wakes after its lease closes the streams that it held."""
+    owners = tuple(owner_ends_with(freeze.pid) for freeze in freezes)
+    lost = [row for row in attempts if row["outcome"] == "lost"]
+    found.taken_from_frozen = sum(str(row["worker"]).startswith(owners) for row in lost)
+    tickets = {f"{row['task_id']}:{row['epoch']}" for row in lost}
+    open_still = [
+        call.ticket
+        for call in calls
+        for began, ended in call.held
+        if call.ticket in tickets and call.from_at < began and call.to_at > ended
+    ]
+    found.must(not open_still, f"{len(open_still)} streams outlived a lost lease: {open_still[:3]}")
 
 
 def _awake(call: Call) -> list[tuple[float, float]]:

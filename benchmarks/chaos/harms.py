@@ -22,6 +22,8 @@ CUT_SECONDS = 4.0
 FULL_SECONDS = 3.0
 FROZEN_SECONDS = LEASE_SECONDS + 4.0
 MOST_CONNECTIONS = 400
+BUSY_WITHIN_SECONDS = 8.0
+RUNS = "SELECT 1 FROM tasks WHERE status = 'in_progress' AND lease_owner LIKE %s LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,24 @@ class Harms:
             self.skipped.append(f"{program} is frozen already")
             return
         self._frozen.add(program)
-        pid = self.stage.pid(program)
+        pid = self._busy_pid(program)
         os.kill(pid, signal.SIGSTOP)
         began = time.time()
         threading.Event().wait(FROZEN_SECONDS)
         os.kill(pid, signal.SIGCONT)
         self.freezes.append(Freeze(program, pid, began, time.time()))
         self._frozen.discard(program)
+
+    def _busy_pid(self, program: str) -> int:
+        """The process once it runs a task: standing still in idleness proves nothing."""
+        deadline = time.monotonic() + BUSY_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            owner = owner_ends_with(self.stage.pid(program)) + "%"
+            with suppress(psycopg2.Error):
+                if self.stage.system.sql(RUNS, (owner,)):
+                    break
+            time.sleep(0.02)
+        return self.stage.pid(program)
 
     def _cut(self, backend: str) -> None:
         self.stage.simulator(backend).fault("refuse", seconds=CUT_SECONDS)

@@ -39,6 +39,7 @@ def report(result: Result) -> str:
         f"longest without heartbeat: {max(0.0, result.standstill.running_seconds):.1f} s, "
         f"longest queued: {result.standstill.queued_seconds:.1f} s "
         f"(lease {LEASE_SECONDS:g} s)",
+        f"attempts taken from frozen processes: {found.taken_from_frozen}",
         f"skipped: {'; '.join(result.skipped) or 'nothing'}",
         "",
         "WRONG: " + "; ".join(found.wrong)

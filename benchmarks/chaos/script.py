@@ -64,20 +64,18 @@ _JUMPS_SECONDS = (-86_400, -3_600, -45, 45, 3_600, 86_400)
 def script(*, seed: int, seconds: float, every_seconds: float) -> tuple[Event, ...]:
     """About ``seconds / every_seconds`` events in order of time, every kind of harm at least once.
 
-    A worker is frozen early enough to wake before the end.
+    The first worker is frozen when work has begun, and early enough to wake before the end.
     """
     dice = random.Random(seed)
     count = max(len(Harm), int(seconds / every_seconds))
     extra = dice.choices(list(_SHARES), weights=list(_SHARES.values()), k=count - len(Harm))
-    harms = [*Harm, *extra]
+    harms = [*(harm for harm in Harm if harm is not Harm.FREEZE_WORKER), *extra]
     dice.shuffle(harms)
-    harms.sort(key=lambda harm: harm is not Harm.FREEZE_WORKER)
-    first, rest = harms[:1], harms[1:]
-    dice.shuffle(rest)
+    harms.insert(count // 5, Harm.FREEZE_WORKER)
     step = seconds / count
     return tuple(
         Event((place + dice.random()) * step, harm, _target(harm, dice))
-        for place, harm in enumerate([*first, *rest])
+        for place, harm in enumerate(harms)
     )
 
 

@@ -13,7 +13,7 @@ from benchmarks.chaos.script import Harm, script
 
 
 def test_two_hundred_tasks_survive_every_kind_of_harm(tmp_path: Path) -> None:
-    result = run_chaos(tmp_path, seed=1, tasks=200, seconds=50)
+    result = run_chaos(tmp_path, seed=11, tasks=200, seconds=45)
 
     print(report(result))
     assert result.findings.wrong == [], report(result)
@@ -27,7 +27,8 @@ def test_a_script_repeats_for_its_seed_and_does_every_harm() -> None:
     assert {event.harm for event in events} == set(Harm)
     assert [event.at_seconds for event in events] == sorted(e.at_seconds for e in events)
     assert 0 <= events[0].at_seconds <= events[-1].at_seconds <= 60
-    assert events[0].harm is Harm.FREEZE_WORKER
+    freezes = [event.at_seconds for event in events if event.harm is Harm.FREEZE_WORKER]
+    assert any(6 <= at_seconds <= 30 for at_seconds in freezes)
 
 
 @pytest.mark.parametrize(

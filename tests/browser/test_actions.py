@@ -131,7 +131,7 @@ def test_the_first_screen_follows_what_happens(watched: Watched, system: System)
 
     system.sql("INSERT INTO tasks (title, description) SELECT 'T', 'x' FROM generate_series(1, 7)")
 
-    expect(page.locator(".figure.pending b")).to_have_text("7")
+    expect(page.locator(".figure.pending b")).to_have_text("7", timeout=20_000)
     expect(page.locator("#part-backlog")).to_contain_text("not yet assigned")
 
 

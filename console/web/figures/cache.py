@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-COST_FACTOR = 100.0
+COST_FACTOR = 50.0
 LONGEST_SECONDS = 60.0
 
 
 class Cached(Generic[T]):
-    """``compute``, asked at most once in ``seconds``, and for at most a hundredth of the time.
+    """``compute``, asked at most once in ``seconds``, and for at most a fiftieth of the time.
 
     One thread computes; the others get the value that stands meanwhile. Safe for threads. What
     ``compute`` raises is raised to the caller who asked first, and nothing is kept of it.
@@ -36,6 +36,7 @@ class Cached(Generic[T]):
         self._lock = threading.Lock()
         self._value: T | None = None
         self._has_value = False
+        self._last_cost = 0.0
         self._fresh_until = float("-inf")
 
     def get(self, *, stale_seconds: float = 0.0) -> T:
@@ -76,6 +77,8 @@ class Cached(Generic[T]):
         began = self._clock()
         self._value = self._compute()
         cost = self._clock() - began
-        kept = min(LONGEST_SECONDS, max(self._seconds, cost * COST_FACTOR))
+        # The smaller of two: one slow look may be the fault of a busy machine.
+        usual, self._last_cost = min(cost, self._last_cost), cost
+        kept = min(LONGEST_SECONDS, max(self._seconds, usual * COST_FACTOR))
         self._has_value = True
         self._fresh_until = self._clock() + kept

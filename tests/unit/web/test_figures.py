@@ -35,10 +35,12 @@ def test_a_dear_value_is_looked_up_more_seldom() -> None:
 
     cached = Cached(look, clock=clock)
     assert cached.get() == 1
-    clock.now += 19
-    assert cached.get() == 1
-    clock.now += 2
+    clock.now += 1.5
     assert cached.get() == 2
+    clock.now += 9
+    assert cached.get() == 2
+    clock.now += 2
+    assert cached.get() == 3
 
 
 def test_a_value_that_just_ran_out_is_told_while_a_new_one_is_looked_up() -> None:

@@ -27,6 +27,7 @@ from jobs.settings_sources import (
     gather,
 )
 from llm import urls
+from llm.catalog import CatalogError, load_catalog
 from llm.types import BackendSpec
 
 __all__ = ["SETTING_NAMES", "Settings", "SettingsError", "from_environment", "load"]
@@ -224,7 +225,17 @@ def _contradictions(settings: Settings) -> list[str]:
             f"ADAPTIVE_HOST_RAM_THRESHOLD={settings.adaptive_host_ram_threshold:g}; "
             "write a fraction that is at least as large"
         )
-    return problems
+    return problems + _catalog_problems(settings.catalog_file)
+
+
+def _catalog_problems(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        load_catalog(file)
+    except CatalogError as error:
+        return [f"KOS_CATALOG_FILE: {error}"]
+    return []
 
 
 def _with_backends(settings: Settings, sources: Sources, *, in_container: bool | None) -> Settings:

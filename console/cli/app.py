@@ -68,8 +68,9 @@ class App:
         from console.operations.errors import Unreachable
         from jobs.runtime import connect
 
+        settings = self.settings
         try:
-            runtime = connect(self.settings, program="cli")
+            runtime = connect(settings, program="cli")
         except ValueError as error:
             raise Unreachable(str(error)) from error
         try:

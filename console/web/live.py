@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import peewee
 import redis
 from jinja2 import Environment
 
@@ -112,7 +113,7 @@ class Feed:
         try:
             overview = self._overviews.fresh()
             problem = None
-        except (DatabaseUnavailable, redis.RedisError) as error:
+        except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError) as error:
             logger.warning("feed_blind error=%s", error)
             overview, problem = None, str(error).strip().splitlines()[0]
         made: dict[str, dict[str, tuple[str, str]]] = {}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import peewee
 import redis
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -59,7 +60,7 @@ class Metrics:
             try:
                 families += read()
                 up.add_metric([service], 1)
-            except (DatabaseUnavailable, redis.RedisError):
+            except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError):
                 up.add_metric([service], 0)
         yield up
         yield from families

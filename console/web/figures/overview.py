@@ -20,7 +20,7 @@ from models import block
 from models.base import Row
 from models.database import session
 
-STALE_SECONDS = 5.0
+STALE_SECONDS = 3.0
 
 Overview = dict[str, Any]
 

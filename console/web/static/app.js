@@ -91,8 +91,14 @@
     if (!made) return;
     all("details[open]", task).forEach((open, index) => { const same = all("details", made)[index]; if (same) same.open = true; });
     task.replaceChildren(...made.childNodes);
+    localClocks();
     const place = one("#answer");
     if (place && !place.textContent && made.dataset.live) place.textContent = kept;
+  }
+
+  // The server tells UTC; people read the clock on their wall.
+  function localClocks() {
+    all("time.clock").forEach((time) => { time.textContent = new Date(time.dateTime).toLocaleTimeString([], { hour12: false }); });
   }
 
   // --- ticks, copies, confirmations ------------------------------------------------------------
@@ -145,6 +151,7 @@
   function start() {
     watchFirstScreen();
     watchTask();
+    localClocks();
     if (new URLSearchParams(location.search).has("said")) {
       const clean = new URL(location.href);
       clean.searchParams.delete("said"); clean.searchParams.delete("n");

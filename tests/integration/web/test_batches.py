@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.integration.web.dashboards import Dashboard
+from tests.integration.web.dashboards import Dashboard, running_dashboard
 from tests.support.system import System
 
 DEADLINE_SECONDS = 180.0
@@ -119,6 +119,26 @@ def test_a_file_that_repeats_a_custom_id_is_refused_whole(
     assert batch.status == "failed"
     assert batch.errors.data[0].code == "duplicate_custom_id"
     assert system.counts() == {}
+
+
+def test_a_batch_goes_on_after_the_dashboard_was_killed(
+    client: openai.OpenAI, dashboard: Dashboard, system: System
+) -> None:
+    started = _run(client, [_line(n) for n in range(1500)])
+    system.wait(lambda: system.counts().get("pending", 0) > 0, what="the first tasks")
+    dashboard.process.kill()
+    dashboard.process.wait()
+
+    system.start()
+    with running_dashboard(system.environ, system.directory) as another:
+        follower = openai.OpenAI(base_url=f"{another.url}/v1", api_key="x", max_retries=0)
+        batch = _ended(follower, started.id)
+        answers = _read(follower, batch.output_file_id)
+        follower.close()
+
+    assert batch.request_counts.completed == 1500
+    assert [one["custom_id"] for one in answers] == [f"request-{n}" for n in range(1500)]
+    assert system.counts() == {"completed": 1500}
 
 
 def test_a_cancelled_batch_stops_and_tells_what_was_cancelled(

@@ -30,7 +30,7 @@ def _filled(system: System) -> str:
         "INSERT INTO tasks (title, description, priority, category) SELECT 'Task ' || n, "
         "'Summarise what is known about topic ' || n, "
         "(ARRAY['low','medium','high','urgent'])[1 + mod(n, 4)], "
-        "(ARRAY['fast','coding','general'])[1 + mod(n, 3)] FROM generate_series(1, 60) AS n"
+        "(ARRAY['fast','coding','reasoning'])[1 + mod(n, 3)] FROM generate_series(1, 60) AS n"
     )
     system.insert("Broken", "never runs", status="failed", last_error="timeout: no first token")
     system.wait(lambda: system.counts().get("in_progress", 0) > 2, what="work")

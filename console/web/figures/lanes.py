@@ -153,7 +153,7 @@ def _running(rows: Sequence[Row], backend: str, now: datetime) -> list[Row]:
                 "id": row["id"],
                 "title": row["title"] or "",
                 "model": row["model"],
-                "phase": str(progress.get("phase") or "starting"),
+                "phase": str(progress.get("phase") or "running"),
                 "tokens": _whole(progress.get("tokens")),
                 "seconds": max(0.0, (now - started).total_seconds()) if started else None,
             }

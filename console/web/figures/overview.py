@@ -52,7 +52,7 @@ class Overviews:
             groups=groups,
             counts=Cached(lambda: waiting.counts(groups.get())),
             hour=Cached(lambda: hour.look(clock())),
-            splits=Cached(lambda: split.time_splits(clock()), seconds=10.0),
+            splits=Cached(lambda: split.time_splits(clock()), seconds=5.0),
             reloads=Cached(loads.reloads, seconds=3.0),
             blocks=Cached(block.open_blocks),
             health=Cached(lambda: status.health(client), seconds=2.0),

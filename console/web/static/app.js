@@ -28,11 +28,11 @@
       width: place.clientWidth, height: 180, cursor: { y: false }, legend: { live: true },
       scales: { y: { range: (u, low, high) => [0, Math.max(5, high * 1.1)] } },
       series: [
-        { label: place.dataset.time, value: (u, at) => at ? new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : "—" },
+        { label: place.dataset.time, value: (u, at) => at ? new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false }) : "—" },
         { label: place.dataset.done, stroke: colour("--accent"), fill: colour("--prefill"), width: 1, paths: bars, points: { show: false } },
         { label: place.dataset.failed, stroke: colour("--bad"), width: 2, points: { show: false } },
       ],
-      axes: [{ ...axis, values: (u, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })) }, { ...axis, size: 42 }],
+      axes: [{ ...axis, values: (u, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })) }, { ...axis, size: 42 }],
     }, data, place);
     new ResizeObserver(() => chart.setSize({ width: place.clientWidth, height: 180 })).observe(place);
   }

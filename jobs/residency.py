@@ -6,12 +6,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import redis
 
 from llm.backends.base import Backend
-from llm.errors import LLMError
+from llm.errors import CallCancelled, LLMError, TransientError
 from llm.types import CancelToken, Deadlines, ResidentModel
 from models import load
 from models.database import DatabaseUnavailable, session
@@ -22,7 +23,11 @@ logger = logging.getLogger(__name__)
 RESIDENT = "kos:resident"
 TRUST_SECONDS = 30.0
 FORGET_SECONDS = 600.0
+LOOK_UP_SECONDS = 0.2
 ORDERED_FOR_SECONDS = 300
+
+Key = tuple[str, str, int]
+"""(backend, model, num_ctx)."""
 
 
 class Residency:
@@ -32,9 +37,10 @@ class Residency:
         self._client = client
         self._clock = clock
         self._lock = threading.Lock()
-        self._loading: dict[tuple[str, str, int], threading.Lock] = {}
-        self._used_at: dict[tuple[str, str, int], float] = {}
+        self._loading: dict[Key, threading.Lock] = {}
+        self._used_at: dict[Key, float] = {}
         self._last: dict[str, tuple[str, int]] = {}
+        self._failures: dict[Key, tuple[float, TransientError]] = {}
 
     def ensure(
         self,
@@ -51,17 +57,23 @@ class Residency:
         Raises LLMError where the server cannot load it.
         """
         key = (backend.name, model, num_ctx)
+        asked_at = self._clock()
         if self._fresh(key):
             return 0.0
-        with self._lock_of(key):
+        with self._turn(key, cancel):
             if self._fresh(key):
                 return 0.0
-            seconds = self._load_unless_there(backend, model, num_ctx, deadlines, cancel)
+            self._fail_with_the_one_before(key, asked_at)
+            try:
+                seconds = self._load_unless_there(backend, model, num_ctx, deadlines, cancel)
+            except TransientError as error:
+                self._failures[key] = (self._clock(), error)
+                raise
             self._used(key)
-            self._publish(backend)
-            if seconds > 0:
-                self._record(backend.name, model, num_ctx, seconds, cause)
-            return seconds
+        self._publish(backend)
+        if seconds > 0:
+            self._record(backend.name, model, num_ctx, seconds, cause)
+        return seconds
 
     def used(self, backend: str, model: str, num_ctx: int) -> None:
         """A whole answer came from it: it is in memory."""
@@ -99,19 +111,34 @@ class Residency:
         line = {"at": time.time(), "models": [model.name for model in residents]}
         self._client.hset(RESIDENT, backend, json.dumps(line))
 
-    def _fresh(self, key: tuple[str, str, int]) -> bool:
+    def _fresh(self, key: Key) -> bool:
         at = self._used_at.get(key)
         is_last = self._last.get(key[0]) == key[1:]
         return at is not None and is_last and self._clock() - at < TRUST_SECONDS
 
-    def _used(self, key: tuple[str, str, int]) -> None:
+    def _used(self, key: Key) -> None:
         with self._lock:
             self._used_at[key] = self._clock()
             self._last[key[0]] = key[1:]
 
-    def _lock_of(self, key: tuple[str, str, int]) -> threading.Lock:
+    @contextmanager
+    def _turn(self, key: Key, cancel: CancelToken | None) -> Iterator[None]:
+        """One thread at a time loads a model; whoever waits may still be cancelled."""
         with self._lock:
-            return self._loading.setdefault(key, threading.Lock())
+            turn = self._loading.setdefault(key, threading.Lock())
+        while not turn.acquire(timeout=LOOK_UP_SECONDS):
+            if cancel is not None and cancel.cancelled:
+                raise CallCancelled(cancel.reason or "cancelled", backend=key[0], model=key[1])
+        try:
+            yield
+        finally:
+            turn.release()
+
+    def _fail_with_the_one_before(self, key: Key, asked_at: float) -> None:
+        """Those who waited for a load that failed do not try it again one after another."""
+        failed_at, error = self._failures.get(key, (float("-inf"), None))
+        if error is not None and failed_at >= asked_at:
+            raise type(error)(str(error), backend=error.backend, model=error.model)
 
     def _load_unless_there(
         self,

@@ -113,7 +113,7 @@ class Harms:
         with self._servers:
             try:
                 with suppress(psycopg2.OperationalError):
-                    for _ in range(MOST_CONNECTIONS):
+                    for _number in range(MOST_CONNECTIONS):
                         held.append(psycopg2.connect(self.stage.postgres.url, connect_timeout=5))
                 threading.Event().wait(FULL_SECONDS)
             finally:

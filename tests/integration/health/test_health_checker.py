@@ -84,6 +84,7 @@ def test_what_answers_is_green_and_is_written_with_a_time_to_live(checker: Healt
     assert checks["redis"].ok
     assert checks["backend:ollama"].ok
     stored = checker.runtime.redis.get(HEALTH)
+    assert stored is not None
     assert {one["name"] for one in json.loads(stored)["checks"]} == set(checks)
     assert 0 < checker.runtime.redis.ttl(HEALTH) <= 60
 

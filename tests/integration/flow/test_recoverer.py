@@ -1,0 +1,134 @@
+"""Which queued rows recovery takes for lost: by who holds their message, and for how long."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.names import NAMESPACE, WORKERS
+from jobs.owners import process_owner
+from jobs.recoverer import SILENT_SECONDS, recover_all
+from jobs.runtime import Runtime, connect
+from jobs.settings import load
+from models.base import fetch_all, fetch_one
+from models.task import NewTask, Task
+
+QUEUE = "llm-ollama"
+LEASE_SECONDS = 30.0
+BLOCK = "00000000-0000-0000-0000-000000000001"
+
+
+@pytest.fixture
+def runtime(database_here: str, redis_url: str, tmp_path: Path) -> Iterator[Runtime]:
+    settings = load(
+        {
+            "DATABASE_URL": database_here,
+            "REDIS_URL": redis_url,
+            "MLX_API_URL": "off",
+            "KOS_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
+            "KOS_HOME": str(tmp_path),
+        }
+    )
+    made = connect(settings, program="test")
+    yield made
+    made.close()
+
+
+def queued_for(runtime: Runtime, seconds: float) -> str:
+    """A row that has been queued for so long, with its message in the queue."""
+    (task_id,) = Task.submit([NewTask("Title", "Description")])
+    assert task_id is not None
+    ((_, epoch),) = Task.queue([task_id], block_id=BLOCK, backend="ollama", model="m")
+    fetch_all(
+        "UPDATE tasks SET queued_at = now() - %s * interval '1 second' WHERE id = %s RETURNING id",
+        (seconds, task_id),
+    )
+    kwargs = {"backend": "ollama", "task_id": task_id, "epoch": epoch}
+    message = {
+        "queue_name": QUEUE, "actor_name": "run_task", "args": [], "kwargs": kwargs,
+        "options": {}, "message_id": task_id, "message_timestamp": 1,
+    }  # fmt: skip
+    runtime.redis.hset(f"{NAMESPACE}:{QUEUE}.msgs", task_id, json.dumps(message))
+    runtime.redis.rpush(f"{NAMESPACE}:{QUEUE}", task_id)
+    return task_id
+
+
+def hand_out(runtime: Runtime, task_id: str, *, beaten_seconds_ago: float) -> None:
+    """Redis gave the message to a process that beat so long ago."""
+    beat_at = time.time() - beaten_seconds_ago
+    line = {"program": "jobs:llm-ollama", "broker_id": "broker", "beat_at": beat_at}
+    runtime.redis.hset(WORKERS, process_owner(), json.dumps(line))
+    runtime.redis.zadd(f"{NAMESPACE}:__heartbeats__", {"broker": int(beat_at * 1000)})
+    runtime.redis.lrem(f"{NAMESPACE}:{QUEUE}", 1, task_id)
+    runtime.redis.sadd(f"{NAMESPACE}:__acks__.broker.{QUEUE}", task_id)
+
+
+def status(task_id: str) -> str:
+    row = fetch_one("SELECT status FROM tasks WHERE id = %s", (task_id,))
+    assert row is not None
+    return str(row["status"])
+
+
+def test_a_message_that_waits_in_redis_is_left_alone(runtime: Runtime) -> None:
+    task_id = queued_for(runtime, 10 * LEASE_SECONDS)
+
+    assert recover_all(runtime).unsent == 0
+    assert status(task_id) == "queued"
+
+
+def test_a_message_in_live_hands_is_left_alone_for_a_lease(runtime: Runtime) -> None:
+    task_id = queued_for(runtime, LEASE_SECONDS / 2)
+    hand_out(runtime, task_id, beaten_seconds_ago=0)
+
+    assert recover_all(runtime).unsent == 0
+    assert status(task_id) == "queued"
+
+
+def test_a_message_that_live_hands_must_have_lost_is_sent_again(runtime: Runtime) -> None:
+    task_id = queued_for(runtime, LEASE_SECONDS + 1)
+    hand_out(runtime, task_id, beaten_seconds_ago=0)
+
+    assert recover_all(runtime).unsent == 1
+    assert status(task_id) == "pending"
+
+
+def test_a_message_in_the_hands_of_a_silent_process_is_sent_again(runtime: Runtime) -> None:
+    task_id = queued_for(runtime, 3)
+    hand_out(runtime, task_id, beaten_seconds_ago=SILENT_SECONDS + 1)
+
+    assert recover_all(runtime).unsent == 1
+    assert status(task_id) == "pending"
+
+
+def test_a_cancelled_task_of_a_lost_worker_ends_cancelled_in_the_ledger_too(
+    runtime: Runtime,
+) -> None:
+    task_id = queued_for(runtime, 1)
+    claimed = Task.claim(task_id, 1, owner="another-host/1/1", lease_seconds=60)
+    assert claimed is not None
+    Task.cancel([task_id])
+    fetch_all(
+        "UPDATE tasks SET lease_expires_at = now() - interval '1 second' WHERE id = %s "
+        "RETURNING id",
+        (task_id,),
+    )
+
+    recover_all(runtime)
+
+    assert status(task_id) == "cancelled"
+    outcomes = fetch_all("SELECT outcome FROM attempts WHERE task_id = %s", (task_id,))
+    assert [row["outcome"] for row in outcomes] == ["lost"]
+
+
+def test_wakes_that_are_owed_are_made_once(runtime: Runtime) -> None:
+    assert not runtime.wakes.pay()
+    runtime.wakes.owe()
+    runtime.wakes.owe()
+
+    assert runtime.wakes.pay()
+    assert not runtime.wakes.pay()
+    assert runtime.redis.llen(f"{NAMESPACE}:control") == 2

@@ -69,7 +69,7 @@ def _classify(rows: Sequence[Row]) -> None:
             continue
         assessed = _assess(row)
         given.append(Assigned(row["id"], None, assessed.category.value, assessed.complexity))
-        reason = f"chosen by the creator; {assessed.category.value}: {assessed.reason}"
+        reason = f"chosen by the creator; {assessed.reason}"
         reason += _left_out(row, options)
         if row["expert"] is None:
             reason += "; assignee_expert_id: names no expert, so the task runs without a persona"
@@ -136,7 +136,7 @@ def _why(
     row: Row, name: str, options: TaskOptions, assessed: Assessment, choice: Assignment
 ) -> NewDecision:
     rejected = [{"option": other.option, "reason": other.reason} for other in choice.rejected]
-    reason = f"{choice.reason}; {assessed.category.value}: {assessed.reason}"
+    reason = f"{choice.reason}; {assessed.reason}"
     return NewDecision(row["id"], "assign", name, reason + _left_out(row, options), rejected)
 
 

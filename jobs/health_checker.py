@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 KEPT_ROUNDS = 4
 SILENT_SECONDS = 12.0
 """After a Redis that was away, or a sleep of the machine, every mark is old until the next beat."""
+YOUNG_SECONDS = 30.0
+YOUNG_ROUND_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -150,9 +152,13 @@ def main() -> int:
     server = serving.serve("127.0.0.1", settings.health_port, lambda: checker.checks)
     stop = process.stop_on(signal.SIGTERM, signal.SIGINT)
     logger.info("health_ready port=%d", server.server_port)
+    began = time.monotonic()
     while not stop.is_set():
-        checker.round()
-        stop.wait(settings.health_interval_seconds)
+        green = all(check.ok for check in checker.round())
+        # While programs start beside this one, a red of the first look is soon an old one.
+        soon = not green and time.monotonic() - began < YOUNG_SECONDS
+        interval_seconds = settings.health_interval_seconds
+        stop.wait(min(YOUNG_ROUND_SECONDS, interval_seconds) if soon else interval_seconds)
     server.shutdown()
     runtime.close()
     return 0

@@ -1,4 +1,4 @@
-"""RUNNING is not ready: a worker is when it has registered itself."""
+"""RUNNING is not ready: a worker is when it has registered itself, and health has seen it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import redis
 
+from console.operations.status import health
 from console.supervision.client import ProgramStatus
 from jobs.health.programs import workers
 from jobs.settings import Settings
@@ -14,13 +15,18 @@ Unready = Callable[[Settings, Iterable[ProgramStatus]], list[str]]
 
 
 def unready_workers(settings: Settings, programs: Iterable[ProgramStatus]) -> list[str]:
-    """The worker programs that no live process has registered as yet."""
+    """The worker programs that no live process has registered, or whose last report is red.
+
+    ``kos status`` shows the last report, and shall not contradict ``kos up``.
+    """
     expected = [program.name for program in programs if _is_worker(program.name)]
     if settings.redis_url is None or not expected:
         return []
     with redis.Redis.from_url(settings.redis_url, socket_timeout=5) as client:
         try:
-            return [check.name for check in workers(client, expected) if not check.ok]
+            late = [check.name for check in workers(client, expected) if not check.ok]
+            red = {row["name"] for row in health(client) if not row["ok"]}
+            return late or [name for name in expected if name in red]
         except redis.RedisError:
             return expected
 

@@ -1,0 +1,98 @@
+"""docs/first-five-minutes.md, typed along: each box is run, and shows what the next one says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import PROJECT
+from tests.acceptance.house import KOS, House, house, running_in
+
+DOCUMENT = PROJECT / "docs" / "first-five-minutes.md"
+BOX = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BOX_SECONDS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What is typed, and the lines that are shown then: others may stand between them."""
+
+    typed: str
+    shown: tuple[str, ...]
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path) -> Iterator[House]:
+    """Somebody with a ``kos`` and a ``python`` on the path, in an empty directory."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    for name, words in (("python", ""), ("kos", f" -c '{KOS}'")):
+        program = directory / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+        program.chmod(0o755)
+    with house(KOS_SIMULATOR_SPEED="30", PYTHONPATH=str(PROJECT)) as made:
+        yield House(
+            made.home,
+            {**made.variables, "PATH": f"{directory}:{made.environ['PATH']}", "LANG": "C.UTF-8"},
+        )
+
+
+def test_the_first_five_minutes_go_as_they_are_written(newcomer: House, tmp_path: Path) -> None:
+    boxes = boxes_of(DOCUMENT.read_text(encoding="utf-8"))
+
+    for box in boxes:
+        shows(typed(box, newcomer, tmp_path), box)
+
+    assert len(boxes) >= 10
+    assert running_in(newcomer.home) == []
+
+
+def boxes_of(text: str) -> list[Box]:
+    """Every box of commands with the box of output that must follow it."""
+    found = BOX.findall(text)
+    kinds = [kind for kind, _ in found]
+    assert kinds == ["sh", "text"] * (len(kinds) // 2)
+    return [
+        Box(typed, tuple(shown.splitlines()))
+        for (_, typed), (_, shown) in zip(found[::2], found[1::2], strict=True)
+    ]
+
+
+def typed(box: Box, newcomer: House, directory: Path) -> str:
+    done = subprocess.run(
+        ["sh", "-eu", "-c", box.typed],
+        env=newcomer.environ,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=BOX_SECONDS,
+    )
+    assert done.returncode == 0, f"{box.typed}\n{done.stdout}"
+    return done.stdout
+
+
+def shows(output: str, box: Box) -> None:
+    """Every line of the box stands in the output, in this order."""
+    lines = (_squeezed(line) for line in output.splitlines())
+    for wanted in box.shown:
+        pattern = re.compile(_as_pattern(wanted))
+        assert any(pattern.fullmatch(line) for line in lines), (
+            f"{wanted!r} is not shown by:\n{box.typed}\nbut:\n{output}"
+        )
+
+
+def _squeezed(line: str) -> str:
+    return " ".join(line.split())
+
+
+def _as_pattern(line: str) -> str:
+    """``...`` stands for anything, also for nothing."""
+    return ".*".join(map(re.escape, re.split(r" ?\.\.\. ?", _squeezed(line))))

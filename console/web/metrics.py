@@ -66,7 +66,7 @@ class Metrics:
         yield from families
 
     def _from_postgres(self) -> list[Metric]:
-        overview = self._site.overviews.get()
+        overview = self._site.overviews.fresh()
         with session():
             sums, leases = self._sums.get(), fetch_all(_LEASES)[0]
         return [*_of_overview(overview), *_of_lanes(overview["lanes"]), *_of_attempts(sums),

@@ -91,7 +91,7 @@ def experts_listed(request: Request) -> Response:
 def status(request: Request) -> Response:
     """What the first screen shows, and where it is served."""
     site = site_of(request)
-    overview = site.overviews.get()
+    overview = site.overviews.fresh()
     return Json(
         {
             "at": overview["at"],
@@ -138,4 +138,4 @@ def _look(site: Site, last: datetime) -> tuple[dict[str, int] | None, list[Row]]
         rows = fetch_all(_ENDED, (last, EVENTS_A_LOOK))
     for row in rows:
         row["finished_at"] = as_utc(row["finished_at"])
-    return site.overviews.get()["counts"], rows
+    return site.overviews.fresh()["counts"], rows

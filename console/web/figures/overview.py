@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from console.operations import status
+from console.operations import experts, status
 from console.web.figures import loads, split, waiting
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
@@ -58,6 +58,7 @@ class Overviews:
             health=Cached(lambda: status.health(client), seconds=2.0),
         )
         self._whole = Cached(self._make, seconds=0.8)
+        self._experts = Cached(_experts, seconds=2.0)
 
     def get(self) -> Overview:
         """What the last look found, where it is a few seconds old: then a new one is on its way.
@@ -73,6 +74,10 @@ class Overviews:
     def hour(self) -> Hour:
         with session():
             return self._parts.hour.get()
+
+    def experts(self) -> list[Row]:
+        """Every expert with its load, as ``experts.listed``."""
+        return self._experts.get(stale_seconds=STALE_SECONDS)
 
     def forget(self) -> None:
         """Something was changed by hand: the next look is fresh."""
@@ -102,6 +107,11 @@ class Overviews:
                 "failures": [{"code": code, "n": n} for code, n in hour.failures],
                 "health": parts.health.get(),
             }
+
+
+def _experts() -> list[Row]:
+    with session():
+        return experts.listed()
 
 
 def _totals(reloads: dict[str, Row]) -> Row:

@@ -6,7 +6,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.operations import backends, experts, queue_actions, queue_differences, queues, status
+from console.operations import backends, queue_actions, queue_differences, queues, status
 from console.operations.wake import wake_planner
 from console.services.errors import ServiceError
 from console.web.figures import scan
@@ -81,9 +81,7 @@ def steer_queue(request: Request, form: FormData) -> Response:
 
 
 def experts_page(request: Request) -> Response:
-    with session():
-        rows = experts.listed()
-    return page(request, "experts.html", experts=rows)
+    return page(request, "experts.html", experts=site_of(request).overviews.experts())
 
 
 def schedule_page(request: Request) -> Response:

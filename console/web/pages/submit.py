@@ -8,12 +8,11 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.operations import experts, submission
+from console.operations import submission
 from console.operations.submission_lines import Line
 from console.web.figures import scan
 from console.web.pages.plumbing import back_to, field, page, site_of
 from llm.types import Category
-from models.database import session
 from models.states import Priority
 
 FIELDS = ("title", "description", "priority", "category", "expert", "backend", "model")
@@ -43,8 +42,8 @@ def submit(request: Request, form: FormData) -> Response:
 
 def _form(request: Request, written: dict[str, str], *, problem: str, status: int) -> Response:
     site = site_of(request)
-    with session():
-        names = [row["name"] for row in experts.listed() if row["active"] and row["name"]]
+    everybody = site.overviews.experts()
+    names = [row["name"] for row in everybody if row["active"] and row["name"]]
     return page(
         request,
         "submit.html",

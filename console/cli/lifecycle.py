@@ -15,6 +15,7 @@ from console.cli.app import App, pass_app
 from console.cli.border import UNREACHABLE
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json, say
+from console.operations.errors import BadInput
 
 CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 
@@ -39,6 +40,7 @@ def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
 
     for warning in app.settings.warnings:
         note(f"warning: {warning}", "yellow")
+    _check_experts_file(app.settings.experts_file)
     started = time.monotonic()
     settings = up(
         app.settings,
@@ -106,6 +108,18 @@ def ctl_command(app: App, arguments: tuple[str, ...]) -> int:
     command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(conf_file(PROJECT))]
     done = subprocess.run([*command, *arguments], env={**os.environ, **written}, check=False)
     return CTL_CODES.get(done.returncode, 1)
+
+
+def _check_experts_file(path: Path | None) -> None:
+    """Before anything is started: after that it would be too late to say so."""
+    if path is None:
+        return
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise BadInput(
+            f"KOS_EXPERTS_FILE: {path} cannot be read ({error.strerror}); name a file of experts"
+        ) from error
 
 
 def _add_experts(app: App, *, demo: bool) -> int:

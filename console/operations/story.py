@@ -62,7 +62,9 @@ def standing(
     if status == "failed":
         reason = task.get("last_error") or "no reason was recorded"
         return f"failed: {reason} (`kos retry {task['id'][:8]}` sends it through again)"
-    return str(status)
+    if status == "cancelled":
+        return "cancelled"
+    return f"rests: nothing works a task whose status is {status!r}; set it to 'pending'"
 
 
 def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn | None) -> str:

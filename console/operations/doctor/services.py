@@ -14,13 +14,15 @@ from console.operations.errors import BadInput, Unreachable
 from console.operations.status import programs
 from console.services.errors import ServiceError
 from jobs.settings import Settings
-from models.base import fetch_one
+from models.base import fetch_all, fetch_one
 from models.database import DatabaseUnavailable, session
 from models.expert import Expert
 from models.migrations import runner
+from models.states import TaskState
 
 LEAST_POSTGRES = 13
 CLOCK_SECONDS = 5.0
+STATUSES_SHOWN = 5
 
 
 def program_check(settings: Settings) -> Check:
@@ -53,6 +55,7 @@ def _postgres(connections: Connections) -> Iterator[Check]:
                 return
             yield ok("tables", "up to date")
             yield _experts()
+            yield _statuses()
     except (Unreachable, DatabaseUnavailable) as error:
         remedy = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
         yield red("postgres", str(error).partition(":")[0], remedy)
@@ -81,6 +84,19 @@ def _experts() -> Check:
         remedy = "kos experts add --from examples/experts.jsonl"
         return red("experts", "none is active, so no task can be assigned", remedy)
     return ok("experts", f"{active} active")
+
+
+def _statuses() -> Check:
+    """Rows of strangers may hold any word; an existing site may use further ones on purpose."""
+    rows = fetch_all(
+        "SELECT status, count(*) AS n FROM tasks WHERE status <> ALL(%s) GROUP BY 1 ORDER BY 1",
+        ([state.value for state in TaskState],),
+    )
+    if not rows:
+        return ok("statuses", "every task has one that is known")
+    named = ", ".join(f"{row['status']!r} ({row['n']})" for row in rows[:STATUSES_SHOWN])
+    remedy = "UPDATE tasks SET status = 'pending' WHERE status = ..., where they shall be worked"
+    return warning("statuses", f"nothing works tasks with the status {named}", remedy)
 
 
 def _redis(connections: Connections) -> Check:

@@ -176,6 +176,16 @@ def test_a_file_that_cannot_be_read_is_named(
     says(ran.err, (variable, str(file)))
 
 
+def test_an_experts_file_that_cannot_be_read_is_named_before_anything_starts(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    ran = kos({**environ, "KOS_EXPERTS_FILE": str(tmp_path / "nobody.jsonl")}, "up")
+
+    assert (ran.code, ran.out) == (2, "")
+    says(ran.err, ("KOS_EXPERTS_FILE", "nobody.jsonl", "No such file"))
+    assert not (Path(environ["KOS_HOME"]) / "run").exists()
+
+
 def test_wrong_experts_are_refused_by_line_and_field(
     environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from models.states import TaskState
 
 OLDEST_ROWS = 10_000
 EDGES = 50_000
-LEVELS = 100
+ORPHAN_EDGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,19 +142,8 @@ def fail_cycles(*, oldest: int = OLDEST_ROWS) -> list[str]:
 
 def fail_orphans_of_dependencies() -> list[str]:
     """Pending rows that wait for a task which will never complete, and those behind them."""
-    failed: list[str] = []
-    for _ in range(LEVELS):
-        rows = fetch_all(
-            "UPDATE tasks t SET status = 'failed', completed_at = now(), "
-            "last_error = 'dependency ' || p.id || ' is ' || p.status "
-            "FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id "
-            "WHERE d.task_id = t.id AND t.status = 'pending' "
-            "AND p.status IN ('failed', 'cancelled') RETURNING t.id::text"
-        )
-        if not rows:
-            break
-        failed += [row["id"] for row in rows]
-    return failed
+    rows = fetch_all(FAIL_ORPHANS, {"edges": ORPHAN_EDGES})
+    return [row["id"] for row in rows]
 
 
 def _take_back(
@@ -190,6 +179,22 @@ WITH failed AS (
   INSERT INTO decisions (task_id, stage, chosen, reason) SELECT id, 'plan', NULL, reason FROM failed
 )
 SELECT id::text FROM failed
+"""
+
+FAIL_ORPHANS = """
+WITH RECURSIVE doomed(id, reason) AS (
+  SELECT t.id, 'dependency ' || p.id || ' is ' || p.status
+  FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id JOIN tasks t ON t.id = d.task_id
+  WHERE t.status = 'pending' AND p.status IN ('failed', 'cancelled')
+  UNION
+  SELECT t.id, 'dependency ' || doomed.id || ' is failed'
+  FROM doomed JOIN task_dependencies d ON d.depends_on_id = doomed.id
+  JOIN tasks t ON t.id = d.task_id AND t.status = 'pending'
+), chosen AS (
+  SELECT DISTINCT ON (id) id, reason FROM (SELECT * FROM doomed LIMIT %(edges)s) AS first
+)
+UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = chosen.reason
+FROM chosen WHERE t.id = chosen.id AND t.status = 'pending' RETURNING t.id::text
 """
 
 TAKE_BACK = """

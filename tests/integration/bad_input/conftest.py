@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import redis
 
 from models import database
 from tests.support.embedded import Server, drop_database, fresh_database
@@ -32,8 +33,17 @@ def database_url(shared_postgres: Server) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def empty_redis(shared_redis: Server) -> Iterator[str]:
+    """What an earlier file left, such as a scan of servers that are away, is gone."""
+    with closing(redis.Redis.from_url(shared_redis.url)) as client:
+        client.flushdb()
+        yield shared_redis.url
+        client.flushdb()
+
+
+@pytest.fixture(scope="module")
 def environ(
-    database_url: str, shared_redis: Server, files: Path, tmp_path_factory: pytest.TempPathFactory
+    database_url: str, empty_redis: str, files: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """The settings of a house whose model servers are away."""
     home = tmp_path_factory.mktemp("home")
@@ -41,7 +51,7 @@ def environ(
     dotenv.touch()
     return {
         "DATABASE_URL": database_url,
-        "REDIS_URL": shared_redis.url,
+        "REDIS_URL": empty_redis,
         "KOS_HOME": str(home),
         "KOS_DOTENV": str(dotenv),
         "KOS_FILE_ROOTS": str(files),

@@ -176,7 +176,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(
     shared_postgres: Server,
-    shared_redis: Server,
+    empty_redis: str,
     files: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[House]:
@@ -184,14 +184,14 @@ def house(
     _lay_out(files)
     with running_system(
         url,
-        shared_redis.url,
+        empty_redis,
         tmp_path_factory.mktemp("system"),
         KOS_FILE_ROOTS=str(files),
         SMART_WORKER_ADAPTIVE_CONCURRENCY="false",
     ) as system:
         ids = _insert(url)
-        system.start()
         assert kos(system.environ, "recover", "--json").json["cyclic"] == 4
+        system.start()
         wanted = {ids[bad.name] for bad in TABLE if not bad.status.startswith("pend")}
         system.wait(lambda: wanted <= _ended(system), deadline_seconds=60, what="every row's end")
         yield House(system, ids, tuple(ids[f"good {n}"] for n in range(GOOD)))

@@ -31,15 +31,18 @@ def assign_page() -> bool:
     """
     with session():
         waiting, chosen = backlog.unassigned(PAGE), backlog.unclassified(PAGE)
-        if waiting:
-            _assign(waiting)
+        assigned = bool(waiting) and _assign(waiting)
         if chosen:
             _classify(chosen)
-    return len(waiting) == PAGE or len(chosen) == PAGE
+    return (assigned and len(waiting) == PAGE) or len(chosen) == PAGE
 
 
-def _assign(rows: Sequence[Row]) -> None:
+def _assign(rows: Sequence[Row]) -> bool:
+    """False where nobody can take a task: then another page would fare no better."""
     experts = [_view(expert) for expert in Expert.active()]
+    if not experts:
+        logger.warning("nobody_to_assign: no expert is active; add some with `kos experts add`")
+        return False
     loads = Expert.open_tasks()
     names = {expert.id: expert.name for expert in experts}
     given: list[Assigned] = []
@@ -57,6 +60,7 @@ def _assign(rows: Sequence[Row]) -> None:
         given.append(_assigned(row, assessed, choice))
         reasons[row["id"]] = _why(row, names[choice.expert_id], options, assessed, choice)
     _write(given, reasons)
+    return True
 
 
 def _classify(rows: Sequence[Row]) -> None:

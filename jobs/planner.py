@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dramatiq
 
@@ -31,6 +31,7 @@ from jobs.policy.types import (
     PolicyName,
     PreloadOrder,
     Snapshot,
+    Unplaced,
 )
 from jobs.residency import Residency
 from jobs.runtime import Runtime
@@ -48,7 +49,7 @@ logger = logging.getLogger(__name__)
 LOCK_KEY = 0x6B6F73_02
 REPLAN_SECONDS = 1.0
 IDLE_REPLAN_SECONDS = 0.25
-POSTPONE_SECONDS = 30.0
+POSTPONE_SECONDS = 10.0
 MAX_ROUNDS = 20
 
 
@@ -158,9 +159,7 @@ class Planner:
         self._planned_at, self._sent, self._news = time.monotonic(), 0, False
         with database.atomic():
             block.replace_plan(_new_blocks(made), policy=made.policy.value)
-            for parked in made.unplaced:
-                at = given.now + timedelta(seconds=POSTPONE_SECONDS)
-                Task.postpone([parked.task_id], at=at, reason=parked.reason)
+            _park(made.unplaced, until=given.now + timedelta(seconds=POSTPONE_SECONDS))
         logger.info(
             "planned reason=%s policy=%s tasks=%d blocks=%d waiting=%d (%s)",
             reason, made.policy.value, len(given.tasks), len(made.blocks), len(made.unplaced),
@@ -283,6 +282,15 @@ def _new_blocks(made: Plan) -> list[NewBlock]:
         )
         for planned in made.blocks
     ]
+
+
+def _park(unplaced: Sequence[Unplaced], *, until: datetime) -> None:
+    """Rows with nowhere to go wait a while, one statement for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for parked in unplaced:
+        by_reason.setdefault(parked.reason, []).append(parked.task_id)
+    for reason, task_ids in by_reason.items():
+        Task.postpone(task_ids, at=until, reason=reason)
 
 
 def _open_block(row: Row) -> OpenBlock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jobs.context.keywords import keywords_of
 from jobs.context_files import gather
@@ -49,7 +50,7 @@ def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int)
         task_id=claimed.id,
         title=row["title"] or "",
         description=row["description"] or row["title"] or "",
-        persona=persona,
+        persona=_instructed(persona, row["metadata"]),
         options=options,
         context=_files(claimed, options, settings, int(context_tokens * FILES_SHARE)),
         dependencies=dependencies,
@@ -69,6 +70,13 @@ def processors(settings: Settings) -> Registry:
         total_seconds=settings.llm_timeout_seconds,
     )
     return registry.load(agents)
+
+
+def _instructed(persona: Persona, row_metadata: object) -> Persona:
+    """A batch line brings its own system message (``metadata.system``): it takes the place of the
+    expert's prompt."""
+    given = row_metadata.get("system") if isinstance(row_metadata, dict) else None
+    return replace(persona, system_prompt=given) if isinstance(given, str) and given else persona
 
 
 def _persona(expert_id: str | None) -> Persona:

@@ -297,9 +297,13 @@ class Task(BaseRow):
         return len(fetch_all(sql.POSTPONE, {"ids": list(task_ids), "at": at, "reason": reason}))
 
     @classmethod
-    def redrive(cls, task_ids: Sequence[str]) -> list[str]:
-        """``failed | cancelled -> pending`` with fresh counters; the ids that moved."""
-        return [row["id"] for row in fetch_all(sql.REDRIVE, {"ids": list(task_ids)})]
+    def redrive(cls, task_ids: Sequence[str], *, elsewhere: bool = False) -> list[str]:
+        """``failed | cancelled -> pending`` with fresh counters; the ids that moved.
+
+        ``elsewhere`` avoids every (backend, model) that was tried before.
+        """
+        parameters = {"ids": list(task_ids), "elsewhere": elsewhere}
+        return [row["id"] for row in fetch_all(sql.REDRIVE, parameters)]
 
 
 def _end(

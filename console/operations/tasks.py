@@ -77,12 +77,13 @@ def cancel(task_ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def retry(task_ids: Sequence[str]) -> dict[str, Any]:
-    """Send failed and cancelled tasks through again with fresh counters.
+def retry(task_ids: Sequence[str], *, elsewhere: bool = False) -> dict[str, Any]:
+    """Send failed and cancelled tasks through again with fresh counters; ``elsewhere``: not to
+    where they were before.
 
     ``{"retried": [...], "unchanged": [{"id", "status"}]}``.
     """
-    moved = set(Task.redrive(task_ids))
+    moved = set(Task.redrive(task_ids, elsewhere=elsewhere))
     if moved:
         wake_planner("retry")
     rest = [task_id for task_id in task_ids if task_id not in moved]

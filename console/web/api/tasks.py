@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +13,6 @@ from console.operations import ids, submission, tasks
 from console.operations.errors import BadInput, NotFound
 from console.operations.submission_lines import Line
 from console.operations.times import parse_since
-from console.web import retrying
 from console.web.api.answers import ApiError, Json, query_text, whole_number
 from console.web.pages.plumbing import site_of
 from jobs.clock import utc_now
@@ -81,7 +81,7 @@ def retried(request: Request, body: Any) -> Response:
     elsewhere = body.get("elsewhere", False) if isinstance(body, dict) else None
     if not isinstance(elsewhere, bool):
         raise ApiError(422, "elsewhere: must be true or false", param="elsewhere")
-    return _changed(request, retrying.retry_elsewhere if elsewhere else tasks.retry)
+    return _changed(request, partial(tasks.retry, elsewhere=elsewhere))
 
 
 def many(change: Callable[[list[str]], dict[str, Any]]) -> Callable[[Request, Any], Response]:

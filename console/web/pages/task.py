@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from console.operations import ids, story, tasks
-from console.web import retrying
 from console.web.live import event
 from console.web.pages.overview import EVENT_STREAM
 from console.web.pages.plumbing import back_to, known_verb, page, site_of
@@ -77,7 +76,7 @@ def change(request: Request, form: FormData) -> Response:
             done = tasks.cancel([task_id])
             said, moved = "cancelled", done["cancelled"] + done["stopping"]
         elif verb == "elsewhere":
-            said, moved = "elsewhere", retrying.retry_elsewhere([task_id])["retried"]
+            said, moved = "elsewhere", tasks.retry([task_id], elsewhere=True)["retried"]
         else:
             said, moved = "retried", tasks.retry([task_id])["retried"]
     site_of(request).changed()

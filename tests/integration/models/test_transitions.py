@@ -248,5 +248,18 @@ def test_redrive_gives_failed_tasks_a_fresh_start() -> None:
 
     assert Task.redrive([task_id]) == [task_id]
 
-    row = fetch_one("SELECT status, attempt_count, last_error FROM tasks WHERE id = %s", (task_id,))
-    assert row == {"status": "pending", "attempt_count": 0, "last_error": None}
+    row = fetch_one(
+        "SELECT status, attempt_count, last_error, avoid FROM tasks WHERE id = %s", (task_id,)
+    )
+    assert row == {"status": "pending", "attempt_count": 0, "last_error": None, "avoid": None}
+
+
+def test_redrive_elsewhere_avoids_where_it_was_tried() -> None:
+    task_id, epoch = running()
+    Task.fail(task_id, epoch, Ending(error="no", error_code="x"))
+
+    Task.redrive([task_id], elsewhere=True)
+
+    assert fetch_one("SELECT avoid FROM tasks WHERE id = %s", (task_id,)) == {
+        "avoid": [["ollama", "m"]]
+    }

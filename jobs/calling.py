@@ -14,6 +14,7 @@ from jobs.learned import DeadlineFigures
 from jobs.parts import Parts
 from jobs.policy.tokens import estimate_tokens
 from jobs.rates import RateDecision, RateLimits
+from jobs.tracing import span
 from llm.backends.base import Backend
 from llm.deadlines import deadlines_for
 from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
@@ -100,7 +101,8 @@ class ModelCaller:
             request_id=f"{self._pulse.task_id}:{self._pulse.epoch}",
         )
         try:
-            load_seconds, completion = self._load_and_generate(request)
+            with span("model call", self._pulse.task_id, step=step, model=self._model):
+                load_seconds, completion = self._load_and_generate(request)
         except LLMError as error:
             self._failed(error, step)
             raise

@@ -27,6 +27,7 @@ from jobs.policy.outcome import AttemptEvent, Complete, Fail, Outcome, Retry, Re
 from jobs.policy.validation.types import Verdict
 from jobs.processors.base import ProcessorResult, TaskContext
 from jobs.settings import Settings
+from jobs.tracing import span
 from llm.errors import LLMError
 from llm.types import CancelToken
 from models import decision
@@ -50,6 +51,12 @@ class Execution:
 
     def run(self) -> Outcome | None:
         """The outcome that was written, or None when the row was not (or no longer) ours."""
+        place = {"backend": self._ticket.backend, "model": self._ticket.model}
+        with span("run", self._ticket.task_id, **place):
+            claimed = self._claim_or_leave()
+            return None if claimed is None else self._run(claimed)
+
+    def _claim_or_leave(self) -> Claimed | None:
         try:
             claimed = self._claim()
         except DatabaseUnavailable as error:
@@ -60,7 +67,9 @@ class Execution:
             return None
         if claimed is None:
             logger.info("not_claimed task=%s epoch=%d", self._ticket.task_id, self._ticket.epoch)
-            return None
+        return claimed
+
+    def _run(self, claimed: Claimed) -> Outcome | None:
         pulse = self._parts.heart.add(
             claimed.id, claimed.epoch, backend=self._ticket.backend, token=CancelToken()
         )

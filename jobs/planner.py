@@ -18,7 +18,7 @@ import dramatiq
 from jobs.clock import utc_now
 from jobs.learned import Learning
 from jobs.middleware.slots import RUN_TASK
-from jobs.names import llm_queue
+from jobs.names import PLANNER, llm_queue
 from jobs.policy.dispatch import dispatch
 from jobs.policy.planning import plan, plan_again_after
 from jobs.policy.types import (
@@ -36,6 +36,7 @@ from jobs.policy.types import (
 from jobs.residency import Residency
 from jobs.runtime import Runtime
 from jobs.snapshots import backend_views, planning_config, snapshot
+from jobs.tracing import span
 from llm.types import Scan
 from models import backlog, block, decision
 from models.base import Row
@@ -155,7 +156,9 @@ class Planner:
         if all(view.unavailable is not None for view in look.backends):
             return
         given = self._snapshot(look)
+        began = time.monotonic()
         made = plan(given)
+        self._note_time(time.monotonic() - began)
         self._planned_at, self._sent, self._news = time.monotonic(), 0, False
         with database.atomic():
             block.replace_plan(_new_blocks(made), policy=made.policy.value)
@@ -165,6 +168,13 @@ class Planner:
             reason, made.policy.value, len(given.tasks), len(made.blocks), len(made.unplaced),
             made.reason,
         )  # fmt: skip
+
+    def _note_time(self, seconds: float) -> None:
+        """How often and how long was planned: what the metrics show."""
+        with self._runtime.redis.pipeline(transaction=False) as pipe:
+            pipe.hincrby(PLANNER, "plans", 1)
+            pipe.hincrbyfloat(PLANNER, "seconds", seconds)
+            pipe.execute()
 
     def _snapshot(self, look: Look) -> Snapshot:
         return snapshot(
@@ -215,15 +225,16 @@ class Planner:
             self._residency.announce(order.backend, order.model)
             self._enqueue("preload", order.backend, model=order.model, num_ctx=order.num_ctx)
         for one in sent:
-            self._enqueue(
-                RUN_TASK,
-                one.key.backend,
-                task_id=one.task_id,
-                epoch=one.epoch,
-                model=one.key.model,
-                num_ctx=one.key.num_ctx,
-                heavy=one.heavy,
-            )
+            with span("dispatch", one.task_id, backend=one.key.backend, model=one.key.model):
+                self._enqueue(
+                    RUN_TASK,
+                    one.key.backend,
+                    task_id=one.task_id,
+                    epoch=one.epoch,
+                    model=one.key.model,
+                    num_ctx=one.key.num_ctx,
+                    heavy=one.heavy,
+                )
 
     def _enqueue(self, actor: str, backend: str, **kwargs: object) -> None:
         message: dramatiq.Message[None] = dramatiq.Message(

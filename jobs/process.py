@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 
+from jobs import tracing
 from jobs.logs import configure_logs
 from jobs.settings import Settings, SettingsError, from_environment
 
@@ -22,6 +23,7 @@ def prepare(program: str) -> Settings:
         print(f"{program}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     configure_logs(settings.log_format, program=program)
+    tracing.configure(settings.otel_endpoint, program=program)
     for warning in settings.warnings:
         logger.warning("%s", warning)
     return settings

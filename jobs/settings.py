@@ -121,6 +121,7 @@ class Settings:
     health_interval_seconds: float = setting(
         "KOS_HEALTH_INTERVAL_SECONDS", of.number(0.1, 3600), 10.0
     )
+    otel_endpoint: str | None = setting("OTEL_EXPORTER_OTLP_ENDPOINT", of.optional_http_url)
     supervisor_socket: Path | None = setting("KOS_SUPERVISOR_SOCKET", of.path)
     simulator_speed: float = setting("KOS_SIMULATOR_SPEED", of.number(0.01, 10_000), 10.0)
     run_mlx_server: bool = setting("KOS_MLX_SERVER", of.boolean, False)

@@ -31,7 +31,18 @@ logger = logging.getLogger(__name__)
 WATCHDOG_SECONDS = 2.0
 AFTER_DRAIN_SECONDS = 10.0
 IDLE_WAKE_MS = 5000
-NOTICES_STOP_WITHIN_SECONDS = 0.5
+THREADS_LOOK_UP_MS = 500
+
+
+class QuickToStop(Worker):
+    """Consumers wait long for a wake; threads look often whether they shall end."""
+
+    def _add_worker(self) -> None:
+        patience, self.worker_timeout = self.worker_timeout, THREADS_LOOK_UP_MS
+        try:
+            super()._add_worker()
+        finally:
+            self.worker_timeout = patience
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,13 +60,11 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: process.Stop) ->
     app.parts.heart.start()
     _recover_at_start(app)
     freed_elsewhere = _listen_for_slots(app, queues)
-    worker = Worker(
+    worker = QuickToStop(
         app.broker, queues=set(queues), worker_threads=threads, worker_timeout=IDLE_WAKE_MS
     )
     worker.queue_prefetch = threads
     worker.start()
-    for thread in worker.workers:
-        thread.timeout = NOTICES_STOP_WITHIN_SECONDS
     logger.info("worker_ready queues=%s threads=%d", ",".join(queues), threads)
     _ask_for_plan(app, queues)
     healthy = True

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from console.operations.errors import BadInput, Unreachable
+from jobs import tracing
 from models import database
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Connections:
             )
         except ValueError as error:
             raise BadInput(str(error)) from error
+        tracing.configure(self.settings.otel_endpoint, program="kos")
 
     @property
     def redis(self) -> redis.Redis:

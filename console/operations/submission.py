@@ -19,6 +19,7 @@ from console.operations.files import allowed_file
 from console.operations.ids import is_whole
 from console.operations.submission_lines import Line
 from jobs.policy.metadata import Submission, check_submission
+from jobs.tracing import span
 from models import task_views
 from models.database import DatabaseUnavailable, session
 from models.expert import Expert
@@ -147,6 +148,9 @@ class _Submitter:
             for row in rows:
                 self._insert([row])
             return
+        for submitted in filter(None, ids):
+            with span("submit", submitted):
+                pass
         for task_id in ids:
             if task_id is None:
                 self.report.duplicates += 1

@@ -19,7 +19,7 @@ from console.web.figures.cache import Cached
 from console.web.figures.overview import Overview
 from console.web.site import Site
 from jobs.clock import utc_now
-from jobs.names import SCHEDULER_TICK, WORKERS
+from jobs.names import PLANNER, SCHEDULER_TICK, WORKERS
 from llm.breaker import BreakerPhase
 from models.base import Row, fetch_all
 from models.database import DatabaseUnavailable, session
@@ -84,8 +84,12 @@ class Metrics:
                 depth.add_metric([row["queue"], part], row[part])
             consumers.add_metric([row["queue"]], row["consumers"])
         tick: Any = client.get(SCHEDULER_TICK)
+        planner: Any = client.hgetall(PLANNER)
         late = sum(age > LATE_SECONDS for age in _worker_ages(client))
         return [depth, consumers,
+                _gauge("kos_plans_total", "Plans made", float(planner.get("plans", 0))),
+                _gauge("kos_planner_seconds_total", "Spent on planning",
+                       float(planner.get("seconds", 0))),
                 _gauge("kos_workers_late", "Workers whose beat is late", late),
                 _gauge("kos_scheduler_tick_seconds", "Age of the scheduler's last tick",
                        _age(tick))]  # fmt: skip

@@ -161,7 +161,8 @@ REDRIVE = """
 UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, next_attempt_at = NULL,
   cancel_requested_at = NULL, completed_at = NULL, last_error = NULL,
   avoid = CASE WHEN %(elsewhere)s THEN (
-    SELECT jsonb_agg(DISTINCT jsonb_build_array(a.backend, a.model)) FROM attempts a
+    SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(a.backend, a.model)), '[]')
+    FROM attempts a
     WHERE a.task_id = tasks.id AND a.backend IS NOT NULL AND a.model IS NOT NULL) END
 WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('failed', 'cancelled')
 RETURNING id::text

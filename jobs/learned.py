@@ -70,13 +70,16 @@ class Learning:
         )
 
     def _refresh_when_old(self) -> None:
-        if self._clock() - self._read_at < REFRESH_SECONDS or not self._lock.acquire(
-            blocking=False
-        ):
+        """The first reader waits for the figures; later ones go on with the old ones meanwhile."""
+        never_read = self._read_at == float("-inf")
+        if self._clock() - self._read_at < REFRESH_SECONDS:
+            return
+        if not self._lock.acquire(blocking=never_read):
             return
         try:
-            self._read_at = self._clock()
-            self._refresh(self._scanner.last())
+            if self._clock() - self._read_at >= REFRESH_SECONDS:
+                self._refresh(self._scanner.last())
+                self._read_at = self._clock()
         finally:
             self._lock.release()
 

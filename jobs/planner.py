@@ -37,6 +37,7 @@ from jobs.residency import Residency
 from jobs.runtime import Runtime
 from jobs.snapshots import backend_views, planning_config, snapshot
 from jobs.tracing import span
+from jobs.wakes import SLOT
 from llm.types import Scan
 from models import backlog, block, decision
 from models.base import Row
@@ -134,7 +135,7 @@ class Planner:
         News that finds every lane busy waits for the plan to be a second old. A lane that the
         plan itself left idle is no reason to plan at every freed slot.
         """
-        self._news = self._news or reason != "slot"
+        self._news = self._news or reason != SLOT
         age_seconds = time.monotonic() - self._planned_at
         rested = age_seconds >= REPLAN_SECONDS
         idle = self._idle_lane(look) and (self._news or age_seconds >= IDLE_REPLAN_SECONDS)

@@ -100,8 +100,7 @@ def _ask_for_plan(app: App, queues: Sequence[str]) -> None:
     wakes = app.parts.runtime.wakes
     try:
         if CONTROL_QUEUE in queues:
-            wakes.plan_started()
-            wakes.recovery_started()
+            wakes.forget()
         wakes.plan("worker started")
     except redis.RedisError as error:
         logger.warning("no_plan_asked_for_at_start error=%s", error)

@@ -8,14 +8,15 @@ from jobs.actors.common import register
 from jobs.assigner import assign_page
 from jobs.names import CONTROL_QUEUE
 from jobs.parts import Parts
+from jobs.wakes import SLOT
 
 
 def add(broker: dramatiq.Broker, parts: Parts) -> None:
     def plan(reason: str = "cron") -> None:
         """Assign what came in, plan where the plan is stale, dispatch what fits."""
-        parts.runtime.wakes.plan_started()
-        more = assign_page() if reason != "slot" else False
-        parts.planner.run(reason)
+        asked = parts.runtime.wakes.plan_started(reason)
+        more = assign_page() if asked != SLOT else False
+        parts.planner.run(asked)
         if more:
             parts.runtime.wakes.plan("insert")
 

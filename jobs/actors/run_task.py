@@ -12,6 +12,7 @@ from jobs.middleware.slots import RUN_TASK, Ticket
 from jobs.names import llm_queue
 from jobs.parts import Parts
 from jobs.policy.outcome import Retry
+from jobs.wakes import SLOT
 from llm.errors import LLMError
 from llm.types import Deadlines
 
@@ -28,7 +29,7 @@ def add(broker: dramatiq.Broker, parts: Parts, *, backend: str) -> None:
         logger.info("task_done task=%s outcome=%s", task_id, type(outcome).__name__)
         if isinstance(outcome, Retry) and outcome.rescan:
             parts.runtime.wakes.scan(outcome.reason)
-        parts.runtime.wakes.plan("slot")
+        parts.runtime.wakes.plan(SLOT)
 
     def preload(backend: str, model: str, num_ctx: int) -> None:
         """Load the model of the next block while this one drains."""
@@ -41,7 +42,7 @@ def add(broker: dramatiq.Broker, parts: Parts, *, backend: str) -> None:
             logger.warning("preload_failed backend=%s model=%s error=%s", backend, model, error)
         finally:
             parts.residency.load_ended(backend)
-            parts.runtime.wakes.plan("slot")
+            parts.runtime.wakes.plan(SLOT)
 
     register(broker, parts, RUN_TASK, llm_queue(backend), run_task)
     register(broker, parts, "preload", llm_queue(backend), preload)

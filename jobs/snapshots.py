@@ -141,6 +141,7 @@ def _model_view(backend: str, rank: int, model: ScannedModel, learning: Learning
         load_seconds=figures.load_seconds.mean,
         service_seconds=figures.service_seconds.mean,
         service_by_category=figures.mean_service_by_category,
+        service_variation=figures.service_seconds.variation,
         rank=rank,
     )
 

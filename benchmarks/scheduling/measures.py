@@ -66,14 +66,13 @@ class Summary:
     def of(runs: Sequence[Run], *, fairness: float, plan_milliseconds: float) -> Summary:
         offline = [run for run in runs if run.workload.offline]
         ours = [r.result for r in offline if r.result.policy == PolicyName.RELOAD_AWARE.value]
-        calm = [r for r in ours if not _disturbed(runs, r)]
         ratios = {
             policy.value: geometric(
                 run.result.ratio for run in offline if run.result.policy == policy.value
             )
             for policy in PolicyName
         }
-        factors = [result.reloads / max(1, result.reload_bound) for result in calm]
+        factors = [result.reloads / max(1, result.reload_bound) for result in ours]
         worst = max((result.ratio for result in ours), default=1.0)
         mean_factor, worst_factor = geometric(factors), max(factors, default=1.0)
         return Summary(
@@ -140,8 +139,3 @@ def _run(workload: Workload, policy: PolicyName, known: Bounds) -> Run:
     broken = len(broken_rules(workload, result.schedule, result.loads))
     return Run(workload, result, broken, seconds)
 
-
-def _disturbed(runs: Sequence[Run], result: SimulationResult) -> bool:
-    """Loads that an outage makes necessary are not in the bound on loads."""
-    workload = next(run.workload for run in runs if run.result is result)
-    return any(backend.outages for backend in workload.backends)

@@ -30,14 +30,15 @@ def still_alive(processes: Iterable[psutil.Process], *, seconds: float) -> list[
     A zombie has ended: in a container nobody may ever reap it.
     """
     deadline = time.monotonic() + seconds
-    left = [process for process in processes if _runs(process)]
+    left = [process for process in processes if runs(process)]
     while left and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        left = [process for process in left if _runs(process)]
+        left = [process for process in left if runs(process)]
     return left
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended; a zombie has."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

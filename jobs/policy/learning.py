@@ -7,8 +7,9 @@ Means feed plans and ETAs, high quantiles feed deadlines.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,6 +18,10 @@ from llm.types import BackendKind, Category
 
 WARM_LOAD_SECONDS = 0.1
 FEWEST_TOKENS = 8
+USUAL_VARIATION = 0.5
+"""Standard deviation of service times as a part of their mean, before any is known,"""
+VARIATION_WEIGHT = 10.0
+"""and how many samples this prior is worth: a few answers tell little of a spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +84,17 @@ class LearningConfig:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A decayed mean with quantiles. ``samples`` is 0 where only the prior speaks."""
+    """A decayed mean with quantiles. ``samples`` is 0 where only the prior speaks.
+
+    ``variation`` is the standard deviation as a part of the mean.
+    """
 
     mean: float
     p50: float
     p90: float
     p95: float
     samples: int = 0
+    variation: float = USUAL_VARIATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +184,10 @@ def estimate(
             weighted.append((value, 0.5 ** (age_seconds / config.half_life_seconds)))
     total = sum(weight for _, weight in weighted)
     mean = sum(value * weight for value, weight in weighted) / total
+    variation = _variation(weighted[1:], mean)
     weighted.sort()
     p50, p90, p95 = (_quantile(weighted, total * share) for share in (0.5, 0.9, 0.95))
-    return Estimate(mean, p50, p90, p95, len(weighted) - 1)
+    return Estimate(mean, p50, p90, p95, len(weighted) - 1, variation)
 
 
 def _figures(
@@ -224,6 +234,13 @@ def _from_prior(prior: Prior) -> Figures:
         tokens_per_second=only(prior.tokens_per_second),
         service_seconds=only(prior.service_seconds),
     )
+
+
+def _variation(weighted: Sequence[tuple[float, float]], mean: float) -> float:
+    square = sum(weight * (value - mean) ** 2 for value, weight in weighted)
+    known = sum(weight for _, weight in weighted)
+    usual = VARIATION_WEIGHT * (USUAL_VARIATION * mean) ** 2
+    return math.sqrt((square + usual) / (known + VARIATION_WEIGHT)) / mean if mean > 0 else 0.0
 
 
 def _quantile(weighted: list[tuple[float, float]], wanted: float) -> float:

@@ -76,7 +76,10 @@ class BackendView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model at a backend. Seconds are learned means; ``rank`` is its order in the scan."""
+    """A model at a backend. Seconds are learned means; ``rank`` is its order in the scan.
+
+    ``service_variation`` is the standard deviation of service times as a part of their mean.
+    """
 
     backend: str
     name: str
@@ -85,6 +88,7 @@ class ModelView:
     load_seconds: float = 10.0
     service_seconds: float = 10.0
     service_by_category: Mapping[Category, float] = field(default_factory=dict)
+    service_variation: float = 0.5
     rank: int = 0
 
 

@@ -27,8 +27,8 @@ def least_finish(problem: Relaxation) -> float:
     return max(best, _with_loads(problem, best_prices))
 
 
-def least_loads(problem: Relaxation, finish: float) -> int:
-    """The fewest cold places that serve every kind and whose priced work fits the finish."""
+def least_loads(problem: Relaxation) -> int:
+    """The fewest cold places that serve every kind."""
     if len(problem.load_seconds) > 2 * _FEW_PLACES:
         return 1 if problem.cold else 0
     warm = frozenset(problem.load_seconds) - problem.cold

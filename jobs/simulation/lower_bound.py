@@ -33,7 +33,7 @@ def bounds(workload: Workload, *, exact: bool | None = None) -> Bounds:
     use_scipy = importlib.util.find_spec("scipy") is not None if exact is None else exact
     solver = _exact if use_scipy else _plain
     makespan = _makespan(workload, solver)
-    reloads = _least_loads(workload, makespan * GOOD_FINISH, use_scipy=use_scipy)
+    reloads = _least_loads(workload, makespan, use_scipy=use_scipy)
     return Bounds(makespan, reloads, "mixed-integer" if use_scipy else "lagrangian")
 
 
@@ -59,13 +59,9 @@ def _alone(workload: Workload, task: VirtualTask) -> float:
 
 def _with_outages(workload: Workload, bound: float, solver: _Solver) -> float:
     """Outages that end before the bound lie within every schedule: their servers lose that time."""
-    lost = {
-        backend.name: sum(end - start for start, end in backend.outages if end <= bound)
-        for backend in workload.backends
-    }
-    if not any(lost.values()):
+    if not any(end <= bound for backend in workload.backends for _, end in backend.outages):
         return bound
-    return solver(relax(workload, lost_seconds=lost))
+    return solver(relax(workload, certain_seconds=bound, lives=solver.exact))
 
 
 def _released(workload: Workload, at: float, solver: _Solver) -> float:
@@ -87,25 +83,25 @@ def _release_times(workload: Workload) -> list[float]:
     return arrivals[step::step] or arrivals[-1:]
 
 
-def _least_loads(workload: Workload, finish: float, *, use_scipy: bool) -> int:
-    problem = relax(workload)
+def _least_loads(workload: Workload, makespan: float, *, use_scipy: bool) -> int:
+    problem = relax(workload, certain_seconds=makespan, lives=use_scipy)
     if use_scipy:
         from jobs.simulation.mixed_integer import least_loads
 
-        return least_loads(problem, finish)
+        return least_loads(problem, makespan * GOOD_FINISH)
     from jobs.simulation.lagrangian import least_loads as plain_least_loads
 
-    return plain_least_loads(problem, finish)
+    return plain_least_loads(problem)
 
 
 class _Solver:
     """A callable from a relaxation to a valid lower bound in seconds."""
 
     def __init__(self, *, exact: bool) -> None:
-        self._exact = exact
+        self.exact = exact
 
     def __call__(self, problem: Relaxation) -> float:
-        if self._exact:
+        if self.exact:
             from jobs.simulation.mixed_integer import least_finish
 
             return least_finish(problem)

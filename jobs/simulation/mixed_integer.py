@@ -84,7 +84,8 @@ class _Program:
                 else:
                     self.rows.append((row, -math.inf, finish - server.lost_seconds))
                 if math.isfinite(server.until_seconds):
-                    self.rows.append((row, -math.inf, server.until_seconds))
+                    limit = server.until_seconds - server.lost_seconds
+                    self.rows.append((row, -math.inf, limit))
 
     def _times(self, server: Server) -> list[dict[int, float]]:
         """One resident: loads and work share the time. More: what cannot overlap still counts."""

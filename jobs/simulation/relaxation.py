@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.simulation.workload import Pair, Workload
+from jobs.simulation.workload import Pair, VirtualBackend, Workload
 
 TOLERANCE = 1e-6
 """Tasks whose times are proportional to this precision are one kind."""
@@ -27,7 +27,8 @@ class Kind:
 class Server:
     """``loads_serially``: one resident model, so nothing is served during a load.
 
-    ``lost_seconds`` is time at which it was down; ``until_seconds`` when it dies for good.
+    ``lost_seconds`` is time before its end at which it does not serve; ``until_seconds`` when it
+    dies for good.
     """
 
     name: str
@@ -47,33 +48,64 @@ class Relaxation:
     cold: frozenset[Pair]
 
 
-def relax(workload: Workload, *, lost_seconds: Mapping[str, float] | None = None) -> Relaxation:
-    """Merge what is alike; forget arrivals, order and indivisibility."""
-    lost = lost_seconds or {}
+def relax(workload: Workload, *, certain_seconds: float = 0.0, lives: bool = False) -> Relaxation:
+    """Merge what is alike; forget arrivals, order and indivisibility.
+
+    No schedule ends before ``certain_seconds``: outages that end by then lie within all of them.
+    A server with such outages is one that loses their time or, with ``lives``, as many servers as
+    it has lives: each must load anew what it serves.
+    """
+    servers: list[Server] = []
+    places: dict[str, list[str]] = {}
+    for backend in workload.backends:
+        split = _lives if lives else _whole
+        mine = split(backend, certain_seconds)
+        servers += mine
+        places[backend.name] = [server.name for server in mine]
     warm = {(b.name, model) for b in workload.backends for model in b.resident}
     used = {pair for task in workload.tasks for pair in task.service_seconds}
+    loads = {
+        (name, model.model): 0.0 if (name, model.model) in warm else model.load_seconds
+        for model in workload.models
+        if model.pair in used
+        for name in places[model.backend]
+    }
     return Relaxation(
-        kinds=tuple(_kinds(workload)),
-        servers=tuple(
-            Server(
-                backend.name,
-                backend.slots,
-                backend.resident_models == 1,
-                lost.get(backend.name, 0.0),
-                min((s for s, e in backend.outages if math.isinf(e)), default=math.inf),
-            )
-            for backend in workload.backends
-        ),
-        load_seconds={
-            m.pair: 0.0 if m.pair in warm else m.load_seconds
-            for m in workload.models
-            if m.pair in used
-        },
-        cold=frozenset(used - warm),
+        kinds=tuple(_kinds(workload, places)),
+        servers=tuple(servers),
+        load_seconds=loads,
+        cold=frozenset(loads) - warm,
     )
 
 
-def _kinds(workload: Workload) -> list[Kind]:
+def _whole(backend: VirtualBackend, certain_seconds: float) -> list[Server]:
+    lost = sum(end - start for start, end in backend.outages if end <= certain_seconds)
+    return [_server(backend, backend.name, lost_seconds=lost, until_seconds=_death(backend))]
+
+
+def _lives(backend: VirtualBackend, certain_seconds: float) -> list[Server]:
+    """The first life keeps the backend's name: what is resident from the start is so in it."""
+    lives, name, begin = [], backend.name, 0.0
+    for start, end in sorted(backend.outages):
+        if end <= certain_seconds:
+            lives.append(_server(backend, name, lost_seconds=begin, until_seconds=start))
+            name, begin = f"{backend.name} from {end:g} s", end
+    last = _server(backend, name, lost_seconds=begin, until_seconds=_death(backend))
+    return [*lives, last]
+
+
+def _server(
+    backend: VirtualBackend, name: str, *, lost_seconds: float, until_seconds: float
+) -> Server:
+    serial = backend.resident_models == 1
+    return Server(name, backend.slots, serial, lost_seconds, until_seconds)
+
+
+def _death(backend: VirtualBackend) -> float:
+    return min((start for start, end in backend.outages if math.isinf(end)), default=math.inf)
+
+
+def _kinds(workload: Workload, places: Mapping[str, Sequence[str]]) -> list[Kind]:
     merged: dict[tuple[tuple[Pair, float], ...], tuple[dict[Pair, float], int]] = {}
     for task in workload.tasks:
         scale = max(task.service_seconds.values()) or 1.0
@@ -85,4 +117,15 @@ def _kinds(workload: Workload) -> list[Kind]:
         for pair, seconds in task.service_seconds.items():
             total[pair] = total.get(pair, 0.0) + seconds
         merged[shape] = (total, count + 1)
-    return [Kind(total, count) for total, count in merged.values()]
+    return [Kind(_everywhere(total, places), count) for total, count in merged.values()]
+
+
+def _everywhere(
+    seconds: Mapping[Pair, float], places: Mapping[str, Sequence[str]]
+) -> dict[Pair, float]:
+    """The same time in every life of a server."""
+    return {
+        (name, model): value
+        for (backend, model), value in seconds.items()
+        for name in places[backend]
+    }

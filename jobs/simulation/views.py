@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from statistics import fmean
 
 from jobs.policy.types import (
     BackendView,
@@ -17,7 +19,7 @@ from jobs.policy.types import (
 )
 from jobs.simulation.board import Board
 from jobs.simulation.server import VirtualServer
-from jobs.simulation.workload import VirtualTask, Workload
+from jobs.simulation.workload import Pair, VirtualTask, Workload
 
 LEAST_REMAINING_PART = 0.3
 """A task that outlived its mean is thought to need this part of it still."""
@@ -41,6 +43,7 @@ class Views:
         self._config = config
         self._epoch = epoch
         self._means = {m.pair: m.mean_service_seconds for m in workload.models}
+        variations = _variations(workload)
         self._models = tuple(
             ModelView(
                 m.backend,
@@ -48,6 +51,7 @@ class Views:
                 heavy=m.heavy,
                 load_seconds=m.load_seconds,
                 service_seconds=m.mean_service_seconds,
+                service_variation=variations[m.pair],
                 rank=rank,
             )
             for rank, m in enumerate(workload.models)
@@ -108,6 +112,16 @@ class Views:
             left = max(mean - elapsed, LEAST_REMAINING_PART * mean)
             running.append(RunningTask(flight.task_id, flight.key, left))
         return tuple(running)
+
+
+def _variations(workload: Workload) -> dict[Pair, float]:
+    """By model, the standard deviation of its true times about the mean, as a part of the mean."""
+    squares: dict[Pair, list[float]] = {m.pair: [] for m in workload.models}
+    means = {m.pair: m.mean_service_seconds for m in workload.models}
+    for task in workload.tasks:
+        for pair, seconds in task.service_seconds.items():
+            squares[pair].append((seconds / means[pair] - 1.0) ** 2)
+    return {pair: math.sqrt(fmean(found)) if found else 0.5 for pair, found in squares.items()}
 
 
 def _window(tasks: list[TaskView], size: int) -> tuple[list[TaskView], list[FurtherTasks]]:

@@ -60,8 +60,9 @@ class Watched:
         assert left == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Gone with its module: Playwright holds the thread's event loop while it runs."""
     program = shutil.which("chromium")
     assert program, "chromium is missing: apt-get install chromium"
     with sync_playwright() as playwright:

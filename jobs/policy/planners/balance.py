@@ -24,10 +24,8 @@ LOAD_WEIGHT = 0.004
 """One further load must shorten the finish by this part of it,"""
 LOAD_PRICE = 0.5
 """and by this many times its own seconds,"""
-NOISE_WEIGHT = 1.5
+NOISE_WEIGHT = 2.5
 """and by this part of what chance will do to the finish anyway: a later plan knows better."""
-SPREAD_OF_LENGTHS = 0.5
-"""Standard deviation of a task's length, as a part of its mean."""
 OVERLAPPED_LOAD = 0.1
 """What a load costs a server that holds several models and serves on meanwhile."""
 _MARGIN = 1e-6
@@ -168,8 +166,10 @@ class _Problem:
     def _prices(self, groups: Sequence[Group]) -> dict[BlockKey, float]:
         """What opening a key must gain, beside its part of the finish."""
         slots = sum(lane.slots for lane in self.lanes.values())
-        square = sum(g.count * min(o.seconds for o in g.choices.options) ** 2 for g in groups)
-        noise = SPREAD_OF_LENGTHS * math.sqrt(square) / slots
+        square = sum(
+            g.count * min(o.seconds * o.variation for o in g.choices.options) ** 2 for g in groups
+        )
+        noise = math.sqrt(square) / slots
         return {
             option.key: LOAD_PRICE * option.load_seconds + NOISE_WEIGHT * noise
             for option in self.options

@@ -14,7 +14,8 @@ COMPLEX_FROM = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One key where a task may run; ``seconds`` is its expected service time there."""
+    """One key where a task may run; ``seconds`` is its expected service time there, which varies
+    by ``variation`` of itself."""
 
     key: BlockKey
     seconds: float
@@ -22,6 +23,7 @@ class Option:
     heavy: bool
     liked: bool
     rank: int
+    variation: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Router:
             heavy=model.heavy,
             liked=source is None or _is_backend(view, source),
             rank=model.rank,
+            variation=model.service_variation,
         )
 
 

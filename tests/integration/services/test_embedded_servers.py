@@ -14,6 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from console.services.processes import runs
 from tests.support.embedded import Server, redis_server
 
 pytest_plugins = ["tests.support.embedded"]
@@ -59,7 +60,7 @@ def test_a_postgres_that_outlived_its_supervisor_makes_room(own_postgres: Server
 
     own_postgres.prepare()
 
-    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+    assert not runs(orphan)
     own_postgres.stop()
     own_postgres.start()
 
@@ -86,11 +87,11 @@ def test_redis_asks_for_its_password(own_redis: Server) -> None:
 
 def test_a_server_does_not_outlive_the_test_process_that_was_killed() -> None:
     program = (
-        "import sys, time\n"
+        "import signal\n"
         "from tests.support.embedded import redis_server\n"
         "with redis_server() as server:\n"
         "    print(server.pid, flush=True)\n"
-        "    time.sleep(60)\n"
+        "    signal.pause()\n"
     )
     root = Path(__file__).resolve().parents[3]
     starter = subprocess.Popen(
@@ -103,7 +104,7 @@ def test_a_server_does_not_outlive_the_test_process_that_was_killed() -> None:
     starter.communicate(timeout=10)
 
     psutil.wait_procs([server], timeout=20)
-    assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+    assert not runs(server)
 
 
 def test_two_servers_at_once_do_not_meet() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
+from console.services.processes import runs
 from console.supervision.client import SupervisorNotRunning
 from console.supervision.health import listeners
 from console.supervision.orphans import supervisord_pid
@@ -67,7 +68,7 @@ def test_up_brings_every_program_and_down_leaves_none(house: House) -> None:
 
     assert down(settings)
 
-    assert [process for process in processes if process.is_running()] == []
+    assert [process for process in processes if runs(process)] == []
     assert supervisord_pid(settings.home) is None
     with pytest.raises(SupervisorNotRunning):
         status(settings)
@@ -142,7 +143,7 @@ def test_up_after_supervisord_was_killed_takes_over(house: House) -> None:
     again = house.up()
 
     assert {program.state for program in status(again)} == {"RUNNING"}
-    assert [orphan for orphan in orphans if orphan.is_running()] == []
+    assert [orphan for orphan in orphans if runs(orphan)] == []
     assert again.database_url == settings.database_url
 
 
@@ -160,7 +161,7 @@ def test_down_ends_a_program_that_ignores_the_signal(house: House) -> None:
 
     down(settings, timeout_seconds=9)
 
-    assert [process for process in before if process.is_running()] == []
+    assert [process for process in before if runs(process)] == []
 
 
 def test_supervisorctl_works_once_the_env_file_is_loaded(shared: House) -> None:

@@ -56,7 +56,27 @@ def test_late_arrivals_bound_the_finish() -> None:
 def test_an_outage_that_nobody_can_wait_out_counts() -> None:
     down = replace(ONE, backends=(VirtualBackend("s", 2, outages=((10.0, 20.0),)),))
 
-    assert bounds(down, exact=True).makespan_seconds == pytest.approx(48.0, rel=1e-3)
+    assert bounds(down, exact=False).makespan_seconds == pytest.approx(48.0, rel=1e-3)
+
+
+def test_after_an_outage_a_server_must_load_again() -> None:
+    down = replace(ONE, backends=(VirtualBackend("s", 2, outages=((10.0, 20.0),)),))
+
+    found = bounds(down, exact=True)
+
+    # Best: 3 s load and 7 s of b; then 5 s load and 20 s of a, 3 s load and the last 3 s of b.
+    assert found.makespan_seconds == pytest.approx(51.0, rel=1e-3)
+    assert found.reloads == 3
+
+
+def test_what_was_resident_is_not_so_after_an_outage() -> None:
+    warm = VirtualBackend("s", 2, resident=("b",), outages=((10.0, 20.0),))
+
+    found = bounds(replace(ONE, backends=(warm,)), exact=True)
+
+    # All of b before it, then 5 s load and 20 s of a.
+    assert found.makespan_seconds == pytest.approx(45.0, rel=1e-3)
+    assert found.reloads == 1
 
 
 def test_more_loads_are_needed_for_a_good_finish_than_for_any() -> None:

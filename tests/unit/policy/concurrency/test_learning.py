@@ -188,3 +188,14 @@ def test_a_call_without_an_answer_teaches_its_load_only() -> None:
     assert sample.load_seconds == 40.0
     assert sample.service_seconds is None
     assert sample.tokens_per_second is None
+
+
+def test_how_much_answers_vary_is_learned_slowly() -> None:
+    def variation(seconds: list[float]) -> float:
+        values = [(NOW, value) for value in seconds]
+        return estimate(values, prior=10.0, now=NOW, config=LearningConfig()).variation
+
+    assert variation([]) == pytest.approx(0.5)
+    assert variation([10.0] * 3) > 0.4
+    assert variation([10.0] * 200) < 0.15
+    assert variation([1.0, 1.0, 1.0, 100.0] * 50) > 1.3

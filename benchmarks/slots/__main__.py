@@ -20,7 +20,7 @@ from typing import Any
 import redis
 
 from jobs.slots import Slots
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.embedded import Server, redis_server
 from tests.support.slot_chaos import Chaos, Ledger, run_chaos
 
 PAIRS = 3000
@@ -39,7 +39,7 @@ def main() -> None:
         print(json.dumps(found, indent=2))
 
 
-def _chaos(server: RedisServer, acquisitions: int) -> dict[str, Any]:
+def _chaos(server: Server, acquisitions: int) -> dict[str, Any]:
     killed = Chaos(
         processes=20,
         acquisitions=acquisitions,
@@ -91,7 +91,7 @@ def _summary(plan: Chaos, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _cost(server: RedisServer) -> dict[str, Any]:
+def _cost(server: Server) -> dict[str, Any]:
     with server.client() as client:
         client.flushall()
         slots = Slots(client)

@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -92,6 +93,10 @@ class Server:
         self._lifeline.stdout.close()
         self._lifeline = None
 
+    def client(self, *, db: int = 0, **options: Any) -> redis.Redis:
+        """A connection to a Redis, with what ``redis.Redis`` takes."""
+        return redis.Redis.from_url(_with_path(self.url, f"/{db}"), **options)
+
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
         self._signal(signal.SIGKILL)
@@ -156,7 +161,7 @@ def fresh_database(server_url: str, *, template: str = "template0") -> str:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    return _with_path(server_url, f"/{name}")
 
 
 def drop_database(server_url: str, url: str) -> None:
@@ -188,7 +193,7 @@ def postgres_url(shared_postgres: Server) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(shared_redis: Server) -> Iterator[str]:
-    url = urlunsplit(urlsplit(shared_redis.url)._replace(path=f"/{next(_numbers)}"))
+    url = _with_path(shared_redis.url, f"/{next(_numbers)}")
     yield url
     with closing(redis.Redis.from_url(url)) as client:
         client.flushdb()
@@ -204,6 +209,10 @@ def own_postgres() -> Iterator[Server]:
 def own_redis() -> Iterator[Server]:
     with redis_server(durable=True) as server:
         yield server
+
+
+def _with_path(url: str, path: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=path))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 import redis
 
 from jobs.slots import Slots
-from tests.support.redis_server import RedisServer
+from tests.support.embedded import Server
 
 LEDGER = "ledger"
 BACKEND = "ollama"
@@ -59,22 +59,24 @@ class Ledger:
     free_after_seconds: float
 
 
-def run_chaos(server: RedisServer, plan: Chaos) -> Ledger:
+def run_chaos(server: Server, plan: Chaos) -> Ledger:
     """Run ``plan`` on ``server`` (its data is wiped), kill everybody, and read the ledger."""
     with server.client() as ledger, _slots_client(server) as held:
         ledger.flushall()
         started = time.monotonic()
         workers = {name: _start(server, plan, name) for name in range(plan.processes)}
-        kills, flushes = _rage(server, plan, workers, ledger, held)
-        for name, worker in workers.items():
-            _kill(worker, name, ledger)
+        try:
+            kills, flushes = _rage(server, plan, workers, ledger, held)
+        finally:
+            for name, worker in workers.items():
+                _kill(worker, name, ledger)
         seconds = time.monotonic() - started
         free_after = _until_free(Slots(held, renew_seconds=0.0), plan)
         return _read(ledger, kills, flushes, seconds, free_after)
 
 
 def _rage(
-    server: RedisServer,
+    server: Server,
     plan: Chaos,
     workers: dict[int, BaseProcess],
     ledger: redis.Redis,
@@ -106,7 +108,7 @@ def _rage(
     return kills, flushes
 
 
-def _start(server: RedisServer, plan: Chaos, name: int) -> BaseProcess:
+def _start(server: Server, plan: Chaos, name: int) -> BaseProcess:
     work: Callable[..., None] = _work
     process = multiprocessing.get_context("fork").Process(target=work, args=(server, plan, name))
     process.start()
@@ -120,7 +122,7 @@ def _kill(worker: BaseProcess, name: int, ledger: redis.Redis) -> None:
     ledger.xadd(LEDGER, {"what": "dead", "who": name, "heavy": 0, "fence": 0})
 
 
-def _work(server: RedisServer, plan: Chaos, name: int) -> None:
+def _work(server: Server, plan: Chaos, name: int) -> None:
     dice = random.Random(plan.seed * 100_003 + name)
     with server.client() as ledger, _slots_client(server) as client:
         slots = Slots(
@@ -203,5 +205,5 @@ def _read(
     )
 
 
-def _slots_client(server: RedisServer) -> redis.Redis:
-    return redis.Redis(host="127.0.0.1", port=server.port, db=SLOTS_DB)
+def _slots_client(server: Server) -> redis.Redis:
+    return server.client(db=SLOTS_DB)

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from jobs.slots import Slots
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.embedded import Server, redis_server
 
 LEASE_SECONDS = 0.6
 RENEW_SECONDS = 0.4
@@ -16,13 +16,13 @@ Process = Callable[[str], Slots]
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[RedisServer]:
+def server() -> Iterator[Server]:
     with redis_server() as running:
         yield running
 
 
 @pytest.fixture
-def client(server: RedisServer) -> Iterator[redis.Redis]:
+def client(server: Server) -> Iterator[redis.Redis]:
     with server.client() as connected:
         connected.flushall()
         yield connected

@@ -30,10 +30,8 @@ class DeafConnection(redis.Connection):
         return super().read_response(*args, **options)
 
 
-def main(port: int, step: str, lease_seconds: float, place_seconds: float) -> None:
-    pool = redis.ConnectionPool(
-        connection_class=DeafConnection, host="127.0.0.1", port=port, retry=None
-    )
+def main(url: str, step: str, lease_seconds: float, place_seconds: float) -> None:
+    pool = redis.ConnectionPool.from_url(url, connection_class=DeafConnection, retry=None)
     slots = Slots(
         redis.Redis(connection_pool=pool),
         lease_seconds=lease_seconds,
@@ -59,4 +57,4 @@ def main(port: int, step: str, lease_seconds: float, place_seconds: float) -> No
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))

@@ -6,10 +6,10 @@ import time
 from jobs.freed_slots import FreedSlots
 from jobs.slots import Slots
 from tests.integration.slots.test_slots_admission import PATIENCE_SECONDS, until
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.embedded import Server, redis_server
 
 
-def test_a_waiter_hears_of_a_slot_freed_elsewhere(server: RedisServer) -> None:
+def test_a_waiter_hears_of_a_slot_freed_elsewhere(server: Server) -> None:
     heard: list[str] = []
     with server.client() as here, server.client() as there:
         slots = Slots(there, prefix="freed-test", owner="there")

@@ -7,7 +7,7 @@ import redis
 
 from jobs.rates import RateDecision, RateLimits, Rates
 from tests.integration.slots.test_slots_admission import until
-from tests.support.redis_server import RedisServer
+from tests.support.embedded import Server
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_backends_have_rates_of_their_own(rates: Rates) -> None:
     assert rates.try_acquire("other", limits=limits).granted
 
 
-def test_threads_never_spend_more_than_there_is(server: RedisServer, client: redis.Redis) -> None:
+def test_threads_never_spend_more_than_there_is(server: Server, client: redis.Redis) -> None:
     limits = RateLimits(tokens_per_minute=1000)
     granted: list[int] = []
 

@@ -8,7 +8,7 @@ import redis
 
 from jobs.slots import Slots
 from tests.integration.slots.conftest import LEASE_SECONDS, PLACE_SECONDS, Process
-from tests.support.redis_server import RedisServer
+from tests.support.embedded import Server
 
 PATIENCE_SECONDS = 10.0
 
@@ -241,7 +241,7 @@ def test_waiting_for_the_common_bound_is_fair_across_backends(process: Process) 
     assert slots.acquire("mlx", "early:1", limit=1, total_limit=1).granted
 
 
-def test_a_client_that_decodes_responses_works_too(server: RedisServer) -> None:
+def test_a_client_that_decodes_responses_works_too(server: Server) -> None:
     with server.client(decode_responses=True) as client:
         slots = Slots(client, prefix="decoded", owner="a")
         slots.acquire("ollama", "t1:1", limit=1)

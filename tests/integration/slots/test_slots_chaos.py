@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.support.redis_server import RedisServer
+from tests.support.embedded import Server
 from tests.support.slot_chaos import Chaos, run_chaos
 
 
-def test_the_limit_holds_while_processes_are_killed(server: RedisServer) -> None:
+def test_the_limit_holds_while_processes_are_killed(server: Server) -> None:
     plan = Chaos(
         processes=8,
         acquisitions=800,
@@ -26,7 +26,7 @@ def test_the_limit_holds_while_processes_are_killed(server: RedisServer) -> None
     assert ledger.free_after_seconds <= plan.lease_seconds + 0.5
 
 
-def test_the_limit_holds_while_redis_forgets_everything(server: RedisServer) -> None:
+def test_the_limit_holds_while_redis_forgets_everything(server: Server) -> None:
     plan = Chaos(
         processes=8,
         acquisitions=800,

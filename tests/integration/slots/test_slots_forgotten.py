@@ -11,7 +11,7 @@ import redis
 from jobs.slots import Slots
 from tests.integration.slots.conftest import LEASE_SECONDS, RENEW_SECONDS, Process
 from tests.integration.slots.test_slots_admission import until
-from tests.support.redis_server import redis_server
+from tests.support.embedded import redis_server
 
 
 def test_a_flush_does_not_open_the_gates(process: Process, client: redis.Redis) -> None:

@@ -15,7 +15,7 @@ from jobs.slots import Slots
 from tests.integration.slots import doomed
 from tests.integration.slots.conftest import LEASE_SECONDS, PLACE_SECONDS, Process
 from tests.integration.slots.test_slots_admission import until
-from tests.support.redis_server import RedisServer
+from tests.support.embedded import Server
 
 ROOT = Path(__file__).parents[3]
 STEPS_WITH_A_SLOT = ("asked", "granted", "asking again", "renewing", "renewed")
@@ -31,10 +31,10 @@ def wins(survivor: Slots, holder: str) -> bool:
 
 @contextmanager
 def process_stopped_at(
-    step: str, server: RedisServer, *, lease_seconds: float = LEASE_SECONDS
+    step: str, server: Server, *, lease_seconds: float = LEASE_SECONDS
 ) -> Iterator[subprocess.Popen[str]]:
     child = subprocess.Popen(
-        [sys.executable, "-m", doomed.__name__, str(server.port), step, str(lease_seconds),
+        [sys.executable, "-m", doomed.__name__, server.url, step, str(lease_seconds),
          str(PLACE_SECONDS)],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
@@ -49,7 +49,7 @@ def process_stopped_at(
 
 @pytest.mark.parametrize("step", STEPS_WITH_A_SLOT + STEPS_WITHOUT)
 def test_a_process_killed_at_any_step_leaves_no_slot_behind(
-    step: str, server: RedisServer, process: Process
+    step: str, server: Server, process: Process
 ) -> None:
     survivor = process("survivor")
     with process_stopped_at(step, server) as child:
@@ -62,7 +62,7 @@ def test_a_process_killed_at_any_step_leaves_no_slot_behind(
     assert not survivor.acquire("ollama", "more:1", limit=doomed.LIMIT).granted
 
 
-def test_a_killed_waiter_holds_up_nobody_for_long(server: RedisServer, process: Process) -> None:
+def test_a_killed_waiter_holds_up_nobody_for_long(server: Server, process: Process) -> None:
     survivor = process("survivor")
     for number in range(doomed.LIMIT):
         survivor.acquire("ollama", f"t{number}:1", limit=doomed.LIMIT)
@@ -76,7 +76,7 @@ def test_a_killed_waiter_holds_up_nobody_for_long(server: RedisServer, process: 
 
 @pytest.mark.parametrize("step", STEPS_WITH_A_SLOT)
 def test_a_killed_process_is_swept_without_waiting_for_its_lease(
-    step: str, server: RedisServer, client: redis.Redis
+    step: str, server: Server, client: redis.Redis
 ) -> None:
     recovery = Slots(client)
     with process_stopped_at(step, server, lease_seconds=600.0) as child:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.slots import Slots
-from tests.support.redis_server import RedisServer
+from tests.support.embedded import Server
 
 MODEL_DB = 5
 BACKENDS = ("ollama", "mlx")
@@ -98,8 +98,8 @@ requests = st.builds(
 
 
 @pytest.fixture(scope="module")
-def empty_redis(server: RedisServer) -> Iterator[redis.Redis]:
-    with redis.Redis(host="127.0.0.1", port=server.port, db=MODEL_DB) as client:
+def empty_redis(server: Server) -> Iterator[redis.Redis]:
+    with server.client(db=MODEL_DB) as client:
         yield client
 
 

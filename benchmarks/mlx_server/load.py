@@ -54,6 +54,15 @@ def chat_body(model: str, text: str, *, max_tokens: int, stream: bool) -> dict[s
     }
 
 
+def answer_tokens(number: int) -> int:
+    """The length of an answer, 32 to 96 tokens and 64 on average.
+
+    Answers of one length would all end in one step: then the next requests come as a crowd, and
+    what is measured is how fast a crowd gets in.
+    """
+    return 32 + number * 37 % 65
+
+
 async def run_load(port: int, bodies: Iterable[dict[str, Any]], *, in_flight: int) -> LoadResult:
     """Send every body, at most ``in_flight`` at once, and wait for all answers."""
     result = LoadResult()

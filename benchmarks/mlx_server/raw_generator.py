@@ -1,6 +1,6 @@
 """Tokens per second of mlx-lm's BatchGenerator alone: the ceiling for any server around it.
 
-    python raw_generator.py MODEL_FOLDER REQUESTS IN_FLIGHT MAX_TOKENS
+    python raw_generator.py MODEL_FOLDER REQUESTS IN_FLIGHT
 
 Keeps IN_FLIGHT sequences decoding as a server under the same load would, and prints the rate.
 """
@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from load import answer_tokens
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.utils import load_model, load_tokenizer
 
 
 def main() -> None:
-    folder, requests, in_flight, max_tokens = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    folder, requests, in_flight = Path(sys.argv[1]), *map(int, sys.argv[2:])
     model, config = load_model(folder)
     tokenizer = load_tokenizer(folder, {}, eos_token_ids=[config["eos_token_id"]])
     generator: Any = BatchGenerator(
@@ -27,23 +28,24 @@ def main() -> None:
         prefill_batch_size=min(8, in_flight),
     )
     prompts = [_prompt(tokenizer, n) for n in range(requests)]
-    _run(generator, prompts[:in_flight], in_flight=in_flight, max_tokens=max_tokens)  # warm
+    _run(generator, prompts[:in_flight], in_flight=in_flight)  # warm
     started = time.perf_counter()
-    tokens = _run(generator, prompts, in_flight=in_flight, max_tokens=max_tokens)
+    tokens = _run(generator, prompts, in_flight=in_flight)
     print(tokens / (time.perf_counter() - started))
 
 
 def _prompt(tokenizer: Any, number: int) -> list[int]:
-    messages = [{"role": "user", "content": f"question number {number:06d}"}]
+    messages = [{"role": "user", "content": f"{number:06d} is the number of this question"}]
     return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True))
 
 
-def _run(generator: Any, prompts: list[list[int]], *, in_flight: int, max_tokens: int) -> int:
-    waiting = list(prompts)
+def _run(generator: Any, prompts: list[list[int]], *, in_flight: int) -> int:
+    waiting = [(prompt, answer_tokens(n)) for n, prompt in enumerate(prompts)][::-1]
     running = tokens = 0
     while waiting or running:
         while waiting and running < in_flight:
-            generator.insert([waiting.pop()], max_tokens=[max_tokens])
+            prompt, count = waiting.pop()
+            generator.insert([prompt], max_tokens=[count])
             running += 1
         _, responses = generator.next()
         for response in responses:

@@ -20,14 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from load import LoadResult, chat_body, run_load  # noqa: E402
+from load import LoadResult, answer_tokens, chat_body, run_load  # noqa: E402
 from servers import RunningServer, our_server, stock_server  # noqa: E402
 
 from tests.support.tiny_models import build_llama  # noqa: E402
 
 IN_FLIGHT = 16
-MAX_TOKENS = 64
-REQUESTS = 48
+REQUESTS = 160
 SINGLE_REQUESTS = 10
 
 _numbers = itertools.count()
@@ -84,7 +83,8 @@ def _load(
     server: RunningServer, model: str, *, requests: int, in_flight: int, stream: bool
 ) -> LoadResult:
     bodies = [
-        chat_body(model, _new_text(), max_tokens=MAX_TOKENS, stream=stream) for _ in range(requests)
+        chat_body(model, _new_text(), max_tokens=answer_tokens(n), stream=stream)
+        for n in range(requests)
     ]
     result = asyncio.run(run_load(server.port, bodies, in_flight=in_flight))
     assert not result.failures, result.failures[:3]
@@ -94,14 +94,14 @@ def _load(
 
 def _new_text() -> str:
     """A prompt never sent before: the stock server keeps whole prompts and would skip the work."""
-    return f"question number {next(_numbers):06d}"
+    return f"{next(_numbers):06d} is the number of this question"
 
 
 def _raw(model: Path) -> float:
     """Tokens per second of BatchGenerator alone, with prompts alike, in a fresh process."""
     script = Path(__file__).with_name("raw_generator.py")
     command = [sys.executable, str(script), str(model)]
-    command += [str(each) for each in (REQUESTS, IN_FLIGHT, MAX_TOKENS)]
+    command += [str(each) for each in (REQUESTS, IN_FLIGHT)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return float(done.stdout.split()[-1])
 

@@ -16,6 +16,7 @@ from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
 
 from llm.mlx_server.job import FinishReason, Job
 from llm.mlx_server.sampling import LogitsProcessor, processors_for, sampler_for
+from llm.mlx_server.token_batch import without_log_probabilities
 
 PREFILL_BATCH = 8
 PREFIXES_PER_MODEL = 64
@@ -69,6 +70,7 @@ class BatchedDecoder:
             prefill_batch_size=min(PREFILL_BATCH, options.capacity),
             prefill_step_size=options.prefill_step_tokens,
         )
+        without_log_probabilities(self._generator)
         self._prefixes = LRUPromptCache(PREFIXES_PER_MODEL, options.prefix_cache_bytes)
         self._jobs: dict[int, Job] = {}
         self._uids: dict[Job, int] = {}

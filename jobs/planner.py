@@ -178,11 +178,13 @@ class Planner:
             pipe.execute()
 
     def _snapshot(self, look: Look) -> Snapshot:
+        window, waiting = backlog.window_of_all_kinds(self._runtime.settings.plan_window)
         return snapshot(
             self._runtime,
             now=utc_now(),
             scan=look.scan,
-            window=backlog.window(self._runtime.settings.plan_window),
+            window=window,
+            waiting=waiting,
             in_flight=look.in_flight,
             backends=look.backends,
             learning=self._learning,

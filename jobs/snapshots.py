@@ -12,9 +12,11 @@ import psutil
 
 from jobs.learned import Learning
 from jobs.policy import metadata, tokens
+from jobs.policy.planners.choices import COMPLEX_FROM
 from jobs.policy.types import (
     BackendView,
     BlockKey,
+    FurtherTasks,
     ModelView,
     PlanningConfig,
     RunningTask,
@@ -80,20 +82,57 @@ def snapshot(
     now: datetime,
     scan: Scan,
     window: Sequence[Row],
+    waiting: Mapping[str, int],
     in_flight: Sequence[Row],
     backends: tuple[BackendView, ...],
     learning: Learning,
 ) -> Snapshot:
-    """Everything that one plan is made from."""
+    """Everything that one plan is made from.
+
+    ``waiting`` tells how many tasks of a category wait in all, where the window does not hold them.
+    """
+    tasks = tuple(_task_view(row, now) for row in window)
     models = tuple(_model_views(scan.servers, learning))
     service = {(view.backend, view.name): view.service_seconds for view in models}
     return Snapshot(
         now=now,
-        tasks=tuple(_task_view(row, now) for row in window),
+        tasks=tasks,
         backends=backends,
         models=models,
         running=tuple(_running(row, service, now) for row in in_flight),
+        beyond=further_tasks(tasks, waiting),
         config=planning_config(runtime.settings, scan),
+    )
+
+
+def further_tasks(
+    tasks: Sequence[TaskView], waiting: Mapping[str, int]
+) -> tuple[FurtherTasks, ...]:
+    """What waits outside the window is taken for a mix like that of its category inside."""
+    alike: dict[tuple[object, ...], list[TaskView]] = {}
+    inside = Counter(task.category for task in tasks)
+    for task in tasks:
+        if task.priority is not Priority.URGENT:
+            alike.setdefault(_asks_for(task), []).append(task)
+    found = []
+    for group in alike.values():
+        category = group[0].category
+        outside = max(0, waiting.get(category.value, 0) - inside[category])
+        count = round(outside * len(group) / inside[category])
+        if count:
+            found.append(FurtherTasks(group[0].id, count))
+    return tuple(found)
+
+
+def _asks_for(task: TaskView) -> tuple[object, ...]:
+    return (
+        task.category,
+        task.complexity >= COMPLEX_FROM,
+        task.preferred_source,
+        task.required_backend,
+        task.preferred_model,
+        task.num_ctx,
+        task.avoid,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 from models.base import Row, fetch_all, fetch_one
+from models.states import Priority
 
 _UNKNOWN_PARENTS = """
 ARRAY(SELECT d.depends_on_id::text FROM task_dependencies d WHERE d.task_id = t.id
@@ -17,6 +19,20 @@ NOT EXISTS (
 """
 
 
+_MAY_RUN = f"""
+SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, t.metadata,
+  t.attempt_count, t.avoid, coalesce(length(t.description), 0) AS description_chars,
+  t.assignee_expert_id::text, t.idempotency_key
+FROM tasks t
+WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
+  AND t.cancel_requested_at IS NULL
+  AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now())
+  AND {_NO_OPEN_DEPENDENCY}
+"""
+LEAST_OF_A_KIND = 64
+"""More than one plan may send, so that no block looks finished while its kind waits outside."""
+
+
 def window(limit: int) -> list[Row]:
     """Up to ``limit`` rows that may run now, most urgent first.
 
@@ -24,19 +40,49 @@ def window(limit: int) -> list[Row]:
     ``kos_tasks_backlog`` holds: the cost follows ``limit``, not the length of the backlog.
     """
     return fetch_all(
-        f"""
-        SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, t.metadata,
-          t.attempt_count, t.avoid, coalesce(length(t.description), 0) AS description_chars,
-          t.assignee_expert_id::text, t.idempotency_key
-        FROM tasks t
-        WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
-          AND t.cancel_requested_at IS NULL
-          AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now())
-          AND {_NO_OPEN_DEPENDENCY}
-        ORDER BY kos_plan_order(t.priority::text, t.created_at)
-        LIMIT %s
-        """,
-        (limit,),
+        f"{_MAY_RUN} ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %s", (limit,)
+    )
+
+
+def window_of_all_kinds(limit: int) -> tuple[list[Row], dict[str, int]]:
+    """The window, and how many rows of each category wait in all.
+
+    A backlog that is longer than the window may hide whole categories behind its first rows: of
+    each of those the first 64 are added. The counts are empty where the window holds everything,
+    else rough: they include rows that wait for others.
+    """
+    rows = window(limit)
+    if len(rows) < limit:
+        return rows, {}
+    totals = _pending_by_category()
+    seen = Counter(row["category"] for row in rows)
+    known = {row["id"] for row in rows}
+    for category, total in totals.items():
+        if seen[category] < min(LEAST_OF_A_KIND, total):
+            rows += [row for row in _first_of(category) if row["id"] not in known]
+    return rows, totals
+
+
+def _pending_by_category() -> dict[str, int]:
+    """Read from the index ``kos_tasks_pending_groups`` alone."""
+    rows = fetch_all(
+        "SELECT category::text AS category, count(*) AS n FROM tasks WHERE status = 'pending' "
+        "AND category IS NOT NULL AND (next_attempt_at IS NULL OR next_attempt_at <= now()) "
+        "GROUP BY 1"
+    )
+    return {row["category"]: row["n"] for row in rows}
+
+
+def _first_of(category: str) -> list[Row]:
+    """The first rows of each priority, as that index has them in order."""
+    of_a_priority = f"""
+        {_MAY_RUN} AND t.category::text = %(category)s AND t.priority::text = p.priority
+        ORDER BY t.created_at LIMIT %(least)s
+    """
+    return fetch_all(
+        f"SELECT t.* FROM unnest(%(priorities)s) AS p(priority), LATERAL ({of_a_priority}) t "
+        "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(least)s",
+        {"category": category, "least": LEAST_OF_A_KIND, "priorities": [p.value for p in Priority]},
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import peewee
 import redis
@@ -41,6 +41,8 @@ from models.database import DatabaseUnavailable
 logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
+WARM_SECONDS = 3.0
+"""A dashboard whose database hangs comes up all the same, to say so."""
 
 
 def build_app(settings: Settings) -> Starlette:
@@ -81,7 +83,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     site: Site = app.state.site
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.runner.start()
-    threading.Thread(target=_warm, args=(site,), name="warm", daemon=True).start()
+    with anyio.move_on_after(WARM_SECONDS):
+        await anyio.to_thread.run_sync(_warm, site, abandon_on_cancel=True)
     try:
         yield
     finally:
@@ -90,7 +93,9 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 def _warm(site: Site) -> None:
-    """The first visitor shall not pay for the first look."""
+    """The first visitor shall not pay for the first look, nor for compiling the templates."""
+    for name in site.templates.list_templates():
+        site.templates.get_template(name)
     try:
         site.overviews.get()
     except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError) as error:

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 0.25
 VIEW_SECONDS = 0.05
 FREEZE_POLL_SECONDS = 0.02
+PIECE_SECONDS = 0.01
+"""Tokens of a stream that come faster than this travel together: nobody reads that fast."""
 
 
 class Engine:
@@ -230,10 +232,11 @@ class Engine:
         if token is not None:
             job.completion_tokens += 1
             text.add(token)
-        if finish is None and job.eager:
+        if finish is None and job.eager and (text.may_stop or now >= job.next_piece_at):
             piece = text.take()
             if piece.text or piece.thinking:
                 self._mailbox.post(job.channel, piece)
+                job.next_piece_at = now + PIECE_SECONDS
             finish = "stop" if text.stopped else None
         if finish is not None:
             self._finish(resident, job, finish, now=now)

@@ -73,6 +73,7 @@ class Job:
     arrived_at: float = field(default_factory=time.monotonic)
     admitted_at: float = 0.0
     first_token_at: float = 0.0
+    next_piece_at: float = 0.0
     load_seconds: float = 0.0
     cached_tokens: int = 0
     completion_tokens: int = 0

@@ -55,6 +55,11 @@ class AnswerText:
         self._held = ""
         self._new_tokens: list[int] = []
 
+    @property
+    def may_stop(self) -> bool:
+        """Whether a stop string may end the answer, so that every token must be looked at."""
+        return bool(self._stop)
+
     def add(self, token: int) -> None:
         """Note a token; it costs next to nothing until ``take`` or ``finish``."""
         self._new_tokens.append(token)

@@ -1,0 +1,75 @@
+"""Which rows a plan sees of a backlog that is longer than its window."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from models import backlog
+from models.base import fetch_all
+
+pytestmark = pytest.mark.usefixtures("database_here")
+
+
+def wait(count: int, category: str, *, priority: str = "medium", assigned: bool = True) -> None:
+    """Rows later than all before, so that they stand behind them."""
+    fetch_all(
+        """
+        INSERT INTO tasks (title, description, status, category, priority, complexity,
+          assignee_expert_id, created_at)
+        SELECT 't', 'd', 'pending', %s, %s, 0.5,
+          CASE WHEN %s THEN gen_random_uuid() END,
+          (SELECT coalesce(max(created_at), now() - interval '1 hour') FROM tasks)
+            + n * interval '1 millisecond'
+        FROM generate_series(1, %s) n RETURNING id
+        """,
+        (category, priority, assigned, count),
+    )
+
+
+def seen(rows: list[dict[str, object]]) -> Counter[object]:
+    return Counter(row["category"] for row in rows)
+
+
+def test_a_short_backlog_is_seen_whole() -> None:
+    wait(30, "coding")
+    wait(20, "fast")
+
+    rows, waiting = backlog.window_of_all_kinds(100)
+
+    assert seen(rows) == {"coding": 30, "fast": 20}
+    assert waiting == {}
+
+
+def test_a_kind_behind_a_long_backlog_of_another_is_seen_too() -> None:
+    wait(300, "coding")
+    wait(200, "fast")
+    wait(3, "vision")
+
+    rows, waiting = backlog.window_of_all_kinds(100)
+
+    assert seen(rows) == {"coding": 100, "fast": backlog.LEAST_OF_A_KIND, "vision": 3}
+    assert waiting == {"coding": 300, "fast": 200, "vision": 3}
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_of_a_hidden_kind_the_most_urgent_come() -> None:
+    wait(300, "coding", priority="urgent")
+    wait(70, "fast", priority="low")
+    wait(70, "fast", priority="high")
+
+    rows, _ = backlog.window_of_all_kinds(100)
+
+    hidden = [row for row in rows if row["category"] == "fast"]
+    assert {row["priority"] for row in hidden} == {"high"}
+    assert len(hidden) == backlog.LEAST_OF_A_KIND
+
+
+def test_rows_that_may_not_run_are_not_added() -> None:
+    wait(300, "coding")
+    wait(50, "fast", assigned=False)
+
+    rows, _ = backlog.window_of_all_kinds(100)
+
+    assert seen(rows) == {"coding": 100}

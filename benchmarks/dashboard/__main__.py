@@ -1,4 +1,4 @@
-"""Server time of the pages on a full database, and what live updates cost.
+"""Server time of the pages on a full database, time to show, and what live updates cost.
 
 ``python -m benchmarks.dashboard [--tasks 100000] [--attempts 1000000] [--days 7] [--pages 20]``
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import requests
+from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.dashboard.seed import seed
 from models import database
@@ -25,6 +27,7 @@ PATHS = ("/", "/tasks", "/tasks?status=failed", "/tasks?q=topic+77", "/queues", 
          "/experts", "/api/v1/status", "/metrics")  # fmt: skip
 ROUNDS = 15
 WATCH_SECONDS = 15.0
+PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
 def main() -> None:
@@ -54,6 +57,7 @@ def main() -> None:
         }
         with running_dashboard(environ, Path(directory)) as dashboard:
             _measure_pages(dashboard)
+            _measure_browser(dashboard)
             _measure_feed(dashboard, postgres.pid, pages=0)
             _measure_feed(dashboard, postgres.pid, pages=1)
             _measure_feed(dashboard, postgres.pid, pages=asked.pages)
@@ -76,6 +80,29 @@ def _measure_pages(dashboard: Dashboard) -> None:
         print(
             f"{path:28} {taken[0]:9.1f} {statistics.median(rest):8.1f} {p95:8.1f} {rest[-1]:8.1f}"
         )
+
+
+def _measure_browser(dashboard: Dashboard) -> None:
+    """From the click to the first text on the screen, in headless Chromium with an empty cache."""
+    program = shutil.which("chromium")
+    if program is None:
+        print("no chromium: the time to show is not measured")
+        return
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for path in ("/", "/tasks"):
+            painted = sorted(_first_paint(browser, f"{dashboard.url}{path}") for _ in range(5))
+            print(f"{path:28} on the screen after {painted[2]:.0f} ms, at most {painted[-1]:.0f}")
+        browser.close()
+
+
+def _first_paint(browser: Browser, url: str) -> float:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(url, wait_until="load")
+    milliseconds: float = page.evaluate(PAINTED)
+    context.close()
+    return milliseconds
 
 
 def _measure_feed(dashboard: Dashboard, postgres_pid: int, *, pages: int) -> None:

@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-COST_FACTOR = 50.0
+COST_FACTOR = 200.0
 LONGEST_SECONDS = 60.0
 
 
 class Cached(Generic[T]):
-    """``compute``, asked at most once in ``seconds``, and for at most a fiftieth of the time.
+    """``compute``, asked at most once in ``seconds``, and for at most a two hundredth of the time.
 
     One thread computes; the others get the value that stands meanwhile. Safe for threads. What
     ``compute`` raises is raised to the caller who asked first, and nothing is kept of it.

@@ -37,7 +37,7 @@ def test_a_dear_value_is_looked_up_more_seldom() -> None:
     assert cached.get() == 1
     clock.now += 1.5
     assert cached.get() == 2
-    clock.now += 9
+    clock.now += 39
     assert cached.get() == 2
     clock.now += 2
     assert cached.get() == 3

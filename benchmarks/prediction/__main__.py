@@ -49,18 +49,19 @@ def main() -> None:
         _round(system, 1, options.tasks)
         system.stop("control")
         system.start("control")
+        loads_before = _loads(system)
         seconds = _round(system, 2, options.tasks)
         with database.session():
             workload = workload_of_history(load(system.environ), limit=options.tasks)
         predicted = simulate(workload, hand=HAND)
-        loads = sum(server.stats()["loads"] for server in (system.ollama, system.mlx))
+        loads = _loads(system) - loads_before
     database.close_all()
     figures: dict[str, Any] = {
         "tasks": options.tasks,
         "real_seconds": round(seconds, 2),
         "predicted_seconds": round(predicted.makespan_seconds, 2),
         "ratio": round(seconds / predicted.makespan_seconds, 3),
-        "loads_of_both_rounds": loads,
+        "loads": loads,
         "predicted_loads": predicted.reloads,
     }
     print(json.dumps(figures) if options.json else _table(figures))
@@ -71,6 +72,10 @@ def _round(system: System, number: int, tasks: int) -> float:
     system.sql(INSERT, {"round": number, "tasks": tasks})
     system.wait(lambda: system.counts().get("completed", 0) >= number * tasks, deadline_seconds=600)
     return time.monotonic() - began
+
+
+def _loads(system: System) -> int:
+    return sum(server.stats()["loads"] for server in (system.ollama, system.mlx))
 
 
 def _profile() -> dict[str, Any]:

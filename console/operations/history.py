@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from statistics import fmean
 from typing import TypeVar
 
 from console.operations.errors import BadInput
+from jobs.policy.learning import WARM_LOAD_SECONDS
 from jobs.settings import Settings
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualModel, VirtualTask, Workload
 from llm.types import BackendKind, Category
@@ -23,9 +24,10 @@ E = TypeVar("E", bound=StrEnum)
 
 _ATTEMPTS = """
 SELECT a.task_id::text AS id, a.backend, a.model, a.duration_seconds, a.load_seconds,
+  a.started_at, coalesce(b.heavy, false) AS heavy,
   t.priority, coalesce(t.category, 'default') AS category, t.complexity,
   coalesce(t.created_at, a.started_at) AS created_at
-FROM attempts a JOIN tasks t ON t.id = a.task_id
+FROM attempts a JOIN tasks t ON t.id = a.task_id LEFT JOIN blocks b ON b.id = a.block_id
 WHERE a.outcome = 'completed' AND a.duration_seconds > 0
   AND a.backend IS NOT NULL AND a.model IS NOT NULL
 ORDER BY a.finished_at DESC LIMIT %s
@@ -52,37 +54,65 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
         pairs_of[row["category"]].add(pair)
     means = {pair: fmean(_served(row) for row in found) for pair, found in by_pair.items()}
     loads = {(row["backend"], row["model"]): row["seconds"] for row in fetch_all(_LOADS)}
+    heavy = {pair for pair, found in by_pair.items() if any(row["heavy"] for row in found)}
     first = min(_created(row) for row in rows)
     return Workload(
         name="history",
-        backends=_backends(settings, {backend for backend, _ in by_pair}),
-        models=tuple(_model(pair, loads.get(pair), means[pair]) for pair in by_pair),
+        backends=_backends(settings, _resident_at_first(rows)),
+        models=tuple(
+            _model(pair, loads.get(pair), means[pair], heavy=pair in heavy) for pair in by_pair
+        ),
         tasks=tuple(_task(row, means, pairs_of[row["category"]], first) for row in rows),
         fairness_seconds=settings.fairness_seconds,
     )
 
 
-def _backends(settings: Settings, names: set[str]) -> tuple[VirtualBackend, ...]:
+def _resident_at_first(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
+    """By backend, what it held before the first of these attempts: no load, so it was there."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        known = first.get(row["backend"])
+        if known is None or row["started_at"] < known["started_at"]:
+            first[row["backend"]] = row
+    return {
+        backend: (row["model"],) if (row["load_seconds"] or 0) < WARM_LOAD_SECONDS else ()
+        for backend, row in first.items()
+    }
+
+
+def _backends(
+    settings: Settings, resident: Mapping[str, tuple[str, ...]]
+) -> tuple[VirtualBackend, ...]:
+    heavy_limits = {
+        BackendKind.MLX: settings.adaptive_max_heavy_mlx,
+        BackendKind.OLLAMA: settings.adaptive_max_heavy_ollama,
+    }
     found = []
-    for name in sorted(names):
+    for name in sorted(resident):
         spec = settings.backend(name)
+        kind = spec.kind if spec else BackendKind.OPENAI
         found.append(
             VirtualBackend(
                 name=name,
                 slots=min(spec.max_concurrent, settings.max_concurrent) if spec else 1,
                 resident_models=(spec.max_resident_models if spec else None) or 1,
-                kind=spec.kind if spec else BackendKind.OPENAI,
+                kind=kind,
+                resident=resident[name],
+                heavy_limit=heavy_limits.get(kind),
             )
         )
     return tuple(found)
 
 
-def _model(pair: Pair, load_seconds: float | None, mean_seconds: float) -> VirtualModel:
+def _model(
+    pair: Pair, load_seconds: float | None, mean_seconds: float, *, heavy: bool
+) -> VirtualModel:
     return VirtualModel(
         backend=pair[0],
         model=pair[1],
         load_seconds=USUAL_LOAD_SECONDS if load_seconds is None else load_seconds,
         mean_service_seconds=mean_seconds,
+        heavy=heavy,
     )
 
 

@@ -48,15 +48,15 @@ def prepare_home(home: Path) -> None:
     """
     mode = 0o711 if os.geteuid() == 0 else 0o700
     try:
-        if not home.is_dir():
-            home.mkdir(parents=True)
+        is_new = not home.is_dir()
+        home.mkdir(parents=True, exist_ok=True)
+        if is_new:
             home.chmod(mode)
         for name in ("log", "conf.d", "run"):
             (home / name).mkdir(exist_ok=True)
             (home / name).chmod(0o700)
-        probe = home / f".probe-{os.getpid()}"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=home) as probe:
+            probe.write(b"x" * 4096)
     except OSError as error:
         remedy = (
             "free some space"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.home import free_port
 from console.supervision.start import up
 from console.supervision.stop import down
 from jobs.settings import Settings, load
@@ -40,6 +41,7 @@ class House:
     python: Path
     broken: Path
     stubborn: Path
+    ports: dict[str, str]
 
     def settings(self, **variables: str) -> Settings:
         return load(self.environ(**variables))
@@ -51,6 +53,7 @@ class House:
             "KOS_HOME": str(self.home),
             "OLLAMA_API_URL": nowhere,
             "MLX_API_URL": nowhere,
+            **self.ports,
             **variables,
         }
 
@@ -73,7 +76,9 @@ def stand_in_house() -> Iterator[House]:
     """A home with a space in its path; whatever runs there is stopped at the end."""
     root = Path(tempfile.mkdtemp(prefix="kos house ")).resolve()
     root.chmod(0o711)
-    house = House(root / "home", root / "python", root / "broken", root / "stubborn")
+    # The usual ports would be those of every other test that runs now.
+    ports = {name: str(free_port()) for name in ("KOS_DASHBOARD_PORT", "KOS_HEALTH_PORT")}
+    house = House(root / "home", root / "python", root / "broken", root / "stubborn", ports)
     for directory in (house.broken, house.stubborn):
         directory.mkdir()
     script = STAND_IN.format(python=sys.executable, broken=house.broken, stubborn=house.stubborn)

@@ -22,6 +22,7 @@ from jobs.names import PLANNER, llm_queue
 from jobs.policy.dispatch import dispatch
 from jobs.policy.planning import plan, plan_again_after
 from jobs.policy.types import (
+    LEAST_OF_A_KIND,
     BackendView,
     BlockKey,
     DispatchOrder,
@@ -178,7 +179,9 @@ class Planner:
             pipe.execute()
 
     def _snapshot(self, look: Look) -> Snapshot:
-        window, waiting = backlog.window_of_all_kinds(self._runtime.settings.plan_window)
+        window, waiting = backlog.window_of_all_kinds(
+            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND
+        )
         return snapshot(
             self._runtime,
             now=utc_now(),

@@ -12,7 +12,7 @@ import psutil
 
 from jobs.learned import Learning
 from jobs.policy import metadata, tokens
-from jobs.policy.planners.choices import COMPLEX_FROM
+from jobs.policy.planners.choices import asks_for
 from jobs.policy.types import (
     BackendView,
     BlockKey,
@@ -113,7 +113,7 @@ def further_tasks(
     inside = Counter(task.category for task in tasks)
     for task in tasks:
         if task.priority is not Priority.URGENT:
-            alike.setdefault(_asks_for(task), []).append(task)
+            alike.setdefault(asks_for(task), []).append(task)
     found = []
     for group in alike.values():
         category = group[0].category
@@ -122,18 +122,6 @@ def further_tasks(
         if count:
             found.append(FurtherTasks(group[0].id, count))
     return tuple(found)
-
-
-def _asks_for(task: TaskView) -> tuple[object, ...]:
-    return (
-        task.category,
-        task.complexity >= COMPLEX_FROM,
-        task.preferred_source,
-        task.required_backend,
-        task.preferred_model,
-        task.num_ctx,
-        task.avoid,
-    )
 
 
 def _backend_view(

@@ -29,8 +29,6 @@ WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
   AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now())
   AND {_NO_OPEN_DEPENDENCY}
 """
-LEAST_OF_A_KIND = 64
-"""More than one plan may send, so that no block looks finished while its kind waits outside."""
 
 
 def window(limit: int) -> list[Row]:
@@ -44,12 +42,12 @@ def window(limit: int) -> list[Row]:
     )
 
 
-def window_of_all_kinds(limit: int) -> tuple[list[Row], dict[str, int]]:
+def window_of_all_kinds(limit: int, *, least: int) -> tuple[list[Row], dict[str, int]]:
     """The window, and how many rows of each category wait in all.
 
     A backlog that is longer than the window may hide whole categories behind its first rows: of
-    each of those the first 64 are added. The counts are empty where the window holds everything,
-    else rough: they include rows that wait for others.
+    each of those the first ``least`` are added. The counts are empty where the window holds
+    everything, else rough: they include rows that wait for others.
     """
     rows = window(limit)
     if len(rows) < limit:
@@ -58,8 +56,8 @@ def window_of_all_kinds(limit: int) -> tuple[list[Row], dict[str, int]]:
     seen = Counter(row["category"] for row in rows)
     known = {row["id"] for row in rows}
     for category, total in totals.items():
-        if seen[category] < min(LEAST_OF_A_KIND, total):
-            rows += [row for row in _first_of(category) if row["id"] not in known]
+        if seen[category] < min(least, total):
+            rows += [row for row in _first_of(category, least) if row["id"] not in known]
     return rows, totals
 
 
@@ -73,7 +71,7 @@ def _pending_by_category() -> dict[str, int]:
     return {row["category"]: row["n"] for row in rows}
 
 
-def _first_of(category: str) -> list[Row]:
+def _first_of(category: str, least: int) -> list[Row]:
     """The first rows of each priority, as that index has them in order."""
     of_a_priority = f"""
         {_MAY_RUN} AND t.category::text = %(category)s AND t.priority::text = p.priority
@@ -82,7 +80,7 @@ def _first_of(category: str) -> list[Row]:
     return fetch_all(
         f"SELECT t.* FROM unnest(%(priorities)s) AS p(priority), LATERAL ({of_a_priority}) t "
         "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(least)s",
-        {"category": category, "least": LEAST_OF_A_KIND, "priorities": [p.value for p in Priority]},
+        {"category": category, "least": least, "priorities": [p.value for p in Priority]},
     )
 
 

@@ -138,4 +138,3 @@ def _run(workload: Workload, policy: PolicyName, known: Bounds) -> Run:
     seconds = time.perf_counter() - started
     broken = len(broken_rules(workload, result.schedule, result.loads))
     return Run(workload, result, broken, seconds)
-

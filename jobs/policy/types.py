@@ -113,6 +113,10 @@ class RunningTask:
     expected_remaining_seconds: float
 
 
+LEAST_OF_A_KIND = 64
+"""More than one plan may send, so that no block looks finished while its kind waits outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class FurtherTasks:
     """``count`` more tasks just like the task ``like`` wait outside the window."""

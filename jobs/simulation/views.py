@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from statistics import fmean
 
 from jobs.policy.types import (
+    LEAST_OF_A_KIND,
     BackendView,
     FurtherTasks,
     ModelView,
@@ -23,8 +24,6 @@ from jobs.simulation.workload import Pair, VirtualTask, Workload
 
 LEAST_REMAINING_PART = 0.3
 """A task that outlived its mean is thought to need this part of it still."""
-LEAST_OF_A_KIND = 64
-"""More than one plan may send, so that no block looks finished while its kind waits outside."""
 _PLAIN_REACH = 64
 
 

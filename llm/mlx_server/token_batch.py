@@ -73,9 +73,8 @@ def _sampled(batch: Any, logits: mx.array) -> mx.array:
     if shared and samplers[0] is greedy_sampler:
         return mx.argmax(logits, axis=-1)
     logits = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-    rows = (
-        [samplers[0](logits)]
-        if shared
-        else [sampler(logits[n : n + 1]) for n, sampler in enumerate(samplers)]
-    )
+    if shared:
+        sampled: mx.array = samplers[0](logits)
+        return sampled
+    rows = [sampler(logits[n : n + 1]) for n, sampler in enumerate(samplers)]
     return mx.concatenate(rows, axis=0)

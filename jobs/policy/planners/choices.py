@@ -33,6 +33,20 @@ class Choices:
     note: str = ""
 
 
+def asks_for(task: TaskView) -> tuple[object, ...]:
+    """Everything that decides where a task may run: tasks of which this is equal are alike."""
+    return (
+        task.category,
+        task.complexity >= COMPLEX_FROM,
+        task.preferred_source,
+        task.required_backend,
+        task.preferred_model,
+        task.num_ctx,
+        task.avoid,
+        task.only,
+    )
+
+
 class Router:
     """Finds the choices of a task; tasks that ask for the same share one answer."""
 
@@ -45,16 +59,7 @@ class Router:
         self._equal: dict[Choices, Choices] = {}
 
     def choices(self, task: TaskView) -> Choices:
-        signature = (
-            task.category,
-            task.complexity >= COMPLEX_FROM,
-            task.preferred_source,
-            task.required_backend,
-            task.preferred_model,
-            task.num_ctx,
-            task.avoid,
-            task.only,
-        )
+        signature = asks_for(task)
         known = self._known.get(signature)
         if known is None:
             found = self._find(task)

@@ -11,7 +11,6 @@ import redis
 
 from jobs.names import LIMITS
 from jobs.settings import Settings
-from llm.types import BackendKind, BackendSpec
 
 CACHE_SECONDS = 1.0
 TOTAL = "*"
@@ -66,7 +65,8 @@ class Limits:
         if spec is None:
             return Limit(slots=1, heavy=1, reason="backend is not configured")
         slots = min(spec.max_concurrent, self._settings.max_concurrent)
-        return Limit(slots=slots, heavy=min(slots, self._heavy(spec)), reason="as configured")
+        heavy = self._settings.heavy_limits.get(spec.kind, spec.max_concurrent)
+        return Limit(slots=slots, heavy=min(slots, heavy), reason="as configured")
 
     def publish(self, decided: Mapping[str, Limit], *, total: Limit) -> list[str]:
         """Store ``decided``; the backends whose number of slots changed."""
@@ -76,13 +76,6 @@ class Limits:
             self._client.hset(LIMITS, name, json.dumps(asdict(replace(limit, decided_at=now))))
         self._cached_at = float("-inf")
         return changed
-
-    def _heavy(self, spec: BackendSpec) -> int:
-        if spec.kind is BackendKind.MLX:
-            return self._settings.adaptive_max_heavy_mlx
-        if spec.kind is BackendKind.OLLAMA:
-            return self._settings.adaptive_max_heavy_ollama
-        return spec.max_concurrent
 
     def _refresh(self) -> None:
         if self._clock() - self._cached_at < CACHE_SECONDS:

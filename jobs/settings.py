@@ -28,7 +28,7 @@ from jobs.settings_sources import (
 )
 from llm import urls
 from llm.catalog import CatalogError, load_catalog
-from llm.types import BackendSpec
+from llm.types import BackendKind, BackendSpec
 
 __all__ = ["SETTING_NAMES", "Settings", "SettingsError", "from_environment", "load"]
 
@@ -149,6 +149,14 @@ class Settings:
     @property
     def log_directory(self) -> Path:
         return self.home / "log"
+
+    @property
+    def heavy_limits(self) -> dict[BackendKind, int]:
+        """Heavy models at once by the kind of server; other kinds have no limit of their own."""
+        return {
+            BackendKind.MLX: self.adaptive_max_heavy_mlx,
+            BackendKind.OLLAMA: self.adaptive_max_heavy_ollama,
+        }
 
     def backend(self, name: str) -> BackendSpec | None:
         return next((spec for spec in self.backends if spec.name == name), None)

@@ -83,10 +83,6 @@ def _resident_at_first(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
 def _backends(
     settings: Settings, resident: Mapping[str, tuple[str, ...]]
 ) -> tuple[VirtualBackend, ...]:
-    heavy_limits = {
-        BackendKind.MLX: settings.adaptive_max_heavy_mlx,
-        BackendKind.OLLAMA: settings.adaptive_max_heavy_ollama,
-    }
     found = []
     for name in sorted(resident):
         spec = settings.backend(name)
@@ -98,7 +94,7 @@ def _backends(
                 resident_models=(spec.max_resident_models if spec else None) or 1,
                 kind=kind,
                 resident=resident[name],
-                heavy_limit=heavy_limits.get(kind),
+                heavy_limit=settings.heavy_limits.get(kind),
             )
         )
     return tuple(found)

@@ -78,8 +78,9 @@ class ConcurrencyConfig:
     host_ram_threshold: float = 0.85
     host_cpu_threshold: float = 0.85
     ram_critical: float = 0.90
-    max_heavy_mlx: int = 2
-    max_heavy_ollama: int = 2
+    heavy_limits: Mapping[BackendKind, int] = field(
+        default_factory=lambda: {BackendKind.MLX: 2, BackendKind.OLLAMA: 2}
+    )
     ollama_max: int = 10
     mlx_safe_max: int = 2
     calc_interval_seconds: float = 15.0
@@ -170,7 +171,7 @@ def _server_limit(
     if hold is not None and allowed < limit:
         limit = allowed
         reason = hold.reason if now < hold.until else f"{allowed} regained; {hold.reason}"
-    heavy = _heavy_limit(server, config)
+    heavy = config.heavy_limits.get(server.kind, server.configured_limit)
     return BackendLimit(server.backend, limit, min(heavy, limit), overloaded, reason)
 
 
@@ -210,14 +211,6 @@ def _without_own_figures(
     crowded = server.ours > configured
     reason = f"{server.ours} in flight, more than {configured}" if crowded else f"cap {configured}"
     return configured, reason, crowded
-
-
-def _heavy_limit(server: ServerLoad, config: ConcurrencyConfig) -> int:
-    bounds = {
-        BackendKind.MLX: config.max_heavy_mlx,
-        BackendKind.OLLAMA: config.max_heavy_ollama,
-    }
-    return bounds.get(server.kind, server.configured_limit)
 
 
 def _capped(limit: BackendLimit, host_cap: int) -> BackendLimit:

@@ -209,19 +209,8 @@ class _WatchedHTTPConnection(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class _WatchedHTTPSConnection(HTTPSConnection):
+class _WatchedHTTPSConnection(_WatchedHTTPConnection, HTTPSConnection):
     """The same over TLS."""
-
-    watch: Watch | None = None
-
-    def connect(self) -> None:
-        super().connect()
-        _adopt(self, reused=False)
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:
-            _adopt(self, reused=True)
-        super().request(*args, **kwargs)
 
 
 class _WatchedHTTPPool(HTTPConnectionPool):
@@ -249,7 +238,7 @@ class _WatchedAdapter(HTTPAdapter):
         super().close()
 
 
-def _adopt(connection: _WatchedHTTPConnection | _WatchedHTTPSConnection, *, reused: bool) -> None:
+def _adopt(connection: _WatchedHTTPConnection, *, reused: bool) -> None:
     if connection.sock is not None:
         connection.sock.settimeout(SEND_SECONDS)
     watch: Watch | None = getattr(_calling, "watch", None)

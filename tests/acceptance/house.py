@@ -19,13 +19,13 @@ import psycopg2
 import psycopg2.extras
 import requests
 
-from console.home import free_port
 from console.supervision.orphans import end_orphans, supervisord_pid
 from console.supervision.start import up
 from console.supervision.status import status
 from console.supervision.stop import down
 from jobs.settings import PROJECT, Settings, load
 from models import database
+from tests.support.ports import own_ports
 
 POLL_SECONDS = 0.02
 KOS = "import sys; from console.cli.main import main; sys.exit(main())"
@@ -161,8 +161,7 @@ def house(**variables: str) -> Iterator[House]:
     with tempfile.TemporaryDirectory(prefix="kos home ", ignore_cleanup_errors=True) as scratch:
         root = Path(scratch).resolve()
         root.chmod(0o711)
-        ports = {name: str(free_port()) for name in ("KOS_DASHBOARD_PORT", "KOS_HEALTH_PORT")}
-        made = House(root / "home", {**ports, **variables})
+        made = House(root / "home", {**own_ports(), **variables})
         try:
             yield made
         finally:

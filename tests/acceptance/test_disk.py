@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from console.home import free_port
 from jobs.settings import PROJECT
 from tests.acceptance.house import House, end
+from tests.support.ports import own_ports
 
 DISK_BYTES = 220_000_000
 
@@ -49,8 +49,7 @@ def house_on(place: Path) -> Iterator[House]:
     made = House(
         place / "home",
         {
-            "KOS_DASHBOARD_PORT": str(free_port()),
-            "KOS_HEALTH_PORT": str(free_port()),
+            **own_ports(),
             "KOS_HEALTH_INTERVAL_SECONDS": "1",
             "KOS_SIMULATOR_SPEED": "30",
         },

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.simulators import ROOT, RunningSimulator, simulator
+from tests.support.model_servers import ROOT
+from tests.support.simulators import RunningSimulator, simulator
 
 DEADLINE_SECONDS = 20.0
 PROMPT = "Explain how database indexes speed up queries"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +14,9 @@ from typing import Any
 import psutil
 import requests
 
+from tests.support.model_servers import model_server
 from tests.support.tiny_models import build_llama, build_qwen, build_unbatchable
 
-ROOT = Path(__file__).resolve().parents[2]
 START_DEADLINE_SECONDS = 60.0
 STOP_DEADLINE_SECONDS = 20.0
 CALL_DEADLINE_SECONDS = 30.0
@@ -78,43 +76,12 @@ def mlx_server(models: Path, *, port: int = 0, **settings: object) -> Iterator[R
 
     The process also ends if this one dies.
     """
-    command = [sys.executable, "-m", "llm.mlx_server", "--port", str(port), "--lifeline"]
-    command += ["--models-dir", str(models)]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **{f"MLX_{name.upper()}": str(v) for name, v in settings.items()}},
-    )
-    try:
-        yield RunningMLXServer(_await_url(process), process)
-    finally:
-        _stop(process)
-
-
-def _await_url(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    overdue = threading.Timer(START_DEADLINE_SECONDS, process.kill)
-    overdue.start()
-    try:
-        line = process.stdout.readline()
-    finally:
-        overdue.cancel()
-        overdue.join()
-    assert " listening on " in line, f"the server did not start: {line!r}"
-    return line.split()[-1]
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.terminate()
-    try:
-        process.wait(STOP_DEADLINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdin.close()
-    process.stdout.close()
+    with model_server(
+        "llm.mlx_server",
+        *("--port", str(port)),
+        *("--models-dir", str(models)),
+        environ={**os.environ, **{f"MLX_{name.upper()}": str(v) for name, v in settings.items()}},
+        start_seconds=START_DEADLINE_SECONDS,
+        stop_seconds=STOP_DEADLINE_SECONDS,
+    ) as (url, process):
+        yield RunningMLXServer(url, process)

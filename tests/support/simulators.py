@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +12,8 @@ from typing import Any, Literal
 
 import requests
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.model_servers import model_server
+
 START_DEADLINE_SECONDS = 20.0
 STOP_DEADLINE_SECONDS = 10.0
 CALL_DEADLINE_SECONDS = 10.0
@@ -92,19 +90,19 @@ def simulator(
     `profile` is a built-in name, a file, or the JSON object itself (then `directory`, such as
     pytest's `tmp_path`, takes the file). The process also ends if this one dies.
     """
-    command = [sys.executable, "-m", "llm.simulator", "--kind", kind, "--port", str(port)]
-    command += ["--time-scale", str(time_scale), "--seed", str(seed), "--lifeline"]
+    arguments = ["--kind", kind, "--port", str(port)]
+    arguments += ["--time-scale", str(time_scale), "--seed", str(seed)]
     if profile is not None:
-        command += ["--profile", _profile_argument(profile, directory)]
+        arguments += ["--profile", _profile_argument(profile, directory)]
     if fault_models:
-        command.append("--fault-models")
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield RunningSimulator(kind, _await_url(process), process.pid)
-    finally:
-        _stop(process)
+        arguments.append("--fault-models")
+    with model_server(
+        "llm.simulator",
+        *arguments,
+        start_seconds=START_DEADLINE_SECONDS,
+        stop_seconds=STOP_DEADLINE_SECONDS,
+    ) as (url, process):
+        yield RunningSimulator(kind, url, process.pid)
 
 
 def _profile_argument(profile: str | Path | Mapping[str, Any], directory: Path | None) -> str:
@@ -114,29 +112,3 @@ def _profile_argument(profile: str | Path | Mapping[str, Any], directory: Path |
     path = directory / f"profile-{time.monotonic_ns()}.json"
     path.write_text(json.dumps(profile), encoding="utf-8")
     return str(path)
-
-
-def _await_url(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    overdue = threading.Timer(START_DEADLINE_SECONDS, process.kill)
-    overdue.start()
-    try:
-        line = process.stdout.readline()
-    finally:
-        overdue.cancel()
-        overdue.join()
-    assert " listening on " in line, f"the simulator did not start: {line!r}"
-    return line.split()[-1]
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.terminate()
-    try:
-        process.wait(STOP_DEADLINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdin.close()
-    process.stdout.close()

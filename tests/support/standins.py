@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.home import free_port
 from console.supervision.start import up
 from console.supervision.stop import down
 from jobs.settings import Settings, load
+from tests.support.ports import own_ports
 
 STAND_IN = """#!/bin/sh
 # As python is called: -m MODULE ARGUMENTS
@@ -76,9 +76,7 @@ def stand_in_house() -> Iterator[House]:
     """A home with a space in its path; whatever runs there is stopped at the end."""
     root = Path(tempfile.mkdtemp(prefix="kos house ")).resolve()
     root.chmod(0o711)
-    # The usual ports would be those of every other test that runs now.
-    ports = {name: str(free_port()) for name in ("KOS_DASHBOARD_PORT", "KOS_HEALTH_PORT")}
-    house = House(root / "home", root / "python", root / "broken", root / "stubborn", ports)
+    house = House(root / "home", root / "python", root / "broken", root / "stubborn", own_ports())
     for directory in (house.broken, house.stubborn):
         directory.mkdir()
     script = STAND_IN.format(python=sys.executable, broken=house.broken, stubborn=house.stubborn)

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from typing import Any
 from unittest import mock
 
 from console.cli.main import main
+from tests.support.commands import Ran
 
 OURS = ("KOS_", "SMART_WORKER_", "ADAPTIVE_", "MLX_", "OLLAMA_", "DATABASE_URL", "REDIS_URL")
 SIGNS_OF_A_TRACEBACK = ("Traceback (most recent", 'File "/', "unexpected ")
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command ended, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.out, self.err
-        return json.loads(self.out)
 
 
 def kos(environ: Mapping[str, str], *words: str, stdin: bytes = b"") -> Ran:

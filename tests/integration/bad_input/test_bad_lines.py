@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.integration.bad_input.conftest import count_tasks
-from tests.integration.bad_input.doors import Ran, kos, says
+from tests.integration.bad_input.doors import kos, says
+from tests.support.commands import Ran
 
 
 @dataclass(frozen=True, slots=True)

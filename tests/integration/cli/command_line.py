@@ -12,20 +12,7 @@ from typing import Any
 import pytest
 
 from console.cli.main import main
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command ended, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.out, self.err
-        return json.loads(self.out)
+from tests.support.commands import Ran
 
 
 @dataclass(slots=True)

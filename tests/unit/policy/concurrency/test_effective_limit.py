@@ -125,7 +125,8 @@ def test_requests_that_wait_at_a_server_mean_overload() -> None:
 
 def test_heavy_models_have_their_own_limit_per_server_kind() -> None:
     vllm = ServerLoad("vllm", BackendKind.OPENAI, 16)
-    config = replace(CONFIG, ceiling=32, max_heavy_mlx=1)
+    heavy = {BackendKind.MLX: 1, BackendKind.OLLAMA: 2}
+    config = replace(CONFIG, ceiling=32, heavy_limits=heavy)
 
     decision = effective_limit(IDLE, [MLX, OLLAMA, vllm], config, CALM, now=NOW)
 

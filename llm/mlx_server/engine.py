@@ -71,6 +71,7 @@ class Engine:
         self._rate = TokenRate()
         self._last_token_at: float | None = None
         self._viewed_at = 0.0
+        self._news = False  # something ended: whoever hears of it shall find it in the view
         self._thread = threading.Thread(target=self._run, name="mlx-engine", daemon=True)
 
     # -- called from any thread ----------------------------------------------------------------
@@ -127,8 +128,9 @@ class Engine:
         for resident in self._residents:
             if resident.active:
                 self._step(resident)
+        if self._news or time.monotonic() - self._viewed_at >= VIEW_SECONDS:
+            self._publish()
         self._mailbox.flush()
-        self._publish_sometimes()
 
     def _receive(self) -> None:
         """Run the commands that came; with nothing to do, wait for one."""
@@ -188,6 +190,7 @@ class Engine:
             resident.last_used_at = now
             resident.keep_alive_seconds = job.keep_alive_seconds
             self._mailbox.post(job.channel, Loaded(job.load_seconds))
+            self._news = True
 
     def _is_open(self, resident: ResidentModel) -> bool:
         full = len(resident.active) >= resident.decoder.capacity
@@ -245,6 +248,7 @@ class Engine:
         self, resident: ResidentModel, job: Job, reason: FinishReason, *, now: float
     ) -> None:
         resident.forget(job)
+        self._news = True
         self._totals.generated_tokens += job.completion_tokens
         if job.grammar is not None and job.grammar.failure:
             failure = GenerationFailed(f"structured output failed: {job.grammar.failure}")
@@ -255,6 +259,7 @@ class Engine:
     # -- ends ----------------------------------------------------------------------------------
 
     def _fail(self, jobs: Sequence[Job], error: ServerError) -> None:
+        self._news = True
         for job in jobs:
             self._mailbox.post(job.channel, error)
 
@@ -271,12 +276,9 @@ class Engine:
 
     # -- telling -------------------------------------------------------------------------------
 
-    def _publish_sometimes(self) -> None:
-        if time.monotonic() - self._viewed_at >= VIEW_SECONDS:
-            self._publish()
-
     def _publish(self) -> None:
         self._viewed_at = time.monotonic()
+        self._news = False
         use = memory.measure(
             reserved_bytes=self._residents.reserved_bytes, limit_bytes=self._limit_bytes
         )

@@ -109,19 +109,15 @@ class Channel:
         self._arrived = asyncio.Event()
 
     def put(self, event: Event) -> None:
-        """From the engine thread; the coroutine sleeps until ``wake``."""
-        self._events.append(event)
-
-    def wake(self) -> None:
         """From the event loop's thread."""
+        self._events.append(event)
         self._arrived.set()
 
     async def next(self) -> Event:
         """The next event. Pieces that piled up meanwhile come as one."""
         while not self._events:
             self._arrived.clear()
-            if not self._events:
-                await self._arrived.wait()
+            await self._arrived.wait()
         event = self._events.popleft()
         if not isinstance(event, Piece):
             return event
@@ -132,23 +128,22 @@ class Channel:
 
 
 class Mailbox:
-    """Wakes coroutines in one go per engine step, however many tokens the step made."""
+    """Hands events over in one go per engine step, however many tokens the step made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._channels: list[Channel] = []
+        self._posted: list[tuple[Channel, Event]] = []
 
     def post(self, channel: Channel, event: Event) -> None:
-        channel.put(event)
-        self._channels.append(channel)
+        self._posted.append((channel, event))
 
     def flush(self) -> None:
-        if not self._channels or self._loop.is_closed():
+        if not self._posted or self._loop.is_closed():
             return
-        channels, self._channels = self._channels, []
-        self._loop.call_soon_threadsafe(_wake_all, channels)
+        posted, self._posted = self._posted, []
+        self._loop.call_soon_threadsafe(_hand_over, posted)
 
 
-def _wake_all(channels: list[Channel]) -> None:
-    for channel in channels:
-        channel.wake()
+def _hand_over(posted: list[tuple[Channel, Event]]) -> None:
+    for channel, event in posted:
+        channel.put(event)

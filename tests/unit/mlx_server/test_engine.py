@@ -228,6 +228,23 @@ def test_cancelled_requests_leave_no_trace(catalog: Catalog) -> None:
     asyncio.run(scenario())
 
 
+def test_who_has_an_answer_finds_it_in_the_view_of_a_busy_engine(catalog: Catalog) -> None:
+    entry = catalog.find("llama")
+
+    async def scenario() -> list[int]:
+        async with _engine() as engine:
+            long = _job(entry, (1, 2, 3), count=1500)
+            engine.submit(long)
+            active = []
+            for count in range(1, 11):
+                await _tokens(engine, _job(entry, (5, count), count=count))
+                active.append(engine.view.active)
+            engine.cancel(long)
+            return active
+
+    assert asyncio.run(scenario()) == [1] * 10
+
+
 def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> None:
     entry = catalog.find("llama")
 
@@ -235,10 +252,10 @@ def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> No
         await _tokens(engine, _job(entry, (1, 2, 3), shared=0))
         engine.unload(entry.name)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while engine.view.residents:
+            while (view := engine.view).residents:
                 await asyncio.sleep(0.01)
-        assert engine.view.memory is not None
-        return engine.view.memory.active_bytes
+        assert view.memory is not None
+        return view.memory.active_bytes
 
     async def scenario() -> list[int]:
         async with _engine() as engine:

@@ -26,9 +26,9 @@ from models.database import DatabaseUnavailable, database, session
 
 logger = logging.getLogger(__name__)
 
-LONGEST_SLEEP_SECONDS = 4.0
+LONGEST_SLEEP = timedelta(seconds=4)
 """A claim notifies nobody: its lease is seen at the next look, well before it can run out."""
-SHORTEST_SLEEP_SECONDS = 0.25
+SHORTEST_SLEEP = timedelta(seconds=0.25)
 RECONNECT_SECONDS = 1.0
 LEASE_SLACK = timedelta(seconds=0.5)
 
@@ -70,7 +70,7 @@ def _listen_once(runtime: Runtime, stop: process.Stop) -> None:
         connection.notifies.clear()
         if "kos_tasks" in heard:
             runtime.wakes.plan("insert")
-        if heard != {"kos_tasks"}:
+        if heard != {"kos_tasks"} or alarms.time_to_look():
             _ring(runtime, alarms)
         if not heard and backlog.anything_eligible():
             runtime.wakes.plan("still waiting")
@@ -99,8 +99,10 @@ class _Alarms:
         self._lease: datetime | None = None
         self._late: datetime | None = None
         self._looked_for_late = datetime.min.replace(tzinfo=UTC)
+        self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     def look(self) -> None:
+        self._looked_at = datetime.now(UTC)
         self._eligible, lease, queued = backlog.next_alarm()
         self._lease = lease and lease + LEASE_SLACK
         self._late = queued and max(queued, self._looked_for_late) + self._patience
@@ -120,12 +122,17 @@ class _Alarms:
             self._late = now + self._patience
         return late
 
+    def time_to_look(self) -> bool:
+        """Whether the sleep would be over by now: inserts that never end must not keep it off."""
+        return self._next_look() <= datetime.now(UTC)
+
     def sleep_seconds(self) -> float:
+        return max(0.0, (self._next_look() - datetime.now(UTC)).total_seconds())
+
+    def _next_look(self) -> datetime:
         moments = [at for at in (self._eligible, self._lease, self._late) if at]
-        if not moments:
-            return LONGEST_SLEEP_SECONDS
-        left = (min(moments) - datetime.now(UTC)).total_seconds()
-        return min(LONGEST_SLEEP_SECONDS, max(SHORTEST_SLEEP_SECONDS, left))
+        soonest = min([*moments, self._looked_at + LONGEST_SLEEP])
+        return max(soonest, self._looked_at + SHORTEST_SLEEP)
 
 
 if __name__ == "__main__":

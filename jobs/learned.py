@@ -108,7 +108,7 @@ def _sample(row: Row) -> AttemptSample:
     assert at is not None
     return AttemptSample(
         backend=row["backend"],
-        model=row["model"] or "",
+        model=row["model"],
         at=at,
         category=Category(row["category"]) if row["category"] in set(Category) else None,
         load_seconds=row["load_seconds"],

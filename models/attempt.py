@@ -18,16 +18,32 @@ def of_task(task_id: str) -> list[Row]:
     )
 
 
-def samples(limit: int = 2000) -> list[Row]:
-    """The newest finished attempts that got an answer, newest first: what learning reads."""
-    return fetch_all(
-        "SELECT a.backend, a.model, a.finished_at, a.load_seconds, a.first_token_seconds, "
-        "a.duration_seconds, a.prompt_tokens, a.completion_tokens, a.outcome, a.error_code, "
-        "t.category FROM attempts a LEFT JOIN tasks t ON t.id = a.task_id "
-        "WHERE a.finished_at IS NOT NULL AND a.backend IS NOT NULL "
-        "ORDER BY a.finished_at DESC LIMIT %s",
-        (limit,),
-    )
+# The models are found by hops over the index, not by a look at every line.
+SAMPLES = """
+WITH RECURSIVE ran(backend, model) AS (
+  (SELECT backend, model FROM attempts WHERE model IS NOT NULL ORDER BY backend, model LIMIT 1)
+  UNION ALL
+  SELECT next.backend, next.model FROM ran CROSS JOIN LATERAL (
+    SELECT a.backend, a.model FROM attempts a
+    WHERE (a.backend, a.model) > (ran.backend, ran.model) AND a.model IS NOT NULL
+    ORDER BY a.backend, a.model LIMIT 1) next
+)
+SELECT a.backend, a.model, a.finished_at, a.load_seconds, a.first_token_seconds,
+  a.duration_seconds, a.completion_tokens, a.outcome, t.category
+FROM ran CROSS JOIN LATERAL (
+  SELECT * FROM attempts
+  WHERE backend = ran.backend AND model = ran.model AND finished_at IS NOT NULL
+  ORDER BY id DESC LIMIT %s) a
+LEFT JOIN tasks t ON t.id = a.task_id
+"""
+
+
+def samples(of_each_model: int = 200) -> list[Row]:
+    """The newest finished attempts of each model, which is what learning reads.
+
+    A busy model does not crowd out what is known of a seldom one.
+    """
+    return fetch_all(SAMPLES, (of_each_model,))
 
 
 def since(moment: datetime, limit: int = 5000) -> list[Row]:

@@ -24,9 +24,7 @@ FINAL_STATES = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCE
 
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PENDING: frozenset({TaskState.QUEUED, TaskState.FAILED, TaskState.CANCELLED}),
-    TaskState.QUEUED: frozenset(
-        {TaskState.IN_PROGRESS, TaskState.PENDING, TaskState.FAILED, TaskState.CANCELLED}
-    ),
+    TaskState.QUEUED: frozenset({TaskState.IN_PROGRESS, TaskState.PENDING, TaskState.CANCELLED}),
     TaskState.IN_PROGRESS: frozenset(
         {TaskState.COMPLETED, TaskState.FAILED, TaskState.PENDING, TaskState.CANCELLED}
     ),

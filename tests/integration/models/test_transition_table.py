@@ -1,0 +1,77 @@
+"""The table of transitions and the guarded methods say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from models import recovery
+from models.base import fetch_one
+from models.database import database
+from models.states import TRANSITIONS, TaskState
+from models.task import Ending, Measures, NewTask, Task
+
+EPOCH = 7
+BLOCK = "00000000-0000-0000-0000-00000000b10c"
+OWNER = "host/1/1.0"
+ENDING = Ending(measures=Measures())
+LEASED = "lease_owner = 'host/9/9.0', lease_expires_at = now() - interval '1 second'"
+CANCEL_ASKED = "cancel_requested_at = now()"
+
+pytestmark = pytest.mark.usefixtures("database_here")
+
+Move = Callable[[str], object]
+
+MOVES: dict[str, tuple[str, Move]] = {
+    "queue": ("", lambda t: Task.queue([t], block_id=BLOCK, backend="ollama", model="m")),
+    "give_back": ("", lambda t: Task.give_back(t, EPOCH)),
+    "claim": ("", lambda t: Task.claim(t, EPOCH, owner=OWNER, lease_seconds=60)),
+    "complete": ("", lambda t: Task.complete(t, EPOCH, ENDING, result="r", score=1.0)),
+    "retry": ("", lambda t: Task.retry(t, EPOCH, ENDING, at=None, spend_attempt=True)),
+    "fail": ("", lambda t: Task.fail(t, EPOCH, ENDING)),
+    "finish_cancel": (CANCEL_ASKED, lambda t: Task.finish_cancel(t, EPOCH, ENDING)),
+    "cancel": ("", lambda t: Task.cancel([t])),
+    "refuse": ("", lambda t: Task.refuse(t, error="never")),
+    "postpone": ("", lambda t: Task.postpone([t], at=datetime.now(UTC), reason="later")),
+    "redrive": ("", lambda t: Task.redrive([t])),
+    "return_expired": (LEASED, lambda t: recovery.return_expired(max_crashes=3)),
+    "return_expired_poison": (LEASED, lambda t: recovery.return_expired(max_crashes=1)),
+    "return_expired_cancel": (
+        f"{LEASED}, {CANCEL_ASKED}",
+        lambda t: recovery.return_expired(max_crashes=3),
+    ),
+    "return_of_dead": (LEASED, lambda t: recovery.return_of_dead(["host/9/9.0"], max_crashes=3)),
+    "return_foreign": ("", lambda t: recovery.return_foreign(stuck_minutes=0)),
+    "return_unsent": ("", lambda t: recovery.return_unsent([], grace_seconds=0)),
+    "return_queued_at": ("", lambda t: recovery.return_queued_at("ollama", reason="it is away")),
+    "finish_cancels": (CANCEL_ASKED, lambda t: recovery.finish_cancels()),
+}
+
+
+def row_in(state: TaskState, columns: str) -> str:
+    task_id = Task.submit([NewTask(title="t", description="d")])[0]
+    assert task_id is not None
+    database.execute_sql(
+        f"UPDATE tasks SET status = %s, epoch = {EPOCH}, backend = 'ollama', model = 'm', "
+        f"queued_at = now() - interval '1 minute'{columns and ', ' + columns} WHERE id = %s",
+        (state.value, task_id),
+    )
+    return task_id
+
+
+def after(move: str, state: TaskState) -> TaskState:
+    columns, act = MOVES[move]
+    task_id = row_in(state, columns)
+    act(task_id)
+    row = fetch_one("SELECT status FROM tasks WHERE id = %s", (task_id,))
+    assert row is not None
+    return TaskState(row["status"])
+
+
+@pytest.mark.parametrize("state", TaskState)
+def test_the_methods_make_every_transition_of_the_table_and_no_other(state: TaskState) -> None:
+    reached = {move: after(move, state) for move in MOVES}
+
+    assert set(reached.values()) - {state} == TRANSITIONS[state], reached

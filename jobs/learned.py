@@ -19,6 +19,8 @@ from models.database import session
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 60.0
+FEWEST_TOKENS = 8
+"""A shorter answer tells nothing of the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Learning:
             for model in server.models or ()
         ]
         with session():
-            samples = [_sample(row) for row in attempt.samples()]
+            samples = [sample_of(row) for row in attempt.samples()]
         self._sizes = {(b, info.name): info.size_bytes for b, info in models if info.size_bytes}
         self._learned = learn(
             samples,
@@ -100,7 +102,11 @@ class Learning:
         )
 
 
-def _sample(row: Row) -> AttemptSample:
+def sample_of(row: Row) -> AttemptSample:
+    """What a line of the ledger measured. Its duration includes the load, its first token not.
+
+    An attempt without a whole answer teaches its load only.
+    """
     whole = row["outcome"] == "completed"
     load = row["load_seconds"] or 0.0
     service = row["duration_seconds"] - load if whole and row["duration_seconds"] else None
@@ -120,6 +126,6 @@ def _sample(row: Row) -> AttemptSample:
 
 def _rate(row: Row, service: float | None) -> float | None:
     tokens, first = row["completion_tokens"], row["first_token_seconds"]
-    if service is None or not tokens or tokens < 2 or first is None or service <= first:
+    if service is None or (tokens or 0) < FEWEST_TOKENS or first is None or service <= first:
         return None
     return float((tokens - 1) / (service - first))

@@ -9,7 +9,7 @@ MAINTENANCE_QUEUE = "maintenance"
 LLM_QUEUE_PREFIX = "llm-"
 
 LIMITS = "kos:limits"
-"""Hash: backend -> JSON ``{"limit", "heavy_limit", "reason", "at"}``."""
+"""Hash: backend -> JSON of :class:`jobs.limits.Limit`."""
 BREAKERS = "kos:breaker"
 """Hash: ``backend`` or ``backend|model`` -> JSON of :class:`llm.breaker.BreakerState`."""
 PAUSED = "kos:paused"

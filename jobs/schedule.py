@@ -24,13 +24,5 @@ TABLE = (
     Periodic("recover", CONTROL_QUEUE, "* * * * *", "return orphaned and stuck tasks"),
     Periodic("scan", MAINTENANCE_QUEUE, "*/2 * * * *", "look at every model server"),
     Periodic("prune", MAINTENANCE_QUEUE, "17 * * * *", "delete history beyond its keeping time"),
-    Periodic("tidy", MAINTENANCE_QUEUE, "41 3 * * *", "refresh statistics, look for orphans"),
+    Periodic("tidy", MAINTENANCE_QUEUE, "41 3 * * *", "refresh the statistics of Postgres"),
 )
-
-
-def periodic(actor: str) -> Periodic:
-    """The line of ``actor``; KeyError where it has none."""
-    for line in TABLE:
-        if line.actor == actor:
-            return line
-    raise KeyError(actor)

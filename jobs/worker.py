@@ -1,4 +1,4 @@
-"""A worker process: ``python -m jobs.worker --queues llm-ollama --threads 12 --backend ollama``.
+"""A worker process: ``python -m jobs.worker --queues llm-ollama --threads 12``.
 
 One process a program, and no forked master: supervisor is the master. SIGTERM drains: nothing new
 is admitted, running calls get ``KOS_DRAIN_SECONDS`` to finish, then they are interrupted and their
@@ -159,7 +159,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m jobs.worker", description=__doc__)
     parser.add_argument("--queues", required=True, type=lambda text: text.split(","))
     parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--backend", help="the backend of an llm queue, for the register")
     parser.add_argument("--program", help="name under which supervisor runs this")
     return parser.parse_args(arguments)
 

@@ -125,8 +125,7 @@ def _workers(settings: Settings) -> list[Program]:
             Program(
                 group="jobs",
                 name=f"llm-{backend.name}",
-                command=f"{PYTHON} jobs.worker --queues llm-{backend.name} "
-                f"--threads {threads} --backend {backend.name}",
+                command=f"{PYTHON} jobs.worker --queues llm-{backend.name} --threads {threads}",
                 priority=40,
                 stop_wait_seconds=stop_wait_seconds(settings),
             )

@@ -16,7 +16,7 @@ def add(broker: dramatiq.Broker, parts: Parts) -> None:
         maintenance.prune(parts.runtime)
 
     def tidy() -> None:
-        """Refresh the planner statistics of Postgres and look for orphans."""
+        """Refresh the planner statistics of Postgres."""
         maintenance.tidy(parts.runtime)
 
     register(broker, parts, "prune", MAINTENANCE_QUEUE, prune)

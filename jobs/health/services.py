@@ -52,7 +52,7 @@ def disk(home: Path) -> Check:
 
 
 def backlog_age(bound_seconds: float, *, anything_available: bool) -> Check:
-    """Red when a task that could run has waited beyond the fairness bound."""
+    """Red when no backend takes work and a task has waited for four times the fairness bound."""
     try:
         with session():
             first = backlog.window(1)

@@ -17,7 +17,6 @@ from jobs.policy.priors import Prior, prior_for
 from llm.types import BackendKind, Category
 
 WARM_LOAD_SECONDS = 0.1
-FEWEST_TOKENS = 8
 USUAL_VARIATION = 0.5
 """Standard deviation of service times as a part of their mean, before any is known,"""
 VARIATION_WEIGHT = 10.0
@@ -41,35 +40,6 @@ class AttemptSample:
     first_token_seconds: float | None = None
     tokens_per_second: float | None = None
     service_seconds: float | None = None
-
-    @classmethod
-    def of_call(
-        cls,
-        backend: str,
-        model: str,
-        at: datetime,
-        *,
-        answered: bool,
-        duration_seconds: float | None,
-        load_seconds: float | None = None,
-        first_token_seconds: float | None = None,
-        completion_tokens: int | None = None,
-        category: Category | None = None,
-    ) -> AttemptSample:
-        """From the figures of the ledger, which count from the request and include the load.
-
-        ``answered`` is False for a call without a whole answer: its duration is that of its
-        failure and teaches nothing, its load does.
-        """
-        load = max(0.0, load_seconds or 0.0)
-        first = None if first_token_seconds is None else max(0.0, first_token_seconds - load)
-        service = rate = None
-        if answered and duration_seconds is not None:
-            service = max(0.0, duration_seconds - load)
-            decode = duration_seconds - (first_token_seconds or 0.0)
-            if first is not None and decode > 0 and (completion_tokens or 0) >= FEWEST_TOKENS:
-                rate = ((completion_tokens or 0) - 1) / decode
-        return cls(backend, model, at, category, load_seconds, first, rate, service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +103,6 @@ class Learned:
             return found
         kind = self.kinds.get(backend, BackendKind.OLLAMA)
         return _from_prior(prior_for(kind, model, self.parameters.get((backend, model))))
-
-    def eta_seconds(self, backend: str, model: str, *, queued: int, slots: int) -> float:
-        """Rough seconds until ``queued`` tasks more are through ``slots`` slots, load excluded."""
-        rounds = -(-queued // max(1, slots))
-        return rounds * self.figures(backend, model).service_seconds.mean
 
 
 def learn(

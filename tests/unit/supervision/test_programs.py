@@ -51,7 +51,7 @@ def test_threads_cover_the_slots_and_the_hand(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, MLX_MAX_CONCURRENT="3", KOS_HAND="2")
     mlx = next(p for p in varying_programs(settings) if p.name == "llm-mlx")
 
-    assert "--queues llm-mlx --threads 5 --backend mlx" in mlx.command
+    assert "--queues llm-mlx --threads 5" in mlx.command
 
 
 def test_workers_are_given_more_than_twice_the_drain_to_stop(tmp_path: Path) -> None:

@@ -138,14 +138,6 @@ def test_only_the_newest_samples_are_weighed() -> None:
     assert (service.samples, service.p50) == (10, 1.0)
 
 
-def test_an_eta_counts_rounds_of_the_slots() -> None:
-    learned = learn([sample(service_seconds=10.0) for _ in range(200)], now=NOW, kinds=KINDS)
-    mean = learned.figures("ollama", "qwq:32b").service_seconds.mean
-
-    assert learned.eta_seconds("ollama", "qwq:32b", queued=9, slots=4) == 3 * mean
-    assert learned.eta_seconds("ollama", "qwq:32b", queued=0, slots=0) == 0
-
-
 @given(
     values=st.lists(
         st.tuples(st.integers(0, 10**6), st.floats(-5, 1e5, allow_nan=False)), max_size=50
@@ -160,34 +152,6 @@ def test_estimates_stay_within_what_was_seen(values: list[tuple[int, float]], pr
     seen = [prior, *(value for _, value in pairs if value >= 0)]
     assert min(seen) <= found.p50 <= found.p90 <= found.p95 <= max(seen)
     assert min(seen) - 1e-6 <= found.mean <= max(seen) + 1e-6
-
-
-def test_a_call_is_measured_without_its_load() -> None:
-    sample = AttemptSample.of_call(
-        "ollama",
-        "qwq:32b",
-        NOW,
-        answered=True,
-        duration_seconds=31.0,
-        load_seconds=10.0,
-        first_token_seconds=11.0,
-        completion_tokens=201,
-    )
-
-    assert sample.load_seconds == 10.0
-    assert sample.first_token_seconds == 1.0
-    assert sample.service_seconds == 21.0
-    assert sample.tokens_per_second == 10.0
-
-
-def test_a_call_without_an_answer_teaches_its_load_only() -> None:
-    sample = AttemptSample.of_call(
-        "ollama", "qwq:32b", NOW, answered=False, duration_seconds=300.0, load_seconds=40.0
-    )
-
-    assert sample.load_seconds == 40.0
-    assert sample.service_seconds is None
-    assert sample.tokens_per_second is None
 
 
 def test_how_much_answers_vary_is_learned_slowly() -> None:

@@ -21,6 +21,7 @@ from jobs.clock import utc_now
 from jobs.health import backends, programs, services, serving
 from jobs.health.backends import MLX_PROGRAM, BackendWatch
 from jobs.health.restarts import Restarter
+from jobs.health.telling import Teller
 from jobs.health.values import Check
 from jobs.learned import Learning
 from jobs.limit_keeper import LimitKeeper
@@ -49,11 +50,12 @@ class HealthChecker:
     checks: list[Check] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
     silent_since: dict[str, float] = field(default_factory=dict)
+    teller: Teller = field(default_factory=Teller)
 
     def round(self) -> list[Check]:
         """Look at everything once; act on what hangs; the checks made."""
         checks = self._look()
-        self._tell(checks)
+        self.teller.tell(checks, now=time.monotonic())
         self.checks = checks
         self._publish(checks)
         hung = {check.name for check in checks if check.hung}
@@ -86,14 +88,6 @@ class HealthChecker:
         settings, breakers = self.runtime.settings, self.runtime.breakers
         available = any(breakers.blocked(spec.name) is None for spec in settings.backends)
         return services.backlog_age(settings.fairness_seconds, anything_available=available)
-
-    def _tell(self, checks: list[Check]) -> None:
-        before = {check.name: check.ok for check in self.checks}
-        for check in checks:
-            if before.get(check.name, True) and not check.ok:
-                logger.warning("check_red check=%s: %s; %s", check.name, check.detail, check.remedy)
-            elif check.ok and before.get(check.name) is False:
-                logger.info("check_green check=%s: %s", check.name, check.detail)
 
     def _publish(self, checks: list[Check]) -> None:
         document = {"at": time.time(), "checks": [asdict(check) for check in checks]}

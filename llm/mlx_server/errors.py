@@ -7,6 +7,7 @@
     ├── UnknownModel     404
     ├── BodyTooLarge     413
     ├── GenerationFailed 500  the batch of the request broke
+    ├── NeverFits        500  no memory for it here, however long the caller waits
     └── Unavailable      503  try again after ``retry_after_seconds``
 """
 
@@ -48,6 +49,13 @@ class BodyTooLarge(ServerError):
 
 class GenerationFailed(ServerError):
     pass
+
+
+class NeverFits(ServerError):
+    """Begins as a failed load does: callers then blame the model, and not a busy server."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"failed to load: {reason}")
 
 
 class Unavailable(ServerError):

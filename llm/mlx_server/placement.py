@@ -11,10 +11,10 @@ from llm.mlx_server import memory
 from llm.mlx_server.catalog import ModelEntry
 from llm.mlx_server.decoders import DecoderOptions
 from llm.mlx_server.engine_view import Totals
-from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
+from llm.mlx_server.errors import GenerationFailed, NeverFits, ServerError, Unavailable
 from llm.mlx_server.job import Job
 from llm.mlx_server.loading import LoadedModel, load_in_chunks
-from llm.mlx_server.residents import Residents
+from llm.mlx_server.residents import ResidentModel, Residents
 from llm.mlx_server.scheduling import Drain, Load, Refuse, Room, decide_load
 from llm.mlx_server.settings import Settings
 from llm.mlx_server.waiting import WaitingLine
@@ -81,7 +81,7 @@ class Placement:
             case Drain(victim, _):
                 self.draining = victim
             case Refuse(name, reason):
-                self._fail(self._waiting.take_all(name), Unavailable(reason))
+                self._fail(self._waiting.take_all(name), NeverFits(reason))
 
     def load_a_chunk(self) -> bool:
         """Go on with the load; False when there is none."""
@@ -105,21 +105,25 @@ class Placement:
     def fits(self, job: Job, *, now: float) -> bool:
         """Whether the memory an answer may grow to is there.
 
-        While others run, it waits for them; else idle models leave for it; what cannot fit even
-        then is refused.
+        While others run, it waits for them; else idle models and its own model's kept prefixes
+        leave for it. What does not fit even then is refused: for good if the answer and its model
+        alone are more than the limit.
         """
+        resident = self._residents.get(job.model.name)
+        assert resident is not None
+        if resident.reserved_bytes + job.reserve_bytes > self._limit_bytes:
+            self._refuse(job, NeverFits(self._too_long(job)))
+            return False
         if job.reserve_bytes <= self._free_bytes:
             return True
         if self._residents.active:
             return False
-        for resident in self._residents:
-            if resident.name != job.model.name and not self._waiting.has(resident.name):
-                self._evict(resident.name, now=now)
+        self._clear_for(resident, now=now)
         if job.reserve_bytes <= self._free_bytes:
             return True
-        self._waiting.discard(job)
         reason = f"the answer may need {job.reserve_bytes} bytes; {self._free_bytes} are free"
-        self._fail([job], Unavailable(reason))
+        wait = self._settings.retry_after_seconds
+        self._refuse(job, Unavailable(reason, retry_after_seconds=wait))
         return False
 
     def drop_everything(self) -> None:
@@ -131,6 +135,23 @@ class Placement:
     @property
     def _free_bytes(self) -> int:
         return self._limit_bytes - self._residents.reserved_bytes
+
+    def _clear_for(self, resident: ResidentModel, *, now: float) -> None:
+        for other in self._residents:
+            if other is not resident and not self._waiting.has(other.name):
+                self._evict(other.name, now=now)
+        resident.decoder.forget_prefixes()
+
+    def _refuse(self, job: Job, error: ServerError) -> None:
+        self._waiting.discard(job)
+        self._fail([job], error)
+
+    def _too_long(self, job: Job) -> str:
+        return (
+            f"model {job.model.name!r} has no room for an answer that may need "
+            f"{job.reserve_bytes} bytes below the memory limit of {self._limit_bytes} bytes "
+            "(MLX_MEMORY_LIMIT_BYTES)"
+        )
 
     def _room(self) -> Room:
         return Room(

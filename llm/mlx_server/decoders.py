@@ -7,7 +7,7 @@ a forgotten response object would keep its key-value cache in memory.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import mlx.core as mx
@@ -44,10 +44,13 @@ class Decoder(Protocol):
 
 
 class DecoderOptions(NamedTuple):
+    """``on_progress`` is called for every prefilled chunk where one step takes several."""
+
     capacity: int
     prefill_step_tokens: int
     prefix_cache_bytes: int
     vocabulary: int
+    on_progress: Callable[[], None]
 
 
 def can_batch(model: Any) -> bool:
@@ -171,7 +174,7 @@ class SequentialDecoder:
             sampler=sampler_for(job.sampling, vocabulary=self._options.vocabulary),
             logits_processors=_processors(job) or None,
             prefill_step_size=self._options.prefill_step_tokens,
-            prompt_progress_callback=functools.partial(_give_up_if_cancelled, job),
+            prompt_progress_callback=functools.partial(self._prefilled, job),
         )
 
     def remove(self, job: Job) -> None:
@@ -202,14 +205,14 @@ class SequentialDecoder:
     def close(self) -> None:
         self._job = self._tokens = None
 
+    def _prefilled(self, job: Job, done: int, total: int) -> None:
+        self._options.on_progress()
+        if job.cancelled and done < total:
+            raise _CancelledInPrefill
+
 
 class _CancelledInPrefill(Exception):
     pass
-
-
-def _give_up_if_cancelled(job: Job, done: int, total: int) -> None:
-    if job.cancelled and done < total:
-        raise _CancelledInPrefill
 
 
 def _processors(job: Job) -> list[LogitsProcessor]:

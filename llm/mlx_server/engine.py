@@ -67,6 +67,7 @@ class Engine:
             totals=self._totals,
             limit_bytes=self._limit_bytes,
             fail=self._fail,
+            on_progress=self._progressed,
         )
         self._rate = TokenRate()
         self._last_token_at: float | None = None
@@ -124,7 +125,7 @@ class Engine:
         self._placement.place(now=now)
         self._admit(now)
         if self._placement.load_a_chunk():
-            self.progress_at = time.monotonic()
+            self._progressed()
         for resident in self._residents:
             if resident.active:
                 self._step(resident)
@@ -141,11 +142,14 @@ class Engine:
                 command = self._commands.get(timeout=IDLE_SECONDS)
             except Empty:
                 return
-            self.progress_at = time.monotonic()
+            self._progressed()
             self.busy = True
             command()
         while not self._commands.empty():
             self._commands.get()()
+
+    def _progressed(self) -> None:
+        self.progress_at = time.monotonic()
 
     def _working(self) -> bool:
         return bool(self._residents.active or len(self._waiting) or self._placement.loading)
@@ -219,8 +223,8 @@ class Engine:
             resident.rebuild()
             memory.give_back()
             return
+        self._progressed()
         now = time.monotonic()
-        self.progress_at = now
         for emission in emissions:
             self._deliver(resident, emission, now=now)
         if emissions:

@@ -46,6 +46,7 @@ class Placement:
         totals: Totals,
         limit_bytes: int,
         fail: Callable[[Sequence[Job], ServerError], None],
+        on_progress: Callable[[], None],
     ) -> None:
         self.draining: str | None = None
         self._settings = settings
@@ -54,6 +55,7 @@ class Placement:
         self._totals = totals
         self._limit_bytes = limit_bytes
         self._fail = fail
+        self._on_progress = on_progress
         self._load: _LoadInProgress | None = None
 
     @property
@@ -180,6 +182,7 @@ class Placement:
             prefill_step_tokens=self._settings.prefill_step_tokens,
             prefix_cache_bytes=self._settings.prefix_cache_bytes,
             vocabulary=load.entry.vocabulary,
+            on_progress=self._on_progress,
         )
         resident = self._residents.add(load.entry.name, loaded, options)
         resident.keep_alive_seconds = self._settings.keep_alive_seconds

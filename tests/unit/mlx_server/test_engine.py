@@ -152,6 +152,31 @@ def test_a_model_that_cannot_be_batched_serves_one_after_the_other(catalog: Cata
     assert asyncio.run(scenario()) == [_alone(entry, prompt, 24) for prompt in prompts]
 
 
+def test_every_prefilled_chunk_of_a_model_that_is_not_batched_counts_as_progress(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    step = decoders.SequentialDecoder.step
+
+    def counted(decoder: decoders.SequentialDecoder) -> list[decoders.Emission]:
+        before = len(progress)
+        emissions = step(decoder)
+        steps.append(len(progress) - before)
+        return emissions
+
+    progress: list[float] = []
+    noted = property(lambda _: progress[-1], lambda _, at: progress.append(at))
+    monkeypatch.setattr(Engine, "progress_at", noted, raising=False)
+    monkeypatch.setattr(decoders.SequentialDecoder, "step", counted)
+
+    async def scenario() -> None:
+        async with _engine(prefill_step_tokens=16) as engine:
+            assert await _tokens(engine, _job(catalog.find("solo"), (1, 2) * 80, count=1))
+
+    asyncio.run(scenario())
+    assert steps[0] >= 160 // 16
+
+
 def test_an_exception_fails_its_batch_and_the_next_request_is_served(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

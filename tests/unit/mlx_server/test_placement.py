@@ -49,6 +49,7 @@ class House:
             totals=Totals(),
             limit_bytes=self.limit_bytes,
             fail=self._fail,
+            on_progress=lambda: None,
         )
 
     def wait(self, entry: ModelEntry, *, tokens: int = 8) -> Job:

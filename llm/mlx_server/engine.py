@@ -284,7 +284,7 @@ class Engine:
         self._viewed_at = time.monotonic()
         self._news = False
         use = memory.measure(
-            reserved_bytes=self._residents.reserved_bytes, limit_bytes=self._limit_bytes
+            reserved_bytes=self._placement.reserved_bytes, limit_bytes=self._limit_bytes
         )
         self._relieve(use)
         counts = self._waiting.counts()

@@ -28,6 +28,7 @@ RESERVED_CONTEXT_TOKENS = 2048
 class _LoadInProgress:
     entry: ModelEntry
     chunks: Generator[None, None, LoadedModel]
+    reserved_bytes: int
     began_at: float
 
 
@@ -61,6 +62,11 @@ class Placement:
     @property
     def loading(self) -> str | None:
         return self._load.entry.name if self._load else None
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What models, their answers and a model on its way were promised."""
+        return self._residents.reserved_bytes + (self._load.reserved_bytes if self._load else 0)
 
     def expire(self, *, now: float) -> None:
         """Drop models whose keep-alive is over."""
@@ -107,9 +113,9 @@ class Placement:
     def fits(self, job: Job, *, now: float) -> bool:
         """Whether the memory an answer may grow to is there.
 
-        While others run, it waits for them; else idle models and its own model's kept prefixes
-        leave for it. What does not fit even then is refused: for good if the answer and its model
-        alone are more than the limit.
+        It waits for others that run and for a load; else idle models and its own model's kept
+        prefixes leave for it. What does not fit even then is refused: for good if the answer and
+        its model alone are more than the limit.
         """
         resident = self._residents.get(job.model.name)
         assert resident is not None
@@ -118,7 +124,7 @@ class Placement:
             return False
         if job.reserve_bytes <= self._free_bytes:
             return True
-        if self._residents.active:
+        if self._residents.active or self._load is not None:
             return False
         self._clear_for(resident, now=now)
         if job.reserve_bytes <= self._free_bytes:
@@ -136,7 +142,7 @@ class Placement:
 
     @property
     def _free_bytes(self) -> int:
-        return self._limit_bytes - self._residents.reserved_bytes
+        return self._limit_bytes - self.reserved_bytes
 
     def _clear_for(self, resident: ResidentModel, *, now: float) -> None:
         for other in self._residents:
@@ -173,7 +179,7 @@ class Placement:
         job = self._waiting.head({name})
         assert job is not None
         chunks = load_in_chunks(job.model.folder, chunk_bytes=self._settings.load_chunk_bytes)
-        self._load = _LoadInProgress(job.model, chunks, now)
+        self._load = _LoadInProgress(job.model, chunks, _bytes_to_serve(job), now)
         logger.info("model_loading model=%s bytes=%d", name, job.model.size_bytes)
 
     def _arrived(self, load: _LoadInProgress, loaded: LoadedModel) -> None:

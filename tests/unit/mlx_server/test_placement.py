@@ -115,6 +115,23 @@ class TestWhatNeverFits:
 
 
 class TestWhatDoesNotFitNow:
+    def test_the_memory_of_a_model_on_its_way_is_not_given_to_an_answer(
+        self, catalog: Catalog
+    ) -> None:
+        entry, other = catalog.find("llama"), catalog.find("qwen")
+        house = House(limit_bytes=entry.size_bytes + _ordinary_bytes(other))
+        house.bring(entry)
+        house.wait(other)
+        house.placement.place(now=0.0)
+        long = house.wait(entry, tokens=LONG_TOKENS)
+
+        assert house.placement.loading == other.name
+        assert house.placement.reserved_bytes > house.limit_bytes - long.reserve_bytes
+        assert not house.fits(long)
+
+        assert house.refused == [], "it waits"
+        assert house.residents.names == {entry.name}
+
     def test_idle_models_leave_for_an_answer(self, catalog: Catalog) -> None:
         entry, other = catalog.find("llama"), catalog.find("qwen")
         house = House(limit_bytes=_ordinary_bytes(entry) + other.size_bytes)

@@ -198,7 +198,7 @@ class Engine:
 
     def _is_open(self, resident: ResidentModel) -> bool:
         full = len(resident.active) >= resident.decoder.capacity
-        return not full and resident.name != self._placement.draining
+        return not full and resident.name not in self._placement.draining
 
     def _begin(self, job: Job, *, now: float) -> None:
         resident = self._residents.get(job.model.name)

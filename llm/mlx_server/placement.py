@@ -35,7 +35,7 @@ class _LoadInProgress:
 class Placement:
     """Carries out what ``scheduling.decide_load`` decides.
 
-    ``draining`` names the model that must take no more requests, ``loading`` the one on its way.
+    ``draining`` names the models that must take no more requests, ``loading`` the one on its way.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Placement:
         fail: Callable[[Sequence[Job], ServerError], None],
         on_progress: Callable[[], None],
     ) -> None:
-        self.draining: str | None = None
+        self.draining: tuple[str, ...] = ()
         self._settings = settings
         self._residents = residents
         self._waiting = waiting
@@ -75,8 +75,8 @@ class Placement:
                 self._evict(name, now=now)
 
     def place(self, *, now: float) -> None:
-        """Begin a load, make a busy model drain, or refuse one that can never fit."""
-        self.draining = None
+        """Begin a load, make busy models drain, or refuse one that can never fit."""
+        self.draining = ()
         if self._load is not None or not len(self._waiting):
             return
         claims = list(self._waiting.claims(self._residents.names, need_bytes=_bytes_to_serve))
@@ -86,8 +86,8 @@ class Placement:
                 for victim in evict:
                     self._evict(victim, now=now)
                 self._begin_load(name, now=now)
-            case Drain(victim, _):
-                self.draining = victim
+            case Drain(victims, _):
+                self.draining = victims
             case Refuse(name, reason):
                 self._fail(self._waiting.take_all(name), NeverFits(reason))
 

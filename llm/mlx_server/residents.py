@@ -29,6 +29,12 @@ class ResidentModel:
     active: set[Job] = field(default_factory=set)
 
     @property
+    def held_bytes(self) -> int:
+        """What it and its requests were promised: weights, kept prefixes, and answers."""
+        answers = sum(job.reserve_bytes for job in self.active)
+        return self.reserved_bytes + self.decoder.prefix_bytes + answers
+
+    @property
     def expires_at(self) -> float | None:
         if self.keep_alive_seconds is None:
             return None
@@ -77,8 +83,7 @@ class Residents:
 
     @property
     def reserved_bytes(self) -> int:
-        models = sum(r.reserved_bytes + r.decoder.prefix_bytes for r in self._models.values())
-        return models + sum(j.reserve_bytes for r in self._models.values() for j in r.active)
+        return sum(resident.held_bytes for resident in self._models.values())
 
     def add(self, name: str, loaded: LoadedModel, options: DecoderOptions) -> ResidentModel:
         resident = ResidentModel(
@@ -117,7 +122,7 @@ class Residents:
                 waiting=waiting.get(resident.name, 0),
                 loaded_at=resident.loaded_at,
                 last_used_at=resident.last_used_at,
-                size_bytes=resident.reserved_bytes + resident.decoder.prefix_bytes,
+                size_bytes=resident.held_bytes,
             )
             for resident in self._models.values()
         ]

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resident:
-    """A model in memory. ``waiting`` requests are queued for it, ``active`` ones are decoded."""
+    """A model in memory. ``waiting`` requests are queued for it, ``active`` ones are decoded.
+
+    ``size_bytes`` is all that is free once it has left: weights, prefixes and its active answers.
+    """
 
     name: str
     active: int
@@ -57,9 +60,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Admit nothing more to ``victim``: its place goes to ``claimant`` once it is empty."""
+    """Admit nothing more to ``victims``: their place goes to ``claimant`` once all are empty."""
 
-    victim: str
+    victims: tuple[str, ...]
     claimant: str
 
 
@@ -77,10 +80,11 @@ Decision = Wait | Load | Drain | Refuse
 def decide_load(
     residents: Sequence[Resident], claims: Sequence[Claim], *, room: Room, now: float
 ) -> Decision:
-    """Serve the oldest claim: into free room, over idle models, or over a busy one in fairness.
+    """Serve the oldest claim: into free room, over idle models, or over busy ones in fairness.
 
     A busy model keeps its place until the claim has waited ``fairness_seconds``, and itself has
-    had that long: two busy models then swap at that pace, and not with every request.
+    had that long: two busy models then swap at that pace, and not with every request. Of those
+    that had it, the longest resident leave, no more of them than the claim needs.
     """
     if not claims:
         return Wait()
@@ -115,14 +119,16 @@ def _take_turn(residents: Sequence[Resident], *, claim: Claim, room: Room, now: 
         return Wait()
     had_their_turn = [r for r in residents if now - r.loaded_at >= room.fairness_seconds]
     busy = sorted((r for r in had_their_turn if not r.idle), key=lambda r: (r.loaded_at, r.name))
-    if not busy:
-        return Wait()
-    victim = busy[0]
-    if victim.active:
-        return Drain(victim.name, claim.name)
     idle = sorted((r for r in residents if r.idle), key=lambda r: r.last_used_at)
-    evict = _enough([victim, *idle], residents, claim=claim, room=room)
-    return Load(claim.name, evict) if evict is not None else Wait()
+    for count in range(1, len(busy) + 1):
+        victims = busy[:count]
+        evict = _enough([*victims, *idle], residents, claim=claim, room=room)
+        if evict is None:
+            continue
+        if any(victim.active for victim in victims):
+            return Drain(tuple(victim.name for victim in victims), claim.name)
+        return Load(claim.name, evict)
+    return Wait()
 
 
 def _too_big(claim: Claim, room: Room) -> str:

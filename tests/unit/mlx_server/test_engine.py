@@ -270,6 +270,25 @@ def test_who_has_an_answer_finds_it_in_the_view_of_a_busy_engine(catalog: Catalo
     assert asyncio.run(scenario()) == [1] * 10
 
 
+def test_a_model_that_needs_the_place_of_two_busy_ones_gets_it(catalog: Catalog) -> None:
+    busy, large = [catalog.find("llama"), catalog.find("qwen")], catalog.find("solo")
+    limit = large.size_bytes + large.context_tokens * large.kv_bytes_per_token + 100_000
+    room = {"max_cached_models": 3, "memory_limit_bytes": limit, "fairness_seconds": 0.05}
+
+    async def scenario() -> None:
+        async with _engine(**room) as engine:
+            for entry in busy:
+                await _tokens(engine, _job(entry, (1, 2), count=1))
+            assert len(engine.view.residents) == 2
+            for _ in range(100):
+                for entry in busy:
+                    engine.submit(_job(entry, (1, 2)))
+            await _tokens(engine, _job(large, (1, 2), count=2))
+            assert engine.view.waiting, "those that came first would have been served for ever"
+
+    asyncio.run(scenario())
+
+
 def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> None:
     entry = catalog.find("llama")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -112,6 +113,23 @@ class TestWhatNeverFits:
         assert type(_heard(error)) is errors.LoadFailed
         assert str(house.limit_bytes) in str(error)
         assert house.residents.names == {"llama", "qwen"}, "nobody leaves for a hopeless request"
+
+
+class TestFairness:
+    def test_what_the_answers_of_a_busy_model_hold_is_free_once_it_has_left(
+        self, catalog: Catalog
+    ) -> None:
+        entry, other = catalog.find("llama"), catalog.find("qwen")
+        house = House(limit_bytes=_ordinary_bytes(entry) + 1000)
+        house.bring(entry)
+        resident = house.residents.get(entry.name)
+        assert resident is not None
+        resident.admit(house.wait(entry, tokens=RESERVED_CONTEXT_TOKENS), now=0.0)
+        house.wait(other)
+
+        house.placement.place(now=time.monotonic() + 2 * Settings().fairness_seconds)
+
+        assert house.placement.draining == (entry.name,)
 
 
 class TestWhatDoesNotFitNow:

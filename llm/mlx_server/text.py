@@ -37,6 +37,7 @@ class AnswerText:
 
     What could still turn out to be the beginning of a stop string or a think marker is held back.
     A stop string ends the answer and is not part of it; inside the thinking it does not count.
+    Thinking comes before the answer, once: later, and after other text, its start marker is text.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class AnswerText:
         self._stop = stop
         self._markers = markers
         self._thinking = starts_thinking
+        self._may_think = markers is not None and not starts_thinking
         self._held = ""
         self._new_tokens: list[int] = []
 
@@ -97,7 +99,9 @@ class AnswerText:
 
     def _advance(self, shown: dict[bool, str]) -> bool:
         """Consume up to the first mark in the held text; False when there is none."""
-        marks = self._marks()
+        self._may_think = self._may_think and self._could_begin_thinking()
+        turning = self._turning_mark()
+        marks = self._marks(turning)
         found = [_Found(self._held.find(mark), mark) for mark in marks if mark in self._held]
         if not found:
             safe = len(self._held) - _longest_overlap(self._held, marks)
@@ -106,21 +110,30 @@ class AnswerText:
             return False
         at, mark = min(found, key=lambda each: (each.end, each.at))
         shown[self._thinking] += self._held[:at]
-        if self._markers is not None and mark == self._turning_mark():
+        if mark == turning:
             self._held = self._held[at + len(mark) :]
             self._thinking = not self._thinking
+            self._may_think = False
             return True
         self._held = ""
         self.stopped = True
         return False
 
-    def _marks(self) -> tuple[str, ...]:
-        stop = () if self._thinking else self._stop
-        return stop if self._markers is None else (self._turning_mark(), *stop)
-
-    def _turning_mark(self) -> str:
+    def _could_begin_thinking(self) -> bool:
+        """Whether the answer so far, of which only white space is not held, may begin so."""
         assert self._markers is not None
+        marker, begun = self._markers.start, self._held.lstrip()
+        return marker.startswith(begun) or begun.startswith(marker)
+
+    def _turning_mark(self) -> str | None:
+        """The marker that begins or ends the thinking from here; None where none does."""
+        if self._markers is None or not (self._thinking or self._may_think):
+            return None
         return self._markers.end if self._thinking else self._markers.start
+
+    def _marks(self, turning: str | None) -> tuple[str, ...]:
+        stop = () if self._thinking else self._stop
+        return stop if turning is None else (turning, *stop)
 
 
 class _Found(NamedTuple):

@@ -115,6 +115,29 @@ def test_no_answer_holds_its_stop_string(text: str, stop: str) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 100])
-def test_several_thoughts_are_all_split_off(steps: int) -> None:
-    said = "a<think>b</think>c<think>d</think>e"
-    assert _read(said, markers=MARKERS, steps=steps)[:2] == ("ace", "bd")
+@pytest.mark.parametrize(
+    ("said", "text", "thinking"),
+    [
+        (" \n<think>hm</think>yes", " \nyes", "hm"),
+        ("The tag <think> hides", "The tag <think> hides", ""),
+        ("<the>a<think>b</think>", "<the>a<think>b</think>", ""),
+        ("<think>hm</think>a<think>b</think>", "a<think>b</think>", "hm"),
+        ("<think>hm</think><think>b", "<think>b", "hm"),
+        ("<think>hm<think>ah</think>yes", "yes", "hm<think>ah"),
+        ("<thin", "<thin", ""),
+    ],
+)
+def test_only_what_comes_before_the_answer_is_thinking(
+    said: str, text: str, thinking: str, steps: int
+) -> None:
+    assert _read(said, markers=MARKERS, steps=steps)[:2] == (text, thinking)
+
+
+def test_after_a_thought_that_the_prompt_opened_a_marker_is_text() -> None:
+    said = "hm</think><think>yes"
+    assert _read(said, markers=MARKERS, starts_thinking=True)[:2] == ("<think>yes", "hm")
+
+
+@pytest.mark.parametrize("steps", [1, 3, 100])
+def test_a_stop_string_counts_where_a_marker_no_longer_does(steps: int) -> None:
+    assert _read("a <think> b", markers=MARKERS, stop=("k>",), steps=steps)[0] == "a <thin"

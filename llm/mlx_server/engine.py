@@ -93,8 +93,11 @@ class Engine:
         self._commands.put(functools.partial(self._forget, job))
 
     def unload(self, name: str) -> None:
-        """Drop a model as soon as nobody uses it."""
-        self._commands.put(functools.partial(self._expire_now, name))
+        """Drop a model once those that use it or wait for it by now are served.
+
+        A request that comes later keeps it for as long as that one asks.
+        """
+        self._commands.put(functools.partial(self._placement.expire_now, name))
 
     def stop(self, *, timeout_seconds: float) -> None:
         """End the thread; what is still in it fails as unavailable."""
@@ -169,10 +172,6 @@ class Engine:
         self._waiting.discard(job)
         if (resident := self._residents.get(job.model.name)) is not None:
             resident.forget(job)
-
-    def _expire_now(self, name: str) -> None:
-        if (resident := self._residents.get(name)) is not None:
-            resident.keep_alive_seconds = 0.0
 
     # -- decoding ------------------------------------------------------------------------------
 

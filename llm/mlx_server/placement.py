@@ -24,11 +24,12 @@ logger = logging.getLogger(__name__)
 RESERVED_CONTEXT_TOKENS = 2048
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _LoadInProgress:
     entry: ModelEntry
     chunks: Generator[None, None, LoadedModel]
     reserved_bytes: int
+    keep_alive_seconds: float | None
     began_at: float
 
 
@@ -73,6 +74,14 @@ class Placement:
         for name in self._residents.expired(now=now):
             if not self._waiting.has(name):
                 self._evict(name, now=now)
+
+    def expire_now(self, name: str) -> None:
+        """Let no request that is here by now keep ``name`` in memory beyond its own answer."""
+        self._waiting.keep_no_longer(name)
+        if self._load is not None and self._load.entry.name == name:
+            self._load.keep_alive_seconds = 0.0
+        if (resident := self._residents.get(name)) is not None:
+            resident.keep_alive_seconds = 0.0
 
     def place(self, *, now: float) -> None:
         """Begin a load, make busy models drain, or refuse one that can never fit."""
@@ -179,7 +188,13 @@ class Placement:
         job = self._waiting.head({name})
         assert job is not None
         chunks = load_in_chunks(job.model.folder, chunk_bytes=self._settings.load_chunk_bytes)
-        self._load = _LoadInProgress(job.model, chunks, _bytes_to_serve(job), now)
+        self._load = _LoadInProgress(
+            entry=job.model,
+            chunks=chunks,
+            reserved_bytes=_bytes_to_serve(job),
+            keep_alive_seconds=self._settings.keep_alive_seconds,
+            began_at=now,
+        )
         logger.info("model_loading model=%s bytes=%d", name, job.model.size_bytes)
 
     def _arrived(self, load: _LoadInProgress, loaded: LoadedModel) -> None:
@@ -191,7 +206,7 @@ class Placement:
             on_progress=self._on_progress,
         )
         resident = self._residents.add(load.entry.name, loaded, options)
-        resident.keep_alive_seconds = self._settings.keep_alive_seconds
+        resident.keep_alive_seconds = load.keep_alive_seconds
         now = time.monotonic()
         self._waiting.loaded(load.entry.name, seconds=now - load.began_at, now=now)
         self._totals.loads += 1

@@ -53,6 +53,11 @@ class WaitingLine:
         self._tidy(name)
         return loads
 
+    def keep_no_longer(self, name: str) -> None:
+        """Let the requests for ``name`` not keep it in memory beyond their answers."""
+        for job in self._lines.get(name, ()):
+            job.keep_alive_seconds = 0.0
+
     def loaded(self, name: str, *, seconds: float, now: float) -> None:
         """Tell the requests for ``name`` how much of their wait was its load."""
         for job in self._lines.get(name, ()):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
@@ -13,11 +15,12 @@ import pytest
 from mlx_lm.generate import generate_step
 from mlx_lm.utils import load_model
 
-from llm.mlx_server import decoders
+from llm.mlx_server import decoders, placement
 from llm.mlx_server.catalog import Catalog, ModelEntry
 from llm.mlx_server.engine import Engine
 from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
 from llm.mlx_server.job import Channel, Event, Finished, Job, Loaded, Prompt
+from llm.mlx_server.loading import LoadedModel, load_in_chunks
 from llm.mlx_server.settings import Settings
 from llm.mlx_server.text import AnswerText, Piece
 from tests.support.tiny_models import build_llama, build_qwen, build_unbatchable
@@ -96,6 +99,12 @@ async def _tokens(engine: Engine, job: Job) -> list[int]:
     assert job.text is not None
     text = "".join(e.text for e in events if isinstance(e, Piece)) + job.text.finish().text
     return [int(number) for number in text.split()]
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 def _prompts(count: int) -> list[tuple[int, ...]]:
@@ -246,9 +255,7 @@ def test_cancelled_requests_leave_no_trace(catalog: Catalog) -> None:
             for job in jobs:
                 engine.cancel(job)
             assert await _tokens(engine, _job(entry, (5, 6), count=4))
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while (engine.view.waiting, engine.view.active) != (0, 0):
-                    await asyncio.sleep(0.01)
+            await _until(lambda: (engine.view.waiting, engine.view.active) == (0, 0))
 
     asyncio.run(scenario())
 
@@ -295,9 +302,8 @@ def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> No
     async def cycle(engine: Engine) -> int:
         await _tokens(engine, _job(entry, (1, 2, 3), shared=0))
         engine.unload(entry.name)
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while (view := engine.view).residents:
-                await asyncio.sleep(0.01)
+        await _until(lambda: not engine.view.residents)
+        view = engine.view
         assert view.memory is not None
         return view.memory.active_bytes
 
@@ -307,6 +313,35 @@ def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> No
 
     active = asyncio.run(scenario())
     assert max(active[1:]) <= active[0] * 1.05 + 4096
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["served", "left"])
+def test_a_model_unloaded_on_its_way_leaves_after_those_that_waited(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    entry, may_arrive = catalog.find("llama"), threading.Event()
+
+    def held_up(folder: Path, *, chunk_bytes: int) -> Generator[None, None, LoadedModel]:
+        while not may_arrive.is_set():
+            yield
+        return (yield from load_in_chunks(folder, chunk_bytes=chunk_bytes))
+
+    monkeypatch.setattr(placement, "load_in_chunks", held_up)
+
+    async def scenario() -> None:
+        async with _engine() as engine:
+            job = _job(entry, (1, 2))
+            engine.submit(job)
+            await _until(lambda: engine.view.loading == entry.name)
+            engine.unload(entry.name)
+            if leaves:
+                engine.cancel(job)
+            may_arrive.set()
+            if not leaves:
+                assert isinstance((await _events(job))[-1], Finished)
+            await _until(lambda: engine.view.totals.loads == 1 and not engine.view.residents)
+
+    asyncio.run(scenario())
 
 
 def test_a_request_that_only_loads_is_answered_when_the_model_is_there(catalog: Catalog) -> None:

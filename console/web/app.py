@@ -30,7 +30,7 @@ from console.web.batches.runner import BatchRunner
 from console.web.errors import HANDLERS
 from console.web.figures.scan import model_names
 from console.web.metrics import Metrics, scrape
-from console.web.pages import login, machines, overview, submit, task, tasks
+from console.web.pages import bulk, login, machines, overview, submit, task, tasks
 from console.web.pages.plumbing import action
 from console.web.security.guard import Guard
 from console.web.security.origins import allowed_hosts
@@ -125,7 +125,7 @@ def _actions() -> list[BaseRoute]:
         ("/login", login.login),
         ("/logout", login.logout),
         ("/prefer", overview.prefer),
-        ("/tasks", tasks.bulk),
+        ("/tasks", bulk.bulk),
         ("/tasks/{task}/{verb}", task.change),
         ("/submit", submit.submit),
         ("/backends/{backend}/{verb}", machines.steer_backend),

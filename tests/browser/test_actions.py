@@ -88,6 +88,40 @@ def test_many_tasks_are_found_ticked_and_cancelled(watched: Watched, system: Sys
     assert system.task(other)["status"] == "pending"
 
 
+def test_all_failed_are_retried_once_it_is_confirmed(watched: Watched, system: System) -> None:
+    failed = [system.insert(f"Failed {n}", "Explain.", status="failed") for n in range(3)]
+    page = watched.open("/tasks?status=failed")
+    every = page.get_by_role("button", name="Retry all failed")
+
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    every.click()
+    assert {system.task(one)["status"] for one in failed} == {"failed"}
+    page.once("dialog", lambda dialog: dialog.accept())
+    every.click()
+
+    expect(page.get_by_role("status")).to_contain_text("Sent through again: 3")
+    assert {system.task(one)["status"] for one in failed} == {"pending"}
+
+
+def test_a_button_for_all_leaves_nothing_behind_for_the_next(
+    watched: Watched, system: System
+) -> None:
+    system.insert("Failed", "Explain.", status="failed")
+    waiting = system.insert("Waits", "Explain.")
+    page = watched.open("/tasks?status=failed")
+    page.route("**/tasks", lambda route: route.fulfill(status=204))
+    page.on("dialog", lambda dialog: dialog.accept())
+    with page.expect_response("**/tasks"):
+        page.get_by_role("button", name="Retry all failed").click()
+    page.unroute("**/tasks")
+
+    page.get_by_label("Tick all").check()
+    page.get_by_role("button", name="Cancel ticked").click()
+
+    expect(page.get_by_role("status")).to_contain_text("Nothing to change")
+    assert system.task(waiting)["status"] == "pending"
+
+
 def test_a_backend_is_paused_and_resumed(watched: Watched) -> None:
     page = watched.open("/backends")
     card = page.locator("section.backend").filter(has_text="mlx")

@@ -1,4 +1,4 @@
-"""The list of tasks: filters, search, and what can be done to many at once."""
+"""The list of tasks: filters and search."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import tasks
 from console.operations.errors import BadInput
-from console.operations.exporting import matching_ids
-from console.operations.ids import is_whole
 from console.operations.times import parse_since
-from console.web.pages.plumbing import back_to, field, local_path, page, site_of
+from console.web.pages.plumbing import page, site_of
 from jobs.clock import utc_now
 from models.base import Row
 from models.database import session
@@ -23,8 +20,6 @@ from models.states import TaskState
 
 PAGE_ROWS = 50
 MAX_OFFSET = 1_000_000
-ALL_AT_ONCE = 5000
-CANCELLABLE = ("pending", "queued", "in_progress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +58,6 @@ def tasks_page(request: Request) -> Response:
     )
 
 
-def bulk(request: Request, form: FormData) -> Response:
-    """Cancel or retry the ticked tasks, or all that match the status filter."""
-    back = local_path(field(form, "back"), "/tasks")
-    verb = field(form, "verb")
-    with session():
-        chosen = _chosen(form, verb)
-        if verb == "cancel":
-            done = tasks.cancel(chosen)
-            number = len(done["cancelled"]) + len(done["stopping"])
-            said = "cancelled"
-        else:
-            number, said = len(tasks.retry(chosen)["retried"]), "retried"
-    site_of(request).changed()
-    return back_to(back, said if number else "nothing", n=number)
-
-
 def read_filters(request: Request) -> Filters:
     asked = request.query_params
     problem, since_moment = "", None
@@ -113,16 +92,6 @@ def _listed(filters: Filters) -> list[Row]:
         limit=PAGE_ROWS + 1,
         offset=filters.offset,
     )
-
-
-def _chosen(form: FormData, verb: str) -> list[str]:
-    if field(form, "all"):
-        statuses: tuple[str, ...] = CANCELLABLE if verb == "cancel" else ("failed", "cancelled")
-        wanted = field(form, "status")
-        statuses = (wanted,) if wanted in statuses else statuses
-        return matching_ids(statuses=statuses)[:ALL_AT_ONCE]
-    written = [str(value).lower() for value in form.getlist("id")]
-    return [task_id for task_id in written if is_whole(task_id)]
 
 
 def _clean(text: str) -> str:

@@ -111,11 +111,6 @@
     if (!button) return;
     if (button.id === "keys-open") one("#keys").showModal();
     if (button.dataset.confirm && !window.confirm(button.dataset.confirm)) { event.preventDefault(); return; }
-    if (button.hasAttribute("data-all")) {
-      const field = document.createElement("input");
-      Object.assign(field, { type: "hidden", name: "all", value: "1" });
-      button.form.append(field);
-    }
     if (button.dataset.copy) {
       await navigator.clipboard.writeText(one(`#${button.dataset.copy}`).textContent);
       const before = button.textContent;

@@ -1,0 +1,95 @@
+"""What is done to many tasks at once: to those that are ticked, or to all of one status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.operations import tasks
+from console.operations.errors import BadInput
+from console.operations.ids import is_whole
+from console.web.pages.plumbing import back_to, field, local_path, site_of
+from models.base import fetch_all
+from models.database import session
+
+PAGE_ROWS = 1000
+
+_PAGE = """
+SELECT id::text FROM tasks
+WHERE status = %(status)s AND (%(after)s::uuid IS NULL OR id > %(after)s::uuid)
+ORDER BY id LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """``run`` returns how many tasks it moved; ``statuses`` are those that it can move."""
+
+    run: Callable[[list[str]], int]
+    said: str
+    statuses: tuple[str, ...]
+
+
+def bulk(request: Request, form: FormData) -> Response:
+    """``cancel`` and ``retry`` act on the ticked tasks, ``cancel-all`` and ``retry-all`` on every
+    task of the status that the list shows.
+
+    Raises BadInput for another verb, and for a status whose tasks the verb cannot move.
+    """
+    back = local_path(field(form, "back"), "/tasks")
+    asked = field(form, "verb")
+    verb = asked.removesuffix("-all")
+    change = _CHANGES.get(verb)
+    if change is None:
+        raise BadInput(f"tasks can be cancelled or retried; {asked!r} is neither")
+    pages = iter([_ticked(form)]) if verb == asked else _all_of(_fitting(form, verb, change))
+    with session():
+        number = sum(change.run(page) for page in pages)
+    site_of(request).changed()
+    return back_to(back, change.said if number else "nothing", n=number)
+
+
+def _fitting(form: FormData, verb: str, change: _Change) -> str:
+    status = field(form, "status")
+    if status not in change.statuses:
+        known = ", ".join(change.statuses)
+        raise BadInput(
+            f"nothing was changed: {verb} takes all tasks of one status of {known}; "
+            f"the list showed {status or 'every status'}"
+        )
+    return status
+
+
+def _ticked(form: FormData) -> list[str]:
+    written = [str(value).lower() for value in form.getlist("id")]
+    return [task_id for task_id in written if is_whole(task_id)]
+
+
+def _all_of(status: str) -> Iterator[list[str]]:
+    """Ids in pages, each task once: one that keeps or regains its status is not met again."""
+    after: str | None = None
+    while True:
+        rows = fetch_all(_PAGE, {"status": status, "after": after, "limit": PAGE_ROWS})
+        if not rows:
+            return
+        yield [row["id"] for row in rows]
+        after = rows[-1]["id"]
+
+
+def _cancel(task_ids: list[str]) -> int:
+    done = tasks.cancel(task_ids)
+    return len(done["cancelled"]) + len(done["stopping"])
+
+
+def _retry(task_ids: list[str]) -> int:
+    return len(tasks.retry(task_ids)["retried"])
+
+
+_CHANGES: Mapping[str, _Change] = {
+    "cancel": _Change(_cancel, "cancelled", ("pending", "queued", "in_progress")),
+    "retry": _Change(_retry, "retried", ("failed", "cancelled")),
+}

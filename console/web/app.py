@@ -59,6 +59,7 @@ def build_app(settings: Settings) -> Starlette:
             Middleware(
                 Guard,
                 sessions=site.sessions,
+                attempts=site.logins,
                 hosts=allowed_hosts(settings.dashboard_host, settings.dashboard_allowed_hosts),
                 needs_token=site.needs_token,
                 read_only=settings.dashboard_read_only,

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from console.web.pages.plumbing import field, page, session_of, site_of
-from console.web.security.guard import session_cookie
+from console.web.security.guard import address_of, session_cookie
 
 
 def login_page(request: Request) -> Response:
@@ -18,13 +18,11 @@ def login_page(request: Request) -> Response:
 
 def login(request: Request, form: FormData) -> Response:
     site = site_of(request)
-    address = request.client.host if request.client else "?"
+    address = address_of(request.scope)
     wait_seconds = site.logins.wait_seconds(address)
     if wait_seconds > 0:
-        answer = page(
-            request, "login.html", status=429, problem="wait", wait_seconds=int(wait_seconds) + 1
-        )
-        answer.headers["retry-after"] = str(int(wait_seconds) + 1)
+        answer = page(request, "login.html", status=429, problem="wait", wait_seconds=wait_seconds)
+        answer.headers["retry-after"] = str(wait_seconds)
         return answer
     if not site.sessions.is_token(field(form, "token")):
         site.logins.failed(address)

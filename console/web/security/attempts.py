@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -13,15 +14,15 @@ BY_EVERYBODY = 30
 
 
 class LoginAttempts:
-    """Failures of the last minute. Safe for threads."""
+    """Failures of the last minute, in the login form and in bearer headers. Safe for threads."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures: deque[tuple[float, str]] = deque()
 
-    def wait_seconds(self, address: str) -> float:
-        """0 when ``address`` may try now, else how long it has to wait."""
+    def wait_seconds(self, address: str) -> int:
+        """0 when ``address`` may try now, else how long it has to wait, rounded up."""
         with self._lock:
             now = self._forget_old()
             mine = [at for at, who in self._failures if who == address]
@@ -30,7 +31,7 @@ class LoginAttempts:
                 waits.append(mine[-BY_ADDRESS] + WINDOW_SECONDS - now)
             if len(self._failures) >= BY_EVERYBODY:
                 waits.append(self._failures[-BY_EVERYBODY][0] + WINDOW_SECONDS - now)
-            return max(waits)
+            return math.ceil(max(waits))
 
     def failed(self, address: str) -> None:
         with self._lock:

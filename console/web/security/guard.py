@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from console.web.security.attempts import LoginAttempts
 from console.web.security.headers import HEADERS, NOT_STORED, STATIC
 from console.web.security.origins import host_name, is_same_origin
 from console.web.security.sessions import COOKIE, SESSION_SECONDS, Session, Sessions
@@ -35,12 +36,14 @@ class Guard:
         app: ASGIApp,
         *,
         sessions: Sessions,
+        attempts: LoginAttempts,
         hosts: Iterable[str] | None,
         needs_token: bool,
         read_only: bool,
     ) -> None:
         self._app = app
         self._sessions = sessions
+        self._attempts = attempts
         self._hosts = frozenset(hosts) if hosts is not None else None
         self._needs_token = needs_token
         self._read_only = read_only
@@ -54,7 +57,6 @@ class Guard:
         fresh = session is None
         session = session or self._sessions.new(entered=False)
         scope["kos"] = session
-        scope["kos_bearer"] = self._sessions.is_token(_bearer(headers))
         refusal = self._refusal(scope, headers, session)
         app = refusal if refusal is not None else self._app
         adding = _Adding(scope, send, session if fresh else None)
@@ -66,6 +68,9 @@ class Guard:
         host = headers.get("host", "")
         if self._hosts is not None and host_name(host) not in self._hosts:
             return _told(path, 421, "this host name is not served here")
+        shut = self._shut(scope, headers)
+        if shut is not None:
+            return shut
         if method not in SAFE_METHODS:
             origin, site = headers.get("origin"), headers.get("sec-fetch-site")
             if not is_same_origin(host, origin=origin, fetch_site=site):
@@ -78,8 +83,24 @@ class Guard:
         if entered or path in OPEN_PATHS or path.startswith("/static/"):
             return self._without_form_token(scope, headers, session)
         if path.startswith(FOR_PROGRAMS):
-            return _told(path, 401, "send the header Authorization: Bearer KOS_DASHBOARD_TOKEN")
+            message = "send the header Authorization: Bearer KOS_DASHBOARD_TOKEN"
+            return _told(path, 401, message, {"www-authenticate": "Bearer"})
         return RedirectResponse("/login", status_code=303)
+
+    def _shut(self, scope: Scope, headers: Headers) -> Response | None:
+        """Looks at the bearer token and counts a wrong one; after too many, none is looked at."""
+        scope["kos_bearer"] = False
+        shown, address = _bearer(headers), address_of(scope)
+        if shown is None or not self._needs_token:
+            return None
+        wait_seconds = self._attempts.wait_seconds(address)
+        if wait_seconds > 0:
+            message = f"too many wrong tokens: wait {wait_seconds} s"
+            return _told(scope["path"], 429, message, {"retry-after": str(wait_seconds)})
+        scope["kos_bearer"] = self._sessions.is_token(shown)
+        if not scope["kos_bearer"]:
+            self._attempts.failed(address)
+        return None
 
     def _without_form_token(
         self, scope: Scope, headers: Headers, session: Session
@@ -143,12 +164,19 @@ def session_cookie(session: Session, *, secure: bool) -> str:
     )
 
 
-def _told(path: str, status: int, message: str) -> Response:
+def address_of(scope: Scope) -> str:
+    """Whose wrong tokens are counted together."""
+    client = scope.get("client")
+    return str(client[0]) if client else "?"
+
+
+def _told(
+    path: str, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
     if path.startswith(FOR_PROGRAMS):
         error: dict[str, Any] = {"message": message, "type": "invalid_request_error"}
-        headers = {"www-authenticate": "Bearer"} if status == 401 else None
         return JSONResponse({"error": error}, status_code=status, headers=headers)
-    return PlainTextResponse(f"{message}\n", status_code=status)
+    return PlainTextResponse(f"{message}\n", status_code=status, headers=headers)
 
 
 def _cookie(headers: Headers) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import peewee
@@ -26,6 +26,7 @@ from models.database import DatabaseUnavailable, session
 
 PHASES = {phase.value: number for number, phase in enumerate(BreakerPhase)}
 LATE_SECONDS = 15.0
+SERVICES = ("postgres", "redis")
 
 _SUMS = """
 SELECT coalesce(backend, '') AS backend, coalesce(model, '') AS model,
@@ -54,22 +55,26 @@ class Metrics:
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("kos_up", "1 where the service answers", labels=["service"])
+        down: set[str] = set()
         families: list[Metric] = []
-        for service, read in (("postgres", self._from_postgres), ("redis", self._from_redis)):
-            try:
-                families += read()
-                up.add_metric([service], 1)
-            except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError):
-                up.add_metric([service], 0)
+        for read in (self._from_postgres, self._from_redis):
+            families += _read(read, down)
+        if not down:
+            families += _read(self._from_both, down)
+        up = GaugeMetricFamily("kos_up", "1 where the service answers", labels=["service"])
+        for service in SERVICES:
+            up.add_metric([service], int(service not in down))
         yield up
         yield from families
 
-    def _from_postgres(self) -> list[Metric]:
+    def _from_both(self) -> list[Metric]:
         overview = self._site.overviews.fresh()
+        return [*_of_overview(overview), *_of_lanes(overview["lanes"])]
+
+    def _from_postgres(self) -> list[Metric]:
         with session():
             sums, leases = self._sums.get(), fetch_all(_LEASES)[0]
-        return [*_of_overview(overview), *_of_lanes(overview["lanes"]), *_of_attempts(sums),
+        return [*_of_attempts(sums),
                 _gauge("kos_leases_late", "Running tasks whose lease ran out", leases["late"]),
                 _gauge("kos_longest_running_seconds", "Age of the oldest running attempt",
                        leases["longest"])]  # fmt: skip
@@ -98,6 +103,17 @@ class Metrics:
 def scrape(request: Request) -> Response:
     metrics: Metrics = request.app.state.metrics
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _read(read: Callable[[], list[Metric]], down: set[str]) -> list[Metric]:
+    """What ``read`` finds; nothing where a service does not answer, which is noted in ``down``."""
+    try:
+        return read()
+    except (DatabaseUnavailable, peewee.PeeweeException):
+        down.add("postgres")
+    except redis.RedisError:
+        down.add("redis")
+    return []
 
 
 def _of_overview(overview: Overview) -> Iterator[Metric]:

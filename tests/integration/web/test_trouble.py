@@ -31,7 +31,10 @@ def test_without_postgres_the_pages_say_so_and_what_to_do(tmp_path: Path, redis_
         assert "kos doctor" in page.text
         assert "kos doctor" in api.json()["error"]["message"]
         assert dashboard.get("/schedule").status_code == 200
-        assert 'kos_up{service="postgres"} 0.0' in dashboard.get("/metrics").text
+        metrics = dashboard.get("/metrics").text
+        assert 'kos_up{service="postgres"} 0.0' in metrics
+        assert 'kos_up{service="redis"} 1.0' in metrics
+        assert "kos_queue_messages{" in metrics
         assert "Traceback" not in page.text + api.text
 
 
@@ -42,7 +45,11 @@ def test_without_redis_tasks_are_still_shown(tmp_path: Path, postgres_url: str) 
         assert dashboard.get("/").status_code == 503
         assert dashboard.get("/tasks").status_code == 200
         assert dashboard.post("/api/v1/tasks", json={"description": "x"}).status_code == 201
-        assert 'kos_up{service="redis"} 0.0' in dashboard.get("/metrics").text
+        metrics = dashboard.get("/metrics").text
+        assert 'kos_up{service="redis"} 0.0' in metrics
+        assert 'kos_up{service="postgres"} 1.0' in metrics
+        assert "kos_leases_late 0.0" in metrics
+        assert "kos_tasks{" not in metrics
 
 
 def test_before_the_migration_it_says_what_to_run(

@@ -18,6 +18,8 @@ from console.web.security.sessions import COOKIE, SESSION_SECONDS, Session, Sess
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/login"})
+COOKIES_ONLY = frozenset({"/login", "/logout", "/prefer"})
+"""What a post changes here is the visitor's own browser."""
 FOR_PROGRAMS = ("/api/", "/v1/", "/metrics")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
@@ -75,7 +77,7 @@ class Guard:
             origin, site = headers.get("origin"), headers.get("sec-fetch-site")
             if not is_same_origin(host, origin=origin, fetch_site=site):
                 return _told(path, 403, "the request comes from another site")
-            if self._read_only and path not in {"/login", "/logout"}:
+            if self._read_only and path not in COOKIES_ONLY:
                 return _told(path, 403, "this dashboard is read-only (KOS_DASHBOARD_READ_ONLY)")
         if _too_large(headers, path):
             return _told(path, 413, f"the body is larger than {_bound(path)} bytes")

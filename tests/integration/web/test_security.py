@@ -215,6 +215,9 @@ def test_read_only_changes_nothing(system: System) -> None:
             assert browser.post(url, data={**data, "csrf": form}, timeout=20).status_code == 403
         assert dashboard.post("/api/v1/tasks", json={"description": "x"}).status_code == 403
         assert requests.delete(f"{dashboard.url}/v1/files/x", timeout=20).status_code == 403
+        chosen = {"csrf": form, "lang": "ru", "back": "/tasks"}
+        russian = browser.post(f"{dashboard.url}/prefer", data=chosen, timeout=20)
+        assert (russian.status_code, '<html lang="ru"' in russian.text) == (200, True)
 
     assert system.counts() == {"pending": 1}
 

@@ -26,6 +26,8 @@ READ_ELSEWHERE = frozenset(
         "KOS_HOME_GLOB",
         "KOS_AUTOSTART",
         "KOS_STOP_WAIT_SECONDS",
+        "KOS_POSTGRES_PORT",
+        "KOS_REDIS_PORT",
     }
 )
 FOREIGN_PREFIXES = ("MLX_METAL_", "MLX_MAX_OPS", "MLX_MAX_MB", "MLX_CUDA_", "KOS_TEST_")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from jobs.settings import PROJECT, SETTING_NAMES
-from jobs.settings_names import READ_ELSEWHERE
+from jobs.settings_names import READ_ELSEWHERE, unknown_names
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,30 @@ def test_every_variable_given_to_the_jobs_is_a_setting(compose: dict[str, Any]) 
     given = set(compose["services"]["jobs"]["environment"])
 
     assert given <= SETTING_NAMES | READ_ELSEWHERE
+
+
+def test_every_setting_of_the_env_file_reaches_the_jobs_but_for_what_is_fixed(
+    compose: dict[str, Any],
+) -> None:
+    jobs = compose["services"]["jobs"]
+
+    assert jobs["env_file"] == [{"path": ".env", "required": False}]
+    assert set(jobs["environment"]) == {
+        "DATABASE_URL", "REDIS_URL", "KOS_HOME", "KOS_DASHBOARD_HOST", "KOS_DASHBOARD_PORT",
+        "KOS_DASHBOARD_TOKEN",
+    }  # fmt: skip
+    assert jobs["environment"]["KOS_HOME"] in [v.split(":")[1] for v in jobs["volumes"]]
+
+
+def test_what_the_file_itself_reads_of_ours_is_not_told_to_be_a_typo() -> None:
+    text = (PROJECT / "docker-compose.yml").read_text()
+
+    assert unknown_names(re.findall(r"\$\{(\w+)", text), SETTING_NAMES) == ()
+
+
+def test_secrets_are_kept_out_of_git_and_out_of_the_image() -> None:
+    for name in (".gitignore", ".dockerignore"):
+        assert ".env" in (PROJECT / name).read_text().splitlines()
 
 
 def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:

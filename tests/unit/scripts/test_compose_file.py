@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
+from console.web.security.origins import allowed_hosts
 from jobs.settings import PROJECT, SETTING_NAMES
 from jobs.settings_names import READ_ELSEWHERE, unknown_names
 
@@ -75,8 +77,35 @@ def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:
             assert source.startswith("./") or source in compose["volumes"]
 
 
+def test_prometheus_finds_the_dashboard_and_may_read_it(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    scraped = _scrape_configuration(services["prometheus"])
+    (job,) = scraped["scrape_configs"]
+    host, port = job["static_configs"][0]["targets"][0].split(":")
+
+    given = services[host]["environment"]
+    assert port == given["KOS_DASHBOARD_PORT"]
+    assert allowed_hosts(given["KOS_DASHBOARD_HOST"], ()) is None
+    (secret,) = services["prometheus"]["secrets"]
+    assert job["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
+    assert compose["secrets"][secret] == {"environment": "KOS_DASHBOARD_TOKEN"}
+    assert "KOS_DASHBOARD_TOKEN" in given
+
+
 def test_the_image_drops_root_and_runs_the_supervision() -> None:
     text = (PROJECT / "Dockerfile").read_text()
 
     assert re.search(r"^USER kos$", text, re.MULTILINE)
     assert '"console.supervision", "run"' in text
+
+
+def _scrape_configuration(prometheus: dict[str, Any]) -> dict[str, Any]:
+    """The file that Prometheus is started with; its rules lie beside it."""
+    mounts = dict(volume.split(":")[:2] for volume in prometheus["volumes"])
+    folder = next(PROJECT / source for source, at in mounts.items() if at == "/etc/prometheus")
+    (option,) = (word for word in prometheus["command"] if word.startswith("--config.file="))
+    inside = PurePosixPath(option.removeprefix("--config.file="))
+    loaded = yaml.safe_load((folder / inside.relative_to("/etc/prometheus")).read_text())
+    assert isinstance(loaded, dict)
+    assert all((folder / name).is_file() for name in loaded["rule_files"])
+    return loaded

@@ -71,7 +71,7 @@ def build_site(settings: Settings) -> Site:
         connections=connections,
         overviews=overviews,
         feed=Feed(overviews, templates),
-        sessions=Sessions(settings.dashboard_token),
+        sessions=Sessions(settings.dashboard_token, port=settings.dashboard_port),
         logins=LoginAttempts(),
         templates=templates,
     )

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from console.web.pages.plumbing import field, page, session_of, site_of
-from console.web.security.guard import address_of, session_cookie
+from console.web.security.guard import address_of, is_secure
 
 
 def login_page(request: Request) -> Response:
@@ -36,7 +36,7 @@ def logout(request: Request, form: FormData) -> Response:
 
 def _with_session(request: Request, path: str, *, entered: bool) -> Response:
     answer = RedirectResponse(path, status_code=303)
-    session = site_of(request).sessions.new(entered=entered)
-    secure = request.url.scheme == "https"
-    answer.headers["set-cookie"] = session_cookie(session, secure=secure)
+    sessions = site_of(request).sessions
+    begun = sessions.new(entered=entered)
+    answer.headers["set-cookie"] = sessions.set_cookie(begun, secure=is_secure(request.scope))
     return answer

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from console.web.security.attempts import LoginAttempts
 from console.web.security.headers import HEADERS, NOT_STORED, STATIC
 from console.web.security.origins import host_name, is_same_origin
-from console.web.security.sessions import COOKIE, SESSION_SECONDS, Session, Sessions
+from console.web.security.sessions import Session, Sessions
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/login"})
@@ -55,13 +55,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        session = self._sessions.read(_cookie(headers))
+        session = self._sessions.read(_cookie(headers, self._sessions.cookie_name))
         fresh = session is None
         session = session or self._sessions.new(entered=False)
         scope["kos"] = session
         refusal = self._refusal(scope, headers, session)
         app = refusal if refusal is not None else self._app
-        adding = _Adding(scope, send, session if fresh else None)
+        begun = self._sessions.set_cookie(session, secure=is_secure(scope)) if fresh else None
+        adding = _Adding(scope, send, begun)
         counted = _Counted(receive, _bound(scope["path"]))
         await app(scope, counted, adding)
 
@@ -122,10 +123,9 @@ class Guard:
 class _Adding:
     """Sends on, with the security headers, and the cookie of a session that has just begun."""
 
-    def __init__(self, scope: Scope, send: Send, begun: Session | None) -> None:
+    def __init__(self, scope: Scope, send: Send, begun: str | None) -> None:
         self._send = send
         self._is_static = scope["path"].startswith("/static/")
-        self._secure = scope.get("scheme") == "https"
         is_page = not scope["path"].startswith((*FOR_PROGRAMS, "/static/", "/healthz"))
         self._begun = begun if is_page else None
 
@@ -137,8 +137,7 @@ class _Adding:
                 *message["headers"], *(pair for pair in added if pair[0] not in present)
             ]  # fmt: skip
             if self._begun is not None and b"set-cookie" not in present:
-                cookie = session_cookie(self._begun, secure=self._secure)
-                message["headers"].append((b"set-cookie", cookie.encode()))
+                message["headers"].append((b"set-cookie", self._begun.encode()))
         await self._send(message)
 
 
@@ -157,19 +156,14 @@ class _Counted:
         return message
 
 
-def session_cookie(session: Session, *, secure: bool) -> str:
-    """The Set-Cookie line."""
-    tail = "; Secure" if secure else ""
-    return (
-        f"{COOKIE}={session.cookie}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; "
-        f"SameSite=Strict{tail}"
-    )
-
-
 def address_of(scope: Scope) -> str:
     """Whose wrong tokens are counted together."""
     client = scope.get("client")
     return str(client[0]) if client else "?"
+
+
+def is_secure(scope: Scope) -> bool:
+    return bool(scope.get("scheme") == "https")
 
 
 def _told(
@@ -181,9 +175,9 @@ def _told(
     return PlainTextResponse(f"{message}\n", status_code=status, headers=headers)
 
 
-def _cookie(headers: Headers) -> str | None:
+def _cookie(headers: Headers, name: str) -> str | None:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return None
     return found.value if found else None

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-COOKIE = "kos_session"
 SESSION_SECONDS = 7 * 86_400
 
 
@@ -27,9 +26,15 @@ class Session:
 
 
 class Sessions:
-    """Makes and checks cookies. ``token`` is the dashboard's, None where nobody has to log in."""
+    """Makes and checks cookies. ``token`` is the dashboard's, None where nobody has to log in.
 
-    def __init__(self, token: str | None, *, clock: Callable[[], float] = time.time) -> None:
+    Browsers send a cookie to every port of a host: ``port`` keeps two dashboards of one apart.
+    """
+
+    def __init__(
+        self, token: str | None, *, port: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.cookie_name = f"kos_session_{port}"
         self._token = token
         self._clock = clock
         seed = token.encode() if token else secrets.token_bytes(32)
@@ -49,6 +54,14 @@ class Sessions:
         if int(expires) < self._clock():
             return None
         return self._session(f"{body}.{signature}", entered=entered == "1")
+
+    def set_cookie(self, session: Session, *, secure: bool) -> str:
+        """The Set-Cookie line; ``secure``: over HTTPS alone."""
+        tail = "; Secure" if secure else ""
+        return (
+            f"{self.cookie_name}={session.cookie}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; "
+            f"SameSite=Strict{tail}"
+        )
 
     def is_token(self, shown: str | None) -> bool:
         """Whether ``shown`` is the dashboard's token; takes the same time for every wrong one."""

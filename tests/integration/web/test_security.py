@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -143,10 +144,24 @@ def test_the_session_cookie_is_closed(guarded: Dashboard) -> None:
     assert browser.get(f"{guarded.url}/tasks", timeout=20).url.endswith("/tasks")
 
 
+def test_two_dashboards_of_a_host_keep_their_sessions(guarded: Dashboard, system: System) -> None:
+    environ = {**system.environ, "KOS_DASHBOARD_TOKEN": "another-token"}
+    with running_dashboard(environ, system.directory) as other:
+        browser = requests.Session()
+        for dashboard, token in ((guarded, TOKEN), (other, "another-token")):
+            form = _form_token(browser.get(f"{dashboard.url}/login", timeout=20).text)
+            data = {"csrf": form, "token": token}
+            browser.post(f"{dashboard.url}/login", data=data, timeout=20)
+
+        for dashboard in (guarded, other):
+            assert browser.get(f"{dashboard.url}/tasks", timeout=20).url.endswith("/tasks")
+
+
 def test_a_forged_cookie_opens_nothing(guarded: Dashboard) -> None:
+    name = f"kos_session_{urlsplit(guarded.url).port}"
     for cookie in ("1.9999999999.x.y", "1.9999999999.x", "...", "1..", "\u00e9"):
         answer = guarded.get(
-            "/tasks", headers={"Cookie": f"kos_session={cookie}".encode()}, allow_redirects=False
+            "/tasks", headers={"Cookie": f"{name}={cookie}".encode()}, allow_redirects=False
         )
         assert answer.status_code == 303
 

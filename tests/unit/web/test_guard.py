@@ -65,7 +65,7 @@ def test_a_request_for_another_host_counts_for_nothing() -> None:
 def _guard(attempts: LoginAttempts) -> Guard:
     return Guard(
         PlainTextResponse("in"),
-        sessions=Sessions(TOKEN),
+        sessions=Sessions(TOKEN, port=11480),
         attempts=attempts,
         hosts=["localhost"],
         needs_token=True,

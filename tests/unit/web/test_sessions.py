@@ -18,22 +18,25 @@ class Clock:
 
 
 def test_a_session_outlives_a_restart_and_ends_with_its_token() -> None:
-    cookie = Sessions("secret").new(entered=True).cookie
+    cookie = Sessions("secret", port=11480).new(entered=True).cookie
 
-    again = Sessions("secret").read(cookie)
+    again = Sessions("secret", port=11480).read(cookie)
 
     assert again is not None
     assert again.entered
-    assert Sessions("another").read(cookie) is None
+    assert Sessions("another", port=11480).read(cookie) is None
 
 
 def test_without_a_token_each_process_has_its_own_key() -> None:
-    assert Sessions(None).read(Sessions(None).new(entered=False).cookie) is None
+    assert (
+        Sessions(None, port=11480).read(Sessions(None, port=11480).new(entered=False).cookie)
+        is None
+    )
 
 
 def test_a_session_expires() -> None:
     clock = Clock()
-    sessions = Sessions("secret", clock=clock)
+    sessions = Sessions("secret", port=11480, clock=clock)
     cookie = sessions.new(entered=True).cookie
 
     clock.now += SESSION_SECONDS + 1
@@ -42,7 +45,7 @@ def test_a_session_expires() -> None:
 
 
 def test_nobody_can_declare_a_session_entered() -> None:
-    sessions = Sessions("secret")
+    sessions = Sessions("secret", port=11480)
     cookie = sessions.new(entered=False).cookie
 
     assert sessions.read("1" + cookie[1:]) is None
@@ -50,18 +53,18 @@ def test_nobody_can_declare_a_session_entered() -> None:
 
 @pytest.mark.parametrize("cookie", ["", ".", "...", "1.2.3.4", "x" * 10_000, None, "1.é.x.y"])
 def test_rubbish_is_no_session(cookie: str | None) -> None:
-    assert Sessions("secret").read(cookie) is None
+    assert Sessions("secret", port=11480).read(cookie) is None
 
 
 def test_form_tokens_differ_by_session() -> None:
-    sessions = Sessions("secret")
+    sessions = Sessions("secret", port=11480)
 
     assert sessions.new(entered=True).form_token != sessions.new(entered=True).form_token
 
 
 def test_no_token_is_ever_right_where_none_is_set() -> None:
-    assert not Sessions(None).is_token("")
-    assert not Sessions(None).is_token(None)
+    assert not Sessions(None, port=11480).is_token("")
+    assert not Sessions(None, port=11480).is_token(None)
 
 
 def test_guesses_are_counted_by_address_and_forgotten_after_a_minute() -> None:

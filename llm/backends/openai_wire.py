@@ -119,28 +119,23 @@ def _read_choices(choices: object, sink: Sink) -> None:
     if delta:
         _read_delta(delta, sink)
     reason = choice.get("finish_reason")
-    if reason is not None:
+    if reason is not None and reason != "":  # LocalAI sends "" with every piece
         sink.finish_reason = _finish_reason(reason)
 
 
 def _read_delta(delta: object, sink: Sink) -> None:
     if type(delta) is not dict:
         raise errors.StreamBroken("a chunk's delta is not an object")
-    text = delta.get("content")
-    if text:
-        if type(text) is not str:
-            raise errors.StreamBroken("a chunk's content is not text")
-        sink.text(text)
-    else:
-        _read_reasoning(delta, sink)
-
-
-def _read_reasoning(delta: JsonObject, sink: Sink) -> None:
     thinking = delta.get("reasoning_content") or delta.get("reasoning")
     if thinking:
         if type(thinking) is not str:
             raise errors.StreamBroken("a chunk's reasoning is not text")
         sink.thought(thinking)
+    text = delta.get("content")
+    if text:
+        if type(text) is not str:
+            raise errors.StreamBroken("a chunk's content is not text")
+        sink.text(text)
 
 
 def _finish_reason(reason: object) -> FinishReason:

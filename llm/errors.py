@@ -13,7 +13,7 @@
     │   └── ServerFailed          5xx, or an error line in the stream
     ├── PermanentError            the same call will fail again on this backend
     │   ├── BadRequest            400
-    │   ├── NotAuthorized         401, 403
+    │   ├── NotAuthorized         401, 403; 402 and a spent quota: no call is paid for
     │   ├── ModelNotFound         404; contradicts the scan
     │   └── SchemaUnsupported     structured output is not to be had here
     ├── BadAnswer                 the stream was fine, the text is not

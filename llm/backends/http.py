@@ -61,15 +61,7 @@ class HttpBackend:
         cancel: CancelToken | None = None,
         on_progress: ProgressHook | None = None,
     ) -> Completion:
-        return complete(
-            self._transport,
-            self._wire,
-            request,
-            backend=self.name,
-            deadlines=deadlines,
-            cancel=cancel,
-            on_progress=on_progress,
-        )
+        return self._complete(request, deadlines=deadlines, cancel=cancel, on_progress=on_progress)
 
     def canary(self, model: str, *, deadlines: Deadlines = CANARY_DEADLINES) -> None:
         self._one_token(model, deadlines=deadlines)
@@ -93,7 +85,7 @@ class HttpBackend:
         load = deadlines.load_seconds
         bounds = replace(deadlines, first_token_seconds=load, total_seconds=load + 1.0)
         try:
-            return self._one_token(model, deadlines=bounds, cancel=cancel).duration_seconds
+            return self._one_token(model, deadlines=bounds, cancel=cancel)
         except errors.FirstTokenTimeout as exc:
             late = _load_timeout(load)
             late.backend, late.model = exc.backend, exc.model
@@ -101,16 +93,18 @@ class HttpBackend:
 
     def _one_token(
         self, model: str, *, deadlines: Deadlines, cancel: CancelToken | None = None
+    ) -> float:
+        """Generate one token; returns the seconds it took."""
+        request = GenerateRequest(model, (Message("user", "Say yes."),), max_tokens=1)
+        started = time.monotonic()
+        self._complete(request, deadlines=deadlines, cancel=cancel, any_text=True)
+        return time.monotonic() - started
+
+    def _complete(
+        self, request: GenerateRequest, *, wire: Wire | None = None, **how: Any
     ) -> Completion:
-        return complete(
-            self._transport,
-            self._wire,
-            GenerateRequest(model=model, messages=(Message("user", "Say yes."),), max_tokens=1),
-            backend=self.name,
-            deadlines=deadlines,
-            cancel=cancel,
-            any_text=True,
-        )
+        """``how`` is what `complete` takes."""
+        return complete(self._transport, wire or self._wire, request, backend=self.name, **how)
 
     def _get_bytes(self, path: str, *, seconds: float = QUICK_SECONDS) -> bytes:
         with Watch(total_seconds=seconds) as watch, border(backend=self.name, watch=watch):

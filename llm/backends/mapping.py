@@ -25,6 +25,7 @@ _LOAD_FAILURE = re.compile(
 _BUSY = re.compile(r"server busy|overloaded|too many|rate limit|maximum pending", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model", re.IGNORECASE)
 _CANNOT_CHAT = re.compile(r"does not support (chat|generate|completion)", re.IGNORECASE)
+_NO_CREDIT = "insufficient_quota"
 _SCHEMA = re.compile(
     r"response_format|json_schema|schema|grammar|structured|guided|\bformat\b", re.IGNORECASE
 )
@@ -81,8 +82,9 @@ def from_status(
     status: int, headers: Mapping[str, str], body: bytes, *, with_schema: bool = False
 ) -> errors.LLMError:
     """What an HTTP status other than 2xx means."""
-    message = error_message(body)
-    error = _status_error(status, message, with_schema)
+    told = _told_in(body)
+    message = _message_of(told)
+    error = _status_error(status, told, message, with_schema)
     words = message or "no explanation"
     return error(
         f"HTTP {status}: {words[: errors.BODY_EXCERPT_CHARS]}",
@@ -121,8 +123,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, min((moment - datetime.now(UTC)).total_seconds(), 86_400.0))
 
 
-def error_message(body: bytes) -> str:
-    """The words of an error body: ``{"error": "..."}``, ``{"error": {"message"}}``, FastAPI's
+def _told_in(body: bytes) -> object:
+    """What an error body holds: ``{"error": "..."}``, ``{"error": {"message"}}``, FastAPI's
     ``{"detail"}`` or plain text."""
     text = body.decode("utf-8", "replace").strip()
     try:
@@ -132,12 +134,19 @@ def error_message(body: bytes) -> str:
     if isinstance(value, dict):
         for name in ("error", "message", "detail"):
             if value.get(name):
-                return _message_of(value[name])
+                return value[name]
     return text
 
 
-def _status_error(status: int, message: str, with_schema: bool) -> type[errors.LLMError]:
-    if status in (401, 403, 407):
+def _is_out_of_credit(told: object) -> bool:
+    """OpenAI says so with the status of a rate limit, but no waiting helps."""
+    return isinstance(told, dict) and _NO_CREDIT in (told.get("code"), told.get("type"))
+
+
+def _status_error(
+    status: int, told: object, message: str, with_schema: bool
+) -> type[errors.LLMError]:
+    if status in (401, 402, 403, 407) or _is_out_of_credit(told):
         return errors.NotAuthorized
     if status == 404 and _NO_MODEL.search(message):
         return errors.ModelNotFound

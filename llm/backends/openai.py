@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from typing import Any
 
 from llm import errors
 from llm.backends import openai_wire
 from llm.backends.http import UNKNOWN_VERSION, HttpBackend, optional, version_of
+from llm.backends.streaming import Wire
 from llm.types import (
     BackendHealth,
     BackendSpec,
     CancelToken,
+    Completion,
     Deadlines,
+    GenerateRequest,
     ModelInfo,
     ResidentModel,
 )
+
+NEWER_LIMIT_FIELD = "max_completion_tokens"
+LIMIT_REACHED = "output limit was reached"
 
 
 class OpenAIBackend(HttpBackend):
@@ -53,6 +61,31 @@ class OpenAIBackend(HttpBackend):
 
     def unload(self, model: str) -> None:
         del model
+
+    def _complete(
+        self, request: GenerateRequest, *, wire: Wire | None = None, **how: Any
+    ) -> Completion:
+        """Asks again with the newer name of the token limit where the model takes no other, as
+        OpenAI's reasoning models do: the server refuses with 400."""
+        try:
+            return super()._complete(request, wire=wire, **how)
+        except errors.BadRequest as exc:
+            if NEWER_LIMIT_FIELD not in str(exc):
+                raise
+        return super()._complete(request, wire=openai_wire.OpenAIChat(NEWER_LIMIT_FIELD), **how)
+
+    def _one_token(
+        self, model: str, *, deadlines: Deadlines, cancel: CancelToken | None = None
+    ) -> float:
+        """A model that thinks may find one token too few, which OpenAI answers with 400; but then
+        it has generated."""
+        started = time.monotonic()
+        try:
+            return super()._one_token(model, deadlines=deadlines, cancel=cancel)
+        except errors.BadRequest as exc:
+            if LIMIT_REACHED not in str(exc):
+                raise
+        return time.monotonic() - started
 
     def _health(self) -> BackendHealth:
         self.list_models()

@@ -29,10 +29,13 @@ _METRIC = re.compile(r"^(vllm:num_requests_(?:running|waiting))(?:\{[^}]*\})?\s+
 
 
 class OpenAIChat:
-    """`POST /v1/chat/completions`."""
+    """`POST /v1/chat/completions`; ``limit_field`` carries the token limit."""
 
     path = "/v1/chat/completions"
     content_types: tuple[str, ...] = ("text/event-stream",)
+
+    def __init__(self, limit_field: str = "max_tokens") -> None:
+        self._limit_field = limit_field
 
     def body(self, request: GenerateRequest) -> JsonObject:
         body: JsonObject = {
@@ -40,7 +43,7 @@ class OpenAIChat:
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
-            "max_tokens": request.max_tokens,
+            self._limit_field: request.max_tokens,
         }
         if request.temperature is not None:
             body["temperature"] = request.temperature

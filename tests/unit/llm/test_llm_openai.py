@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
+from llm import errors
 from llm.backends.base import Backend
 from llm.backends.registry import build
 from llm.types import BackendKind, BackendSpec, Completion, Deadlines, GenerateRequest, Message
-from tests.unit.llm.raw_server import EVENTS, HEAD, chunk, raw_server, sends
+from tests.unit.llm.raw_server import EVENTS, HEAD, chunk, raw_server, read_request, sends
 
 DEADLINES = Deadlines(
     connect_seconds=5.0, first_token_seconds=20.0, between_tokens_seconds=20.0, total_seconds=30.0
@@ -50,3 +52,84 @@ def test_a_thought_and_text_in_one_chunk_both_arrive(name: str) -> None:
     completion = completion_of(event({name: "so"}), event({name: " then", "content": "hi"}))
 
     assert (completion.text, completion.thinking) == ("hi", "so then")
+
+
+def refusal(line: str, **error: str) -> bytes:
+    body = json.dumps({"error": error}).encode()
+    return f"HTTP/1.1 {line}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal("402 Payment Required", message="Insufficient Balance"),
+        refusal(
+            "429 Too Many Requests",
+            message="You exceeded your current quota, please check your plan and billing details.",
+            type="insufficient_quota",
+            code="insufficient_quota",
+        ),
+    ],
+)
+def test_an_account_without_credit_is_not_authorized(reply: bytes) -> None:
+    with raw_server(sends(reply)) as server:
+        backend = backend_at(server.url)
+        with pytest.raises(errors.NotAuthorized):
+            backend.generate(REQUEST, deadlines=DEADLINES)
+        backend.close()
+
+
+OLD_NAME_REFUSED = refusal(
+    "400 Bad Request",
+    message="Unsupported parameter: 'max_tokens' is not supported with this model. "
+    "Use 'max_completion_tokens' instead.",
+    code="unsupported_parameter",
+)
+LIMIT_REACHED = refusal(
+    "400 Bad Request",
+    message="Could not finish the message because max_tokens or model output limit was reached. "
+    "Please try again with higher max_tokens.",
+)
+
+
+def test_a_model_that_takes_only_the_newer_token_limit_is_asked_again() -> None:
+    seen: list[bytes] = []
+
+    def handler(sock: socket.socket) -> None:
+        seen.append(read_request(sock))
+        sock.sendall(OLD_NAME_REFUSED)
+        seen.append(read_request(sock))
+        sock.sendall(HEAD % EVENTS + event({"content": "hi"}) + END)
+
+    with raw_server(handler) as server:
+        backend = backend_at(server.url)
+        completion = backend.generate(REQUEST, deadlines=DEADLINES)
+        backend.close()
+
+    assert completion.text == "hi"
+    assert [b'"max_tokens": 50' in request for request in seen] == [True, False]
+    assert [b'"max_completion_tokens": 50' in request for request in seen] == [False, True]
+
+
+def test_a_newer_token_limit_that_is_refused_too_is_not_tried_for_ever() -> None:
+    def handler(sock: socket.socket) -> None:
+        while read_request(sock):
+            sock.sendall(OLD_NAME_REFUSED)
+
+    with raw_server(handler) as server:
+        backend = backend_at(server.url)
+        with pytest.raises(errors.BadRequest):
+            backend.generate(REQUEST, deadlines=DEADLINES)
+        backend.close()
+
+
+def test_one_token_too_few_for_a_thinking_model_still_proves_that_it_generates() -> None:
+    def handler(sock: socket.socket) -> None:
+        while read_request(sock):
+            sock.sendall(LIMIT_REACHED)
+
+    with raw_server(handler) as server:
+        backend = backend_at(server.url)
+        assert backend.preload("gpt", deadlines=DEADLINES) >= 0.0
+        backend.canary("gpt")
+        backend.close()

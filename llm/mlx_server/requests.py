@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llm.mlx_server.errors import InvalidRequest
 from llm.mlx_server.fields import Fields, checked_text
 from llm.mlx_server.sampling import Sampling
+from llm.wire.durations import go_duration
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -16,9 +16,6 @@ ROLES = ("system", "user", "assistant", "tool")
 MAX_MESSAGES = 4096
 MAX_STOP_STRINGS = 16
 MAX_TOKENS = 2**31 - 1
-
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +112,10 @@ def read_keep_alive(fields: Fields) -> KeepAlive | None:
 
 
 def _go_duration(text: str, *, field: str) -> float:
-    sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
-    if digits == "0":
-        return 0.0
-    parts = _DURATION_PART.findall(digits)
-    if not parts or "".join(number + unit for number, unit in parts) != digits:
-        raise InvalidRequest('must be a duration such as "5m" or "30s"', field=field)
-    return sign * sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    try:
+        return go_duration(text)
+    except ValueError as error:
+        raise InvalidRequest('must be a duration such as "5m" or "30s"', field=field) from error
 
 
 def read_schema(value: object, *, field: str) -> dict[str, Any]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from llm.simulator.answers import estimate_tokens
+from llm.wire.durations import go_duration
 from llm.wire.values import JsonObject
 
 IMAGE_TOKENS = 576
 _RELOADING_OPTIONS = ("num_batch", "num_gpu", "num_thread", "use_mmap")
-_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Purpose = Literal["generate", "load", "unload"]
 
@@ -106,14 +103,11 @@ def parse_keep_alive(value: Any) -> float | None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return math.inf if value < 0 else float(value)
-    if value == "0":  # the one duration that Go reads without a unit
-        return 0.0
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise CallError(400, f'time: invalid duration "{value}"')
-    parts = _DURATION_PART.findall(value)
-    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
-    return math.inf if match[1] == "-" else seconds
+    try:
+        seconds = go_duration(str(value))
+    except ValueError as error:
+        raise CallError(400, str(error)) from error
+    return math.inf if seconds < 0 else seconds
 
 
 def _ollama(body: JsonObject, *, prompt: str, tokens: int, images: int, is_empty: bool) -> Call:

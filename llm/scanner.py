@@ -81,7 +81,7 @@ class Scanner:
                 cached.scan, since=asked_at if refresh else None
             ):
                 return cached.scan
-            return self._scan_now(cached)
+            return self._scan_now()
 
     def last(self) -> Scan | None:
         """The newest scan however old, without asking any server; None before the first."""
@@ -103,10 +103,13 @@ class Scanner:
             asides = cached.asides.adding(backend, model, reason, until=until)
             self._store(replace(cached, asides=asides, scan=asides.applied(cached.scan)))
 
-    def _scan_now(self, before: CachedScan | None) -> Scan:
+    def _scan_now(self) -> Scan:
         now = self._clock()
-        asides = (before.asides if before else Asides()).lasting(now)
-        scan = asides.applied(Scan(at=now, servers=self._servers(now)))
+        asked = Scan(at=now, servers=self._servers(now))
+        # Read only now: while the servers were asked, another process may have set a model aside.
+        cached = self._cached()
+        asides = (cached.asides if cached else Asides()).lasting(now)
+        scan = asides.applied(asked)
         self._store(CachedScan(scan, asides))
         for server in scan.servers:
             self._warn_of(server, now)

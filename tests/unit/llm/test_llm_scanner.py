@@ -218,6 +218,19 @@ def test_a_failed_canary_leaves_the_model_out_over_several_scans(house: House) -
     assert broken() is None
 
 
+def test_a_model_that_another_process_sets_aside_during_a_scan_stays_out(house: House) -> None:
+    other = house.scanner()
+    other.set_aside("mlx", "llama3.2:3b", "known before")
+    house.ollama.before_list = lambda: other.set_aside("ollama", "qwen3:8b", "load failed")
+
+    scans = [house.scanner().scan(refresh=True), house.scanner().scan()]
+
+    for scan in scans:
+        found = {model.name: model.broken for found in scan.servers for model in found.models or ()}
+        assert found["qwen3:8b"] == "load failed"
+        assert found["llama3.2:3b"] == "known before"
+
+
 def test_a_missing_server_is_told_once_in_five_minutes_with_how_to_start_it(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -90,6 +90,7 @@ def connect(
         backends,
         cache=RedisScanCache(client),
         catalog=load_catalog(settings.catalog_file),
+        fresh_seconds=settings.scan_cache_seconds,
         clock=lambda: datetime.now(UTC),
     )
     return Runtime(

@@ -1,6 +1,6 @@
 """Every configured server at once: its models, or its error.
 
-A scan is kept for 120 s in a cache that processes share, and made anew on demand, as when a 404
+A scan is kept for a while in a cache that processes share, and made anew on demand, as when a 404
 contradicts it. Models found broken are set aside with the reason, over several scans.
 """
 
@@ -49,7 +49,8 @@ logger = logging.getLogger(__name__)
 
 
 class Scanner:
-    """Scans the servers of ``backends``; safe to share between threads."""
+    """Scans the servers of ``backends``; safe to share between threads. A scan serves for
+    ``fresh_seconds``."""
 
     def __init__(
         self,
@@ -57,19 +58,21 @@ class Scanner:
         *,
         cache: ScanCache | None = None,
         catalog: Catalog | None = None,
+        fresh_seconds: float = FRESH_SECONDS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._backends = backends
         self._cache = cache or MemoryScanCache()
         self._catalog = catalog or load_catalog()
+        self._fresh_seconds = fresh_seconds
         self._clock = clock
         self._one_at_a_time = threading.Lock()
         self._described: dict[tuple[str, ModelInfo], ModelInfo] = {}
         self._warned_at: dict[str, datetime] = {}
 
     def scan(self, *, refresh: bool = False) -> Scan:
-        """Models or error of every server, at most 120 s old. ``refresh`` asks the servers now;
-        callers who wait for one another share what the first one learned."""
+        """Models or error of every server, at most ``fresh_seconds`` old. ``refresh`` asks the
+        servers now; callers who wait for one another share what the first one learned."""
         asked_at = self._clock()
         if not refresh:
             cached = self._cached()
@@ -171,12 +174,12 @@ class Scanner:
         return CachedScan.loads(text) if text else None
 
     def _store(self, cached: CachedScan) -> None:
-        self._cache.write(cached.dumps(), KEPT_SECONDS)
+        self._cache.write(cached.dumps(), max(KEPT_SECONDS, self._fresh_seconds))
 
     def _is_fresh(self, scan: Scan, *, since: datetime | None = None) -> bool:
         if since is not None:
             return scan.at >= since
-        return scan.at > self._clock() - timedelta(seconds=FRESH_SECONDS)
+        return scan.at > self._clock() - timedelta(seconds=self._fresh_seconds)
 
     def _warn_of(self, server: ServerScan, now: datetime) -> None:
         """Once in five minutes: which server is missing and how to start it."""

@@ -77,13 +77,14 @@ class House:
         self.mlx = FakeBackend(mlx, ModelInfo("llama3.2:3b"))
         self.cache = MemoryScanCache()
 
-    def scanner(self) -> Scanner:
+    def scanner(self, **changes: float) -> Scanner:
         backends = FakeBackends(self.ollama, self.mlx)
         return Scanner(
             backends,  # type: ignore[arg-type]
             cache=self.cache,
             catalog=CATALOG,
             clock=lambda: self.now,
+            **changes,
         )
 
     def later(self, seconds: float) -> None:
@@ -191,6 +192,15 @@ def test_a_model_that_cannot_be_described_is_set_aside_with_the_reason(house: Ho
     broken = {model.name: model.broken for model in ollama.models or ()}
     assert broken == {"qwen3:8b": "server_failed: show failed", "qwen2.5-coder:7b": None}
     assert ollama.pick(Category.DEFAULT).name == "qwen2.5-coder:7b"  # type: ignore[union-attr]
+
+
+def test_how_long_a_scan_serves_can_be_chosen(house: House) -> None:
+    scanner = house.scanner(fresh_seconds=10.0)
+    first = scanner.scan()
+    house.later(9)
+    assert scanner.scan() == first
+    house.later(2)
+    assert scanner.scan() != first
 
 
 def test_a_model_is_described_once(house: House) -> None:

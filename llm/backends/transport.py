@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +17,12 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from llm import errors
 from llm.backends import mapping
+from llm.backends.connections import WatchedAdapter, serving
 from llm.framing import JsonObject
 from llm.types import BackendSpec
 from llm.watch import Watch
@@ -34,14 +31,11 @@ READ_BYTES = 1 << 16
 MAX_BODY_BYTES = 16 << 20
 MAX_ERROR_BYTES = 1 << 16
 MIN_POOL_CONNECTIONS = 64
-SEND_SECONDS = 30.0
 BACKSTOP_SECONDS = 5.0
 CONNECT_ATTEMPT_SECONDS = 0.75
 MIN_CONNECT_SECONDS = 0.05
 DRAIN_SECONDS = 0.25
 MAX_DRAIN_CHUNKS = 16
-
-_calling = threading.local()
 
 
 class Transport:
@@ -124,8 +118,8 @@ class Transport:
         connect_seconds: float,
     ) -> requests.Response:
         watch.check()
-        _calling.watch = watch
-        try:
+        attempt_seconds = min(connect_seconds, CONNECT_ATTEMPT_SECONDS)
+        with serving(watch, connect_seconds=connect_seconds):
             return self._session.request(
                 method,
                 self._spec.url + path,
@@ -133,10 +127,8 @@ class Transport:
                 headers=headers,
                 stream=True,
                 allow_redirects=False,
-                timeout=(connect_seconds, watch.longest_wait_seconds + BACKSTOP_SECONDS),
+                timeout=(attempt_seconds, watch.longest_wait_seconds + BACKSTOP_SECONDS),
             )
-        finally:
-            _calling.watch = None
 
     def _raise_for_status(self, response: requests.Response, *, with_schema: bool = False) -> None:
         status = response.status_code
@@ -194,58 +186,6 @@ def decode(body: bytes) -> JsonObject:
     return value
 
 
-class _WatchedHTTPConnection(HTTPConnection):
-    """Tells the call that uses it which socket to shut."""
-
-    watch: Watch | None = None
-
-    def connect(self) -> None:
-        super().connect()
-        _adopt(self, reused=False)
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:
-            _adopt(self, reused=True)
-        super().request(*args, **kwargs)
-
-
-class _WatchedHTTPSConnection(_WatchedHTTPConnection, HTTPSConnection):
-    """The same over TLS."""
-
-
-class _WatchedHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedHTTPConnection
-
-
-class _WatchedHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPSConnection
-
-
-class _WatchedAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _WatchedHTTPPool,
-            "https": _WatchedHTTPSPool,
-        }
-
-    def close(self) -> None:
-        """urllib3 leaves this to the garbage collector, which an exception kept alive holds up."""
-        for key in self.poolmanager.pools.keys():  # noqa: SIM118 - it is no mapping that iterates
-            pool = self.poolmanager.pools.get(key)
-            if pool is not None:
-                pool.close()
-        super().close()
-
-
-def _adopt(connection: _WatchedHTTPConnection, *, reused: bool) -> None:
-    if connection.sock is not None:
-        connection.sock.settimeout(SEND_SECONDS)
-    watch: Watch | None = getattr(_calling, "watch", None)
-    if watch is not None:
-        watch.attach(connection, reused=reused)
-
-
 def _connected(
     send: Callable[[float], requests.Response], watch: Watch, connect_seconds: float
 ) -> requests.Response:
@@ -254,9 +194,8 @@ def _connected(
     until = time.monotonic() + connect_seconds
     may_be_stale = True
     while True:
-        left = until - time.monotonic()
         try:
-            return send(max(min(left, CONNECT_ATTEMPT_SECONDS), MIN_CONNECT_SECONDS))
+            return send(max(until - time.monotonic(), MIN_CONNECT_SECONDS))
         except requests.exceptions.ConnectTimeout:
             if watch.verdict is not None or until - time.monotonic() <= MIN_CONNECT_SECONDS:
                 raise
@@ -264,6 +203,7 @@ def _connected(
             if watch.verdict is not None or not (watch.reused_connection and may_be_stale):
                 raise
             may_be_stale = False
+            until = time.monotonic() + connect_seconds
 
 
 def _session(pool_size: int) -> requests.Session:
@@ -272,7 +212,7 @@ def _session(pool_size: int) -> requests.Session:
     cookies = RequestsCookieJar()
     cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.cookies = cookies
-    adapter = _WatchedAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
+    adapter = WatchedAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session

@@ -6,13 +6,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llm import errors
+from llm.backends import transport
+from llm.backends.base import Backend
 from llm.backends.registry import build
 from llm.types import BackendKind, BackendSpec, CancelToken, Deadlines, GenerateRequest, Message
 from tests.unit.llm.raw_server import EVENTS, HEAD, RawServer, chunk, raw_server, read_request
@@ -29,27 +31,35 @@ def silent() -> threading.Event:
     return threading.Event()
 
 
-@pytest.fixture
-def server(silent: threading.Event) -> Iterator[RawServer]:
+def over_tls(handler: Callable[[ssl.SSLSocket], None]) -> Callable[[socket.socket], None]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
+
+    def wrapped(plain: socket.socket) -> None:
+        with context.wrap_socket(plain, server_side=True) as sock:
+            handler(sock)
+
+    return wrapped
+
+
+@pytest.fixture
+def server(silent: threading.Event) -> Iterator[RawServer]:
     over = threading.Event()
 
-    def handler(plain: socket.socket) -> None:
-        with context.wrap_socket(plain, server_side=True) as sock:
-            while read_request(sock):
-                sock.sendall(HEAD % EVENTS + chunk(ANSWER))
-                if silent.is_set():
-                    over.wait(30.0)
-                    return
-                sock.sendall(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+    def handler(sock: ssl.SSLSocket) -> None:
+        while read_request(sock):
+            sock.sendall(HEAD % EVENTS + chunk(ANSWER))
+            if silent.is_set():
+                over.wait(30.0)
+                return
+            sock.sendall(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
 
-    with raw_server(handler) as running:
+    with raw_server(over_tls(handler)) as running:
         yield running
         over.set()
 
 
-def backend_of(server: RawServer, **environ: str):
+def backend_of(server: RawServer, **environ: str) -> Backend:
     spec = BackendSpec("tls", BackendKind.OPENAI, server.url.replace("http:", "https:"))
     return build(spec, environ=environ)
 
@@ -100,3 +110,93 @@ def test_a_silent_stream_is_cancelled(server: RawServer, silent: threading.Event
     backend.close()
 
     assert time.monotonic() - started < 20.0
+
+
+@pytest.fixture
+def short_attempts(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds of one attempt to connect; a pause of a few times that is a long one."""
+    monkeypatch.setattr(transport, "CONNECT_ATTEMPT_SECONDS", 0.1)
+    return 0.1
+
+
+def answers(sock: ssl.SSLSocket) -> None:
+    read_request(sock)
+    sock.sendall(HEAD % EVENTS + chunk(ANSWER) + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+
+def silent_for_ever(sock: socket.socket) -> None:
+    while sock.recv(1 << 16):
+        pass
+
+
+def hangs_up(sock: ssl.SSLSocket) -> None:
+    read_request(sock)
+
+
+def test_a_slow_handshake_is_waited_for(short_attempts: float) -> None:
+    def handler(plain: socket.socket) -> None:
+        time.sleep(4 * short_attempts)
+        over_tls(answers)(plain)
+
+    with raw_server(handler) as server:
+        backend = backend_of(server, SSL_CERT_FILE=str(CERTIFICATE))
+        completion = backend.generate(REQUEST, deadlines=replace(PATIENT, connect_seconds=20.0))
+        backend.close()
+
+        assert completion.text == "hi there"
+        assert server.connections == 1
+
+
+def test_a_handshake_that_is_never_answered_is_a_connect_timeout(short_attempts: float) -> None:
+    with raw_server(silent_for_ever) as server:
+        backend = backend_of(server, SSL_CERT_FILE=str(CERTIFICATE))
+        started = time.monotonic()
+        with pytest.raises(errors.ConnectTimeout):
+            backend.generate(REQUEST, deadlines=replace(PATIENT, connect_seconds=0.5))
+        backend.close()
+
+    assert time.monotonic() - started >= 0.5
+
+
+def test_a_call_is_cancelled_during_the_handshake() -> None:
+    cancel = CancelToken()
+
+    def handler(sock: socket.socket) -> None:
+        sock.recv(1)  # the handshake has begun
+        cancel.cancel("drain")
+        silent_for_ever(sock)
+
+    with raw_server(handler) as server:
+        backend = backend_of(server, SSL_CERT_FILE=str(CERTIFICATE))
+        started = time.monotonic()
+        with pytest.raises(errors.CallCancelled):
+            backend.generate(
+                REQUEST, deadlines=replace(PATIENT, connect_seconds=60.0), cancel=cancel
+            )
+        backend.close()
+
+    assert time.monotonic() - started < 20.0
+
+
+def test_a_long_prompt_may_be_read_with_pauses(short_attempts: float) -> None:
+    def handler(sock: ssl.SSLSocket) -> None:
+        time.sleep(4 * short_attempts)
+        answers(sock)
+
+    with raw_server(over_tls(handler)) as server:
+        backend = backend_of(server, SSL_CERT_FILE=str(CERTIFICATE))
+        long = replace(REQUEST, messages=(Message("user", "word " * 2_000_000),))
+        completion = backend.generate(long, deadlines=PATIENT)
+        backend.close()
+
+    assert completion.text == "hi there"
+
+
+def test_a_server_that_hangs_up_on_a_new_connection_is_asked_once() -> None:
+    with raw_server(over_tls(hangs_up)) as server:
+        backend = backend_of(server, SSL_CERT_FILE=str(CERTIFICATE))
+        with pytest.raises(errors.BackendUnreachable):
+            backend.generate(REQUEST, deadlines=PATIENT)
+        backend.close()
+
+        assert server.connections == 1

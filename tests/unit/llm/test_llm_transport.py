@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from llm import errors
+from llm.backends import transport
 from llm.backends.registry import Backends, UnknownBackend, build
 from llm.types import (
     BackendKind,
@@ -209,6 +210,28 @@ def test_a_server_that_hangs_up_on_a_new_connection_is_asked_once() -> None:
         backend = build(spec(server.url), environ={})
         with pytest.raises(errors.BackendUnreachable):
             backend.generate(REQUEST, deadlines=DEADLINES)
+        backend.close()
+
+        assert server.connections == 1
+
+
+def test_a_long_prompt_on_a_used_connection_may_be_read_with_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "CONNECT_ATTEMPT_SECONDS", 0.1)
+
+    def handler(sock: socket.socket) -> None:
+        read_request(sock)
+        sock.sendall(b"".join(WHOLE))
+        time.sleep(0.4)
+        read_request(sock)
+        sock.sendall(b"".join(WHOLE))
+
+    with raw_server(handler) as server:
+        backend = build(spec(server.url), environ={})
+        backend.generate(REQUEST, deadlines=DEADLINES)
+        long = replace(REQUEST, messages=(Message("user", "word " * 2_000_000),))
+        assert backend.generate(long, deadlines=PATIENT).text == "hi there"
         backend.close()
 
         assert server.connections == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from jobs.breakers import split
 from jobs.runtime import Runtime
@@ -24,8 +25,8 @@ def _probe(runtime: Runtime, key: str) -> bool:
     backend, model = split(key)
     runtime.breakers.probe_started(key)
     try:
-        canary_model = model or _smallest_model(runtime, backend)
-        runtime.backends.get(backend).canary(canary_model)
+        tried = _named(runtime, backend, model) if model else _smallest(runtime, backend)
+        runtime.backends.get(backend).canary(tried.name, num_ctx=tried.context_tokens)
     except LLMError as error:
         logger.info("canary_failed key=%s error=%s", key, error)
         runtime.breakers.probe_failed(key, error)
@@ -36,7 +37,22 @@ def _probe(runtime: Runtime, key: str) -> bool:
     return True
 
 
-def _smallest_model(runtime: Runtime, backend: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """``context_tokens`` of a model in memory: with another context it would be loaded anew."""
+
+    name: str
+    context_tokens: int | None = None
+
+
+def _named(runtime: Runtime, backend: str, model: str) -> _Tried:
+    for resident in runtime.scanner.residents(backend):
+        if resident.name == model:
+            return _Tried(model, resident.context_tokens)
+    return _Tried(model)
+
+
+def _smallest(runtime: Runtime, backend: str) -> _Tried:
     """The model to try: a resident one, else the first for fast work."""
     server = runtime.scanner.scan(refresh=True).server(backend)
     if server is None or not server.reachable:
@@ -44,8 +60,8 @@ def _smallest_model(runtime: Runtime, backend: str) -> str:
     usable = {model.name for model in server.models or () if model.broken is None}
     for resident in server.resident:
         if resident.name in usable:
-            return resident.name
+            return _Tried(resident.name, resident.context_tokens)
     picked = server.pick(Category.FAST)
     if picked is None:
         raise LLMError("has no usable model", backend=backend)
-    return picked.name
+    return _Tried(picked.name)

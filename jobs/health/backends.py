@@ -1,20 +1,24 @@
 """Checks of model servers. HTTP that answers proves nothing: a token does.
 
-A canary is sent only to a model that is in memory, so that looking never loads one, and only
-where no answer came lately and no running task moves: a busy server is proved by its own work, and
-a token that waits behind long answers proves nothing.
+A canary is sent only to a model that is in memory, with the context it has there, so that looking
+never loads one; and only where no answer came lately and no running task moves: a busy server is
+proved by its own work, and a token that waits behind long answers proves nothing. An idle model is
+left to expire (`jobs.health.idling`).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+from jobs.health.idling import IdleModels
 from jobs.health.values import Check
 from jobs.learned import Learning
 from jobs.runtime import Runtime
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
-from llm.types import BackendSpec, Deadlines
+from llm.types import BackendSpec, Deadlines, ResidentModel
 from models.base import Row, fetch_all, fetch_one
 from models.database import DatabaseUnavailable, session
 
@@ -39,6 +43,7 @@ class BackendWatch:
     learning: Learning
     supervised: dict[str, str] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
+    idle: IdleModels = field(default_factory=IdleModels)
     progress: dict[str, tuple[int, float]] = field(default_factory=dict)
     was_reachable: dict[str, bool] = field(default_factory=dict)
 
@@ -51,8 +56,11 @@ class BackendWatch:
             return Check(name, False, health.error or "does not answer", remedy)
         if _answered_lately(spec.name):
             self.failures[spec.name] = 0
+            self.idle.in_use(spec.name)
             return Check(name, True, "answered a task lately")
         running = _running(spec.name)
+        if running:
+            self.idle.in_use(spec.name)
         still_seconds = self._still_seconds(spec.name, running)
         if running and still_seconds < MOVING_SECONDS:
             return Check(name, True, f"{len(running)} tasks run; a token {still_seconds:.0f} s ago")
@@ -65,10 +73,11 @@ class BackendWatch:
         backend = self.runtime.backends.get(spec.name)
         try:
             residents = backend.resident_models()
-            if not residents:
-                return Check(name, True, "reachable; no model in memory to try")
+            tried = self.idle.to_try(spec.name, residents, datetime.now(UTC))
+            if tried is None:
+                return Check(name, True, f"reachable; {_untried(residents)}")
             began = time.monotonic()
-            backend.canary(residents[0].name, deadlines=CANARY_DEADLINES)
+            backend.canary(tried.name, num_ctx=tried.context_tokens, deadlines=CANARY_DEADLINES)
         except (Overloaded, ModelNotFound) as error:
             return Check(name, True, f"reachable; canary not admitted: {error}")
         except LLMError as error:
@@ -77,7 +86,7 @@ class BackendWatch:
             self.runtime.slots.release(spec.name, slot)
         self.failures[spec.name] = 0
         seconds = time.monotonic() - began
-        return Check(name, True, f"a token of {residents[0].name} in {seconds:.1f} s")
+        return Check(name, True, f"a token of {tried.name} in {seconds:.1f} s")
 
     def _slot(self, spec: BackendSpec) -> str | None:
         """A slot like any other call's, so that looking never goes over the limit."""
@@ -115,6 +124,7 @@ class BackendWatch:
 
     def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> Check:
         self.failures[spec.name] = self.failures.get(spec.name, 0) + 1
+        self.idle.in_use(spec.name)
         self.runtime.breakers.failed(spec.name, None, error)
         hung = None
         if self.failures[spec.name] >= FAILURES_UNTIL_HUNG:
@@ -129,6 +139,12 @@ class BackendWatch:
         self.was_reachable[backend] = reachable
         if before is not None and before != reachable:
             self.runtime.wakes.scan(f"{backend} {'is back' if reachable else 'is gone'}")
+
+
+def _untried(residents: Sequence[ResidentModel]) -> str:
+    if not residents:
+        return "no model in memory to try"
+    return f"{residents[0].name} is idle, left to expire"
 
 
 def _answered_lately(backend: str) -> bool:

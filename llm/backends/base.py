@@ -72,8 +72,9 @@ class Backend(Protocol):
         """One whole answer: always streamed, always guarded."""
         ...
 
-    def canary(self, model: str, *, deadlines: Deadlines = ...) -> None:
-        """Generate one token; raises where no generation happens within ``deadlines``."""
+    def canary(self, model: str, *, num_ctx: int | None = None, deadlines: Deadlines = ...) -> None:
+        """Generate one token; raises where no generation happens within ``deadlines``. For a model
+        in memory ``num_ctx`` is the context it has there: another one would load it anew."""
         ...
 
     def close(self) -> None:

@@ -63,8 +63,11 @@ class HttpBackend:
     ) -> Completion:
         return self._complete(request, deadlines=deadlines, cancel=cancel, on_progress=on_progress)
 
-    def canary(self, model: str, *, deadlines: Deadlines = CANARY_DEADLINES) -> None:
-        self._one_token(model, deadlines=deadlines)
+    def canary(
+        self, model: str, *, num_ctx: int | None = None, deadlines: Deadlines = CANARY_DEADLINES
+    ) -> None:
+        # Sent without a keep-alive: Ollama then leaves the one that its model has.
+        self._one_token(model, num_ctx=num_ctx, deadlines=deadlines)
 
     def health(self) -> BackendHealth:
         try:
@@ -92,10 +95,16 @@ class HttpBackend:
             raise late from exc
 
     def _one_token(
-        self, model: str, *, deadlines: Deadlines, cancel: CancelToken | None = None
+        self,
+        model: str,
+        *,
+        num_ctx: int | None = None,
+        deadlines: Deadlines,
+        cancel: CancelToken | None = None,
     ) -> float:
         """Generate one token; returns the seconds it took."""
-        request = GenerateRequest(model, (Message("user", "Say yes."),), max_tokens=1)
+        messages = (Message("user", "Say yes."),)
+        request = GenerateRequest(model, messages, max_tokens=1, num_ctx=num_ctx)
         started = time.monotonic()
         self._complete(request, deadlines=deadlines, cancel=cancel, any_text=True)
         return time.monotonic() - started

@@ -74,14 +74,12 @@ class OpenAIBackend(HttpBackend):
                 raise
         return super()._complete(request, wire=openai_wire.OpenAIChat(NEWER_LIMIT_FIELD), **how)
 
-    def _one_token(
-        self, model: str, *, deadlines: Deadlines, cancel: CancelToken | None = None
-    ) -> float:
+    def _one_token(self, model: str, **how: Any) -> float:
         """A model that thinks may find one token too few, which OpenAI answers with 400; but then
         it has generated."""
         started = time.monotonic()
         try:
-            return super()._one_token(model, deadlines=deadlines, cancel=cancel)
+            return super()._one_token(model, **how)
         except errors.BadRequest as exc:
             if LIMIT_REACHED not in str(exc):
                 raise

@@ -142,6 +142,24 @@ def test_a_canary_is_one_token(server: RunningSimulator, backend: Backend, model
     assert server.stats()["journal"][-1]["completion_tokens"] == 1
 
 
+def test_a_canary_leaves_a_resident_model_as_it_is(
+    server: RunningSimulator, backend: Backend, model: str
+) -> None:
+    def seen() -> tuple[int, int | None, bool]:
+        resident = next(one for one in backend.resident_models() if one.name == model)
+        expires = resident.expires_at is not None and resident.expires_at.year < 2100
+        return server.stats()["models"][model]["loads"], resident.context_tokens, expires
+
+    backend.preload(model, num_ctx=1024, deadlines=DEADLINES)
+    backend.generate(ask(model, num_ctx=1024, keep_alive=-1, max_tokens=5), deadlines=DEADLINES)
+    before = seen()
+
+    backend.canary(model, num_ctx=before[1])
+
+    assert seen() == before
+    assert not before[2]
+
+
 def test_connections_are_used_again(server: RunningSimulator, backend: Backend, model: str) -> None:
     for _ in range(20):
         backend.generate(ask(model, max_tokens=5), deadlines=DEADLINES)

@@ -13,19 +13,22 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.health import backends
+from jobs.health import backends, idling
 from jobs.health.restarts import MOST_IN_WINDOW, Restarter
 from jobs.health.values import Check
 from jobs.health_checker import HealthChecker, build
 from jobs.names import HEALTH, LISTENER_BEAT, WORKERS
+from jobs.probing import probe_due
 from jobs.runtime import connect
 from jobs.settings import load
-from llm.types import Deadlines
+from llm.errors import LoadFailed, Overloaded
+from llm.types import Deadlines, GenerateRequest, Message
 from models import database
 from tests.support.embedded import Server
 from tests.support.simulators import RunningSimulator, simulator
 from tests.support.system import migrate
 
+MODEL = "tinyllama:1.1b-chat"
 QUICK = Deadlines(first_token_seconds=0.5, between_tokens_seconds=0.5, total_seconds=1.0)
 
 
@@ -74,7 +77,7 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
 
 def load_a_model(server: RunningSimulator, checker: HealthChecker) -> None:
     backend = checker.runtime.backends.get("ollama")
-    backend.preload("tinyllama:1.1b-chat", num_ctx=None, deadlines=Deadlines(), cancel=None)
+    backend.preload(MODEL, num_ctx=None, deadlines=Deadlines(), cancel=None)
 
 
 def test_what_answers_is_green_and_is_written_with_a_time_to_live(checker: HealthChecker) -> None:
@@ -150,6 +153,55 @@ def test_dead_generation_behind_a_green_health_is_hung_after_two_canaries(
     assert (second.ok, second.hung) == (False, "servers:simulator-ollama")
     assert RESTARTED == ["servers:simulator-ollama"]
     assert checker.runtime.slots.in_use("ollama") == 0
+
+
+def loaded_for(server: RunningSimulator, checker: HealthChecker, keep_alive: str | int) -> None:
+    """A model in memory as a task leaves it there: a context of its own, and a keep-alive."""
+    request = GenerateRequest(
+        MODEL, (Message("user", "Hello?"),), max_tokens=5, num_ctx=16384, keep_alive=keep_alive
+    )
+    checker.runtime.backends.get("ollama").generate(request, deadlines=Deadlines())
+
+
+def test_a_canary_leaves_the_model_in_memory_as_it_is(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    loaded_for(server, checker, -1)
+    before = checker.runtime.scanner.residents("ollama")
+
+    assert "a token of" in by_name(checker.round())["backend:ollama"].detail
+    assert [one.context_tokens for one in checker.runtime.scanner.residents("ollama")] == [16384]
+    assert [one.context_tokens for one in before] == [16384]
+    assert server.stats()["models"][MODEL]["loads"] == 1
+
+
+def test_an_idle_model_is_left_to_expire(
+    checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idling, "TRIED_SECONDS", 0.0)
+    loaded_for(server, checker, "2h")
+    before = server.stats()["requests"]
+
+    check = by_name(checker.round())["backend:ollama"]
+
+    assert check.ok
+    assert check.detail == f"reachable; {MODEL} is idle, left to expire"
+    assert server.stats()["requests"] == before
+
+
+@pytest.mark.parametrize("model", [None, MODEL])
+def test_a_breaker_is_probed_with_the_model_in_memory_as_it_is(
+    checker: HealthChecker, server: RunningSimulator, model: str | None
+) -> None:
+    loaded_for(server, checker, -1)
+    breakers = checker.runtime.breakers
+    error = LoadFailed if model else Overloaded
+    breakers.failed("ollama", model, error("at once", retry_after_seconds=0.0))
+    assert breakers.due_probes()
+
+    assert probe_due(checker.runtime)
+
+    assert server.stats()["models"][MODEL]["loads"] == 1
 
 
 def test_a_canary_takes_no_slot_beyond_the_limit(

@@ -121,6 +121,8 @@ async def _preload(service: Service, readiness: Readiness) -> None:
             await service.preload(TextRequest(model=name))
         except ServerError as error:
             logger.error("preload_failed model=%s error=%s", name, error)  # noqa: TRY400
+        except Exception:
+            logger.exception("preload_failed model=%s", name)
     readiness.preloading = False
 
 

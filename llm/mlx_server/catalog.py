@@ -38,7 +38,7 @@ DEFAULT_CONTEXT_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A model on disk. ``vocabulary`` is the width of its logits."""
+    """A model on disk. ``vocabulary`` is the width of its logits; None where no config tells."""
 
     name: str
     folder: Path
@@ -47,7 +47,7 @@ class ModelEntry:
     parameters: int
     quantization: str
     context_tokens: int
-    vocabulary: int
+    vocabulary: int | None
     kv_bytes_per_token: int
     modified_at: datetime
 
@@ -114,7 +114,7 @@ def _scan(root: Path, max_context_tokens: int) -> Iterator[ModelEntry]:
             if memory.weights_bytes(folder):
                 config = json.loads(config_file.read_text())
                 yield _entry(root, folder, config, max_context_tokens)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001  whatever is in one folder, the others are served
             logger.warning("model_unreadable folder=%s error=%s", folder, error)
 
 
@@ -133,19 +133,31 @@ def _entry(
         parameters=size_bytes * 8 // (int(bits) if bits else 16),
         quantization=f"{bits}bit" if bits else "",
         context_tokens=min(int(context), max_context_tokens),
-        vocabulary=int(text["vocab_size"]),
+        vocabulary=_vocabulary(text, config),
         kv_bytes_per_token=memory.kv_bytes_per_token(config),
         modified_at=datetime.fromtimestamp(folder.stat().st_mtime, tz=UTC),
     )
 
 
+def _vocabulary(*configs: Mapping[str, Any]) -> int | None:
+    """The first size that is told: many architectures have a default of their own."""
+    sizes = (config.get("vocab_size") for config in configs)
+    return next((int(size) for size in sizes if size is not None), None)
+
+
 def _read_aliases(file: Path) -> dict[str, str]:
     try:
         document = tomllib.loads(file.read_text())
+        return {**_names(document, "aliases"), **_names(document, "categories")}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         logger.warning("aliases_unreadable file=%s error=%s", file, error)
         return {}
-    tables = (document.get("aliases", {}), document.get("categories", {}))
-    return {alias: str(name) for table in tables for alias, name in table.items()}
+
+
+def _names(document: Mapping[str, Any], key: str) -> dict[str, str]:
+    table = document.get(key, {})
+    if not isinstance(table, dict):
+        raise ValueError(f"[{key}] must be a table of names")  # noqa: TRY004  as for other bad TOML
+    return {alias: str(name) for alias, name in table.items()}

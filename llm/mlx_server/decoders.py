@@ -49,7 +49,7 @@ class DecoderOptions(NamedTuple):
     capacity: int
     prefill_step_tokens: int
     prefix_cache_bytes: int
-    vocabulary: int
+    vocabulary: int | None
     on_progress: Callable[[], None]
 
 

@@ -25,7 +25,7 @@ def text_job(
     """A job that generates. Raises InvalidRequest naming the field that cannot be honoured."""
     if request.think and tokenizer.markers is None:
         raise InvalidRequest(f"model {entry.name!r} does not support thinking", field="think")
-    _check_biases(request, entry)
+    _check_biases(request, entry.vocabulary or tokenizer.size)
     room = _Room(request, entry)
     room.check(tokenizer.fewest_tokens(_text_bytes(request)))
     think = _thinking(request, tokenizer)
@@ -51,11 +51,11 @@ def text_job(
     )
 
 
-def _check_biases(request: TextRequest, entry: ModelEntry) -> None:
+def _check_biases(request: TextRequest, vocabulary: int) -> None:
     for token, _ in request.sampling.logit_bias:
-        if token >= entry.vocabulary:
+        if token >= vocabulary:
             raise InvalidRequest(
-                f"token {token} is outside the vocabulary of {entry.vocabulary}",
+                f"token {token} is outside the vocabulary of {vocabulary}",
                 field="logit_bias",
             )
 

@@ -39,15 +39,16 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
 
 
-def sampler_for(sampling: Sampling, *, vocabulary: int) -> Sampler:
-    """The sampler of a request.
+def sampler_for(sampling: Sampling, *, vocabulary: int | None) -> Sampler:
+    """The sampler of a request; ``vocabulary`` is the width of the logits, where it is known.
 
     Requests with the same wishes share one object: a batch with a single sampler is sampled in
     one call. A seeded request has its own, so that its answer does not depend on its neighbours.
     """
     if sampling.temperature < LOWEST_TEMPERATURE:
         return greedy_sampler
-    wishes = (sampling.temperature, sampling.top_p, min(sampling.top_k, vocabulary), sampling.min_p)
+    top_k = sampling.top_k if vocabulary is None else min(sampling.top_k, vocabulary)
+    wishes = (sampling.temperature, sampling.top_p, top_k, sampling.min_p)
     return _shared_sampler(*wishes) if sampling.seed is None else _Draw(*wishes, sampling.seed)
 
 

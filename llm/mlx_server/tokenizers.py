@@ -55,6 +55,11 @@ class ModelTokenizer:
         return int(self._wrapper.think_end_tokens[-1])
 
     @property
+    def size(self) -> int:
+        """How many tokens it knows; the model's logits are at least as wide."""
+        return len(self._wrapper)
+
+    @property
     def capabilities(self) -> tuple[str, ...]:
         return ("completion", "thinking") if self.markers else ("completion",)
 

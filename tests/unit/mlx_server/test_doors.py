@@ -130,6 +130,48 @@ class TestCatalog:
         entries = Catalog(tmp_path, max_context_tokens=32).entries()
         assert [entry.name for entry in entries] == ["good"]
 
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {"text_config": None},
+            {"text_config": 3},
+            {"max_position_embeddings": float("inf")},
+            {"quantization": {"bits": 0.5}},
+        ],
+    )
+    def test_a_folder_with_an_odd_config_is_skipped_with_a_warning(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, config: dict[str, object]
+    ) -> None:
+        self._model(tmp_path / "good")
+        self._model(tmp_path / "odd", **config)
+        catalog = Catalog(tmp_path, max_context_tokens=32)
+        assert [entry.name for entry in catalog.entries()] == ["good"]
+        assert catalog.find("good").vocabulary == 9
+        assert "odd" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("config", "vocabulary"),
+        [
+            ({"vocab_size": None}, None),
+            ({"vocab_size": 9, "text_config": {}}, 9),
+            ({"vocab_size": None, "text_config": {"vocab_size": 7}}, 7),
+        ],
+    )
+    def test_the_vocabulary_stands_in_either_config_or_in_none(
+        self, tmp_path: Path, config: dict[str, object], vocabulary: int | None
+    ) -> None:
+        self._model(tmp_path / "one", **config)
+        assert Catalog(tmp_path, max_context_tokens=32).find("one").vocabulary == vocabulary
+
+    @pytest.mark.parametrize("key", ["aliases", "categories"])
+    def test_aliases_that_are_no_table_are_left_out_with_a_clear_warning(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str
+    ) -> None:
+        self._model(tmp_path / "one")
+        (tmp_path / "aliases.toml").write_text(f'{key} = "x"')
+        assert Catalog(tmp_path, max_context_tokens=32).find("one").name == "one"
+        assert f"[{key}] must be a table" in caplog.text
+
 
 class TestMemory:
     @pytest.mark.parametrize(

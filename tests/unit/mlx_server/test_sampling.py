@@ -37,6 +37,13 @@ def test_only_the_likeliest_tokens_are_drawn(wishes: dict[str, float], allowed: 
     assert _seen(**wishes) == allowed
 
 
+def test_top_k_needs_no_known_vocabulary() -> None:
+    logprobs = mx.log(mx.array([PROBABILITIES] * DRAWS))
+    for top_k, allowed in ((1, {0}), (99, {0, 1, 2, 3, 4})):
+        sampler = sampler_for(Sampling(temperature=1.0, top_k=top_k), vocabulary=None)
+        assert {int(token) for token in sampler(logprobs)} == allowed
+
+
 def test_a_temperature_near_zero_is_greedy() -> None:
     sampler = sampler_for(Sampling(temperature=1e-300), vocabulary=5)
     assert int(sampler(mx.log(mx.array([PROBABILITIES])))[0]) == 0

@@ -172,7 +172,7 @@ def _place(name: str, category: Category, catalog: Catalog) -> int:
 
 def _unusable(info: ModelInfo, catalog: Catalog) -> str | None:
     if info.capabilities and not info.capabilities & {"completion", "vision", "tools", "thinking"}:
-        return f"gives no text: it can {', '.join(sorted(info.capabilities))}"
+        return f"cannot chat: it offers {', '.join(sorted(info.capabilities))}"
     lowered = info.name.lower()
     for entry in catalog.unusable:
         if _holds(lowered, entry) and "completion" not in info.capabilities:

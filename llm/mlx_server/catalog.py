@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llm.mlx_server import memory
+from llm.mlx_server import memory, templates
 from llm.mlx_server.errors import UnknownModel
 from llm.wire.values import ModelCard
 
@@ -34,11 +34,17 @@ logger = logging.getLogger(__name__)
 ALIASES_FILE = "aliases.toml"
 RESCAN_SECONDS = 2.0
 DEFAULT_CONTEXT_TOKENS = 4096
+COMPLETION = ("completion",)
+RAW_ONLY = ("raw",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A model on disk. ``vocabulary`` is the width of its logits; None where no config tells."""
+    """A model on disk.
+
+    ``vocabulary`` is the width of its logits; None where no config tells. One that does not
+    chat (``chats``) has no template for it and only continues raw text.
+    """
 
     name: str
     folder: Path
@@ -50,15 +56,17 @@ class ModelEntry:
     vocabulary: int | None
     kv_bytes_per_token: int
     modified_at: datetime
+    chats: bool = True
 
-    def card(self, *, capabilities: tuple[str, ...] = ("completion",)) -> ModelCard:
+    def card(self, *, capabilities: tuple[str, ...] | None = None) -> ModelCard:
+        """``capabilities`` are what is known of them once the tokenizer is loaded."""
         return ModelCard(
             name=self.name,
             size_bytes=self.size_bytes,
             parameters=self.parameters,
             quantization=self.quantization,
             context_tokens=self.context_tokens,
-            capabilities=capabilities,
+            capabilities=capabilities or (COMPLETION if self.chats else RAW_ONLY),
             family=self.family,
             format="safetensors",
             modified_at=self.modified_at,
@@ -125,10 +133,11 @@ def _entry(
     size_bytes = memory.weights_bytes(folder)
     bits = (config.get("quantization") or {}).get("bits")
     context = text.get("max_position_embeddings") or DEFAULT_CONTEXT_TOKENS
+    family = str(config.get("model_type", "unknown"))
     return ModelEntry(
         name=folder.relative_to(root).as_posix(),
         folder=folder,
-        family=str(config["model_type"]) if "model_type" in config else "unknown",
+        family=family,
         size_bytes=size_bytes,
         parameters=size_bytes * 8 // (int(bits) if bits else 16),
         quantization=f"{bits}bit" if bits else "",
@@ -136,6 +145,7 @@ def _entry(
         vocabulary=_vocabulary(text, config),
         kv_bytes_per_token=memory.kv_bytes_per_token(config),
         modified_at=datetime.fromtimestamp(folder.stat().st_mtime, tz=UTC),
+        chats=templates.may_chat(folder, model_type=family),
     )
 
 

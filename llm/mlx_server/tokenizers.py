@@ -15,7 +15,7 @@ from typing import Any
 from llguidance import LLTokenizer
 from mlx_lm.utils import load_tokenizer
 
-from llm.mlx_server.catalog import ModelEntry
+from llm.mlx_server.catalog import COMPLETION, RAW_ONLY, ModelEntry
 from llm.mlx_server.errors import GenerationFailed, InvalidRequest
 from llm.mlx_server.requests import ChatMessage
 from llm.mlx_server.structured import vocabulary_of
@@ -61,7 +61,9 @@ class ModelTokenizer:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        return ("completion", "thinking") if self.markers else ("completion",)
+        if not self.has_template:
+            return RAW_ONLY
+        return (*COMPLETION, "thinking") if self.markers else COMPLETION
 
     def detokenizer(self) -> Detokenizer:
         detokenizer: Detokenizer = self._wrapper.detokenizer
@@ -124,8 +126,8 @@ class ModelTokenizer:
     ) -> list[int]:
         if not self.has_template:
             raise InvalidRequest(
-                f"model {self.entry.name!r} has no chat template, so it would only continue the "
-                'prompt; use /api/generate with "raw": true',
+                f"{self.entry.name!r} does not support chat: no chat template, so it would only "
+                'continue the prompt; use /api/generate with "raw": true',
                 field="model",
             )
         plain = [{"role": each.role, "content": each.content} for each in messages]

@@ -21,7 +21,8 @@ import pytest
 
 from llm import errors
 from llm.backends.base import Backend
-from llm.backends.registry import build
+from llm.backends.registry import Backends, build
+from llm.scanner import Scanner
 from llm.types import (
     BackendKind,
     BackendSpec,
@@ -216,6 +217,28 @@ def test_an_unknown_model_is_told_as_such(
     with pytest.raises(errors.ModelNotFound):
         backend.generate(ask("no-such-model:7b"), deadlines=DEADLINES)
     backend.close()
+
+
+@pytest.mark.parametrize("kind", list(BackendKind), ids=lambda kind: kind.value)
+def test_a_model_that_cannot_chat_is_asked_for_elsewhere(
+    servers: dict[str, RealServer], kind: BackendKind
+) -> None:
+    backend = build(BackendSpec("real", kind, servers["mlx-api"].url), environ={})
+
+    with pytest.raises(errors.ModelNotFound, match="no chat template"):
+        backend.generate(ask("base"), deadlines=DEADLINES)
+    backend.close()
+
+
+@pytest.mark.parametrize("kind", [BackendKind.MLX, BackendKind.OLLAMA], ids=lambda kind: kind.value)
+def test_a_model_that_cannot_chat_is_not_offered(
+    servers: dict[str, RealServer], kind: BackendKind
+) -> None:
+    spec = BackendSpec("real", kind, servers["mlx-api"].url)
+    (server,) = Scanner(Backends([spec], environ={})).scan().servers
+
+    broken = {model.name: model.broken for model in server.models if model.broken}
+    assert broken == {"base": "cannot chat: it offers raw"}
 
 
 @pytest.mark.parametrize("kind", list(BackendKind), ids=lambda kind: kind.value)

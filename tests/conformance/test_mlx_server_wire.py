@@ -135,11 +135,20 @@ class TestOllamaClient:
     def test_a_model_without_a_template_chats_not_but_continues_raw_text(
         self, client: ollama.Client
     ) -> None:
-        with pytest.raises(ollama.ResponseError, match="no chat template") as failure:
+        with pytest.raises(
+            ollama.ResponseError, match="does not support chat: no chat template"
+        ) as failure:
             client.chat("base", [{"role": "user", "content": PROMPT}])
         assert failure.value.status_code == 400
 
         assert client.generate("base", PROMPT, raw=True, options=GREEDY).response
+        assert client.show("base").capabilities == ["raw"]
+
+    def test_the_list_tells_which_models_chat(self, server: RunningMLXServer) -> None:
+        listed = server.get("/api/tags").json()["models"]
+        capabilities = {model["name"]: model["capabilities"] for model in listed}
+        assert capabilities.pop("base") == ["raw"]
+        assert set(map(tuple, capabilities.values())) == {("completion",)}
 
     def test_thinking_needs_a_model_that_thinks(self, client: ollama.Client) -> None:
         messages = [{"role": "user", "content": PROMPT}]

@@ -96,11 +96,16 @@ def test_the_size_in_a_name_is_read(name: str, parameters: float | None) -> None
     [
         ModelInfo("nomic-embed-text"),
         ModelInfo("bge-m3:567m"),
-        ModelInfo("something", capabilities=frozenset({"embedding"})),
     ],
 )
 def test_a_model_without_text_is_set_aside(catalog: Catalog, info: ModelInfo) -> None:
     assert "gives no text" in (classify(info, catalog=catalog).broken or "")
+
+
+@pytest.mark.parametrize("offered", ["embedding", "raw"])
+def test_a_model_that_cannot_chat_is_set_aside(catalog: Catalog, offered: str) -> None:
+    info = ModelInfo("something", capabilities=frozenset({offered}))
+    assert classify(info, catalog=catalog).broken == f"cannot chat: it offers {offered}"
 
 
 def test_capabilities_decide_on_vision_where_they_are_told(catalog: Catalog) -> None:

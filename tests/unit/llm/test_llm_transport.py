@@ -63,6 +63,11 @@ def error_for(reply: bytes, request: GenerateRequest = REQUEST) -> errors.LLMErr
         ("405 Method Not Allowed", b"", errors.BackendUnreachable),
         ("408 Request Timeout", b"", errors.ServerFailed),
         ("413 Too Large", b"", errors.BadRequest),
+        (
+            "400 Bad",
+            b'{"error":{"message":"model: \'m\' does not support chat: no chat template"}}',
+            errors.ModelNotFound,
+        ),
         ("422 Unprocessable", b'{"detail":[{"msg":"no"}]}', errors.BadRequest),
         ("429 Too Many Requests", b"", errors.Overloaded),
         ("499 Client Closed", b'{"error":"canceled"}', errors.ServerFailed),

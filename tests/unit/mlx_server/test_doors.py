@@ -163,6 +163,26 @@ class TestCatalog:
         self._model(tmp_path / "one", **config)
         assert Catalog(tmp_path, max_context_tokens=32).find("one").vocabulary == vocabulary
 
+    @pytest.mark.parametrize(
+        ("file", "text", "chats"),
+        [
+            ("tokenizer_config.json", "{}", False),
+            ("tokenizer_config.json", '{"chat_template": "{{ messages }}"}', True),
+            ("tokenizer_config.json", '{"chat_template_type": "x"}', True),
+            ("chat_template.jinja", "{{ messages }}", True),
+            ("additional_chat_templates/tool.jinja", "{{ messages }}", True),
+            ("tekken.json", "{}", True),
+        ],
+    )
+    def test_a_model_chats_where_its_folder_has_a_template(
+        self, tmp_path: Path, file: str, text: str, chats: bool
+    ) -> None:
+        self._model(tmp_path / "one")
+        (tmp_path / "one" / file).parent.mkdir(exist_ok=True)
+        (tmp_path / "one" / file).write_text(text)
+        entry = Catalog(tmp_path, max_context_tokens=32).find("one")
+        assert entry.card().capabilities == (("completion",) if chats else ("raw",))
+
     @pytest.mark.parametrize("key", ["aliases", "categories"])
     def test_aliases_that_are_no_table_are_left_out_with_a_clear_warning(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str

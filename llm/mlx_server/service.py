@@ -114,11 +114,10 @@ class Service:
         return Answer(job, engine=self.engine, metrics=self.metrics, place=kept)
 
     async def preload(self, request: TextRequest) -> None:
-        """Bring a model and its tokenizer into memory. Raises ServerError."""
+        """Bring a model into memory. Raises ServerError."""
         answer = await self.begin(request)
         try:
             await answer.next()
-            await self.tokenizer(self.catalog.find(request.model))
         finally:
             answer.close()
 
@@ -133,6 +132,7 @@ class Service:
 
     async def _prepare(self, request: TextRequest, entry: ModelEntry) -> Job:
         if request.only_loads:
+            await self.tokenizer(entry)  # a model is ready when its text can be read, too
             return load_job(request, entry, self.settings)
         if self.tokenizers.ready(entry) is not None and _is_quick(request):
             return self._text_job(request, entry)

@@ -184,7 +184,9 @@ def _load(entry: ModelEntry) -> Any:
         load: Any = load_tokenizer
         return load(entry.folder, {}, eos_token_ids=_eos_ids(config))
     except Exception as error:
-        raise GenerationFailed(f"model {entry.name!r} has no usable tokenizer: {error}") from error
+        raise GenerationFailed(
+            f"failed to load the tokenizer of model {entry.name!r}: {error}"
+        ) from error
 
 
 def _eos_ids(config: dict[str, Any]) -> Any:

@@ -242,6 +242,20 @@ def test_a_model_that_cannot_chat_is_not_offered(
 
 
 @pytest.mark.parametrize("kind", list(BackendKind), ids=lambda kind: kind.value)
+def test_a_broken_tokenizer_is_a_failure_of_the_model_alone(
+    tmp_path: Path, kind: BackendKind
+) -> None:
+    build_llama(tmp_path / "mute")
+    (tmp_path / "mute" / "tokenizer.json").write_text("no tokenizer")
+    with mlx_server(tmp_path) as server:
+        backend = build(BackendSpec("real", kind, server.url), environ={})
+
+        with pytest.raises(errors.LoadFailed):
+            backend.generate(ask("mute"), deadlines=DEADLINES)
+        backend.close()
+
+
+@pytest.mark.parametrize("kind", list(BackendKind), ids=lambda kind: kind.value)
 def test_a_server_killed_in_the_middle_is_a_mapped_error(tmp_path: Path, kind: BackendKind) -> None:
     build_llama(tmp_path / "llama")
     with mlx_server(tmp_path) as server:

@@ -221,6 +221,18 @@ class TestResidency:
             assert _ask(server, "nonsense").status_code == 404
             assert _ask(server, "good").status_code == 200
 
+    def test_a_broken_tokenizer_fails_its_model_before_the_weights_are_read(
+        self, tmp_path: Path
+    ) -> None:
+        build_llama(tmp_path / "mute")
+        (tmp_path / "mute" / "tokenizer.json").write_text("no tokenizer")
+        with mlx_server(tmp_path) as server:
+            load = {"model": "mute", "prompt": "", "stream": False}
+            for refused in (server.post("/api/generate", load), _ask(server, "mute")):
+                assert refused.status_code == 500
+                assert refused.json()["error"].startswith("failed to load the tokenizer")
+            assert server.health()["totals"]["loads"] == 0
+
     def test_preloaded_models_are_there_before_ready(self, models: Path) -> None:
         with mlx_server(models, preload_models="qwen, no-such-model, llama") as server:
             server.wait_until(lambda _: server.get("/ready").status_code == 200)

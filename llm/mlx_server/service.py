@@ -134,8 +134,9 @@ class Service:
         if request.only_loads:
             await self.tokenizer(entry)  # a model is ready when its text can be read, too
             return load_job(request, entry, self.settings)
-        if self.tokenizers.ready(entry) is not None and _is_quick(request):
-            return self._text_job(request, entry)
+        ready = self.tokenizers.ready(entry)
+        if ready is not None and _is_quick(request):
+            return text_job(request, entry, ready, self.settings)
         return await asyncio.to_thread(self._text_job, request, entry)
 
     def _text_job(self, request: TextRequest, entry: ModelEntry) -> Job:

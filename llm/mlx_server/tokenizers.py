@@ -1,6 +1,7 @@
 """Tokenizers of the models, loaded apart from the weights so that HTTP code can use them.
 
-A tokenizer is small and thread-safe to encode with; it is kept when its model is evicted.
+A tokenizer is small; it is kept when its model is evicted. Nobody waits for another's text:
+rendering and encoding take no lock.
 """
 
 from __future__ import annotations
@@ -26,14 +27,21 @@ KEPT_PREFIXES = 256
 
 
 class ModelTokenizer:
-    """What a model's tokenizer is asked for. ``wrapper`` is mlx-lm's TokenizerWrapper."""
+    """What a model's tokenizer is asked for. ``wrapper`` is mlx-lm's TokenizerWrapper.
+
+    Safe from any thread. A compiled template is not changed by rendering. A fast tokenizer drops
+    the truncation and padding of its file at its first text (``set_truncation_and_padding`` of
+    transformers), which must not meet another's: that text is encoded here, and what a short
+    request would have to wait for is computed here.
+    """
 
     def __init__(self, entry: ModelEntry, wrapper: Any) -> None:
         self.entry = entry
         self.eos_token_ids = frozenset(int(token) for token in wrapper.eos_token_ids)
         self._wrapper = wrapper
-        self._lock = threading.Lock()
+        self._longest_token_bytes = max(len(token.encode()) for token in wrapper.get_vocab())
         self._prefix_tokens = functools.lru_cache(maxsize=KEPT_PREFIXES)(self._render_prefix)
+        self.encode("")
 
     @property
     def has_template(self) -> bool:
@@ -76,10 +84,6 @@ class ModelTokenizer:
     def fewest_tokens(self, text_bytes: int) -> int:
         """A lower bound on the tokens of a text, known without the cost of tokenizing it."""
         return text_bytes // self._longest_token_bytes
-
-    @functools.cached_property
-    def _longest_token_bytes(self) -> int:
-        return max(len(token.encode()) for token in self._wrapper.get_vocab())
 
     def encode(self, text: str) -> list[int]:
         """Raw text, with the special tokens the tokenizer itself adds."""
@@ -133,10 +137,9 @@ class ModelTokenizer:
         plain = [{"role": each.role, "content": each.content} for each in messages]
         switches = {} if think is None else {"enable_thinking": think}
         try:
-            with self._lock:
-                tokens = self._wrapper.apply_chat_template(
-                    plain, add_generation_prompt=add_generation_prompt, **switches
-                )
+            tokens = self._wrapper.apply_chat_template(
+                plain, add_generation_prompt=add_generation_prompt, **switches
+            )
         except Exception as error:
             # Templates are programs of the model's authors: they raise what they like.
             raise InvalidRequest(
@@ -152,37 +155,49 @@ class _Kept:
 
 
 class TokenizerStore:
-    """Loads tokenizers once and keeps the latest used. Safe from any thread."""
+    """Loads tokenizers once and keeps the latest used. Safe from any thread.
+
+    Callers who need a tokenizer that is being loaded wait for it, all others for nothing.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._loading: dict[str, threading.Lock] = {}
 
     def ready(self, entry: ModelEntry) -> ModelTokenizer | None:
         """The tokenizer if it is loaded already."""
-        kept = self._kept.get(entry.name)
-        if kept is None or kept.version != entry.modified_at.timestamp():
-            return None
-        return kept.tokenizer
+        with self._lock:
+            kept = self._kept.get(entry.name)
+            if kept is None or kept.version != entry.modified_at.timestamp():
+                return None
+            self._kept.move_to_end(entry.name)
+            return kept.tokenizer
 
     def get(self, entry: ModelEntry) -> ModelTokenizer:
         """Load it if need be (up to a second). Raises GenerationFailed for an unusable one."""
         with self._lock:
+            loading = self._loading.setdefault(entry.name, threading.Lock())
+        with loading:
             tokenizer = self.ready(entry)
             if tokenizer is None:
-                tokenizer = ModelTokenizer(entry, _load(entry))
-                self._kept[entry.name] = _Kept(entry.modified_at.timestamp(), tokenizer)
+                tokenizer = _load(entry)
+                self._keep(entry, tokenizer)
+            return tokenizer
+
+    def _keep(self, entry: ModelEntry, tokenizer: ModelTokenizer) -> None:
+        with self._lock:
+            self._kept[entry.name] = _Kept(entry.modified_at.timestamp(), tokenizer)
             self._kept.move_to_end(entry.name)
             while len(self._kept) > KEPT_TOKENIZERS:
                 self._kept.popitem(last=False)
-            return tokenizer
 
 
-def _load(entry: ModelEntry) -> Any:
+def _load(entry: ModelEntry) -> ModelTokenizer:
     try:
         config = json.loads((entry.folder / "config.json").read_text())
         load: Any = load_tokenizer
-        return load(entry.folder, {}, eos_token_ids=_eos_ids(config))
+        return ModelTokenizer(entry, load(entry.folder, {}, eos_token_ids=_eos_ids(config)))
     except Exception as error:
         raise GenerationFailed(
             f"failed to load the tokenizer of model {entry.name!r}: {error}"

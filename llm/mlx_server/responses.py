@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
@@ -72,7 +73,10 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 class StreamedAnswer(Response):
-    """Sends ``chunks`` as they come. ``answer`` is closed at the end, however it came."""
+    """Sends ``chunks`` as they come. ``answer`` is closed at the end, however it came.
+
+    A caller that hangs up ends it in peace: there is nobody left to tell of an error.
+    """
 
     def __init__(self, answer: Answer, chunks: AsyncIterator[bytes], *, media_type: str) -> None:
         super().__init__(media_type=media_type, headers={"Cache-Control": "no-cache"})
@@ -82,7 +86,8 @@ class StreamedAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_gone(receive, self._send(send))
+            with contextlib.suppress(ClientDisconnect):
+                await unless_gone(receive, self._send(send))
         finally:
             self._answer.close()
 

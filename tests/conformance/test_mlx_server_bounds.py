@@ -101,6 +101,17 @@ class TestDisconnects:
             lambda h: h["active_requests"] == 0 and h["queue_size"] == 0, deadline_seconds=5
         )
 
+    @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+    def test_a_caller_that_leaves_a_stream_is_no_error_in_the_log(
+        self, models: Path, capfd: pytest.CaptureFixture[str], path: str
+    ) -> None:
+        body = {**_endless(), "options": {"num_predict": 500_000}, "stream": True}
+        with mlx_server(models, max_context_tokens=LONG_CONTEXT_TOKENS) as server:
+            with server.post(path, body, stream=True) as answer:
+                next(answer.iter_lines())
+            server.wait_until(lambda health: health["active_requests"] == 0)
+        assert "Traceback" not in capfd.readouterr().err
+
     def test_a_caller_that_leaves_the_queue_frees_its_place(
         self, models: Path, tmp_path: Path
     ) -> None:

@@ -19,12 +19,13 @@ from llm.mlx_server.sampling import PENALTY_WINDOW_TOKENS, Sampling
 from llm.mlx_server.structured import ANY_JSON_OBJECT
 
 THINK_LEVELS = ("low", "medium", "high")
+LOGPROBS = ("logprobs", "top_logprobs")
 
 
 def read_generate(body: dict[str, Any]) -> TextRequest:
     """The body of ``POST /api/generate``. Raises InvalidRequest naming the field."""
     fields = Fields(body)
-    fields.refuse("images", "suffix", "context", "template")
+    fields.refuse("images", "suffix", "context", "template", *LOGPROBS)
     prompt = fields.text("prompt", "")
     raw = fields.flag("raw", default=False)
     messages: tuple[ChatMessage, ...] = ()
@@ -36,7 +37,7 @@ def read_generate(body: dict[str, Any]) -> TextRequest:
 def read_chat(body: dict[str, Any]) -> TextRequest:
     """The body of ``POST /api/chat``. Raises InvalidRequest naming the field."""
     fields = Fields(body)
-    fields.refuse("tools")
+    fields.refuse("tools", *LOGPROBS)
     return _request(fields, messages=read_messages(fields), prompt=None)
 
 

@@ -67,6 +67,7 @@ class OllamaRoutes:
                 expires_at=expires_at,
                 context_tokens=model.context_tokens,
                 size_bytes=resident.size_bytes + resident.prefix_cache_bytes,
+                active_requests=resident.active,
             )
             entries.append(entry)
         return json_response(ollama.ps(entries))

@@ -223,14 +223,12 @@ class Simulator:
         if resident.expiry is not None:
             left = resident.expiry.when() - asyncio.get_running_loop().time()
             expires_at = now + timedelta(seconds=left)
-        entry = ollama.ps_entry(
+        return ollama.ps_entry(
             self._card(resident.model),
             expires_at=expires_at,
             context_tokens=resident.options.context_tokens,
+            active_requests=resident.active if self._kind == "mlx" else None,
         )
-        if self._kind == "mlx":  # our MLX API server tells more than Ollama does
-            entry["active_requests"] = resident.active
-        return entry
 
     def _owner(self) -> str:
         return {"ollama": "library", "mlx": "mlx", "openai": "vllm"}[self._kind]

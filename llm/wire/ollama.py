@@ -112,10 +112,14 @@ def ps_entry(
     context_tokens: int,
     size_bytes: int | None = None,
     size_vram_bytes: int | None = None,
+    active_requests: int | None = None,
 ) -> JsonObject:
-    """One resident model. `size_bytes` and `size_vram_bytes` default to the card's size."""
+    """One resident model. `size_bytes` and `size_vram_bytes` default to the card's size.
+
+    `active_requests` is told by our MLX API server and not by Ollama.
+    """
     size = card.size_bytes if size_bytes is None else size_bytes
-    return {
+    entry: JsonObject = {
         "name": card.name,
         "model": card.name,
         "size": size,
@@ -125,6 +129,9 @@ def ps_entry(
         "size_vram": size if size_vram_bytes is None else size_vram_bytes,
         "context_length": context_tokens,
     }
+    if active_requests is not None:
+        entry["active_requests"] = active_requests
+    return entry
 
 
 def show(card: ModelCard, *, template: str = "{{ .Prompt }}", parameters: str = "") -> JsonObject:

@@ -157,6 +157,20 @@ def test_the_server_tells_models_and_health(pair: tuple[RealServer, Backend]) ->
     assert server.model in names or server.name == "stock"  # the stock one lists its hub cache
 
 
+@pytest.mark.parametrize("kind", [BackendKind.MLX, BackendKind.OLLAMA], ids=lambda kind: kind.value)
+def test_our_server_tells_how_many_requests_a_model_has(
+    servers: dict[str, RealServer], kind: BackendKind
+) -> None:
+    server = servers["mlx-api"]
+    backend = build(BackendSpec("real", kind, server.url), environ={})
+    backend.preload(server.model, deadlines=DEADLINES)
+
+    told = {model.name: model.active_requests for model in backend.resident_models()}
+
+    assert told[server.model] == 0
+    backend.close()
+
+
 def test_a_model_is_loaded_and_unloaded(pair: tuple[RealServer, Backend]) -> None:
     server, backend = pair
 

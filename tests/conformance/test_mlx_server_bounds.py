@@ -94,6 +94,8 @@ class TestDisconnects:
         caller = socket.create_connection(("127.0.0.1", server.port))
         caller.sendall(_http("/v1/chat/completions", {**_endless(), "stream": stream}))
         server.wait_until(lambda health: health["active_requests"] == 1)
+        resident = server.get("/api/ps").json()["models"]
+        assert {each["name"]: each["active_requests"] for each in resident}["endless"] == 1
 
         caller.close()
 

@@ -59,6 +59,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
 async def _serve(settings: Settings, *, host: str, lifeline: bool) -> None:
     from llm.mlx_server import memory
     from llm.mlx_server.app import build_server
+    from llm.mlx_server.local_only import LocalOnly, is_loopback
 
     memory.return_large_buffers()
     loop = asyncio.get_running_loop()
@@ -66,7 +67,7 @@ async def _serve(settings: Settings, *, host: str, lifeline: bool) -> None:
     gc.collect()
     gc.freeze()  # the imports are large and stay: collections need not look at them again
     config = uvicorn.Config(
-        built.app,
+        LocalOnly(built.app, bound_to=host) if is_loopback(host) else built.app,
         host=host,
         port=settings.api_port,
         backlog=BACKLOG,

@@ -4,6 +4,7 @@
 
     ServerError
     ├── InvalidRequest   400  the request itself is wrong; ``field`` names what
+    ├── Forbidden        403  a web page of another site asks
     ├── UnknownModel     404
     ├── BodyTooLarge     413
     ├── GenerationFailed 500  the batch of the request broke
@@ -32,6 +33,11 @@ class InvalidRequest(ServerError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)
         self.field = field
+
+
+class Forbidden(ServerError):
+    status = 403
+    kind = "permission_error"
 
 
 class UnknownModel(ServerError):

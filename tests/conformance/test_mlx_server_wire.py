@@ -305,6 +305,21 @@ class TestRefusals:
         assert server.get("/api/chat").status_code == 405
 
 
+class TestOtherSites:
+    @pytest.mark.parametrize(
+        "headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}]
+    )
+    @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+    def test_a_web_page_is_refused(
+        self, server: RunningMLXServer, path: str, headers: dict[str, str]
+    ) -> None:
+        body = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
+        answer = server.post(path, body, headers=headers)
+        assert answer.status_code == 403
+        assert "evil.example" in answer.text
+        assert "for this machine only" in answer.text
+
+
 class TestStatus:
     def test_health_ready_and_metrics_tell_the_state(self, server: RunningMLXServer) -> None:
         _ask(server, "", "hello")

@@ -16,9 +16,10 @@ from functools import partial
 import redis
 
 from jobs import preparation
-from jobs.calling import ModelCaller, aside
+from jobs.calling import ModelCaller
 from jobs.checkpoints import RowCheckpoint
 from jobs.clock import utc_now
+from jobs.elsewhere import elsewhere
 from jobs.heart import CANCELLED, LEASE_LOST, SLOT_LOST, Pulse
 from jobs.judging import Judge
 from jobs.middleware.slots import Ticket
@@ -146,15 +147,8 @@ class Execution:
             elapsed_seconds=time.monotonic() - self._began,
             backend=self._ticket.backend,
             model=self._ticket.model,
-            elsewhere=self._elsewhere(),
-        )
-
-    def _elsewhere(self) -> bool:
-        others = (spec.name for spec in self._settings.backends)
-        blocked = self._parts.runtime.breakers.blocked
-        return aside(
-            lambda: any(n != self._ticket.backend and blocked(n) is None for n in others),
-            otherwise=False,
+            elsewhere=not (verdict is not None and verdict.ok)
+            and elsewhere(self._parts, claimed.row, than=self._ticket.backend, error=error),
         )
 
     def _decide(self, event: AttemptEvent) -> Outcome:

@@ -210,7 +210,7 @@ def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _
     if isinstance(error, BackendUnreachable | ConnectTimeout):
         if event.elsewhere:
             return _Answer(error.code, told, config.soon_seconds, avoid=True)
-        waiting = f"{told}; no other backend is up, the task waits"
+        waiting = f"{told}; no other backend can take it now, the task waits"
         return _Answer(error.code, waiting, config.down_seconds, spends=False)
     if isinstance(error, ModelNotFound):
         return _Answer(error.code, told, moved, avoid=True, rescan=True)

@@ -163,6 +163,12 @@ class Router:
         )
 
 
+def others(snapshot: Snapshot, task: TaskView, *, than: str) -> tuple[str, ...]:
+    """The backends other than ``than`` that are up and may take ``task`` now."""
+    options = Router(snapshot).choices(task).options
+    return tuple(sorted({option.key.backend for option in options} - {than}))
+
+
 def _able(models: Sequence[ModelView], category: Category) -> list[ModelView]:
     """Models of the category; else general ones; else whatever is there."""
     for wanted in (category, Category.DEFAULT):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from console.home import free_port
 from models import database
+from tests.support.simulators import RunningSimulator, simulator
 from tests.support.system import System, running_system
 
 FEW = 12
@@ -61,6 +65,64 @@ def test_when_everything_is_down_tasks_wait_and_spend_nothing(watched: System) -
     watched.wait(lambda: watched.counts() == {"completed": FEW}, deadline_seconds=90)
     spent = watched.sql("SELECT sum(attempt_count) AS n FROM tasks")
     assert spent[0]["n"] == 0
+
+
+def kill(server: RunningSimulator) -> None:
+    os.kill(server.pid, signal.SIGKILL)
+
+
+def warm(system: System) -> None:
+    """One task completed: everything was scanned and found as it is now."""
+    first = system.insert("First", "Name three rivers.")
+    system.wait_status(first, "completed", deadline_seconds=60)
+
+
+def first_attempt(system: System, task_id: str) -> tuple[str, str]:
+    """Error code and outcome of the first attempt, once it ended."""
+    system.wait(
+        lambda: any(line["finished_at"] for line in system.attempts(task_id)), what="an attempt"
+    )
+    attempt = system.attempts(task_id)[0]
+    return attempt["error_code"], attempt["outcome"]
+
+
+def test_while_the_only_server_restarts_a_task_waits_and_spends_nothing(system: System) -> None:
+    system.environ["MLX_API_URL"] = "http://127.0.0.1:9"
+    system.start("control", "llm-ollama", "llm-mlx", "listener")
+    warm(system)
+
+    kill(system.ollama)
+    task_id = system.insert("Second", "Name three lakes.")
+
+    assert first_attempt(system, task_id) == ("unreachable", "interrupted")
+    port = urlsplit(system.ollama.url).port
+    assert port is not None
+    with simulator("ollama", port=port, time_scale=200.0):
+        done = system.wait_status(task_id, "completed", deadline_seconds=60)
+    assert done["attempt_count"] == 0
+
+
+def test_when_every_server_goes_away_at_once_nothing_is_spent(system: System) -> None:
+    system.start()
+    warm(system)
+
+    for server in (system.ollama, system.mlx):
+        kill(server)
+    task_id = system.insert("Second", "Name three lakes.")
+
+    assert first_attempt(system, task_id) == ("unreachable", "interrupted")
+    assert system.task(task_id)["attempt_count"] == 0
+
+
+def test_a_task_that_asks_for_a_server_waits_for_it_while_another_is_up(system: System) -> None:
+    system.start()
+    warm(system)
+
+    kill(system.ollama)
+    task_id = system.insert("Second", "Name three lakes.", metadata={"required_backend": "ollama"})
+
+    assert first_attempt(system, task_id) == ("unreachable", "interrupted")
+    assert system.task(task_id)["attempt_count"] == 0
 
 
 def test_a_server_that_generates_nothing_is_left_alone_until_a_token_comes(

@@ -32,7 +32,7 @@ from jobs.tracing import span
 from llm.errors import LLMError
 from llm.types import CancelToken
 from models import decision
-from models.database import DatabaseUnavailable, session
+from models.database import DatabaseUnavailable, database, session
 from models.decision import NewDecision
 from models.task import Claimed, Ending, Measures, Task
 
@@ -238,7 +238,7 @@ class Execution:
         tries = 0
         while True:
             try:
-                with session():
+                with session(), database.atomic():
                     return write()
             except (DatabaseUnavailable, redis.RedisError) as error:
                 if tries == 0:

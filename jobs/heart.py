@@ -138,7 +138,7 @@ class Heart:
                 renewed_at = time.monotonic()
 
     def _beat(self, *, renew: bool) -> bool:
-        """One look at every running task; False when Postgres or Redis did not answer."""
+        """One look at every running task; False when it could not be made."""
         pulses = [pulse for pulse in self._snapshot() if pulse.thread.is_alive()]
         if not pulses:
             return True
@@ -151,9 +151,13 @@ class Heart:
             self._live.show(pulses)
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
-            self._give_up_expired(pulses)
-            return False
-        return True
+        except Exception:
+            # Such as a deadlock with a bulk cancel: a heart that stops ends the whole process.
+            logger.exception("heartbeat_broke owner=%s", self._owner)
+        else:
+            return True
+        self._give_up_expired(pulses)
+        return False
 
     def _watch(self, pulses: list[Pulse]) -> None:
         marks = Task.live_marks(self._owner, [pulse.task_id for pulse in pulses])

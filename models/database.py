@@ -16,7 +16,8 @@ from models import times
 
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_WAIT_SECONDS = 30
-DRIVER_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError)
+PEEWEE_ERRORS = (peewee.DatabaseError, peewee.InterfaceError)
+DRIVER_ERRORS = (psycopg2.DatabaseError, psycopg2.InterfaceError)
 """What bulk statements raise, which go past peewee to the driver."""
 
 database = PooledPostgresqlDatabase(None)
@@ -71,7 +72,7 @@ def session() -> Iterator[None]:
         raise DatabaseUnavailable(_first_line(error)) from error
     try:
         yield
-    except (peewee.DatabaseError, peewee.InterfaceError) as error:
+    except (*PEEWEE_ERRORS, *DRIVER_ERRORS) as error:
         broken = _connection_is_broken()
         if not broken and not _cannot_serve(error):
             raise
@@ -102,8 +103,9 @@ def _connection_is_broken() -> bool:
     return bool(database.connection().closed)
 
 
-def _cannot_serve(error: peewee.PeeweeException) -> bool:
-    state = getattr(error.__context__, "pgcode", None) or ""
+def _cannot_serve(error: Exception) -> bool:
+    driver_error = error if isinstance(error, DRIVER_ERRORS) else error.__context__
+    state = getattr(driver_error, "pgcode", None) or ""
     return state.startswith(NOT_NOW)
 
 

@@ -69,3 +69,28 @@ def test_a_row_inserted_right_after_an_outage_is_completed(
     own_redis.start()
 
     slow.wait_status(task_id, "completed", deadline_seconds=40)
+
+
+def test_an_outcome_that_a_full_disk_kept_back_is_written_whole(system: System) -> None:
+    for server in (system.ollama, system.mlx):
+        server.fault("echo", rate=1.0)
+    system.sql("CREATE SEQUENCE refused")
+    system.sql(
+        "CREATE FUNCTION refuse_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF nextval('refused') = 1 THEN "
+        "RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END IF; "
+        "RETURN NEW; END $$"
+    )
+    system.sql(
+        "CREATE TRIGGER refuse_once BEFORE INSERT ON decisions FOR EACH ROW "
+        "WHEN (NEW.stage = 'retry') EXECUTE FUNCTION refuse_once()"
+    )
+    system.start()
+
+    task_id = system.insert("Study", "Name three rivers.")
+
+    system.wait(lambda: bool(system.attempts(task_id)), what="an attempt")
+    system.wait(lambda: system.attempts(task_id)[0]["outcome"] == "retried", what="its outcome")
+    told = system.sql("SELECT 1 FROM decisions WHERE task_id = %s AND stage = 'retry'", (task_id,))
+    assert told
+    assert "outcome_not_written_yet" in system.log(f"llm-{system.attempts(task_id)[0]['backend']}")

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import uuid
+from contextlib import suppress
+
 import peewee
+import psycopg2
 import pytest
 
+from models import decision
 from models.database import DatabaseUnavailable, database, session
+from models.decision import NewDecision
 
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '{code}'; END $$"
+SPOIL = f"CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS {RAISE[3:]}"
+EVERY_DECISION = (
+    "CREATE TRIGGER spoil BEFORE INSERT ON decisions FOR EACH ROW EXECUTE FUNCTION spoil()"
+)
+
+
+def spoil_decisions(code: str) -> None:
+    """Every bulk statement that writes decisions meets the error ``code``."""
+    with session():
+        database.execute_sql(SPOIL.format(code=code))
+        database.execute_sql(EVERY_DECISION)
+
+
+def record_a_decision() -> None:
+    decision.record([NewDecision(str(uuid.uuid4()), "plan", None, "no reason")])
+
+
+def record_a_decision_on_a_cut_connection() -> None:
+    with suppress(peewee.DatabaseError):
+        database.execute_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+    record_a_decision()
 
 
 @pytest.mark.parametrize("code", ["53100", "53200", "57014", "58030"])
@@ -18,6 +45,38 @@ def test_a_postgres_without_disk_or_memory_is_unavailable_not_broken(
 
     with pytest.raises(DatabaseUnavailable, match="no space left"), session():
         database.execute_sql(RAISE.format(code=code))
+
+    with session():
+        assert database.execute_sql("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("code", ["53100", "53200", "57014", "58030"])
+def test_a_bulk_statement_without_disk_or_memory_is_unavailable_too(
+    database_here: str, code: str
+) -> None:
+    database.close()
+    spoil_decisions(code)
+
+    with pytest.raises(DatabaseUnavailable, match="no space left"), session():
+        record_a_decision()
+
+    with session():
+        assert database.execute_sql("SELECT 1").fetchone() == (1,)
+
+
+def test_a_wrong_bulk_statement_is_no_outage(database_here: str) -> None:
+    database.close()
+    spoil_decisions("40P01")
+
+    with pytest.raises(psycopg2.errors.DeadlockDetected), session():
+        record_a_decision()
+
+
+def test_a_bulk_statement_on_a_cut_connection_is_an_outage(database_here: str) -> None:
+    database.close()
+
+    with pytest.raises(DatabaseUnavailable), session():
+        record_a_decision_on_a_cut_connection()
 
     with session():
         assert database.execute_sql("SELECT 1").fetchone() == (1,)

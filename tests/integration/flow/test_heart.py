@@ -1,0 +1,86 @@
+"""The heart of a worker against a real Postgres: it beats on, whatever a beat met."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from jobs.heart import Heart
+from llm.types import CancelToken
+from models.base import fetch_all
+from models.database import database, session
+from models.task import NewTask, Task
+
+OWNER = "here/1/1"
+DEADLOCKED = """
+CREATE SEQUENCE deadlocks;
+CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  PERFORM nextval('deadlocks');
+  RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01';
+END $$;
+CREATE TRIGGER deadlock BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION deadlock()
+"""
+
+
+class NoSlots:
+    def renew(self, holders: Any) -> tuple[str, ...]:
+        return ()
+
+
+class NobodyWatches:
+    def show(self, running: Any) -> None:
+        return
+
+
+@pytest.fixture
+def heart(database_here: str) -> Iterator[Heart]:
+    database.close()
+    beating = Heart(
+        owner=OWNER,
+        slots=cast(Any, NoSlots()),
+        live=cast(Any, NobodyWatches()),
+        lease_seconds=60,
+        heartbeat_seconds=0,
+    )
+    beating.start()
+    yield beating
+    beating.stop()
+
+
+def claimed(task_id: str) -> int:
+    """Queue and claim it anew; its epoch."""
+    ((_, epoch),) = Task.queue([task_id], block_id=str(uuid.uuid4()), backend="b", model="m")
+    assert Task.claim(task_id, epoch, owner=OWNER, lease_seconds=60)
+    return epoch
+
+
+def wait(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 15
+    while not holds():
+        assert time.monotonic() < end, f"{what} not so in 15 s"
+        time.sleep(0.02)
+
+
+def has(statement: str) -> bool:
+    with session():
+        return bool(fetch_all(statement))
+
+
+def test_a_heart_whose_beat_met_a_deadlock_renews_at_the_next(heart: Heart) -> None:
+    with session():
+        (task_id,) = Task.submit([NewTask("T", "D")])
+        assert task_id
+        epoch = claimed(task_id)
+        database.execute_sql(DEADLOCKED)
+    heart.add(task_id, epoch, backend="b", token=CancelToken())
+
+    wait(lambda: has("SELECT 1 FROM deadlocks WHERE is_called"), "a deadlock")
+    with session():
+        database.execute_sql("DROP TRIGGER deadlock ON tasks")
+
+    wait(lambda: has("SELECT 1 FROM tasks WHERE progress IS NOT NULL"), "a renewed lease")
+    assert heart.alive

@@ -43,7 +43,7 @@ class Ticket:
 
     @classmethod
     def of(cls, message: MessageProxy) -> Ticket:
-        """Raises KeyError where the message is not one of ours."""
+        """Raises KeyError, TypeError or ValueError where the message is not one of ours."""
         kwargs = message.kwargs
         return cls(
             task_id=str(kwargs["task_id"]),
@@ -82,17 +82,15 @@ class SlotMiddleware(Middleware):
             self._draining = True
             self._freed.notify_all()
 
-    def admitted(self, message_id: str) -> bool:
-        return message_id in self._admitted
-
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         if message.actor_name != RUN_TASK:
             return
-        ticket = Ticket.of(message)
         try:
-            reason = self._admit(ticket)
-        except redis.RedisError as error:
-            reason = f"no answer from Redis: {error}"
+            ticket = Ticket.of(message)
+        except (KeyError, TypeError, ValueError) as error:
+            logger.exception("message_unreadable message=%s", message.message_id)
+            raise SkipMessage("the message names no task") from error
+        reason = self._refusal(ticket)
         if reason is not None:
             self._turn_away(ticket, reason)
             raise SkipMessage(reason)
@@ -109,6 +107,16 @@ class SlotMiddleware(Middleware):
         ticket = self._admitted.pop(message.message_id, None)
         if ticket is not None:
             self._release(ticket)
+
+    def _refusal(self, ticket: Ticket) -> str | None:
+        """None once the slot is ours, else the reason why not. Never raises."""
+        try:
+            return self._admit(ticket)
+        except redis.RedisError as error:
+            return f"no answer from Redis: {error}"
+        except Exception as error:
+            logger.exception("admission_broke task=%s", ticket.task_id)
+            return f"a fault of the worker: {type(error).__name__}: {error}"
 
     def _admit(self, ticket: Ticket) -> str | None:
         """None once the slot is ours, else the reason why not."""
@@ -152,10 +160,13 @@ class SlotMiddleware(Middleware):
         self.freed(ticket.backend)
 
     def _turn_away(self, ticket: Ticket, reason: str) -> None:
+        """Give the row back. Never raises."""
         logger.info("not_admitted task=%s backend=%s: %s", ticket.task_id, ticket.backend, reason)
         try:
             with session():
                 Task.give_back(ticket.task_id, ticket.epoch)
+        # Recovery finds a row that is not given back: it is queued and its message is gone.
         except DatabaseUnavailable as error:
-            # Recovery finds the row: it is queued and Redis no longer knows its message.
             logger.warning("row_not_given_back task=%s error=%s", ticket.task_id, error)
+        except Exception:
+            logger.exception("row_not_given_back task=%s", ticket.task_id)

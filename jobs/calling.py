@@ -19,6 +19,7 @@ from llm.backends.base import Backend
 from llm.deadlines import deadlines_for
 from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
 from llm.types import BackendKind, Completion, Deadlines, GenerateRequest, Message, Phase, Progress
+from models.database import DatabaseUnavailable
 from models.task import Measures
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ class ModelCaller:
         response_schema: Mapping[str, Any] | None = None,
         step: str,
     ) -> Completion:
-        """Raises the errors of :mod:`llm.errors`, and nothing else."""
+        """Raises the errors of :mod:`llm.errors`; RedisError and DatabaseUnavailable where the
+        services of the attempt are away, which says nothing of the server or the task."""
         request = GenerateRequest(
             model=self._model,
             messages=messages,
@@ -105,6 +107,8 @@ class ModelCaller:
                 load_seconds, completion = self._load_and_generate(request)
         except LLMError as error:
             self._failed(error, step)
+            raise
+        except (redis.RedisError, DatabaseUnavailable):
             raise
         except Exception as error:
             raise PoisonedCall(

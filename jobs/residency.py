@@ -41,6 +41,7 @@ class Residency:
         self._used_at: dict[Key, float] = {}
         self._last: dict[str, tuple[str, int]] = {}
         self._failures: dict[Key, tuple[float, TransientError]] = {}
+        self._default_ctx: dict[tuple[str, str], int] = {}
 
     def ensure(
         self,
@@ -53,6 +54,9 @@ class Residency:
         cause: Cause = "task",
     ) -> float:
         """Load ``model`` unless it is in memory; the seconds spent loading (0.0: it was there).
+
+        ``num_ctx`` 0 stands for the context that the server gives by itself; until this process
+        has loaded the model so, any that is loaded will do.
 
         Raises LLMError where the server cannot load it.
         """
@@ -70,8 +74,9 @@ class Residency:
                 self._failures[key] = (self._clock(), error)
                 raise
             self._used(key)
-        self._publish(backend)
+        residents = self._publish(backend)
         if seconds > 0:
+            self._learn_default(key, residents)
             self._record(backend.name, model, num_ctx, seconds, cause)
         return seconds
 
@@ -148,8 +153,9 @@ class Residency:
         deadlines: Deadlines,
         cancel: CancelToken | None,
     ) -> float:
+        wanted = num_ctx or self._default_ctx.get((backend.name, model))
         for resident in backend.resident_models():
-            same_context = not num_ctx or resident.context_tokens in (None, num_ctx)
+            same_context = wanted is None or resident.context_tokens in (None, wanted)
             if resident.name == model and same_context:
                 return 0.0
         return backend.preload(model, num_ctx=num_ctx or None, deadlines=deadlines, cancel=cancel)
@@ -162,15 +168,25 @@ class Residency:
         except DatabaseUnavailable as error:
             logger.warning("load_not_recorded model=%s error=%s", model, error)
 
-    def _publish(self, backend: Backend) -> None:
+    def _publish(self, backend: Backend) -> Sequence[ResidentModel]:
+        """Tell the others what is in memory there, and the caller."""
         try:
             residents = backend.resident_models()
+        except LLMError:
+            return ()
+        try:
             if residents:
                 self.publish(backend.name, residents)
-        except LLMError:
-            return
         except redis.RedisError as error:
             logger.warning("residents_not_published backend=%s error=%s", backend.name, error)
+        return residents
+
+    def _learn_default(self, key: Key, residents: Sequence[ResidentModel]) -> None:
+        """A model that was just loaded without a context tells the server's own."""
+        backend, model, num_ctx = key
+        for resident in residents:
+            if not num_ctx and resident.name == model and resident.context_tokens:
+                self._default_ctx[backend, model] = resident.context_tokens
 
 
 def _loading_key(backend: str) -> str:

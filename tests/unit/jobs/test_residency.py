@@ -101,3 +101,51 @@ def test_whoever_waits_for_a_load_can_be_cancelled(residency: Residency) -> None
     assert isinstance(results[0], CallCancelled)
     server.go.set()
     first[0].join(10)
+
+
+class Sized:
+    """A server that holds one model at a time, at 4096 tokens where no context is asked for."""
+
+    name = "ollama"
+
+    def __init__(self) -> None:
+        self.context_tokens: int | None = None
+        self.loads: list[int | None] = []
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        held = self.context_tokens
+        return (ResidentModel(MODEL, context_tokens=held),) if held else ()
+
+    def preload(self, model: str, *, num_ctx: int | None, **options: Any) -> float:
+        self.loads.append(num_ctx)
+        self.context_tokens = num_ctx or 4096
+        return 2.0
+
+
+def sized(residency: Residency, server: Sized, num_ctx: int) -> float:
+    return residency.ensure(cast(Any, server), MODEL, num_ctx, deadlines=Deadlines())
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch, residency: Residency) -> Residency:
+    """A residency that tells nobody of its loads."""
+    monkeypatch.setattr(residency, "publish", lambda *told: None)
+    monkeypatch.setattr(residency, "_record", lambda *told: None)
+    return residency
+
+
+def test_any_context_will_do_while_the_one_of_the_server_is_not_known(untold: Residency) -> None:
+    server = Sized()
+    server.context_tokens = 8192
+
+    assert sized(untold, server, 0) == 0.0
+    assert server.loads == []
+
+
+def test_going_back_to_the_context_of_the_server_is_a_load(untold: Residency) -> None:
+    server = Sized()
+
+    seconds = [sized(untold, server, num_ctx) for num_ctx in (0, 8192, 0)]
+
+    assert seconds == [2.0, 2.0, 2.0]
+    assert server.loads == [None, 8192, None]

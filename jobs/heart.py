@@ -46,11 +46,13 @@ class Pulse:
     renewed_at: float
     progress: Progress = field(default_factory=lambda: Progress(Phase.WAITING))
     note: str | None = None
+    side_slots: tuple[tuple[str, str], ...] = ()
+    """(backend, holder) of what it holds beside its own slot, as for a second opinion."""
 
     @property
-    def holder(self) -> str:
-        """The name under which its slot is held."""
-        return f"{self.task_id}:{self.epoch}"
+    def slots(self) -> tuple[tuple[str, str], ...]:
+        """(backend, holder) of every slot that it holds, its own first."""
+        return ((self.backend, f"{self.task_id}:{self.epoch}"), *self.side_slots)
 
     def report(self) -> Mapping[str, Any]:
         described: dict[str, Any] = {
@@ -79,7 +81,7 @@ class Heart:
         self._slots = slots
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
-        self._pulses: dict[str, Pulse] = {}
+        self._pulses: dict[tuple[str, int], Pulse] = {}
         self._lock = threading.Lock()
         self._work_came = threading.Event()
         self._stopping = threading.Event()
@@ -112,14 +114,13 @@ class Heart:
             renewed_at=time.monotonic(),
         )
         with self._lock:
-            self._pulses[task_id] = pulse
+            self._pulses[task_id, epoch] = pulse
         self._work_came.set()
         return pulse
 
     def remove(self, pulse: Pulse) -> None:
         with self._lock:
-            if self._pulses.get(pulse.task_id) is pulse:
-                del self._pulses[pulse.task_id]
+            self._pulses.pop((pulse.task_id, pulse.epoch), None)
 
     def cancel_all(self, reason: str) -> None:
         for pulse in self._snapshot():
@@ -170,7 +171,7 @@ class Heart:
 
     def _lose(self, pulse: Pulse) -> None:
         # The thread may have ended the task between our look at the list and at the row.
-        if self._pulses.get(pulse.task_id) is pulse:
+        if (pulse.task_id, pulse.epoch) in self._pulses:
             pulse.token.cancel(LEASE_LOST)
 
     def _renew(self, pulses: list[Pulse]) -> None:
@@ -184,11 +185,11 @@ class Heart:
 
     def _renew_slots(self, pulses: list[Pulse]) -> None:
         holders: dict[str, list[str]] = {}
-        for pulse in pulses:
-            holders.setdefault(pulse.backend, []).append(pulse.holder)
+        for backend, holder in (slot for pulse in pulses for slot in pulse.slots):
+            holders.setdefault(backend, []).append(holder)
         lost = set(self._slots.renew(holders))
         for pulse in pulses:
-            if pulse.holder in lost:
+            if any(holder in lost for _, holder in pulse.slots):
                 pulse.token.cancel(SLOT_LOST)
 
     def _give_up_expired(self, pulses: list[Pulse]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from jobs.calling import ModelCaller
+import redis
+
+from jobs.calling import ModelCaller, aside
 from jobs.heart import Pulse
 from jobs.middleware.slots import Ticket
 from jobs.parts import Parts
@@ -16,7 +19,10 @@ from jobs.policy.validation.types import Answer, Request, Verdict
 from jobs.processors.base import ProcessorResult, TaskContext
 from jobs.processors.second_opinion import second_opinion
 from jobs.prompts import task_text
-from llm.types import Category
+from llm.backends.base import Backend
+from llm.errors import LLMError
+from llm.types import BackendKind, Category, ResidentModel
+from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -49,53 +55,98 @@ class Judge:
                 self._ticket.model,
                 self._ticket.task_id,
             )
-        if context.options.validator is not SecondOpinion.LLM:
+        if context.options.validator is not SecondOpinion.LLM or not verdict.ok:
             return verdict
-        with self._another_model(pulse) as call:
-            return verdict if call is None else second_opinion(verdict, answer, request, call=call)
+        try:
+            with self._another_model(pulse) as call:
+                if call is not None:
+                    verdict = second_opinion(verdict, answer, request, call=call)
+        except (redis.RedisError, DatabaseUnavailable) as error:
+            return replace(verdict, reason=f"no second opinion: {error}")
+        return verdict
 
     @contextmanager
     def _another_model(self, pulse: Pulse) -> Iterator[ModelCaller | None]:
         """A caller of a model that is in memory now and is not the one that answered; None where
         there is none or no slot is free: an opinion is worth neither a reload nor a wait."""
-        for backend, model in self._candidates():
-            elsewhere = backend != self._ticket.backend
-            if elsewhere and not self._slot(backend):
-                continue
-            try:
-                yield self._caller(backend, model, pulse)
-            finally:
-                if elsewhere:
-                    self._parts.runtime.slots.release(backend, self._holder)
-            return
+        for backend, resident in self._candidates():
+            heavy = self._is_heavy(backend.name, resident.name)
+            with self._slot(backend.name, pulse, heavy=heavy) as granted:
+                if granted:
+                    yield self._caller(backend, resident, pulse, heavy=heavy)
+                    return
         yield None
 
-    def _candidates(self) -> Iterator[tuple[str, str]]:
-        for spec in self._parts.runtime.settings.backends:
-            if self._parts.runtime.breakers.blocked(spec.name) is None:
-                for model in self._parts.residency.seen(spec.name) or ():
-                    if (spec.name, model) != (self._ticket.backend, self._ticket.model):
-                        yield spec.name, model
+    def _candidates(self) -> Iterator[tuple[Backend, ResidentModel]]:
+        runtime = self._parts.runtime
+        for name in (spec.name for spec in runtime.settings.backends):
+            if runtime.breakers.blocked(name) is None and self._parts.residency.seen(name):
+                backend = runtime.backends.get(name)
+                for resident in _residents(backend):
+                    if (name, resident.name) != (self._ticket.backend, self._ticket.model):
+                        yield backend, resident
 
-    def _slot(self, backend: str) -> bool:
-        limit = self._parts.runtime.limits.of(backend).slots
-        slots = self._parts.runtime.slots
-        return slots.acquire(backend, self._holder, limit=limit, wait=False).granted
+    def _is_heavy(self, backend: str, model: str) -> bool:
+        scan = self._parts.runtime.scanner.last()
+        server = scan.server(backend) if scan is not None else None
+        models = (server.models or ()) if server is not None else ()
+        return any(known.heavy for known in models if known.name == model)
 
-    @property
-    def _holder(self) -> str:
-        return f"opinion:{self._ticket.holder}"
+    @contextmanager
+    def _slot(self, backend: str, pulse: Pulse, *, heavy: bool) -> Iterator[bool]:
+        """Whether one call may run there: in the slot of the attempt where that admits it, else
+        in one more, which the heart keeps meanwhile."""
+        if backend == self._ticket.backend and (self._ticket.heavy or not heavy):
+            yield True
+            return
+        holder = f"opinion:{self._ticket.holder}"
+        if not self._acquire(backend, holder, heavy=heavy):
+            yield False
+            return
+        pulse.side_slots = ((backend, holder),)
+        try:
+            yield True
+        finally:
+            pulse.side_slots = ()
+            aside(lambda: self._parts.runtime.slots.release(backend, holder), otherwise=0)
 
-    def _caller(self, backend: str, model: str, pulse: Pulse) -> ModelCaller:
+    def _acquire(self, backend: str, holder: str, *, heavy: bool) -> bool:
+        limits = self._parts.runtime.limits
+        limit = limits.of(backend)
+        admission = self._parts.runtime.slots.acquire(
+            backend,
+            holder,
+            limit=limit.slots,
+            heavy=heavy,
+            heavy_limit=limit.heavy,
+            total_limit=limits.total.slots,
+            wait=False,
+        )
+        return admission.granted
+
+    def _caller(
+        self, backend: Backend, resident: ResidentModel, pulse: Pulse, *, heavy: bool
+    ) -> ModelCaller:
+        # Ollama loads a model anew for another context, and so does a call that names none.
+        sized = backend.spec.kind is BackendKind.OLLAMA
         return ModelCaller(
             self._parts,
-            self._parts.runtime.backends.get(backend),
+            backend,
             pulse,
-            model=model,
-            num_ctx=0,
-            heavy=False,
-            figures=self._parts.learning.for_deadlines(backend, model),
+            model=resident.name,
+            num_ctx=(resident.context_tokens or 0) if sized else 0,
+            heavy=heavy,
+            figures=self._parts.learning.for_deadlines(backend.name, resident.name),
         )
+
+
+def _residents(backend: Backend) -> tuple[ResidentModel, ...]:
+    """What is in memory there now; nothing where the server does not say."""
+    try:
+        return backend.resident_models()
+    except LLMError as error:
+        logger.info("not_asked_for_an_opinion backend=%s error=%s", backend.name, error)
+        return ()
 
 
 def _category(text: str | None) -> Category:

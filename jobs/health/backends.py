@@ -91,9 +91,17 @@ class BackendWatch:
     def _slot(self, spec: BackendSpec) -> str | None:
         """A slot like any other call's, so that looking never goes over the limit."""
         holder = f"canary:{time.monotonic_ns()}"
-        limit = self.runtime.limits.of(spec.name).slots
-        granted = self.runtime.slots.acquire(spec.name, holder, limit=limit, wait=False).granted
-        return holder if granted else None
+        limits = self.runtime.limits
+        limit = limits.of(spec.name)
+        admission = self.runtime.slots.acquire(
+            spec.name,
+            holder,
+            limit=limit.slots,
+            heavy_limit=limit.heavy,
+            total_limit=limits.total.slots,
+            wait=False,
+        )
+        return holder if admission.granted else None
 
     def _still_seconds(self, backend: str, running: list[Row]) -> float:
         """For how long nothing moved in the tasks that compute there; 0.0 where none does."""

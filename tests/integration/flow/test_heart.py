@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.heart import Heart
+from jobs.heart import LEASE_LOST, SLOT_LOST, Heart
 from llm.types import CancelToken
-from models.base import fetch_all
+from models.base import fetch_all, fetch_one
 from models.database import database, session
 from models.task import NewTask, Task
 
@@ -26,9 +26,16 @@ CREATE TRIGGER deadlock BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION dea
 """
 
 
-class NoSlots:
-    def renew(self, holders: Any) -> tuple[str, ...]:
-        return ()
+class KeptSlots:
+    """Remembers what was renewed last; ``lost`` is what a test took away."""
+
+    def __init__(self) -> None:
+        self.renewed: dict[str, list[str]] = {}
+        self.lost: tuple[str, ...] = ()
+
+    def renew(self, holders: dict[str, list[str]]) -> tuple[str, ...]:
+        self.renewed = holders
+        return self.lost
 
 
 class NobodyWatches:
@@ -37,11 +44,16 @@ class NobodyWatches:
 
 
 @pytest.fixture
-def heart(database_here: str) -> Iterator[Heart]:
+def slots() -> KeptSlots:
+    return KeptSlots()
+
+
+@pytest.fixture
+def heart(database_here: str, slots: KeptSlots) -> Iterator[Heart]:
     database.close()
     beating = Heart(
         owner=OWNER,
-        slots=cast(Any, NoSlots()),
+        slots=cast(Any, slots),
         live=cast(Any, NobodyWatches()),
         lease_seconds=60,
         heartbeat_seconds=0,
@@ -84,3 +96,42 @@ def test_a_heart_whose_beat_met_a_deadlock_renews_at_the_next(heart: Heart) -> N
 
     wait(lambda: has("SELECT 1 FROM tasks WHERE progress IS NOT NULL"), "a renewed lease")
     assert heart.alive
+
+
+def test_a_task_claimed_anew_in_the_same_process_ends_the_call_of_its_old_claim(
+    heart: Heart,
+) -> None:
+    old, new = CancelToken(), CancelToken()
+    with session():
+        (task_id,) = Task.submit([NewTask("T", "D")])
+        assert task_id
+        first = heart.add(task_id, claimed(task_id), backend="b", token=old)
+        fetch_one("UPDATE tasks SET status = 'pending', lease_owner = NULL RETURNING id")
+        second = heart.add(task_id, claimed(task_id), backend="b", token=new)
+
+    wait(lambda: old.reason == LEASE_LOST, "the end of the old call")
+    wait(lambda: has("SELECT 1 FROM tasks WHERE progress IS NOT NULL"), "a renewed lease")
+
+    heart.remove(first)
+    assert not new.cancelled
+    assert heart.running == 1
+    heart.remove(second)
+
+
+def test_a_slot_held_for_an_opinion_is_kept_and_its_loss_ends_the_call(
+    heart: Heart, slots: KeptSlots
+) -> None:
+    token = CancelToken()
+    with session():
+        (task_id,) = Task.submit([NewTask("T", "D")])
+        assert task_id
+        epoch = claimed(task_id)
+    pulse = heart.add(task_id, epoch, backend="b", token=token)
+    own, side = f"{task_id}:{epoch}", f"opinion:{task_id}:{epoch}"
+    pulse.side_slots = (("other", side),)
+
+    wait(lambda: slots.renewed == {"b": [own], "other": [side]}, "both slots renewed")
+    slots.lost = (side,)
+
+    wait(lambda: token.reason == SLOT_LOST, "the end of the call")
+    heart.remove(pulse)

@@ -217,6 +217,32 @@ def test_a_canary_takes_no_slot_beyond_the_limit(
     assert server.stats()["requests"] == requests_before
 
 
+def test_a_canary_keeps_to_the_limit_over_all_backends(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    load_a_model(server, checker)
+    total = checker.runtime.limits.total.slots
+    for number in range(total):
+        checker.runtime.slots.acquire("another", f"{number}:1", limit=total)
+    requests_before = server.stats()["requests"]
+
+    assert by_name(checker.round())["backend:ollama"].ok
+    assert server.stats()["requests"] == requests_before
+
+
+def test_a_canary_leaves_the_heavy_limit_as_it_is(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    load_a_model(server, checker)
+    limit = checker.runtime.limits.of("ollama")
+    assert limit.heavy < limit.slots
+
+    assert "a token of" in by_name(checker.round())["backend:ollama"].detail
+
+    (slots,) = checker.runtime.slots.inspect("ollama")
+    assert (slots.limit, slots.heavy_limit) == (limit.slots, limit.heavy)
+
+
 def test_restarts_stop_when_they_do_not_help(
     checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

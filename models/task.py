@@ -189,7 +189,8 @@ class Task(BaseRow):
 
     @classmethod
     def give_back(cls, task_id: str, epoch: int) -> bool:
-        """``queued -> pending``: not admitted; spends nothing and keeps its place in the block."""
+        """``queued -> pending``: not admitted; spends nothing and keeps its place in its block,
+        unless a newer plan has replaced that block."""
         return fetch_one(sql.GIVE_BACK, {"id": task_id, "epoch": epoch}) is not None
 
     @classmethod

@@ -63,6 +63,7 @@ WITH back AS (
     next_index = least(b.next_index, array_position(b.task_ids, back.id) - 1)
   FROM back WHERE b.id = back.block_id AND b.state IN ('active', 'done')
     AND array_position(b.task_ids, back.id) IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM blocks later WHERE later.created_at > b.created_at)
 )
 SELECT id FROM back
 """

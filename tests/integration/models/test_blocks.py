@@ -1,0 +1,58 @@
+"""Blocks of the plan in force, and what is left of those that a newer plan replaced."""
+
+from __future__ import annotations
+
+import pytest
+
+from models import block
+from models.block import NewBlock
+from models.task import NewTask, Task
+
+pytestmark = pytest.mark.usefixtures("database_here")
+
+
+def submit(count: int) -> list[str]:
+    ids = Task.submit([NewTask(f"T{n}", "D") for n in range(count)])
+    return [task_id for task_id in ids if task_id is not None]
+
+
+def planned(backend: str, task_ids: list[str]) -> NewBlock:
+    routes = {task_id: {"reason": "r", "rejected": []} for task_id in task_ids}
+    return NewBlock(backend, "m", 0, False, tuple(task_ids), "r", routes=routes)
+
+
+def plan(*blocks: NewBlock) -> None:
+    block.replace_plan(blocks, policy="reload_aware")
+
+
+def send(block_id: str, count: int) -> list[tuple[str, int]]:
+    ids, _ = block.take_next(block_id, count)
+    return Task.queue(ids, block_id=block_id, backend="ollama", model="m")
+
+
+def remaining() -> dict[str, int]:
+    return {row["backend"]: row["remaining"] for row in block.open_blocks()}
+
+
+def test_a_task_given_back_stands_where_it_stood_in_its_block() -> None:
+    ids = submit(3)
+    plan(planned("ollama", ids))
+    (opened,) = block.open_blocks()
+    sent = send(opened["id"], 3)
+
+    Task.give_back(*sent[1])
+
+    assert remaining() == {"ollama": 2}
+    assert block.take_next(opened["id"], 1)[0] == [ids[1]]
+
+
+@pytest.mark.parametrize("sent_before", [1, 4])
+def test_a_task_given_back_does_not_bring_back_a_plan_that_was_replaced(sent_before: int) -> None:
+    ids = submit(4)
+    plan(planned("ollama", ids))
+    sent = send(block.open_blocks()[0]["id"], sent_before)
+    plan(planned("mlx", ids[1:]))
+
+    assert Task.give_back(*sent[0])
+
+    assert {name: n for name, n in remaining().items() if n} == {"mlx": 3}

@@ -32,13 +32,14 @@ class NewBlock:
 
 
 def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
-    """Put ``blocks`` in the place of every open block, in one transaction; the id of the plan."""
+    """Put ``blocks`` in the place of every open block, in one transaction; the id of the plan.
+
+    Of an open block what was sent is kept, without its routes: nothing at all where it had not
+    begun.
+    """
     plan_id = str(uuid4())
     with database.atomic():
-        fetch_all(
-            "UPDATE blocks SET state = CASE WHEN next_index > 0 THEN 'done' ELSE 'superseded' END, "
-            "finished_at = now() WHERE state IN ('planned', 'active')"
-        )
+        fetch_all(_CLOSE_OPEN)
         execute_values(
             database.cursor(),
             "INSERT INTO blocks (plan_id, backend, model, num_ctx, heavy, lane_order, task_ids, "
@@ -50,25 +51,38 @@ def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
     return plan_id
 
 
+_CLOSE_OPEN = """
+WITH unused AS (
+  DELETE FROM blocks WHERE state IN ('planned', 'active') AND started_at IS NULL
+)
+UPDATE blocks SET state = 'done', finished_at = now(), task_ids = task_ids[1:next_index],
+  routes = '{}'
+WHERE state IN ('planned', 'active') AND started_at IS NOT NULL
+"""
+
+
+OPEN = """
+WITH busy AS (
+  SELECT block_id, count(*) AS n FROM tasks
+  WHERE status IN ('queued', 'in_progress') AND block_id IS NOT NULL GROUP BY 1
+), wanted AS (
+  SELECT id FROM blocks WHERE state IN ('planned', 'active')
+  UNION SELECT block_id FROM busy
+)
+SELECT b.id::text, b.plan_id::text, b.backend, b.model, b.num_ctx, b.heavy, b.state,
+  b.next_index, cardinality(b.task_ids) AS size,
+  CASE WHEN b.state IN ('planned', 'active')
+    THEN cardinality(b.task_ids) - b.next_index ELSE 0 END AS remaining,
+  coalesce(busy.n, 0) AS in_flight, b.lane_order, b.reason, b.urgent, b.created_at,
+  b.expected_start_seconds, b.expected_finish_seconds, b.started_at
+FROM wanted JOIN blocks b ON b.id = wanted.id LEFT JOIN busy ON busy.block_id = b.id
+ORDER BY b.created_at, b.lane_order
+"""
+
+
 def open_blocks() -> list[Row]:
     """Blocks in lane order that have tasks to send (``remaining``) or in flight."""
-    return fetch_all(
-        """
-        WITH busy AS (
-          SELECT block_id, count(*) AS n FROM tasks
-          WHERE status IN ('queued', 'in_progress') AND block_id IS NOT NULL GROUP BY 1
-        )
-        SELECT b.id::text, b.plan_id::text, b.backend, b.model, b.num_ctx, b.heavy, b.state,
-          b.next_index, cardinality(b.task_ids) AS size,
-          CASE WHEN b.state IN ('planned', 'active')
-            THEN cardinality(b.task_ids) - b.next_index ELSE 0 END AS remaining,
-          coalesce(busy.n, 0) AS in_flight, b.lane_order, b.reason, b.urgent, b.created_at,
-          b.expected_start_seconds, b.expected_finish_seconds, b.started_at
-        FROM blocks b LEFT JOIN busy ON busy.block_id = b.id
-        WHERE b.state IN ('planned', 'active') OR busy.n > 0
-        ORDER BY b.created_at, b.lane_order
-        """
-    )
+    return fetch_all(OPEN)
 
 
 def take_next(block_id: str, count: int) -> tuple[list[str], dict[str, Any]]:
@@ -104,11 +118,11 @@ def recent(limit: int = 50) -> list[Row]:
 
 
 def prune(keep_days: float) -> int:
-    """Delete closed blocks older than ``keep_days``, and superseded ones after an hour."""
+    """Delete closed blocks older than ``keep_days``."""
     rows = fetch_all(
-        "WITH gone AS (DELETE FROM blocks WHERE state IN ('done', 'superseded') "
-        "AND created_at < now() - CASE WHEN state = 'superseded' THEN interval '1 hour' "
-        "ELSE %s * interval '1 day' END RETURNING 1) SELECT count(*) AS n FROM gone",
+        "WITH gone AS (DELETE FROM blocks WHERE state = 'done' "
+        "AND created_at < now() - %s * interval '1 day' RETURNING 1) "
+        "SELECT count(*) AS n FROM gone",
         (keep_days,),
     )
     return int(rows[0]["n"])

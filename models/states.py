@@ -64,4 +64,3 @@ class BlockState(StrEnum):
     PLANNED = "planned"
     ACTIVE = "active"
     DONE = "done"
-    SUPERSEDED = "superseded"

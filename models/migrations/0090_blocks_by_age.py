@@ -7,6 +7,8 @@ from playhouse.migrate import SchemaMigrator
 
 
 def up(migrator: SchemaMigrator, db: Database) -> None:
+    # A plan that replaces another now deletes the blocks that had not begun.
+    db.execute_sql("DELETE FROM blocks WHERE state = 'superseded'")
     db.execute_sql("CREATE INDEX IF NOT EXISTS kos_blocks_created ON blocks (created_at)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models import block
+from models.base import fetch_all
 from models.block import NewBlock
 from models.task import NewTask, Task
 
@@ -56,3 +57,45 @@ def test_a_task_given_back_does_not_bring_back_a_plan_that_was_replaced(sent_bef
     assert Task.give_back(*sent[0])
 
     assert {name: n for name, n in remaining().items() if n} == {"mlx": 3}
+
+
+def test_of_a_plan_that_was_replaced_only_what_was_sent_is_kept() -> None:
+    ids = submit(6)
+    plan(planned("ollama", ids[:3]), planned("mlx", ids[3:]))
+    begun = next(row for row in block.open_blocks() if row["backend"] == "ollama")
+    send(begun["id"], 1)
+
+    plan(planned("mlx", ids[1:]))
+
+    rows = fetch_all("SELECT backend, state, task_ids::text[], routes FROM blocks ORDER BY state")
+    assert [(row["backend"], row["state"]) for row in rows] == [
+        ("ollama", "done"),
+        ("mlx", "planned"),
+    ]
+    assert rows[0]["task_ids"] == ids[:1]
+    assert rows[0]["routes"] == {}
+
+
+def test_a_replaced_block_is_shown_while_its_tasks_run() -> None:
+    ids = submit(3)
+    plan(planned("ollama", ids))
+    send(block.open_blocks()[0]["id"], 2)
+
+    plan()
+
+    (shown,) = block.open_blocks()
+    assert (shown["remaining"], shown["in_flight"]) == (0, 2)
+
+
+def test_open_blocks_are_found_without_reading_the_closed_ones() -> None:
+    plan(planned("ollama", submit(3)))
+    fetch_all(
+        "INSERT INTO blocks (plan_id, backend, model, lane_order, task_ids, policy, reason, state, "
+        "started_at) SELECT gen_random_uuid(), 'ollama', 'm', 0, '{}', 'p', 'r', 'done', now() "
+        "FROM generate_series(1, 5000) RETURNING 1"
+    )
+    fetch_all("ANALYZE blocks")
+
+    steps = "\n".join(row["QUERY PLAN"] for row in fetch_all(f"EXPLAIN {block.OPEN}"))
+
+    assert "Seq Scan on blocks" not in steps

@@ -58,12 +58,13 @@ MAX_ROUNDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The state that one round works on."""
+    """The state that one round works on; ``total`` tasks may run at all backends together."""
 
     scan: Scan
     in_flight: Sequence[Row]
     blocks: Sequence[Row]
     backends: tuple[BackendView, ...]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Planner:
         self._residency = residency
         self._planned_at = float("-inf")
         self._sent = 0
+        self._sent_at: dict[str, float] = {}
         self._news = True
 
     def run(self, reason: str, *, replan: bool = False) -> int:
@@ -115,7 +117,13 @@ class Planner:
     def _look(self, scan: Scan) -> Look:
         in_flight, blocks = backlog.in_flight(), block.open_blocks()
         views = backend_views(self._runtime, scan, in_flight, blocks)
-        return Look(scan, in_flight, blocks, tuple(self._with_residents(view) for view in views))
+        return Look(
+            scan,
+            in_flight,
+            blocks,
+            tuple(self._with_residents(view) for view in views),
+            self._runtime.limits.total.slots,
+        )
 
     def _with_residents(self, view: BackendView) -> BackendView:
         seen = self._residency.seen(view.name)
@@ -146,6 +154,8 @@ class Planner:
 
     def _idle_lane(self, look: Look) -> bool:
         """Whether a server has room and nothing planned to send there."""
+        if sum(view.in_flight for view in look.backends) >= look.total + self._hand:
+            return False
         served = {row["backend"] for row in look.blocks if row["remaining"] > 0}
         return any(
             view.unavailable is None
@@ -196,14 +206,16 @@ class Planner:
     def _dispatch(self, look: Look) -> tuple[int, int]:
         """Tasks that were to be sent, and those that still could be."""
         decided = dispatch(
-            look.backends,
+            sorted(look.backends, key=lambda view: self._sent_at.get(view.name, 0.0)),
             [_open_block(row) for row in look.blocks],
             hand=self._hand,
             config=planning_config(self._runtime.settings, look.scan),
+            total=look.total,
         )
         heavy = {row["id"]: row["heavy"] for row in look.blocks}
         sent: list[Sent] = []
         for order in decided.orders:
+            self._sent_at[order.key.backend] = time.monotonic()
             sent += self._queue(order, heavy=heavy[order.block_id])
         self._send(sent, decided.preloads)
         self._sent += len(sent)

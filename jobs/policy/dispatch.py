@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jobs.policy.planners.memory import capacity
@@ -25,6 +25,7 @@ def dispatch(
     *,
     hand: int,
     config: PlanningConfig,
+    total: int | None = None,
 ) -> DispatchDecision:
     """Fill every server from the head of its lane.
 
@@ -33,7 +34,28 @@ def dispatch(
     The next block begins where the running one has nothing left to send and the server can hold
     its model beside the busy ones; where it cannot, the server drains first, for a request for
     another model would only wait there with a slot in its hand.
+
+    All servers together hold ``total + hand`` tasks (None: no such bound). Where they could take
+    more, urgent tasks go first, then the least full server is served; of equals, the one that
+    comes first in ``backends``.
     """
+    result = _fill(backends, blocks, hand, config, None)
+    if total is not None:
+        room = max(0, total + hand - sum(view.in_flight for view in backends))
+        if sum(order.count for order in result.orders) > room:
+            shares = _shares(backends, blocks, result.orders, room, hand)
+            result = _fill(backends, blocks, hand, config, shares)
+    return DispatchDecision(tuple(result.orders), tuple(result.preloads), tuple(result.held))
+
+
+def _fill(
+    backends: Sequence[BackendView],
+    blocks: Sequence[OpenBlock],
+    hand: int,
+    config: PlanningConfig,
+    shares: Mapping[str, int] | None,
+) -> _Result:
+    """``shares`` bound how many each server is sent; None: its own limit alone."""
     result = _Result()
     heavy_at = {block.key.backend for block in blocks if block.heavy and block.in_flight > 0}
     for view in sorted(backends, key=lambda view: (view.name not in heavy_at, view.name)):
@@ -43,19 +65,49 @@ def dispatch(
         if view.unavailable is not None:
             result.hold(waiting, view.unavailable)
             continue
-        lane = _Lane(view, _busy(view, blocks), view.slots + hand - view.in_flight)
+        lane = _lane(view, blocks, hand, shares)
         if config.policy is PolicyName.RELOAD_AWARE:
             _fill_by_block(lane, waiting, blocks, heavy_at, config, result)
         else:
             _fill_in_order(lane, waiting, result)
-    return DispatchDecision(tuple(result.orders), tuple(result.preloads), tuple(result.held))
+    return result
+
+
+def _shares(
+    backends: Sequence[BackendView],
+    blocks: Sequence[OpenBlock],
+    orders: Sequence[DispatchOrder],
+    room: int,
+    hand: int,
+) -> dict[str, int]:
+    """``room`` places by server, one after another; no server gets more than its orders ask."""
+    urgent_blocks = {block.block_id for block in blocks if block.urgent}
+    wanted = {view.name: 0 for view in backends}
+    urgent = dict(wanted)
+    for order in orders:
+        wanted[order.key.backend] += order.count
+        urgent[order.key.backend] += order.count if order.block_id in urgent_blocks else 0
+    given = {view.name: 0 for view in backends}
+    for _ in range(room):
+        view = min(
+            (view for view in backends if given[view.name] < wanted[view.name]),
+            key=lambda view: (
+                given[view.name] >= urgent[view.name],
+                (view.in_flight + given[view.name]) / (view.slots + hand),
+            ),
+        )
+        given[view.name] += 1
+    return given
 
 
 @dataclass(slots=True)
 class _Lane:
+    """``full`` is said of what finds no room."""
+
     view: BackendView
     busy: dict[BlockKey, int]
     room: int
+    full: str
 
 
 @dataclass(slots=True)
@@ -71,6 +123,19 @@ class _Result:
 
     def hold(self, blocks: Sequence[OpenBlock], reason: str) -> None:
         self.held.extend(Rejected(block.block_id, reason) for block in blocks)
+
+
+def _lane(
+    view: BackendView,
+    blocks: Sequence[OpenBlock],
+    hand: int,
+    shares: Mapping[str, int] | None,
+) -> _Lane:
+    room = view.slots + hand - view.in_flight
+    full = f"{view.name} has no free place ({view.in_flight} of {view.slots} slots before this)"
+    if shares is not None and shares[view.name] < room:
+        room, full = shares[view.name], "all servers together have as many tasks as they may"
+    return _Lane(view, _busy(view, blocks), room, full)
 
 
 def _busy(view: BackendView, blocks: Sequence[OpenBlock]) -> dict[BlockKey, int]:
@@ -91,7 +156,7 @@ def _fill_in_order(lane: _Lane, waiting: Sequence[OpenBlock], result: _Result) -
         if count > 0:
             result.send(lane, block, count, f"next in line, {count} free places")
         if count < block.remaining:
-            result.hold(waiting[place:], _full(lane.view))
+            result.hold(waiting[place:], lane.full)
             return
 
 
@@ -118,7 +183,7 @@ def _fill_by_block(
         if count < block.remaining:
             _preload_next(lane, block.key, line[place + 1 :], result)
         if lane.room <= 0:
-            result.hold(line[place + (count >= block.remaining) :], _full(lane.view))
+            result.hold(line[place + (count >= block.remaining) :], lane.full)
             return
         if count < block.remaining:
             result.hold([block], f"{lane.view.heavy_limit} heavy tasks at a time")
@@ -170,7 +235,12 @@ def _heavy_room(lane: _Lane, block: OpenBlock, blocks: Sequence[OpenBlock]) -> i
 def _preload_next(lane: _Lane, key: BlockKey, later: Sequence[OpenBlock], result: _Result) -> None:
     """Load the next block's model where it fits beside the busy ones."""
     following = next((block for block in later if block.key != key), None)
-    if following is None or _resident(lane.view, following.key) or lane.view.loading:
+    if (
+        following is None
+        or not lane.busy
+        or _resident(lane.view, following.key)
+        or lane.view.loading
+    ):
         return
     needed = {busy.model for busy in lane.busy} | {key.model}
     if following.key.model in needed or len(needed) >= capacity(lane.view):
@@ -191,7 +261,3 @@ def _why(lane: _Lane, block: OpenBlock) -> str:
     if _resident(lane.view, block.key):
         return "its model is in memory"
     return "the server is free for the next block"
-
-
-def _full(view: BackendView) -> str:
-    return f"{view.name} has no free place ({view.in_flight} of {view.slots} slots before this)"

@@ -151,6 +151,62 @@ def test_plain_policies_send_whatever_is_next() -> None:
     assert sent(decision) == {"a": 1, "b": 1, "c": 1}
 
 
+def light(name: str, backend: str, *, urgent: bool = False, in_flight: int = 0) -> OpenBlock:
+    return block(name, "small", 9, in_flight, backend=backend, urgent=urgent)
+
+
+def test_all_servers_together_get_no_more_than_the_total_and_the_hand() -> None:
+    views = [mlx(slots=5), ollama(slots=10)]
+    blocks = [light("m", "mlx"), light("o", "ollama")]
+
+    decision = dispatch(views, blocks, hand=2, config=CONFIG, total=4)
+
+    assert sent(decision) == {"m": 2, "o": 4}
+    assert {held.reason for held in decision.held} == {
+        "all servers together have as many tasks as they may"
+    }
+    assert sent(dispatch(views, blocks, hand=2, config=CONFIG, total=40)) == {"m": 7, "o": 9}
+
+
+def test_a_place_goes_to_the_least_full_server() -> None:
+    views = [mlx(slots=4, in_flight=2), ollama(slots=4, in_flight=1)]
+    blocks = [light("m", "mlx", in_flight=2), light("o", "ollama", in_flight=1)]
+
+    assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=4)) == {"o": 1}
+
+
+def test_of_equally_full_servers_the_first_given_is_served() -> None:
+    blocks = [light("m", "mlx"), light("o", "ollama")]
+
+    for views, served in (([mlx(), ollama()], "m"), ([ollama(), mlx()], "o")):
+        assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=1)) == {served: 1}
+
+
+def test_a_place_goes_to_an_urgent_task_wherever_it_is() -> None:
+    views = [mlx(slots=4), ollama(slots=4, in_flight=2)]
+    blocks = [light("m", "mlx"), light("o", "ollama", urgent=True, in_flight=2)]
+
+    assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=3)) == {"o": 1}
+
+
+def test_a_server_that_drains_leaves_its_places_to_the_others() -> None:
+    views = [mlx(in_flight=1, resident=("coder",)), ollama(slots=4, in_flight=3)]
+    blocks = [block("c", "coder", 0, 1), light("m", "mlx"), light("o", "ollama", in_flight=3)]
+
+    assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=5)) == {"o": 1}
+
+
+def test_an_idle_server_without_a_place_loads_nothing_ahead() -> None:
+    views = [ollama(in_flight=1), mlx(max_resident=2)]
+    blocks = [
+        light("o", "ollama", in_flight=1),
+        light("m", "mlx"),
+        block("c", "coder", 5),
+    ]
+
+    assert not dispatch(views, blocks, hand=0, config=CONFIG, total=1).preloads
+
+
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[BackendView], list[OpenBlock]]:
     views, blocks = [], []
@@ -183,18 +239,30 @@ def situations(draw: st.DrawFn) -> tuple[list[BackendView], list[OpenBlock]]:
     return views, blocks
 
 
-@given(situations(), st.integers(0, 2), st.sampled_from(list(PolicyName)), st.booleans())
+@given(
+    situations(),
+    st.integers(0, 2),
+    st.sampled_from(list(PolicyName)),
+    st.booleans(),
+    st.none() | st.integers(0, 8),
+)
 def test_limits_are_never_exceeded_and_nothing_is_sent_that_is_not_there(
     situation: tuple[list[BackendView], list[OpenBlock]],
     hand: int,
     policy: PolicyName,
     two_heavy: bool,
+    total: int | None,
 ) -> None:
     views, blocks = situation
     config = PlanningConfig(policy=policy, allow_two_heavy=two_heavy)
 
-    decision = dispatch(views, blocks, hand=hand, config=config)
+    decision = dispatch(views, blocks, hand=hand, config=config, total=total)
 
+    if total is not None:
+        under_way, ordered = sum(v.in_flight for v in views), sum(sent(decision).values())
+        alone = sum(sent(dispatch(views, blocks, hand=hand, config=config)).values())
+        assert ordered <= max(0, total + hand - under_way)
+        assert ordered == min(alone, max(0, total + hand - under_way)) or not two_heavy
     remaining = {b.block_id: b.remaining for b in blocks}
     assert all(0 < order.count <= remaining[order.block_id] for order in decision.orders)
     assert len(sent(decision)) == len(decision.orders)

@@ -20,6 +20,7 @@ from jobs.learned import Learning
 from jobs.middleware.slots import RUN_TASK
 from jobs.names import PLANNER, llm_queue
 from jobs.policy.dispatch import dispatch
+from jobs.policy.planners.choices import unservable
 from jobs.policy.planning import plan, plan_again_after
 from jobs.policy.types import (
     LEAST_OF_A_KIND,
@@ -36,11 +37,12 @@ from jobs.policy.types import (
 )
 from jobs.residency import Residency
 from jobs.runtime import Runtime
-from jobs.snapshots import backend_views, planning_config, snapshot
+from jobs.snapshots import backend_views, planning_config, snapshot, usable_models
 from jobs.tracing import span
 from jobs.wakes import SLOT
 from llm.types import Scan
 from models import backlog, block, decision
+from models.backlog import NOTHING_BARRED, Barred
 from models.base import Row
 from models.block import NewBlock
 from models.database import database, session
@@ -58,13 +60,18 @@ MAX_ROUNDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The state that one round works on; ``total`` tasks may run at all backends together."""
+    """The state that one round works on.
+
+    ``total`` tasks may run at all backends together; rows that ask for what is ``barred`` are left
+    out of the plan, and are in it again as soon as what they ask for can be had.
+    """
 
     scan: Scan
     in_flight: Sequence[Row]
     blocks: Sequence[Row]
     backends: tuple[BackendView, ...]
     total: int
+    barred: Barred
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,8 @@ class Planner:
     def preview(self, policy: PolicyName | None = None) -> tuple[Snapshot, Plan]:
         """What would be planned now; nothing is written. Needs a session."""
         look = self._look(self._runtime.scanner.last() or self._runtime.scanner.scan())
-        given = self._snapshot(look)
+        # What is asked for in vain is told as well.
+        given = self._snapshot(replace(look, barred=NOTHING_BARRED))
         if policy is not None:
             given = replace(given, config=replace(given.config, policy=policy))
         return given, plan(given)
@@ -117,12 +125,14 @@ class Planner:
     def _look(self, scan: Scan) -> Look:
         in_flight, blocks = backlog.in_flight(), block.open_blocks()
         views = backend_views(self._runtime, scan, in_flight, blocks)
+        models = [(backend, model.name) for backend, _, model in usable_models(scan)]
         return Look(
             scan,
             in_flight,
             blocks,
             tuple(self._with_residents(view) for view in views),
             self._runtime.limits.total.slots,
+            Barred(*unservable(views, models)),
         )
 
     def _with_residents(self, view: BackendView) -> BackendView:
@@ -150,7 +160,8 @@ class Planner:
         idle = self._idle_lane(look) and (self._news or age_seconds >= IDLE_REPLAN_SECONDS)
         remaining = sum(row["remaining"] for row in look.blocks)
         due = remaining > 0 and self._sent >= plan_again_after(remaining)
-        return (idle or (rested and (self._news or due))) and backlog.anything_eligible()
+        stale = idle or (rested and (self._news or due))
+        return stale and backlog.anything_eligible(barred=look.barred)
 
     def _idle_lane(self, look: Look) -> bool:
         """Whether a server has room and nothing planned to send there."""
@@ -190,7 +201,7 @@ class Planner:
 
     def _snapshot(self, look: Look) -> Snapshot:
         window, waiting = backlog.window_of_all_kinds(
-            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND
+            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND, barred=look.barred
         )
         return snapshot(
             self._runtime,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,6 +76,14 @@ def backend_views(
     )
 
 
+def usable_models(scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
+    """(backend, rank in its scan, model) of all that can chat and are not known to be broken."""
+    for server in scan.servers:
+        for rank, model in enumerate(server.models or ()):
+            if model.broken is None and "embedding" not in model.info.capabilities:
+                yield server.backend, rank, model
+
+
 def snapshot(
     runtime: Runtime,
     *,
@@ -92,7 +100,9 @@ def snapshot(
     ``waiting`` tells how many tasks of a category wait in all, where the window does not hold them.
     """
     tasks = tuple(_task_view(row, now) for row in window)
-    models = tuple(_model_views(scan.servers, learning))
+    models = tuple(
+        _model_view(backend, rank, model, learning) for backend, rank, model in usable_models(scan)
+    )
     service = {(view.backend, view.name): view.service_seconds for view in models}
     return Snapshot(
         now=now,
@@ -149,13 +159,6 @@ def _backend_view(
         current=present.get(spec.name),
         unavailable=unavailable,
     )
-
-
-def _model_views(servers: Iterable[ServerScan], learning: Learning) -> Iterable[ModelView]:
-    for server in servers:
-        for rank, model in enumerate(server.models or ()):
-            if model.broken is None and "embedding" not in model.info.capabilities:
-                yield _model_view(server.backend, rank, model, learning)
 
 
 def _model_view(backend: str, rank: int, model: ScannedModel, learning: Learning) -> ModelView:

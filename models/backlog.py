@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from models.base import Row, fetch_all, fetch_one
 from models.states import Priority
@@ -31,25 +33,66 @@ WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
 """
 
 
-def window(limit: int) -> list[Row]:
-    """Up to ``limit`` rows that may run now, most urgent first.
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What rows may ask for in vain now: a ``required_backend`` of ``backends``, or one of
+    ``pairs`` as ``required_backend`` (empty: none) and ``preferred_model`` together."""
+
+    backends: frozenset[str] = frozenset()
+    pairs: frozenset[tuple[str, str]] = frozenset()
+
+
+NOTHING_BARRED = Barred()
+
+
+def window(limit: int, *, barred: Barred = NOTHING_BARRED) -> list[Row]:
+    """Up to ``limit`` rows that may run now, most urgent first; none that asks in vain.
 
     A step of priority counts as fifteen minutes of waiting (``kos_plan_order``), which the index
-    ``kos_tasks_backlog`` holds: the cost follows ``limit``, not the length of the backlog.
+    ``kos_tasks_backlog`` holds: the cost follows ``limit`` and the barred rows that are passed
+    over, not the length of the backlog.
     """
     return fetch_all(
-        f"{_MAY_RUN} ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %s", (limit,)
+        f"{_MAY_RUN} {_not(barred)} "
+        "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(limit)s",
+        {"limit": limit, **_parameters(barred)},
     )
 
 
-def window_of_all_kinds(limit: int, *, least: int) -> tuple[list[Row], dict[str, int]]:
+def _not(barred: Barred) -> str:
+    conditions = ""
+    if barred.backends:
+        conditions += (
+            "AND coalesce(t.metadata->>'required_backend', '') <> ALL(%(barred_backends)s) "
+        )
+    if barred.pairs:
+        conditions += (
+            "AND (coalesce(t.metadata->>'required_backend', ''), "
+            "coalesce(t.metadata->>'preferred_model', '')) NOT IN "
+            "(SELECT * FROM unnest(%(paired_backends)s::text[], %(paired_models)s::text[])) "
+        )
+    return conditions
+
+
+def _parameters(barred: Barred) -> dict[str, Any]:
+    pairs = sorted(barred.pairs)
+    return {
+        "barred_backends": sorted(barred.backends),
+        "paired_backends": [backend for backend, _ in pairs],
+        "paired_models": [model for _, model in pairs],
+    }
+
+
+def window_of_all_kinds(
+    limit: int, *, least: int, barred: Barred = NOTHING_BARRED
+) -> tuple[list[Row], dict[str, int]]:
     """The window, and how many rows of each category wait in all.
 
     A backlog that is longer than the window may hide whole categories behind its first rows: of
     each of those the first ``least`` are added. The counts are empty where the window holds
-    everything, else rough: they include rows that wait for others.
+    everything, else rough: they include rows that wait for others or ask in vain.
     """
-    rows = window(limit)
+    rows = window(limit, barred=barred)
     if len(rows) < limit:
         return rows, {}
     totals = _pending_by_category()
@@ -57,7 +100,7 @@ def window_of_all_kinds(limit: int, *, least: int) -> tuple[list[Row], dict[str,
     known = {row["id"] for row in rows}
     for category, total in totals.items():
         if seen[category] < min(least, total):
-            rows += [row for row in _first_of(category, least) if row["id"] not in known]
+            rows += [row for row in _first_of(category, least, barred) if row["id"] not in known]
     return rows, totals
 
 
@@ -71,16 +114,22 @@ def _pending_by_category() -> dict[str, int]:
     return {row["category"]: row["n"] for row in rows}
 
 
-def _first_of(category: str, least: int) -> list[Row]:
+def _first_of(category: str, least: int, barred: Barred) -> list[Row]:
     """The first rows of each priority, as that index has them in order."""
     of_a_priority = f"""
-        {_MAY_RUN} AND t.category::text = %(category)s AND t.priority::text = p.priority
+        {_MAY_RUN} {_not(barred)}
+        AND t.category::text = %(category)s AND t.priority::text = p.priority
         ORDER BY t.created_at LIMIT %(least)s
     """
     return fetch_all(
         f"SELECT t.* FROM unnest(%(priorities)s) AS p(priority), LATERAL ({of_a_priority}) t "
         "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(least)s",
-        {"category": category, "least": least, "priorities": [p.value for p in Priority]},
+        {
+            "category": category,
+            "least": least,
+            "priorities": [p.value for p in Priority],
+            **_parameters(barred),
+        },
     )
 
 
@@ -157,9 +206,9 @@ def next_alarm() -> tuple[datetime | None, datetime | None, datetime | None]:
     return (row["eligible"], row["lease"], row["queued"]) if row else (None, None, None)
 
 
-def anything_eligible() -> bool:
+def anything_eligible(*, barred: Barred = NOTHING_BARRED) -> bool:
     """Whether at least one assigned row could be planned now."""
-    return bool(window(1))
+    return bool(window(1, barred=barred))
 
 
 def dependency_results(task_id: str) -> list[Row]:

@@ -47,6 +47,35 @@ def asks_for(task: TaskView) -> tuple[object, ...]:
     )
 
 
+def unservable(
+    backends: Iterable[BackendView], models: Iterable[tuple[str, str]]
+) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+    """What a task may ask for in vain now, so that `Router` finds nothing for it.
+
+    ``models`` are (backend, model). Names of backends where nothing runs, and pairs of a backend's
+    name (empty where the task requires none) and a known model that nothing open of that name has.
+    """
+    views = {view.name: view for view in backends}
+    models = list(models)
+    runs_at: dict[str, set[str]] = {"": set()}
+    for view in views.values():
+        runs_at |= {view.name: set(), view.kind.value: set()}
+    for backend, model in models:
+        open_view = views.get(backend)
+        if open_view is not None and _closed(open_view) is None:
+            for name in {"", open_view.name, open_view.kind.value}:
+                runs_at[name].add(model)
+    known = {model for _, model in models}
+    closed = frozenset(name for name, here in runs_at.items() if name and not here)
+    pairs = frozenset(
+        (name, model)
+        for name, here in runs_at.items()
+        if name not in closed
+        for model in known - here
+    )
+    return closed, pairs
+
+
 class Router:
     """Finds the choices of a task; tasks that ask for the same share one answer."""
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from console.home import free_port
+from jobs.names import PAUSED
 from models import database
 from tests.support.simulators import RunningSimulator, simulator
 from tests.support.system import System, running_system
@@ -38,6 +42,17 @@ def insert_some(system: System, count: int = FEW) -> None:
     )
 
 
+def insert_waiting(system: System, count: int, **metadata: str) -> None:
+    """Rows of an hour ago that have their expert already."""
+    system.sql(
+        "INSERT INTO tasks (title, description, metadata, created_at, category, complexity, "
+        "assignee_expert_id) SELECT 'Task ' || n, 'Summarise what is known about ' || n, "
+        "%s::jsonb, now() - interval '1 hour', 'default', 0.3, (SELECT id FROM experts LIMIT 1) "
+        "FROM generate_series(1, %s) AS n",
+        (json.dumps(metadata), count),
+    )
+
+
 def test_tasks_go_to_the_server_that_is_left(watched: System) -> None:
     watched.environ["OLLAMA_API_URL"] = "http://127.0.0.1:9"
     watched.start()
@@ -46,6 +61,28 @@ def test_tasks_go_to_the_server_that_is_left(watched: System) -> None:
 
     watched.wait(lambda: watched.counts() == {"completed": FEW}, deadline_seconds=60)
     assert {row["backend"] for row in watched.sql("SELECT backend FROM attempts")} == {"mlx"}
+
+
+def test_rows_that_require_a_closed_server_stand_in_nobodys_way_and_run_once_it_opens(
+    watched: System, redis_url: str
+) -> None:
+    watched.environ["KOS_PLAN_WINDOW"] = "20"
+    with closing(redis.Redis.from_url(redis_url)) as client:
+        client.sadd(PAUSED, "mlx")
+        insert_waiting(watched, 600, required_backend="mlx")
+        watched.start()
+        free = watched.insert("Free", "Summarise what is known about some topic in sentences.")
+
+        watched.wait_status(free, "completed", deadline_seconds=20)
+
+        touched = watched.sql(
+            "SELECT count(*) AS n FROM tasks WHERE next_attempt_at IS NOT NULL OR epoch > 0"
+        )
+        assert touched[0]["n"] == 1
+        client.srem(PAUSED, "mlx")
+        watched.wait(
+            lambda: watched.counts()["completed"] > 1, deadline_seconds=15, what="mlx at work"
+        )
 
 
 def test_when_everything_is_down_tasks_wait_and_spend_nothing(watched: System) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 
 from models import backlog
+from models.backlog import Barred
 from models.base import fetch_all
 
 pytestmark = pytest.mark.usefixtures("database_here")
@@ -71,5 +73,46 @@ def test_rows_that_may_not_run_are_not_added() -> None:
     wait(50, "fast", assigned=False)
 
     rows, _ = backlog.window_of_all_kinds(100, least=64)
+
+    assert seen(rows) == {"coding": 100}
+
+
+def ask(count: int, **metadata: str) -> None:
+    fetch_all(
+        "INSERT INTO tasks (title, description, category, priority, complexity, metadata, "
+        "assignee_expert_id) SELECT 't', 'd', 'coding', 'high', 0.5, %s::jsonb, "
+        "gen_random_uuid() FROM generate_series(1, %s) RETURNING id",
+        (json.dumps(metadata), count),
+    )
+
+
+def test_rows_that_ask_in_vain_hide_nothing_and_come_back() -> None:
+    ask(150, required_backend="mlx")
+    ask(150, preferred_model="big")
+    ask(150, required_backend="ollama", preferred_model="small")
+    wait(5, "fast")
+    ask(2, required_backend="ollama")
+    ask(2, required_backend="unknown", preferred_model="unknown")
+    barred = Barred(frozenset({"mlx"}), frozenset({("", "big"), ("ollama", "small")}))
+
+    rows, _ = backlog.window_of_all_kinds(100, least=64, barred=barred)
+
+    assert seen(rows) == {"coding": 4, "fast": 5}
+    assert len(backlog.window(1000)) == 459
+
+
+def test_where_all_rows_ask_in_vain_nothing_is_eligible() -> None:
+    ask(3, required_backend="mlx")
+
+    assert backlog.anything_eligible()
+    assert not backlog.anything_eligible(barred=Barred(frozenset({"mlx"})))
+
+
+def test_hidden_kinds_are_added_without_those_that_ask_in_vain() -> None:
+    ask(150)
+    ask(20, required_backend="mlx", category="x")
+    fetch_all("UPDATE tasks SET category = 'vision' WHERE metadata ? 'category' RETURNING id")
+
+    rows, _ = backlog.window_of_all_kinds(100, least=64, barred=Barred(frozenset({"mlx"})))
 
     assert seen(rows) == {"coding": 100}

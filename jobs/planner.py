@@ -125,7 +125,7 @@ class Planner:
     def _look(self, scan: Scan) -> Look:
         in_flight, blocks = backlog.in_flight(), block.open_blocks()
         views = backend_views(self._runtime, scan, in_flight, blocks)
-        models = [(backend, model.name) for backend, _, model in usable_models(scan)]
+        models = [(backend, model.name) for backend, _, model in usable_models(self._runtime, scan)]
         return Look(
             scan,
             in_flight,

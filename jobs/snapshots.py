@@ -76,11 +76,17 @@ def backend_views(
     )
 
 
-def usable_models(scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
-    """(backend, rank in its scan, model) of all that can chat and are not known to be broken."""
+def usable_models(runtime: Runtime, scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
+    """(backend, rank in its scan, model) of all that can chat and can be loaded, as far as known.
+
+    A closed backend keeps its models: what asks for one of them waits for it.
+    """
+    blocked = runtime.breakers.blocked
     for server in scan.servers:
+        closed = blocked(server.backend) is not None
         for rank, model in enumerate(server.models or ()):
-            if model.broken is None and "embedding" not in model.info.capabilities:
+            chats = model.broken is None and "embedding" not in model.info.capabilities
+            if chats and (closed or blocked(server.backend, model.name) is None):
                 yield server.backend, rank, model
 
 
@@ -101,7 +107,8 @@ def snapshot(
     """
     tasks = tuple(_task_view(row, now) for row in window)
     models = tuple(
-        _model_view(backend, rank, model, learning) for backend, rank, model in usable_models(scan)
+        _model_view(backend, rank, model, learning)
+        for backend, rank, model in usable_models(runtime, scan)
     )
     service = {(view.backend, view.name): view.service_seconds for view in models}
     return Snapshot(

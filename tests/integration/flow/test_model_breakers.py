@@ -1,0 +1,91 @@
+"""A model that fails to load is not planned for until its canary has generated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import redis
+
+from jobs.breakers import Breakers
+from jobs.names import BREAKERS
+from jobs.probing import probe_due
+from jobs.runtime import Runtime
+from jobs.snapshots import usable_models
+from llm import breaker
+from llm.errors import LoadFailed
+from llm.types import BackendKind, ModelInfo, Scan, ScannedModel, ServerScan
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@dataclass
+class Canaries:
+    """Stands in for the backends: every canary generates its token."""
+
+    sent: list[str] = field(default_factory=list)
+
+    def get(self, name: str) -> Canaries:
+        return self
+
+    def canary(self, model: str) -> None:
+        self.sent.append(model)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with closing(redis.Redis.from_url(redis_url)) as client:
+        yield client
+
+
+@pytest.fixture
+def runtime(client: redis.Redis) -> Runtime:
+    parts: Any = SimpleNamespace(breakers=Breakers(client), backends=Canaries())
+    return cast(Runtime, parts)
+
+
+def usable(runtime: Runtime) -> list[str]:
+    names = ("big", "small")
+    models = tuple(ScannedModel(ModelInfo(name)) for name in names)
+    scan = Scan(NOW, (ServerScan("mlx", BackendKind.MLX, models),))
+    return [model.name for _, _, model in usable_models(runtime, scan)]
+
+
+def fail_to_load(runtime: Runtime, model: str) -> None:
+    runtime.breakers.failed("mlx", model, LoadFailed("out of memory"))
+
+
+def test_two_failed_loads_close_the_model_and_leave_the_others(runtime: Runtime) -> None:
+    fail_to_load(runtime, "big")
+    assert usable(runtime) == ["big", "small"]
+
+    fail_to_load(runtime, "big")
+
+    assert usable(runtime) == ["small"]
+
+
+def test_the_canary_of_a_closed_model_is_sent_and_brings_it_back(
+    runtime: Runtime, client: redis.Redis
+) -> None:
+    fail_to_load(runtime, "big")
+    fail_to_load(runtime, "big")
+    assert not probe_due(runtime)
+    state = runtime.breakers.states()["mlx|big"]
+    client.hset(BREAKERS, "mlx|big", breaker.dumps(replace(state, retry_at=NOW)))
+    runtime.breakers.resume("mlx")  # forgets what it read
+
+    assert probe_due(runtime)
+
+    assert runtime.backends.sent == ["big"]  # type: ignore[attr-defined]
+    assert usable(runtime) == ["big", "small"]
+
+
+def test_a_paused_backend_keeps_its_models(runtime: Runtime) -> None:
+    runtime.breakers.pause("mlx")
+
+    assert usable(runtime) == ["big", "small"]

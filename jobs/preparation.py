@@ -10,13 +10,13 @@ from jobs.context_files import gather
 from jobs.heart import Pulse
 from jobs.policy import metadata
 from jobs.policy.metadata import TaskOptions
+from jobs.policy.prompt_size import MATERIAL_SHARE, PromptSize, prompt_size
 from jobs.processors import registry
 from jobs.processors.base import TaskContext
 from jobs.processors.delegation import configured_agents
 from jobs.processors.registry import Registry
 from jobs.prompts import DependencyResult, Persona, task_text
 from jobs.settings import Settings
-from jobs.snapshots import DEFAULT_MAX_TOKENS
 from llm.urls import in_container
 from models import backlog, decision
 from models.database import session
@@ -24,17 +24,16 @@ from models.decision import NewDecision
 from models.expert import Expert
 from models.task import Claimed
 
-DEFAULT_CONTEXT_TOKENS = 8192
-FILES_SHARE = 0.6
-MAX_DOUBLINGS = 3
-
 
 class Refused(Exception):
     """The task cannot be worked as it stands, and never will be; the message says why."""
 
 
 def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int) -> TaskContext:
-    """Everything the processor is given. Raises Refused where the row asks for the impossible."""
+    """Everything the processor is given. Raises Refused where the row asks for the impossible.
+
+    ``num_ctx`` is the context the server was asked for, 0 where it has one of its own.
+    """
     row = claimed.row
     options = metadata.read(row["metadata"])
     if not (row["description"] or row["title"] or "").strip():
@@ -45,16 +44,17 @@ def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int)
             DependencyResult(title=found["title"] or "", text=found["result"] or "")
             for found in backlog.dependency_results(claimed.id)
         )
-    context_tokens = num_ctx or DEFAULT_CONTEXT_TOKENS
+    size = _size(claimed, options, dependencies)
+    context_tokens = num_ctx or size.context_tokens
     return TaskContext(
         task_id=claimed.id,
         title=row["title"] or "",
         description=row["description"] or row["title"] or "",
         persona=_instructed(persona, row["metadata"]),
         options=options,
-        context=_files(claimed, options, settings, int(context_tokens * FILES_SHARE)),
+        context=_files(claimed, options, settings, int(context_tokens * MATERIAL_SHARE)),
         dependencies=dependencies,
-        max_tokens=_max_tokens(options, row["faults"]),
+        max_tokens=size.max_tokens,
         context_tokens=context_tokens,
         correlation_id=f"{claimed.id}:{claimed.epoch}",
         cancel=pulse.token,
@@ -72,11 +72,32 @@ def processors(settings: Settings) -> Registry:
     return registry.load(agents)
 
 
+def _size(
+    claimed: Claimed, options: TaskOptions, dependencies: Sequence[DependencyResult]
+) -> PromptSize:
+    row = claimed.row
+    return prompt_size(
+        options,
+        text_bytes=_bytes(row["description"] or "") + _bytes(_system(row["metadata"])),
+        earlier_bytes=sum(_bytes(earlier.text) for earlier in dependencies),
+        faults=row["faults"],
+    )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
 def _instructed(persona: Persona, row_metadata: object) -> Persona:
     """A batch line brings its own system message (``metadata.system``): it takes the place of the
     expert's prompt."""
+    given = _system(row_metadata)
+    return replace(persona, system_prompt=given) if given else persona
+
+
+def _system(row_metadata: object) -> str:
     given = row_metadata.get("system") if isinstance(row_metadata, dict) else None
-    return replace(persona, system_prompt=given) if isinstance(given, str) and given else persona
+    return given if isinstance(given, str) else ""
 
 
 def _persona(expert_id: str | None) -> Persona:
@@ -109,9 +130,3 @@ def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_to
         with session():
             decision.record([NewDecision(claimed.id, "route", None, f"files left out: {reasons}")])
     return result.text
-
-
-def _max_tokens(options: TaskOptions, faults: Sequence[str]) -> int:
-    """Twice as many for each time the answer was cut short."""
-    cut_short = sum(code in ("truncated", "thinking_only") for code in faults)
-    return (options.max_tokens or DEFAULT_MAX_TOKENS) << min(cut_short, MAX_DOUBLINGS)

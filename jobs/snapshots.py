@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from jobs.learned import Learning
-from jobs.policy import metadata, tokens
+from jobs.policy import metadata
 from jobs.policy.planners.choices import asks_for
+from jobs.policy.prompt_size import prompt_size
 from jobs.policy.types import (
     BackendView,
     BlockKey,
@@ -29,9 +30,6 @@ from llm.types import BackendSpec, Category, Scan, ScannedModel, ServerScan
 from models.base import Row, as_utc
 from models.states import Priority
 
-PROMPT_OVERHEAD_TOKENS = 600
-DEFAULT_MAX_TOKENS = 1024
-CHARS_PER_TOKEN = 3.5
 MEMORY_SHARE = 0.85
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal"})
 
@@ -105,7 +103,7 @@ def snapshot(
 
     ``waiting`` tells how many tasks of a category wait in all, where the window does not hold them.
     """
-    tasks = tuple(_task_view(row, now) for row in window)
+    tasks = tuple(task_view(row, now) for row in window)
     models = tuple(
         _model_view(backend, rank, model, learning)
         for backend, rank, model in usable_models(runtime, scan)
@@ -183,10 +181,14 @@ def _model_view(backend: str, rank: int, model: ScannedModel, learning: Learning
     )
 
 
-def _task_view(row: Row, now: datetime) -> TaskView:
+def task_view(row: Row, now: datetime) -> TaskView:
     options = metadata.read(row["metadata"])
-    prompt_tokens = PROMPT_OVERHEAD_TOKENS + int(row["description_chars"] / CHARS_PER_TOKEN)
-    max_tokens = options.max_tokens or DEFAULT_MAX_TOKENS
+    size = prompt_size(
+        options,
+        text_bytes=row["text_bytes"],
+        earlier_bytes=row["earlier_bytes"],
+        faults=row["faults"],
+    )
     return TaskView(
         id=row["id"],
         created_at=as_utc(row["created_at"]) or now,
@@ -196,9 +198,9 @@ def _task_view(row: Row, now: datetime) -> TaskView:
         preferred_source=options.preferred_source,
         required_backend=options.required_backend,
         preferred_model=options.preferred_model,
-        num_ctx=tokens.bucket_num_ctx(prompt_tokens, max_tokens, options.num_ctx or 0),
-        prompt_tokens=prompt_tokens,
-        max_tokens=max_tokens,
+        num_ctx=size.num_ctx,
+        prompt_tokens=size.prompt_tokens,
+        max_tokens=size.max_tokens,
         bug_probability=options.bug_probability,
         attempt_count=row["attempt_count"],
         avoid=_avoid(row["avoid"]),

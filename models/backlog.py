@@ -20,11 +20,20 @@ NOT EXISTS (
   WHERE d.task_id = t.id AND p.status <> 'completed')
 """
 
+# Bytes of a text are known without reading it.
+_PROMPT_PARTS = """
+coalesce(octet_length(t.description), 0) + coalesce(octet_length(t.metadata->>'system'), 0)
+  AS text_bytes,
+(SELECT coalesce(sum(octet_length(p.result)), 0) FROM task_dependencies d
+  JOIN tasks p ON p.id = d.depends_on_id WHERE d.task_id = t.id) AS earlier_bytes,
+CASE WHEN t.epoch = 0 THEN '{}' ELSE ARRAY(SELECT a.error_code FROM attempts a
+  WHERE a.task_id = t.id AND a.error_code IS NOT NULL) END AS faults
+"""
+
 
 _MAY_RUN = f"""
 SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, t.metadata,
-  t.attempt_count, t.avoid, coalesce(length(t.description), 0) AS description_chars,
-  t.assignee_expert_id::text, t.idempotency_key
+  t.attempt_count, t.avoid, t.assignee_expert_id::text, t.idempotency_key, {_PROMPT_PARTS}
 FROM tasks t
 WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
   AND t.cancel_requested_at IS NULL

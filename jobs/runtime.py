@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -65,10 +64,25 @@ class RedisScanCache:
         self._client.set(SCAN, text, px=max(1, int(ttl_seconds * 1000)))
 
 
+def model_servers(settings: Settings, client: redis.Redis | None) -> tuple[Backends, Scanner]:
+    """The configured servers, and a scanner of them that classes models as the catalog says.
+
+    With ``client`` the scan is the one that all processes share, else it is the caller's own.
+    """
+    backends = Backends(settings.backends, environ=dict(os.environ))
+    scanner = Scanner(
+        backends,
+        cache=RedisScanCache(client) if client else None,
+        catalog=load_catalog(settings.catalog_file),
+        fresh_seconds=settings.scan_cache_seconds,
+        clock=lambda: datetime.now(UTC),
+    )
+    return backends, scanner
+
+
 def connect(
     settings: Settings,
     *,
-    environ: Mapping[str, str] | None = None,
     middleware: tuple[dramatiq.Middleware, ...] = (),
     program: str = "kos",
 ) -> Runtime:
@@ -85,14 +99,7 @@ def connect(
     )
     client = client_for(settings.redis_url)
     broker = WakingBroker(client, middleware)
-    backends = Backends(settings.backends, environ=dict(os.environ) if environ is None else environ)
-    scanner = Scanner(
-        backends,
-        cache=RedisScanCache(client),
-        catalog=load_catalog(settings.catalog_file),
-        fresh_seconds=settings.scan_cache_seconds,
-        clock=lambda: datetime.now(UTC),
-    )
+    backends, scanner = model_servers(settings, client)
     return Runtime(
         settings=settings,
         redis=client,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import redis
 
@@ -16,19 +14,15 @@ from console.operations.errors import NotFound, near
 from console.operations.wake import wake_planner
 from jobs.breakers import CACHE_SECONDS, Breakers, split
 from jobs.limits import Limits
-from jobs.names import SCAN
+from jobs.runtime import model_servers
 from jobs.settings import Settings
 from jobs.slots import Slots
-from llm.backends.registry import Backends
 from llm.breaker import BreakerPhase, BreakerState
 from llm.errors import LLMError
 from llm.scanner import Scanner
 from llm.types import BackendSpec, ServerScan
 from models.base import Row
 from models.database import session
-
-if TYPE_CHECKING:
-    from llm.scan_cache import ScanCache
 
 PAUSED_REASON = "paused by hand"
 
@@ -56,13 +50,12 @@ def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = 
     Healthy means that it answers now. ``refresh`` lists its models anew. Without ``client`` (no
     Redis) limits are the configured ones and nothing is known to be in flight.
     """
-    backends = Backends(settings.backends, environ=dict(os.environ))
+    servers, scanner = model_servers(settings, client)
     try:
-        scanner = Scanner(backends, cache=_SharedCache(client) if client else None)
         scan = scanner.scan(refresh=refresh)
         asked = _ask_all(scanner, settings.backends)
     finally:
-        backends.close()
+        servers.close()
     states = Breakers(client).states() if client else {}
     paused = Breakers(client).paused() if client else frozenset()
     return [
@@ -153,21 +146,3 @@ def _admission(
 def _phase(name: str, states: Mapping[str, BreakerState]) -> str:
     state = states.get(name)
     return state.phase.value if state else BreakerPhase.CLOSED.value
-
-
-class _SharedCache:
-    """The scan that all processes share."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-
-    def read(self) -> str | None:
-        found = self._client.get(SCAN)
-        return found.decode() if isinstance(found, bytes) else str(found) if found else None
-
-    def write(self, text: str, ttl_seconds: float) -> None:
-        self._client.set(SCAN, text, px=max(1, int(ttl_seconds * 1000)))
-
-
-if TYPE_CHECKING:
-    _is_a_cache: type[ScanCache] = _SharedCache

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from console.operations.doctor.check import Check, ok, red, warning
+from jobs.runtime import model_servers
 from jobs.settings import Settings
-from llm.backends.registry import Backends
-from llm.scanner import Scanner
 from llm.types import BackendKind, BackendSpec, ServerScan
 
 START = {
@@ -30,11 +28,11 @@ def server_checks(settings: Settings) -> Iterator[Check]:
         remedy = "set OLLAMA_API_URL or MLX_API_URL, or use `kos up --demo`"
         yield red("model servers", "none is configured", remedy)
         return
-    backends = Backends(settings.backends, environ=dict(os.environ))
+    servers, scanner = model_servers(settings, None)
     try:
-        scan = Scanner(backends).scan(refresh=True)
+        scan = scanner.scan(refresh=True)
     finally:
-        backends.close()
+        servers.close()
     some_answer = any(server.models for server in scan.servers)
     for spec in settings.backends:
         yield _server(spec, scan.server(spec.name), some_answer=some_answer)

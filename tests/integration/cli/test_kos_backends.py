@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from console.web.figures.scan import last
 from jobs.limits import Limit
 from jobs.names import BREAKERS, LIMITS
 from jobs.slots import Slots
@@ -66,6 +67,24 @@ def test_a_server_that_went_away_after_the_scan_is_not_healthy(kos: Kos) -> None
 
     assert (before["healthy"], after["healthy"]) == (True, False)
     assert after["models"] == before["models"]
+
+
+def test_the_scan_that_is_shared_classes_models_by_the_catalog_of_the_site(
+    kos: Kos, client: redis.Redis
+) -> None:
+    catalog = kos.files / "catalog.toml"
+    catalog.write_text("[classes]\nheavy_bytes = 1\n")
+    kos.setenv("KOS_CATALOG_FILE", str(catalog))
+    with simulator("ollama") as server:
+        kos.setenv("OLLAMA_API_URL", server.url)
+
+        kos("backends", "--refresh")
+
+    scan = last(client)
+    found = scan.server("ollama") if scan else None
+    assert found is not None
+    assert found.models
+    assert all(model.heavy for model in found.models)
 
 
 def test_limits_slots_and_breakers_are_read_from_redis(kos: Kos, client: redis.Redis) -> None:

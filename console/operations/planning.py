@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from console.operations.lanes import lane_of
 from jobs.learned import Learning
 from jobs.planner import Planner
 from jobs.policy.types import Plan, PolicyName
@@ -22,8 +23,10 @@ BLOCK_FIELDS = (
 
 
 def in_force() -> dict[str, Any]:
-    """``{"blocks": [...]}``: what is planned and not yet sent or not yet done, in lane order."""
-    rows = sorted(block.open_blocks(), key=lambda row: (row["backend"], row["lane_order"]))
+    """``{"blocks": [...]}``: what is planned and not yet sent or not yet done, lane by lane."""
+    blocks = block.open_blocks()
+    backends = sorted({row["backend"] for row in blocks})
+    rows = [row for backend in backends for row in lane_of(blocks, backend)]
     return {"blocks": [{name: row.get(name) for name in BLOCK_FIELDS} for row in rows]}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from console.operations.lanes import progress_of
 from console.operations.times import span
 from console.operations.turn import Turn
 from models.base import Row, as_utc
@@ -136,8 +137,6 @@ def _place(row: Mapping[str, Any]) -> str:
 
 
 def _progress(task: Row) -> str:
-    progress = task.get("progress")
-    if not isinstance(progress, Mapping):
-        return ""
-    phase, tokens = progress.get("phase"), progress.get("completion_tokens")
-    return (f", {phase}" if phase else "") + (f", {tokens} tokens so far" if tokens else "")
+    progress = progress_of(task)
+    phase = f", {progress.phase}" if progress.phase else ""
+    return phase + (f", {progress.tokens} tokens so far" if progress.tokens else "")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from console.operations import queues
 from console.operations.connections import Connections
+from console.operations.lanes import done_of, lane_of, progress_of
 from jobs.breakers import Breakers
 from jobs.limits import Limits
 from jobs.names import llm_queue
@@ -23,7 +23,10 @@ FAILED_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One backend: what is in memory, the block it works on, what comes next, its limit and why."""
+    """One backend: what is in memory, the block it works on, what comes next, its limit and why.
+
+    ``in_flight`` counts the slots that are held.
+    """
 
     backend: str
     resident: tuple[str, ...]
@@ -70,28 +73,26 @@ def look(connections: Connections, *, now: datetime) -> Look:
         counts=backlog.counts(),
         finished_last_minute=_finished_last_minute(),
         oldest_waits_since=_oldest_waits_since(),
-        lanes=_lanes(connections, in_flight, block.open_blocks(), now=now),
+        lanes=_lanes(connections, block.open_blocks(), now=now),
         running=_running(in_flight),
         failed=tuple(task_views.listing(statuses=("failed",), limit=FAILED_SHOWN)),
     )
 
 
-def _lanes(
-    connections: Connections, in_flight: Sequence[Row], blocks: Sequence[Row], *, now: datetime
-) -> tuple[Lane, ...]:
+def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) -> tuple[Lane, ...]:
     client, settings = connections.redis, connections.settings
     breakers, limits, residency = Breakers(client), Limits(client, settings), Residency(client)
     names = [llm_queue(spec.name) for spec in settings.backends]
     queued = {row["queue"]: row for row in queues.overview(client, names, now=now)}
     lanes = []
     for spec in settings.backends:
-        mine = [row for row in blocks if row["backend"] == spec.name]
+        mine = lane_of(blocks, spec.name)
         limit = limits.of(spec.name)
         lanes.append(
             Lane(
                 backend=spec.name,
                 resident=residency.seen(spec.name) or (),
-                in_flight=sum(row["backend"] == spec.name for row in in_flight),
+                in_flight=connections.slots.in_use(spec.name),
                 limit=limit.slots,
                 limit_reason=limit.reason,
                 trouble=_trouble(breakers.states().get(spec.name)),
@@ -115,8 +116,7 @@ def _block(blocks: Sequence[Row], index: int) -> str:
     if index >= len(blocks):
         return ""
     row = blocks[index]
-    done = row["size"] - row["remaining"] - row["in_flight"]
-    return f"{row['model']} {max(0, done)}/{row['size']}"
+    return f"{row['model']} {done_of(row)}/{row['size']}"
 
 
 def _running(in_flight: Sequence[Row]) -> tuple[Running, ...]:
@@ -128,17 +128,12 @@ def _running(in_flight: Sequence[Row]) -> tuple[Running, ...]:
             title=titles.get(row["id"]) or "",
             backend=row["backend"] or "",
             model=row["model"] or "",
-            phase=str(_progress(row).get("phase") or "starting"),
-            tokens=int(_progress(row).get("completion_tokens") or 0),
+            phase=progress_of(row).phase or "starting",
+            tokens=progress_of(row).tokens,
             since=as_utc(row["started_at"]),
         )
         for row in rows
     )
-
-
-def _progress(row: Row) -> Mapping[str, Any]:
-    progress = row["progress"]
-    return progress if isinstance(progress, Mapping) else {}
 
 
 def _titles(task_ids: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from console.operations.lanes import done_of, lane_of, progress_of
 from console.web.figures import scan
 from jobs.breakers import Breakers, split
 from jobs.limits import Limits
@@ -58,7 +59,7 @@ class Lanes:
                 "url": spec.url,
                 **self._memory(spec, last_scan),
                 **self._admission(spec, slots.get(spec.name)),
-                **_plan([row for row in blocks if row["backend"] == spec.name]),
+                **_plan(lane_of(blocks, spec.name)),
                 "running": _running(running, spec.name, now),
                 "split": splits.get(spec.name),
                 "reloads": reloads.get(spec.name),
@@ -117,20 +118,19 @@ def _models(server: ServerScan | None) -> list[str]:
     return [model.name for model in server.models or () if model.broken is None]
 
 
-def _plan(blocks: Sequence[Row]) -> Row:
-    ordered = sorted(blocks, key=lambda row: (row["in_flight"] == 0, row["lane_order"]))
+def _plan(lane: Sequence[Row]) -> Row:
     told = [
         {
             "model": row["model"],
             "size": row["size"],
-            "done": max(0, row["size"] - row["remaining"] - row["in_flight"]),
+            "done": done_of(row),
             "in_flight": row["in_flight"],
             "remaining": row["remaining"],
             "urgent": row["urgent"],
             "reason": row["reason"],
             "expected_finish_seconds": row["expected_finish_seconds"],
         }
-        for row in ordered
+        for row in lane
     ]
     return {
         "blocks": told[:SEGMENTS_SHOWN],
@@ -146,20 +146,16 @@ def _running(rows: Sequence[Row], backend: str, now: datetime) -> list[Row]:
     mine = [row for row in rows if row["backend"] == backend][:RUNNING_SHOWN]
     told = []
     for row in mine:
-        progress = row["progress"] if isinstance(row["progress"], Mapping) else {}
+        progress = progress_of(row)
         started = as_utc(row["started_at"])
         told.append(
             {
                 "id": row["id"],
                 "title": row["title"] or "",
                 "model": row["model"],
-                "phase": str(progress.get("phase") or "running"),
-                "tokens": _whole(progress.get("tokens")),
+                "phase": progress.phase or "running",
+                "tokens": progress.tokens,
                 "seconds": max(0.0, (now - started).total_seconds()) if started else None,
             }
         )
     return told
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0

@@ -76,7 +76,7 @@ def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
          "waits until 12:06:30, 1 min from now (timeout)"),
         ({"status": "queued", "backend": "mlx", "model": "qwen"}, {}, "queued at mlx with qwen"),
         ({"status": "in_progress", "backend": "mlx",
-          "progress": {"phase": "decoding", "completion_tokens": 42}},
+          "progress": {"phase": "decoding", "tokens": 42}},
          {}, "running at mlx, decoding, 42 tokens"),
         ({"status": "failed", "last_error": "poison"}, {}, "failed: poison (`kos retry aaaaaaaa`"),
         ({"status": "completed", "validation_score": 0.8}, {}, "completed, score 0.80"),

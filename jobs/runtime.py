@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,7 +68,7 @@ def model_servers(settings: Settings, client: redis.Redis | None) -> tuple[Backe
 
     With ``client`` the scan is the one that all processes share, else it is the caller's own.
     """
-    backends = Backends(settings.backends, environ=dict(os.environ))
+    backends = Backends(settings.backends, environ=settings.environ)
     scanner = Scanner(
         backends,
         cache=RedisScanCache(client) if client else None,

@@ -56,7 +56,10 @@ def _log_format(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The values of one deployment. Durations in seconds unless the name says minutes or days."""
+    """The values of one deployment. Durations in seconds unless the name says minutes or days.
+
+    ``environ`` holds every variable of the sources, for names that are not ours: API keys, say.
+    """
 
     database_url: str | None = secret("DATABASE_URL", of.database_url)
     redis_url: str | None = secret("REDIS_URL", of.redis_url)
@@ -139,6 +142,7 @@ class Settings:
     embedded_redis: bool = False
     simulated: tuple[str, ...] = ()
     dotenv: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -185,6 +189,7 @@ def load(
         **_with_embedded(values, sources),
         simulated=sources.simulated,
         dotenv=dotenv,
+        environ=sources.layered,
         warnings=unknown_names(sources.given, SETTING_NAMES),
     )
     problems += _contradictions(settings)

@@ -1,4 +1,4 @@
-"""``python -m console.services postgres|redis``: prepare the service, then become it."""
+"""``python -m console.services postgres|redis|mlx-api``: prepare the service, then become it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,38 @@ from console.services.command import Command
 from console.services.errors import ServiceError
 from console.services.postgres import prepare_postgres
 from console.services.redis import prepare_redis
-from jobs.settings import SettingsError, from_environment
+from jobs.settings import Settings, SettingsError, from_environment
 
-USAGE = "usage: python -m console.services postgres|redis"
+USAGE = "usage: python -m console.services postgres|redis|mlx-api"
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in {"postgres", "redis"}:
+    if len(arguments) != 1 or arguments[0] not in {"postgres", "redis", "mlx-api"}:
         print(USAGE, file=sys.stderr)
         return 2
     try:
-        _prepare(arguments[0], from_environment().home).exec()
+        _prepare(arguments[0], from_environment()).exec()
     except (ServiceError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 4
 
 
-def _prepare(name: str, home: Path) -> Command:
+def _prepare(name: str, settings: Settings) -> Command:
+    if name == "mlx-api":
+        return mlx_server(settings)
     account = unprivileged_account()
     if name == "postgres":
-        return prepare_postgres(postgres_plan(home), account=account)
-    return prepare_redis(redis_plan(home), account=account)
+        return prepare_postgres(postgres_plan(settings.home), account=account)
+    return prepare_redis(redis_plan(settings.home), account=account)
+
+
+def mlx_server(settings: Settings) -> Command:
+    """It reads its variables from the environment alone, so those of ``.env`` are put there."""
+    return Command(
+        argv=(sys.executable, "-m", "llm.mlx_server"),
+        directory=Path.cwd(),
+        environ={name: text for name, text in settings.environ.items() if name.startswith("MLX_")},
+    )
 
 
 if __name__ == "__main__":

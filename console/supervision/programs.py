@@ -96,7 +96,7 @@ def _servers(settings: Settings) -> list[Program]:
             Program(
                 group="servers",
                 name="mlx-api",
-                command=f"{PYTHON} llm.mlx_server",
+                command=f"{PYTHON} console.services mlx-api",
                 priority=20,
                 starts_by_itself=True,
             )

@@ -273,6 +273,18 @@ def test_dotenv_is_found_by_name(home: Path, tmp_path: Path) -> None:
     assert settings.dotenv == named
 
 
+def test_variables_that_are_not_ours_are_kept_for_who_needs_them_and_never_shown(
+    home: Path, tmp_path: Path
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("VLLM_API_KEY=hunter2\nMLX_MAX_QUEUE=9\n")
+
+    settings = read(home, dotenv, MLX_MAX_QUEUE="7")
+
+    assert (settings.environ["VLLM_API_KEY"], settings.environ["MLX_MAX_QUEUE"]) == ("hunter2", "7")
+    assert "hunter2" not in repr(settings)
+
+
 def test_no_two_settings_read_the_same_variable() -> None:
     assert len(SETTING_NAMES) > 50
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from console.services.__main__ import mlx_server
 from console.services.errors import ServiceError
 from console.supervision.programs import stop_wait_seconds, varying_programs
 from console.supervision.render import render
@@ -45,6 +46,21 @@ def test_the_mlx_server_is_run_only_where_its_url_points_here(tmp_path: Path) ->
 
     assert "servers:mlx-api" in names(here)
     assert "servers:mlx-api" not in names(there)
+
+
+def test_the_mlx_server_hears_of_its_variables_wherever_they_stand(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("KOS_MLX_SERVER=true\nMLX_MODELS_DIR=/opt/models\nMLX_API_PORT=12000\n")
+    environ = {"KOS_HOME": str(tmp_path), "MLX_MODELS_DIR": "/srv/models"}
+    settings = load(environ, dotenv=dotenv, in_container=False)
+
+    program = next(p for p in varying_programs(settings) if p.name == "mlx-api")
+
+    assert program.command.endswith("console.services mlx-api")
+    assert mlx_server(settings).argv[1:] == ("-m", "llm.mlx_server")
+    assert mlx_server(settings).environ == {
+        "MLX_MODELS_DIR": "/srv/models", "MLX_API_PORT": "12000",
+    }  # fmt: skip
 
 
 def test_threads_cover_the_slots_and_the_hand(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,11 +27,11 @@ def listing(
     limit: int = 50,
     offset: int = 0,
 ) -> list[Row]:
-    """Tasks newest first, with the fields of ``kos tasks``."""
+    """Tasks newest first, with the fields of ``kos tasks``; of one moment by id."""
     where, parameters = _conditions(statuses, backend, since, search)
     rows = fetch_all(
-        f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at DESC LIMIT %(limit)s "
-        "OFFSET %(offset)s",
+        f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at DESC, t.id DESC "
+        "LIMIT %(limit)s OFFSET %(offset)s",
         {**parameters, "limit": limit, "offset": offset},
     )
     return [_clean(row) for row in rows]
@@ -99,9 +100,14 @@ def _conditions(
         parameters["since"] = since
     if search:
         clauses.append("(t.title ILIKE %(search)s OR t.description ILIKE %(search)s)")
-        parameters["search"] = f"%{search}%"
+        parameters["search"] = _containing(search)
     where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
     return where, parameters
+
+
+def _containing(text: str) -> str:
+    """The pattern of ILIKE that finds ``text`` as it is written."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
 def _uuid_range(prefix: str) -> tuple[str, str]:

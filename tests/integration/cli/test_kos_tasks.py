@@ -54,6 +54,28 @@ def test_the_list_has_the_fields_of_the_contract(kos: Kos, postgres_url: str) ->
     assert good["validation_score"] > 0.89
 
 
+def test_pages_of_tasks_of_one_moment_neither_skip_nor_repeat(kos: Kos, postgres_url: str) -> None:
+    ids = kos.submit(*({"description": f"task {n}"} for n in range(60)))["ids"]
+
+    pages = []
+    with rows(postgres_url):
+        for offset in range(0, 60, 20):
+            pages += [row["id"] for row in task_views.listing(limit=20, offset=offset)]
+            # A row that was written moves to another place in the table.
+            fetch_all("UPDATE tasks SET updated_at = now() WHERE id = %s RETURNING 1", (pages[0],))
+
+    assert sorted(pages) == sorted(ids)
+
+
+@pytest.mark.parametrize("text", ["100%", "a_b", "c:\\dir"])
+def test_what_is_searched_for_is_taken_as_it_is_written(kos: Kos, text: str) -> None:
+    kos.submit({"description": f"about {text} here"}, {"description": "about 100, axb, c:dir"})
+
+    found = kos("tasks", "--json", "--search", text).json
+
+    assert [row["title"] for row in found] == [f"about {text} here"]
+
+
 def test_filters_narrow_the_list(kos: Kos, postgres_url: str) -> None:
     three(kos, postgres_url)
 

@@ -81,7 +81,7 @@ def submit_command(
         else:
             lines, on_line = iter([Line(1, value=_single(app, text or "", fields))]), None
         report = submit(lines, rules=rules, on_line=on_line)
-    ids = report.ids or _existing(app, fields["key"] if source is None else None)
+    ids = report.task_ids
     document = report.document()
     if not as_json:
         _tell(document, ids, single=source is None)
@@ -185,16 +185,6 @@ def _size_bytes(source: BinaryIO) -> int | None:
         return os.fstat(source.fileno()).st_size or None
     except (OSError, ValueError):
         return None
-
-
-def _existing(app: App, key: str | None) -> list[str]:
-    """The task that was submitted under this key before."""
-    from models import task_views
-
-    if key is None:
-        return []
-    with app.database():
-        return list(task_views.ids_by_key([key]).values())
 
 
 def _tell(document: dict[str, Any], ids: list[str], *, single: bool) -> None:

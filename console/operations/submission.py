@@ -39,11 +39,18 @@ class Rules:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the lines; ``ids`` are those of the new tasks, in order."""
+    """What became of the lines: ``ids`` of the new tasks in order, and ``known_ids`` of those whose
+    key was there already."""
 
     duplicates: int = 0
     rejected: list[tuple[int, str]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    known_ids: list[str] = field(default_factory=list)
+
+    @property
+    def task_ids(self) -> list[str]:
+        """Every task that the lines stand for, each once."""
+        return list(dict.fromkeys([*self.ids, *self.known_ids]))
 
     @property
     def submitted(self) -> int:
@@ -151,11 +158,11 @@ class _Submitter:
         for submitted in filter(None, ids):
             with span("submit", submitted):
                 pass
-        for task_id in ids:
-            if task_id is None:
-                self.report.duplicates += 1
-            else:
-                self.report.ids.append(task_id)
+        self.report.ids += filter(None, ids)
+        given = zip(rows, ids, strict=True)
+        keys = [task.idempotency_key for (_, task), task_id in given if task_id is None]
+        self.report.duplicates += len(keys)
+        self.report.known_ids += task_views.ids_by_key([key for key in keys if key]).values()
 
     def _with_references(self, submission: Submission) -> tuple[Submission, str | None]:
         """Files made absolute; or what the line refers to and does not exist."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from models import task_views
 from models.base import fetch_all
 from models.database import session
-from models.states import FINAL_STATES
+from models.states import FINAL_STATES, TaskState
 
 POLL_SECONDS = 0.05
 SLOWEST_POLL_SECONDS = 0.5
@@ -49,7 +49,8 @@ def wait(
 ) -> tuple[Progress, bool]:
     """(how it stands, whether all have ended) of ``task_ids``, or of every task when None.
 
-    ``since`` narrows "every task" to those created after it.
+    ``since`` narrows "every task" to those created after it. Rows with a status of somebody else's
+    are not counted there: nothing of ours would ever end them.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     pause = POLL_SECONDS
@@ -82,7 +83,8 @@ def _of_ids(task_ids: Sequence[str]) -> Progress:
 def _of_all(since: datetime | None) -> Progress:
     rows = fetch_all(
         "SELECT coalesce(status, 'pending') AS status, count(*) AS n FROM tasks "
-        "WHERE %(since)s::timestamptz IS NULL OR created_at >= %(since)s GROUP BY 1",
-        {"since": since},
+        "WHERE (status IS NULL OR status = ANY(%(known)s)) "
+        "AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) GROUP BY 1",
+        {"since": since, "known": [state.value for state in TaskState]},
     )
     return Progress({row["status"]: row["n"] for row in rows})

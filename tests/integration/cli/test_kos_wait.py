@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 
+from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import complete, fail, rows
 
@@ -72,6 +74,34 @@ def test_submit_and_wait_shows_the_answer(kos: Kos, postgres_url: str) -> None:
     assert ran.out == f"there already: {task_id}\n42\n"
     assert document["duplicates"] == 1
     assert document["tasks"][0]["result"] == "42"
+
+
+def test_a_file_that_is_there_already_is_waited_for(kos: Kos, postgres_url: str) -> None:
+    old, other = {"description": "a", "custom_id": "k"}, {"description": "b", "custom_id": "m"}
+    old_id, other_id = kos.submit(old, other)["ids"]
+    text = "".join(json.dumps(line) + "\n" for line in (old, other, old))
+
+    early = kos("submit", "--from", "-", "--wait", "--timeout", "0", "--json", stdin=text)
+    with rows(postgres_url):
+        complete(old_id, result="42")
+        complete(other_id)
+    late = kos("submit", "--from", "-", "--wait", "--json", stdin=text)
+
+    assert (early.code, late.code) == (3, 0)
+    assert (late.json["ids"], late.json["duplicates"]) == ([], 3)
+    assert {task["id"] for task in late.json["tasks"]} == {old_id, other_id}
+
+
+def test_rows_of_a_foreign_status_are_waited_for_by_nobody(kos: Kos, postgres_url: str) -> None:
+    good, _ = kos.submit({"description": "a"}, {"description": "b"})["ids"]
+    with rows(postgres_url):
+        complete(good)
+        fetch_all("UPDATE tasks SET status = 'on_hold' WHERE id <> %s RETURNING 1", (good,))
+
+    ran = kos("wait", "--all", "--timeout", "0", "--json")
+
+    assert ran.code == 0
+    assert ran.json == {"ended": True, "tasks": {"completed": 1}}
 
 
 def test_submit_and_wait_gives_up_in_time(kos: Kos) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import peewee
+
 from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.runtime import Runtime
-from models import attempt, block, decision, load
+from models import attempt, block, decision, ended, load
 from models.database import database, session
 
 logger = logging.getLogger(__name__)
@@ -18,6 +20,8 @@ logger = logging.getLogger(__name__)
 PRUNE_LOCK = 0x6B6F73_10
 TIDY_LOCK = 0x6B6F73_11
 DAY_SECONDS = 86_400
+TASKS_A_BATCH = 1000
+TASK_BATCHES = 100
 
 
 def prune(runtime: Runtime) -> dict[str, int]:
@@ -33,6 +37,7 @@ def prune(runtime: Runtime) -> dict[str, int]:
             "blocks": block.prune(settings.blocks_keep_days),
             "dead_letters": _prune_dead_letters(runtime),
             "logs": _prune_logs(settings.log_directory, settings.logs_keep_days),
+            "tasks": _prune_tasks(settings.tasks_keep_days),
         }
     logger.info("pruned %s", " ".join(f"{what}={count}" for what, count in gone.items()))
     return gone
@@ -61,6 +66,24 @@ def _prune_dead_letters(runtime: Runtime) -> int:
             runtime.redis.zrem(key, *ids)
             runtime.redis.hdel(f"{key}.msgs", *ids)
             gone += len(ids)
+    return gone
+
+
+def _prune_tasks(keep_days: float) -> int:
+    """A batch is one transaction; what is left after the last of them goes the next time."""
+    gone = 0
+    if not keep_days:
+        return gone
+    try:
+        for _ in range(TASK_BATCHES):
+            pruned = ended.prune(keep_days, limit=TASKS_A_BATCH)
+            gone += pruned
+            if pruned < TASKS_A_BATCH:
+                break
+    except peewee.IntegrityError as error:
+        # A foreign key of the site's: whoever made it decides what becomes of their rows.
+        reason = str(error).strip().splitlines()[0]
+        logger.warning("tasks_not_pruned remedy=KOS_TASKS_KEEP_DAYS=0 error=%s", reason)
     return gone
 
 

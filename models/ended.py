@@ -1,0 +1,48 @@
+"""Tasks that ended long ago: deleted with everything that is told about them."""
+
+from __future__ import annotations
+
+from models.base import fetch_all
+from models.states import FINAL_STATES
+
+# A task goes only when every task that waited for it may go too, so that one that is retried
+# still finds what it was given. A batch that is open has not written its results yet.
+_PRUNE = """
+WITH old AS MATERIALIZED (
+  SELECT t.id FROM tasks t
+  WHERE t.status = ANY(%(final)s) AND t.created_at < now() - %(days)s * interval '1 day'
+    AND coalesce(t.completed_at, t.updated_at) < now() - %(days)s * interval '1 day'
+    AND NOT EXISTS (
+      SELECT 1 FROM task_dependencies d JOIN tasks w ON w.id = d.task_id
+      WHERE d.depends_on_id = t.id AND (w.status = ANY(%(final)s)
+        AND coalesce(w.completed_at, w.updated_at) < now() - %(days)s * interval '1 day')
+        IS NOT TRUE)
+    AND NOT EXISTS (
+      SELECT 1 FROM kos_batch_lines l JOIN kos_batches b ON b.id = l.batch_id
+      WHERE l.task_id = t.id
+        AND b.status IN ('validating', 'in_progress', 'finalizing', 'cancelling'))
+  LIMIT %(limit)s FOR UPDATE OF t SKIP LOCKED
+), gone AS (
+  DELETE FROM tasks t USING old WHERE t.id = old.id RETURNING t.id
+), lines AS (
+  DELETE FROM kos_batch_lines l USING gone WHERE l.task_id = gone.id
+), waited AS (
+  DELETE FROM task_dependencies d USING gone WHERE gone.id IN (d.task_id, d.depends_on_id)
+), worked AS (
+  DELETE FROM attempts a USING gone WHERE a.task_id = gone.id
+), why AS (
+  DELETE FROM decisions d USING gone WHERE d.task_id = gone.id
+)
+SELECT count(*) AS n FROM gone
+"""
+
+
+def prune(keep_days: float, *, limit: int) -> int:
+    """Delete up to ``limit`` tasks that ended more than ``keep_days`` ago; how many.
+
+    Raises:
+        peewee.IntegrityError: a table of the site refers to one of them; nothing is deleted then.
+    """
+    final = [state.value for state in FINAL_STATES]
+    rows = fetch_all(_PRUNE, {"days": keep_days, "limit": limit, "final": final})
+    return int(rows[0]["n"])

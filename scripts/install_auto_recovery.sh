@@ -7,8 +7,10 @@
 set -u
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+# shellcheck source=scripts/lib/recovery.sh
+. "$root/scripts/lib/recovery.sh"
+
 templates=$root/scripts/templates
-home=${KOS_HOME:-$root/.kos}
 method=''
 uninstall=no
 dry_run=no
@@ -109,7 +111,11 @@ with_cron() {
         return 1
         ;;
     esac
-    if [ "$dry_run" = yes ]; then
+    if [ "$dry_run" = yes ] && [ "$uninstall" = yes ]; then
+        echo "would remove from crontab:"
+        crontab -l 2> /dev/null | grep '# kos-auto-recovery$'
+        return 0
+    elif [ "$dry_run" = yes ]; then
         echo "would add to crontab:"
         filled kos-auto-recovery.cron
     elif [ "$uninstall" = yes ]; then

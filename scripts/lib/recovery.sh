@@ -7,24 +7,35 @@ PATH="${PATH:-/usr/bin:/bin}:/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr
 PATH="$PATH:${HOME:-/}/.orbstack/bin:/Applications/Docker.app/Contents/Resources/bin"
 export PATH
 
-home=${KOS_HOME:-${root:?}/.kos}
+dotenv=${KOS_DOTENV:-${root:?}/.env}
 dry_run=${dry_run:-no}
 log_file=''
 lock=''
 results=''
 failures=0
 
-# setting NAME DEFAULT: the environment, then .env, then what `kos up` wrote.
+# setting NAME DEFAULT [FILE...]: the environment, then .env, then what `kos up` wrote.
 setting() {
-    local value=${!1:-} file
-    for file in "${KOS_DOTENV:-$root/.env}" "$home/env"; do
+    local name=$1 default=$2 value=${!1:-} file
+    shift 2
+    [ $# -gt 0 ] || set -- "$dotenv" "$home/env"
+    for file in "$@"; do
         [ -n "$value" ] && break
         [ -r "$file" ] || continue
-        value=$(sed -n "s/^\(export \)\{0,1\}$1=//p" "$file" | tail -n 1)
+        value=$(sed -n "s/^\(export \)\{0,1\}$name=//p" "$file" | tail -n 1)
         value=${value%\"} value=${value#\"} value=${value%\'} value=${value#\'}
     done
-    printf '%s' "${value:-$2}"
+    printf '%s' "${value:-$default}"
 }
+
+# The file that `kos up` wrote lies in this directory, so it cannot say where it is.
+home=$(setting KOS_HOME "$root/.kos" "$dotenv")
+case $home in
+/*) ;;
+'~' | '~/'*) home=${HOME:-}${home#'~'} ;;
+*) home=$root/$home ;;
+esac
+export KOS_HOME="$home"
 
 open_log() {
     [ -d "$home/log" ] && [ -w "$home/log" ] || return 0

@@ -243,6 +243,26 @@ def test_urls_are_read_from_the_dotenv_file(machine: Machine) -> None:
     assert "ollama: failed - http://gpu.example:11434 does not answer" in done.stdout
 
 
+@pytest.mark.parametrize("written", ["{root}/kos home", "~/kos home"])
+def test_the_home_is_read_from_the_dotenv_file(machine: Machine, written: str) -> None:
+    (machine.root / "dotenv").write_text(f"KOS_HOME='{written.format(root=machine.root)}'\n")
+    (machine.home / "run" / "stopped-on-purpose").touch()
+    gone(machine, "supervisord")
+
+    done = recover(machine, KOS_HOME="")
+    shown = machine.run("install_auto_recovery.sh", "--dry-run", "--method", "cron", KOS_HOME="")
+
+    assert "supervisord=skipped" in done.stdout
+    assert "summary:" in (machine.home / "log" / "recovery.log").read_text()
+    assert f"KOS_HOME='{machine.home}'" in shown.stdout
+
+
+def test_a_relative_home_lies_in_the_checkout(machine: Machine) -> None:
+    shown = machine.run("install_auto_recovery.sh", "--dry-run", "--method", "cron", KOS_HOME="k")
+
+    assert f"KOS_HOME='{SCRIPTS.parent}/k'" in shown.stdout
+
+
 def test_a_second_run_at_once_does_nothing(machine: Machine) -> None:
     lock = machine.home / "run" / "kos-recovery.lock"
     lock.mkdir()
@@ -342,8 +362,14 @@ def test_the_crontab_keeps_its_other_lines_and_holds_ours_once(machine: Machine)
     for _ in range(2):
         machine.run("install_auto_recovery.sh", "--method", "cron")
     installed = table.read_text()
+    shown = machine.run(
+        "install_auto_recovery.sh", "--method", "cron", "--uninstall", "--dry-run"
+    ).stdout
+    assert table.read_text() == installed
     machine.run("install_auto_recovery.sh", "--method", "cron", "--uninstall")
 
+    assert shown.startswith("would remove from crontab:\n*/5 ")
+    assert "backup" not in shown
     assert installed.count("backup") == 1
     assert installed.count("kos-auto-recovery") == 1
     assert table.read_text() == "0 1 * * * backup\n"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Start the MLX API server in the foreground, as supervisord runs it.
-# Settings are MLX_* variables (see docs/mlx-server.md); arguments are passed on.
+# Settings are MLX_* variables or lines of .env (see docs/mlx-server.md); arguments are passed on.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -15,4 +15,4 @@ if ! "$python" -c 'import mlx_lm' 2>/dev/null; then
     exit 3
 fi
 
-exec "$python" -m llm.mlx_server "$@"
+exec "$python" -m console.services mlx-api "$@"

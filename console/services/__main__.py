@@ -1,8 +1,12 @@
-"""``python -m console.services postgres|redis|mlx-api``: prepare the service, then become it."""
+"""``python -m console.services postgres|redis|mlx-api``: prepare the service, then become it.
+
+Further arguments are those of the MLX server.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from console.services.account import unprivileged_account
@@ -13,33 +17,34 @@ from console.services.postgres import prepare_postgres
 from console.services.redis import prepare_redis
 from jobs.settings import Settings, SettingsError, from_environment
 
-USAGE = "usage: python -m console.services postgres|redis|mlx-api"
+USAGE = "usage: python -m console.services postgres|redis|mlx-api [OPTION...]"
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in {"postgres", "redis", "mlx-api"}:
+    name, *further = arguments or [""]
+    if name not in {"postgres", "redis", "mlx-api"} or (further and name != "mlx-api"):
         print(USAGE, file=sys.stderr)
         return 2
     try:
-        _prepare(arguments[0], from_environment()).exec()
+        _prepare(name, from_environment(), further).exec()
     except (ServiceError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 4
 
 
-def _prepare(name: str, settings: Settings) -> Command:
+def _prepare(name: str, settings: Settings, further: Sequence[str]) -> Command:
     if name == "mlx-api":
-        return mlx_server(settings)
+        return mlx_server(settings, further)
     account = unprivileged_account()
     if name == "postgres":
         return prepare_postgres(postgres_plan(settings.home), account=account)
     return prepare_redis(redis_plan(settings.home), account=account)
 
 
-def mlx_server(settings: Settings) -> Command:
+def mlx_server(settings: Settings, arguments: Sequence[str] = ()) -> Command:
     """It reads its variables from the environment alone, so those of ``.env`` are put there."""
     return Command(
-        argv=(sys.executable, "-m", "llm.mlx_server"),
+        argv=(sys.executable, "-m", "llm.mlx_server", *arguments),
         directory=Path.cwd(),
         environ={name: text for name, text in settings.environ.items() if name.startswith("MLX_")},
     )

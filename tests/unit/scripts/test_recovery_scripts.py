@@ -234,6 +234,13 @@ def test_a_second_compose_file_is_looked_after(machine: Machine) -> None:
     assert f"compose -f {second} config --services" in machine.calls()
 
 
+def test_the_mlx_server_is_started_with_the_variables_of_the_dotenv_file(machine: Machine) -> None:
+    done = machine.run("start_mlx_api_server.sh", "--host", "127.0.0.2")
+
+    assert done.returncode == 0, done.stderr
+    assert "python -m console.services mlx-api --host 127.0.0.2" in machine.calls()
+
+
 def test_urls_are_read_from_the_dotenv_file(machine: Machine) -> None:
     (machine.root / "dotenv").write_text('OLLAMA_API_URL="http://gpu.example:11434"\n')
 

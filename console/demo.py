@@ -17,6 +17,7 @@ from console.cli.output import screen
 from console.operations import experts, submission, waiting
 from console.operations.submission_lines import Line, read_lines
 from console.operations.summary import Summary, summarise
+from console.supervision.addresses import dashboard_url
 from console.supervision.start import up
 from console.supervision.status import status
 from jobs.clock import utc_now
@@ -132,9 +133,8 @@ def _print_next(settings: Settings, *, keep: bool) -> None:
         console.print("Stopping everything. To look around: scripts/demo --keep", style="dim")
         return
     kos = Path(sys.executable).with_name("kos")
-    host, port = settings.dashboard_host, settings.dashboard_port
     steps: Mapping[str, str] = {
-        f"http://{host}:{port}": "the dashboard",
+        dashboard_url(settings): "the dashboard",
         f"{kos} tasks": "what was done",
         f"{kos} why ID": "why it went where it went",
         f'{kos} submit "Summarise ..." --wait': "a task of your own",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,7 +73,8 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
     if as_json:
         print_json(row)
     elif answer:
-        click.echo(row["result"] or "", nl=not (row["result"] or "").endswith("\n"))
+        text = safe(row["result"] or "") if sys.stdout.isatty() else row["result"] or ""
+        click.echo(text, nl=not text.endswith("\n"))
     else:
         _print_head(row, parents, turn)
         _print_story(row, decisions)

@@ -13,6 +13,7 @@ import redis
 from console.operations.connections import Connections
 from console.operations.errors import BadInput, Unreachable
 from console.services.errors import ServiceError
+from console.supervision.addresses import dashboard_url
 from console.supervision.client import ProgramStatus
 from console.supervision.status import status as program_status
 from jobs.names import HEALTH
@@ -84,9 +85,7 @@ def health(client: redis.Redis) -> list[Row]:
 
 
 def urls(settings: Settings) -> dict[str, str]:
-    host = settings.dashboard_host
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host
-    return {"dashboard": f"http://{shown}:{settings.dashboard_port}"}
+    return {"dashboard": dashboard_url(settings)}
 
 
 def _counted(connections: Connections) -> dict[str, int]:

@@ -38,11 +38,11 @@ def parse_since(written: str, *, now: datetime) -> datetime:
         return midnight - timedelta(days=int(text.lower() == "yesterday"))
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise BadInput(
             f"since: {written[:60]!r} is no time; write 10m, 2h, 3d, today or 2026-01-31T12:00"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def ago(moment: datetime | None, *, now: datetime) -> str:

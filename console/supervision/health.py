@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
 from console.services.redis import wait_until_pings
+from console.supervision.addresses import Address, accepts, dashboard_address
 from console.supervision.client import ProgramStatus, Supervisor
 from console.supervision.programs import runs_mlx_server
 from console.supervision.readiness import Unready
@@ -88,13 +88,9 @@ def wait_for_databases(supervisor: Supervisor, settings: Settings) -> None:
                     raise ServiceError(f"{error}; {place}") from error
 
 
-def listeners(settings: Settings) -> dict[str, tuple[str, int]]:
+def listeners(settings: Settings) -> dict[str, Address]:
     """The addresses at which our own programs answer people and workers."""
-    host = settings.dashboard_host
-    found = {
-        "watch:dashboard": ("127.0.0.1" if host in {"0.0.0.0", "::"} else host,
-                            settings.dashboard_port),
-    }  # fmt: skip
+    found = {"watch:dashboard": dashboard_address(settings)}
     servers = {name: f"servers:simulator-{name}" for name in settings.simulated}
     if runs_mlx_server(settings):
         servers["mlx"] = "servers:mlx-api"
@@ -118,15 +114,7 @@ def last_words(log: Path) -> str:
 
 
 def _silent(settings: Settings) -> list[str]:
-    return [name for name, address in listeners(settings).items() if not _accepts(address)]
-
-
-def _accepts(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=2).close()
-    except OSError:
-        return False
-    return True
+    return [name for name, address in listeners(settings).items() if not accepts(address)]
 
 
 def complaint(program: ProgramStatus, settings: Settings) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from console.operations.doctor.check import Check, ok, red, warning
 from console.services.account import unprivileged_account
 from console.services.binaries import postgres_programs, redis_program
 from console.services.errors import ServiceError
+from console.supervision.addresses import accepts, dashboard_address
 from jobs.settings import Settings
 
 LEAST_PYTHON = (3, 11)
@@ -132,16 +132,10 @@ def _embedded(settings: Settings) -> Iterator[Check]:
 
 def _ports(settings: Settings, *, running: bool) -> Iterator[Check]:
     name, port = "dashboard port", settings.dashboard_port
-    taken = _accepts(port)
+    taken = accepts(dashboard_address(settings))
     if running and not taken:
         yield red(name, f"nothing answers at {port}", "kos ctl restart watch:dashboard")
     elif taken and not running:
         yield warning(name, f"{port} is taken", "`kos up` chooses another one; see `kos status`")
     else:
         yield ok(name, str(port))
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -20,7 +20,7 @@ from models.expert import Expert
 from models.migrations import runner
 from models.states import TaskState
 
-LEAST_POSTGRES = 13
+LEAST_POSTGRES = 14
 CLOCK_SECONDS = 5.0
 STATUSES_SHOWN = 5
 

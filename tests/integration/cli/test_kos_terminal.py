@@ -118,6 +118,22 @@ def test_no_color_is_respected(kos: Kos) -> None:
     assert not re.search(r"\x1b\[(3|9)[0-9]m", terminal.text)
 
 
+def test_an_answer_does_not_steer_the_terminal_and_goes_whole_into_a_pipe(
+    kos: Kos, postgres_url: str
+) -> None:
+    (task_id,) = kos.submit({"description": "a"})["ids"]
+    with rows(postgres_url):
+        complete(task_id, result="\x1b]0;owned\x07 the answer")
+
+    with Terminal("show", task_id, "--answer") as terminal:
+        code = terminal.end()
+
+    assert code == 0
+    assert "owned" in terminal.text
+    assert "\x1b]0" not in terminal.text
+    assert kos("show", task_id, "--answer").out == "\x1b]0;owned\x07 the answer\n"
+
+
 def test_waiting_shows_a_line_that_goes_away(kos: Kos, postgres_url: str) -> None:
     good, bad = kos.submit({"description": "a"}, {"description": "b"})["ids"]
     with rows(postgres_url):

@@ -29,7 +29,9 @@ def test_a_time_is_read_as_people_write_it(written: str, moment: datetime) -> No
     assert parse_since(written, now=NOW) == moment
 
 
-@pytest.mark.parametrize("written", ["", "soon", "2 months", "10", "2026-13-01", "m10"])
+@pytest.mark.parametrize(
+    "written", ["", "soon", "2 months", "10", "2026-13-01", "m10", "0001-01-01T00:00:00+14:00"]
+)
 def test_what_is_no_time_is_refused_with_examples(written: str) -> None:
     with pytest.raises(BadInput, match="write 10m"):
         parse_since(written, now=NOW)

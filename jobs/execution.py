@@ -143,8 +143,6 @@ class Execution:
             verdict=verdict,
             error=error,
             attempt_count=claimed.row["attempt_count"],
-            crash_count=claimed.row["crash_count"],
-            elapsed_seconds=time.monotonic() - self._began,
             backend=self._ticket.backend,
             model=self._ticket.model,
             elsewhere=not (verdict is not None and verdict.ok)
@@ -254,7 +252,6 @@ def retry_config(settings: Settings) -> RetryConfig:
     return RetryConfig(
         base_seconds=settings.retry_delay_seconds,
         max_attempts=settings.max_attempts,
-        max_crashes=settings.max_crashes,
     )
 
 

@@ -58,9 +58,3 @@ class AttemptOutcome(StrEnum):
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
     LOST = "lost"
-
-
-class BlockState(StrEnum):
-    PLANNED = "planned"
-    ACTIVE = "active"
-    DONE = "done"

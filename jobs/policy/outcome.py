@@ -8,7 +8,7 @@ arguments.
     what happened                         what follows                           spends
     answer accepted                       complete                               -
     answer at fault (echo, blank, ...)    soon, elsewhere or a stronger model    yes
-    answer cut by its token limit         soon, with more tokens                 yes
+    answer cut by its token limit         soon, the same model                   yes
     overloaded                            when the server said, else back-off    no
     backend unreachable, another is up    soon, elsewhere                        yes
     backend unreachable, all are down     wait for one to come back              no
@@ -17,8 +17,10 @@ arguments.
     not authorized, schema unsupported    elsewhere, else back-off               yes
     bad request                           fail: every backend would refuse it    -
     cancelled by drain or lost lease      at once                                no
-    worker died                           at once; poison after three crashes    no
     our own bug                           one retry, then fail                   yes
+
+A worker that died tells nothing here: recovery takes its row back (``models.recovery``). A retry
+after an answer that was cut gets more tokens, for the ledger tells of it (``prompt_size``).
 """
 
 from __future__ import annotations
@@ -61,24 +63,20 @@ class RetryConfig:
     down_seconds: float = 10.0
     longest_retry_after_seconds: float = 600.0
     max_attempts: int = 3
-    max_crashes: int = 3
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEvent:
-    """How one attempt ended. Exactly one of ``verdict``, ``error``, ``lost`` tells it.
+    """How one attempt ended: either ``verdict`` or ``error`` tells it.
 
-    ``attempt_count`` is the number of attempts spent before this one; ``crash_count`` includes
-    the crash that is reported by ``lost``. ``elsewhere`` says that another backend is up that
-    could take the task. An ``error`` outside the tree of ``llm.errors`` is a bug of ours.
+    ``attempt_count`` is the number of attempts spent before this one. ``elsewhere`` says that
+    another backend is up that could take the task. An ``error`` outside the tree of
+    ``llm.errors`` is a bug of ours.
     """
 
     verdict: Verdict | None = None
     error: Exception | None = None
-    lost: bool = False
     attempt_count: int = 0
-    crash_count: int = 0
-    elapsed_seconds: float = 0.0
     backend: str | None = None
     model: str | None = None
     elsewhere: bool = False
@@ -94,7 +92,7 @@ class Retry:
     """Back to pending until ``at``.
 
     ``avoid`` is the (backend, model) that failed; ``stronger`` asks for a stronger model,
-    ``longer`` for a larger token limit, ``rescan`` for a fresh scan of the backends.
+    ``rescan`` for a fresh scan of the backends.
     """
 
     at: datetime
@@ -103,7 +101,6 @@ class Retry:
     avoid: tuple[str, str] | None = None
     stronger: bool = False
     spends_attempt: bool = True
-    longer: bool = False
     rescan: bool = False
 
 
@@ -126,7 +123,6 @@ class _Answer:
     spends: bool = True
     avoid: bool = False
     stronger: bool = False
-    longer: bool = False
     rescan: bool = False
 
 
@@ -134,10 +130,8 @@ def decide(event: AttemptEvent, *, config: RetryConfig, now: datetime, jitter: f
     """The outcome of one attempt. ``jitter`` is a number from 0 to 1; it only ever adds delay."""
     if event.verdict is not None and event.verdict.ok:
         return Complete(event.verdict.score)
-    if event.lost:
-        return _after_crash(event, config=config, now=now)
     if event.error is None and event.verdict is None:
-        raise ValueError("an attempt ends with a verdict, an error or a loss")
+        raise ValueError("an attempt ends with a verdict or an error")
     if isinstance(event.error, BadRequest):
         return Fail(f"every backend would refuse it: {event.error}", event.error.code)
     if event.error is not None and _is_bug(event.error) and event.attempt_count >= 1:
@@ -154,17 +148,6 @@ def backoff_seconds(attempt_count: int, config: RetryConfig) -> float:
     # Bounded exponent: a float overflows long before a row stops counting.
     grown = config.base_seconds * config.factor ** min(attempt_count, 64)
     return min(config.cap_seconds, grown)
-
-
-def _after_crash(event: AttemptEvent, *, config: RetryConfig, now: datetime) -> Outcome:
-    if event.crash_count >= config.max_crashes:
-        return Fail(f"its worker died {event.crash_count} times while running it", "poison")
-    return Retry(
-        at=now,
-        reason=f"its worker died (crash {event.crash_count} of {config.max_crashes})",
-        code="lost",
-        spends_attempt=False,
-    )
 
 
 def _answer(event: AttemptEvent, config: RetryConfig) -> _Answer:
@@ -190,14 +173,12 @@ def _rejected(event: AttemptEvent, config: RetryConfig) -> _Answer:
 def _bad_answer(event: AttemptEvent, code: str, reason: str, config: RetryConfig) -> _Answer:
     second_fault = event.attempt_count >= 1
     cut_short = code == "truncated"
-    out_of_tokens = cut_short or code == "thinking_only"
     return _Answer(
         code,
         reason,
         backoff_seconds(event.attempt_count - 1, config) if second_fault else config.soon_seconds,
         avoid=not cut_short,
         stronger=not cut_short and (second_fault or not event.elsewhere),
-        longer=out_of_tokens,
     )
 
 
@@ -240,7 +221,6 @@ def _retry(
         avoid=here if answer.avoid else None,
         stronger=answer.stronger,
         spends_attempt=answer.spends,
-        longer=answer.longer,
         rescan=answer.rescan,
     )
 

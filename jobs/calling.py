@@ -192,7 +192,7 @@ class ModelCaller:
     def _failed(self, error: LLMError, step: str) -> None:
         if isinstance(error, EchoAnswer):
             logger.warning(
-                "echo_response backend=%s model=%s task=%s step=%s",
+                "Эхо-ответ от %s model=%s task=%s step=%s",
                 self._backend.name, self._model, self._pulse.task_id, step,
             )  # fmt: skip
         if isinstance(error, CallCancelled):

@@ -50,7 +50,7 @@ class Judge:
         verdict = judge(answer, request)
         if verdict.code == "echo":
             logger.warning(
-                "echo_response backend=%s model=%s task=%s",
+                "Эхо-ответ от %s model=%s task=%s",
                 self._ticket.backend,
                 self._ticket.model,
                 self._ticket.task_id,

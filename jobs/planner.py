@@ -6,7 +6,6 @@ stay ``pending`` until they are dispatched, so the latest choice is always the b
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from jobs.clock import utc_now
 from jobs.learned import Learning
 from jobs.middleware.slots import RUN_TASK
 from jobs.names import PLANNER, llm_queue
+from jobs.plan_log import PlanLog
 from jobs.policy.dispatch import dispatch
 from jobs.policy.planners.choices import unservable
 from jobs.policy.planning import plan, plan_again_after
@@ -48,8 +48,6 @@ from models.block import NewBlock
 from models.database import database, session
 from models.decision import NewDecision
 from models.task import Task
-
-logger = logging.getLogger(__name__)
 
 LOCK_KEY = 0x6B6F73_02
 REPLAN_SECONDS = 1.0
@@ -91,6 +89,7 @@ class Planner:
         self._runtime = runtime
         self._learning = learning
         self._residency = residency
+        self._log = PlanLog()
         self._planned_at = float("-inf")
         self._sent = 0
         self._sent_at: dict[str, float] = {}
@@ -186,11 +185,7 @@ class Planner:
         with database.atomic():
             block.replace_plan(_new_blocks(made), policy=made.policy.value)
             _park(made.unplaced, until=given.now + timedelta(seconds=POSTPONE_SECONDS))
-        logger.info(
-            "planned reason=%s policy=%s tasks=%d blocks=%d waiting=%d (%s)",
-            reason, made.policy.value, len(given.tasks), len(made.blocks), len(made.unplaced),
-            made.reason,
-        )  # fmt: skip
+        self._log.tell(reason, given, made)
 
     def _note_time(self, seconds: float) -> None:
         """How often and how long was planned: what the metrics show."""

@@ -56,6 +56,16 @@ def since(moment: datetime, limit: int = 5000) -> list[Row]:
     )
 
 
+def completed_between(began: datetime, ended: datetime) -> int:
+    """How many tasks were completed in that time."""
+    rows = fetch_all(
+        "SELECT count(*) AS n FROM attempts "
+        "WHERE finished_at > %s AND finished_at <= %s AND outcome = 'completed'",
+        (began, ended),
+    )
+    return int(rows[0]["n"])
+
+
 def running() -> list[Row]:
     """Attempts that run now, with the tokens that their last heartbeat told."""
     return fetch_all(

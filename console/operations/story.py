@@ -10,6 +10,7 @@ from typing import Any
 from console.operations.lanes import progress_of
 from console.operations.times import span
 from console.operations.turn import Turn
+from jobs.policy import metadata
 from models.base import Row, as_utc
 
 NOTABLE_LOAD_SECONDS = 0.05
@@ -81,7 +82,15 @@ def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn
         return f"waits until {due:%H:%M:%S}, {span((due - now).total_seconds())} from now{why}"
     if not task.get("expert"):
         return "waits for an expert: none is assigned yet"
-    return _turn(turn, now=now) if turn is not None else "waits for the next plan"
+    return _turn(turn, now=now) if turn is not None else f"waits for the next plan{_asked(task)}"
+
+
+def _asked(task: Row) -> str:
+    """What only some servers can give: a plan leaves the task out while none of them can."""
+    options = metadata.read(task.get("metadata"))
+    named = (("backend", options.required_backend), ("model", options.preferred_model))
+    wishes = " and ".join(f"{what} {wish}" for what, wish in named if wish)
+    return f" with {wishes}: `kos backends` tells whether that can be had" if wishes else ""
 
 
 def _turn(turn: Turn, *, now: datetime) -> str:

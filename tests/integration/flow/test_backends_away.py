@@ -187,4 +187,4 @@ def test_echoes_go_elsewhere_and_are_logged(watched: System) -> None:
     echoed = [row for row in outcomes if row["error_code"] == "echo"]
     assert all(row["backend"] == "mlx" for row in echoed)
     if echoed:
-        assert "echo_response" in watched.log("llm-mlx")
+        assert "Эхо-ответ от mlx" in watched.log("llm-mlx")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.support.system import System
 
 
@@ -33,3 +35,6 @@ def test_a_hundred_rows_use_both_backends_and_no_row_runs_twice(system: System) 
     system.wait(lambda: system.counts() == {"completed": 100}, deadline_seconds=60)
     attempts = system.sql("SELECT backend, count(*) AS n FROM attempts GROUP BY 1")
     assert sum(row["n"] for row in attempts) == 100
+    log = system.log("control")
+    assert re.search(r"Found [1-9]\d* pending tasks", log)
+    assert re.search(r"Батчи по модели: [1-9]\d* блоков", log)

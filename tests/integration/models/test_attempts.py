@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -46,3 +47,14 @@ def test_what_runs_still_or_never_reached_a_model_teaches_nothing() -> None:
     ran(3, "ollama", None, finished="2026-01-01 01:00+00")
 
     assert attempt.samples() == []
+
+
+def test_what_was_completed_is_counted_by_its_end() -> None:
+    ran(3, "ollama", "small:1b", finished="2026-01-01 01:00+00")
+    ran(4, "ollama", "small:1b", finished="2026-01-01 02:00+00")
+    ran(2, "ollama", "small:1b", finished=None)
+
+    one, two = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 2))
+
+    assert attempt.completed_between(one, two) == 4
+    assert attempt.completed_between(two, two) == 0

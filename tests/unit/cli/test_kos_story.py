@@ -71,6 +71,12 @@ def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
         ({"depends_on": [PARENT]}, {PARENT: "queued"}, "waits for bbbbbbbb, which is queued"),
         ({"depends_on": [PARENT]}, {PARENT: "failed"}, "waits for bbbbbbbb, which is failed"),
         ({"depends_on": [PARENT]}, {PARENT: "completed"}, "waits for the next plan"),
+        (
+            {"metadata": {"required_backend": "mlx", "preferred_model": "qwq:32b"}},
+            {},
+            "waits for the next plan with backend mlx and model qwq:32b: "
+            "`kos backends` tells whether that can be had",
+        ),
         ({"expert": None}, {}, "waits for an expert"),
         ({"next_attempt_at": NOW + timedelta(seconds=90), "last_error": "timeout"}, {},
          "waits until 12:06:30, 1 min from now (timeout)"),

@@ -45,7 +45,7 @@ def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int)
             for found in backlog.dependency_results(claimed.id)
         )
     size = _size(claimed, options, dependencies)
-    context_tokens = num_ctx or size.context_tokens
+    context_tokens = num_ctx or size.num_ctx
     return TaskContext(
         task_id=claimed.id,
         title=row["title"] or "",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.policy.metadata import TaskOptions
-from jobs.policy.tokens import SMALLEST_CONTEXT, bucket_num_ctx
+from jobs.policy.tokens import USUAL_CONTEXT, bucket_num_ctx
 
 BYTES_PER_TOKEN = 3.0
 """Of code; Latin text has 4, Chinese and Cyrillic about 5."""
@@ -22,22 +22,17 @@ MAX_DOUBLINGS = 3
 CUT_SHORT = frozenset({"truncated", "thinking_only"})
 MATERIAL_SHARE = 0.6
 """The part of a context that files may take."""
-MATERIAL_TOKENS = int(2 * SMALLEST_CONTEXT * MATERIAL_SHARE)
+MATERIAL_TOKENS = int(USUAL_CONTEXT * MATERIAL_SHARE)
 """Files, earlier results and the findings of steps are cut to fit; no more is asked for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSize:
-    """``num_ctx`` is what to ask of a server, 0 for its default."""
+    """``num_ctx`` is what to ask of a server that loads a model for a context."""
 
     prompt_tokens: int
     max_tokens: int
     num_ctx: int
-
-    @property
-    def context_tokens(self) -> int:
-        """What prompt and answer may hold together where the server has its default."""
-        return self.num_ctx or SMALLEST_CONTEXT
 
 
 def prompt_size(

@@ -11,6 +11,8 @@ CODE_CHARACTERS_PER_TOKEN = 3.0
 OTHER_CHARACTERS_PER_TOKEN = 1.5
 """Scripts without spaces (Chinese, Japanese, Korean) and symbols."""
 
+USUAL_CONTEXT = 8192
+"""Holds nearly every task, with files and earlier results too."""
 SMALLEST_CONTEXT = 4096
 LARGEST_CONTEXT = 262_144
 TEMPLATE_TOKENS = 64
@@ -39,17 +41,15 @@ def estimate_tokens(text: str) -> int:
 
 
 def bucket_num_ctx(prompt_tokens: int, max_tokens: int, asked: int | None) -> int:
-    """The context to ask of a server: 0 (its default) or 4096, 8192, 16384, ...
+    """The context to ask of a server: 8192, 16384, ..., or 4096 where so little was asked for.
 
-    Every distinct value is a reload, so there are few: what fits the smallest bucket asks for
-    nothing at all. ``asked`` (0, None: nothing) is rounded up, and raised to what the prompt needs.
+    Every distinct value is a reload, so there are few, and one for the many. A server's own
+    default would be one more, and is anything from 4096 to 262,144 by the memory of its machine.
+    ``asked`` (0, None: nothing) is rounded up, and raised to what the prompt needs.
     """
     asked = max(asked or 0, 0)
-    needed = prompt_tokens + max_tokens + TEMPLATE_TOKENS
-    if asked == 0 and needed <= SMALLEST_CONTEXT:
-        return 0
-    wanted = max(needed, asked, SMALLEST_CONTEXT)
-    bucket = SMALLEST_CONTEXT
+    wanted = max(prompt_tokens + max_tokens + TEMPLATE_TOKENS, asked)
+    bucket = SMALLEST_CONTEXT if asked else USUAL_CONTEXT
     while bucket < wanted and bucket < LARGEST_CONTEXT:
         bucket *= 2
     return bucket

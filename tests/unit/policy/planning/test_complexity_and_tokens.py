@@ -75,16 +75,21 @@ def test_tokens_follow_the_script() -> None:
     assert estimate_tokens("漢" * 30) == 20
 
 
-def test_a_small_prompt_asks_for_no_context_of_its_own() -> None:
-    assert bucket_num_ctx(500, 1024, 0) == 0
-    assert bucket_num_ctx(500, 1024, None) == 0
-
-
 @pytest.mark.parametrize(
     ("prompt", "answer", "asked", "bucket"),
-    [(500, 1024, 4096, 4096), (5000, 1024, 0, 8192), (20_000, 2000, 8192, 32_768)],
+    [
+        (500, 1024, 0, 8192),
+        (500, 1024, None, 8192),
+        (5000, 1024, 0, 8192),
+        (500, 1024, 2000, 4096),
+        (500, 1024, 4096, 4096),
+        (5000, 1024, 4096, 8192),
+        (20_000, 2000, 8192, 32_768),
+    ],
 )
-def test_contexts_are_few_powers_of_two(prompt: int, answer: int, asked: int, bucket: int) -> None:
+def test_contexts_are_few_powers_of_two(
+    prompt: int, answer: int, asked: int | None, bucket: int
+) -> None:
     assert bucket_num_ctx(prompt, answer, asked) == bucket
 
 
@@ -92,5 +97,5 @@ def test_contexts_are_few_powers_of_two(prompt: int, answer: int, asked: int, bu
 def test_a_context_holds_what_was_asked_for(prompt: int, answer: int, asked: int) -> None:
     bucket = bucket_num_ctx(prompt, answer, asked)
 
-    assert bucket == 0 or bucket in {4096 << n for n in range(7)}
-    assert bucket == 0 or bucket >= min(max(prompt + answer, asked), 262_144)
+    assert bucket in {4096 << n for n in range(7)}
+    assert bucket >= min(max(prompt + answer, asked), 262_144)

@@ -14,21 +14,19 @@ def size(
     return prompt_size(asked, text_bytes=text_bytes, earlier_bytes=earlier_bytes, faults=faults)
 
 
-def test_a_short_task_asks_for_no_context_and_is_built_for_the_smallest() -> None:
-    short = size()
-
-    assert (short.num_ctx, short.context_tokens) == (0, 4096)
-
-
 @pytest.mark.parametrize(
-    "material", [{"file_paths": ("a.py",)}, {"source": "dashboard_scout"}, {"earlier_bytes": 9000}]
+    "material",
+    [{}, {"file_paths": ("a.py",)}, {"source": "dashboard_scout"}, {"earlier_bytes": 90_000}],
 )
-def test_files_steps_and_earlier_results_ask_for_room(material: dict[str, object]) -> None:
+def test_the_usual_task_needs_the_usual_context_with_material_too(
+    material: dict[str, object],
+) -> None:
     assert size(**material).num_ctx == 8192  # type: ignore[arg-type]
 
 
-def test_a_short_earlier_result_needs_no_more_room() -> None:
-    assert size(earlier_bytes=600).num_ctx == 0
+def test_long_texts_with_material_ask_for_more() -> None:
+    assert size(text_bytes=9000).num_ctx == 8192
+    assert size(text_bytes=9000, file_paths=("a.py",)).num_ctx == 16384
 
 
 def test_long_material_is_cut_and_not_asked_room_for_without_end() -> None:

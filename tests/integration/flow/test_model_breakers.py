@@ -19,7 +19,7 @@ from jobs.runtime import Runtime
 from jobs.snapshots import usable_models
 from llm import breaker
 from llm.errors import LoadFailed
-from llm.types import BackendKind, ModelInfo, Scan, ScannedModel, ServerScan
+from llm.types import BackendKind, ModelInfo, ResidentModel, Scan, ScannedModel, ServerScan
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -28,13 +28,16 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 class Canaries:
     """Stands in for the backends: every canary generates its token."""
 
-    sent: list[str] = field(default_factory=list)
+    sent: list[tuple[str, int | None]] = field(default_factory=list)
 
     def get(self, name: str) -> Canaries:
         return self
 
-    def canary(self, model: str) -> None:
-        self.sent.append(model)
+    def canary(self, model: str, *, num_ctx: int | None) -> None:
+        self.sent.append((model, num_ctx))
+
+    def residents(self, name: str) -> tuple[ResidentModel, ...]:
+        return (ResidentModel("big", context_tokens=16384),)
 
 
 @pytest.fixture
@@ -45,7 +48,8 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def runtime(client: redis.Redis) -> Runtime:
-    parts: Any = SimpleNamespace(breakers=Breakers(client), backends=Canaries())
+    servers = Canaries()
+    parts: Any = SimpleNamespace(breakers=Breakers(client), backends=servers, scanner=servers)
     return cast(Runtime, parts)
 
 
@@ -81,7 +85,7 @@ def test_the_canary_of_a_closed_model_is_sent_and_brings_it_back(
 
     assert probe_due(runtime)
 
-    assert runtime.backends.sent == ["big"]  # type: ignore[attr-defined]
+    assert runtime.backends.sent == [("big", 16384)]  # type: ignore[attr-defined]
     assert usable(runtime) == ["big", "small"]
 
 

@@ -9,20 +9,13 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.operations import tasks
+from console.operations import exporting, tasks
 from console.operations.errors import BadInput
 from console.operations.ids import is_whole
 from console.web.pages.plumbing import back_to, field, local_path, site_of
-from models.base import fetch_all
 from models.database import session
 
 PAGE_ROWS = 1000
-
-_PAGE = """
-SELECT id::text FROM tasks
-WHERE status = %(status)s AND (%(after)s::uuid IS NULL OR id > %(after)s::uuid)
-ORDER BY id LIMIT %(limit)s
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +64,9 @@ def _ticked(form: FormData) -> list[str]:
 
 def _all_of(status: str) -> Iterator[list[str]]:
     """Ids in pages, each task once: one that keeps or regains its status is not met again."""
-    after: str | None = None
-    while True:
-        rows = fetch_all(_PAGE, {"status": status, "after": after, "limit": PAGE_ROWS})
-        if not rows:
-            return
-        yield [row["id"] for row in rows]
-        after = rows[-1]["id"]
+    ids = exporting.matching_ids(statuses=(status,))
+    for start in range(0, len(ids), PAGE_ROWS):
+        yield ids[start : start + PAGE_ROWS]
 
 
 def _cancel(task_ids: list[str]) -> int:

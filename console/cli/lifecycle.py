@@ -35,6 +35,7 @@ CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 @pass_app
 def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
     """Start everything; returns when all is healthy."""
+    from console.operations.doctor.servers import silent_servers
     from console.operations.status import programs, urls
     from console.supervision.start import up
 
@@ -59,6 +60,8 @@ def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
         say(f"{added} experts added")
     for name, url in urls(settings).items():
         say(f"{name}: {url}")
+    for line in silent_servers(settings):
+        say(line, "yellow")
     say('next: kos submit "..." --wait, kos watch, kos status', "dim")
 
 

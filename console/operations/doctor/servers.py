@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.operations.doctor.check import Check, ok, red, warning
+from console.operations.doctor.check import Check, Level, ok, red, warning
 from jobs.runtime import model_servers
 from jobs.settings import Settings
 from llm.types import BackendKind, BackendSpec, ServerScan
@@ -36,6 +36,19 @@ def server_checks(settings: Settings) -> Iterator[Check]:
     some_answer = any(server.models for server in scan.servers)
     for spec in settings.backends:
         yield _server(spec, scan.server(spec.name), some_answer=some_answer)
+
+
+def silent_servers(settings: Settings) -> list[str]:
+    """A line for each model server that gives no answer, and one more where none does."""
+    checks = list(server_checks(settings))
+    lines = [
+        f"{check.name}: {check.detail}; {check.remedy}"
+        for check in checks
+        if check.level is not Level.OK
+    ]
+    if len(lines) == len(checks):
+        lines.append("tasks wait until a model server answers; `kos up --demo` simulates them")
+    return lines
 
 
 def _server(spec: BackendSpec, server: ServerScan | None, *, some_answer: bool) -> Check:

@@ -11,6 +11,7 @@ import redis
 
 from jobs.calling import ModelCaller, aside
 from jobs.heart import Pulse
+from jobs.limits import acquire
 from jobs.middleware.slots import Ticket
 from jobs.parts import Parts
 from jobs.policy.metadata import SecondOpinion
@@ -100,7 +101,8 @@ class Judge:
             yield True
             return
         holder = f"opinion:{self._ticket.holder}"
-        if not self._acquire(backend, holder, heavy=heavy):
+        slots, limits = self._parts.runtime.slots, self._parts.runtime.limits
+        if not acquire(slots, limits, backend, holder, heavy=heavy, wait=False).granted:
             yield False
             return
         pulse.side_slots = ((backend, holder),)
@@ -108,21 +110,7 @@ class Judge:
             yield True
         finally:
             pulse.side_slots = ()
-            aside(lambda: self._parts.runtime.slots.release(backend, holder), otherwise=0)
-
-    def _acquire(self, backend: str, holder: str, *, heavy: bool) -> bool:
-        limits = self._parts.runtime.limits
-        limit = limits.of(backend)
-        admission = self._parts.runtime.slots.acquire(
-            backend,
-            holder,
-            limit=limit.slots,
-            heavy=heavy,
-            heavy_limit=limit.heavy,
-            total_limit=limits.total.slots,
-            wait=False,
-        )
-        return admission.granted
+            aside(lambda: slots.release(backend, holder), otherwise=0)
 
     def _caller(
         self, backend: Backend, resident: ResidentModel, pulse: Pulse, *, heavy: bool

@@ -11,6 +11,7 @@ import redis
 
 from jobs.names import LIMITS
 from jobs.settings import Settings
+from jobs.slots import Admission, Slots
 
 CACHE_SECONDS = 1.0
 TOTAL = "*"
@@ -85,6 +86,31 @@ class Limits:
         decided = {_text(name): Limit(**json.loads(value)) for name, value in stored.items()}
         self._limits = {name: limit for name, limit in decided.items() if limit.decided_at > oldest}
         self._cached_at = self._clock()
+
+
+def acquire(
+    slots: Slots,
+    limits: Limits,
+    backend: str,
+    holder: str,
+    *,
+    heavy: bool = False,
+    wait: bool = True,
+) -> Admission:
+    """`Slots.acquire` within every limit in force: the backend's, its heavy models', and the total.
+
+    Raises RedisError.
+    """
+    limit = limits.of(backend)
+    return slots.acquire(
+        backend,
+        holder,
+        limit=limit.slots,
+        heavy=heavy,
+        heavy_limit=limit.heavy,
+        total_limit=limits.total.slots,
+        wait=wait,
+    )
 
 
 def _text(value: bytes | str) -> str:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from jobs.health.idling import IdleModels
 from jobs.health.values import Check
 from jobs.learned import Learning
+from jobs.limits import acquire
 from jobs.runtime import Runtime
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
 from llm.types import BackendSpec, Deadlines, ResidentModel
@@ -91,16 +92,8 @@ class BackendWatch:
     def _slot(self, spec: BackendSpec) -> str | None:
         """A slot like any other call's, so that looking never goes over the limit."""
         holder = f"canary:{time.monotonic_ns()}"
-        limits = self.runtime.limits
-        limit = limits.of(spec.name)
-        admission = self.runtime.slots.acquire(
-            spec.name,
-            holder,
-            limit=limit.slots,
-            heavy_limit=limit.heavy,
-            total_limit=limits.total.slots,
-            wait=False,
-        )
+        slots, limits = self.runtime.slots, self.runtime.limits
+        admission = acquire(slots, limits, spec.name, holder, wait=False)
         return holder if admission.granted else None
 
     def _still_seconds(self, backend: str, running: list[Row]) -> float:

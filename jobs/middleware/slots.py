@@ -16,7 +16,7 @@ import redis
 from dramatiq import Broker, MessageProxy, Middleware
 from dramatiq.middleware import SkipMessage
 
-from jobs.limits import Limits
+from jobs.limits import Limits, acquire
 from jobs.slots import Admission, Slots
 from models.database import DatabaseUnavailable, session
 from models.task import Task
@@ -141,15 +141,7 @@ class SlotMiddleware(Middleware):
     def _ask(self, ticket: Ticket) -> Admission:
         assert self._slots is not None
         assert self._limits is not None
-        limit = self._limits.of(ticket.backend)
-        return self._slots.acquire(
-            ticket.backend,
-            ticket.holder,
-            limit=limit.slots,
-            heavy=ticket.heavy,
-            heavy_limit=limit.heavy,
-            total_limit=self._limits.total.slots,
-        )
+        return acquire(self._slots, self._limits, ticket.backend, ticket.holder, heavy=ticket.heavy)
 
     def _release(self, ticket: Ticket) -> None:
         assert self._slots is not None

@@ -204,26 +204,15 @@ def test_a_breaker_is_probed_with_the_model_in_memory_as_it_is(
     assert server.stats()["models"][MODEL]["loads"] == 1
 
 
-def test_a_canary_takes_no_slot_beyond_the_limit(
-    checker: HealthChecker, server: RunningSimulator
+@pytest.mark.parametrize("full", ["ollama", "another"])
+def test_a_canary_takes_no_slot_beyond_its_backends_limit_or_that_over_all(
+    checker: HealthChecker, server: RunningSimulator, full: str
 ) -> None:
     load_a_model(server, checker)
-    limit = checker.runtime.limits.of("ollama").slots
+    limits = checker.runtime.limits
+    limit = (limits.of("ollama") if full == "ollama" else limits.total).slots
     for number in range(limit):
-        checker.runtime.slots.acquire("ollama", f"{number}:1", limit=limit)
-    requests_before = server.stats()["requests"]
-
-    assert by_name(checker.round())["backend:ollama"].ok
-    assert server.stats()["requests"] == requests_before
-
-
-def test_a_canary_keeps_to_the_limit_over_all_backends(
-    checker: HealthChecker, server: RunningSimulator
-) -> None:
-    load_a_model(server, checker)
-    total = checker.runtime.limits.total.slots
-    for number in range(total):
-        checker.runtime.slots.acquire("another", f"{number}:1", limit=total)
+        checker.runtime.slots.acquire(full, f"{number}:1", limit=limit)
     requests_before = server.stats()["requests"]
 
     assert by_name(checker.round())["backend:ollama"].ok

@@ -58,18 +58,13 @@ MAX_ROUNDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The state that one round works on.
-
-    ``total`` tasks may run at all backends together; rows that ask for what is ``barred`` are left
-    out of the plan, and are in it again as soon as what they ask for can be had.
-    """
+    """The state that one round works on. ``total`` tasks may run at all backends together."""
 
     scan: Scan
     in_flight: Sequence[Row]
     blocks: Sequence[Row]
     backends: tuple[BackendView, ...]
     total: int
-    barred: Barred
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,7 @@ class Planner:
         """What would be planned now; nothing is written. Needs a session."""
         look = self._look(self._runtime.scanner.last() or self._runtime.scanner.scan())
         # What is asked for in vain is told as well.
-        given = self._snapshot(replace(look, barred=NOTHING_BARRED))
+        given = self._snapshot(look, NOTHING_BARRED)
         if policy is not None:
             given = replace(given, config=replace(given.config, policy=policy))
         return given, plan(given)
@@ -124,15 +119,20 @@ class Planner:
     def _look(self, scan: Scan) -> Look:
         in_flight, blocks = backlog.in_flight(), block.open_blocks()
         views = backend_views(self._runtime, scan, in_flight, blocks)
-        models = [(backend, model.name) for backend, _, model in usable_models(self._runtime, scan)]
         return Look(
             scan,
             in_flight,
             blocks,
             tuple(self._with_residents(view) for view in views),
             self._runtime.limits.total.slots,
-            Barred(*unservable(views, models)),
         )
+
+    def _barred(self, look: Look) -> Barred:
+        """Rows that ask for this are left out of the plan, and are in it again as soon as what they
+        ask for can be had."""
+        usable = usable_models(self._runtime, look.scan)
+        models = [(backend, model.name) for backend, _, model in usable]
+        return Barred(*unservable(look.backends, models))
 
     def _with_residents(self, view: BackendView) -> BackendView:
         seen = self._residency.seen(view.name)
@@ -160,7 +160,7 @@ class Planner:
         remaining = sum(row["remaining"] for row in look.blocks)
         due = remaining > 0 and self._sent >= plan_again_after(remaining)
         stale = idle or (rested and (self._news or due))
-        return stale and backlog.anything_eligible(barred=look.barred)
+        return stale and backlog.anything_eligible(barred=self._barred(look))
 
     def _idle_lane(self, look: Look) -> bool:
         """Whether a server has room and nothing planned to send there."""
@@ -177,7 +177,7 @@ class Planner:
     def _plan(self, look: Look, reason: str) -> None:
         if all(view.unavailable is not None for view in look.backends):
             return
-        given = self._snapshot(look)
+        given = self._snapshot(look, self._barred(look))
         began = time.monotonic()
         made = plan(given)
         self._note_time(time.monotonic() - began)
@@ -194,9 +194,9 @@ class Planner:
             pipe.hincrbyfloat(PLANNER, "seconds", seconds)
             pipe.execute()
 
-    def _snapshot(self, look: Look) -> Snapshot:
+    def _snapshot(self, look: Look, barred: Barred) -> Snapshot:
         window, waiting = backlog.window_of_all_kinds(
-            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND, barred=look.barred
+            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND, barred=barred
         )
         return snapshot(
             self._runtime,

@@ -84,6 +84,15 @@ def _heard(error: ServerError) -> errors.LLMError:
     return from_status(error.status, {}, json.dumps({"error": str(error)}).encode())
 
 
+def _llama_and_qwen_in_memory(catalog: Catalog) -> tuple[House, ModelEntry]:
+    """A house full with both, and the entry of llama, which came last."""
+    entry, other = catalog.find("llama"), catalog.find("qwen")
+    house = House(limit_bytes=_ordinary_bytes(entry) + other.size_bytes)
+    house.bring(other)
+    house.bring(entry)
+    return house, entry
+
+
 class TestWhatNeverFits:
     def test_a_model_above_the_limit_is_a_failed_load(self, catalog: Catalog) -> None:
         entry = catalog.find("llama")
@@ -101,10 +110,7 @@ class TestWhatNeverFits:
     def test_an_answer_that_never_fits_beside_its_model_is_a_failed_load(
         self, catalog: Catalog
     ) -> None:
-        entry, other = catalog.find("llama"), catalog.find("qwen")
-        house = House(limit_bytes=_ordinary_bytes(entry) + other.size_bytes)
-        house.bring(other)
-        house.bring(entry)
+        house, entry = _llama_and_qwen_in_memory(catalog)
         tokens = house.limit_bytes // entry.kv_bytes_per_token
 
         assert not house.fits(house.wait(entry, tokens=tokens))
@@ -151,10 +157,7 @@ class TestWhatDoesNotFitNow:
         assert house.residents.names == {entry.name}
 
     def test_idle_models_leave_for_an_answer(self, catalog: Catalog) -> None:
-        entry, other = catalog.find("llama"), catalog.find("qwen")
-        house = House(limit_bytes=_ordinary_bytes(entry) + other.size_bytes)
-        house.bring(other)
-        house.bring(entry)
+        house, entry = _llama_and_qwen_in_memory(catalog)
 
         assert house.fits(house.wait(entry, tokens=LONG_TOKENS))
 
@@ -163,11 +166,8 @@ class TestWhatDoesNotFitNow:
     def test_beside_a_model_that_is_waited_for_it_is_told_to_come_back(
         self, catalog: Catalog
     ) -> None:
-        entry, other = catalog.find("llama"), catalog.find("qwen")
-        house = House(limit_bytes=_ordinary_bytes(entry) + other.size_bytes)
-        house.bring(other)
-        house.bring(entry)
-        house.wait(other)
+        house, entry = _llama_and_qwen_in_memory(catalog)
+        house.wait(catalog.find("qwen"))
 
         assert not house.fits(house.wait(entry, tokens=LONG_TOKENS))
 

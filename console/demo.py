@@ -12,7 +12,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from console.cli.border import DONE, RED, TIMED_OUT, run_guarded
+from console.cli.error_mapping import DONE, RED, TIMED_OUT, run_guarded
 from console.cli.output import screen
 from console.operations import experts, submission, waiting
 from console.operations.submission_lines import Line, read_lines
@@ -20,8 +20,8 @@ from console.operations.summary import Summary, summarise
 from console.supervision.addresses import dashboard_url
 from console.supervision.start import up
 from console.supervision.status import status
-from jobs.clock import utc_now
-from jobs.settings import PROJECT, Settings, from_environment
+from jobs.process.clock import utc_now
+from jobs.settings.load import PROJECT, Settings, from_environment
 from models import database
 
 EXAMPLES = PROJECT / "examples"

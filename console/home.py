@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from console.services.errors import ServiceError
-from jobs.settings_sources import read_home_env
+from jobs.settings.sources import read_home_env
 
 PORT_RANGE = range(20_000, 30_000)  # below the ports that outgoing connections are given
 FOR_SHELLS = frozenset(

@@ -10,14 +10,14 @@ from periodiq import PeriodiqMiddleware
 
 from jobs import parts as parts_module
 from jobs.actors import maintain, plan, recover, run_task, scan
-from jobs.broker import WakingBroker
-from jobs.middleware.beat import BeatMiddleware
-from jobs.middleware.slots import SlotMiddleware
-from jobs.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX, MAINTENANCE_QUEUE
+from jobs.admission.middleware import SlotMiddleware
+from jobs.admission.slots import process_owner
 from jobs.parts import Parts
+from jobs.queues.broker import WakingBroker
+from jobs.queues.broker_heartbeat import BeatMiddleware
+from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX, MAINTENANCE_QUEUE
 from jobs.runtime import connect
-from jobs.settings import Settings
-from jobs.slots import process_owner
+from jobs.settings.load import Settings
 
 TICK_VALID_SECONDS = 50
 

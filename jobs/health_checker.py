@@ -16,18 +16,18 @@ from dataclasses import asdict, dataclass, field
 
 import redis
 
-from jobs import process
-from jobs.clock import utc_now
-from jobs.health import backends, programs, services, serving
-from jobs.health.backends import MLX_PROGRAM, BackendWatch
-from jobs.health.restarts import Restarter
-from jobs.health.telling import Teller
-from jobs.health.values import Check
-from jobs.learned import Learning
-from jobs.limit_keeper import LimitKeeper
-from jobs.names import CONTROL_QUEUE, HEALTH, llm_queue
+from jobs.planning.learned_figures import Learning
+from jobs.process import signals
+from jobs.process.clock import utc_now
+from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
 from jobs.runtime import Runtime, connect
-from jobs.settings import Settings
+from jobs.settings.load import Settings
+from jobs.upkeep.health import backends, endpoint, programs, services
+from jobs.upkeep.health.backends import MLX_PROGRAM, BackendWatch
+from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.restarts import Restarter
+from jobs.upkeep.health.transitions import Teller
+from jobs.upkeep.limit_control import LimitKeeper
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -140,11 +140,11 @@ def build(runtime: Runtime) -> HealthChecker:
 
 
 def main() -> int:
-    settings = process.prepare("health")
+    settings = signals.prepare("health")
     runtime = connect(settings, program="health")
     checker = build(runtime)
-    server = serving.serve("127.0.0.1", settings.health_port, lambda: checker.checks)
-    stop = process.stop_on(signal.SIGTERM, signal.SIGINT)
+    server = endpoint.serve("127.0.0.1", settings.health_port, lambda: checker.checks)
+    stop = signals.stop_on(signal.SIGTERM, signal.SIGINT)
     logger.info("health_ready port=%d", server.server_port)
     began = time.monotonic()
     while not stop.is_set():

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import redis
 
-from jobs import process
-from jobs.names import LISTENER_BEAT
+from jobs.process import signals
+from jobs.queues.names import LISTENER_BEAT
 from jobs.runtime import Runtime, connect
 from models import backlog
 from models.database import DatabaseUnavailable, database, session
@@ -34,15 +34,15 @@ LEASE_SLACK = timedelta(seconds=0.5)
 
 
 def main() -> int:
-    settings = process.prepare("listener")
+    settings = signals.prepare("listener")
     runtime = connect(settings, program="listener")
-    stop = process.stop_on(signal.SIGTERM, signal.SIGINT)
+    stop = signals.stop_on(signal.SIGTERM, signal.SIGINT)
     listen(runtime, stop)
     runtime.close()
     return 0
 
 
-def listen(runtime: Runtime, stop: process.Stop) -> None:
+def listen(runtime: Runtime, stop: signals.Stop) -> None:
     """Listen until ``stop``; reconnects for ever."""
     while not stop.is_set():
         try:
@@ -53,7 +53,7 @@ def listen(runtime: Runtime, stop: process.Stop) -> None:
             stop.wait(RECONNECT_SECONDS)
 
 
-def _listen_once(runtime: Runtime, stop: process.Stop) -> None:
+def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
     database.execute_sql("LISTEN kos_tasks")
     database.execute_sql("LISTEN kos_alarm")
     connection = database.connection()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.heart import Heart
-from jobs.learned import Learning
-from jobs.live import LiveAnswers
-from jobs.middleware.slots import SlotMiddleware
-from jobs.planner import Planner
-from jobs.preparation import processors
-from jobs.processors.registry import Registry
-from jobs.residency import Residency
+from jobs.admission.middleware import SlotMiddleware
+from jobs.admission.residency import Residency
+from jobs.admission.slots import process_owner
+from jobs.attempt.lease_keeper import Heart
+from jobs.attempt.live_answers import LiveAnswers
+from jobs.attempt.preparation import processors
+from jobs.attempt.processors.registry import Registry
+from jobs.planning.learned_figures import Learning
+from jobs.planning.planner import Planner
 from jobs.runtime import Runtime
-from jobs.slots import process_owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import dramatiq
 import redis
 
-from jobs.breakers import Breakers
-from jobs.broker import WakingBroker, client_for
-from jobs.limits import Limits
-from jobs.names import SCAN
-from jobs.rates import Rates
-from jobs.settings import Settings
-from jobs.slots import Slots
-from jobs.wakes import Wakes
+from jobs.admission.breakers import Breakers
+from jobs.admission.limits import Limits
+from jobs.admission.rates import Rates
+from jobs.admission.slots import Slots
+from jobs.queues.broker import WakingBroker, client_for
+from jobs.queues.control_requests import Wakes
+from jobs.queues.names import SCAN
+from jobs.settings.load import Settings
 from llm.backends.registry import Backends
 from llm.catalog import load_catalog
 from llm.scanner import Scanner

@@ -14,9 +14,9 @@ import pendulum
 import redis
 from periodiq import Scheduler
 
-from jobs import process
 from jobs.app import build_app
-from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, SCHEDULER_TICK
+from jobs.process import signals
+from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, SCHEDULER_TICK
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class TickingScheduler(Scheduler):  # type: ignore[misc]
 
 
 def main() -> int:
-    settings = process.prepare("scheduler")
+    settings = signals.prepare("scheduler")
     app = build_app(settings, queues=[CONTROL_QUEUE, MAINTENANCE_QUEUE], program="jobs:scheduler")
     actors = [actor for actor in app.broker.actors.values() if "periodic" in actor.options]
     signal.signal(signal.SIGTERM, _exit)

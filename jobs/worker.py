@@ -18,12 +18,12 @@ from collections.abc import Sequence
 import redis
 from dramatiq import Worker
 
-from jobs import process
+from jobs.admission.slot_events import FreedSlots
 from jobs.app import App, build_app
-from jobs.freed_slots import FreedSlots
-from jobs.heart import DRAINED
-from jobs.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX
-from jobs.recoverer import recover_all
+from jobs.attempt.lease_keeper import DRAINED
+from jobs.process import signals
+from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX
+from jobs.upkeep.recovery import recover_all
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -47,15 +47,15 @@ class QuickToStop(Worker):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
-    settings = process.prepare(f"worker-{options.queues[0]}")
+    settings = signals.prepare(f"worker-{options.queues[0]}")
     app = build_app(
         settings, queues=options.queues, program=options.program or f"jobs:{options.queues[0]}"
     )
-    stop = process.stop_on(signal.SIGTERM, signal.SIGINT)
+    stop = signals.stop_on(signal.SIGTERM, signal.SIGINT)
     return run(app, threads=options.threads, queues=options.queues, stop=stop)
 
 
-def run(app: App, *, threads: int, queues: Sequence[str], stop: process.Stop) -> int:
+def run(app: App, *, threads: int, queues: Sequence[str], stop: signals.Stop) -> int:
     """Work until ``stop``, then drain. 0: drained; 1: a thread of the worker had died."""
     app.parts.heart.start()
     _recover_at_start(app)
@@ -123,7 +123,7 @@ def _pay(app: App) -> None:
         logger.warning("still_owed error=%s", error)
 
 
-def _drain(app: App, worker: Worker, stop: process.Stop) -> None:
+def _drain(app: App, worker: Worker, stop: signals.Stop) -> None:
     drain_seconds = app.parts.runtime.settings.drain_seconds
     logger.info("draining running=%d seconds=%g", app.parts.heart.running, drain_seconds)
     app.parts.admission.drain()
@@ -140,7 +140,7 @@ def _drain(app: App, worker: Worker, stop: process.Stop) -> None:
 
 
 def _see_it_through(
-    app: App, stop: process.Stop, drained: threading.Event, drain_seconds: float
+    app: App, stop: signals.Stop, drained: threading.Event, drain_seconds: float
 ) -> None:
     """Wake idle consumers so that they see the end; interrupt calls that outlast the drain."""
     deadline = time.monotonic() + drain_seconds

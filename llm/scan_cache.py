@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from llm import scan_json
-from llm.aside import Aside, Asides
+from llm.quarantine import Aside, Asides
 from llm.types import Scan
 
 

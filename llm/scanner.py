@@ -15,10 +15,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from llm import errors
-from llm.aside import Asides
 from llm.backends.base import Backend
 from llm.backends.registry import Backends
 from llm.catalog import Catalog, classify, load_catalog, rank
+from llm.quarantine import Asides
 from llm.scan_cache import CachedScan, MemoryScanCache, ScanCache
 from llm.types import (
     BackendKind,

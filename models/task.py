@@ -1,6 +1,6 @@
 """Tasks: the row class, and every transition of its state as one guarded method.
 
-Only this module and :mod:`models.recovery` write ``UPDATE tasks``. Each method names the state it
+Only this module and :mod:`models.orphans` write ``UPDATE tasks``. Each method names the state it
 requires, and those of a running attempt the epoch too: a worker that lost its lease changes
 nothing.
 """

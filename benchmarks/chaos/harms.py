@@ -15,7 +15,7 @@ import redis
 
 from benchmarks.chaos.script import Event, Harm
 from benchmarks.chaos.stage import LEASE_SECONDS, Stage
-from jobs.owners import process_owner
+from jobs.process.owners import process_owner
 
 DOWN_SECONDS = 1.5
 CUT_SECONDS = 4.0

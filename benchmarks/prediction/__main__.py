@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from console.operations.history import workload_of_history
-from jobs.settings import load
+from jobs.settings.load import load
 from jobs.simulation.simulate import simulate
 from models import database
 from tests.support.embedded import fresh_database, postgres_server, redis_server

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TextIO
 
 from benchmarks.scheduling.snapshots import large_snapshot
-from jobs.policy.planning import plan
+from jobs.policy.plan import plan
 from jobs.policy.types import PlanningConfig, PolicyName
 from jobs.simulation.check import broken_rules
 from jobs.simulation.lower_bound import Bounds, bounds

@@ -19,7 +19,7 @@ from typing import Any
 
 import redis
 
-from jobs.slots import Slots
+from jobs.admission.slots import Slots
 from tests.support.embedded import Server, redis_server
 from tests.support.slot_chaos import Chaos, Ledger, run_chaos
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import DONE, WRONG
+from console.cli.error_mapping import DONE, WRONG
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json, say
 from console.cli.tasks import since_moment, since_option

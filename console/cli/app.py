@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from console.operations.connections import Connections
     from jobs.runtime import Runtime
-    from jobs.settings import Settings
+    from jobs.settings.load import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +33,7 @@ class App:
     def settings(self) -> Settings:
         """Raises SettingsError."""
         if self._settings is None:
-            from jobs.settings import from_environment
+            from jobs.settings.load import from_environment
 
             self._settings = from_environment()
         return self._settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import DONE, RED
+from console.cli.error_mapping import DONE, RED
 from console.cli.framework import Command, json_option
 from console.cli.output import print_json, screen, styled
 from console.cli.text import one_line
@@ -45,7 +45,7 @@ def _checks(app: App) -> Iterator[Check]:
     from console.operations.doctor.machine import machine_checks
     from console.operations.doctor.servers import server_checks
     from console.operations.doctor.services import program_check, service_checks
-    from jobs.settings import SettingsError
+    from jobs.settings.load import SettingsError
 
     try:
         settings = app.settings

@@ -111,7 +111,7 @@ def complete_queues(
 
 
 def _backends() -> list[str]:
-    from jobs.settings import SettingsError, from_environment
+    from jobs.settings.load import SettingsError, from_environment
 
     try:
         return [spec.name for spec in from_environment().backends]

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import UNREACHABLE
+from console.cli.error_mapping import UNREACHABLE
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json, say
 from console.operations.errors import BadInput
@@ -101,8 +101,8 @@ def ctl_command(app: App, arguments: tuple[str, ...]) -> int:
     """Speak to supervisor; everything after `ctl` is passed to supervisorctl."""
     from console.services.errors import ServiceError
     from console.supervision.programs import conf_file
-    from jobs.settings import PROJECT
-    from jobs.settings_sources import read_home_env
+    from jobs.settings.load import PROJECT
+    from jobs.settings.sources import read_home_env
 
     written = read_home_env(app.settings.home)
     socket = written.get("KOS_SUPERVISOR_SOCKET")
@@ -127,7 +127,7 @@ def _check_experts_file(path: Path | None) -> None:
 
 def _add_experts(app: App, *, demo: bool) -> int:
     """A demo's experts, and those of KOS_EXPERTS_FILE; whoever is there already stays."""
-    from jobs.settings import PROJECT
+    from jobs.settings.load import PROJECT
 
     files = [app.settings.experts_file] if app.settings.experts_file else []
     sample = PROJECT / "examples" / "experts.jsonl"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from console.cli.app import App
-from console.cli.border import run_guarded
+from console.cli.error_mapping import run_guarded
 from console.cli.framework import HELP_WIDTH, LazyGroup
 
 EXAMPLES = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import DONE, WRONG
+from console.cli.error_mapping import DONE, WRONG
 from console.cli.framework import Command, Group, complete_queues, json_option
 from console.cli.output import (
     Column,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import DONE, RED
+from console.cli.error_mapping import DONE, RED
 from console.cli.framework import Command, json_option
 from console.cli.output import (
     Column,
@@ -24,7 +24,7 @@ from console.cli.output import (
 from console.cli.text import safe
 
 if TYPE_CHECKING:
-    from console.operations.turn import Turn
+    from console.operations.queue_position import Turn
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -57,7 +57,7 @@ ATTEMPT_COLUMNS = (
 def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool) -> int:
     """One task whole: what it is, its story, its attempts and its answer."""
     from console.operations import ids, tasks
-    from console.operations.turn import turn_of
+    from console.operations.queue_position import turn_of
     from models import decision
 
     if sum((answer, follow, as_json)) > 1:
@@ -96,7 +96,7 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
 def why_command(app: App, task: str, as_json: bool) -> None:
     """Every decision on a task, with what was not chosen, and what it waits for now."""
     from console.operations import ids, tasks
-    from console.operations.turn import turn_of
+    from console.operations.queue_position import turn_of
 
     with app.database():
         task_id = ids.resolve(task)
@@ -112,7 +112,7 @@ def why_command(app: App, task: str, as_json: bool) -> None:
 
 def _follow(app: App, task_id: str) -> int:
     """Exit code 1 where the task ends without an answer."""
-    from console.operations.following import followed
+    from console.operations.live_answer import followed
     from models import task_views
 
     for piece in followed(app.redis, task_id):
@@ -133,7 +133,7 @@ def _parents(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _print_head(row: dict[str, Any], parents: dict[str, str], turn: Turn | None) -> None:
-    from console.operations.story import standing
+    from console.operations.timeline import standing
     from console.operations.times import ago
 
     now = now_utc()
@@ -156,7 +156,7 @@ def _print_head(row: dict[str, Any], parents: dict[str, str], turn: Turn | None)
 
 
 def _print_story(row: dict[str, Any], decisions: list[dict[str, Any]]) -> None:
-    from console.operations.story import told
+    from console.operations.timeline import told
 
     events = told(row, decisions)
     if not events:

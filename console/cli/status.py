@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import DONE, RED, UNREACHABLE
+from console.cli.error_mapping import DONE, RED, UNREACHABLE
 from console.cli.framework import Command, json_option
 from console.cli.output import Column, note, print_json, print_table, say, state_text, styled
 from console.cli.text import one_line

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import DONE, WRONG
+from console.cli.error_mapping import DONE, WRONG
 from console.cli.framework import Command, Word, complete_backends, json_option
 from console.cli.output import note, print_json, say
 from console.cli.tasks import PRIORITIES

@@ -11,7 +11,7 @@ from datetime import datetime
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.border import DONE, RED, TIMED_OUT
+from console.cli.error_mapping import DONE, RED, TIMED_OUT
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json
 from console.cli.tasks import since_moment, since_option

@@ -11,12 +11,12 @@ import redis
 
 from console.operations.connections import Connections
 from console.operations.errors import NotFound, near
-from console.operations.wake import wake_planner
-from jobs.breakers import CACHE_SECONDS, Breakers, split
-from jobs.limits import Limits
+from console.operations.plan_request import wake_planner
+from jobs.admission.breakers import CACHE_SECONDS, Breakers, split
+from jobs.admission.limits import Limits
+from jobs.admission.slots import Slots
 from jobs.runtime import model_servers
-from jobs.settings import Settings
-from jobs.slots import Slots
+from jobs.settings.load import Settings
 from llm.breaker import BreakerPhase, BreakerState
 from llm.errors import LLMError
 from llm.scanner import Scanner

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from console.operations.errors import BadInput, Unreachable
-from jobs import tracing
+from jobs.process import tracing
 from models import database
 
 if TYPE_CHECKING:
     import redis
 
-    from jobs.settings import Settings
-    from jobs.slots import Slots
+    from jobs.admission.slots import Slots
+    from jobs.settings.load import Settings
 
 COMMAND_POOL = 4
 REDIS_TIMEOUT_SECONDS = 5.0
@@ -62,7 +62,7 @@ class Connections:
     @property
     def slots(self) -> Slots:
         if self._slots is None:
-            from jobs.slots import Slots
+            from jobs.admission.slots import Slots
 
             self._slots = Slots(self.redis, lease_seconds=self.settings.lease_seconds)
         return self._slots

@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import TypeVar
 
 from console.operations.errors import BadInput
-from jobs.policy.learning import WARM_LOAD_SECONDS
-from jobs.settings import Settings
+from jobs.policy.estimation import WARM_LOAD_SECONDS
+from jobs.settings.load import Settings
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualModel, VirtualTask, Workload
 from llm.types import BackendKind, Category
 from models.base import Row, as_utc, fetch_all

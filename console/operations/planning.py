@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from console.operations.lanes import lane_of
-from jobs.learned import Learning
-from jobs.planner import Planner
+from jobs.admission.residency import Residency
+from jobs.planning.learned_figures import Learning
+from jobs.planning.planner import Planner
 from jobs.policy.types import Plan, PolicyName
-from jobs.recoverer import recover_all
-from jobs.residency import Residency
 from jobs.runtime import Runtime
+from jobs.upkeep.recovery import recover_all
 from models import block
 from models.base import Row
 

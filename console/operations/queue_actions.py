@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import redis
 
-from jobs.names import NAMESPACE, wake_list
+from jobs.queues.names import NAMESPACE, wake_list
 
 Part = Literal["ready", "dead", "all"]
 BATCH = 500

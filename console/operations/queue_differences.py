@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobs.names import LLM_QUEUE_PREFIX
+from jobs.queues.names import LLM_QUEUE_PREFIX
 from models.base import Row, fetch_all
 
 

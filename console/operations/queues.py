@@ -11,8 +11,8 @@ import redis
 
 from console.operations.errors import NotFound, near
 from console.operations.ids import is_whole
-from jobs.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, WORKERS, llm_queue
-from jobs.settings import Settings
+from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, WORKERS, llm_queue
+from jobs.settings.load import Settings
 from models.base import Row
 
 Where = Literal["ready", "delayed", "dead"]

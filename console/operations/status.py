@@ -16,8 +16,8 @@ from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url
 from console.supervision.client import ProgramStatus
 from console.supervision.status import status as program_status
-from jobs.names import HEALTH
-from jobs.settings import Settings
+from jobs.queues.names import HEALTH
+from jobs.settings.load import Settings
 from models import backlog
 from models.base import Row
 from models.database import DatabaseUnavailable, session

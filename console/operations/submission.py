@@ -19,7 +19,7 @@ from console.operations.files import allowed_file
 from console.operations.ids import is_whole
 from console.operations.submission_lines import Line
 from jobs.policy.metadata import Submission, check_submission
-from jobs.tracing import span
+from jobs.process.tracing import span
 from models import task_views
 from models.database import DatabaseUnavailable, session
 from models.expert import Expert

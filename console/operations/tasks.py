@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from console.operations.errors import BadInput, near
-from console.operations.wake import wake_planner
+from console.operations.plan_request import wake_planner
 from models import attempt, decision, task_views
 from models.base import Row
 from models.states import TaskState

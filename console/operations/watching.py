@@ -9,10 +9,10 @@ from datetime import datetime
 from console.operations import queues
 from console.operations.connections import Connections
 from console.operations.lanes import done_of, lane_of, progress_of
-from jobs.breakers import Breakers
-from jobs.limits import Limits
-from jobs.names import llm_queue
-from jobs.residency import Residency
+from jobs.admission.breakers import Breakers
+from jobs.admission.limits import Limits
+from jobs.admission.residency import Residency
+from jobs.queues.names import llm_queue
 from llm.breaker import BreakerPhase, BreakerState
 from models import backlog, block, task_views
 from models.base import Row, as_utc, fetch_all, fetch_one

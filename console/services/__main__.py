@@ -15,7 +15,7 @@ from console.services.command import Command
 from console.services.errors import ServiceError
 from console.services.postgres import prepare_postgres
 from console.services.redis import prepare_redis
-from jobs.settings import Settings, SettingsError, from_environment
+from jobs.settings.load import Settings, SettingsError, from_environment
 
 USAGE = "usage: python -m console.services postgres|redis|mlx-api [OPTION...]"
 

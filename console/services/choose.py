@@ -9,7 +9,7 @@ from console.home import free_port, new_password, prepare_home, update_env
 from console.services.errors import ServiceError
 from console.services.postgres import PostgresPlan
 from console.services.redis import RedisPlan
-from jobs.settings_sources import EMBEDDED, read_home_env
+from jobs.settings.sources import EMBEDDED, read_home_env
 
 POSTGRES_KEY = EMBEDDED["DATABASE_URL"]
 REDIS_KEY = EMBEDDED["REDIS_URL"]

@@ -15,7 +15,7 @@ from console.supervision.orphans import supervisord_pid
 from console.supervision.start import up
 from console.supervision.status import status
 from console.supervision.stop import down
-from jobs.settings import Settings, SettingsError, from_environment
+from jobs.settings.load import Settings, SettingsError, from_environment
 
 COMMANDS = ("running", "up", "run", "down")
 USAGE = f"usage: python -m console.supervision {'|'.join(COMMANDS)}"

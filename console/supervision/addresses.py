@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 
 EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """The dashboard listens at either kind of address, never at both."""

@@ -26,8 +26,8 @@ from console.services.choose import (
 from console.services.errors import ServiceError
 from console.supervision.programs import stop_wait_seconds
 from console.supervision.simulated import choose_simulated
-from jobs.settings import Settings, load
-from jobs.settings_sources import EMBEDDED, SIMULATED, read_home_env
+from jobs.settings.load import Settings, load
+from jobs.settings.sources import EMBEDDED, SIMULATED, read_home_env
 
 PORTS = ("dashboard_port", "KOS_DASHBOARD_PORT"), ("health_port", "KOS_HEALTH_PORT")
 

@@ -15,7 +15,7 @@ from console.supervision.addresses import Address, accepts, dashboard_address
 from console.supervision.client import ProgramStatus, Supervisor
 from console.supervision.programs import runs_mlx_server
 from console.supervision.readiness import Unready
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 
 POLL_SECONDS = 0.05
 SLICE_SECONDS = 0.25

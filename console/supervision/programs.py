@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from console.services.errors import ServiceError
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 
 PYTHON = '"%(ENV_KOS_PYTHON)s" -m'
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -8,8 +8,8 @@ import redis
 
 from console.operations.status import health
 from console.supervision.client import ProgramStatus
-from jobs.health.programs import workers
-from jobs.settings import Settings
+from jobs.settings.load import Settings
+from jobs.upkeep.health.programs import workers
 
 Unready = Callable[[Settings, Iterable[ProgramStatus]], list[str]]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import requests
 
 from console.home import free_port
-from jobs.settings import Settings
-from jobs.settings_sources import SIMULATED
+from jobs.settings.load import Settings
+from jobs.settings.sources import SIMULATED
 from llm.types import BackendSpec
 
 ANSWER_WITHIN_SECONDS = 1.0

@@ -19,7 +19,7 @@ from console.supervision.orphans import end_orphans
 from console.supervision.programs import conf_file, varying_programs
 from console.supervision.readiness import Unready, unready_workers
 from console.supervision.render import render
-from jobs.settings import PROJECT, Settings
+from jobs.settings.load import PROJECT, Settings
 
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 120.0

@@ -7,7 +7,7 @@ import time
 from console.services.errors import ServiceError
 from console.supervision.choices import choose_socket
 from console.supervision.client import ProgramStatus, Supervisor, connected
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 
 POLL_SECONDS = 0.05
 IN_BETWEEN = frozenset({"STOPPING", "STARTING", "BACKOFF"})

@@ -16,7 +16,7 @@ from console.supervision.choices import choose_socket
 from console.supervision.client import ProgramStatus, Supervisor, connected
 from console.supervision.orphans import end_orphans
 from console.supervision.start import STOPPED_ON_PURPOSE, only_one
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 
 POLL_SECONDS = 0.05
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})

@@ -9,8 +9,8 @@ import uvicorn
 from console.operations.errors import OperationError
 from console.web.app import build_app
 from console.web.security.origins import LOOPBACK
-from jobs import process
-from jobs.settings import Settings
+from jobs.process import signals
+from jobs.settings.load import Settings
 
 DRAIN_SECONDS = 3
 KEEP_ALIVE_SECONDS = 30
@@ -18,7 +18,7 @@ KEEP_ALIVE_SECONDS = 30
 
 def main() -> int:
     """Serves until it is told to stop; 2 where it refuses to start."""
-    settings = process.prepare("dashboard")
+    settings = signals.prepare("dashboard")
     problem = refusal(settings)
     if problem is not None:
         return _refuse(problem)

@@ -35,7 +35,7 @@ from console.web.pages.plumbing import action
 from console.web.security.guard import Guard
 from console.web.security.origins import allowed_hosts
 from console.web.site import THREADS, Site, build_site
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from console.operations import queues
 from console.web.figures.cache import Cached
 from console.web.figures.overview import Overview
 from console.web.site import Site
-from jobs.clock import utc_now
-from jobs.names import PLANNER, SCHEDULER_TICK, WORKERS
+from jobs.process.clock import utc_now
+from jobs.queues.names import PLANNER, SCHEDULER_TICK, WORKERS
 from llm.breaker import BreakerPhase
 from models.base import Row, fetch_all
 from models.database import DatabaseUnavailable, session

@@ -15,7 +15,7 @@ from console.web.live import Feed
 from console.web.security.attempts import LoginAttempts
 from console.web.security.sessions import Sessions
 from console.web.templating import environment
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 from models import database
 
 THREADS = 12

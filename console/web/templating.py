@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from console.operations.times import ago
 from console.web.words import Words, in_words, spoken_span
-from jobs.clock import utc_now
+from jobs.process.clock import utc_now
 
 HERE = Path(__file__).parent
 _BYTE_STEPS = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024))

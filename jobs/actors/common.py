@@ -12,7 +12,7 @@ import redis
 from periodiq import cron
 
 from jobs.parts import Parts
-from jobs.schedule import TABLE
+from jobs.queues.schedule import TABLE
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)

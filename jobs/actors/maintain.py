@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dramatiq
 
-from jobs import maintenance
 from jobs.actors.common import register
-from jobs.names import MAINTENANCE_QUEUE
 from jobs.parts import Parts
+from jobs.queues.names import MAINTENANCE_QUEUE
+from jobs.upkeep import maintenance
 
 
 def add(broker: dramatiq.Broker, parts: Parts) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.assigner import assign_page
-from jobs.names import CONTROL_QUEUE
 from jobs.parts import Parts
-from jobs.wakes import SLOT
+from jobs.planning.assigner import assign_page
+from jobs.queues.control_requests import SLOT
+from jobs.queues.names import CONTROL_QUEUE
 
 
 def add(broker: dramatiq.Broker, parts: Parts) -> None:

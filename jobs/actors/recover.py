@@ -5,9 +5,9 @@ from __future__ import annotations
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.names import CONTROL_QUEUE
 from jobs.parts import Parts
-from jobs.recoverer import recover_all
+from jobs.queues.names import CONTROL_QUEUE
+from jobs.upkeep.recovery import recover_all
 
 
 def add(broker: dramatiq.Broker, parts: Parts) -> None:

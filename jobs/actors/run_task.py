@@ -7,12 +7,12 @@ import logging
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.execution import Execution
-from jobs.middleware.slots import RUN_TASK, Ticket
-from jobs.names import llm_queue
+from jobs.admission.middleware import RUN_TASK, Ticket
+from jobs.attempt.execution import Execution
 from jobs.parts import Parts
 from jobs.policy.outcome import Retry
-from jobs.wakes import SLOT
+from jobs.queues.control_requests import SLOT
+from jobs.queues.names import llm_queue
 from llm.errors import LLMError
 from llm.types import Deadlines
 

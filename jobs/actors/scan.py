@@ -7,9 +7,9 @@ import logging
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.names import MAINTENANCE_QUEUE
 from jobs.parts import Parts
-from jobs.probing import probe_due
+from jobs.queues.names import MAINTENANCE_QUEUE
+from jobs.upkeep.canaries import probe_due
 from llm.types import Scan
 
 logger = logging.getLogger(__name__)

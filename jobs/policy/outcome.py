@@ -19,7 +19,7 @@ arguments.
     cancelled by drain or lost lease      at once                                no
     our own bug                           one retry, then fail                   yes
 
-A worker that died tells nothing here: recovery takes its row back (``models.recovery``). A retry
+A worker that died tells nothing here: recovery takes its row back (``models.orphans``). A retry
 after an answer that was cut gets more tokens, for the ledger tells of it (``prompt_size``).
 """
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 
 from jobs.policy.dispatch import dispatch
-from jobs.policy.planning import plan, plan_again_after
+from jobs.policy.plan import plan, plan_again_after
 from jobs.policy.types import Plan, PlanningConfig, PolicyName
 from jobs.simulation.board import Board
 from jobs.simulation.result import ScheduledLoad, ScheduledTask

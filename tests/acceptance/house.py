@@ -23,7 +23,7 @@ from console.supervision.orphans import end_orphans, supervisord_pid
 from console.supervision.start import up
 from console.supervision.status import status
 from console.supervision.stop import down
-from jobs.settings import PROJECT, Settings, load
+from jobs.settings.load import PROJECT, Settings, load
 from models import database
 from tests.support.ports import own_ports
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import PROJECT
+from jobs.settings.load import PROJECT
 from tests.acceptance.house import House, end
 from tests.support.ports import own_ports
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import PROJECT
+from jobs.settings.load import PROJECT
 from tests.acceptance.house import KOS, House, house, running_in
 
 DOCUMENT = PROJECT / "docs" / "first-five-minutes.md"

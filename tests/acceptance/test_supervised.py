@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.settings import PROJECT
+from jobs.settings.load import PROJECT
 from tests.acceptance.house import House, house, parsed
 
 LONG_TASK = "Write a long study of the history of databases, with every detail that you know."

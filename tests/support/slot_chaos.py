@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 
 import redis
 
-from jobs.slots import Slots
+from jobs.admission.slots import Slots
 from tests.support.embedded import Server
 
 LEDGER = "ledger"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from console.supervision.start import up
 from console.supervision.stop import down
-from jobs.settings import Settings, load
+from jobs.settings.load import Settings, load
 from tests.support.ports import own_ports
 
 STAND_IN = """#!/bin/sh

@@ -16,7 +16,7 @@ from console.services.account import unprivileged_account
 from console.services.binaries import postgres_programs, redis_program
 from console.services.errors import ServiceError
 from console.supervision.addresses import accepts, dashboard_address
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 
 LEAST_PYTHON = (3, 11)
 PACKAGES = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from console.operations.doctor.check import Check, Level, ok, red, warning
 from jobs.runtime import model_servers
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 from llm.types import BackendKind, BackendSpec, ServerScan
 
 START = {

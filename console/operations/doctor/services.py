@@ -13,7 +13,7 @@ from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import BadInput, Unreachable
 from console.operations.status import programs
 from console.services.errors import ServiceError
-from jobs.settings import Settings
+from jobs.settings.load import Settings
 from models.base import fetch_all, fetch_one
 from models.database import DatabaseUnavailable, session
 from models.expert import Expert

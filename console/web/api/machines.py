@@ -15,12 +15,12 @@ from starlette.responses import Response, StreamingResponse
 from console.operations import backends, experts, queues
 from console.operations import status as statuses
 from console.operations.errors import NotFound
-from console.operations.wake import wake_planner
+from console.operations.plan_request import wake_planner
 from console.web.api.answers import ApiError, Json, query_text, whole_number
 from console.web.live import event
 from console.web.pages.plumbing import site_of
 from console.web.site import Site
-from jobs.clock import utc_now
+from jobs.process.clock import utc_now
 from models.base import Row, as_utc, fetch_all
 from models.database import DatabaseUnavailable, session
 

@@ -15,7 +15,7 @@ from console.operations.submission_lines import Line
 from console.operations.times import parse_since
 from console.web.api.answers import ApiError, Json, query_text, whole_number
 from console.web.pages.plumbing import site_of
-from jobs.clock import utc_now
+from jobs.process.clock import utc_now
 from models.database import session
 
 MAX_TASKS = 10_000

@@ -10,11 +10,11 @@ import redis
 
 from console.operations.lanes import done_of, lane_of, progress_of
 from console.web.figures import scan
-from jobs.breakers import Breakers, split
-from jobs.limits import Limits
-from jobs.residency import Residency
-from jobs.settings import Settings
-from jobs.slots import Slots
+from jobs.admission.breakers import Breakers, split
+from jobs.admission.limits import Limits
+from jobs.admission.residency import Residency
+from jobs.admission.slots import Slots
+from jobs.settings.load import Settings
 from llm.breaker import BreakerPhase
 from llm.types import BackendSpec, Scan, ServerScan
 from models.base import Row, as_utc, fetch_all

@@ -14,8 +14,8 @@ from console.web.figures import loads, split, waiting
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
 from console.web.figures.lanes import Lanes
-from jobs.clock import utc_now
-from jobs.settings import Settings
+from jobs.process.clock import utc_now
+from jobs.settings.load import Settings
 from models import block
 from models.base import Row
 from models.database import session

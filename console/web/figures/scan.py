@@ -7,8 +7,8 @@ from typing import Any
 import redis
 
 from console.operations import backends
-from jobs.names import SCAN
-from jobs.settings import Settings
+from jobs.queues.names import SCAN
+from jobs.settings.load import Settings
 from llm.scan_cache import CachedScan
 from llm.types import Scan, ServerScan
 

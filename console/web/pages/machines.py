@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import backends, queue_actions, queue_differences, queues, status
-from console.operations.wake import wake_planner
+from console.operations.plan_request import wake_planner
 from console.services.errors import ServiceError
 from console.web.figures import scan
 from console.web.figures.cron import described, next_runs
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
-from jobs import schedule
-from jobs.clock import utc_now
+from jobs.process.clock import utc_now
+from jobs.queues import schedule
 from models.database import session
 
 MESSAGES_SHOWN = 50

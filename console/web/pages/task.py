@@ -14,13 +14,13 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import ids, story, tasks
+from console.operations import ids, tasks, timeline
 from console.web.live import event
 from console.web.pages.overview import EVENT_STREAM
 from console.web.pages.plumbing import back_to, known_verb, page, site_of
 from console.web.site import Site
-from jobs.clock import utc_now
-from jobs.names import live_key, watch_key
+from jobs.process.clock import utc_now
+from jobs.queues.names import live_key, watch_key
 from models import task_views
 from models.base import Row, fetch_all
 from models.database import DatabaseUnavailable, session
@@ -48,9 +48,9 @@ def describe(task_id: str) -> dict[str, Any]:
     statuses = {row["id"]: row["status"] for row in parents}
     return {
         "task": task,
-        "story": story.told(task, decisions),
+        "story": timeline.told(task, decisions),
         "decisions": decisions,
-        "standing": story.standing(task, statuses, now=utc_now()),
+        "standing": timeline.standing(task, statuses, now=utc_now()),
         "parents": parents,
         "children": _linked(_waiting_for(task_id)),
         "attempts": [_with_rate(attempt) for attempt in task["attempts"]],

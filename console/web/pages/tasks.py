@@ -13,7 +13,7 @@ from console.operations import tasks
 from console.operations.errors import BadInput
 from console.operations.times import parse_since
 from console.web.pages.plumbing import page, site_of
-from jobs.clock import utc_now
+from jobs.process.clock import utc_now
 from models.base import Row
 from models.database import session
 from models.states import TaskState

@@ -17,7 +17,7 @@ from jobs.policy.planners.lanes import order_lanes, start_order
 from jobs.policy.planners.memory import is_warm
 from jobs.policy.planners.timing import timed_blocks, unplaced
 from jobs.policy.planners.urgency import UrgentHome, place_urgent
-from jobs.policy.ranking import rank_tasks
+from jobs.policy.task_order import rank_tasks
 from jobs.policy.types import BlockKey, Plan, PolicyName, Route, Snapshot, TaskView
 from models.states import Priority
 

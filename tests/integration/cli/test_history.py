@@ -6,7 +6,7 @@ import pytest
 
 from console.operations.errors import BadInput
 from console.operations.history import workload_of_history
-from jobs.settings import load
+from jobs.settings.load import load
 from models.base import fetch_all
 
 pytestmark = pytest.mark.usefixtures("database_here")

@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from console.web.figures.scan import last
-from jobs.limits import Limit
-from jobs.names import BREAKERS, LIMITS
-from jobs.slots import Slots
+from jobs.admission.limits import Limit
+from jobs.admission.slots import Slots
+from jobs.queues.names import BREAKERS, LIMITS
 from llm import breaker
 from llm.breaker import BreakerPhase, BreakerState
 from tests.integration.cli.command_line import Kos

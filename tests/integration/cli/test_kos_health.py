@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.names import HEALTH
+from jobs.queues.names import HEALTH
 from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import add_expert, complete, queue, rows

@@ -10,7 +10,7 @@ import pytest
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from jobs.names import WORKERS
+from jobs.queues.names import WORKERS
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import queue, rows
 

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 import redis
 
-from jobs.names import live_key, watch_key
+from jobs.queues.names import live_key, watch_key
 from models import block, task_views
 from models.base import fetch_all
 from tests.integration.cli.command_line import Kos

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from console.operations.connections import Connections
 from console.operations.watching import Look, look
-from jobs.settings import from_environment
+from jobs.settings.load import from_environment
 from models.base import fetch_all
 from models.database import database, session
 from tests.integration.cli.command_line import Kos

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from console.home import free_port
-from jobs.names import PAUSED
+from jobs.queues.names import PAUSED
 from models import database
 from tests.support.simulators import RunningSimulator, simulator
 from tests.support.system import System, running_system

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.heart import LEASE_LOST, SLOT_LOST, Heart
+from jobs.attempt.lease_keeper import LEASE_LOST, SLOT_LOST, Heart
 from llm.types import CancelToken
 from models.base import fetch_all, fetch_one
 from models.database import database, session

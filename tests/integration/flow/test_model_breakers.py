@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 import redis
 
-from jobs.breakers import Breakers
-from jobs.names import BREAKERS
-from jobs.probing import probe_due
+from jobs.admission.breakers import Breakers
+from jobs.planning.snapshots import usable_models
+from jobs.queues.names import BREAKERS
 from jobs.runtime import Runtime
-from jobs.snapshots import usable_models
+from jobs.upkeep.canaries import probe_due
 from llm import breaker
 from llm.errors import LoadFailed
 from llm.types import BackendKind, ModelInfo, ResidentModel, Scan, ScannedModel, ServerScan

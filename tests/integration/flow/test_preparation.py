@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs import prompts
-from jobs.clock import utc_now
-from jobs.heart import Pulse
-from jobs.preparation import prepare
-from jobs.settings import load
-from jobs.snapshots import task_view
+from jobs.attempt import prompts
+from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.preparation import prepare
+from jobs.planning.snapshots import task_view
+from jobs.process.clock import utc_now
+from jobs.settings.load import load
 from llm.types import CancelToken
 from models import backlog
 from models.base import fetch_all

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.names import NAMESPACE, WORKERS
-from jobs.owners import process_owner
-from jobs.recoverer import SILENT_SECONDS, recover_all
+from jobs.process.owners import process_owner
+from jobs.queues.names import NAMESPACE, WORKERS
 from jobs.runtime import Runtime, connect
-from jobs.settings import load
+from jobs.settings.load import load
+from jobs.upkeep.recovery import SILENT_SECONDS, recover_all
 from models.base import fetch_all, fetch_one
 from models.task import NewTask, Task
 

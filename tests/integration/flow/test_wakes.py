@@ -9,8 +9,8 @@ import pytest
 import redis
 from dramatiq.brokers.stub import StubBroker
 
-from jobs.names import CONTROL_QUEUE
-from jobs.wakes import SLOT, Wakes
+from jobs.queues.control_requests import SLOT, Wakes
+from jobs.queues.names import CONTROL_QUEUE
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import maintenance
 from jobs.runtime import Runtime, connect
-from jobs.settings import load
-from models import database, ended
+from jobs.settings.load import load
+from jobs.upkeep import maintenance
+from models import database, retention
 from models.base import fetch_all
 from models.migrations import runner
 from models.task import NewTask, Task
@@ -55,7 +55,7 @@ def left(table: str = "tasks", column: str = "id") -> set[str]:
 
 
 def pruned() -> int:
-    return ended.prune(KEEP_DAYS, limit=100)
+    return retention.prune(KEEP_DAYS, limit=100)
 
 
 def test_what_ended_long_ago_goes_with_all_that_is_told_about_it(runtime: Runtime) -> None:

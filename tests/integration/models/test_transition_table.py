@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from models import recovery
+from models import orphans
 from models.base import fetch_one
 from models.database import database
 from models.states import TRANSITIONS, TaskState
@@ -36,17 +36,17 @@ MOVES: dict[str, tuple[str, Move]] = {
     "refuse": ("", lambda t: Task.refuse(t, error="never")),
     "postpone": ("", lambda t: Task.postpone([t], at=datetime.now(UTC), reason="later")),
     "redrive": ("", lambda t: Task.redrive([t])),
-    "return_expired": (LEASED, lambda t: recovery.return_expired(max_crashes=3)),
-    "return_expired_poison": (LEASED, lambda t: recovery.return_expired(max_crashes=1)),
+    "return_expired": (LEASED, lambda t: orphans.return_expired(max_crashes=3)),
+    "return_expired_poison": (LEASED, lambda t: orphans.return_expired(max_crashes=1)),
     "return_expired_cancel": (
         f"{LEASED}, {CANCEL_ASKED}",
-        lambda t: recovery.return_expired(max_crashes=3),
+        lambda t: orphans.return_expired(max_crashes=3),
     ),
-    "return_of_dead": (LEASED, lambda t: recovery.return_of_dead(["host/9/9.0"], max_crashes=3)),
-    "return_foreign": ("", lambda t: recovery.return_foreign(stuck_minutes=0)),
-    "return_unsent": ("", lambda t: recovery.return_unsent([], grace_seconds=0)),
-    "return_queued_at": ("", lambda t: recovery.return_queued_at("ollama", reason="it is away")),
-    "finish_cancels": (CANCEL_ASKED, lambda t: recovery.finish_cancels()),
+    "return_of_dead": (LEASED, lambda t: orphans.return_of_dead(["host/9/9.0"], max_crashes=3)),
+    "return_foreign": ("", lambda t: orphans.return_foreign(stuck_minutes=0)),
+    "return_unsent": ("", lambda t: orphans.return_unsent([], grace_seconds=0)),
+    "return_queued_at": ("", lambda t: orphans.return_queued_at("ollama", reason="it is away")),
+    "finish_cancels": (CANCEL_ASKED, lambda t: orphans.finish_cancels()),
 }
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models import attempt, backlog, recovery
+from models import attempt, backlog, orphans
 from models.base import fetch_all, fetch_one
 from models.expert import Expert
 from models.states import TaskState
@@ -94,7 +94,7 @@ def test_a_zombie_cannot_finish_a_newer_attempt() -> None:
     fetch_all(
         "UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE id = %s", (task_id,)
     )
-    recovery.return_expired(max_crashes=3)
+    orphans.return_expired(max_crashes=3)
     epoch = queue(task_id)
     claim(task_id, epoch, owner="host/2/2.0")
 
@@ -172,7 +172,7 @@ def test_no_recovery_revives_a_cancelled_task() -> None:
         "UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE id = %s", (task_id,)
     )
 
-    returned = recovery.return_expired(max_crashes=3)
+    returned = orphans.return_expired(max_crashes=3)
 
     assert [(one.id, one.state) for one in returned] == [(task_id, TaskState.CANCELLED)]
 
@@ -181,7 +181,7 @@ def test_the_third_crash_is_poison() -> None:
     task_id = submit()
     for _ in range(3):
         claim(task_id, queue(task_id))
-        recovery.return_of_dead([OWNER], max_crashes=3)
+        orphans.return_of_dead([OWNER], max_crashes=3)
 
     row = fetch_one("SELECT status, crash_count, last_error FROM tasks WHERE id = %s", (task_id,))
     assert row is not None
@@ -198,8 +198,8 @@ def test_a_row_of_an_older_worker_returns_by_its_age_alone() -> None:
         (task_id,),
     )
 
-    assert recovery.return_foreign(stuck_minutes=20) == []
-    assert len(recovery.return_foreign(stuck_minutes=15)) == 1
+    assert orphans.return_foreign(stuck_minutes=20) == []
+    assert len(orphans.return_foreign(stuck_minutes=15)) == 1
 
     row = fetch_one(
         "SELECT status, attempt_count, crash_count FROM tasks WHERE id = %s", (task_id,)
@@ -211,7 +211,7 @@ def test_a_queued_row_without_its_message_returns() -> None:
     kept, lost = submit(), submit()
     kept_epoch, _ = queue(kept), queue(lost)
 
-    returned = recovery.return_unsent([f"{kept}:{kept_epoch}"], grace_seconds=0)
+    returned = orphans.return_unsent([f"{kept}:{kept_epoch}"], grace_seconds=0)
 
     assert [one.id for one in returned] == [lost]
 
@@ -229,7 +229,7 @@ def test_a_dependent_task_waits_and_fails_with_its_dependency() -> None:
     claim(first, epoch)
     Task.fail(first, epoch, Ending(error="no", error_code="x"))
 
-    assert recovery.fail_orphans_of_dependencies() == [second]
+    assert orphans.fail_orphans_of_dependencies() == [second]
     assert state(second) == "failed"
 
 

@@ -24,7 +24,7 @@ from console.supervision.health import listeners
 from console.supervision.orphans import supervisord_pid
 from console.supervision.status import restart, status
 from console.supervision.stop import down
-from jobs.settings import PROJECT, Settings
+from jobs.settings.load import PROJECT, Settings
 from tests.support.standins import House, stand_in_house
 
 DEADLINE_SECONDS = 30.0

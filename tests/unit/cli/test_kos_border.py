@@ -9,10 +9,10 @@ import psycopg2
 import pytest
 import redis
 
-from console.cli.border import run_guarded
+from console.cli.error_mapping import run_guarded
 from console.operations.errors import BadInput, Unreachable
 from console.services.errors import ServiceError
-from jobs.settings import SettingsError
+from jobs.settings.load import SettingsError
 from models.database import DatabaseUnavailable
 from models.migrations.runner import MigrationFailed
 

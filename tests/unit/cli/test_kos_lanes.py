@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from console.operations.lanes import Progress, done_of, lane_of, progress_of
-from jobs.heart import Pulse
+from jobs.attempt.lease_keeper import Pulse
 from llm import types
 from llm.types import CancelToken, Phase
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.operations.doctor.servers import silent_servers
-from jobs.settings import Settings, load
+from jobs.settings.load import Settings, load
 from tests.support.simulators import simulator
 
 NOBODY = "http://127.0.0.1:1"

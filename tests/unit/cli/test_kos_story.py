@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from console.operations.story import standing, told
-from console.operations.turn import Turn
+from console.operations.queue_position import Turn
+from console.operations.timeline import standing, told
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 NOW = START + timedelta(minutes=5)

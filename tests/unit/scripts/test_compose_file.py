@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from console.web.security.origins import allowed_hosts
-from jobs.settings import PROJECT, SETTING_NAMES
-from jobs.settings_names import READ_ELSEWHERE, unknown_names
+from jobs.settings.load import PROJECT, SETTING_NAMES
+from jobs.settings.names import READ_ELSEWHERE, unknown_names
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.settings import PROJECT, Settings
+from jobs.settings.load import PROJECT, Settings
 from llm.mlx_server.settings import Settings as MLXServerSettings
 
 HOLDERS = frozenset({"settings", "_settings"})
@@ -15,7 +15,7 @@ CHECKS_ONLY = "_contradictions"
 def reads(path: Path) -> Iterator[str]:
     """Names that are read of something called settings; a check of a value is no use of it."""
     module = ast.parse(path.read_text(encoding="utf-8"))
-    inside = path == PROJECT / "jobs" / "settings.py"
+    inside = path == PROJECT / "jobs" / "settings" / "load.py"
     checks = {
         id(node)
         for function in ast.walk(module)

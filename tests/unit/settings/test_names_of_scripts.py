@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import PROJECT, SETTING_NAMES
-from jobs.settings_names import unknown_names
+from jobs.settings.load import PROJECT, SETTING_NAMES
+from jobs.settings.names import unknown_names
 
 NAME = re.compile(r"\bKOS_[A-Z_]*[A-Z]\b")
 SCRIPTS = sorted(

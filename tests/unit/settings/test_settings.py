@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.policy.types import PolicyName
-from jobs.settings import SETTING_NAMES, Settings, SettingsError, from_environment, load
+from jobs.settings.load import SETTING_NAMES, Settings, SettingsError, from_environment, load
 
 MINE = "postgresql://me:secret@db.example:5432/mine"
 

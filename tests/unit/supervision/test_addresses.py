@@ -9,7 +9,7 @@ from console.operations.doctor import machine, services
 from console.operations.doctor.check import Level
 from console.supervision.addresses import dashboard_address, dashboard_url
 from console.supervision.health import listeners
-from jobs.settings import Settings, load
+from jobs.settings.load import Settings, load
 
 
 def settings_of(tmp_path: Path, host: str, port: int = 11480) -> Settings:

@@ -19,7 +19,7 @@ from console.home import (
 )
 from console.services.errors import ServiceError
 from console.supervision.health import last_words
-from jobs.settings_sources import read_home_env
+from jobs.settings.sources import read_home_env
 
 
 def test_the_env_file_is_private_and_a_shell_reads_what_we_wrote(tmp_path: Path) -> None:

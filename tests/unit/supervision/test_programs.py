@@ -10,7 +10,7 @@ from console.services.__main__ import mlx_server
 from console.services.errors import ServiceError
 from console.supervision.programs import stop_wait_seconds, varying_programs
 from console.supervision.render import render
-from jobs.settings import PROJECT, Settings, load
+from jobs.settings.load import PROJECT, Settings, load
 from llm.types import BackendKind, BackendSpec
 
 

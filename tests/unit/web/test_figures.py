@@ -12,7 +12,7 @@ from console.web.figures.cron import described, next_runs
 from console.web.figures.split import union_seconds
 from console.web.figures.waiting import recent_rate, with_estimates
 from console.web.words import words_for
-from jobs import schedule
+from jobs.queues import schedule
 
 NOON = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
 

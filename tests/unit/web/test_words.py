@@ -9,7 +9,7 @@ from pathlib import Path
 import console.web.words as words
 from console.web.pages.plumbing import NAVIGATION, SAID
 from console.web.words import LANGUAGES, in_words, preferred, spoken_span, words_for
-from jobs import schedule
+from jobs.queues import schedule
 from llm.breaker import BreakerPhase
 from llm.types import Phase
 from models.states import AttemptOutcome, Priority, TaskState

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.concurrency import (
+from jobs.policy.effective_limit import (
     ConcurrencyConfig,
     HostLoad,
     HostLoadError,

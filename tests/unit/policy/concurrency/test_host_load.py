@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.cgroups import GroupLimits, group_limits
-from jobs.host_load import HostMeter
-from jobs.policy.concurrency import HostLoad, HostLoadError
+from jobs.policy.effective_limit import HostLoad, HostLoadError
+from jobs.upkeep.cgroups import GroupLimits, group_limits
+from jobs.upkeep.host_load import HostMeter
 
 GIB = 1024**3
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.learning import AttemptSample, Learned, LearningConfig, estimate, learn
+from jobs.policy.estimation import AttemptSample, Learned, LearningConfig, estimate, learn
 from jobs.policy.priors import parameters_in, prior_for
 from llm.types import BackendKind, Category
 

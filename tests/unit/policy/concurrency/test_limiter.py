@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.policy.limiter import (
+from jobs.policy.throughput_search import (
     LEVELS,
     Decode,
     LimiterConfig,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobs.policy.planning import plan
+from jobs.policy.plan import plan
 from jobs.policy.types import Plan, RunningTask
 from models.states import Priority
 from tests.support.plan_builders import (

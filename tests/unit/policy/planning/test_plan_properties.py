@@ -9,7 +9,7 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.policy.planning import plan, plan_again_after
+from jobs.policy.plan import plan, plan_again_after
 from jobs.policy.types import (
     BackendView,
     BlockKey,

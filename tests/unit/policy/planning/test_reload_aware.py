@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobs.policy.planning import plan
+from jobs.policy.plan import plan
 from jobs.policy.types import FurtherTasks, PlannedBlock, RunningTask
 from llm.types import Category
 from models.states import Priority

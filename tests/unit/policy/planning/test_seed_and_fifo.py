@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobs.policy.planning import plan
+from jobs.policy.plan import plan
 from jobs.policy.types import Plan, PolicyName
 from models.states import Priority
 from tests.support.plan_builders import CODING, FAST, REASONING, mlx, ollama, snapshot, task, tasks

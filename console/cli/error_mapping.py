@@ -1,0 +1,130 @@
+"""The one place where errors become exit codes and one line that says what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console.cli.text import one_line
+from console.operations.errors import BadInput, OperationError, Unreachable
+
+DONE, RED, WRONG, TIMED_OUT, UNREACHABLE = 0, 1, 2, 3, 4
+INTERRUPTED = 130
+
+
+def run_guarded(action: Callable[[], Any], *, log_directory: Callable[[], Path | None]) -> int:
+    """The exit code of ``action``: what it returned, or what its error stands for."""
+    try:
+        result = action()
+        sys.stdout.flush()
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except BrokenPipeError:
+        return _reader_is_gone()
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        return _say(_usage_line(error), WRONG)
+    except Exception as error:  # noqa: BLE001 - the border: every error is told in one line
+        return _say(*_told(error, log_directory))
+    return result if isinstance(result, int) else DONE
+
+
+def _told(error: Exception, log_directory: Callable[[], Path | None]) -> tuple[str, int]:
+    if isinstance(error, BadInput):
+        return str(error), WRONG
+    if isinstance(error, Unreachable):
+        return str(error), UNREACHABLE
+    if isinstance(error, OperationError):
+        return str(error), RED
+    if isinstance(error, UnicodeError):
+        return "some word or file is not valid UTF-8: write it anew", WRONG
+    return _told_of_services(error) or _told_of_ours(error) or _unexpected(error, log_directory())
+
+
+def _told_of_services(error: Exception) -> tuple[str, int] | None:
+    import peewee
+    import psycopg2
+    import redis
+
+    from models.database import DatabaseUnavailable
+
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return f"Redis cannot be reached ({error}): run `kos up`, or check REDIS_URL", UNREACHABLE
+    if isinstance(error, redis.RedisError):
+        return f"Redis refuses ({error}): check REDIS_URL and `kos doctor`", UNREACHABLE
+    lost = psycopg2.OperationalError, psycopg2.InterfaceError
+    if isinstance(error, (DatabaseUnavailable, peewee.OperationalError, *lost)):
+        return (
+            f"Postgres cannot be reached ({error}): run `kos up`, or check DATABASE_URL",
+            UNREACHABLE,
+        )
+    missing = psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn
+    if isinstance(error, missing) or (
+        isinstance(error, peewee.ProgrammingError) and isinstance(error.__context__, missing)
+    ):
+        return "the tables are missing or old: run `kos migrate up`", UNREACHABLE
+    return None
+
+
+def _told_of_ours(error: Exception) -> tuple[str, int] | None:
+    from console.services.errors import ServiceError
+    from jobs.settings.load import SettingsError
+    from models.migrations.runner import MigrationFailed
+
+    if isinstance(error, SettingsError):
+        return f"settings: {'; '.join(error.problems)}", WRONG
+    if isinstance(error, ServiceError):
+        return str(error), UNREACHABLE
+    if isinstance(error, MigrationFailed):
+        return str(error), RED
+    return None
+
+
+def _unexpected(error: Exception, directory: Path | None) -> tuple[str, int]:
+    told = f"unexpected {type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}", RED
+    kept = _keep_traceback(error, directory)
+    return f"{told} ({kept})" if kept else told, RED
+
+
+def _keep_traceback(error: Exception, directory: Path | None) -> str | None:
+    if directory is None or not directory.is_dir():
+        return None
+    path = directory / "kos-errors.log"
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[:2])}\n")
+            log.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return f"details in {path}"
+
+
+def _usage_line(error: click.ClickException) -> str:
+    message = error.format_message().strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None or "--help`" in message:
+        return message
+    return f"{message} (see `{context.command_path} --help`)"
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"kos: {one_line(message)}", err=True)
+    return code
+
+
+def _reader_is_gone() -> int:
+    """``kos tasks | head``: not an error, and nothing more may be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE

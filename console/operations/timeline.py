@@ -1,0 +1,151 @@
+"""A task's life in order, and where it stands now: what ``kos why`` tells people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from console.operations.lanes import progress_of
+from console.operations.queue_position import Turn
+from console.operations.times import span
+from jobs.policy import metadata
+from models.base import Row, as_utc
+
+NOTABLE_LOAD_SECONDS = 0.05
+STAGES = {
+    "assign": "assigned to",
+    "route": "routed to",
+    "plan": "planned",
+    "admit": "admission",
+    "retry": "retry",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at ``at``; ``details`` are what was not chosen, and figures."""
+
+    at: datetime
+    what: str
+    details: tuple[str, ...] = ()
+
+
+def told(task: Row, decisions: Sequence[Row]) -> list[Event]:
+    """Every event of a task as ``tasks.shown`` returns it, oldest first."""
+    events = [Event(task["created_at"], "submitted")] if task.get("created_at") else []
+    events += [_decided(decision) for decision in decisions]
+    for attempt in task["attempts"]:
+        events += _attempted(attempt)
+    if task.get("cancel_requested_at"):
+        events.append(Event(task["cancel_requested_at"], "cancel asked for"))
+    return sorted(events, key=lambda event: event.at)
+
+
+def standing(
+    task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn | None = None
+) -> str:
+    """Where the task stands now and what it waits for, in one sentence.
+
+    ``parents`` is the status of each task it depends on, ``turn`` its place in the plan in force.
+    """
+    status = task["status"]
+    if status == "pending":
+        return _waiting(task, parents, now=now, turn=turn)
+    place = _place(task)
+    if status == "queued":
+        return f"queued{place}: a worker takes it as soon as a slot is free"
+    if status == "in_progress":
+        return f"running{place}{_progress(task)}"
+    if status == "completed":
+        score = task.get("validation_score")
+        return "completed" + (f", score {score:.2f}" if score is not None else "")
+    if status == "failed":
+        reason = task.get("last_error") or "no reason was recorded"
+        return f"failed: {reason} (`kos retry {task['id'][:8]}` sends it through again)"
+    if status == "cancelled":
+        return "cancelled"
+    return f"rests: nothing works a task whose status is {status!r}; set it to 'pending'"
+
+
+def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn | None) -> str:
+    for parent in task.get("depends_on", ()):
+        status = parents.get(parent)
+        if status in {"failed", "cancelled"}:
+            return f"waits for {parent[:8]}, which is {status}: retry that one first"
+        if status is not None and status != "completed":
+            return f"waits for {parent[:8]}, which is {status}"
+    due = as_utc(task.get("next_attempt_at"))
+    if due is not None and due > now:
+        why = f" ({task['last_error']})" if task.get("last_error") else ""
+        return f"waits until {due:%H:%M:%S}, {span((due - now).total_seconds())} from now{why}"
+    if not task.get("expert"):
+        return "waits for an expert: none is assigned yet"
+    return _turn(turn, now=now) if turn is not None else f"waits for the next plan{_asked(task)}"
+
+
+def _asked(task: Row) -> str:
+    """What only some servers can give: a plan leaves the task out while none of them can."""
+    options = metadata.read(task.get("metadata"))
+    named = (("backend", options.required_backend), ("model", options.preferred_model))
+    wishes = " and ".join(f"{what} {wish}" for what, wish in named if wish)
+    return f" with {wishes}: `kos backends` tells whether that can be had" if wishes else ""
+
+
+def _turn(turn: Turn, *, now: datetime) -> str:
+    left_seconds = (turn.expected_at - now).total_seconds() if turn.expected_at else 0.0
+    soon = f", in about {span(left_seconds)}" if left_seconds >= 1 else ""
+    before = f"after {turn.before} others of its block" if turn.before else "next of its block"
+    return f"planned for {turn.backend} with {turn.model}, {before}{soon}"
+
+
+def _decided(decision: Row) -> Event:
+    what = STAGES.get(decision["stage"], decision["stage"])
+    chosen = f" {decision['chosen']}" if decision["chosen"] else ""
+    details = tuple(
+        f"not {entry.get('option')}: {entry.get('reason')}"
+        for entry in decision["rejected"] or ()
+        if isinstance(entry, Mapping)
+    )
+    return Event(decision["at"], f"{what}{chosen}: {decision['reason']}", details)
+
+
+def _attempted(attempt: Row) -> list[Event]:
+    number = attempt["number"]
+    events = []
+    if attempt["started_at"]:
+        waited = span(attempt["wait_seconds"])
+        after = f" after {waited} in the queue" if waited else ""
+        text = f"attempt {number} started{_place(attempt)}{after}"
+        events.append(Event(attempt["started_at"], text))
+    if attempt["finished_at"]:
+        error = f": {attempt['error']}" if attempt["error"] else ""
+        text = f"attempt {number} {attempt['outcome']}{error}"
+        events.append(Event(attempt["finished_at"], text, _figures(attempt)))
+    return events
+
+
+def _figures(attempt: Row) -> tuple[str, ...]:
+    load = attempt["load_seconds"]
+    named = (
+        ("load", span(load) if (load or 0) >= NOTABLE_LOAD_SECONDS else ""),
+        ("first token after", span(attempt["first_token_seconds"])),
+        ("whole call", span(attempt["duration_seconds"])),
+        ("prompt tokens", attempt["prompt_tokens"]),
+        ("answer tokens", attempt["completion_tokens"]),
+    )
+    told_figures = [f"{name} {value}" for name, value in named if value]
+    return (", ".join(told_figures),) if told_figures else ()
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    if not row.get("backend"):
+        return ""
+    return f" at {row['backend']}" + (f" with {row['model']}" if row.get("model") else "")
+
+
+def _progress(task: Row) -> str:
+    progress = progress_of(task)
+    phase = f", {progress.phase}" if progress.phase else ""
+    return phase + (f", {progress.tokens} tokens so far" if progress.tokens else "")

@@ -1,0 +1,117 @@
+"""The present admission limit of every backend, as decided last and shared through Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import redis
+
+from jobs.admission.slots import Admission, Slots
+from jobs.queues.names import LIMITS
+from jobs.settings.load import Settings
+
+CACHE_SECONDS = 1.0
+TOTAL = "*"
+STALE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many calls a backend may run at once, how many of them with heavy models, and why."""
+
+    slots: int
+    heavy: int
+    reason: str
+    decided_at: float = 0.0
+
+
+class Limits:
+    """Read by the middleware and the dispatcher, written by whoever decides the limits.
+
+    What was decided goes stale: when nobody decides any more, the configured limits hold again.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._cached_at = float("-inf")
+        self._limits: dict[str, Limit] = {}
+
+    @property
+    def total(self) -> Limit:
+        """The limit over all backends together; 0 slots: nothing new is dispatched."""
+        self._refresh()
+        found = self._limits.get(TOTAL)
+        ceiling = self._settings.max_concurrent
+        return found or Limit(slots=ceiling, heavy=ceiling, reason="as configured")
+
+    def of(self, backend: str) -> Limit:
+        """The limit in force; the configured one where nothing was decided."""
+        self._refresh()
+        found = self._limits.get(backend)
+        return found if found is not None else self.configured(backend)
+
+    def configured(self, backend: str) -> Limit:
+        spec = self._settings.backend(backend)
+        if spec is None:
+            return Limit(slots=1, heavy=1, reason="backend is not configured")
+        slots = min(spec.max_concurrent, self._settings.max_concurrent)
+        heavy = self._settings.heavy_limits.get(spec.kind, spec.max_concurrent)
+        return Limit(slots=slots, heavy=min(slots, heavy), reason="as configured")
+
+    def publish(self, decided: Mapping[str, Limit], *, total: Limit) -> list[str]:
+        """Store ``decided``; the backends whose number of slots changed."""
+        changed = [name for name, limit in decided.items() if self.of(name).slots != limit.slots]
+        now = time.time()
+        for name, limit in {**decided, TOTAL: total}.items():
+            self._client.hset(LIMITS, name, json.dumps(asdict(replace(limit, decided_at=now))))
+        self._cached_at = float("-inf")
+        return changed
+
+    def _refresh(self) -> None:
+        if self._clock() - self._cached_at < CACHE_SECONDS:
+            return
+        stored = self._client.hgetall(LIMITS)
+        oldest = time.time() - max(STALE_SECONDS, 4 * self._settings.adaptive_calc_interval_seconds)
+        decided = {_text(name): Limit(**json.loads(value)) for name, value in stored.items()}
+        self._limits = {name: limit for name, limit in decided.items() if limit.decided_at > oldest}
+        self._cached_at = self._clock()
+
+
+def acquire(
+    slots: Slots,
+    limits: Limits,
+    backend: str,
+    holder: str,
+    *,
+    heavy: bool = False,
+    wait: bool = True,
+) -> Admission:
+    """`Slots.acquire` within every limit in force: the backend's, its heavy models', and the total.
+
+    Raises RedisError.
+    """
+    limit = limits.of(backend)
+    return slots.acquire(
+        backend,
+        holder,
+        limit=limit.slots,
+        heavy=heavy,
+        heavy_limit=limit.heavy,
+        total_limit=limits.total.slots,
+        wait=wait,
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,323 @@
+"""Slots: permission to use a backend now, counted over every process and host.
+
+A slot is a lease: a member of a sorted set in Redis whose score is its expiry by the clock of
+Redis. Whoever dies stops renewing, and the slot frees itself. Every operation is one Lua script,
+so it happens whole or not at all, whatever step the caller dies at.
+
+Four rules decide who gets in:
+
+- **The limit counts claims, not tasks.** A member is ``holder@owner``: when a message is delivered
+  twice, two processes claim two slots, and the one that gives up cannot free the slot of the other.
+- **Who was denied longest goes first.** A denied asker keeps a place in a queue for
+  ``place_seconds`` after its last attempt. A newcomer is granted only what is left after those
+  before it. A place lapses when its owner stops asking, so a dead waiter holds up nothing for
+  longer than that. Heavy askers count as far as the heavy limit would admit them: a light one
+  never waits for a heavy one that could not start anyway, and keeps no more than its turn.
+- **Redis may forget.** Each process remembers when the Redis it knows was born and the highest
+  fence it was given. A younger birth or a lower fence means that slots were lost: then the process
+  reports its live ones at once, and nothing new is granted for ``renew_seconds``, the time within
+  which every other live process reports too. On a Redis that is new to everybody nobody waits.
+- **A slot that lapsed while its holder was frozen** is put back when there is room. When the room
+  was given to somebody else it is lost for good, and its holder must stop its call.
+
+The clock of Redis is trusted: if it jumps ahead by more than a lease, live slots lapse until the
+next renewal. Keys are composed inside the scripts, so this is for one Redis, not a cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+import redis
+
+# Named again here for those who work with slots.
+from jobs.process.owners import process_is_gone as process_is_gone
+from jobs.process.owners import process_owner as process_owner
+
+POLL_SECONDS = 0.5
+PLACE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The answer to one request for a slot.
+
+    ``fence`` grows with every grant, also over a loss of Redis; 0 when denied. ``in_use`` and
+    ``heavy_in_use`` include a slot that was just granted. ``retry_in_seconds`` is when to ask
+    again at the latest to keep one's place; None when granted or when no place was kept.
+    """
+
+    granted: bool
+    fence: int
+    in_use: int
+    heavy_in_use: int
+    limit: int
+    reason: str
+    retry_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLease:
+    """A slot as it stands in Redis. ``owner`` names the process that renews it."""
+
+    backend: str
+    holder: str
+    owner: str
+    heavy: bool
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSlots:
+    """One backend as it stands in Redis; ``limit`` is the one last asked with."""
+
+    backend: str
+    limit: int
+    heavy_limit: int
+    waiting: int
+    leases: tuple[SlotLease, ...]
+
+
+class Slots:
+    """The slots of every backend, seen from one process.
+
+    ``client`` may decode responses or not. ``lease_seconds`` is how long the slot of a dead process
+    stays taken. ``renew_seconds`` is a promise: the process calls :meth:`renew` at least that
+    often. ``owner`` names the process; left out, it is host, pid and start time, and is found
+    anew after a fork. Safe for threads. Every method raises ``redis.RedisError`` when Redis does
+    not answer.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        lease_seconds: float = 60.0,
+        renew_seconds: float = 5.0,
+        place_seconds: float = PLACE_SECONDS,
+        prefix: str = "kos:slots",
+        owner: str | None = None,
+    ) -> None:
+        self._lease_ms = int(lease_seconds * 1000)
+        self._grace_ms = int(renew_seconds * 1000)
+        self._place_ms = int(place_seconds * 1000)
+        self._prefix = prefix
+        self._given_owner = owner
+        self._found_owner = (0, "")
+        self._scripts = {
+            name: client.register_script(_source(name))
+            for name in ("acquire", "renew", "release", "inspect")
+        }
+        self._held: dict[tuple[str, str], tuple[bool, int]] = {}
+        self._unsettled: set[tuple[str, str]] = set()
+        self._settling = threading.Lock()
+        self._known_birth = 0
+        self._known_fence = 0
+
+    @property
+    def freed_channel(self) -> str:
+        """The pub/sub channel that carries a backend's name whenever one of its slots frees."""
+        return f"{self._prefix}:freed"
+
+    @property
+    def owner(self) -> str:
+        """The name under which this process claims slots."""
+        if self._given_owner is not None:
+            return self._given_owner
+        if self._found_owner[0] != os.getpid():
+            self._found_owner = (os.getpid(), process_owner())
+        return self._found_owner[1]
+
+    def acquire(
+        self,
+        backend: str,
+        holder: str,
+        *,
+        limit: int,
+        heavy: bool = False,
+        heavy_limit: int | None = None,
+        total_limit: int | None = None,
+        wait: bool = True,
+    ) -> Admission:
+        """Ask for a slot of ``backend`` for ``holder`` (``<task id>:<epoch>``).
+
+        Asking again for a slot already held extends it: a lost reply costs nothing.
+        ``heavy_limit`` bounds the heavy holders of this backend and should be passed with every
+        request, ``total_limit`` bounds the slots of all backends together. A denied caller with
+        ``wait`` keeps its place if it asks again within ``retry_in_seconds``; one that gives up
+        calls :meth:`release`. ``wait=False`` keeps no place.
+        """
+        heavy_bound = limit if heavy_limit is None else heavy_limit
+        total_bound = -1 if total_limit is None else total_limit
+        asked = (backend, self._member(holder), limit, int(heavy), heavy_bound, total_bound)
+        times = (self._lease_ms, self._place_ms, self._grace_ms)
+        known = (self._known_birth, self._known_fence)
+        self._settle_releases()
+        with self._unsettled_on_error(backend, holder):
+            answer = self._run("acquire", [*asked, *times, *known, int(wait)])
+        granted, fence, in_use, heavy_in_use = (int(value) for value in answer[:4])
+        code, ahead, closed_ms = _text(answer[4]), int(answer[5]), int(answer[6])
+        if granted:
+            self._held[backend, holder] = (heavy, limit)
+        self._remember(int(answer[7]), fence)
+        if int(answer[8]):
+            self.renew()
+        bounds = {"full": limit, "heavy_full": heavy_bound, "total_full": total_bound}
+        reason = _reason(code, bounds.get(code, 0), ahead=ahead, closed_ms=closed_ms)
+        retry = POLL_SECONDS if wait and not granted else None
+        return Admission(bool(granted), fence, in_use, heavy_in_use, limit, reason, retry)
+
+    def renew(self, holders: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
+        """Extend the slots of this process in one round trip; all of them by default.
+
+        ``holders`` maps a backend to holders that were granted here; others are left alone.
+        Slots that Redis lost are put back. Returns the holders whose slot lapsed and was given
+        to somebody else: their calls must stop.
+        """
+        self._settle_releases()
+        held = dict(self._held)
+        wanted = list(held) if holders is None else _pairs(holders)
+        claims = [(pair, held[pair]) for pair in wanted if pair in held]
+        if not claims:
+            return ()
+        arguments: list[Any] = [
+            self._lease_ms, self._grace_ms, self._known_birth, self._known_fence
+        ]  # fmt: skip
+        for (backend, holder), (heavy, limit) in claims:
+            arguments += [backend, self._member(holder), int(heavy), limit]
+        answer = self._run("renew", arguments)
+        self._remember(int(answer[0]), int(answer[1]))
+        return self._take_note([pair for pair, _ in claims], [int(code) for code in answer[2:]])
+
+    def release(self, backend: str, holder: str) -> int:
+        """Give back the slot of ``holder``, or its place in the queue.
+
+        Returns the free slots of ``backend`` afterwards and tells :attr:`freed_channel`.
+        Releasing what is not held does nothing. When Redis does not answer, the release is made
+        up for with the next request or renewal.
+        """
+        self._held.pop((backend, holder), None)
+        with self._unsettled_on_error(backend, holder):
+            return int(self._run("release", [backend, self._member(holder)])[1])
+
+    def holders(self, backend: str) -> tuple[SlotLease, ...]:
+        """The live slots of ``backend``, earliest expiry first."""
+        return self.inspect(backend)[0].leases
+
+    def in_use(self, backend: str) -> int:
+        """How many slots of ``backend`` are held now."""
+        return len(self.holders(backend))
+
+    def inspect(self, *backends: str) -> tuple[BackendSlots, ...]:
+        """The named backends, or all that were ever asked for, as they stand in Redis."""
+        answer = self._run("inspect", list(backends))
+        return tuple(_backend_slots(entry) for entry in answer[1:])
+
+    def sweep(self, is_gone: Callable[[str], bool] | None = None) -> int:
+        """Free the slots of processes that are known to be dead; returns how many.
+
+        Lapsed leases free themselves; this only spares the wait for a lease. ``is_gone`` judges an
+        owner, by default :func:`process_is_gone`, which knows the processes of this host.
+        """
+        judge = is_gone or process_is_gone
+        freed = 0
+        for state in self.inspect():
+            owners = {lease.owner for lease in state.leases}
+            gone = {owner for owner in owners if judge(owner)}
+            orphans = [f"{x.holder}@{x.owner}" for x in state.leases if x.owner in gone]
+            if orphans:
+                freed += int(self._run("release", [state.backend, *orphans])[0])
+        return freed
+
+    def _run(self, name: str, arguments: list[Any]) -> Any:
+        return self._scripts[name](keys=[self._prefix], args=arguments)
+
+    def _member(self, holder: str) -> str:
+        return f"{holder}@{self.owner}"
+
+    def _remember(self, birth: int, fence: int) -> None:
+        if birth != self._known_birth:
+            self._known_birth, self._known_fence = birth, fence
+        else:
+            self._known_fence = max(self._known_fence, fence)
+
+    @contextmanager
+    def _unsettled_on_error(self, backend: str, holder: str) -> Iterator[None]:
+        """Without an answer nobody knows whether the slot is taken: it shall not be, later on."""
+        try:
+            yield
+        except redis.RedisError:
+            if (backend, holder) not in self._held:
+                self._unsettled.add((backend, holder))
+            raise
+        self._unsettled.discard((backend, holder))
+
+    def _settle_releases(self) -> None:
+        if not self._unsettled:
+            return
+        # Under a lock, so that a late release cannot hit the slot that the same holder got since.
+        with self._settling:
+            for backend, holder in tuple(self._unsettled):
+                self.release(backend, holder)
+
+    def _take_note(self, pairs: list[tuple[str, str]], codes: list[int]) -> tuple[str, ...]:
+        lost = []
+        for pair, code in zip(pairs, codes, strict=True):
+            # A slot released by another thread while the renewal was on its way was put back.
+            released_meanwhile = pair not in self._held
+            if released_meanwhile and code == 2:
+                self.release(*pair)
+            elif code == 0 and not released_meanwhile:
+                self._held.pop(pair, None)
+                lost.append(pair[1])
+        return tuple(lost)
+
+
+def _source(name: str) -> str:
+    folder = resources.files("jobs.admission") / "lua"
+    common = (folder / "slots_common.lua").read_text(encoding="utf-8")
+    return common + "\n" + (folder / f"slots_{name}.lua").read_text(encoding="utf-8")
+
+
+def _pairs(holders: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
+    return [(backend, holder) for backend, names in holders.items() for holder in names]
+
+
+def _reason(code: str, bound: int, *, ahead: int, closed_ms: int) -> str:
+    texts = {
+        "granted": "a slot was free",
+        "held": "already held by this process",
+        "full": f"all {bound} slots are in use",
+        "heavy_full": f"all {bound} slots for heavy models are in use",
+        "total_full": f"all {bound} slots over all backends are in use",
+        "queued": f"{ahead} asked before",
+        "recovering": f"Redis lost its slots; holders have {closed_ms / 1000:.1f} s to report",
+    }
+    return texts[code]
+
+
+def _backend_slots(entry: Sequence[Any]) -> BackendSlots:
+    backend, heavy_members = _text(entry[0]), {_text(member) for member in entry[5]}
+    flat = [_text(value) for value in entry[4]]
+    leases = tuple(
+        SlotLease(
+            backend=backend,
+            holder=member.rpartition("@")[0],
+            owner=member.rpartition("@")[2],
+            heavy=member in heavy_members,
+            expires_at=datetime.fromtimestamp(float(expiry_ms) / 1000, tz=UTC),
+        )
+        for member, expiry_ms in zip(flat[::2], flat[1::2], strict=True)
+    )
+    return BackendSlots(backend, int(entry[1]), int(entry[2]), int(entry[3]), leases)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,215 @@
+"""One model call of a running task: loaded, guarded, measured, told to breaker and heart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import redis
+
+from jobs.admission.rates import RateDecision, RateLimits
+from jobs.attempt.lease_keeper import Pulse
+from jobs.parts import Parts
+from jobs.planning.learned_figures import DeadlineFigures
+from jobs.policy.tokens import estimate_tokens
+from jobs.process.tracing import span
+from llm.backends.base import Backend
+from llm.deadlines import deadlines_for
+from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
+from llm.types import BackendKind, Completion, Deadlines, GenerateRequest, Message, Phase, Progress
+from models.database import DatabaseUnavailable
+from models.task import Measures
+
+logger = logging.getLogger(__name__)
+
+RATE_PAUSE_SECONDS = 1.0
+CUT_SUSPECTED_TOKENS = 2000
+CUT_SUSPECTED_SHARE = 0.5
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Spent:
+    """What the calls of one attempt cost together."""
+
+    load_seconds: float = 0.0
+    first_token_seconds: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    calls: int = 0
+
+    def add(self, completion: Completion, load_seconds: float) -> None:
+        self.calls += 1
+        self.load_seconds += load_seconds + (completion.load_seconds or 0.0)
+        if self.first_token_seconds is None:
+            self.first_token_seconds = completion.first_token_seconds
+        self.prompt_tokens += completion.prompt_tokens or 0
+        self.completion_tokens += completion.completion_tokens
+
+    def measures(self, *, wait_seconds: float | None, duration_seconds: float) -> Measures:
+        return Measures(
+            wait_seconds=wait_seconds,
+            load_seconds=round(self.load_seconds, 4),
+            first_token_seconds=self.first_token_seconds,
+            duration_seconds=round(duration_seconds, 4),
+            prompt_tokens=self.prompt_tokens or None,
+            completion_tokens=self.completion_tokens or None,
+        )
+
+
+class ModelCaller:
+    """The :class:`jobs.attempt.processors.base.CallModel` of one attempt."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        backend: Backend,
+        pulse: Pulse,
+        *,
+        model: str,
+        num_ctx: int,
+        heavy: bool,
+        figures: DeadlineFigures,
+    ) -> None:
+        self._parts = parts
+        self._backend = backend
+        self._pulse = pulse
+        self._model = model
+        self._num_ctx = num_ctx
+        self._heavy = heavy
+        self._figures = figures
+        self.spent = Spent()
+
+    def __call__(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        max_tokens: int,
+        response_schema: Mapping[str, Any] | None = None,
+        step: str,
+    ) -> Completion:
+        """Raises the errors of :mod:`llm.errors`; RedisError and DatabaseUnavailable where the
+        services of the attempt are away, which says nothing of the server or the task."""
+        request = GenerateRequest(
+            model=self._model,
+            messages=messages,
+            max_tokens=max_tokens,
+            num_ctx=self._num_ctx or None,
+            response_schema=response_schema,
+            keep_alive=self._parts.runtime.settings.ollama_keep_alive,
+            request_id=f"{self._pulse.task_id}:{self._pulse.epoch}",
+        )
+        try:
+            with span("model call", self._pulse.task_id, step=step, model=self._model):
+                load_seconds, completion = self._load_and_generate(request)
+        except LLMError as error:
+            self._failed(error, step)
+            raise
+        except (redis.RedisError, DatabaseUnavailable):
+            raise
+        except Exception as error:
+            raise PoisonedCall(
+                f"{type(error).__name__}: {error}", backend=self._backend.name, model=self._model
+            ) from error
+        self._notice_cut_prompt(request, completion)
+        self.spent.add(completion, load_seconds)
+        self._parts.residency.used(self._backend.name, self._model, self._num_ctx)
+        breakers = self._parts.runtime.breakers
+        aside(lambda: breakers.succeeded(self._backend.name, self._model), otherwise=None)
+        return completion
+
+    def _load_and_generate(self, request: GenerateRequest) -> tuple[float, Completion]:
+        self._pulse.progress = Progress(Phase.LOADING)
+        load_seconds = self._parts.residency.ensure(
+            self._backend,
+            self._model,
+            self._num_ctx,
+            deadlines=self._deadlines(request.max_tokens, resident=False),
+            cancel=self._pulse.token,
+        )
+        # Only a server that loads models behind our back may still have to load this one.
+        loads_unseen = self._backend.spec.kind is BackendKind.OPENAI
+        deadlines = self._deadlines(request.max_tokens, resident=not loads_unseen)
+        allowance = self._wait_for_rate(request)
+        self._pulse.progress = Progress(Phase.PREFILL)
+        completion = self._backend.generate(
+            request, deadlines=deadlines, cancel=self._pulse.token, on_progress=self._on_progress
+        )
+        spent = (completion.prompt_tokens or 0) + completion.completion_tokens
+        rates = self._parts.runtime.rates
+        aside(lambda: rates.settle(allowance, tokens=spent), otherwise=False)
+        return load_seconds, completion
+
+    def _notice_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
+        """Servers cut a prompt that does not fit and answer as if nothing had happened."""
+        sent = sum(estimate_tokens(message.content) for message in request.messages)
+        read = completion.prompt_tokens
+        if read and sent > CUT_SUSPECTED_TOKENS and read < sent * CUT_SUSPECTED_SHARE:
+            logger.warning(
+                "prompt_cut_suspected backend=%s model=%s task=%s sent=%d read=%d",
+                self._backend.name, self._model, self._pulse.task_id, sent, read,
+            )  # fmt: skip
+            self._pulse.note = f"the server may have cut the prompt: read {read} of {sent} tokens"
+
+    def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
+        """Wait until the backend's requests and tokens per minute allow one more call."""
+        spec, rates = self._backend.spec, self._parts.runtime.rates
+        limits = RateLimits(spec.requests_per_minute, spec.tokens_per_minute)
+        prompt_tokens = sum(estimate_tokens(message.content) for message in request.messages)
+        while True:
+            decision = rates.try_acquire(
+                spec.name, tokens=prompt_tokens + request.max_tokens, limits=limits
+            )
+            if decision.granted:
+                return decision
+            self._pulse.progress = Progress(Phase.WAITING)
+            self._pulse.note = decision.reason
+            pause = min(decision.retry_in_seconds or RATE_PAUSE_SECONDS, RATE_PAUSE_SECONDS)
+            if self._pulse.token.wait(pause):
+                raise CallCancelled(self._pulse.token.reason or "cancelled")
+
+    def _deadlines(self, max_tokens: int, *, resident: bool) -> Deadlines:
+        settings = self._parts.runtime.settings
+        return deadlines_for(
+            llm_timeout_seconds=settings.llm_timeout_seconds,
+            heavy=self._heavy,
+            heavy_multiplier=settings.heavy_model_timeout_multiplier,
+            load_buffer_seconds=settings.model_load_buffer_seconds,
+            learned_load_seconds=self._figures.load_seconds,
+            size_bytes=self._figures.size_bytes,
+            learned_first_token_seconds=self._figures.first_token_seconds,
+            max_tokens=max_tokens,
+            learned_tokens_per_second=self._figures.tokens_per_second,
+            resident=resident,
+        )
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._pulse.progress = progress
+
+    def _failed(self, error: LLMError, step: str) -> None:
+        if isinstance(error, EchoAnswer):
+            logger.warning(
+                "Эхо-ответ от %s model=%s task=%s step=%s",
+                self._backend.name, self._model, self._pulse.task_id, step,
+            )  # fmt: skip
+        if isinstance(error, CallCancelled):
+            return
+        if error.transient:
+            self._parts.residency.forget(self._backend.name)
+        aside(lambda: self._count(error), otherwise=None)
+
+    def _count(self, error: LLMError) -> None:
+        if self._parts.runtime.breakers.failed(self._backend.name, self._model, error):
+            self._parts.runtime.wakes.recover(f"breaker of {self._backend.name} opened")
+
+
+def aside(note: Callable[[], T], *, otherwise: T) -> T:
+    """What Redis knows only helps: an answer is not thrown away because it could not be noted."""
+    try:
+        return note()
+    except redis.RedisError as error:
+        logger.warning("not_noted error=%s", error)
+        return otherwise

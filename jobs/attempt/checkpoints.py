@@ -1,0 +1,34 @@
+"""Finished steps of a running task, kept on its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobs.attempt.lease_keeper import LEASE_LOST, Pulse
+from llm.errors import CallCancelled
+from models.database import session
+from models.task import Task
+
+
+class RowCheckpoint:
+    """The :class:`jobs.attempt.processors.base.Checkpoint` of one attempt."""
+
+    def __init__(self, pulse: Pulse, saved: object) -> None:
+        self._pulse = pulse
+        steps = saved if isinstance(saved, Mapping) else {}
+        self._steps: dict[str, str] = {
+            str(step): text for step, text in steps.items() if isinstance(text, str)
+        }
+
+    def load(self, step: str) -> str | None:
+        return self._steps.get(step)
+
+    def save(self, step: str, text: str) -> None:
+        self._steps[step] = text
+        with session():
+            kept = Task.save_checkpoint(self._pulse.task_id, self._pulse.epoch, self._steps)
+        if not kept:
+            raise CallCancelled(LEASE_LOST)
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        self._pulse.note = f"{done} of {total}: {text}"

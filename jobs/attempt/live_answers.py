@@ -1,0 +1,35 @@
+"""Shows a running answer to whoever watches it, and costs nothing when nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import redis
+
+from jobs.queues.names import live_key, watch_key
+from llm.types import Progress
+
+KEPT_SECONDS = 10
+
+
+class Watched(Protocol):
+    """What a pulse tells of its task."""
+
+    task_id: str
+    progress: Progress
+
+
+class LiveAnswers:
+    """Publishes the text so far of those running tasks whose watch key exists."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def show(self, running: Sequence[Watched]) -> None:
+        """One look for all tasks, one write for each watched one."""
+        watched = self._client.mget([watch_key(one.task_id) for one in running])
+        for one, mark in zip(running, watched, strict=True):
+            text = one.progress.partial_text
+            if mark is not None and text is not None:
+                self._client.set(live_key(one.task_id), text(), ex=KEPT_SECONDS)

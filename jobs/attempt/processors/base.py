@@ -1,0 +1,97 @@
+"""What a processor is given and what it gives back.
+
+A processor turns one task into an answer by one or more model calls. It knows no backend: the
+worker hands it ``call``, which picks nothing and hides nothing, it runs one call under the slot
+and the deadlines of the attempt and raises the errors of `llm.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from jobs.attempt.prompts import DependencyResult, Persona
+from jobs.policy.metadata import TaskOptions
+from llm.types import CancelToken, Completion, Message
+
+
+class CallModel(Protocol):
+    """One model call. ``step`` names it in progress, ledger and logs."""
+
+    def __call__(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        max_tokens: int,
+        response_schema: Mapping[str, Any] | None = None,
+        step: str,
+    ) -> Completion: ...
+
+
+class Checkpoint(Protocol):
+    """Results of finished steps, kept with the task: an attempt after this one skips them."""
+
+    def load(self, step: str) -> str | None:
+        """The saved result of ``step``, or None."""
+        ...
+
+    def save(self, step: str, text: str) -> None:
+        """Keep the result of ``step``; raises `llm.errors.CallCancelled` when the lease is lost."""
+        ...
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Show that ``done`` of ``total`` steps are finished and ``text`` runs now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """A task as a processor sees it.
+
+    ``context`` is the text of its files, ``context_tokens`` the model's window, of which
+    ``max_tokens`` are kept for an answer. ``correlation_id`` follows the task to other services.
+    """
+
+    task_id: str
+    title: str
+    description: str
+    persona: Persona = field(default_factory=Persona)
+    options: TaskOptions = field(default_factory=TaskOptions)
+    context: str = ""
+    dependencies: tuple[DependencyResult, ...] = ()
+    max_tokens: int = 1024
+    context_tokens: int = 8192
+    correlation_id: str = ""
+    cancel: CancelToken = field(default_factory=CancelToken)
+
+    @property
+    def prompt_budget_tokens(self) -> int:
+        return max(256, self.context_tokens - self.max_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorResult:
+    """An answer to be judged.
+
+    ``prompt`` is the user message the answer replies to (what an echo would repeat). ``notes`` are
+    choices made on the way, for the task's decisions. ``completion`` is the last model call, None
+    where no model was called; ``finish_reason`` is its own.
+    """
+
+    text: str
+    processor: str
+    prompt: str = ""
+    notes: tuple[str, ...] = ()
+    completion: Completion | None = None
+    finish_reason: Literal["stop", "length"] = "stop"
+
+
+class Processor(Protocol):
+    """Works one task. Raises the errors of `llm.errors` where it cannot."""
+
+    name: str
+
+    def run(
+        self, task: TaskContext, call: CallModel, *, checkpoint: Checkpoint
+    ) -> ProcessorResult: ...

@@ -1,0 +1,36 @@
+"""The default: one call, in the words of the expert."""
+
+from __future__ import annotations
+
+from jobs.attempt import prompts
+from jobs.attempt.processors.base import CallModel, Checkpoint, ProcessorResult, TaskContext
+
+
+class ExpertProcessor:
+    """Answers the task in one call, with its files and with what it builds on."""
+
+    name = "expert"
+
+    def run(self, task: TaskContext, call: CallModel, *, checkpoint: Checkpoint) -> ProcessorResult:
+        prompt = prompts.build(
+            task.persona,
+            title=task.title,
+            description=task.description,
+            budget_tokens=task.prompt_budget_tokens,
+            context=task.context,
+            dependencies=task.dependencies,
+        )
+        completion = call(
+            prompt.messages,
+            max_tokens=task.max_tokens,
+            response_schema=task.options.response_schema,
+            step="answer",
+        )
+        return ProcessorResult(
+            text=completion.text,
+            processor=self.name,
+            prompt=prompt.user_text,
+            notes=prompt.notes,
+            completion=completion,
+            finish_reason=completion.finish_reason,
+        )

@@ -1,0 +1,104 @@
+"""Which processor works a task: by ``metadata.source``, delegation first where it is asked for.
+
+Others add their own through the entry point group ``knowledge_os_jobs.processors``: the entry's
+name is the source, its object a processor or a callable without arguments that makes one. What
+cannot be loaded is a named problem, and its source falls to the expert.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from jobs.attempt.processors.base import Processor
+from jobs.attempt.processors.business_simulation import BusinessSimulationProcessor
+from jobs.attempt.processors.delegation import Agents, DelegationProcessor
+from jobs.attempt.processors.expert import ExpertProcessor
+from jobs.attempt.processors.market_study import MarketStudyProcessor
+from jobs.policy.metadata import TaskOptions
+
+GROUP = "knowledge_os_jobs.processors"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A processor and why it is this one."""
+
+    processor: Processor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Processors by source. ``problems`` are entry points that could not be used."""
+
+    default: Processor
+    by_source: Mapping[str, Processor]
+    agents: Agents = field(default_factory=Agents)
+    problems: tuple[str, ...] = ()
+
+    def choose(self, options: TaskOptions) -> Choice:
+        """The processor for a task with these options; every task gets one."""
+        processor, reason = self._by_source(options.source)
+        if options.delegate is None:
+            return Choice(processor, reason)
+        delegation = DelegationProcessor(self.agents, instead=processor)
+        return Choice(delegation, f"delegate: {options.delegate.value}; otherwise {reason}")
+
+    def _by_source(self, source: str | None) -> tuple[Processor, str]:
+        if source is None:
+            return self.default, f"{self.default.name}: no source is named"
+        found = self.by_source.get(source)
+        if found is None:
+            return self.default, f"{self.default.name}: no processor for the source {source:.60}"
+        return found, f"{found.name}: for the source {source:.60}"
+
+
+def built_in(agents: Agents | None = None) -> Registry:
+    """The processors that come with the project."""
+    study, simulation = MarketStudyProcessor(), BusinessSimulationProcessor()
+    by_source: dict[str, Processor] = {
+        "dashboard_scout": study,
+        "scout_orchestrator": study,
+        "enhanced_scout_orchestrator": study,
+        "dashboard_simulator": simulation,
+    }
+    return Registry(ExpertProcessor(), by_source, agents or Agents())
+
+
+def load(agents: Agents | None = None, *, entries: Iterable[EntryPoint] | None = None) -> Registry:
+    """The built-in processors and, over them, those of installed packages."""
+    base = built_in(agents)
+    by_source = dict(base.by_source)
+    problems: list[str] = []
+    for entry in entry_points(group=GROUP) if entries is None else entries:
+        made = _made(entry)
+        if isinstance(made, str):
+            log.warning("processor_not_loaded source=%s problem=%s", entry.name, made)
+            problems.append(f"processor {entry.name} ({entry.value}): {made}")
+            continue
+        by_source[entry.name.lower()] = made
+    return Registry(base.default, by_source, base.agents, tuple(problems))
+
+
+def _made(entry: EntryPoint) -> Processor | str:
+    """The entry's processor, or why there is none."""
+    try:
+        loaded = entry.load()
+        made = loaded() if callable(loaded) and not _is_processor(loaded) else loaded
+    except Exception as error:  # noqa: BLE001 - foreign code: whatever it raises is its problem
+        return f"{type(error).__name__}: {error}"
+    if not _is_processor(made):
+        return "is no processor: it needs a name and run(task, call, *, checkpoint)"
+    return cast(Processor, made)
+
+
+def _is_processor(value: object) -> bool:
+    if isinstance(value, type):
+        return False
+    return isinstance(getattr(value, "name", None), str) and callable(getattr(value, "run", None))

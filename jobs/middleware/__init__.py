@@ -1,1 +1,0 @@
-"""Dramatiq middleware, one concern a file."""

@@ -1,0 +1,131 @@
+"""What the ledger taught about every model: read again when it is a minute old."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobs.policy.estimation import AttemptSample, Figures, Learned, learn
+from jobs.process.clock import utc_now
+from llm.scanner import Scanner
+from llm.types import BackendSpec, Category, Scan
+from models import attempt
+from models.base import Row, as_utc
+from models.database import session
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 60.0
+FEWEST_TOKENS = 8
+"""A shorter answer tells nothing of the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineFigures:
+    """What deadlines are made from. None until the ledger holds a sample of it."""
+
+    load_seconds: float | None = None
+    first_token_seconds: float | None = None
+    tokens_per_second: float | None = None
+    size_bytes: int | None = None
+
+
+class Learning:
+    """Shared by the threads of a process."""
+
+    def __init__(
+        self,
+        specs: Sequence[BackendSpec],
+        scanner: Scanner,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kinds = {spec.name: spec.kind for spec in specs}
+        self._scanner = scanner
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._learned = Learned(kinds=self._kinds)
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._read_at = float("-inf")
+
+    def figures(self, backend: str, model: str) -> Figures:
+        """Means and quantiles for plans and ETAs; a prior where nothing was learned."""
+        self._refresh_when_old()
+        return self._learned.figures(backend, model)
+
+    def for_deadlines(self, backend: str, model: str) -> DeadlineFigures:
+        """High quantiles, and only what was measured."""
+        figures = self.figures(backend, model)
+        load, first, rate = (
+            figures.load_seconds,
+            figures.first_token_seconds,
+            figures.tokens_per_second,
+        )
+        return DeadlineFigures(
+            load_seconds=load.p95 if load.samples else None,
+            first_token_seconds=first.p95 if first.samples else None,
+            tokens_per_second=rate.p50 if rate.samples else None,
+            size_bytes=self._sizes.get((backend, model)),
+        )
+
+    def _refresh_when_old(self) -> None:
+        """The first reader waits for the figures; later ones go on with the old ones meanwhile."""
+        never_read = self._read_at == float("-inf")
+        if self._clock() - self._read_at < REFRESH_SECONDS:
+            return
+        if not self._lock.acquire(blocking=never_read):
+            return
+        try:
+            if self._clock() - self._read_at >= REFRESH_SECONDS:
+                self._refresh(self._scanner.last())
+                self._read_at = self._clock()
+        finally:
+            self._lock.release()
+
+    def _refresh(self, scan: Scan | None) -> None:
+        models = [
+            (server.backend, model.info)
+            for server in (scan.servers if scan else ())
+            for model in server.models or ()
+        ]
+        with session():
+            samples = [sample_of(row) for row in attempt.samples()]
+        self._sizes = {(b, info.name): info.size_bytes for b, info in models if info.size_bytes}
+        self._learned = learn(
+            samples,
+            now=utc_now(),
+            kinds=self._kinds,
+            parameters={(b, info.name): info.parameters for b, info in models if info.parameters},
+        )
+
+
+def sample_of(row: Row) -> AttemptSample:
+    """What a line of the ledger measured. Its duration includes the load, its first token not.
+
+    An attempt without a whole answer teaches its load only.
+    """
+    whole = row["outcome"] == "completed"
+    load = row["load_seconds"] or 0.0
+    service = row["duration_seconds"] - load if whole and row["duration_seconds"] else None
+    at = as_utc(row["finished_at"])
+    assert at is not None
+    return AttemptSample(
+        backend=row["backend"],
+        model=row["model"],
+        at=at,
+        category=Category(row["category"]) if row["category"] in set(Category) else None,
+        load_seconds=row["load_seconds"],
+        first_token_seconds=row["first_token_seconds"],
+        tokens_per_second=_rate(row, service),
+        service_seconds=service,
+    )
+
+
+def _rate(row: Row, service: float | None) -> float | None:
+    tokens, first = row["completion_tokens"], row["first_token_seconds"]
+    if service is None or (tokens or 0) < FEWEST_TOKENS or first is None or service <= first:
+        return None
+    return float((tokens - 1) / (service - first))

@@ -1,0 +1,64 @@
+"""What every program of ours does first: settings, logs, signals."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+
+from jobs.process import tracing
+from jobs.process.logs import configure_logs
+from jobs.settings.load import Settings, SettingsError, from_environment
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(program: str) -> Settings:
+    """Settings of this process, with logs set up; exits 2 with one line where they are wrong."""
+    try:
+        settings = from_environment()
+    except SettingsError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    configure_logs(settings.log_format, program=program)
+    tracing.configure(settings.otel_endpoint, program=program)
+    for warning in settings.warnings:
+        logger.warning("%s", warning)
+    return settings
+
+
+class Stop(threading.Event):
+    """An event that ``select`` can wait for: ``set`` also makes its descriptor readable.
+
+    ``hurry`` is set by a second signal: whoever drains hands everything back at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hurry = threading.Event()
+        self._heard, self._told = socket.socketpair()
+        self._told.setblocking(False)
+
+    def set(self) -> None:
+        if not self.is_set():
+            super().set()
+            self._told.send(b"\0")
+
+    def fileno(self) -> int:
+        return self._heard.fileno()
+
+
+def stop_on(*signals: signal.Signals) -> Stop:
+    """Set by the first of ``signals``; the second one asks to hurry."""
+    stop = Stop()
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            stop.hurry.set()
+        stop.set()
+
+    for one in signals:
+        signal.signal(one, on_signal)
+    return stop

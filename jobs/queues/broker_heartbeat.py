@@ -1,0 +1,67 @@
+"""A heartbeat for the broker, and the worker's line in the register.
+
+Dramatiq beats only with the commands of its consumers, and issues none while its prefetch is
+full: a busy live worker would be taken for dead and its messages handed out twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+from dramatiq import Broker, Middleware, Worker
+
+from jobs.queues.broker import WakingBroker
+from jobs.queues.names import NAMESPACE, WORKERS
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+
+
+class BeatMiddleware(Middleware):
+    """Beats from a thread of its own while the worker is up."""
+
+    def __init__(self, *, owner: str, about: Mapping[str, Any]) -> None:
+        self._owner = owner
+        self._about = dict(about)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        assert isinstance(broker, WakingBroker)
+        self._beat(broker)
+        self._thread = threading.Thread(
+            target=self._beat_on, args=(broker,), name="broker-beat", daemon=True
+        )
+        self._thread.start()
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=BEAT_SECONDS)
+        assert isinstance(broker, WakingBroker)
+        try:
+            broker.client.hdel(WORKERS, self._owner)
+        except redis.RedisError as error:
+            logger.warning("worker_not_signed_off owner=%s error=%s", self._owner, error)
+
+    def _beat_on(self, broker: WakingBroker) -> None:
+        while not self._stopping.wait(BEAT_SECONDS):
+            try:
+                self._beat(broker)
+            except redis.RedisError as error:
+                logger.warning("broker_beat_late owner=%s error=%s", self._owner, error)
+
+    def _beat(self, broker: WakingBroker) -> None:
+        now = time.time()
+        line = {**self._about, "broker_id": broker.broker_id, "beat_at": now}
+        with broker.client.pipeline(transaction=False) as pipe:
+            pipe.zadd(f"{NAMESPACE}:__heartbeats__", {broker.broker_id: int(now * 1000)})
+            pipe.hset(WORKERS, self._owner, json.dumps(line))
+            pipe.execute()

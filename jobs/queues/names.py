@@ -1,0 +1,47 @@
+"""Names in Redis that more than one process uses."""
+
+from __future__ import annotations
+
+NAMESPACE = "kos"
+
+CONTROL_QUEUE = "control"
+MAINTENANCE_QUEUE = "maintenance"
+LLM_QUEUE_PREFIX = "llm-"
+
+LIMITS = "kos:limits"
+"""Hash: backend -> JSON of :class:`jobs.admission.limits.Limit`."""
+BREAKERS = "kos:breaker"
+"""Hash: ``backend`` or ``backend|model`` -> JSON of :class:`llm.breaker.BreakerState`."""
+PAUSED = "kos:paused"
+"""Set of backends that people paused."""
+SCAN = "kos:scan"
+WORKERS = "kos:workers"
+"""Hash: owner -> JSON ``{"program", "queues", "backend", "started_at", "beat_at", "running"}``."""
+PLANNER = "kos:planner"
+"""Hash: ``plans`` made and ``seconds`` spent on them."""
+PLAN_WANTED = "kos:plan:wanted"
+PLAN_NEWS = "kos:plan:news"
+"""Why the next plan must look at the rows, not only at the freed slots."""
+RECOVERY_WANTED = "kos:recovery:wanted"
+SCHEDULER_TICK = "kos:scheduler:tick"
+LISTENER_BEAT = "kos:listener:beat"
+HEALTH = "kos:health"
+"""JSON ``{"at", "checks"}`` of the last round of the health checker, with a time to live."""
+
+
+def llm_queue(backend: str) -> str:
+    return f"{LLM_QUEUE_PREFIX}{backend}"
+
+
+def wake_list(queue: str) -> str:
+    return f"{NAMESPACE}:wake:{queue}"
+
+
+def live_key(task_id: str) -> str:
+    """The text streamed so far of a running task, kept for a few seconds."""
+    return f"{NAMESPACE}:live:{task_id}"
+
+
+def watch_key(task_id: str) -> str:
+    """Exists while somebody watches the task: only then its text is published."""
+    return f"{NAMESPACE}:live:watch:{task_id}"

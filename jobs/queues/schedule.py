@@ -1,0 +1,28 @@
+"""The one table of periodic work: actor, queue, cron line, what it is for.
+
+Ticks have minute granularity and may come twice (two schedulers, a restart inside the minute), so
+every actor here is safe to run twice. ``7`` is Sunday: periodiq never matches ``0`` or ``sun``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    actor: str
+    queue: str
+    cron: str
+    purpose: str
+
+
+TABLE = (
+    Periodic("plan", CONTROL_QUEUE, "* * * * *", "assign, plan and dispatch what a wake missed"),
+    Periodic("recover", CONTROL_QUEUE, "* * * * *", "return orphaned and stuck tasks"),
+    Periodic("scan", MAINTENANCE_QUEUE, "*/2 * * * *", "look at every model server"),
+    Periodic("prune", MAINTENANCE_QUEUE, "17 * * * *", "delete history beyond its keeping time"),
+    Periodic("tidy", MAINTENANCE_QUEUE, "41 3 * * *", "refresh the statistics of Postgres"),
+)

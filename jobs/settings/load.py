@@ -1,0 +1,273 @@
+"""Every choice of a deployment, read once from the environment and validated.
+
+``load`` is pure but for the files it is pointed at; ``from_environment`` is what programs call.
+A later source never overrides an earlier one: the environment, then ``.env``, then
+``KOS_HOME/env``, which ``kos up`` writes.
+"""
+
+# Each default is a dataclass field that carries the name and the parser of its variable.
+# ruff: noqa: RUF009
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jobs.policy.types import PolicyName
+from jobs.settings import fields as of
+from jobs.settings.backends import configured_backends
+from jobs.settings.fields import secret, setting
+from jobs.settings.names import unknown_names
+from jobs.settings.sources import (
+    SettingsError,
+    Sources,
+    find_dotenv,
+    gather,
+)
+from llm import urls
+from llm.catalog import CatalogError, load_catalog
+from llm.types import BackendKind, BackendSpec
+
+__all__ = ["SETTING_NAMES", "Settings", "SettingsError", "from_environment", "load"]
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def default_home() -> Path:
+    """``.kos`` beside ``setup.cfg`` in a checkout, else ``~/.kos``."""
+    if (PROJECT / "setup.cfg").is_file():
+        return PROJECT / ".kos"
+    return Path.home() / ".kos"
+
+
+def default_file_roots() -> tuple[Path, ...]:
+    """Closed by default: a checkout's examples, and a directory of the person's own."""
+    examples = PROJECT / "examples"
+    return (examples,) if examples.is_dir() else ()
+
+
+def _log_format(text: str) -> str:
+    if text.lower() not in {"console", "json"}:
+        raise ValueError("is not known; write console or json")
+    return text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values of one deployment. Durations in seconds unless the name says minutes or days.
+
+    ``environ`` holds every variable of the sources, for names that are not ours: API keys, say.
+    """
+
+    database_url: str | None = secret("DATABASE_URL", of.database_url)
+    redis_url: str | None = secret("REDIS_URL", of.redis_url)
+    home: Path = setting("KOS_HOME", of.path, factory=default_home)
+
+    batch_size: int = setting("SMART_WORKER_BATCH_SIZE", of.integer(1, 100_000), 50)
+    max_concurrent: int = setting("SMART_WORKER_MAX_CONCURRENT", of.integer(1, 1000), 10)
+    stuck_minutes: float = setting("SMART_WORKER_STUCK_MINUTES", of.number(0.01, 100_000), 15.0)
+    llm_timeout_seconds: float = setting("SMART_WORKER_LLM_TIMEOUT", of.number(1, 86_400), 300.0)
+    heavy_model_timeout_multiplier: float = setting(
+        "SMART_WORKER_HEAVY_MODEL_TIMEOUT_MULTIPLIER", of.number(1, 100), 1.5
+    )
+    batch_by_model: bool = setting("SMART_WORKER_BATCH_BY_MODEL", of.boolean, True)
+    interleave_blocks: bool = setting("SMART_WORKER_INTERLEAVE_BLOCKS", of.boolean, True)
+    heavy_light_pairing: bool = setting("SMART_WORKER_HEAVY_LIGHT_PAIRING", of.boolean, True)
+    adaptive_concurrency: bool = setting("SMART_WORKER_ADAPTIVE_CONCURRENCY", of.boolean, False)
+    retry_delay_seconds: float = setting("SMART_WORKER_RETRY_DELAY_SEC", of.number(0, 86_400), 90.0)
+
+    adaptive_host_ram_threshold: float = setting("ADAPTIVE_HOST_RAM_THRESHOLD", of.fraction, 0.85)
+    adaptive_host_cpu_threshold: float = setting("ADAPTIVE_HOST_CPU_THRESHOLD", of.fraction, 0.85)
+    adaptive_ram_critical: float = setting("ADAPTIVE_RAM_CRITICAL", of.fraction, 0.90)
+    adaptive_max_heavy_mlx: int = setting("ADAPTIVE_MAX_HEAVY_MLX", of.integer(1, 1000), 2)
+    adaptive_max_heavy_ollama: int = setting("ADAPTIVE_MAX_HEAVY_OLLAMA", of.integer(1, 1000), 2)
+    adaptive_calc_interval_seconds: float = setting(
+        "ADAPTIVE_CALC_INTERVAL_SEC", of.number(0.1, 3600), 15.0
+    )
+    adaptive_ollama_max: int = setting("ADAPTIVE_OLLAMA_MAX", of.integer(1, 1000), 10)
+    adaptive_mlx_safe_max: int = setting("ADAPTIVE_MLX_SAFE_MAX", of.integer(1, 1000), 2)
+
+    model_load_buffer_seconds: float = setting("MODEL_LOAD_BUFFER_SEC", of.number(0, 3600), 60.0)
+    mlx_api_port: int = setting("MLX_API_PORT", of.integer(1, 65_535), 11_435)
+    mlx_models_dir: Path | None = setting("MLX_MODELS_DIR", of.path)
+    mlx_max_cached_models: int = setting("MLX_MAX_CACHED_MODELS", of.integer(1, 100), 2)
+    mlx_max_concurrent: int = setting("MLX_MAX_CONCURRENT", of.integer(1, 1000), 5)
+    mlx_preload_models: tuple[str, ...] = setting("MLX_PRELOAD_MODELS", of.names, ())
+    ollama_keep_alive: str | int | None = setting("OLLAMA_KEEP_ALIVE", of.keep_alive)
+    victoria_url: str | None = setting("VICTORIA_URL", of.optional_http_url)
+    veronica_url: str | None = setting("VERONICA_URL", of.optional_http_url)
+
+    policy: PolicyName = setting("KOS_POLICY", of.one_of(PolicyName), PolicyName.RELOAD_AWARE)
+    lease_seconds: float = setting("KOS_LEASE_SECONDS", of.number(1, 86_400), 60.0)
+    heartbeat_seconds: float = setting("KOS_HEARTBEAT_SECONDS", of.number(0.1, 3600), 15.0)
+    max_attempts: int = setting("KOS_MAX_ATTEMPTS", of.integer(1, 100), 3)
+    max_crashes: int = setting("KOS_MAX_CRASHES", of.integer(1, 100), 3)
+    worker_threads: int = setting("KOS_WORKER_THREADS", of.integer(1, 1000), 16)
+    hand: int = setting("KOS_HAND", of.integer(0, 1000), 2)
+    plan_window: int = setting("KOS_PLAN_WINDOW", of.integer(1, 1_000_000), 2000)
+    fairness_seconds: float = setting("KOS_FAIRNESS_SECONDS", of.number(0.1, 86_400), 900.0)
+    scan_cache_seconds: float = setting("KOS_SCAN_CACHE_SECONDS", of.number(0, 86_400), 120.0)
+    drain_seconds: float = setting("KOS_DRAIN_SECONDS", of.number(0.1, 86_400), 20.0)
+    file_roots: tuple[Path, ...] = setting("KOS_FILE_ROOTS", of.paths, factory=default_file_roots)
+    backends_file: Path | None = setting("KOS_BACKENDS_FILE", of.path)
+    experts_file: Path | None = setting("KOS_EXPERTS_FILE", of.path)
+    catalog_file: Path | None = setting("KOS_CATALOG_FILE", of.path)
+
+    dashboard_host: str = setting("KOS_DASHBOARD_HOST", of.plain, "127.0.0.1")
+    dashboard_port: int = setting("KOS_DASHBOARD_PORT", of.integer(1, 65_535), 11_480)
+    dashboard_token: str | None = secret("KOS_DASHBOARD_TOKEN", of.plain)
+    dashboard_read_only: bool = setting("KOS_DASHBOARD_READ_ONLY", of.boolean, False)
+    dashboard_allowed_hosts: tuple[str, ...] = setting("KOS_DASHBOARD_ALLOWED_HOSTS", of.names, ())
+    health_port: int = setting("KOS_HEALTH_PORT", of.integer(1, 65_535), 11_481)
+    health_interval_seconds: float = setting(
+        "KOS_HEALTH_INTERVAL_SECONDS", of.number(0.1, 3600), 10.0
+    )
+    otel_endpoint: str | None = setting("OTEL_EXPORTER_OTLP_ENDPOINT", of.optional_http_url)
+    supervisor_socket: Path | None = setting("KOS_SUPERVISOR_SOCKET", of.path)
+    simulator_speed: float = setting("KOS_SIMULATOR_SPEED", of.number(0.01, 10_000), 10.0)
+    run_mlx_server: bool = setting("KOS_MLX_SERVER", of.boolean, False)
+
+    attempts_keep_days: float = setting("KOS_ATTEMPTS_KEEP_DAYS", of.number(0, 36_500), 30.0)
+    decisions_keep_days: float = setting("KOS_DECISIONS_KEEP_DAYS", of.number(0, 36_500), 14.0)
+    blocks_keep_days: float = setting("KOS_BLOCKS_KEEP_DAYS", of.number(0, 36_500), 30.0)
+    tasks_keep_days: float = setting("KOS_TASKS_KEEP_DAYS", of.number(0, 36_500), 0.0)
+    dead_letters_keep_days: float = setting("KOS_DEAD_LETTERS_KEEP_DAYS", of.number(0, 36_500), 7.0)
+    logs_keep_days: float = setting("KOS_LOGS_KEEP_DAYS", of.number(0, 36_500), 14.0)
+    log_format: Literal["console", "json"] = setting("KOS_LOG_FORMAT", _log_format, "console")
+
+    backends: tuple[BackendSpec, ...] = ()
+    embedded_postgres: bool = False
+    embedded_redis: bool = False
+    simulated: tuple[str, ...] = ()
+    dotenv: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def database_pool_size(self) -> int:
+        """Connections a process may hold: its tasks, and room for heartbeats beside them."""
+        return max(15, self.max_concurrent + 8)
+
+    @property
+    def log_directory(self) -> Path:
+        return self.home / "log"
+
+    @property
+    def heavy_limits(self) -> dict[BackendKind, int]:
+        """Heavy models at once by the kind of server; other kinds have no limit of their own."""
+        return {
+            BackendKind.MLX: self.adaptive_max_heavy_mlx,
+            BackendKind.OLLAMA: self.adaptive_max_heavy_ollama,
+        }
+
+    def backend(self, name: str) -> BackendSpec | None:
+        return next((spec for spec in self.backends if spec.name == name), None)
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
+    """What every program calls once: the process environment, then ``.env``.
+
+    The ``.env`` is the one ``KOS_DOTENV`` names, else that of the current directory, else that of
+    the checkout. Raises SettingsError.
+    """
+    environ = os.environ if environ is None else environ
+    return load(environ, dotenv=find_dotenv(environ, project=PROJECT))
+
+
+def load(
+    environ: Mapping[str, str], *, dotenv: Path | None = None, in_container: bool | None = None
+) -> Settings:
+    """Read every setting; names all that is wrong in one SettingsError.
+
+    Variables with our prefixes that nothing reads become ``warnings``, never an error.
+    """
+    sources = gather(environ, dotenv=dotenv, default_home=default_home())
+    values, problems = _parse_all(sources)
+    settings = Settings(
+        **_with_embedded(values, sources),
+        simulated=sources.simulated,
+        dotenv=dotenv,
+        environ=sources.layered,
+        warnings=unknown_names(sources.given, SETTING_NAMES),
+    )
+    problems += _contradictions(settings)
+    if problems:
+        raise SettingsError(tuple(problems))
+    return _with_backends(settings, sources, in_container=in_container)
+
+
+def _parse_all(sources: Sources) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for item in _SETTING_FIELDS:
+        name = item.metadata["env"]
+        text = sources.layered.get(name)
+        if text is None:
+            continue
+        try:
+            values[item.name] = item.metadata["parse"](text)
+        except ValueError as error:
+            shown = "" if not item.repr else f"={text[:60]!r}"
+            problems.append(f"{name}{shown} {error}")
+    if "lease_seconds" in values:
+        values.setdefault("heartbeat_seconds", values["lease_seconds"] / 4)
+    return values, problems
+
+
+def _with_embedded(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
+    """Where no service of the person's own is named, the embedded one is used."""
+    return values | {
+        "embedded_postgres": "DATABASE_URL" not in sources.given,
+        "embedded_redis": "REDIS_URL" not in sources.given,
+        "database_url": values.get("database_url") or sources.embedded_database_url,
+        "redis_url": values.get("redis_url") or sources.embedded_redis_url,
+    }
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    problems = []
+    if settings.heartbeat_seconds > settings.lease_seconds / 2:
+        problems.append(
+            f"KOS_HEARTBEAT_SECONDS={settings.heartbeat_seconds:g} is too slow for a lease of "
+            f"{settings.lease_seconds:g} s; write at most {settings.lease_seconds / 2:g}"
+        )
+    if settings.adaptive_ram_critical < settings.adaptive_host_ram_threshold:
+        problems.append(
+            f"ADAPTIVE_RAM_CRITICAL={settings.adaptive_ram_critical:g} is below "
+            f"ADAPTIVE_HOST_RAM_THRESHOLD={settings.adaptive_host_ram_threshold:g}; "
+            "write a fraction that is at least as large"
+        )
+    return problems + _catalog_problems(settings.catalog_file)
+
+
+def _catalog_problems(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        load_catalog(file)
+    except CatalogError as error:
+        return [f"KOS_CATALOG_FILE: {error}"]
+    return []
+
+
+def _with_backends(settings: Settings, sources: Sources, *, in_container: bool | None) -> Settings:
+    container = urls.in_container() if in_container is None else in_container
+    backends, problems = configured_backends(
+        sources.for_urls,
+        in_container=container,
+        limits={
+            "ollama": min(settings.adaptive_ollama_max, settings.max_concurrent),
+            "mlx": min(settings.mlx_max_concurrent, settings.max_concurrent),
+        },
+        mlx_resident=settings.mlx_max_cached_models,
+        file=settings.backends_file,
+    )
+    if problems:
+        raise SettingsError(tuple(problems))
+    return replace(settings, backends=backends)
+
+
+_SETTING_FIELDS = tuple(item for item in fields(Settings) if "env" in item.metadata)
+SETTING_NAMES = frozenset(item.metadata["env"] for item in _SETTING_FIELDS)

@@ -1,0 +1,175 @@
+"""Checks of model servers. HTTP that answers proves nothing: a token does.
+
+A canary is sent only to a model that is in memory, with the context it has there, so that looking
+never loads one; and only where no answer came lately and no running task moves: a busy server is
+proved by its own work, and a token that waits behind long answers proves nothing. An idle model is
+left to expire (`jobs.upkeep.health.idle_models`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from jobs.admission.limits import acquire
+from jobs.planning.learned_figures import Learning
+from jobs.runtime import Runtime
+from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.idle_models import IdleModels
+from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
+from llm.types import BackendSpec, Deadlines, ResidentModel
+from models.base import Row, fetch_all, fetch_one
+from models.database import DatabaseUnavailable, session
+
+PROVEN_SECONDS = 15.0
+MOVING_SECONDS = 20.0
+"""A heartbeat tells of progress every 15 s."""
+CANARY_DEADLINES = Deadlines(
+    first_token_seconds=10.0, between_tokens_seconds=10.0, total_seconds=12.0
+)
+"""The model is in memory. Two such canaries, a look apart, fit into the minute that is allowed."""
+FAILURES_UNTIL_HUNG = 2
+STANDS_STILL_SECONDS = 30.0
+SLOWER_THAN_EVER = 4.0
+MLX_PROGRAM = "servers:mlx-api"
+
+
+@dataclass(slots=True)
+class BackendWatch:
+    """Remembers failed canaries between looks. One instance, one thread."""
+
+    runtime: Runtime
+    learning: Learning
+    supervised: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    idle: IdleModels = field(default_factory=IdleModels)
+    progress: dict[str, tuple[int, float]] = field(default_factory=dict)
+    was_reachable: dict[str, bool] = field(default_factory=dict)
+
+    def look(self, spec: BackendSpec) -> Check:
+        name = f"backend:{spec.name}"
+        health = self.runtime.backends.get(spec.name).health()
+        self._note_change(spec.name, health.reachable)
+        if not health.reachable:
+            remedy = f"start the server at {spec.url}, or correct its URL"
+            return Check(name, False, health.error or "does not answer", remedy)
+        if _answered_lately(spec.name):
+            self.failures[spec.name] = 0
+            self.idle.in_use(spec.name)
+            return Check(name, True, "answered a task lately")
+        running = _running(spec.name)
+        if running:
+            self.idle.in_use(spec.name)
+        still_seconds = self._still_seconds(spec.name, running)
+        if running and still_seconds < MOVING_SECONDS:
+            return Check(name, True, f"{len(running)} tasks run; a token {still_seconds:.0f} s ago")
+        slot = self._slot(spec)
+        if slot is None:
+            return self._judge_by_progress(spec, name, running, still_seconds)
+        return self._canary(spec, name, slot)
+
+    def _canary(self, spec: BackendSpec, name: str, slot: str) -> Check:
+        backend = self.runtime.backends.get(spec.name)
+        try:
+            residents = backend.resident_models()
+            tried = self.idle.to_try(spec.name, residents, datetime.now(UTC))
+            if tried is None:
+                return Check(name, True, f"reachable; {_untried(residents)}")
+            began = time.monotonic()
+            backend.canary(tried.name, num_ctx=tried.context_tokens, deadlines=CANARY_DEADLINES)
+        except (Overloaded, ModelNotFound) as error:
+            return Check(name, True, f"reachable; canary not admitted: {error}")
+        except LLMError as error:
+            return self._failed(spec, name, error)
+        finally:
+            self.runtime.slots.release(spec.name, slot)
+        self.failures[spec.name] = 0
+        seconds = time.monotonic() - began
+        return Check(name, True, f"a token of {tried.name} in {seconds:.1f} s")
+
+    def _slot(self, spec: BackendSpec) -> str | None:
+        """A slot like any other call's, so that looking never goes over the limit."""
+        holder = f"canary:{time.monotonic_ns()}"
+        slots, limits = self.runtime.slots, self.runtime.limits
+        admission = acquire(slots, limits, spec.name, holder, wait=False)
+        return holder if admission.granted else None
+
+    def _still_seconds(self, backend: str, running: list[Row]) -> float:
+        """For how long nothing moved in the tasks that compute there; 0.0 where none does."""
+        tokens = sum(row["tokens"] for row in running)
+        before, since = self.progress.get(backend, (-1, 0.0))
+        if not running or tokens != before:
+            self.progress[backend] = (tokens, time.monotonic())
+            return 0.0
+        return time.monotonic() - since
+
+    def _judge_by_progress(
+        self, spec: BackendSpec, name: str, running: list[Row], still_seconds: float
+    ) -> Check:
+        """Every slot is taken: then what runs there must be moving, unless it loads."""
+        if not running or still_seconds < self._patience_seconds(spec.name, running):
+            return Check(name, True, f"every slot is in use; no token for {still_seconds:.0f} s")
+        self.progress.pop(spec.name)
+        self.failures[spec.name] = FAILURES_UNTIL_HUNG
+        error = StallTimeout(f"no token of {len(running)} running tasks in {still_seconds:.0f} s")
+        return self._failed(spec, name, error)
+
+    def _patience_seconds(self, backend: str, running: list[Row]) -> float:
+        """How long nothing may come: longer where a first token is known to take its time."""
+        first = max(
+            self.learning.figures(backend, row["model"]).first_token_seconds.p95 for row in running
+        )
+        return max(STANDS_STILL_SECONDS, SLOWER_THAN_EVER * first)
+
+    def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> Check:
+        self.failures[spec.name] = self.failures.get(spec.name, 0) + 1
+        self.idle.in_use(spec.name)
+        self.runtime.breakers.failed(spec.name, None, error)
+        hung = None
+        if self.failures[spec.name] >= FAILURES_UNTIL_HUNG:
+            hung = self.supervised.get(spec.name)
+            self.failures[spec.name] = 0
+        detail = f"HTTP answers, generation does not: {error.code}: {error}"
+        remedy = "is restarted" if hung else f"restart the server at {spec.url}"
+        return Check(name, False, detail, remedy, hung)
+
+    def _note_change(self, backend: str, reachable: bool) -> None:
+        before = self.was_reachable.get(backend)
+        self.was_reachable[backend] = reachable
+        if before is not None and before != reachable:
+            self.runtime.wakes.scan(f"{backend} {'is back' if reachable else 'is gone'}")
+
+
+def _untried(residents: Sequence[ResidentModel]) -> str:
+    if not residents:
+        return "no model in memory to try"
+    return f"{residents[0].name} is idle, left to expire"
+
+
+def _answered_lately(backend: str) -> bool:
+    try:
+        with session():
+            row = fetch_one(
+                "SELECT 1 AS one FROM attempts WHERE backend = %s AND outcome = 'completed' "
+                "AND finished_at > now() - %s * interval '1 second' LIMIT 1",
+                (backend, PROVEN_SECONDS),
+            )
+    except DatabaseUnavailable:
+        return False
+    return row is not None
+
+
+def _running(backend: str) -> list[Row]:
+    """Model and tokens of the tasks that compute there now, as heartbeats told."""
+    try:
+        with session():
+            return fetch_all(
+                "SELECT model, coalesce((progress->>'tokens')::bigint, 0) AS tokens FROM tasks "
+                "WHERE status = 'in_progress' AND backend = %s "
+                "AND progress->>'phase' IN ('prefill', 'decoding')",
+                (backend,),
+            )
+    except DatabaseUnavailable:
+        return []

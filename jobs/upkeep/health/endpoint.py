@@ -1,0 +1,58 @@
+"""``/healthz`` and ``/metrics`` of the health checker, on loopback."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from jobs.upkeep.health.checks import Check
+
+Look = Callable[[], Sequence[Check]]
+
+
+def serve(host: str, port: int, look: Look) -> ThreadingHTTPServer:
+    """Serve in a thread of its own; port 0 takes a free one. ``shutdown`` ends it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            checks = look()
+            if self.path == "/healthz":
+                self._send(*_healthz(checks), "application/json")
+            elif self.path == "/metrics":
+                self._send(200, _metrics(checks), "text/plain; version=0.0.4")
+            else:
+                self._send(404, "look at /healthz or /metrics\n", "text/plain")
+
+        def _send(self, status: int, body: str, content_type: str) -> None:
+            data = body.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Scrapes are not events."""
+
+    server = ThreadingHTTPServer((host, port), Handler)
+    threading.Thread(target=server.serve_forever, name="healthz", daemon=True).start()
+    return server
+
+
+def _healthz(checks: Sequence[Check]) -> tuple[int, str]:
+    red = [check for check in checks if not check.ok]
+    status = "starting" if not checks else "red" if red else "green"
+    document = {"status": status, "checks": [asdict(check) for check in checks]}
+    return (200 if status == "green" else 503), json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def _metrics(checks: Sequence[Check]) -> str:
+    lines = [
+        "# HELP kos_check_up Whether a health check is green.",
+        "# TYPE kos_check_up gauge",
+        *(f'kos_check_up{{check="{check.name}"}} {int(check.ok)}' for check in checks),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,55 @@
+"""Checks of our own programs by the marks that they leave in Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+
+import redis
+
+from jobs.admission.slots import process_is_gone
+from jobs.queues.names import LISTENER_BEAT, SCHEDULER_TICK, WORKERS
+from jobs.upkeep.health.checks import Check
+
+TICK_SECONDS = 150.0
+LISTENER_SECONDS = 45.0
+WORKER_SECONDS = 30.0
+
+
+def scheduler(client: redis.Redis) -> Check:
+    return _mark(client, SCHEDULER_TICK, "scheduler", "jobs:scheduler", TICK_SECONDS)
+
+
+def listener(client: redis.Redis) -> Check:
+    return _mark(client, LISTENER_BEAT, "listener", "jobs:listener", LISTENER_SECONDS)
+
+
+def workers(client: redis.Redis, expected: Iterable[str]) -> list[Check]:
+    """One check for each expected program, by its line in the register of workers."""
+    lines = [
+        {**json.loads(line), "owner": owner.decode() if isinstance(owner, bytes) else owner}
+        for owner, line in client.hgetall(WORKERS).items()
+    ]
+    alive = [line for line in lines if not process_is_gone(line["owner"])]
+    return [_worker(program, alive) for program in expected]
+
+
+def _worker(program: str, lines: list[dict[str, object]]) -> Check:
+    beats = [float(str(line["beat_at"])) for line in lines if line.get("program") == program]
+    if not beats:
+        return Check(program, False, "not registered", f"start it: kos ctl start {program}")
+    age = time.time() - max(beats)
+    if age > WORKER_SECONDS:
+        return Check(program, False, f"last heartbeat {age:.0f} s ago", "is restarted", program)
+    return Check(program, True, f"heartbeat {age:.0f} s ago")
+
+
+def _mark(client: redis.Redis, key: str, name: str, program: str, bound_seconds: float) -> Check:
+    stored = client.get(key)
+    if stored is None:
+        return Check(name, False, "has left no mark yet", f"start it: kos ctl start {program}")
+    age = time.time() - float(stored)
+    if age > bound_seconds:
+        return Check(name, False, f"last mark {age:.0f} s ago", "is restarted", program)
+    return Check(name, True, f"last mark {age:.0f} s ago")

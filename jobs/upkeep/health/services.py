@@ -1,0 +1,81 @@
+"""Checks of the database, the queue, the disk and the outside agents."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import redis
+import requests
+
+from jobs.policy.fields import shown
+from jobs.upkeep.health.checks import Check
+from models import backlog
+from models.base import fetch_one
+from models.database import DatabaseUnavailable, session
+
+LOW_DISK_BYTES = 500_000_000
+LOW_DISK_SHARE = 0.02
+AGENT_SECONDS = 2.0
+
+
+def postgres() -> Check:
+    began = time.monotonic()
+    try:
+        with session():
+            fetch_one("SELECT 1 AS one")
+    except DatabaseUnavailable as error:
+        remedy = "see DATABASE_URL, or start it with `kos up`"
+        return Check("postgres", False, str(error), remedy)
+    return Check("postgres", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
+
+
+def redis_server(client: redis.Redis) -> Check:
+    began = time.monotonic()
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        return Check("redis", False, str(error), "see REDIS_URL, or start it with `kos up`")
+    return Check("redis", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
+
+
+def disk(home: Path) -> Check:
+    try:
+        usage = shutil.disk_usage(home)
+    except OSError as error:
+        return Check("disk", False, f"{home}: {error}", "check that KOS_HOME exists")
+    free = f"{usage.free / 1e9:.1f} GB free at {home}"
+    low = usage.free < LOW_DISK_BYTES or usage.free / usage.total < LOW_DISK_SHARE
+    remedy = "free some space, or move KOS_HOME; `kos ctl status` shows what stopped"
+    return Check("disk", not low, free, remedy if low else "")
+
+
+def backlog_age(bound_seconds: float, *, anything_available: bool) -> Check:
+    """Red when no backend takes work and a task has waited for four times the fairness bound."""
+    try:
+        with session():
+            first = backlog.window(1)
+            oldest = fetch_one(
+                "SELECT extract(epoch FROM now() - min(created_at)) AS age FROM tasks "
+                "WHERE status = 'pending' AND next_attempt_at IS NULL AND isfinite(created_at) "
+                "AND assignee_expert_id IS NOT NULL AND attempt_count = 0"
+            )
+    except DatabaseUnavailable as error:
+        return Check("backlog", False, f"cannot be measured: {error}")
+    age = float(oldest["age"]) if oldest and oldest["age"] is not None and first else 0.0
+    late = age > bound_seconds * 4 and not anything_available
+    detail = f"oldest waiting task: {age:.0f} s"
+    remedy = "no backend takes work: see `kos backends`" if late else ""
+    return Check("backlog", not late, detail, remedy)
+
+
+def agent(name: str, url: str) -> Check:
+    """Victoria or Veronica; tasks delegated to one that is away fall to the expert."""
+    try:
+        answer = requests.get(url, timeout=AGENT_SECONDS, allow_redirects=False)
+    except requests.RequestException as error:
+        remedy = f"start it, or unset {name.upper()}_URL; tasks for it go to the expert meanwhile"
+        return Check(name, False, shown(str(error)), remedy)
+    healthy = answer.status_code < 500
+    return Check(name, healthy, f"HTTP {answer.status_code} at {url}")

@@ -1,0 +1,155 @@
+"""Decides the admission limits every few seconds from host, servers, trouble and throughput."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from jobs.admission.limits import Limit
+from jobs.policy.effective_limit import (
+    ConcurrencyConfig,
+    ConcurrencyDecision,
+    HostLoad,
+    HostLoadError,
+    ServerLoad,
+    effective_limit,
+)
+from jobs.policy.throughput_search import Decode, LimiterConfig, LimiterState, step, window_of
+from jobs.policy.trouble import CallEvent, HoldConfig, history_of, trouble_of
+from jobs.process.clock import utc_now
+from jobs.runtime import Runtime
+from jobs.settings.load import Settings
+from jobs.upkeep.host_load import HostMeter
+from llm.types import BackendKind, BackendSpec
+from models import attempt
+from models.base import Row, as_utc
+from models.database import session
+
+logger = logging.getLogger(__name__)
+
+TROUBLE_SECONDS = 900.0
+WORKLOAD_CALLS = 20
+
+
+@dataclass(slots=True)
+class LimitKeeper:
+    """Call :meth:`decide` every ``ADAPTIVE_CALC_INTERVAL_SEC``, from one process."""
+
+    runtime: Runtime
+    meter: HostMeter = field(default_factory=HostMeter)
+    states: dict[str, LimiterState] = field(default_factory=dict)
+    decided_at: datetime | None = None
+
+    def decide(self) -> ConcurrencyDecision:
+        """Measure, decide, publish; every change is logged with its reason."""
+        now = utc_now()
+        settings = self.runtime.settings
+        host = self.meter.measure()
+        with session():
+            ended = attempt.since(now - timedelta(seconds=TROUBLE_SECONDS))
+            running = attempt.running() if settings.adaptive_concurrency else []
+        if settings.adaptive_concurrency:
+            self._learn_knees([*ended, *running], now)
+        servers = [self._server_load(spec) for spec in settings.backends]
+        config = concurrency_config(settings)
+        limits = {server.backend: server.configured_limit for server in servers}
+        history = history_of(_events(ended), config.hold, limits=limits)
+        decision = effective_limit(host, servers, config, history, now=now)
+        self._publish(decision, host)
+        self.decided_at = now
+        return decision
+
+    def _learn_knees(self, calls: Sequence[Row], now: datetime) -> None:
+        start = self.decided_at
+        if start is None or (now - start).total_seconds() < 1:
+            return
+        for spec in self.runtime.settings.backends:
+            mine = [row for row in calls if row["backend"] == spec.name]
+            decodes = [decode for row in mine if (decode := _decode(row)) is not None]
+            models = Counter(row["model"] or "" for row in mine[-WORKLOAD_CALLS:])
+            workload = models.most_common(1)[0][0] if models else ""
+            window = window_of(decodes, start=start, end=now, workload=workload)
+            most = self.runtime.limits.configured(spec.name).slots
+            state = self.states.get(spec.name) or LimiterState(base=most)
+            self.states[spec.name] = step(state, window, LimiterConfig(), most=most)
+
+    def _server_load(self, spec: BackendSpec) -> ServerLoad:
+        state = self.states.get(spec.name)
+        health = None
+        if self.runtime.settings.adaptive_concurrency and spec.kind is BackendKind.MLX:
+            health = self.runtime.backends.get(spec.name).health()
+        return ServerLoad(
+            backend=spec.name,
+            kind=spec.kind,
+            configured_limit=self.runtime.limits.configured(spec.name).slots,
+            ours=self.runtime.slots.in_use(spec.name),
+            active_requests=health.active_requests if health else None,
+            max_concurrent=health.max_concurrent if health else None,
+            queue_size=health.queue_size if health else None,
+            learned_limit=state.limit if state else None,
+            learned_reason=state.reason if state else "",
+            error=health.error if health and not health.reachable else None,
+        )
+
+    def _publish(self, decision: ConcurrencyDecision, host: HostLoad | HostLoadError) -> None:
+        decided = {
+            name: Limit(slots=limit.limit, heavy=limit.heavy_limit, reason=limit.reason)
+            for name, limit in decision.limits.items()
+        }
+        total = 0 if decision.backpressure and self.runtime.settings.adaptive_concurrency else None
+        changed = self.runtime.limits.publish(
+            decided,
+            total=Limit(
+                slots=decision.n if total is None else total,
+                heavy=0,
+                reason="; ".join(decision.reasons),
+            ),
+        )
+        for name in changed:
+            limit = self.runtime.limits.of(name)
+            logger.info("limit_changed backend=%s slots=%d: %s", name, limit.slots, limit.reason)
+        if changed:
+            self.runtime.wakes.plan("limits")
+
+
+def concurrency_config(settings: Settings) -> ConcurrencyConfig:
+    return ConcurrencyConfig(
+        ceiling=settings.max_concurrent,
+        adaptive=settings.adaptive_concurrency,
+        host_ram_threshold=settings.adaptive_host_ram_threshold,
+        host_cpu_threshold=settings.adaptive_host_cpu_threshold,
+        ram_critical=settings.adaptive_ram_critical,
+        heavy_limits=settings.heavy_limits,
+        ollama_max=settings.adaptive_ollama_max,
+        mlx_safe_max=settings.adaptive_mlx_safe_max,
+        calc_interval_seconds=settings.adaptive_calc_interval_seconds,
+        hold=HoldConfig(),
+    )
+
+
+def _events(ended: Sequence[Row]) -> list[CallEvent]:
+    return [
+        CallEvent(
+            backend=row["backend"], at=at, trouble=trouble_of(row["error_code"], row["error"])
+        )
+        for row in ended
+        if row["backend"] and (at := as_utc(row["finished_at"])) is not None
+    ]
+
+
+def _decode(row: Row) -> Decode | None:
+    started, finished = as_utc(row["started_at"]), as_utc(row["finished_at"])
+    if started is None or not row["completion_tokens"]:
+        return None
+    loaded = started + timedelta(seconds=row["load_seconds"] or 0.0)
+    if finished is not None and finished <= loaded:
+        return None
+    return Decode(
+        started_at=loaded,
+        finished_at=finished,
+        tokens=row["completion_tokens"],
+        counted_at=as_utc(row.get("counted_at")),
+    )

@@ -1,0 +1,110 @@
+"""Periodic duties on the database and the queues, one function each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import peewee
+
+from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
+from jobs.runtime import Runtime
+from models import attempt, block, decision, load, retention
+from models.database import database, session
+
+logger = logging.getLogger(__name__)
+
+PRUNE_LOCK = 0x6B6F73_10
+TIDY_LOCK = 0x6B6F73_11
+DAY_SECONDS = 86_400
+TASKS_A_BATCH = 1000
+TASK_BATCHES = 100
+
+
+def prune(runtime: Runtime) -> dict[str, int]:
+    """Delete history beyond its keeping time; what was deleted. Empty when another one runs."""
+    settings = runtime.settings
+    with session(), _unless_running(PRUNE_LOCK) as mine:
+        if not mine:
+            return {}
+        gone = {
+            "attempts": attempt.prune(settings.attempts_keep_days),
+            "decisions": decision.prune(settings.decisions_keep_days),
+            "loads": load.prune(settings.attempts_keep_days),
+            "blocks": block.prune(settings.blocks_keep_days),
+            "dead_letters": _prune_dead_letters(runtime),
+            "logs": _prune_logs(settings.log_directory, settings.logs_keep_days),
+            "tasks": _prune_tasks(settings.tasks_keep_days),
+        }
+    logger.info("pruned %s", " ".join(f"{what}={count}" for what, count in gone.items()))
+    return gone
+
+
+def tidy(runtime: Runtime) -> bool:
+    """ANALYZE the tables that churn; False when another one runs."""
+    with session(), _unless_running(TIDY_LOCK) as mine:
+        if not mine:
+            return False
+        for table in ("tasks", "attempts", "blocks", "decisions", "task_dependencies"):
+            database.execute_sql(f"VACUUM (ANALYZE) {table}")
+    logger.info("tidied")
+    return True
+
+
+def _prune_dead_letters(runtime: Runtime) -> int:
+    before_ms = int((time.time() - runtime.settings.dead_letters_keep_days * DAY_SECONDS) * 1000)
+    queues = [CONTROL_QUEUE, MAINTENANCE_QUEUE]
+    queues += [llm_queue(spec.name) for spec in runtime.settings.backends]
+    gone = 0
+    for queue in queues:
+        key = f"{NAMESPACE}:{queue}.XQ"
+        ids = runtime.redis.zrangebyscore(key, 0, before_ms)
+        if ids:
+            runtime.redis.zrem(key, *ids)
+            runtime.redis.hdel(f"{key}.msgs", *ids)
+            gone += len(ids)
+    return gone
+
+
+def _prune_tasks(keep_days: float) -> int:
+    """A batch is one transaction; what is left after the last of them goes the next time."""
+    gone = 0
+    if not keep_days:
+        return gone
+    try:
+        for _ in range(TASK_BATCHES):
+            pruned = retention.prune(keep_days, limit=TASKS_A_BATCH)
+            gone += pruned
+            if pruned < TASKS_A_BATCH:
+                break
+    except peewee.IntegrityError as error:
+        # A foreign key of the site's: whoever made it decides what becomes of their rows.
+        reason = str(error).strip().splitlines()[0]
+        logger.warning("tasks_not_pruned remedy=KOS_TASKS_KEEP_DAYS=0 error=%s", reason)
+    return gone
+
+
+def _prune_logs(directory: Path, keep_days: float) -> int:
+    """Rotated logs only: a live log is never the oldest of its name."""
+    oldest = time.time() - keep_days * DAY_SECONDS
+    gone = 0
+    for path in directory.glob("*.log.*"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+            gone += 1
+    return gone
+
+
+@contextmanager
+def _unless_running(key: int) -> Iterator[bool]:
+    row = database.execute_sql("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+    if not row[0]:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        database.execute_sql("SELECT pg_advisory_unlock(%s)", (key,))

@@ -1,0 +1,178 @@
+"""Finds rows whose worker, message or reason to wait is gone, and returns them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import redis
+from dramatiq import Message
+
+from jobs.admission.slots import process_is_gone
+from jobs.queues.broker_heartbeat import BEAT_SECONDS
+from jobs.queues.names import NAMESPACE, WORKERS, llm_queue
+from jobs.runtime import Runtime
+from models import orphans
+from models.database import session
+from models.orphans import Returned
+from models.states import TaskState
+
+logger = logging.getLogger(__name__)
+
+UNSENT_GRACE_SECONDS = 2.0
+SILENT_SECONDS = 3 * BEAT_SECONDS
+"""A process that has not beaten for so long is dead, frozen, or on a host that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many rows came back, by cause; ``quarantined`` of them as poison."""
+
+    expired: int = 0
+    dead: int = 0
+    foreign: int = 0
+    unsent: int = 0
+    blocked: int = 0
+    cancelled: int = 0
+    orphaned: int = 0
+    cyclic: int = 0
+    quarantined: int = 0
+
+    @property
+    def returned(self) -> int:
+        return self.expired + self.dead + self.foreign + self.unsent + self.blocked
+
+
+def recover_all(runtime: Runtime) -> Recovered:
+    """One round over everything that can be orphaned. Safe to run at any time, by anybody."""
+    settings = runtime.settings
+    freed = runtime.slots.sweep()
+    sign_off_dead_workers(runtime.redis)
+    messages = known_messages(runtime)
+    with session():
+        orphans.adopt_stateless()
+        cancelled = orphans.finish_cancels()
+        dead = orphans.return_of_dead(_dead_owners(), max_crashes=settings.max_crashes)
+        expired = orphans.return_expired(max_crashes=settings.max_crashes)
+        foreign = orphans.return_foreign(stuck_minutes=settings.stuck_minutes)
+        unsent = orphans.return_unsent(
+            [*messages.waiting, *messages.in_hand], grace_seconds=UNSENT_GRACE_SECONDS
+        )
+        unsent += orphans.return_unsent(messages.waiting, grace_seconds=settings.lease_seconds)
+        blocked = _return_blocked(runtime)
+        cyclic = orphans.fail_cycles()
+        orphaned = orphans.fail_orphans_of_dependencies()
+    result = Recovered(
+        expired=len(expired),
+        dead=len(dead),
+        foreign=len(foreign),
+        unsent=len(unsent),
+        blocked=len(blocked),
+        cancelled=cancelled,
+        orphaned=len(orphaned),
+        cyclic=len(cyclic),
+        quarantined=_quarantined([*dead, *expired]),
+    )
+    _tell(result, freed, settings.stuck_minutes)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """``id:epoch`` of messages that wait in Redis, and of those in the hands of live processes.
+
+    A live process may have lost one that it was handed: Redis gave it away, the connection broke
+    before the answer came. What is in hand claims its row within seconds, so a row that is queued
+    for a whole lease has no message in hand, whatever Redis says.
+    """
+
+    waiting: list[str]
+    in_hand: list[str]
+
+
+def known_messages(runtime: Runtime) -> Messages:
+    """Dispatch keeps these few, so reading them whole is cheap."""
+    messages = Messages([], [])
+    for spec in runtime.settings.backends:
+        queue = llm_queue(spec.name)
+        stored = runtime.redis.hgetall(f"{NAMESPACE}:{queue}.msgs")
+        held, lost = _hands(runtime.redis, queue)
+        for key, data in stored.items():
+            if key not in lost:
+                (messages.in_hand if key in held else messages.waiting).extend(_ticket(data))
+    return messages
+
+
+def sign_off_dead_workers(client: redis.Redis) -> int:
+    """Take dead processes of this host off the register, and drop what they had in hand."""
+    gone = [owner for owner in _register(client) if process_is_gone(owner)]
+    if gone:
+        client.hdel(WORKERS, *gone)
+    return len(gone)
+
+
+def _hands(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
+    """Keys of the messages that live processes hold, and of those that went with a silent one."""
+    alive = {
+        line.get("broker_id")
+        for line in _register(client).values()
+        if time.time() - float(str(line["beat_at"])) < SILENT_SECONDS
+    }
+    held: set[bytes | str] = set()
+    lost: set[bytes | str] = set()
+    for broker_id in client.zrange(f"{NAMESPACE}:__heartbeats__", 0, -1):
+        name = broker_id.decode() if isinstance(broker_id, bytes) else broker_id
+        keys = client.smembers(f"{NAMESPACE}:__acks__.{name}.{queue}")
+        (held if name in alive else lost).update(keys)
+    return held, lost
+
+
+def _register(client: redis.Redis) -> dict[str, dict[str, object]]:
+    return {
+        (owner.decode() if isinstance(owner, bytes) else owner): json.loads(line)
+        for owner, line in client.hgetall(WORKERS).items()
+    }
+
+
+def _ticket(data: bytes | str) -> Iterable[str]:
+    kwargs = Message.decode(data if isinstance(data, bytes) else data.encode()).kwargs
+    if "task_id" in kwargs:
+        yield f"{kwargs['task_id']}:{kwargs['epoch']}"
+
+
+def _dead_owners() -> list[str]:
+    return [holder.owner for holder in orphans.holders() if process_is_gone(holder.owner)]
+
+
+def _return_blocked(runtime: Runtime) -> list[Returned]:
+    """What was queued for a backend that is down or paused goes back to the planner."""
+    returned: list[Returned] = []
+    for spec in runtime.settings.backends:
+        reason = runtime.breakers.blocked(spec.name)
+        if reason is not None:
+            returned += orphans.return_queued_at(spec.name, reason=f"{spec.name}: {reason}")
+    return returned
+
+
+def _quarantined(returned: Iterable[Returned]) -> int:
+    return sum(one.state is TaskState.FAILED for one in returned)
+
+
+def _tell(result: Recovered, freed_slots: int, stuck_minutes: float) -> None:
+    if result.foreign:
+        logger.warning(
+            "Вернуто в очередь зависших задач (>%g мин): %d", stuck_minutes, result.foreign
+        )
+    if result.cyclic:
+        logger.warning("failed %d tasks that waited for each other in a ring", result.cyclic)
+    if result.returned or freed_slots or result.cancelled or result.orphaned:
+        logger.warning(
+            "returned %d stuck tasks to the queue: %d of dead workers, %d expired, %d foreign, "
+            "%d unsent, %d of blocked backends; %d quarantined, %d cancelled, "
+            "%d failed with their dependency, %d slots freed",
+            result.returned, result.dead, result.expired, result.foreign, result.unsent,
+            result.blocked, result.quarantined, result.cancelled, result.orphaned, freed_slots,
+        )  # fmt: skip

@@ -1,0 +1,263 @@
+"""Checks that go red with what they look at, and restarts that neither come early nor loop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.health_checker import HealthChecker, build
+from jobs.queues.names import HEALTH, LISTENER_BEAT, WORKERS
+from jobs.runtime import connect
+from jobs.settings.load import load
+from jobs.upkeep.canaries import probe_due
+from jobs.upkeep.health import backends, idle_models
+from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.restarts import MOST_IN_WINDOW, Restarter
+from llm.errors import LoadFailed, Overloaded
+from llm.types import Deadlines, GenerateRequest, Message
+from models import database
+from tests.support.embedded import Server
+from tests.support.simulators import RunningSimulator, simulator
+from tests.support.system import migrate
+
+MODEL = "tinyllama:1.1b-chat"
+QUICK = Deadlines(first_token_seconds=0.5, between_tokens_seconds=0.5, total_seconds=1.0)
+
+
+class Noted(Restarter):
+    """Follows the rules, and notes what it would have restarted."""
+
+    def _through_supervisor(self, program: str) -> None:
+        RESTARTED.append(program)
+
+
+RESTARTED: list[str] = []
+
+
+@pytest.fixture
+def server() -> Iterator[RunningSimulator]:
+    with simulator("ollama", profile="instant") as running:
+        yield running
+
+
+@pytest.fixture
+def checker(
+    own_postgres: Server, own_redis: Server, server: RunningSimulator, tmp_path: Path
+) -> Iterator[HealthChecker]:
+    migrate(own_postgres.url)
+    settings = load(
+        {
+            "DATABASE_URL": own_postgres.url,
+            "REDIS_URL": own_redis.url,
+            "OLLAMA_API_URL": server.url,
+            "MLX_API_URL": "off",
+            "KOS_HOME": str(tmp_path),
+        }
+    )
+    runtime = connect(replace(settings, simulated=("ollama",)), program="health-test")
+    made = build(runtime)
+    RESTARTED.clear()
+    made.restarter = Noted(None)
+    yield made
+    runtime.close()
+    database.close_all()
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def load_a_model(server: RunningSimulator, checker: HealthChecker) -> None:
+    backend = checker.runtime.backends.get("ollama")
+    backend.preload(MODEL, num_ctx=None, deadlines=Deadlines(), cancel=None)
+
+
+def test_what_answers_is_green_and_is_written_with_a_time_to_live(checker: HealthChecker) -> None:
+    checks = by_name(checker.round())
+
+    assert checks["postgres"].ok
+    assert checks["redis"].ok
+    assert checks["backend:ollama"].ok
+    stored = checker.runtime.redis.get(HEALTH)
+    assert stored is not None
+    assert {one["name"] for one in json.loads(stored)["checks"]} == set(checks)
+    assert 0 < checker.runtime.redis.ttl(HEALTH) <= 60
+
+
+def test_programs_that_left_no_mark_are_red_and_say_how_to_start(checker: HealthChecker) -> None:
+    checks = by_name(checker.round())
+
+    for name in ("scheduler", "listener", "jobs:control", "jobs:llm-ollama"):
+        assert not checks[name].ok
+        assert "kos ctl start" in checks[name].remedy
+
+
+def test_a_postgres_that_is_away_is_red(checker: HealthChecker, own_postgres: Server) -> None:
+    own_postgres.kill()
+
+    checks = by_name(checker.round())
+
+    assert not checks["postgres"].ok
+    assert not checks["backlog"].ok
+
+
+def test_what_cannot_be_checked_without_redis_is_red(
+    checker: HealthChecker, own_redis: Server
+) -> None:
+    own_redis.kill()
+
+    checks = by_name(checker.round())
+
+    assert not checks["redis"].ok
+    for name in ("scheduler", "listener", "workers"):
+        assert checks[name].detail.startswith("cannot be checked")
+    own_redis.start()
+    assert by_name(checker.round())["redis"].ok
+
+
+def test_a_backend_that_is_away_is_red_and_green_when_it_is_back(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    assert by_name(checker.round())["backend:ollama"].ok
+    server.fault("refuse", seconds=1.0)
+
+    red = by_name(checker.round())["backend:ollama"]
+    assert not red.ok
+    assert server.url in red.remedy
+
+    deadline = time.monotonic() + 20
+    while not by_name(checker.round())["backend:ollama"].ok:
+        assert time.monotonic() < deadline
+
+
+def test_dead_generation_behind_a_green_health_is_hung_after_two_canaries(
+    checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "CANARY_DEADLINES", QUICK)
+    load_a_model(server, checker)
+    assert "a token of" in by_name(checker.round())["backend:ollama"].detail
+    server.fault("dead")
+
+    first = by_name(checker.round())["backend:ollama"]
+    second = by_name(checker.round())["backend:ollama"]
+
+    assert (first.ok, first.hung) == (False, None)
+    assert (second.ok, second.hung) == (False, "servers:simulator-ollama")
+    assert RESTARTED == ["servers:simulator-ollama"]
+    assert checker.runtime.slots.in_use("ollama") == 0
+
+
+def loaded_for(server: RunningSimulator, checker: HealthChecker, keep_alive: str | int) -> None:
+    """A model in memory as a task leaves it there: a context of its own, and a keep-alive."""
+    request = GenerateRequest(
+        MODEL, (Message("user", "Hello?"),), max_tokens=5, num_ctx=16384, keep_alive=keep_alive
+    )
+    checker.runtime.backends.get("ollama").generate(request, deadlines=Deadlines())
+
+
+def test_a_canary_leaves_the_model_in_memory_as_it_is(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    loaded_for(server, checker, -1)
+    before = checker.runtime.scanner.residents("ollama")
+
+    assert "a token of" in by_name(checker.round())["backend:ollama"].detail
+    assert [one.context_tokens for one in checker.runtime.scanner.residents("ollama")] == [16384]
+    assert [one.context_tokens for one in before] == [16384]
+    assert server.stats()["models"][MODEL]["loads"] == 1
+
+
+def test_an_idle_model_is_left_to_expire(
+    checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle_models, "TRIED_SECONDS", 0.0)
+    loaded_for(server, checker, "2h")
+    before = server.stats()["requests"]
+
+    check = by_name(checker.round())["backend:ollama"]
+
+    assert check.ok
+    assert check.detail == f"reachable; {MODEL} is idle, left to expire"
+    assert server.stats()["requests"] == before
+
+
+@pytest.mark.parametrize("model", [None, MODEL])
+def test_a_breaker_is_probed_with_the_model_in_memory_as_it_is(
+    checker: HealthChecker, server: RunningSimulator, model: str | None
+) -> None:
+    loaded_for(server, checker, -1)
+    breakers = checker.runtime.breakers
+    error = LoadFailed if model else Overloaded
+    breakers.failed("ollama", model, error("at once", retry_after_seconds=0.0))
+    assert breakers.due_probes()
+
+    assert probe_due(checker.runtime)
+
+    assert server.stats()["models"][MODEL]["loads"] == 1
+
+
+@pytest.mark.parametrize("full", ["ollama", "another"])
+def test_a_canary_takes_no_slot_beyond_its_backends_limit_or_that_over_all(
+    checker: HealthChecker, server: RunningSimulator, full: str
+) -> None:
+    load_a_model(server, checker)
+    limits = checker.runtime.limits
+    limit = (limits.of("ollama") if full == "ollama" else limits.total).slots
+    for number in range(limit):
+        checker.runtime.slots.acquire(full, f"{number}:1", limit=limit)
+    requests_before = server.stats()["requests"]
+
+    assert by_name(checker.round())["backend:ollama"].ok
+    assert server.stats()["requests"] == requests_before
+
+
+def test_a_canary_leaves_the_heavy_limit_as_it_is(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    load_a_model(server, checker)
+    limit = checker.runtime.limits.of("ollama")
+    assert limit.heavy < limit.slots
+
+    assert "a token of" in by_name(checker.round())["backend:ollama"].detail
+
+    (slots,) = checker.runtime.slots.inspect("ollama")
+    assert (slots.limit, slots.heavy_limit) == (limit.slots, limit.heavy)
+
+
+def test_restarts_stop_when_they_do_not_help(
+    checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "CANARY_DEADLINES", QUICK)
+    monkeypatch.setattr("jobs.upkeep.health.restarts.FIRST_PAUSE", timedelta(0))
+    load_a_model(server, checker)
+    server.fault("dead")
+
+    for _ in range(2 * MOST_IN_WINDOW + 4):
+        checker.round()
+
+    assert RESTARTED == ["servers:simulator-ollama"] * MOST_IN_WINDOW
+
+
+def test_old_marks_restart_nobody_before_a_second_look(
+    checker: HealthChecker, own_redis: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = time.time() - 3600
+    line = json.dumps({"program": "jobs:control", "queues": ["control"], "beat_at": long_ago})
+    with closing(redis.Redis.from_url(own_redis.url)) as client:
+        client.set(LISTENER_BEAT, long_ago)
+        client.hset(WORKERS, "another-host/1/1", line)
+
+    checker.round()
+    assert RESTARTED == []
+
+    monkeypatch.setattr("jobs.health_checker.SILENT_SECONDS", 0.0)
+    checker.round()
+    assert set(RESTARTED) == {"jobs:listener", "jobs:control"}

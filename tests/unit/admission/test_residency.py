@@ -1,0 +1,151 @@
+"""Loading a model once for all threads that want it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+import pytest
+
+from jobs.admission.residency import Residency
+from llm.errors import CallCancelled, LoadTimeout
+from llm.types import CancelToken, Deadlines, ResidentModel
+
+MODEL = "qwq:32b"
+
+
+class Server:
+    """A server whose loads are let through, or failed, by the test."""
+
+    name = "ollama"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.loads = 0
+        self.asked = threading.Event()
+        self.go = threading.Event()
+        self._error = error
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return ()
+
+    def preload(self, model: str, **options: Any) -> float:
+        self.loads += 1
+        self.asked.set()
+        assert self.go.wait(10)
+        if self._error is not None:
+            raise self._error
+        return 0.0
+
+
+def ensure(residency: Residency, server: Server, cancel: CancelToken | None = None) -> float:
+    return residency.ensure(cast(Any, server), MODEL, 0, deadlines=Deadlines(), cancel=cancel)
+
+
+def in_threads(count: int, work: Any) -> tuple[list[threading.Thread], list[object]]:
+    results: list[object] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:  # noqa: BLE001 - the test looks at what was raised
+            results.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, results
+
+
+@pytest.fixture
+def residency() -> Residency:
+    return Residency(cast(Any, None))
+
+
+def test_five_threads_load_a_model_once(residency: Residency) -> None:
+    server = Server()
+    threads, results = in_threads(5, lambda: ensure(residency, server))
+    assert server.asked.wait(10)
+
+    server.go.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert server.loads == 1
+    assert results == [0.0] * 5
+
+
+def test_those_who_waited_for_a_load_that_failed_do_not_try_it_in_turn(
+    residency: Residency,
+) -> None:
+    server = Server(LoadTimeout("no load in 60 s", backend="ollama", model=MODEL))
+    threads, results = in_threads(5, lambda: ensure(residency, server))
+    assert server.asked.wait(10)
+
+    server.go.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert server.loads < 5
+    assert all(isinstance(result, LoadTimeout) for result in results)
+
+
+def test_whoever_waits_for_a_load_can_be_cancelled(residency: Residency) -> None:
+    server, token = Server(), CancelToken()
+    first, _ = in_threads(1, lambda: ensure(residency, server))
+    assert server.asked.wait(10)
+    second, results = in_threads(1, lambda: ensure(residency, server, token))
+
+    token.cancel("cancel requested")
+    second[0].join(10)
+
+    assert isinstance(results[0], CallCancelled)
+    server.go.set()
+    first[0].join(10)
+
+
+class Sized:
+    """A server that holds one model at a time, at 4096 tokens where no context is asked for."""
+
+    name = "ollama"
+
+    def __init__(self) -> None:
+        self.context_tokens: int | None = None
+        self.loads: list[int | None] = []
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        held = self.context_tokens
+        return (ResidentModel(MODEL, context_tokens=held),) if held else ()
+
+    def preload(self, model: str, *, num_ctx: int | None, **options: Any) -> float:
+        self.loads.append(num_ctx)
+        self.context_tokens = num_ctx or 4096
+        return 2.0
+
+
+def sized(residency: Residency, server: Sized, num_ctx: int) -> float:
+    return residency.ensure(cast(Any, server), MODEL, num_ctx, deadlines=Deadlines())
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch, residency: Residency) -> Residency:
+    """A residency that tells nobody of its loads."""
+    monkeypatch.setattr(residency, "publish", lambda *told: None)
+    monkeypatch.setattr(residency, "_record", lambda *told: None)
+    return residency
+
+
+def test_any_context_will_do_while_the_one_of_the_server_is_not_known(untold: Residency) -> None:
+    server = Sized()
+    server.context_tokens = 8192
+
+    assert sized(untold, server, 0) == 0.0
+    assert server.loads == []
+
+
+def test_going_back_to_the_context_of_the_server_is_a_load(untold: Residency) -> None:
+    server = Sized()
+
+    seconds = [sized(untold, server, num_ctx) for num_ctx in (0, 8192, 0)]
+
+    assert seconds == [2.0, 2.0, 2.0]
+    assert server.loads == [None, 8192, None]

@@ -1,0 +1,183 @@
+"""A second opinion is asked within the limits, of a model as it is in memory."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import redis
+
+from jobs.admission.middleware import Ticket
+from jobs.attempt import answer_review
+from jobs.attempt.answer_review import Judge
+from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.processors.base import ProcessorResult, TaskContext
+from jobs.policy.metadata import SecondOpinion, TaskOptions
+from jobs.policy.validation.types import Verdict
+from llm.types import BackendKind, CancelToken, ResidentModel
+
+ANSWER = ProcessorResult(
+    text="The three longest rivers of Europe are the Volga, the Danube and the Ural.",
+    processor="expert",
+    prompt="Name the three longest rivers of Europe.",
+)
+CONTEXT = TaskContext(
+    task_id="t",
+    title="Rivers",
+    description="Name the three longest rivers of Europe.",
+    options=TaskOptions(validator=SecondOpinion.LLM),
+)
+
+
+@dataclass
+class Server:
+    """A model server with one model in memory."""
+
+    name: str
+    kind: BackendKind
+    resident: ResidentModel
+
+    @property
+    def spec(self) -> Any:
+        return SimpleNamespace(name=self.name, kind=self.kind)
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return (self.resident,)
+
+
+@dataclass
+class Slots:
+    """Grants or not, and remembers what it was asked."""
+
+    granted: bool = True
+    asked: dict[str, Any] = field(default_factory=dict)
+    released: list[tuple[str, str]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def acquire(self, backend: str, holder: str, **bounds: Any) -> Any:
+        if self.error is not None:
+            raise self.error
+        self.asked = {"backend": backend, "holder": holder, **bounds}
+        return SimpleNamespace(granted=self.granted)
+
+    def release(self, backend: str, holder: str) -> int:
+        self.released.append((backend, holder))
+        return 1
+
+
+@dataclass
+class Opinions:
+    """Stands for the call of the other model: with what, and under which slots."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def caller(self, parts: Any, backend: Server, pulse: Pulse, **options: Any) -> Any:
+        self.calls.append({"backend": backend.name, "slots": pulse.slots, **options})
+        return object()
+
+    def opinion(self, verdict: Verdict, *given: Any, call: Any) -> Verdict:
+        return verdict
+
+
+@pytest.fixture
+def opinions(monkeypatch: pytest.MonkeyPatch) -> Opinions:
+    made = Opinions()
+    monkeypatch.setattr(answer_review, "ModelCaller", made.caller)
+    monkeypatch.setattr(answer_review, "second_opinion", made.opinion)
+    return made
+
+
+def judge(slots: Slots, *servers: Server, heavy: tuple[str, ...] = ()) -> tuple[Verdict, Pulse]:
+    """The verdict on an answer of ``mlx/small``, and the pulse as it was left."""
+    by_name = {server.name: server for server in servers}
+    scanned = SimpleNamespace(
+        models=[SimpleNamespace(name=s.resident.name, heavy=s.resident.name in heavy)
+                for s in servers]
+    )  # fmt: skip
+    runtime = SimpleNamespace(
+        settings=SimpleNamespace(backends=[server.spec for server in servers]),
+        breakers=SimpleNamespace(blocked=lambda name: None),
+        backends=SimpleNamespace(get=by_name.__getitem__),
+        scanner=SimpleNamespace(last=lambda: SimpleNamespace(server=lambda name: scanned)),
+        limits=SimpleNamespace(
+            of=lambda name: SimpleNamespace(slots=4, heavy=1), total=SimpleNamespace(slots=6)
+        ),
+        slots=slots,
+    )
+    parts = SimpleNamespace(
+        runtime=runtime,
+        residency=SimpleNamespace(seen=lambda name: (by_name[name].resident.name,)),
+        learning=SimpleNamespace(for_deadlines=lambda backend, model: None),
+    )
+    pulse = Pulse("t", 1, "mlx", CancelToken(), threading.current_thread(), 0.0)
+    ticket = Ticket("t", 1, "mlx", "small", heavy=False)
+    verdict = Judge(cast(Any, parts), ticket).verdict(ANSWER, CONTEXT, pulse, category=None)
+    return verdict, pulse
+
+
+def ollama(context_tokens: int | None = 8192, model: str = "qwq:32b") -> Server:
+    resident = ResidentModel(model, context_tokens=context_tokens)
+    return Server("ollama", BackendKind.OLLAMA, resident)
+
+
+def test_an_opinion_takes_a_slot_within_every_limit(opinions: Opinions) -> None:
+    slots = Slots()
+
+    judge(slots, ollama(), heavy=("qwq:32b",))
+
+    assert slots.asked == {
+        "backend": "ollama", "holder": "opinion:t:1", "wait": False, "heavy": True,
+        "limit": 4, "heavy_limit": 1, "total_limit": 6,
+    }  # fmt: skip
+
+
+def test_its_slot_is_kept_while_it_is_asked_and_given_back_after(opinions: Opinions) -> None:
+    slots = Slots()
+
+    _, pulse = judge(slots, ollama())
+
+    assert opinions.calls[0]["slots"] == (("mlx", "t:1"), ("ollama", "opinion:t:1"))
+    assert slots.released == [("ollama", "opinion:t:1")]
+    assert pulse.slots == (("mlx", "t:1"),)
+
+
+def test_a_light_model_of_the_same_server_needs_no_further_slot(opinions: Opinions) -> None:
+    slots = Slots()
+
+    judge(slots, Server("mlx", BackendKind.MLX, ResidentModel("other")))
+
+    assert slots.asked == {}
+    assert opinions.calls[0]["backend"] == "mlx"
+
+
+def test_a_heavy_model_of_the_same_server_is_counted_as_heavy(opinions: Opinions) -> None:
+    slots = Slots(granted=False)
+
+    judge(slots, Server("mlx", BackendKind.MLX, ResidentModel("other")), heavy=("other",))
+
+    assert slots.asked["heavy"]
+    assert opinions.calls == []
+
+
+def test_ollama_is_asked_at_the_context_that_is_loaded(opinions: Opinions) -> None:
+    judge(Slots(), ollama(context_tokens=8192))
+
+    assert opinions.calls[0]["num_ctx"] == 8192
+
+
+def test_other_servers_are_asked_without_a_context(opinions: Opinions) -> None:
+    resident = ResidentModel("other", context_tokens=32768)
+
+    judge(Slots(), Server("vllm", BackendKind.OPENAI, resident))
+
+    assert opinions.calls[0]["num_ctx"] == 0
+
+
+def test_the_rules_alone_decide_while_redis_is_away(opinions: Opinions) -> None:
+    verdict, _ = judge(Slots(error=redis.ConnectionError("refused")), ollama())
+
+    assert verdict.ok
+    assert verdict.reason == "no second opinion: refused"

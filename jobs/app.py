@@ -14,7 +14,7 @@ from jobs.admission.middleware import SlotMiddleware
 from jobs.admission.slots import process_owner
 from jobs.parts import Parts
 from jobs.queues.broker import WakingBroker
-from jobs.queues.broker_heartbeat import BeatMiddleware
+from jobs.queues.broker_heartbeat import BrokerHeartbeat
 from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX, MAINTENANCE_QUEUE
 from jobs.runtime import connect
 from jobs.settings.load import Settings
@@ -37,7 +37,7 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App
     process known, periodiq drops ticks that come too late, the slots admit.
     """
     admission = SlotMiddleware()
-    beat = BeatMiddleware(
+    beat = BrokerHeartbeat(
         owner=process_owner(),
         about={"program": program, "queues": list(queues), "started_at": time.time()},
     )

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 
 import redis
 
-from jobs.planning.learned_figures import Learning
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.process import signals
 from jobs.process.clock import utc_now
 from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
@@ -27,7 +27,7 @@ from jobs.upkeep.health.backends import MLX_PROGRAM, BackendWatch
 from jobs.upkeep.health.checks import Check
 from jobs.upkeep.health.restarts import Restarter
 from jobs.upkeep.health.transitions import Teller
-from jobs.upkeep.limit_control import LimitKeeper
+from jobs.upkeep.limit_control import LimitControl
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class HealthChecker:
     runtime: Runtime
     restarter: Restarter
     watch: BackendWatch
-    keeper: LimitKeeper
+    keeper: LimitControl
     checks: list[Check] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
     silent_since: dict[str, float] = field(default_factory=dict)
@@ -133,9 +133,9 @@ def build(runtime: Runtime) -> HealthChecker:
         runtime=runtime,
         restarter=Restarter(settings.supervisor_socket),
         watch=backends.BackendWatch(
-            runtime, Learning(settings.backends, runtime.scanner), supervised=supervised
+            runtime, LearnedFigures(settings.backends, runtime.scanner), supervised=supervised
         ),
-        keeper=LimitKeeper(runtime),
+        keeper=LimitControl(runtime),
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from jobs.admission.middleware import SlotMiddleware
 from jobs.admission.residency import Residency
 from jobs.admission.slots import process_owner
-from jobs.attempt.lease_keeper import Heart
+from jobs.attempt.lease_keeper import LeaseKeeper
 from jobs.attempt.live_answers import LiveAnswers
 from jobs.attempt.preparation import processors
 from jobs.attempt.processors.registry import Registry
-from jobs.planning.learned_figures import Learning
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.planner import Planner
 from jobs.runtime import Runtime
 
@@ -21,9 +21,9 @@ class Parts:
     """Built once a process by :func:`build`; actors get it, nothing is global."""
 
     runtime: Runtime
-    heart: Heart
+    lease_keeper: LeaseKeeper
     residency: Residency
-    learning: Learning
+    learning: LearnedFigures
     planner: Planner
     processors: Registry
     admission: SlotMiddleware
@@ -34,7 +34,7 @@ def build(runtime: Runtime, admission: SlotMiddleware) -> Parts:
     settings = runtime.settings
     owner = process_owner()
     admission.bind(runtime.slots, runtime.limits)
-    heart = Heart(
+    lease_keeper = LeaseKeeper(
         owner=owner,
         slots=runtime.slots,
         live=LiveAnswers(runtime.redis),
@@ -42,10 +42,10 @@ def build(runtime: Runtime, admission: SlotMiddleware) -> Parts:
         heartbeat_seconds=settings.heartbeat_seconds,
     )
     residency = Residency(runtime.redis)
-    learning = Learning(settings.backends, runtime.scanner)
+    learning = LearnedFigures(settings.backends, runtime.scanner)
     return Parts(
         runtime=runtime,
-        heart=heart,
+        lease_keeper=lease_keeper,
         residency=residency,
         learning=learning,
         planner=Planner(runtime, learning, residency),

@@ -13,7 +13,7 @@ from jobs.admission.limits import Limits
 from jobs.admission.rates import Rates
 from jobs.admission.slots import Slots
 from jobs.queues.broker import WakingBroker, client_for
-from jobs.queues.control_requests import Wakes
+from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import SCAN
 from jobs.settings.load import Settings
 from llm.backends.registry import Backends
@@ -22,7 +22,7 @@ from llm.scanner import Scanner
 from models import database
 
 SLOTS_RENEWED_WITHIN_SECONDS = 3.0
-"""The heart renews every second; after a flush nothing new is admitted for this long."""
+"""The lease keeper renews every second; after a flush nothing new is admitted for this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Runtime:
     settings: Settings
     redis: redis.Redis
     broker: WakingBroker
-    wakes: Wakes
+    wakes: ControlRequests
     slots: Slots
     rates: Rates
     limits: Limits
@@ -103,7 +103,7 @@ def connect(
         settings=settings,
         redis=client,
         broker=broker,
-        wakes=Wakes(broker, client),
+        wakes=ControlRequests(broker, client),
         slots=Slots(
             client,
             lease_seconds=settings.lease_seconds,

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(app: App, *, threads: int, queues: Sequence[str], stop: signals.Stop) -> int:
     """Work until ``stop``, then drain. 0: drained; 1: a thread of the worker had died."""
-    app.parts.heart.start()
+    app.parts.lease_keeper.start()
     _recover_at_start(app)
     freed_elsewhere = _listen_for_slots(app, queues)
     worker = QuickToStop(
@@ -110,7 +110,7 @@ def _ask_for_plan(app: App, queues: Sequence[str]) -> None:
 def _alive(app: App, worker: Worker) -> bool:
     """A process that lost a thread stays RUNNING for supervisor: end it, and it is started anew."""
     threads = [*worker.consumers.values(), *worker.workers]
-    if all(thread.is_alive() for thread in threads) and app.parts.heart.alive:
+    if all(thread.is_alive() for thread in threads) and app.parts.lease_keeper.alive:
         return True
     logger.critical("worker_thread_died: ending this process so that it is started anew")
     return False
@@ -125,7 +125,7 @@ def _pay(app: App) -> None:
 
 def _drain(app: App, worker: Worker, stop: signals.Stop) -> None:
     drain_seconds = app.parts.runtime.settings.drain_seconds
-    logger.info("draining running=%d seconds=%g", app.parts.heart.running, drain_seconds)
+    logger.info("draining running=%d seconds=%g", app.parts.lease_keeper.running, drain_seconds)
     app.parts.admission.drain()
     drained = threading.Event()
     helper = threading.Thread(
@@ -135,7 +135,7 @@ def _drain(app: App, worker: Worker, stop: signals.Stop) -> None:
     worker.stop(timeout=int((drain_seconds + AFTER_DRAIN_SECONDS) * 1000))
     drained.set()
     helper.join()
-    app.parts.heart.stop()
+    app.parts.lease_keeper.stop()
     logger.info("drained")
 
 
@@ -147,7 +147,7 @@ def _see_it_through(
     interrupted = False
     while not drained.wait(0.1):
         if not interrupted and (stop.hurry.is_set() or time.monotonic() > deadline):
-            app.parts.heart.cancel_all(DRAINED)
+            app.parts.lease_keeper.cancel_all(DRAINED)
             interrupted = True
         try:
             app.broker.wake_all()

@@ -9,7 +9,7 @@ from llm.types import Scan, ScannedModel, ServerScan
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class QuarantinedModel:
     backend: str
     model: str
     reason: str
@@ -17,18 +17,20 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True)
-class Asides:
-    items: tuple[Aside, ...] = ()
+class QuarantinedModels:
+    items: tuple[QuarantinedModel, ...] = ()
 
-    def adding(self, backend: str, model: str, reason: str, *, until: datetime) -> Asides:
+    def adding(
+        self, backend: str, model: str, reason: str, *, until: datetime
+    ) -> QuarantinedModels:
         others = tuple(
             item for item in self.items if (item.backend, item.model) != (backend, model)
         )
-        return Asides((*others, Aside(backend, model, reason, until)))
+        return QuarantinedModels((*others, QuarantinedModel(backend, model, reason, until)))
 
-    def lasting(self, now: datetime) -> Asides:
+    def lasting(self, now: datetime) -> QuarantinedModels:
         """Those whose time has not run out."""
-        return Asides(tuple(item for item in self.items if item.until > now))
+        return QuarantinedModels(tuple(item for item in self.items if item.until > now))
 
     def applied(self, scan: Scan) -> Scan:
         """The scan with these models marked broken."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from llm import scan_json
-from llm.quarantine import Aside, Asides
+from llm.quarantine import QuarantinedModel, QuarantinedModels
 from llm.types import Scan
 
 
@@ -45,7 +45,7 @@ class CachedScan:
     """What the cache holds: the last scan, and the models set aside."""
 
     scan: Scan
-    asides: Asides
+    asides: QuarantinedModels
 
     def dumps(self) -> str:
         asides = [
@@ -60,9 +60,9 @@ class CachedScan:
         try:
             document = json.loads(text)
             asides = tuple(
-                Aside(backend, model, reason, datetime.fromisoformat(until))
+                QuarantinedModel(backend, model, reason, datetime.fromisoformat(until))
                 for backend, model, reason, until in document["asides"]
             )
-            return cls(scan_json.loads(document["scan"]), Asides(asides))
+            return cls(scan_json.loads(document["scan"]), QuarantinedModels(asides))
         except (ValueError, KeyError, TypeError):
             return None

@@ -18,7 +18,7 @@ from llm import errors
 from llm.backends.base import Backend
 from llm.backends.registry import Backends
 from llm.catalog import Catalog, classify, load_catalog, rank
-from llm.quarantine import Asides
+from llm.quarantine import QuarantinedModels
 from llm.scan_cache import CachedScan, MemoryScanCache, ScanCache
 from llm.types import (
     BackendKind,
@@ -102,7 +102,7 @@ class Scanner:
         with self._one_at_a_time:
             cached = self._cached()
             if cached is None:
-                cached = CachedScan(Scan(at=_NEVER, servers=()), Asides())
+                cached = CachedScan(Scan(at=_NEVER, servers=()), QuarantinedModels())
             asides = cached.asides.adding(backend, model, reason, until=until)
             self._store(replace(cached, asides=asides, scan=asides.applied(cached.scan)))
 
@@ -111,7 +111,7 @@ class Scanner:
         asked = Scan(at=now, servers=self._servers(now))
         # Read only now: while the servers were asked, another process may have set a model aside.
         cached = self._cached()
-        asides = (cached.asides if cached else Asides()).lasting(now)
+        asides = (cached.asides if cached else QuarantinedModels()).lasting(now)
         scan = asides.applied(asked)
         self._store(CachedScan(scan, asides))
         for server in scan.servers:

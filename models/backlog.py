@@ -43,7 +43,7 @@ WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
 
 
 @dataclass(frozen=True, slots=True)
-class Barred:
+class Unservable:
     """What rows may ask for in vain now: a ``required_backend`` of ``backends``, or one of
     ``pairs`` as ``required_backend`` (empty: none) and ``preferred_model`` together."""
 
@@ -51,30 +51,30 @@ class Barred:
     pairs: frozenset[tuple[str, str]] = frozenset()
 
 
-NOTHING_BARRED = Barred()
+NOTHING_UNSERVABLE = Unservable()
 
 
-def window(limit: int, *, barred: Barred = NOTHING_BARRED) -> list[Row]:
+def window(limit: int, *, unservable: Unservable = NOTHING_UNSERVABLE) -> list[Row]:
     """Up to ``limit`` rows that may run now, most urgent first; none that asks in vain.
 
     A step of priority counts as fifteen minutes of waiting (``kos_plan_order``), which the index
-    ``kos_tasks_backlog`` holds: the cost follows ``limit`` and the barred rows that are passed
+    ``kos_tasks_backlog`` holds: the cost follows ``limit`` and the unservable rows that are passed
     over, not the length of the backlog.
     """
     return fetch_all(
-        f"{_MAY_RUN} {_not(barred)} "
+        f"{_MAY_RUN} {_not(unservable)} "
         "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(limit)s",
-        {"limit": limit, **_parameters(barred)},
+        {"limit": limit, **_parameters(unservable)},
     )
 
 
-def _not(barred: Barred) -> str:
+def _not(unservable: Unservable) -> str:
     conditions = ""
-    if barred.backends:
+    if unservable.backends:
         conditions += (
             "AND coalesce(t.metadata->>'required_backend', '') <> ALL(%(barred_backends)s) "
         )
-    if barred.pairs:
+    if unservable.pairs:
         conditions += (
             "AND (coalesce(t.metadata->>'required_backend', ''), "
             "coalesce(t.metadata->>'preferred_model', '')) NOT IN "
@@ -83,17 +83,17 @@ def _not(barred: Barred) -> str:
     return conditions
 
 
-def _parameters(barred: Barred) -> dict[str, Any]:
-    pairs = sorted(barred.pairs)
+def _parameters(unservable: Unservable) -> dict[str, Any]:
+    pairs = sorted(unservable.pairs)
     return {
-        "barred_backends": sorted(barred.backends),
+        "barred_backends": sorted(unservable.backends),
         "paired_backends": [backend for backend, _ in pairs],
         "paired_models": [model for _, model in pairs],
     }
 
 
 def window_of_all_kinds(
-    limit: int, *, least: int, barred: Barred = NOTHING_BARRED
+    limit: int, *, least: int, unservable: Unservable = NOTHING_UNSERVABLE
 ) -> tuple[list[Row], dict[str, int]]:
     """The window, and how many rows of each category wait in all.
 
@@ -101,7 +101,7 @@ def window_of_all_kinds(
     each of those the first ``least`` are added. The counts are empty where the window holds
     everything, else rough: they include rows that wait for others or ask in vain.
     """
-    rows = window(limit, barred=barred)
+    rows = window(limit, unservable=unservable)
     if len(rows) < limit:
         return rows, {}
     totals = _pending_by_category()
@@ -109,7 +109,9 @@ def window_of_all_kinds(
     known = {row["id"] for row in rows}
     for category, total in totals.items():
         if seen[category] < min(least, total):
-            rows += [row for row in _first_of(category, least, barred) if row["id"] not in known]
+            rows += [
+                row for row in _first_of(category, least, unservable) if row["id"] not in known
+            ]
     return rows, totals
 
 
@@ -123,10 +125,10 @@ def _pending_by_category() -> dict[str, int]:
     return {row["category"]: row["n"] for row in rows}
 
 
-def _first_of(category: str, least: int, barred: Barred) -> list[Row]:
+def _first_of(category: str, least: int, unservable: Unservable) -> list[Row]:
     """The first rows of each priority, as that index has them in order."""
     of_a_priority = f"""
-        {_MAY_RUN} {_not(barred)}
+        {_MAY_RUN} {_not(unservable)}
         AND t.category::text = %(category)s AND t.priority::text = p.priority
         ORDER BY t.created_at LIMIT %(least)s
     """
@@ -137,7 +139,7 @@ def _first_of(category: str, least: int, barred: Barred) -> list[Row]:
             "category": category,
             "least": least,
             "priorities": [p.value for p in Priority],
-            **_parameters(barred),
+            **_parameters(unservable),
         },
     )
 
@@ -215,9 +217,9 @@ def next_alarm() -> tuple[datetime | None, datetime | None, datetime | None]:
     return (row["eligible"], row["lease"], row["queued"]) if row else (None, None, None)
 
 
-def anything_eligible(*, barred: Barred = NOTHING_BARRED) -> bool:
+def anything_eligible(*, unservable: Unservable = NOTHING_UNSERVABLE) -> bool:
     """Whether at least one assigned row could be planned now."""
-    return bool(window(1, barred=barred))
+    return bool(window(1, unservable=unservable))
 
 
 def dependency_results(task_id: str) -> list[Row]:

@@ -53,7 +53,7 @@ def main() -> None:
         seconds = _round(system, 2, options.tasks)
         with database.session():
             workload = workload_of_history(load(system.environ), limit=options.tasks)
-        predicted = simulate(workload, hand=HAND)
+        predicted = simulate(workload, dispatch_ahead=HAND)
         loads = _loads(system) - loads_before
     database.close_all()
     figures: dict[str, Any] = {

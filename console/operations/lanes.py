@@ -10,7 +10,7 @@ from models.base import Row
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the heart of a worker last saw a task; ``phase`` is None before its first beat."""
+    """How far a running task was at its last heartbeat; ``phase`` is None before the first."""
 
     phase: str | None = None
     tokens: int = 0

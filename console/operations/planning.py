@@ -8,7 +8,7 @@ from typing import Any
 
 from console.operations.lanes import lane_of
 from jobs.admission.residency import Residency
-from jobs.planning.learned_figures import Learning
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.planner import Planner
 from jobs.policy.types import Plan, PolicyName
 from jobs.runtime import Runtime
@@ -32,7 +32,7 @@ def in_force() -> dict[str, Any]:
 
 def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> dict[str, Any]:
     """What the planner would do now; nothing is written. Needs a session."""
-    learning = Learning(runtime.settings.backends, runtime.scanner)
+    learning = LearnedFigures(runtime.settings.backends, runtime.scanner)
     given, made = Planner(runtime, learning, Residency(runtime.redis)).preview(policy)
     return _document(made) | {"tasks": len(given.tasks)}
 

@@ -120,7 +120,7 @@ def _workers(settings: Settings) -> list[Program]:
                 f"the backend name {backend.name!r} cannot name a program; "
                 "use letters, digits, dots, dashes and underscores"
             )
-        threads = min(settings.worker_threads, backend.max_concurrent + settings.hand)
+        threads = min(settings.worker_threads, backend.max_concurrent + settings.dispatch_ahead)
         programs.append(
             Program(
                 group="jobs",

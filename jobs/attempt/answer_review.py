@@ -11,8 +11,8 @@ import redis
 
 from jobs.admission.limits import acquire
 from jobs.admission.middleware import Ticket
-from jobs.attempt.calling import ModelCaller, aside
-from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.calling import ModelCaller, best_effort
+from jobs.attempt.lease_keeper import RunningTask
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.attempt.processors.second_opinion import second_opinion
 from jobs.attempt.prompts import task_text
@@ -36,7 +36,12 @@ class Judge:
         self._ticket = ticket
 
     def verdict(
-        self, result: ProcessorResult, context: TaskContext, pulse: Pulse, *, category: str | None
+        self,
+        result: ProcessorResult,
+        context: TaskContext,
+        running: RunningTask,
+        *,
+        category: str | None,
     ) -> Verdict:
         """Raises CallCancelled only, and only while a second opinion is asked."""
         answer = Answer(text=result.text, finish_reason=result.finish_reason)
@@ -59,7 +64,7 @@ class Judge:
         if context.options.validator is not SecondOpinion.LLM or not verdict.ok:
             return verdict
         try:
-            with self._another_model(pulse) as call:
+            with self._another_model(running) as call:
                 if call is not None:
                     verdict = second_opinion(verdict, answer, request, call=call)
         except (redis.RedisError, DatabaseUnavailable) as error:
@@ -67,14 +72,14 @@ class Judge:
         return verdict
 
     @contextmanager
-    def _another_model(self, pulse: Pulse) -> Iterator[ModelCaller | None]:
+    def _another_model(self, running: RunningTask) -> Iterator[ModelCaller | None]:
         """A caller of a model that is in memory now and is not the one that answered; None where
         there is none or no slot is free: an opinion is worth neither a reload nor a wait."""
         for backend, resident in self._candidates():
             heavy = self._is_heavy(backend.name, resident.name)
-            with self._slot(backend.name, pulse, heavy=heavy) as granted:
+            with self._slot(backend.name, running, heavy=heavy) as granted:
                 if granted:
-                    yield self._caller(backend, resident, pulse, heavy=heavy)
+                    yield self._caller(backend, resident, running, heavy=heavy)
                     return
         yield None
 
@@ -94,9 +99,9 @@ class Judge:
         return any(known.heavy for known in models if known.name == model)
 
     @contextmanager
-    def _slot(self, backend: str, pulse: Pulse, *, heavy: bool) -> Iterator[bool]:
+    def _slot(self, backend: str, running: RunningTask, *, heavy: bool) -> Iterator[bool]:
         """Whether one call may run there: in the slot of the attempt where that admits it, else
-        in one more, which the heart keeps meanwhile."""
+        in one more, which the lease keeper keeps meanwhile."""
         if backend == self._ticket.backend and (self._ticket.heavy or not heavy):
             yield True
             return
@@ -105,22 +110,22 @@ class Judge:
         if not acquire(slots, limits, backend, holder, heavy=heavy, wait=False).granted:
             yield False
             return
-        pulse.side_slots = ((backend, holder),)
+        running.side_slots = ((backend, holder),)
         try:
             yield True
         finally:
-            pulse.side_slots = ()
-            aside(lambda: slots.release(backend, holder), otherwise=0)
+            running.side_slots = ()
+            best_effort(lambda: slots.release(backend, holder), otherwise=0)
 
     def _caller(
-        self, backend: Backend, resident: ResidentModel, pulse: Pulse, *, heavy: bool
+        self, backend: Backend, resident: ResidentModel, running: RunningTask, *, heavy: bool
     ) -> ModelCaller:
         # Ollama loads a model anew for another context, and so does a call that names none.
         sized = backend.spec.kind is BackendKind.OLLAMA
         return ModelCaller(
             self._parts,
             backend,
-            pulse,
+            running,
             model=resident.name,
             num_ctx=(resident.context_tokens or 0) if sized else 0,
             heavy=heavy,

@@ -1,4 +1,4 @@
-"""One model call of a running task: loaded, guarded, measured, told to breaker and heart."""
+"""One model call of a running task: loaded, guarded, measured, reported to the breaker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import redis
 
 from jobs.admission.rates import RateDecision, RateLimits
-from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.lease_keeper import RunningTask
 from jobs.parts import Parts
 from jobs.planning.learned_figures import DeadlineFigures
 from jobs.policy.tokens import estimate_tokens
@@ -67,7 +67,7 @@ class ModelCaller:
         self,
         parts: Parts,
         backend: Backend,
-        pulse: Pulse,
+        running: RunningTask,
         *,
         model: str,
         num_ctx: int,
@@ -76,7 +76,7 @@ class ModelCaller:
     ) -> None:
         self._parts = parts
         self._backend = backend
-        self._pulse = pulse
+        self._pulse = running
         self._model = model
         self._num_ctx = num_ctx
         self._heavy = heavy
@@ -118,7 +118,7 @@ class ModelCaller:
         self.spent.add(completion, load_seconds)
         self._parts.residency.used(self._backend.name, self._model, self._num_ctx)
         breakers = self._parts.runtime.breakers
-        aside(lambda: breakers.succeeded(self._backend.name, self._model), otherwise=None)
+        best_effort(lambda: breakers.succeeded(self._backend.name, self._model), otherwise=None)
         return completion
 
     def _load_and_generate(self, request: GenerateRequest) -> tuple[float, Completion]:
@@ -140,7 +140,7 @@ class ModelCaller:
         )
         spent = (completion.prompt_tokens or 0) + completion.completion_tokens
         rates = self._parts.runtime.rates
-        aside(lambda: rates.settle(allowance, tokens=spent), otherwise=False)
+        best_effort(lambda: rates.settle(allowance, tokens=spent), otherwise=False)
         return load_seconds, completion
 
     def _notice_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
@@ -199,14 +199,14 @@ class ModelCaller:
             return
         if error.transient:
             self._parts.residency.forget(self._backend.name)
-        aside(lambda: self._count(error), otherwise=None)
+        best_effort(lambda: self._count(error), otherwise=None)
 
     def _count(self, error: LLMError) -> None:
         if self._parts.runtime.breakers.failed(self._backend.name, self._model, error):
             self._parts.runtime.wakes.recover(f"breaker of {self._backend.name} opened")
 
 
-def aside(note: Callable[[], T], *, otherwise: T) -> T:
+def best_effort(note: Callable[[], T], *, otherwise: T) -> T:
     """What Redis knows only helps: an answer is not thrown away because it could not be noted."""
     try:
         return note()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jobs.attempt.lease_keeper import LEASE_LOST, Pulse
+from jobs.attempt.lease_keeper import LEASE_LOST, RunningTask
 from llm.errors import CallCancelled
 from models.database import session
 from models.task import Task
@@ -13,8 +13,8 @@ from models.task import Task
 class RowCheckpoint:
     """The :class:`jobs.attempt.processors.base.Checkpoint` of one attempt."""
 
-    def __init__(self, pulse: Pulse, saved: object) -> None:
-        self._pulse = pulse
+    def __init__(self, running: RunningTask, saved: object) -> None:
+        self._pulse = running
         steps = saved if isinstance(saved, Mapping) else {}
         self._steps: dict[str, str] = {
             str(step): text for step, text in steps.items() if isinstance(text, str)

@@ -20,7 +20,7 @@ from jobs.attempt import preparation
 from jobs.attempt.answer_review import Judge
 from jobs.attempt.calling import ModelCaller
 from jobs.attempt.checkpoints import RowCheckpoint
-from jobs.attempt.lease_keeper import CANCELLED, LEASE_LOST, SLOT_LOST, Pulse
+from jobs.attempt.lease_keeper import CANCELLED, LEASE_LOST, SLOT_LOST, RunningTask
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.parts import Parts
 from jobs.planning.failover import elsewhere
@@ -71,19 +71,19 @@ class Execution:
         return claimed
 
     def _run(self, claimed: Claimed) -> Outcome | None:
-        pulse = self._parts.heart.add(
+        running = self._parts.lease_keeper.add(
             claimed.id, claimed.epoch, backend=self._ticket.backend, token=CancelToken()
         )
         try:
-            event, result = self._attempt(claimed, pulse)
+            event, result = self._attempt(claimed, running)
             outcome = self._decide(event)
-            written = self._write(claimed, pulse, event, outcome, result)
+            written = self._write(claimed, running, event, outcome, result)
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("attempt_interrupted task=%s error=%s", claimed.id, error)
             self._persist(partial(self._give_back, claimed, f"interrupted: {error}"))
             raise
         finally:
-            self._parts.heart.remove(pulse)
+            self._parts.lease_keeper.remove(running)
         return outcome if written else None
 
     def _claim(self) -> Claimed | None:
@@ -96,13 +96,13 @@ class Execution:
             )
 
     def _attempt(
-        self, claimed: Claimed, pulse: Pulse
+        self, claimed: Claimed, running: RunningTask
     ) -> tuple[AttemptEvent, ProcessorResult | None]:
         try:
-            context = preparation.prepare(claimed, self._settings, pulse, num_ctx=self._num_ctx)
-            result = self._work(claimed, pulse, context)
+            context = preparation.prepare(claimed, self._settings, running, num_ctx=self._num_ctx)
+            result = self._work(claimed, running, context)
             verdict = Judge(self._parts, self._ticket).verdict(
-                result, context, pulse, category=claimed.row["category"]
+                result, context, running, category=claimed.row["category"]
             )
         except preparation.Refused as refusal:
             return self._event(claimed, error=refusal), None
@@ -115,18 +115,20 @@ class Execution:
             return self._event(claimed, error=error), None
         return self._event(claimed, verdict=verdict), result
 
-    def _work(self, claimed: Claimed, pulse: Pulse, context: TaskContext) -> ProcessorResult:
+    def _work(
+        self, claimed: Claimed, running: RunningTask, context: TaskContext
+    ) -> ProcessorResult:
         backend = self._parts.runtime.backends.get(self._ticket.backend)
         self._caller = ModelCaller(
             self._parts,
             backend,
-            pulse,
+            running,
             model=self._ticket.model,
             num_ctx=self._num_ctx,
             heavy=self._ticket.heavy,
             figures=self._parts.learning.for_deadlines(self._ticket.backend, self._ticket.model),
         )
-        checkpoint = RowCheckpoint(pulse, claimed.row["checkpoint"])
+        checkpoint = RowCheckpoint(running, claimed.row["checkpoint"])
         choice = self._parts.processors.choose(context.options)
         result = choice.processor.run(context, self._caller, checkpoint=checkpoint)
         asked_for = context.options.source or context.options.delegate
@@ -158,17 +160,17 @@ class Execution:
     def _write(
         self,
         claimed: Claimed,
-        pulse: Pulse,
+        running: RunningTask,
         event: AttemptEvent,
         outcome: Outcome,
         result: ProcessorResult | None,
     ) -> bool:
-        if pulse.token.reason in (LEASE_LOST, SLOT_LOST):
-            logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, pulse.token.reason)
-            return pulse.token.reason == SLOT_LOST and self._persist(
+        if running.token.reason in (LEASE_LOST, SLOT_LOST):
+            logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, running.token.reason)
+            return running.token.reason == SLOT_LOST and self._persist(
                 partial(self._give_back, claimed, SLOT_LOST)
             )
-        if pulse.token.reason == CANCELLED:
+        if running.token.reason == CANCELLED:
             return self._persist(
                 lambda: Task.finish_cancel(
                     claimed.id, claimed.epoch, self._ending(event, "cancelled")
@@ -204,7 +206,7 @@ class Execution:
             ending = self._ending(event, outcome.code, outcome.reason)
             written = Task.fail(task_id, epoch, ending)
         if not written:
-            # A cancel may have arrived between the last look of the heart and this write.
+            # A cancel may have arrived between the last look of the lease keeper and this write.
             written = Task.finish_cancel(task_id, epoch, self._ending(event, "cancelled"))
         elif not isinstance(outcome, Complete):
             decision.record([_retry_decision(task_id, outcome)])

@@ -1,4 +1,4 @@
-"""The heart of a worker process: one thread keeps the leases of all its running tasks.
+"""The lease keeper of a worker process: one thread keeps the leases of all its running tasks.
 
 Every ``heartbeat_seconds`` one UPDATE renews the row leases. Every second, while anything runs,
 one SELECT notices a cancel or a lost lease and stops that call, one Lua call renews the slots (so
@@ -35,8 +35,8 @@ DRAINED = "drain"
 
 
 @dataclass(slots=True)
-class Pulse:
-    """One running task as its heart sees it; the working thread updates ``progress``."""
+class RunningTask:
+    """One running task as its lease keeper sees it; the working thread updates ``progress``."""
 
     task_id: str
     epoch: int
@@ -64,7 +64,7 @@ class Pulse:
         return described
 
 
-class Heart:
+class LeaseKeeper:
     """Keeps the leases of this process. ``start`` it once; ``stop`` joins its thread."""
 
     def __init__(
@@ -81,11 +81,11 @@ class Heart:
         self._slots = slots
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
-        self._pulses: dict[tuple[str, int], Pulse] = {}
+        self._pulses: dict[tuple[str, int], RunningTask] = {}
         self._lock = threading.Lock()
         self._work_came = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._beat_on, name="lease-keeper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -103,9 +103,9 @@ class Heart:
     def running(self) -> int:
         return len(self._pulses)
 
-    def add(self, task_id: str, epoch: int, *, backend: str, token: CancelToken) -> Pulse:
+    def add(self, task_id: str, epoch: int, *, backend: str, token: CancelToken) -> RunningTask:
         """Begin to keep the lease that this thread just took."""
-        pulse = Pulse(
+        task = RunningTask(
             task_id=task_id,
             epoch=epoch,
             backend=backend,
@@ -114,17 +114,17 @@ class Heart:
             renewed_at=time.monotonic(),
         )
         with self._lock:
-            self._pulses[task_id, epoch] = pulse
+            self._pulses[task_id, epoch] = task
         self._work_came.set()
-        return pulse
+        return task
 
-    def remove(self, pulse: Pulse) -> None:
+    def remove(self, task: RunningTask) -> None:
         with self._lock:
-            self._pulses.pop((pulse.task_id, pulse.epoch), None)
+            self._pulses.pop((task.task_id, task.epoch), None)
 
     def cancel_all(self, reason: str) -> None:
-        for pulse in self._snapshot():
-            pulse.token.cancel(reason)
+        for task in self._snapshot():
+            task.token.cancel(reason)
 
     def _beat_on(self) -> None:
         renewed_at = time.monotonic()
@@ -140,63 +140,63 @@ class Heart:
 
     def _beat(self, *, renew: bool) -> bool:
         """One look at every running task; False when it could not be made."""
-        pulses = [pulse for pulse in self._snapshot() if pulse.thread.is_alive()]
-        if not pulses:
+        tasks = [task for task in self._snapshot() if task.thread.is_alive()]
+        if not tasks:
             return True
         try:
             with session():
-                self._watch(pulses)
+                self._watch(tasks)
                 if renew:
-                    self._renew(pulses)
-            self._renew_slots(pulses)
-            self._live.show(pulses)
+                    self._renew(tasks)
+            self._renew_slots(tasks)
+            self._live.show(tasks)
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
         except Exception:
-            # Such as a deadlock with a bulk cancel: a heart that stops ends the whole process.
+            # A deadlock with a bulk cancel, say: without its lease keeper the process would end.
             logger.exception("heartbeat_broke owner=%s", self._owner)
         else:
             return True
-        self._give_up_expired(pulses)
+        self._give_up_expired(tasks)
         return False
 
-    def _watch(self, pulses: list[Pulse]) -> None:
-        marks = Task.live_marks(self._owner, [pulse.task_id for pulse in pulses])
-        for pulse in pulses:
-            epoch, cancelled = marks.get(pulse.task_id, (None, False))
-            if epoch != pulse.epoch:
-                self._lose(pulse)
+    def _watch(self, tasks: list[RunningTask]) -> None:
+        marks = Task.live_marks(self._owner, [task.task_id for task in tasks])
+        for task in tasks:
+            epoch, cancelled = marks.get(task.task_id, (None, False))
+            if epoch != task.epoch:
+                self._lose(task)
             elif cancelled:
-                pulse.token.cancel(CANCELLED)
+                task.token.cancel(CANCELLED)
 
-    def _lose(self, pulse: Pulse) -> None:
+    def _lose(self, task: RunningTask) -> None:
         # The thread may have ended the task between our look at the list and at the row.
-        if (pulse.task_id, pulse.epoch) in self._pulses:
-            pulse.token.cancel(LEASE_LOST)
+        if (task.task_id, task.epoch) in self._pulses:
+            task.token.cancel(LEASE_LOST)
 
-    def _renew(self, pulses: list[Pulse]) -> None:
-        beats = [(pulse.task_id, pulse.epoch, pulse.report()) for pulse in pulses]
+    def _renew(self, tasks: list[RunningTask]) -> None:
+        beats = [(task.task_id, task.epoch, task.report()) for task in tasks]
         kept = Task.heartbeat(self._owner, beats, lease_seconds=self._lease_seconds)
-        for pulse in pulses:
-            if pulse.task_id in kept:
-                pulse.renewed_at = time.monotonic()
+        for task in tasks:
+            if task.task_id in kept:
+                task.renewed_at = time.monotonic()
             else:
-                self._lose(pulse)
+                self._lose(task)
 
-    def _renew_slots(self, pulses: list[Pulse]) -> None:
+    def _renew_slots(self, tasks: list[RunningTask]) -> None:
         holders: dict[str, list[str]] = {}
-        for backend, holder in (slot for pulse in pulses for slot in pulse.slots):
+        for backend, holder in (slot for task in tasks for slot in task.slots):
             holders.setdefault(backend, []).append(holder)
         lost = set(self._slots.renew(holders))
-        for pulse in pulses:
-            if any(holder in lost for _, holder in pulse.slots):
-                pulse.token.cancel(SLOT_LOST)
+        for task in tasks:
+            if any(holder in lost for _, holder in task.slots):
+                task.token.cancel(SLOT_LOST)
 
-    def _give_up_expired(self, pulses: list[Pulse]) -> None:
-        for pulse in pulses:
-            if time.monotonic() - pulse.renewed_at > self._lease_seconds:
-                pulse.token.cancel(LEASE_LOST)
+    def _give_up_expired(self, tasks: list[RunningTask]) -> None:
+        for task in tasks:
+            if time.monotonic() - task.renewed_at > self._lease_seconds:
+                task.token.cancel(LEASE_LOST)
 
-    def _snapshot(self) -> list[Pulse]:
+    def _snapshot(self) -> list[RunningTask]:
         with self._lock:
             return list(self._pulses.values())

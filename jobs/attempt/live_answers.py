@@ -14,7 +14,7 @@ KEPT_SECONDS = 10
 
 
 class Watched(Protocol):
-    """What a pulse tells of its task."""
+    """What a running tells of its task."""
 
     task_id: str
     progress: Progress

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from jobs.attempt.context.files import gather
 from jobs.attempt.context.keywords import keywords_of
-from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.lease_keeper import RunningTask
 from jobs.attempt.processors import registry
 from jobs.attempt.processors.base import TaskContext
 from jobs.attempt.processors.delegation import configured_agents
@@ -29,7 +29,9 @@ class Refused(Exception):
     """The task cannot be worked as it stands, and never will be; the message says why."""
 
 
-def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int) -> TaskContext:
+def prepare(
+    claimed: Claimed, settings: Settings, running: RunningTask, *, num_ctx: int
+) -> TaskContext:
     """Everything the processor is given. Raises Refused where the row asks for the impossible.
 
     ``num_ctx`` is the context the server was asked for, 0 where it has one of its own.
@@ -57,7 +59,7 @@ def prepare(claimed: Claimed, settings: Settings, pulse: Pulse, *, num_ctx: int)
         max_tokens=size.max_tokens,
         context_tokens=context_tokens,
         correlation_id=f"{claimed.id}:{claimed.epoch}",
-        cancel=pulse.token,
+        cancel=running.token,
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import redis
 
 from jobs.parts import Parts
-from jobs.planning.learned_figures import Learning
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.snapshots import backend_views, snapshot
 from jobs.policy import metadata
 from jobs.policy.planners.choices import others
@@ -39,7 +39,7 @@ def elsewhere(parts: Parts, row: Row, *, than: str, error: Exception | None) -> 
     return bool(found)
 
 
-def _now(runtime: Runtime, learning: Learning) -> Snapshot:
+def _now(runtime: Runtime, learning: LearnedFigures) -> Snapshot:
     """What a plan made now would see of the servers."""
     scan = runtime.scanner.last() or runtime.scanner.scan()
     return snapshot(

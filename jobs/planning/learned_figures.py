@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jobs.policy.estimation import AttemptSample, Figures, Learned, learn
+from jobs.policy.estimation import AttemptSample, Estimates, Figures, learn
 from jobs.process.clock import utc_now
 from llm.scanner import Scanner
 from llm.types import BackendSpec, Category, Scan
@@ -33,7 +33,7 @@ class DeadlineFigures:
     size_bytes: int | None = None
 
 
-class Learning:
+class LearnedFigures:
     """Shared by the threads of a process."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Learning:
         self._scanner = scanner
         self._clock = clock
         self._lock = threading.Lock()
-        self._learned = Learned(kinds=self._kinds)
+        self._learned = Estimates(kinds=self._kinds)
         self._sizes: dict[tuple[str, str], int] = {}
         self._read_at = float("-inf")
 

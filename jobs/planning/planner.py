@@ -16,7 +16,7 @@ import dramatiq
 
 from jobs.admission.middleware import RUN_TASK
 from jobs.admission.residency import Residency
-from jobs.planning.learned_figures import Learning
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.plan_log import PlanLog
 from jobs.planning.snapshots import backend_views, planning_config, snapshot, usable_models
 from jobs.policy.dispatch import dispatch
@@ -42,7 +42,7 @@ from jobs.queues.names import PLANNER, llm_queue
 from jobs.runtime import Runtime
 from llm.types import Scan
 from models import backlog, block, decision
-from models.backlog import NOTHING_BARRED, Barred
+from models.backlog import NOTHING_UNSERVABLE, Unservable
 from models.base import Row
 from models.block import NewBlock
 from models.database import database, session
@@ -80,7 +80,7 @@ class Sent:
 class Planner:
     """Owned by a control process; ``run`` may be called from any of its threads."""
 
-    def __init__(self, runtime: Runtime, learning: Learning, residency: Residency) -> None:
+    def __init__(self, runtime: Runtime, learning: LearnedFigures, residency: Residency) -> None:
         self._runtime = runtime
         self._learning = learning
         self._residency = residency
@@ -111,7 +111,7 @@ class Planner:
         """What would be planned now; nothing is written. Needs a session."""
         look = self._look(self._runtime.scanner.last() or self._runtime.scanner.scan())
         # What is asked for in vain is told as well.
-        given = self._snapshot(look, NOTHING_BARRED)
+        given = self._snapshot(look, NOTHING_UNSERVABLE)
         if policy is not None:
             given = replace(given, config=replace(given.config, policy=policy))
         return given, plan(given)
@@ -127,12 +127,12 @@ class Planner:
             self._runtime.limits.total.slots,
         )
 
-    def _barred(self, look: Look) -> Barred:
+    def _barred(self, look: Look) -> Unservable:
         """Rows that ask for this are left out of the plan, and are in it again as soon as what they
         ask for can be had."""
         usable = usable_models(self._runtime, look.scan)
         models = [(backend, model.name) for backend, _, model in usable]
-        return Barred(*unservable(look.backends, models))
+        return Unservable(*unservable(look.backends, models))
 
     def _with_residents(self, view: BackendView) -> BackendView:
         seen = self._residency.seen(view.name)
@@ -160,16 +160,16 @@ class Planner:
         remaining = sum(row["remaining"] for row in look.blocks)
         due = remaining > 0 and self._sent >= plan_again_after(remaining)
         stale = idle or (rested and (self._news or due))
-        return stale and backlog.anything_eligible(barred=self._barred(look))
+        return stale and backlog.anything_eligible(unservable=self._barred(look))
 
     def _idle_lane(self, look: Look) -> bool:
         """Whether a server has room and nothing planned to send there."""
-        if sum(view.in_flight for view in look.backends) >= look.total + self._hand:
+        if sum(view.in_flight for view in look.backends) >= look.total + self._dispatch_ahead:
             return False
         served = {row["backend"] for row in look.blocks if row["remaining"] > 0}
         return any(
             view.unavailable is None
-            and view.in_flight < view.slots + self._hand
+            and view.in_flight < view.slots + self._dispatch_ahead
             and view.name not in served
             for view in look.backends
         )
@@ -194,9 +194,9 @@ class Planner:
             pipe.hincrbyfloat(PLANNER, "seconds", seconds)
             pipe.execute()
 
-    def _snapshot(self, look: Look, barred: Barred) -> Snapshot:
+    def _snapshot(self, look: Look, unservable: Unservable) -> Snapshot:
         window, waiting = backlog.window_of_all_kinds(
-            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND, barred=barred
+            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND, unservable=unservable
         )
         return snapshot(
             self._runtime,
@@ -214,7 +214,7 @@ class Planner:
         decided = dispatch(
             sorted(look.backends, key=lambda view: self._sent_at.get(view.name, 0.0)),
             [_open_block(row) for row in look.blocks],
-            hand=self._hand,
+            dispatch_ahead=self._dispatch_ahead,
             config=planning_config(self._runtime.settings, look.scan),
             total=look.total,
         )
@@ -271,8 +271,8 @@ class Planner:
         self._runtime.broker.enqueue(message)
 
     @property
-    def _hand(self) -> int:
-        return self._runtime.settings.hand
+    def _dispatch_ahead(self) -> int:
+        return self._runtime.settings.dispatch_ahead
 
 
 @contextmanager

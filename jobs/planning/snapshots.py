@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from jobs.planning.learned_figures import Learning
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.policy import metadata
 from jobs.policy.planners.choices import asks_for
 from jobs.policy.prompt_size import prompt_size
@@ -97,7 +97,7 @@ def snapshot(
     waiting: Mapping[str, int],
     in_flight: Sequence[Row],
     backends: tuple[BackendView, ...],
-    learning: Learning,
+    learning: LearnedFigures,
 ) -> Snapshot:
     """Everything that one plan is made from.
 
@@ -166,7 +166,9 @@ def _backend_view(
     )
 
 
-def _model_view(backend: str, rank: int, model: ScannedModel, learning: Learning) -> ModelView:
+def _model_view(
+    backend: str, rank: int, model: ScannedModel, learning: LearnedFigures
+) -> ModelView:
     figures = learning.figures(backend, model.name)
     return ModelView(
         backend=backend,

@@ -23,35 +23,35 @@ def dispatch(
     backends: Sequence[BackendView],
     blocks: Sequence[OpenBlock],
     *,
-    hand: int,
+    dispatch_ahead: int,
     config: PlanningConfig,
     total: int | None = None,
 ) -> DispatchDecision:
     """Fill every server from the head of its lane.
 
     ``blocks`` are in lane order; those that still have tasks in flight but nothing to send belong
-    to the input, too: they tell which models are busy. A server holds ``slots + hand`` tasks.
-    The next block begins where the running one has nothing left to send and the server can hold
+    to the input, too: they tell which models are busy. A server holds
+    ``slots + dispatch_ahead`` tasks. The next block begins where the running one has nothing left to send and the server can hold
     its model beside the busy ones; where it cannot, the server drains first, for a request for
-    another model would only wait there with a slot in its hand.
+    another model would only wait there while it holds a slot.
 
-    All servers together hold ``total + hand`` tasks (None: no such bound). Where they could take
-    more, urgent tasks go first, then the least full server is served; of equals, the one that
+    All servers together hold ``total + dispatch_ahead`` tasks (None: no such bound). Where they
+    could take more, urgent tasks go first, then the least full server is served; of equals, the one that
     comes first in ``backends``.
     """
-    result = _fill(backends, blocks, hand, config, None)
+    result = _fill(backends, blocks, dispatch_ahead, config, None)
     if total is not None:
-        room = max(0, total + hand - sum(view.in_flight for view in backends))
+        room = max(0, total + dispatch_ahead - sum(view.in_flight for view in backends))
         if sum(order.count for order in result.orders) > room:
-            shares = _shares(backends, blocks, result.orders, room, hand)
-            result = _fill(backends, blocks, hand, config, shares)
+            shares = _shares(backends, blocks, result.orders, room, dispatch_ahead)
+            result = _fill(backends, blocks, dispatch_ahead, config, shares)
     return DispatchDecision(tuple(result.orders), tuple(result.preloads), tuple(result.held))
 
 
 def _fill(
     backends: Sequence[BackendView],
     blocks: Sequence[OpenBlock],
-    hand: int,
+    dispatch_ahead: int,
     config: PlanningConfig,
     shares: Mapping[str, int] | None,
 ) -> _Result:
@@ -65,7 +65,7 @@ def _fill(
         if view.unavailable is not None:
             result.hold(waiting, view.unavailable)
             continue
-        lane = _lane(view, blocks, hand, shares)
+        lane = _lane(view, blocks, dispatch_ahead, shares)
         if config.policy is PolicyName.RELOAD_AWARE:
             _fill_by_block(lane, waiting, blocks, heavy_at, config, result)
         else:
@@ -78,7 +78,7 @@ def _shares(
     blocks: Sequence[OpenBlock],
     orders: Sequence[DispatchOrder],
     room: int,
-    hand: int,
+    dispatch_ahead: int,
 ) -> dict[str, int]:
     """``room`` places by server, one after another; no server gets more than its orders ask."""
     urgent_blocks = {block.block_id for block in blocks if block.urgent}
@@ -93,7 +93,7 @@ def _shares(
             (view for view in backends if given[view.name] < wanted[view.name]),
             key=lambda view: (
                 given[view.name] >= urgent[view.name],
-                (view.in_flight + given[view.name]) / (view.slots + hand),
+                (view.in_flight + given[view.name]) / (view.slots + dispatch_ahead),
             ),
         )
         given[view.name] += 1
@@ -128,10 +128,10 @@ class _Result:
 def _lane(
     view: BackendView,
     blocks: Sequence[OpenBlock],
-    hand: int,
+    dispatch_ahead: int,
     shares: Mapping[str, int] | None,
 ) -> _Lane:
-    room = view.slots + hand - view.in_flight
+    room = view.slots + dispatch_ahead - view.in_flight
     full = f"{view.name} has no free place ({view.in_flight} of {view.slots} slots before this)"
     if shares is not None and shares[view.name] < room:
         room, full = shares[view.name], "all servers together have as many tasks as they may"

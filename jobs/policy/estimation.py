@@ -89,7 +89,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class Estimates:
     """Figures of every model that was run, and of any other by its prior."""
 
     known: Mapping[tuple[str, str], Figures] = field(default_factory=dict)
@@ -112,7 +112,7 @@ def learn(
     kinds: Mapping[str, BackendKind],
     parameters: Mapping[tuple[str, str], int] | None = None,
     config: LearningConfig | None = None,
-) -> Learned:
+) -> Estimates:
     """Learn from ``samples`` in any order.
 
     ``kinds`` maps backends to their kind, ``parameters`` (backend, model) to a size where a scan
@@ -129,7 +129,7 @@ def learn(
         prior = prior_for(kind, model, sizes.get((backend, model)))
         newest_first = sorted(group, key=lambda sample: sample.at, reverse=True)
         known[backend, model] = _figures(newest_first, prior, config, now=now)
-    return Learned(known, dict(kinds), dict(sizes))
+    return Estimates(known, dict(kinds), dict(sizes))
 
 
 def estimate(

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 5.0
 
 
-class BeatMiddleware(Middleware):
+class BrokerHeartbeat(Middleware):
     """Beats from a thread of its own while the worker is up."""
 
     def __init__(self, *, owner: str, about: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ MARK_SECONDS = 10
 RECOVERY_MARK_SECONDS = 3
 
 
-class Wakes:
+class ControlRequests:
     """Sends control messages. Knows actors by name only, so that any process may use it."""
 
     def __init__(self, broker: dramatiq.Broker, client: redis.Redis) -> None:

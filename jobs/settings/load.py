@@ -105,7 +105,7 @@ class Settings:
     max_attempts: int = setting("KOS_MAX_ATTEMPTS", of.integer(1, 100), 3)
     max_crashes: int = setting("KOS_MAX_CRASHES", of.integer(1, 100), 3)
     worker_threads: int = setting("KOS_WORKER_THREADS", of.integer(1, 1000), 16)
-    hand: int = setting("KOS_HAND", of.integer(0, 1000), 2)
+    dispatch_ahead: int = setting("KOS_HAND", of.integer(0, 1000), 2)
     plan_window: int = setting("KOS_PLAN_WINDOW", of.integer(1, 1_000_000), 2000)
     fairness_seconds: float = setting("KOS_FAIRNESS_SECONDS", of.number(0.1, 86_400), 900.0)
     scan_cache_seconds: float = setting("KOS_SCAN_CACHE_SECONDS", of.number(0, 86_400), 120.0)

@@ -47,16 +47,16 @@ class History:
     plans: int
 
 
-def run(workload: Workload, config: PlanningConfig, *, hand: int = 0) -> History:
+def run(workload: Workload, config: PlanningConfig, *, dispatch_ahead: int = 0) -> History:
     """Simulate until nothing more can happen. Deterministic: no clock, no chance."""
-    return _Engine(workload, config, hand).run()
+    return _Engine(workload, config, dispatch_ahead).run()
 
 
 @dataclass(slots=True)
 class _Engine:
     workload: Workload
     config: PlanningConfig
-    hand: int
+    dispatch_ahead: int
     now: float = 0.0
     events: list[tuple[float, int, int, str, object]] = field(default_factory=list)
     counter: itertools.count[int] = field(default_factory=itertools.count)
@@ -198,7 +198,7 @@ class _Engine:
         decision = dispatch(
             views.backends(self.board),
             self.board.open_blocks(views.reach),
-            hand=self.hand,
+            dispatch_ahead=self.dispatch_ahead,
             config=self.config,
         )
         sent = set()

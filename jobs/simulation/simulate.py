@@ -15,20 +15,20 @@ def simulate(
     *,
     policy: PolicyName = PolicyName.RELOAD_AWARE,
     config: PlanningConfig | None = None,
-    hand: int = 0,
+    dispatch_ahead: int = 0,
     known_bounds: Bounds | None = None,
 ) -> SimulationResult:
     """Run a workload under a policy.
 
-    ``config`` overrides the planner's settings (its policy wins); ``hand`` is what is sent beyond
-    the slots; ``known_bounds`` saves finding the bounds again for another policy.
+    ``config`` overrides the planner's settings (its policy wins); ``dispatch_ahead`` is
+    what is sent beyond the slots; ``known_bounds`` saves finding the bounds again for another policy.
     """
     config = config or PlanningConfig(
         policy=policy,
         fairness_seconds=workload.fairness_seconds,
         allow_two_heavy=workload.allow_two_heavy,
     )
-    history = run(workload, config, hand=hand)
+    history = run(workload, config, dispatch_ahead=dispatch_ahead)
     bound = known_bounds or bounds(workload)
     makespan = max((entry.finish_seconds for entry in history.schedule), default=0.0)
     everyone, by_priority = _waits(workload, history)

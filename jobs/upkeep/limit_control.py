@@ -35,7 +35,7 @@ WORKLOAD_CALLS = 20
 
 
 @dataclass(slots=True)
-class LimitKeeper:
+class LimitControl:
     """Call :meth:`decide` every ``ADAPTIVE_CALC_INTERVAL_SEC``, from one process."""
 
     runtime: Runtime

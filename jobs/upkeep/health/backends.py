@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from jobs.admission.limits import acquire
-from jobs.planning.learned_figures import Learning
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.runtime import Runtime
 from jobs.upkeep.health.checks import Check
 from jobs.upkeep.health.idle_models import IdleModels
@@ -41,7 +41,7 @@ class BackendWatch:
     """Remembers failed canaries between looks. One instance, one thread."""
 
     runtime: Runtime
-    learning: Learning
+    learning: LearnedFigures
     supervised: dict[str, str] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     idle: IdleModels = field(default_factory=IdleModels)

@@ -9,7 +9,7 @@ import pytest
 import redis
 from dramatiq.brokers.stub import StubBroker
 
-from jobs.queues.control_requests import SLOT, Wakes
+from jobs.queues.control_requests import SLOT, ControlRequests
 from jobs.queues.names import CONTROL_QUEUE
 
 
@@ -21,12 +21,14 @@ def broker() -> StubBroker:
 
 
 @pytest.fixture
-def wakes(broker: StubBroker, redis_url: str) -> Iterator[Wakes]:
+def wakes(broker: StubBroker, redis_url: str) -> Iterator[ControlRequests]:
     with closing(redis.Redis.from_url(redis_url)) as client:
-        yield Wakes(broker, client)
+        yield ControlRequests(broker, client)
 
 
-def test_many_requests_ask_once_until_the_plan_starts(wakes: Wakes, broker: StubBroker) -> None:
+def test_many_requests_ask_once_until_the_plan_starts(
+    wakes: ControlRequests, broker: StubBroker
+) -> None:
     assert [wakes.plan("insert") for _ in range(3)] == [True, False, False]
     assert broker.queues[CONTROL_QUEUE].qsize() == 1
 
@@ -37,7 +39,7 @@ def test_many_requests_ask_once_until_the_plan_starts(wakes: Wakes, broker: Stub
 
 @pytest.mark.parametrize("reason", ["insert", "health", "recovery"])
 def test_news_that_meet_a_waiting_request_for_a_slot_are_planned_for(
-    wakes: Wakes, reason: str
+    wakes: ControlRequests, reason: str
 ) -> None:
     assert wakes.plan(SLOT)
     assert not wakes.plan(reason)
@@ -46,14 +48,14 @@ def test_news_that_meet_a_waiting_request_for_a_slot_are_planned_for(
     assert wakes.plan_started(SLOT) == SLOT
 
 
-def test_a_freed_slot_does_not_hide_what_was_asked_for_before(wakes: Wakes) -> None:
+def test_a_freed_slot_does_not_hide_what_was_asked_for_before(wakes: ControlRequests) -> None:
     assert wakes.plan("insert")
     assert not wakes.plan(SLOT)
 
     assert wakes.plan_started("insert") == "insert"
 
 
-def test_what_a_dead_process_left_waiting_is_asked_for_anew(wakes: Wakes) -> None:
+def test_what_a_dead_process_left_waiting_is_asked_for_anew(wakes: ControlRequests) -> None:
     assert wakes.plan("insert")
     assert wakes.recover("cron")
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from models import backlog
-from models.backlog import Barred
+from models.backlog import Unservable
 from models.base import fetch_all
 
 pytestmark = pytest.mark.usefixtures("database_here")
@@ -93,9 +93,9 @@ def test_rows_that_ask_in_vain_hide_nothing_and_come_back() -> None:
     wait(5, "fast")
     ask(2, required_backend="ollama")
     ask(2, required_backend="unknown", preferred_model="unknown")
-    barred = Barred(frozenset({"mlx"}), frozenset({("", "big"), ("ollama", "small")}))
+    unservable = Unservable(frozenset({"mlx"}), frozenset({("", "big"), ("ollama", "small")}))
 
-    rows, _ = backlog.window_of_all_kinds(100, least=64, barred=barred)
+    rows, _ = backlog.window_of_all_kinds(100, least=64, unservable=unservable)
 
     assert seen(rows) == {"coding": 4, "fast": 5}
     assert len(backlog.window(1000)) == 459
@@ -105,7 +105,7 @@ def test_where_all_rows_ask_in_vain_nothing_is_eligible() -> None:
     ask(3, required_backend="mlx")
 
     assert backlog.anything_eligible()
-    assert not backlog.anything_eligible(barred=Barred(frozenset({"mlx"})))
+    assert not backlog.anything_eligible(unservable=Unservable(frozenset({"mlx"})))
 
 
 def test_hidden_kinds_are_added_without_those_that_ask_in_vain() -> None:
@@ -113,6 +113,6 @@ def test_hidden_kinds_are_added_without_those_that_ask_in_vain() -> None:
     ask(20, required_backend="mlx", category="x")
     fetch_all("UPDATE tasks SET category = 'vision' WHERE metadata ? 'category' RETURNING id")
 
-    rows, _ = backlog.window_of_all_kinds(100, least=64, barred=Barred(frozenset({"mlx"})))
+    rows, _ = backlog.window_of_all_kinds(100, least=64, unservable=Unservable(frozenset({"mlx"})))
 
     assert seen(rows) == {"coding": 100}

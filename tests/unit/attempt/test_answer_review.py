@@ -13,7 +13,7 @@ import redis
 from jobs.admission.middleware import Ticket
 from jobs.attempt import answer_review
 from jobs.attempt.answer_review import Judge
-from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.lease_keeper import RunningTask
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.policy.metadata import SecondOpinion, TaskOptions
 from jobs.policy.validation.types import Verdict
@@ -74,8 +74,8 @@ class Opinions:
 
     calls: list[dict[str, Any]] = field(default_factory=list)
 
-    def caller(self, parts: Any, backend: Server, pulse: Pulse, **options: Any) -> Any:
-        self.calls.append({"backend": backend.name, "slots": pulse.slots, **options})
+    def caller(self, parts: Any, backend: Server, running: RunningTask, **options: Any) -> Any:
+        self.calls.append({"backend": backend.name, "slots": running.slots, **options})
         return object()
 
     def opinion(self, verdict: Verdict, *given: Any, call: Any) -> Verdict:
@@ -90,8 +90,10 @@ def opinions(monkeypatch: pytest.MonkeyPatch) -> Opinions:
     return made
 
 
-def judge(slots: Slots, *servers: Server, heavy: tuple[str, ...] = ()) -> tuple[Verdict, Pulse]:
-    """The verdict on an answer of ``mlx/small``, and the pulse as it was left."""
+def judge(
+    slots: Slots, *servers: Server, heavy: tuple[str, ...] = ()
+) -> tuple[Verdict, RunningTask]:
+    """The verdict on an answer of ``mlx/small``, and the running as it was left."""
     by_name = {server.name: server for server in servers}
     scanned = SimpleNamespace(
         models=[SimpleNamespace(name=s.resident.name, heavy=s.resident.name in heavy)
@@ -112,10 +114,10 @@ def judge(slots: Slots, *servers: Server, heavy: tuple[str, ...] = ()) -> tuple[
         residency=SimpleNamespace(seen=lambda name: (by_name[name].resident.name,)),
         learning=SimpleNamespace(for_deadlines=lambda backend, model: None),
     )
-    pulse = Pulse("t", 1, "mlx", CancelToken(), threading.current_thread(), 0.0)
+    running = RunningTask("t", 1, "mlx", CancelToken(), threading.current_thread(), 0.0)
     ticket = Ticket("t", 1, "mlx", "small", heavy=False)
-    verdict = Judge(cast(Any, parts), ticket).verdict(ANSWER, CONTEXT, pulse, category=None)
-    return verdict, pulse
+    verdict = Judge(cast(Any, parts), ticket).verdict(ANSWER, CONTEXT, running, category=None)
+    return verdict, running
 
 
 def ollama(context_tokens: int | None = 8192, model: str = "qwq:32b") -> Server:
@@ -137,11 +139,11 @@ def test_an_opinion_takes_a_slot_within_every_limit(opinions: Opinions) -> None:
 def test_its_slot_is_kept_while_it_is_asked_and_given_back_after(opinions: Opinions) -> None:
     slots = Slots()
 
-    _, pulse = judge(slots, ollama())
+    _, running = judge(slots, ollama())
 
     assert opinions.calls[0]["slots"] == (("mlx", "t:1"), ("ollama", "opinion:t:1"))
     assert slots.released == [("ollama", "opinion:t:1")]
-    assert pulse.slots == (("mlx", "t:1"),)
+    assert running.slots == (("mlx", "t:1"),)
 
 
 def test_a_light_model_of_the_same_server_needs_no_further_slot(opinions: Opinions) -> None:

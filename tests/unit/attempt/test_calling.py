@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobs.attempt.calling import ModelCaller
-from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.lease_keeper import RunningTask
 from jobs.planning.learned_figures import DeadlineFigures
 from jobs.settings.load import load
 from llm.errors import PoisonedCall
@@ -35,9 +35,9 @@ def call(tmp_path: Path, error: Exception) -> None:
     backend = SimpleNamespace(
         name="v", spec=BackendSpec("v", BackendKind.OPENAI, "http://x", requests_per_minute=60)
     )
-    pulse = Pulse("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
+    running = RunningTask("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
     caller = ModelCaller(
-        cast(Any, parts), cast(Any, backend), pulse,
+        cast(Any, parts), cast(Any, backend), running,
         model="m", num_ctx=0, heavy=False, figures=DeadlineFigures(),
     )  # fmt: skip
     caller((Message("user", "x"),), max_tokens=5, step="answer")

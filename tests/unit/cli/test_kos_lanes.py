@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from console.operations.lanes import Progress, done_of, lane_of, progress_of
-from jobs.attempt.lease_keeper import Pulse
+from jobs.attempt.lease_keeper import RunningTask
 from llm import types
 from llm.types import CancelToken, Phase
 
@@ -19,13 +19,13 @@ def block(backend: str, order: int, *, in_flight: int = 0) -> dict[str, Any]:
 
 
 def test_progress_is_read_as_the_heart_writes_it() -> None:
-    pulse = Pulse(
+    running = RunningTask(
         task_id="t", epoch=1, backend="mlx", token=CancelToken(),
         thread=threading.current_thread(), renewed_at=0.0,
     )  # fmt: skip
-    pulse.progress = types.Progress(Phase.DECODING, completion_tokens=42)
+    running.progress = types.Progress(Phase.DECODING, completion_tokens=42)
 
-    assert progress_of({"progress": pulse.report()}) == Progress("decoding", 42)
+    assert progress_of({"progress": running.report()}) == Progress("decoding", 42)
 
 
 @pytest.mark.parametrize("told", [None, "half", [1], {"tokens": "many"}, {"phase": ""}])

@@ -141,7 +141,7 @@ def test_the_environment_wins_over_dotenv_which_wins_over_the_home(
 
     settings = read(home, dotenv, KOS_HAND="9")
 
-    assert settings.hand == 9
+    assert settings.dispatch_ahead == 9
     assert settings.dashboard_port == 4002
     assert settings.health_port == 4004
     assert settings.policy is PolicyName.SEED

@@ -23,10 +23,13 @@ POLICIES = st.sampled_from(list(PolicyName))
 @settings(max_examples=80, deadline=None)
 @given(workloads(), POLICIES, st.integers(0, 2))
 def test_every_policy_keeps_the_rules_and_finishes_everything(
-    workload: Workload, policy: PolicyName, hand: int
+    workload: Workload, policy: PolicyName, dispatch_ahead: int
 ) -> None:
     result = simulate(
-        workload, policy=policy, hand=hand, known_bounds=bounds(workload, exact=False)
+        workload,
+        policy=policy,
+        dispatch_ahead=dispatch_ahead,
+        known_bounds=bounds(workload, exact=False),
     )
 
     assert broken_rules(workload, result.schedule, result.loads) == []

@@ -137,7 +137,7 @@ def test_nobody_active_is_a_decision_that_says_so(team: tuple[ExpertView, ...]) 
     [
         ("ML", "mlx"),
         ("ML/AI", "mlx"),
-        ("Machine Learning", "mlx"),
+        ("Machine LearnedFigures", "mlx"),
         ("Backend", "mlx"),
         ("Backend Development", "mlx"),
         ("Бэкенд", "mlx"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.estimation import AttemptSample, Learned, LearningConfig, estimate, learn
+from jobs.policy.estimation import AttemptSample, Estimates, LearningConfig, estimate, learn
 from jobs.policy.priors import parameters_in, prior_for
 from llm.types import BackendKind, Category
 
@@ -58,7 +58,7 @@ def test_a_bigger_model_is_expected_to_be_slower_everywhere() -> None:
 
 
 def test_a_model_that_never_ran_is_expected_to_behave_as_its_size() -> None:
-    learned = Learned(kinds=KINDS, parameters={("mlx", "mystery"): 3_000_000_000})
+    learned = Estimates(kinds=KINDS, parameters={("mlx", "mystery"): 3_000_000_000})
 
     figures = learned.figures("mlx", "mystery")
 

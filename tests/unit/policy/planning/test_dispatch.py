@@ -32,8 +32,8 @@ def sent(decision: DispatchDecision) -> dict[str, int]:
     return {order.block_id: order.count for order in decision.orders}
 
 
-def test_an_idle_server_gets_as_many_as_its_slots_and_the_hand() -> None:
-    decision = dispatch([mlx()], [block("a", "small", 10)], hand=1, config=CONFIG)
+def test_an_idle_server_gets_as_many_as_its_slots_and_the_dispatch_ahead() -> None:
+    decision = dispatch([mlx()], [block("a", "small", 10)], dispatch_ahead=1, config=CONFIG)
 
     assert sent(decision) == {"a": 3}
     assert decision.held[0].reason
@@ -42,7 +42,7 @@ def test_an_idle_server_gets_as_many_as_its_slots_and_the_hand() -> None:
 def test_a_freed_slot_takes_one_task_of_the_running_block() -> None:
     view = mlx(in_flight=1, resident=("small",), current=key("mlx", "small"))
 
-    decision = dispatch([view], [block("a", "small", 10, 1)], hand=0, config=CONFIG)
+    decision = dispatch([view], [block("a", "small", 10, 1)], dispatch_ahead=0, config=CONFIG)
 
     assert sent(decision) == {"a": 1}
 
@@ -51,7 +51,7 @@ def test_a_server_with_one_resident_model_drains_before_the_next_block() -> None
     view = mlx(in_flight=1, resident=("small",), current=key("mlx", "small"))
     blocks = [block("a", "small", 0, 1), block("b", "coder", 5)]
 
-    decision = dispatch([view], blocks, hand=0, config=CONFIG)
+    decision = dispatch([view], blocks, dispatch_ahead=0, config=CONFIG)
 
     assert not decision.orders
     assert "drains small" in decision.held[0].reason
@@ -60,7 +60,7 @@ def test_a_server_with_one_resident_model_drains_before_the_next_block() -> None
 def test_the_next_block_begins_when_the_server_has_drained() -> None:
     view = mlx(resident=("small",))
 
-    decision = dispatch([view], [block("b", "coder", 5)], hand=0, config=CONFIG)
+    decision = dispatch([view], [block("b", "coder", 5)], dispatch_ahead=0, config=CONFIG)
 
     assert sent(decision) == {"b": 2}
 
@@ -69,18 +69,18 @@ def test_where_two_models_fit_the_next_block_fills_the_tail() -> None:
     view = mlx(in_flight=1, resident=("small", "coder"), max_resident=2)
     blocks = [block("a", "small", 0, 1), block("b", "coder", 5)]
 
-    assert sent(dispatch([view], blocks, hand=0, config=CONFIG)) == {"b": 1}
+    assert sent(dispatch([view], blocks, dispatch_ahead=0, config=CONFIG)) == {"b": 1}
 
 
 def test_where_two_models_fit_the_next_is_loaded_ahead() -> None:
     view = mlx(in_flight=2, resident=("small",), max_resident=2, current=key("mlx", "small"))
     blocks = [block("a", "small", 9, 2), block("b", "coder", 5)]
 
-    decision = dispatch([view], blocks, hand=0, config=CONFIG)
+    decision = dispatch([view], blocks, dispatch_ahead=0, config=CONFIG)
 
     assert [(p.model, p.backend) for p in decision.preloads] == [("coder", "mlx")]
     assert not decision.orders
-    again = dispatch([replace(view, loading=("coder",))], blocks, hand=0, config=CONFIG)
+    again = dispatch([replace(view, loading=("coder",))], blocks, dispatch_ahead=0, config=CONFIG)
     assert not again.preloads
 
 
@@ -88,7 +88,7 @@ def test_a_model_on_its_way_into_memory_keeps_the_old_one_from_being_used() -> N
     view = mlx(in_flight=1, resident=("small",), current=key("mlx", "coder"))
     blocks = [block("b", "coder", 0, 1), block("a", "small", 5)]
 
-    assert not dispatch([view], blocks, hand=0, config=CONFIG).orders
+    assert not dispatch([view], blocks, dispatch_ahead=0, config=CONFIG).orders
 
 
 def test_another_context_size_of_the_same_model_drains_first() -> None:
@@ -98,23 +98,23 @@ def test_another_context_size_of_the_same_model_drains_first() -> None:
         block("b", "small", 5, backend="ollama", num_ctx=8192),
     ]
 
-    assert not dispatch([view], blocks, hand=0, config=CONFIG).orders
+    assert not dispatch([view], blocks, dispatch_ahead=0, config=CONFIG).orders
 
 
 def test_an_urgent_block_stops_the_running_one_at_its_boundary() -> None:
     view = mlx(in_flight=1, resident=("small",), current=key("mlx", "small"))
     blocks = [block("a", "small", 9, 1), block("u", "coder", 1, urgent=True)]
 
-    assert not dispatch([view], blocks, hand=0, config=CONFIG).orders
+    assert not dispatch([view], blocks, dispatch_ahead=0, config=CONFIG).orders
     drained = replace(view, in_flight=0, current=None)
     blocks = [block("a", "small", 9), block("u", "coder", 1, urgent=True)]
-    assert sent(dispatch([drained], blocks, hand=0, config=CONFIG)) == {"u": 1}
+    assert sent(dispatch([drained], blocks, dispatch_ahead=0, config=CONFIG)) == {"u": 1}
 
 
 def test_a_server_that_is_not_available_gets_nothing_and_says_why() -> None:
     view = mlx(unavailable="breaker open")
 
-    decision = dispatch([view], [block("a", "small", 9)], hand=1, config=CONFIG)
+    decision = dispatch([view], [block("a", "small", 9)], dispatch_ahead=1, config=CONFIG)
 
     assert not decision.orders
     assert decision.held[0].reason == "breaker open"
@@ -128,7 +128,7 @@ def test_two_heavy_models_do_not_run_at_once_where_the_host_says_so() -> None:
     ]
 
     decision = dispatch(
-        [mlx(), ollama()], blocks, hand=0, config=PlanningConfig(allow_two_heavy=False)
+        [mlx(), ollama()], blocks, dispatch_ahead=0, config=PlanningConfig(allow_two_heavy=False)
     )
 
     assert sent(decision) == {"h1": 2, "l2": 2}
@@ -139,14 +139,16 @@ def test_the_heavy_limit_of_a_server_holds() -> None:
     view = mlx(slots=4, heavy_limit=2)
 
     assert sent(
-        dispatch([view], [block("h", "thinker", 9, heavy=True)], hand=1, config=CONFIG)
+        dispatch([view], [block("h", "thinker", 9, heavy=True)], dispatch_ahead=1, config=CONFIG)
     ) == {"h": 2}
 
 
 def test_plain_policies_send_whatever_is_next() -> None:
     blocks = [block("a", "small", 1), block("b", "coder", 1), block("c", "small", 1)]
 
-    decision = dispatch([mlx()], blocks, hand=1, config=PlanningConfig(policy=PolicyName.SEED))
+    decision = dispatch(
+        [mlx()], blocks, dispatch_ahead=1, config=PlanningConfig(policy=PolicyName.SEED)
+    )
 
     assert sent(decision) == {"a": 1, "b": 1, "c": 1}
 
@@ -155,45 +157,50 @@ def light(name: str, backend: str, *, urgent: bool = False, in_flight: int = 0) 
     return block(name, "small", 9, in_flight, backend=backend, urgent=urgent)
 
 
-def test_all_servers_together_get_no_more_than_the_total_and_the_hand() -> None:
+def test_all_servers_together_get_no_more_than_the_total_and_the_dispatch_ahead() -> None:
     views = [mlx(slots=5), ollama(slots=10)]
     blocks = [light("m", "mlx"), light("o", "ollama")]
 
-    decision = dispatch(views, blocks, hand=2, config=CONFIG, total=4)
+    decision = dispatch(views, blocks, dispatch_ahead=2, config=CONFIG, total=4)
 
     assert sent(decision) == {"m": 2, "o": 4}
     assert {held.reason for held in decision.held} == {
         "all servers together have as many tasks as they may"
     }
-    assert sent(dispatch(views, blocks, hand=2, config=CONFIG, total=40)) == {"m": 7, "o": 9}
+    assert sent(dispatch(views, blocks, dispatch_ahead=2, config=CONFIG, total=40)) == {
+        "m": 7,
+        "o": 9,
+    }
 
 
 def test_a_place_goes_to_the_least_full_server() -> None:
     views = [mlx(slots=4, in_flight=2), ollama(slots=4, in_flight=1)]
     blocks = [light("m", "mlx", in_flight=2), light("o", "ollama", in_flight=1)]
 
-    assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=4)) == {"o": 1}
+    assert sent(dispatch(views, blocks, dispatch_ahead=0, config=CONFIG, total=4)) == {"o": 1}
 
 
 def test_of_equally_full_servers_the_first_given_is_served() -> None:
     blocks = [light("m", "mlx"), light("o", "ollama")]
 
     for views, served in (([mlx(), ollama()], "m"), ([ollama(), mlx()], "o")):
-        assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=1)) == {served: 1}
+        assert sent(dispatch(views, blocks, dispatch_ahead=0, config=CONFIG, total=1)) == {
+            served: 1
+        }
 
 
 def test_a_place_goes_to_an_urgent_task_wherever_it_is() -> None:
     views = [mlx(slots=4), ollama(slots=4, in_flight=2)]
     blocks = [light("m", "mlx"), light("o", "ollama", urgent=True, in_flight=2)]
 
-    assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=3)) == {"o": 1}
+    assert sent(dispatch(views, blocks, dispatch_ahead=0, config=CONFIG, total=3)) == {"o": 1}
 
 
 def test_a_server_that_drains_leaves_its_places_to_the_others() -> None:
     views = [mlx(in_flight=1, resident=("coder",)), ollama(slots=4, in_flight=3)]
     blocks = [block("c", "coder", 0, 1), light("m", "mlx"), light("o", "ollama", in_flight=3)]
 
-    assert sent(dispatch(views, blocks, hand=0, config=CONFIG, total=5)) == {"o": 1}
+    assert sent(dispatch(views, blocks, dispatch_ahead=0, config=CONFIG, total=5)) == {"o": 1}
 
 
 def test_an_idle_server_without_a_place_loads_nothing_ahead() -> None:
@@ -204,7 +211,7 @@ def test_an_idle_server_without_a_place_loads_nothing_ahead() -> None:
         block("c", "coder", 5),
     ]
 
-    assert not dispatch(views, blocks, hand=0, config=CONFIG, total=1).preloads
+    assert not dispatch(views, blocks, dispatch_ahead=0, config=CONFIG, total=1).preloads
 
 
 @st.composite
@@ -248,7 +255,7 @@ def situations(draw: st.DrawFn) -> tuple[list[BackendView], list[OpenBlock]]:
 )
 def test_limits_are_never_exceeded_and_nothing_is_sent_that_is_not_there(
     situation: tuple[list[BackendView], list[OpenBlock]],
-    hand: int,
+    dispatch_ahead: int,
     policy: PolicyName,
     two_heavy: bool,
     total: int | None,
@@ -256,13 +263,15 @@ def test_limits_are_never_exceeded_and_nothing_is_sent_that_is_not_there(
     views, blocks = situation
     config = PlanningConfig(policy=policy, allow_two_heavy=two_heavy)
 
-    decision = dispatch(views, blocks, hand=hand, config=config, total=total)
+    decision = dispatch(views, blocks, dispatch_ahead=dispatch_ahead, config=config, total=total)
 
     if total is not None:
         under_way, ordered = sum(v.in_flight for v in views), sum(sent(decision).values())
-        alone = sum(sent(dispatch(views, blocks, hand=hand, config=config)).values())
-        assert ordered <= max(0, total + hand - under_way)
-        assert ordered == min(alone, max(0, total + hand - under_way)) or not two_heavy
+        alone = sum(
+            sent(dispatch(views, blocks, dispatch_ahead=dispatch_ahead, config=config)).values()
+        )
+        assert ordered <= max(0, total + dispatch_ahead - under_way)
+        assert ordered == min(alone, max(0, total + dispatch_ahead - under_way)) or not two_heavy
     remaining = {b.block_id: b.remaining for b in blocks}
     assert all(0 < order.count <= remaining[order.block_id] for order in decision.orders)
     assert len(sent(decision)) == len(decision.orders)
@@ -270,7 +279,7 @@ def test_limits_are_never_exceeded_and_nothing_is_sent_that_is_not_there(
         count = sum(o.count for o in decision.orders if o.key.backend == view.name)
         if count:
             assert view.unavailable is None
-            assert view.in_flight + count <= view.slots + hand
+            assert view.in_flight + count <= view.slots + dispatch_ahead
     assert all(order.reason for order in decision.orders)
     assert all(held.reason for held in decision.held)
     unsent = {b for b, count in remaining.items() if count > sent(decision).get(b, 0)}

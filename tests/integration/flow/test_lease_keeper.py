@@ -1,4 +1,4 @@
-"""The heart of a worker against a real Postgres: it beats on, whatever a beat met."""
+"""The lease keeper of a worker against a real Postgres: it beats on, whatever a beat met."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.attempt.lease_keeper import LEASE_LOST, SLOT_LOST, Heart
+from jobs.attempt.lease_keeper import LEASE_LOST, SLOT_LOST, LeaseKeeper
 from llm.types import CancelToken
 from models.base import fetch_all, fetch_one
 from models.database import database, session
@@ -49,9 +49,9 @@ def slots() -> KeptSlots:
 
 
 @pytest.fixture
-def heart(database_here: str, slots: KeptSlots) -> Iterator[Heart]:
+def lease_keeper(database_here: str, slots: KeptSlots) -> Iterator[LeaseKeeper]:
     database.close()
-    beating = Heart(
+    beating = LeaseKeeper(
         owner=OWNER,
         slots=cast(Any, slots),
         live=cast(Any, NobodyWatches()),
@@ -82,56 +82,56 @@ def has(statement: str) -> bool:
         return bool(fetch_all(statement))
 
 
-def test_a_heart_whose_beat_met_a_deadlock_renews_at_the_next(heart: Heart) -> None:
+def test_a_heart_whose_beat_met_a_deadlock_renews_at_the_next(lease_keeper: LeaseKeeper) -> None:
     with session():
         (task_id,) = Task.submit([NewTask("T", "D")])
         assert task_id
         epoch = claimed(task_id)
         database.execute_sql(DEADLOCKED)
-    heart.add(task_id, epoch, backend="b", token=CancelToken())
+    lease_keeper.add(task_id, epoch, backend="b", token=CancelToken())
 
     wait(lambda: has("SELECT 1 FROM deadlocks WHERE is_called"), "a deadlock")
     with session():
         database.execute_sql("DROP TRIGGER deadlock ON tasks")
 
     wait(lambda: has("SELECT 1 FROM tasks WHERE progress IS NOT NULL"), "a renewed lease")
-    assert heart.alive
+    assert lease_keeper.alive
 
 
 def test_a_task_claimed_anew_in_the_same_process_ends_the_call_of_its_old_claim(
-    heart: Heart,
+    lease_keeper: LeaseKeeper,
 ) -> None:
     old, new = CancelToken(), CancelToken()
     with session():
         (task_id,) = Task.submit([NewTask("T", "D")])
         assert task_id
-        first = heart.add(task_id, claimed(task_id), backend="b", token=old)
+        first = lease_keeper.add(task_id, claimed(task_id), backend="b", token=old)
         fetch_one("UPDATE tasks SET status = 'pending', lease_owner = NULL RETURNING id")
-        second = heart.add(task_id, claimed(task_id), backend="b", token=new)
+        second = lease_keeper.add(task_id, claimed(task_id), backend="b", token=new)
 
     wait(lambda: old.reason == LEASE_LOST, "the end of the old call")
     wait(lambda: has("SELECT 1 FROM tasks WHERE progress IS NOT NULL"), "a renewed lease")
 
-    heart.remove(first)
+    lease_keeper.remove(first)
     assert not new.cancelled
-    assert heart.running == 1
-    heart.remove(second)
+    assert lease_keeper.running == 1
+    lease_keeper.remove(second)
 
 
 def test_a_slot_held_for_an_opinion_is_kept_and_its_loss_ends_the_call(
-    heart: Heart, slots: KeptSlots
+    lease_keeper: LeaseKeeper, slots: KeptSlots
 ) -> None:
     token = CancelToken()
     with session():
         (task_id,) = Task.submit([NewTask("T", "D")])
         assert task_id
         epoch = claimed(task_id)
-    pulse = heart.add(task_id, epoch, backend="b", token=token)
+    task = lease_keeper.add(task_id, epoch, backend="b", token=token)
     own, side = f"{task_id}:{epoch}", f"opinion:{task_id}:{epoch}"
-    pulse.side_slots = (("other", side),)
+    task.side_slots = (("other", side),)
 
     wait(lambda: slots.renewed == {"b": [own], "other": [side]}, "both slots renewed")
     slots.lost = (side,)
 
     wait(lambda: token.reason == SLOT_LOST, "the end of the call")
-    heart.remove(pulse)
+    lease_keeper.remove(task)

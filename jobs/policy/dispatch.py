@@ -31,13 +31,13 @@ def dispatch(
 
     ``blocks`` are in lane order; those that still have tasks in flight but nothing to send belong
     to the input, too: they tell which models are busy. A server holds
-    ``slots + dispatch_ahead`` tasks. The next block begins where the running one has nothing left to send and the server can hold
-    its model beside the busy ones; where it cannot, the server drains first, for a request for
-    another model would only wait there while it holds a slot.
+    ``slots + dispatch_ahead`` tasks. The next block begins where the running one has nothing left
+    to send and the server can hold its model beside the busy ones; where it cannot, the server
+    drains first, for a request for another model would only wait there while it holds a slot.
 
     All servers together hold ``total + dispatch_ahead`` tasks (None: no such bound). Where they
-    could take more, urgent tasks go first, then the least full server is served; of equals, the one that
-    comes first in ``backends``.
+    could take more, urgent tasks go first, then the least full server is served; of equals, the
+    one that comes first in ``backends``.
     """
     result = _fill(backends, blocks, dispatch_ahead, config, None)
     if total is not None:

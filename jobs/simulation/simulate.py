@@ -21,7 +21,8 @@ def simulate(
     """Run a workload under a policy.
 
     ``config`` overrides the planner's settings (its policy wins); ``dispatch_ahead`` is
-    what is sent beyond the slots; ``known_bounds`` saves finding the bounds again for another policy.
+    what is sent beyond the slots; ``known_bounds`` saves finding the bounds again for another
+    policy.
     """
     config = config or PlanningConfig(
         policy=policy,

@@ -113,8 +113,10 @@ class Harms:
         with self._servers:
             try:
                 with suppress(psycopg2.OperationalError):
-                    for _number in range(MOST_CONNECTIONS):
-                        held.append(psycopg2.connect(self.stage.postgres.url, connect_timeout=5))
+                    held.extend(
+                        psycopg2.connect(self.stage.postgres.url, connect_timeout=5)
+                        for _ in range(MOST_CONNECTIONS)
+                    )
                 threading.Event().wait(FULL_SECONDS)
             finally:
                 for connection in held:

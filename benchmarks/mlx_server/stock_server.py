@@ -12,13 +12,14 @@ from typing import Any
 
 from mlx_lm import server
 
+logger = logging.getLogger("kos.stock_server")
 LISTEN_BACKLOG = 2048
 
 
 class CountingProvider(server.ModelProvider):  # type: ignore[misc]
     def _load(self, *arguments: Any) -> None:
         super()._load(*arguments)
-        logging.info("model_loaded %s", arguments[0])
+        logger.info("model_loaded %s", arguments[0])
 
 
 def main() -> None:

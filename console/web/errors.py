@@ -68,7 +68,7 @@ async def _database(request: Request, error: Exception) -> Response:
         return await _told(request, 422, line)
     if any(name in repr(error) for name in SCHEMA_MISSING) or "does not exist" in line:
         return await _told(request, 503, f"{line}; run `kos migrate up`")
-    logger.exception("query_broke path=%s", request.url.path, exc_info=error)
+    logger.error("query_broke path=%s", request.url.path, exc_info=error)
     return await _told(request, 503, line)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from models.base import Row, as_utc, fetch_all
 from models.states import Priority, TaskState
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 _COUNTS = """
 SELECT status, count(*) AS n FROM tasks
@@ -27,7 +29,7 @@ def pending_groups() -> list[Row]:
     for row in rows:
         row["category"], row["priority"] = row["category"] or "", row["priority"] or "medium"
         row["oldest"] = as_utc(row["oldest"])
-    return sorted(rows, key=lambda row: (-_rank(row["priority"]), row["oldest"] or datetime.max))
+    return sorted(rows, key=lambda row: (-_rank(row["priority"]), row["oldest"] or NEVER))
 
 
 def counts(groups: Iterable[Row]) -> dict[str, int]:

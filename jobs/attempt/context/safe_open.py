@@ -65,12 +65,12 @@ def _candidates(path: str, roots: Sequence[Path]) -> list[tuple[Path, tuple[str,
         raise Refused('holds ".."; write the path without it')
     if not asked.is_absolute():
         return [(root, asked.parts) for root in roots if asked.parts]
-    found = []
-    for root in roots:
-        for base in dict.fromkeys((PurePosixPath(root), PurePosixPath(os.path.realpath(root)))):
-            if asked.is_relative_to(base) and asked != base:
-                found.append((root, asked.relative_to(base).parts))
-    return found
+    return [
+        (root, asked.relative_to(base).parts)
+        for root in roots
+        for base in dict.fromkeys((PurePosixPath(root), PurePosixPath(os.path.realpath(root))))
+        if asked.is_relative_to(base) and asked != base
+    ]
 
 
 def _read(root: Path, parts: tuple[str, ...], max_bytes: int) -> bytes:

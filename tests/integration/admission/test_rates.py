@@ -107,9 +107,8 @@ def test_threads_never_spend_more_than_there_is(server: Server, client: redis.Re
     def ask() -> None:
         with server.client() as own:
             rates = Rates(own)
-            for _ in range(50):
-                if rates.try_acquire("vllm", tokens=7, limits=limits).granted:
-                    granted.append(7)
+            answers = [rates.try_acquire("vllm", tokens=7, limits=limits) for _ in range(50)]
+            granted.extend(7 for answer in answers if answer.granted)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

@@ -50,8 +50,7 @@ def problems(draw: st.DrawFn) -> tuple[list[float], list[Use]]:
     uses = []
     for group in range(draw(st.integers(1, 6))):
         chosen = draw(st.sets(st.integers(0, servers - 1), min_size=1))
-        for server in sorted(chosen):
-            uses.append(Use(group, ((server, draw(st.floats(0.01, 100))),)))
+        uses += [Use(group, ((n, draw(st.floats(0.01, 100))),)) for n in sorted(chosen)]
     return base, uses
 
 

@@ -18,10 +18,10 @@ from llm import errors
 from llm.backends.base import Backend
 from llm.backends.registry import Backends
 from llm.catalog import Catalog, classify, load_catalog, rank
+from llm.kinds import traits_of
 from llm.quarantine import QuarantinedModels
 from llm.scan_cache import CachedScan, MemoryScanCache, ScanCache
 from llm.types import (
-    BackendKind,
     BackendSpec,
     Category,
     ModelInfo,
@@ -38,12 +38,6 @@ WARN_EVERY_SECONDS = 300.0
 KEPT_SECONDS = 3600.0
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
-_HOW_TO_START = {
-    BackendKind.OLLAMA: "start it with `ollama serve`, or correct OLLAMA_API_URL",
-    BackendKind.MLX: "start it with scripts/start_mlx_api_server.sh, or set MLX_API_URL=disabled",
-    BackendKind.OPENAI: "start it, or correct its url in the file of KOS_BACKENDS_FILE",
-}
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +188,7 @@ class Scanner:
             "backend_unreachable backend=%s error=%s: %s",
             server.backend,
             server.error,
-            _HOW_TO_START[server.kind],
+            traits_of(server.kind).start,
         )
 
 

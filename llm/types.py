@@ -20,6 +20,11 @@ class BackendKind(StrEnum):
     MLX = "mlx"
     OPENAI = "openai"
 
+    @classmethod
+    def _missing_(cls, value: object) -> BackendKind:
+        known = ", ".join(kind.value for kind in cls)
+        raise ValueError(f"no kind of model server is named {value!r}; known: {known}")
+
 
 class Category(StrEnum):
     """What a task asks of a model."""

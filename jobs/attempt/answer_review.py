@@ -22,7 +22,8 @@ from jobs.policy.validation.judge import judge
 from jobs.policy.validation.types import Answer, Request, Verdict
 from llm.backends.base import Backend
 from llm.errors import LLMError
-from llm.types import BackendKind, Category, ResidentModel
+from llm.kinds import traits_of
+from llm.types import Category, ResidentModel
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -120,8 +121,8 @@ class Judge:
     def _caller(
         self, backend: Backend, resident: ResidentModel, running: RunningTask, *, heavy: bool
     ) -> ModelCaller:
-        # Ollama loads a model anew for another context, and so does a call that names none.
-        sized = backend.spec.kind is BackendKind.OLLAMA
+        # A call that names no context, or another one, would load the model anew.
+        sized = traits_of(backend.spec.kind).takes_num_ctx
         return ModelCaller(
             self._parts,
             backend,

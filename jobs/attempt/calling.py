@@ -18,7 +18,8 @@ from jobs.process.tracing import span
 from llm.backends.base import Backend
 from llm.deadlines import deadlines_for
 from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
-from llm.types import BackendKind, Completion, Deadlines, GenerateRequest, Message, Phase, Progress
+from llm.kinds import traits_of
+from llm.types import Completion, Deadlines, GenerateRequest, Message, Phase, Progress
 from models.database import DatabaseUnavailable
 from models.task import Measures
 
@@ -131,7 +132,7 @@ class ModelCaller:
             cancel=self._pulse.token,
         )
         # Only a server that loads models behind our back may still have to load this one.
-        loads_unseen = self._backend.spec.kind is BackendKind.OPENAI
+        loads_unseen = traits_of(self._backend.spec.kind).loads_unseen
         deadlines = self._deadlines(request.max_tokens, resident=not loads_unseen)
         allowance = self._wait_for_rate(request)
         self._pulse.progress = Progress(Phase.PREFILL)

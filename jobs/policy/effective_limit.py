@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from jobs.policy.trouble import History, HoldConfig, held_limit
+from llm.kinds import traits_of
 from llm.types import BackendKind
 
 
@@ -81,7 +82,7 @@ class ConcurrencyConfig:
     heavy_limits: Mapping[BackendKind, int] = field(
         default_factory=lambda: {BackendKind.MLX: 2, BackendKind.OLLAMA: 2}
     )
-    ollama_max: int = 10
+    kind_limits: Mapping[BackendKind, int] = field(default_factory=lambda: {BackendKind.OLLAMA: 10})
     mlx_safe_max: int = 2
     calc_interval_seconds: float = 15.0
     hold: HoldConfig = field(default_factory=HoldConfig)
@@ -184,8 +185,7 @@ def _own_capacity(server: ServerLoad, config: ConcurrencyConfig) -> tuple[int, s
         failed = server.error is not None
         state = f"its load could not be measured ({server.error})" if failed else "configured"
         return configured, state, failed
-    if server.kind is BackendKind.OLLAMA:
-        configured = min(configured, config.ollama_max)
+    configured = min(configured, config.kind_limits.get(server.kind, configured))
     if server.error is not None:
         unknown = min(configured, config.mlx_safe_max)
         return max(1, unknown), f"its load could not be measured ({server.error})", True
@@ -205,7 +205,7 @@ def _without_own_figures(
     server: ServerLoad, configured: int, config: ConcurrencyConfig
 ) -> tuple[int, str, bool]:
     """Ollama and most others tell nothing: our own ledger of requests is all there is."""
-    if server.kind is BackendKind.MLX:
+    if traits_of(server.kind).reports_load:
         safe = min(configured, config.mlx_safe_max)
         return safe, f"it does not tell its load: safe {safe}", False
     crowded = server.ours > configured

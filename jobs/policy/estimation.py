@@ -17,6 +17,8 @@ from jobs.policy.priors import Prior, prior_for
 from llm.types import BackendKind, Category
 
 WARM_LOAD_SECONDS = 0.1
+KIND_OF_FORMER_SERVERS = BackendKind.OLLAMA
+"""Attempts of a server that is no longer configured: estimated by the slowest kind."""
 USUAL_VARIATION = 0.5
 """Standard deviation of service times as a part of their mean, before any is known,"""
 VARIATION_WEIGHT = 10.0
@@ -101,7 +103,7 @@ class Estimates:
         found = self.known.get((backend, model))
         if found is not None:
             return found
-        kind = self.kinds.get(backend, BackendKind.OLLAMA)
+        kind = self.kinds.get(backend, KIND_OF_FORMER_SERVERS)
         return _from_prior(prior_for(kind, model, self.parameters.get((backend, model))))
 
 
@@ -125,7 +127,7 @@ def learn(
         grouped[sample.backend, sample.model].append(sample)
     known = {}
     for (backend, model), group in grouped.items():
-        kind = kinds.get(backend, BackendKind.OLLAMA)
+        kind = kinds.get(backend, KIND_OF_FORMER_SERVERS)
         prior = prior_for(kind, model, sizes.get((backend, model)))
         newest_first = sorted(group, key=lambda sample: sample.at, reverse=True)
         known[backend, model] = _figures(newest_first, prior, config, now=now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from llm.kinds import traits_of
 from llm.types import BackendKind
 
 UNKNOWN_PARAMETERS = 14_000_000_000
@@ -31,12 +32,9 @@ class Prior:
 def prior_for(kind: BackendKind, model: str, parameters: int | None = None) -> Prior:
     """The prior of ``model``; its size is read from the name where ``parameters`` is unknown."""
     billions = (parameters or parameters_in(model) or UNKNOWN_PARAMETERS) / 1e9
-    if kind is BackendKind.MLX:
-        load, rate = 0.4 + 0.27 * billions, min(150.0, 420.0 / billions)
-    elif kind is BackendKind.OLLAMA:
-        load, rate = 1.0 + 1.3 * billions, min(120.0, 320.0 / billions)
-    else:
-        load, rate = 0.0, min(100.0, 1200.0 / billions)
+    traits = traits_of(kind)
+    load = traits.load_seconds + traits.load_seconds_per_billion * billions
+    rate = min(traits.rate_cap, traits.rate_billions / billions)
     first_token = 0.2 + 0.06 * billions
     return Prior(load, first_token, rate, first_token + ANSWER_TOKENS / rate)
 

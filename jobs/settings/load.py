@@ -162,6 +162,11 @@ class Settings:
             BackendKind.OLLAMA: self.adaptive_max_heavy_ollama,
         }
 
+    @property
+    def kind_limits(self) -> dict[BackendKind, int]:
+        """Requests at once by the kind of server; other kinds have no limit of their own."""
+        return {BackendKind.OLLAMA: self.adaptive_ollama_max}
+
     def backend(self, name: str) -> BackendSpec | None:
         return next((spec for spec in self.backends if spec.name == name), None)
 

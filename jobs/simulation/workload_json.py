@@ -91,7 +91,7 @@ def _backend(item: Mapping[str, Any], at: str) -> VirtualBackend:
         name=name,
         slots=_whole(item, "slots", at, None),
         resident_models=_whole(item, "resident_models", at, 1),
-        kind=_word(BackendKind, item.get("kind", _kind_of(name)), f"{at}.kind"),
+        kind=_word(BackendKind, item.get("kind") or _kind_of(name, at), f"{at}.kind"),
         resident=tuple(str(model) for model in item.get("resident", ())),
         heavy_limit=None if heavy_limit is None else _whole(item, "heavy_limit", at, None),
         outages=tuple(_outage(pair, f"{at}.outages") for pair in item.get("outages", ())),
@@ -196,9 +196,14 @@ def _outage(pair: object, at: str) -> tuple[float, float]:
     return float(start), math.inf if end is None else float(end)
 
 
-def _kind_of(name: str) -> str:
+def _kind_of(name: str, at: str) -> str:
+    """The kind that the server's name tells, where the file names none."""
     lowered = name.lower()
-    return next((k.value for k in BackendKind if k.value in lowered), BackendKind.OPENAI.value)
+    found = next((kind.value for kind in BackendKind if kind.value in lowered), None)
+    if found is None:
+        known = ", ".join(kind.value for kind in BackendKind)
+        raise WorkloadError(f"{at}.kind: name the kind of {name!r}; known: {known}")
+    return found
 
 
 def _backend_json(backend: VirtualBackend) -> dict[str, Any]:

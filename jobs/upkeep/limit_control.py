@@ -23,7 +23,8 @@ from jobs.process.clock import utc_now
 from jobs.runtime import Runtime
 from jobs.settings.load import Settings
 from jobs.upkeep.host_load import HostMeter
-from llm.types import BackendKind, BackendSpec
+from llm.kinds import traits_of
+from llm.types import BackendSpec
 from models import attempt
 from models.base import Row, as_utc
 from models.database import session
@@ -79,7 +80,7 @@ class LimitControl:
     def _server_load(self, spec: BackendSpec) -> ServerLoad:
         state = self.states.get(spec.name)
         health = None
-        if self.runtime.settings.adaptive_concurrency and spec.kind is BackendKind.MLX:
+        if self.runtime.settings.adaptive_concurrency and traits_of(spec.kind).reports_load:
             health = self.runtime.backends.get(spec.name).health()
         return ServerLoad(
             backend=spec.name,
@@ -123,7 +124,7 @@ def concurrency_config(settings: Settings) -> ConcurrencyConfig:
         host_cpu_threshold=settings.adaptive_host_cpu_threshold,
         ram_critical=settings.adaptive_ram_critical,
         heavy_limits=settings.heavy_limits,
-        ollama_max=settings.adaptive_ollama_max,
+        kind_limits=settings.kind_limits,
         mlx_safe_max=settings.adaptive_mlx_safe_max,
         calc_interval_seconds=settings.adaptive_calc_interval_seconds,
         hold=HoldConfig(),

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from llm.backends.base import Backend
 from llm.backends.mlx import MlxBackend
 from llm.backends.ollama import OllamaBackend
 from llm.backends.openai import OpenAIBackend
 from llm.types import BackendKind, BackendSpec
+
+ADAPTERS: Mapping[BackendKind, Callable[..., Backend]] = {
+    BackendKind.OLLAMA: OllamaBackend,
+    BackendKind.MLX: MlxBackend,
+    BackendKind.OPENAI: OpenAIBackend,
+}
 
 
 class UnknownBackend(KeyError):
@@ -24,11 +30,7 @@ def build(spec: BackendSpec, *, environ: Mapping[str, str]) -> Backend:
     file of trusted certificates, under the names that requests and OpenSSL know."""
     api_key = environ.get(spec.api_key_env, "").strip() or None if spec.api_key_env else None
     ca_bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")
-    if spec.kind is BackendKind.OLLAMA:
-        return OllamaBackend(spec, api_key=api_key, ca_bundle=ca_bundle)
-    if spec.kind is BackendKind.MLX:
-        return MlxBackend(spec, api_key=api_key, ca_bundle=ca_bundle)
-    return OpenAIBackend(spec, api_key=api_key, ca_bundle=ca_bundle)
+    return ADAPTERS[spec.kind](spec, api_key=api_key, ca_bundle=ca_bundle)
 
 
 class Backends:

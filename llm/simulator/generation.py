@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from llm.simulator.calls import Call, CallError
 from llm.simulator.delivery import Delivery
+from llm.simulator.dialects import Dialect
 from llm.simulator.engine import Engine
 from llm.simulator.faults import AT_ONCE, HARMLESS, LOAD_FAULTS, MODEL_PREFIX, Fault, FaultBook
 from llm.simulator.http_connection import Exchange
 from llm.simulator.ledger import Entry, Ledger
 from llm.simulator.pace import Pace, shared_rate
-from llm.simulator.profiles import Kind, ModelProfile, Profile
+from llm.simulator.profiles import ModelProfile, Profile
 from llm.simulator.rate_limit import WINDOW_SECONDS, RateLimit
 from llm.simulator.residents import LoadFailedError, LoadOrder, Options, QueueFullError, Resident
 from llm.simulator.scripts import Script, compose
@@ -51,14 +52,14 @@ class Generator:
         self,
         profile: Profile,
         *,
-        kind: Kind,
+        dialect: Dialect,
         engine: Engine,
         faults: FaultBook,
         ledger: Ledger,
         time_scale: float,
     ) -> None:
         self._profile = profile
-        self._kind = kind
+        self._dialect = dialect
         self._engine = engine
         self._faults = faults
         self._ledger = ledger
@@ -156,15 +157,12 @@ class Generator:
     def _model_for(self, call: Call) -> ModelProfile:
         model = self.find_model(call.model)
         if model is None:
-            if self._kind == "openai":
-                raise CallError(404, f"The model `{call.model}` does not exist.")
-            raise CallError(404, f"model '{call.model}' not found")
+            raise CallError(404, self._dialect.no_model.format(call.model))
         if call.thinks and "thinking" not in model.capabilities:
             raise CallError(400, f'"{call.model}" does not support thinking')
         if call.images and "vision" not in model.capabilities:
             raise CallError(400, f'"{call.model}" does not support images')
-        # Ollama cuts a prompt that is too long; the others refuse it.
-        if self._kind != "ollama" and call.prompt_tokens > model.context_tokens:
+        if not self._dialect.sized_by_call and call.prompt_tokens > model.context_tokens:
             message = f"This model's maximum context length is {model.context_tokens} tokens."
             raise CallError(400, f"{message} Your request has {call.prompt_tokens} input tokens.")
         return model
@@ -181,7 +179,7 @@ class Generator:
         )
 
     def _options(self, call: Call, model: ModelProfile) -> Options:
-        if self._kind != "ollama":
+        if not self._dialect.sized_by_call:
             return Options(model.context_tokens)
         wanted = call.context_tokens or self._profile.default_context_tokens
         return Options(min(wanted, model.context_tokens), call.load_options)

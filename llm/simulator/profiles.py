@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from llm.types import BackendKind
 from llm.wire.values import ModelCard
 
-Kind = Literal["ollama", "mlx", "openai"]
-KINDS: tuple[Kind, ...] = ("ollama", "mlx", "openai")
+Kind = str
+KINDS: tuple[Kind, ...] = tuple(kind.value for kind in BackendKind)
 UNLIMITED = 0
 _BUILTIN = Path(__file__).parent / "builtin"
 

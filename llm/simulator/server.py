@@ -13,6 +13,7 @@ from itertools import count
 from llm.simulator import calls
 from llm.simulator.calls import Call, CallError
 from llm.simulator.control import Control
+from llm.simulator.dialects import DIALECTS
 from llm.simulator.engine import Engine
 from llm.simulator.faults import FAULTS, MODEL_PREFIX, FaultBook
 from llm.simulator.generation import Generator
@@ -24,6 +25,7 @@ from llm.simulator.profiles import Kind, ModelProfile, Profile
 from llm.simulator.reports import health, vllm_metrics
 from llm.simulator.residents import Options, Resident
 from llm.simulator.speakers import OllamaSpeaker, OpenAISpeaker, Speaker
+from llm.types import BackendKind
 from llm.wire import ollama, openai
 from llm.wire.values import JsonObject, ModelCard, dump
 
@@ -49,6 +51,7 @@ class Simulator:
     ) -> None:
         self._profile = profile
         self._kind = kind
+        self._dialect = DIALECTS[BackendKind(kind)]
         self._time_scale = time_scale
         self._lists_faults = lists_faults
         self._completion_numbers = count(1)
@@ -58,7 +61,7 @@ class Simulator:
         self.listener = Listener(self._handle, host=host, port=port)
         self._generator = Generator(
             profile,
-            kind=kind,
+            dialect=self._dialect,
             engine=self.engine,
             faults=self.faults,
             ledger=self.ledger,
@@ -126,7 +129,7 @@ class Simulator:
             ("GET", "/v1/models"): self._list_models,
             ("POST", "/v1/chat/completions"): self._openai_chat,
         }
-        if self._kind != "openai":
+        if self._dialect.ollama_paths:
             routes |= {
                 ("GET", "/"): self._root,
                 ("GET", "/api/version"): self._version,
@@ -136,11 +139,11 @@ class Simulator:
                 ("POST", "/api/generate"): self._ollama_generate,
                 ("POST", "/api/chat"): self._ollama_chat,
             }
-        if self._kind != "ollama":
+        if self._dialect.health != "absent":
             routes |= {("GET", "/health"): self._health, ("GET", "/metrics"): self._metrics}
-        if self._kind == "mlx":
+        if self._dialect.health == "figures":
             routes["GET", "/ready"] = self._health
-        if self._kind == "openai":
+        if not self._dialect.ollama_paths:
             routes["GET", "/version"] = self._version
         return routes
 
@@ -164,14 +167,14 @@ class Simulator:
         exchange.respond(200, dump(ollama.show(self._card(model))))
 
     async def _list_models(self, exchange: Exchange) -> None:
-        exchange.respond(200, dump(openai.models(self._cards(), owned_by=self._owner())))
+        exchange.respond(200, dump(openai.models(self._cards(), owned_by=self._dialect.owner)))
 
     def _model_route(self, path: str) -> Route | None:
         prefix = "/v1/models/"
         model = self._generator.find_model(path[len(prefix) :]) if path.startswith(prefix) else None
         if model is None:
             return None
-        body = dump(openai.model(self._card(model), owned_by=self._owner()))
+        body = dump(openai.model(self._card(model), owned_by=self._dialect.owner))
 
         async def answer(exchange: Exchange) -> None:
             exchange.respond(200, body)
@@ -179,7 +182,8 @@ class Simulator:
         return answer
 
     async def _health(self, exchange: Exchange) -> None:
-        body = b"" if self._kind == "openai" else dump(health(self.engine, self._profile))
+        with_figures = self._dialect.health == "figures"
+        body = dump(health(self.engine, self._profile)) if with_figures else b""
         exchange.respond(200, body)
 
     async def _metrics(self, exchange: Exchange) -> None:
@@ -202,7 +206,7 @@ class Simulator:
             call.model,
             completion_id=f"chatcmpl-{next(self._completion_numbers):012x}",
             with_usage=call.with_usage,
-            reasoning_field="reasoning" if self._kind == "openai" else "reasoning_content",
+            reasoning_field=self._dialect.reasoning_field,
         )
         await self._generator.serve(exchange, call, speaker)
 
@@ -227,11 +231,8 @@ class Simulator:
             self._card(resident.model),
             expires_at=expires_at,
             context_tokens=resident.options.context_tokens,
-            active_requests=resident.active if self._kind == "mlx" else None,
+            active_requests=resident.active if self._dialect.counts_active else None,
         )
-
-    def _owner(self) -> str:
-        return {"ollama": "library", "mlx": "mlx", "openai": "vllm"}[self._kind]
 
 
 def _error_body(path: str, error: CallError) -> bytes:

@@ -30,10 +30,13 @@ TO_BE_HANDED_OVER = ("jobs.runtime", "jobs.parts")
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("llm", ("llm",)),
     ("models", ("models",)),
-    ("jobs.policy", ("jobs.policy", "llm.types", "llm.errors", "llm.detectors", "models.states")),
+    (
+        "jobs.policy",
+        ("jobs.policy", "llm.types", "llm.kinds", "llm.errors", "llm.detectors", "models.states"),
+    ),
     (
         "jobs.simulation",
-        ("jobs.simulation", "jobs.policy", "llm.types", "llm.errors", "models.states"),
+        ("jobs.simulation", "jobs.policy", "llm.types", "llm.kinds", "llm.errors", "models.states"),
     ),
     *(
         (room, (*ROOMS[: place + 1], *VALUES, *TO_BE_HANDED_OVER))

@@ -7,18 +7,9 @@ from collections.abc import Iterator
 from console.operations.doctor.check import Check, Level, ok, red, warning
 from jobs.runtime import model_servers
 from jobs.settings.load import Settings
-from llm.types import BackendKind, BackendSpec, ServerScan
+from llm.kinds import traits_of
+from llm.types import BackendSpec, ServerScan
 
-START = {
-    BackendKind.OLLAMA: "run `ollama serve`, or correct OLLAMA_API_URL",
-    BackendKind.MLX: "run scripts/start_mlx_api_server.sh, or set MLX_API_URL=disabled",
-    BackendKind.OPENAI: "start it, or correct its url in KOS_BACKENDS_FILE",
-}
-FILL = {
-    BackendKind.OLLAMA: "ollama pull qwen2.5:7b",
-    BackendKind.MLX: "put a model into MLX_MODELS_DIR",
-    BackendKind.OPENAI: "load a model there",
-}
 MODELS_SHOWN = 5
 
 
@@ -56,9 +47,11 @@ def _server(spec: BackendSpec, server: ServerScan | None, *, some_answer: bool) 
     trouble = warning if some_answer else red
     if server is None or server.models is None:
         error = server.error if server and server.error else "not asked"
-        return trouble(name, f"{spec.url}: {error}", START[spec.kind])
+        return trouble(name, f"{spec.url}: {error}", traits_of(spec.kind).start)
     usable = [model.name for model in server.models if model.broken is None]
     if not usable:
-        return trouble(name, f"{spec.url} answers, but has no usable model", FILL[spec.kind])
+        return trouble(
+            name, f"{spec.url} answers, but has no usable model", traits_of(spec.kind).fill
+        )
     shown = ", ".join(usable[:MODELS_SHOWN]) + (", ..." if len(usable) > MODELS_SHOWN else "")
     return ok(name, f"{spec.url}: {len(usable)} models ({shown})")

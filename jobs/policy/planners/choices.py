@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jobs.policy.types import BackendView, BlockKey, ModelView, Rejected, Snapshot, TaskView
-from llm.types import BackendKind, Category
+from llm.kinds import traits_of
+from llm.types import Category
 
 COMPLEX_FROM = 0.7
 """From this complexity on only the best-ranked model of a category is good enough."""
@@ -179,7 +180,7 @@ class Router:
 
     def _option(self, task: TaskView, model: ModelView) -> Option:
         view = self.backends[model.backend]
-        num_ctx = task.num_ctx if view.kind is BackendKind.OLLAMA else 0
+        num_ctx = task.num_ctx if traits_of(view.kind).takes_num_ctx else 0
         source = task.preferred_source
         return Option(
             key=BlockKey(model.backend, model.name, num_ctx),

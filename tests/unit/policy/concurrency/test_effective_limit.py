@@ -84,7 +84,7 @@ def test_our_own_requests_do_not_shrink_our_limit() -> None:
 
 
 def test_ollama_is_capped_by_its_setting() -> None:
-    config = replace(CONFIG, ollama_max=3)
+    config = replace(CONFIG, kind_limits={BackendKind.OLLAMA: 3})
 
     assert effective_limit(IDLE, [OLLAMA], config, CALM, now=NOW).limit("ollama") == 3
 

@@ -1,0 +1,78 @@
+"""What the system must know of each kind of model server: one record a kind, and nowhere else.
+
+The adapter of a kind stands in `llm.backends.registry.ADAPTERS`, its error signatures in
+`llm/signatures.toml`. How to add a kind: docs/adding-a-backend.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llm.types import BackendKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindTraits:
+    """The traits of one kind.
+
+    ``start`` and ``fill`` tell an operator how to start such a server and how it gets a model.
+    ``takes_num_ctx``: a call names its context, and another one loads the model anew.
+    ``loads_unseen``: a call may load its model without the server ever telling what is in memory.
+    ``reports_load``: `/health` tells how many requests run.
+
+    Priors of a model with B billions of parameters: it loads in ``load_seconds +
+    load_seconds_per_billion * B`` and decodes ``min(rate_cap, rate_billions / B)`` tokens/s.
+    """
+
+    start: str
+    fill: str
+    takes_num_ctx: bool
+    loads_unseen: bool
+    reports_load: bool
+    load_seconds: float
+    load_seconds_per_billion: float
+    rate_cap: float
+    rate_billions: float
+
+
+TRAITS: Mapping[BackendKind, KindTraits] = {
+    BackendKind.OLLAMA: KindTraits(
+        start="start it with `ollama serve`, or correct OLLAMA_API_URL",
+        fill="ollama pull qwen2.5:7b",
+        takes_num_ctx=True,
+        loads_unseen=False,
+        reports_load=False,
+        load_seconds=1.0,
+        load_seconds_per_billion=1.3,
+        rate_cap=120.0,
+        rate_billions=320.0,
+    ),
+    BackendKind.MLX: KindTraits(
+        start="start it with scripts/start_mlx_api_server.sh, or set MLX_API_URL=disabled",
+        fill="put a model into MLX_MODELS_DIR",
+        takes_num_ctx=False,
+        loads_unseen=False,
+        reports_load=True,
+        load_seconds=0.4,
+        load_seconds_per_billion=0.27,
+        rate_cap=150.0,
+        rate_billions=420.0,
+    ),
+    BackendKind.OPENAI: KindTraits(
+        start="start it, or correct its url in KOS_BACKENDS_FILE",
+        fill="load a model there",
+        takes_num_ctx=False,
+        loads_unseen=True,
+        reports_load=False,
+        load_seconds=0.0,
+        load_seconds_per_billion=0.0,
+        rate_cap=100.0,
+        rate_billions=1200.0,
+    ),
+}
+"""Priors are anchored on measurements: see `jobs.policy.priors`."""
+
+
+def traits_of(kind: BackendKind) -> KindTraits:
+    return TRAITS[kind]

@@ -1,0 +1,58 @@
+"""How the kinds of model server differ in what they answer: one record a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llm.types import BackendKind
+from llm.wire.openai import ReasoningField
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """``owner`` is `owned_by` of `/v1/models`. ``ollama_paths``: it has `/api/...`.
+
+    ``sized_by_call``: a call names the context of its model, and a prompt that is longer is cut;
+    the other kinds refuse it with 400. ``counts_active``: `/api/ps` tells running requests.
+    ``health``: what `/health` answers.
+    """
+
+    owner: str
+    ollama_paths: bool
+    sized_by_call: bool
+    counts_active: bool
+    health: str
+    reasoning_field: ReasoningField
+    no_model: str
+
+
+DIALECTS: Mapping[BackendKind, Dialect] = {
+    BackendKind.OLLAMA: Dialect(
+        owner="library",
+        ollama_paths=True,
+        sized_by_call=True,
+        counts_active=False,
+        health="absent",
+        reasoning_field="reasoning_content",
+        no_model="model '{}' not found",
+    ),
+    BackendKind.MLX: Dialect(
+        owner="mlx",
+        ollama_paths=True,
+        sized_by_call=False,
+        counts_active=True,
+        health="figures",
+        reasoning_field="reasoning_content",
+        no_model="model '{}' not found",
+    ),
+    BackendKind.OPENAI: Dialect(
+        owner="vllm",
+        ollama_paths=False,
+        sized_by_call=False,
+        counts_active=False,
+        health="blank",
+        reasoning_field="reasoning",
+        no_model="The model `{}` does not exist.",
+    ),
+}

@@ -12,12 +12,13 @@ from llm.types import (
     Category,
     ModelInfo,
     ResidentModel,
+    Sampling,
     Scan,
     ScannedModel,
     ServerScan,
 )
 
-VERSION = 1
+VERSION = 2
 
 
 def dumps(scan: Scan) -> str:
@@ -80,6 +81,7 @@ def _scanned_out(model: ScannedModel) -> dict[str, Any]:
         "context_tokens": info.context_tokens,
         "capabilities": sorted(info.capabilities),
         "family": info.family,
+        "sampling": info.sampling.values(),
         "categories": [category.value for category in model.categories],
         "heavy": model.heavy,
         "broken": model.broken,
@@ -96,6 +98,7 @@ def _scanned_in(fields: Mapping[str, Any]) -> ScannedModel:
             context_tokens=fields["context_tokens"],
             capabilities=frozenset(fields["capabilities"]),
             family=fields["family"],
+            sampling=Sampling(**fields["sampling"]),
         ),
         categories=tuple(Category(name) for name in fields["categories"]),
         heavy=fields["heavy"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -67,8 +67,36 @@ class BackendSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a server draws the next token; what is None (or empty) is left to the server.
+
+    ``repeat_penalty`` divides the odds of tokens that stand already: 1.0 is none.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    repeat_penalty: float | None = None
+
+    def over(self, other: Sampling) -> Sampling:
+        """These values, and those of ``other`` where there is none."""
+        return Sampling(**{**other.values(), **self.values()})
+
+    def values(self) -> dict[str, Any]:
+        """The fields that have a value, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if value not in (None, ())}
+
+
+SERVER_DEFAULTS = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model a server can serve."""
+    """A model a server can serve. ``sampling`` is what its author set for it."""
 
     name: str
     size_bytes: int | None = None
@@ -77,6 +105,7 @@ class ModelInfo:
     context_tokens: int | None = None
     capabilities: frozenset[str] = frozenset()
     family: str | None = None
+    sampling: Sampling = SERVER_DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +146,7 @@ class GenerateRequest:
     messages: tuple[Message, ...]
     max_tokens: int
     num_ctx: int | None = None
-    temperature: float | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
+    sampling: Sampling = SERVER_DEFAULTS
     response_schema: Mapping[str, Any] | None = None
     think: bool | None = None
     keep_alive: str | int | None = None
@@ -271,6 +298,9 @@ class ServerScan:
     @property
     def reachable(self) -> bool:
         return self.models is not None
+
+    def model(self, name: str) -> ScannedModel | None:
+        return next((model for model in self.models or () if model.name == name), None)
 
     def pick(self, category: Category) -> ScannedModel | None:
         """The best usable model for ``category`` by the ranking; without one, the first of

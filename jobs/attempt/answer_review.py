@@ -13,6 +13,7 @@ from jobs.admission.limits import acquire
 from jobs.admission.middleware import Ticket
 from jobs.attempt.calling import ModelCaller, best_effort
 from jobs.attempt.lease_keeper import RunningTask
+from jobs.attempt.preparation import category_of
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.attempt.processors.second_opinion import second_opinion
 from jobs.attempt.prompts import task_text
@@ -23,7 +24,7 @@ from jobs.policy.validation.types import Answer, Request, Verdict
 from llm.backends.base import Backend
 from llm.errors import LLMError
 from llm.kinds import traits_of
-from llm.types import Category, ResidentModel
+from llm.types import ResidentModel
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Judge:
         request = Request(
             prompt=result.prompt,
             task=task_text(context.title, context.description),
-            category=_category(category),
+            category=category_of(category),
             language=context.options.language,
             required_parts=context.options.required_parts,
             response_schema=context.options.response_schema,
@@ -96,8 +97,8 @@ class Judge:
     def _is_heavy(self, backend: str, model: str) -> bool:
         scan = self._parts.runtime.scanner.last()
         server = scan.server(backend) if scan is not None else None
-        models = (server.models or ()) if server is not None else ()
-        return any(known.heavy for known in models if known.name == model)
+        known = server.model(model) if server is not None else None
+        return known is not None and known.heavy
 
     @contextmanager
     def _slot(self, backend: str, running: RunningTask, *, heavy: bool) -> Iterator[bool]:
@@ -141,7 +142,3 @@ def _residents(backend: Backend) -> tuple[ResidentModel, ...]:
     except LLMError as error:
         logger.info("not_asked_for_an_opinion backend=%s error=%s", backend.name, error)
         return ()
-
-
-def _category(text: str | None) -> Category:
-    return Category(text) if text in set(Category) else Category.DEFAULT

@@ -19,7 +19,16 @@ from llm.backends.base import Backend
 from llm.deadlines import deadlines_for
 from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
 from llm.kinds import traits_of
-from llm.types import Completion, Deadlines, GenerateRequest, Message, Phase, Progress
+from llm.types import (
+    SERVER_DEFAULTS,
+    Completion,
+    Deadlines,
+    GenerateRequest,
+    Message,
+    Phase,
+    Progress,
+    Sampling,
+)
 from models.database import DatabaseUnavailable
 from models.task import Measures
 
@@ -74,6 +83,7 @@ class ModelCaller:
         num_ctx: int,
         heavy: bool,
         figures: DeadlineFigures,
+        sampling: Sampling = SERVER_DEFAULTS,
     ) -> None:
         self._parts = parts
         self._backend = backend
@@ -82,6 +92,7 @@ class ModelCaller:
         self._num_ctx = num_ctx
         self._heavy = heavy
         self._figures = figures
+        self._sampling = sampling
         self.spent = Spent()
 
     def __call__(
@@ -99,6 +110,7 @@ class ModelCaller:
             messages=messages,
             max_tokens=max_tokens,
             num_ctx=self._num_ctx or None,
+            sampling=self._sampling,
             response_schema=response_schema,
             keep_alive=self._parts.runtime.settings.ollama_keep_alive,
             request_id=f"{self._pulse.task_id}:{self._pulse.epoch}",

@@ -30,7 +30,7 @@ from jobs.process.clock import utc_now
 from jobs.process.tracing import span
 from jobs.settings.load import Settings
 from llm.errors import LLMError
-from llm.types import CancelToken
+from llm.types import SERVER_DEFAULTS, CancelToken, Sampling
 from models import decision
 from models.database import DatabaseUnavailable, database, session
 from models.decision import NewDecision
@@ -99,7 +99,13 @@ class Execution:
         self, claimed: Claimed, running: RunningTask
     ) -> tuple[AttemptEvent, ProcessorResult | None]:
         try:
-            context = preparation.prepare(claimed, self._settings, running, num_ctx=self._num_ctx)
+            context = preparation.prepare(
+                claimed,
+                self._settings,
+                running,
+                num_ctx=self._num_ctx,
+                model_sampling=self._model_sampling(),
+            )
             result = self._work(claimed, running, context)
             verdict = Judge(self._parts, self._ticket).verdict(
                 result, context, running, category=claimed.row["category"]
@@ -115,6 +121,12 @@ class Execution:
             return self._event(claimed, error=error), None
         return self._event(claimed, verdict=verdict), result
 
+    def _model_sampling(self) -> Sampling:
+        scan = self._parts.runtime.scanner.last()
+        server = scan.server(self._ticket.backend) if scan is not None else None
+        known = server.model(self._ticket.model) if server is not None else None
+        return known.info.sampling if known is not None else SERVER_DEFAULTS
+
     def _work(
         self, claimed: Claimed, running: RunningTask, context: TaskContext
     ) -> ProcessorResult:
@@ -127,6 +139,7 @@ class Execution:
             num_ctx=self._num_ctx,
             heavy=self._ticket.heavy,
             figures=self._parts.learning.for_deadlines(self._ticket.backend, self._ticket.model),
+            sampling=context.sampling,
         )
         checkpoint = RowCheckpoint(running, claimed.row["checkpoint"])
         choice = self._parts.processors.choose(context.options)

@@ -16,7 +16,9 @@ from jobs.attempt.prompts import DependencyResult, Persona, task_text
 from jobs.policy import metadata
 from jobs.policy.metadata import TaskOptions
 from jobs.policy.prompt_size import MATERIAL_SHARE, PromptSize, prompt_size
+from jobs.policy.sampling import choose_sampling
 from jobs.settings.load import Settings
+from llm.types import SERVER_DEFAULTS, Category, Sampling
 from llm.urls import in_container
 from models import backlog, decision
 from models.database import session
@@ -30,11 +32,17 @@ class Refused(Exception):
 
 
 def prepare(
-    claimed: Claimed, settings: Settings, running: RunningTask, *, num_ctx: int
+    claimed: Claimed,
+    settings: Settings,
+    running: RunningTask,
+    *,
+    num_ctx: int,
+    model_sampling: Sampling = SERVER_DEFAULTS,
 ) -> TaskContext:
     """Everything the processor is given. Raises Refused where the row asks for the impossible.
 
-    ``num_ctx`` is the context the server was asked for, 0 where it has one of its own.
+    ``num_ctx`` is the context the server was asked for, 0 where it has one of its own;
+    ``model_sampling`` what the model's author set.
     """
     row = claimed.row
     options = metadata.read(row["metadata"])
@@ -58,9 +66,21 @@ def prepare(
         dependencies=dependencies,
         max_tokens=size.max_tokens,
         context_tokens=context_tokens,
+        sampling=choose_sampling(
+            options.sampling,
+            expert=persona.sampling,
+            model=model_sampling,
+            category=category_of(row["category"]),
+            faults=row["faults"],
+        ),
         correlation_id=f"{claimed.id}:{claimed.epoch}",
         cancel=running.token,
     )
+
+
+def category_of(text: str | None) -> Category:
+    """The category of a row; what a stranger wrote there counts as default."""
+    return Category(text) if text in set(Category) else Category.DEFAULT
 
 
 def processors(settings: Settings) -> Registry:
@@ -111,6 +131,7 @@ def _persona(expert_id: str | None) -> Persona:
         role=expert.role or "",
         department=expert.department or "",
         system_prompt=expert.system_prompt or "",
+        sampling=metadata.read(expert.metadata).sampling,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.policy.tokens import estimate_tokens
-from llm.types import Message
+from llm.types import SERVER_DEFAULTS, Message, Sampling
 
 _DEPENDENCY_SHARE = 0.5
 _MESSAGE_TOKENS = 8
@@ -26,6 +26,7 @@ class Persona:
     role: str = ""
     department: str = ""
     system_prompt: str = ""
+    sampling: Sampling = SERVER_DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from jobs.policy.fields import FieldProblem, FieldReader, hint, shown, unstorable
+from jobs.policy.sampling import SAMPLING_KEYS, read_sampling
 from jobs.policy.schemas import schema_problem
-from llm.types import Category
+from llm.types import SERVER_DEFAULTS, Category, Sampling
 from models.states import Priority
 
 MAX_TITLE_CHARS = 500
@@ -22,7 +23,7 @@ MAX_ID_CHARS = 255
 DERIVED_TITLE_CHARS = 80
 SUBMIT_KEYS = (
     "title", "description", "custom_id", "priority", "category", "expert", "backend", "model",
-    "after", "schema", "files", "metadata",
+    "after", "schema", "files", "metadata", *SAMPLING_KEYS,
 )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ class TaskOptions:
     response_schema: Mapping[str, Any] | None = None
     max_tokens: int | None = None
     num_ctx: int | None = None
+    sampling: Sampling = SERVER_DEFAULTS
     complex: bool | None = None
     delegate: Delegate | None = None
     validator: SecondOpinion = SecondOpinion.RULES
@@ -89,6 +91,7 @@ class Submission:
     after: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     files: tuple[str, ...] = ()
+    sampling: Sampling = SERVER_DEFAULTS
     metadata: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -111,6 +114,7 @@ def read(metadata: object) -> TaskOptions:
         response_schema=_schema(reader, "response_schema"),
         max_tokens=reader.whole("max_tokens", low=1, high=1_000_000),
         num_ctx=reader.whole("num_ctx", low=128, high=4_194_304),
+        sampling=read_sampling(reader),
         complex=reader.flag("complex"),
         delegate=_delegate(reader),
         validator=reader.choice("validator", SecondOpinion) or SecondOpinion.RULES,
@@ -158,6 +162,7 @@ def _submission(reader: FieldReader) -> Submission:
         after=after,
         schema=_schema(reader, "schema"),
         files=reader.texts("files"),
+        sampling=read_sampling(reader),
     )
     return _with_metadata(submission, reader)
 
@@ -176,8 +181,8 @@ def _with_metadata(submission: Submission, reader: FieldReader) -> Submission:
         "file_paths": list(dict.fromkeys(submission.files + theirs.file_paths)) or None,
     }
     own.update({key: value for key, value in asked.items() if value is not None})
-    kept = {name: getattr(submission, name) for name in SUBMIT_KEYS if name != "metadata"}
-    return Submission(**kept, metadata=own)
+    own.update(submission.sampling.values())
+    return replace(submission, metadata=own)
 
 
 def _refuse_unknown_keys(reader: FieldReader) -> None:

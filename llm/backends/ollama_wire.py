@@ -14,12 +14,15 @@ from llm import errors
 from llm.backends.mapping import from_error_line
 from llm.backends.streaming import Sink
 from llm.framing import JsonObject, ndjson_objects
-from llm.types import GenerateRequest, ModelInfo, ResidentModel
+from llm.types import GenerateRequest, ModelInfo, ResidentModel, Sampling
 
 _STOPPED = frozenset({"stop", "", "eos"})
 _PARAMETERS = re.compile(r"\s*([0-9.]+)\s*([KMBT]?)\s*", re.IGNORECASE)
 _SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_DECIMAL = re.compile(r"\d{1,6}(?:\.\d{1,12})?")
+_DRAWING = frozenset({"temperature", "top_p", "top_k", "min_p", "repeat_penalty"})
+PARAMETERS_CHARS = 20_000
 
 
 class OllamaChat:
@@ -116,6 +119,7 @@ def described(listed: ModelInfo, show: Mapping[str, Any]) -> ModelInfo:
         context_tokens=next(filter(None, lengths), None) or listed.context_tokens,
         capabilities=capabilities or listed.capabilities,
         family=listed.family,
+        sampling=_authors_sampling(show.get("parameters")),
     )
 
 
@@ -147,16 +151,23 @@ def whole(value: object) -> int | None:
     return int(value) if 0 <= value < 1e18 else None
 
 
+def _authors_sampling(parameters: object) -> Sampling:
+    """The drawing parameters of a Modelfile, shown as lines of a name and a value. Its stops are
+    the server's own business."""
+    found: dict[str, Any] = {}
+    for line in parameters[:PARAMETERS_CHARS].splitlines() if isinstance(parameters, str) else ():
+        name, _, value = line.strip().partition(" ")
+        if name in _DRAWING and _DECIMAL.fullmatch(value.strip()):
+            found[name] = int(float(value)) if name == "top_k" else float(value)
+    return Sampling(**found)
+
+
 def _options(request: GenerateRequest) -> JsonObject:
     options: JsonObject = {"num_predict": request.max_tokens}
     if request.num_ctx is not None:
         options["num_ctx"] = request.num_ctx
-    if request.temperature is not None:
-        options["temperature"] = request.temperature
-    if request.stop:
-        options["stop"] = list(request.stop)
-    if request.seed is not None:
-        options["seed"] = request.seed
+    for name, value in request.sampling.values().items():
+        options[name] = list(value) if isinstance(value, tuple) else value
     return options
 
 

@@ -24,6 +24,9 @@ _FINISH: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
 }
+# vLLM, SGLang and mlx-lm name the penalty so, llama.cpp and LM Studio like Ollama. Each ignores
+# the other name.
+SAMPLING_FIELDS = {"repeat_penalty": ("repetition_penalty", "repeat_penalty")}
 _ALWAYS_RESIDENT = frozenset({"vllm", "sglang", "llamacpp"})
 _METRIC = re.compile(r"^(vllm:num_requests_(?:running|waiting))(?:\{[^}]*\})?\s+([0-9.e+]+)", re.M)
 
@@ -45,12 +48,9 @@ class OpenAIChat:
             "stream_options": {"include_usage": True},
             self._limit_field: request.max_tokens,
         }
-        if request.temperature is not None:
-            body["temperature"] = request.temperature
-        if request.stop:
-            body["stop"] = list(request.stop)
-        if request.seed is not None:
-            body["seed"] = request.seed
+        for name, value in request.sampling.values().items():
+            for field in SAMPLING_FIELDS.get(name, (name,)):
+                body[field] = list(value) if isinstance(value, tuple) else value
         if request.response_schema is not None:
             body["response_format"] = _response_format(request.response_schema)
         if request.think is not None:

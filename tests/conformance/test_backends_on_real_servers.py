@@ -33,6 +33,7 @@ from llm.types import (
     Message,
     Phase,
     Progress,
+    Sampling,
 )
 from tests.support.mlx_servers import build_models, mlx_server
 from tests.support.tiny_models import build_llama
@@ -122,7 +123,7 @@ def stock_server(model: Path) -> StockServer:
 
 def ask(model: str, **changes: Any) -> GenerateRequest:
     request = GenerateRequest(
-        model=model, messages=(Message("user", PROMPT),), max_tokens=24, temperature=0.0
+        model=model, messages=(Message("user", PROMPT),), max_tokens=24, sampling=Sampling(0.0)
     )
     return replace(request, **changes)
 
@@ -274,7 +275,7 @@ def test_a_server_killed_in_the_middle_is_a_mapped_error(tmp_path: Path, kind: B
     build_llama(tmp_path / "llama")
     with mlx_server(tmp_path) as server:
         backend = build(BackendSpec("real", kind, server.url), environ={})
-        request = ask("llama", max_tokens=1800, temperature=1.0, seed=1)
+        request = ask("llama", max_tokens=1800, sampling=Sampling(1.0, seed=1))
 
         def kill_when_decoding(progress: Progress) -> None:
             if progress.phase is Phase.DECODING:

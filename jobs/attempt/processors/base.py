@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from jobs.attempt.prompts import DependencyResult, Persona
 from jobs.policy.metadata import TaskOptions
-from llm.types import CancelToken, Completion, Message
+from llm.types import SERVER_DEFAULTS, CancelToken, Completion, Message, Sampling
 
 
 class CallModel(Protocol):
@@ -62,6 +62,7 @@ class TaskContext:
     dependencies: tuple[DependencyResult, ...] = ()
     max_tokens: int = 1024
     context_tokens: int = 8192
+    sampling: Sampling = SERVER_DEFAULTS
     correlation_id: str = ""
     cancel: CancelToken = field(default_factory=CancelToken)
 

@@ -17,7 +17,7 @@ from jobs.attempt.lease_keeper import RunningTask
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.policy.metadata import SecondOpinion, TaskOptions
 from jobs.policy.validation.types import Verdict
-from llm.types import BackendKind, CancelToken, ResidentModel
+from llm.types import BackendKind, CancelToken, ModelInfo, ResidentModel, ScannedModel, ServerScan
 
 ANSWER = ProcessorResult(
     text="The three longest rivers of Europe are the Volga, the Danube and the Ural.",
@@ -95,10 +95,11 @@ def judge(
 ) -> tuple[Verdict, RunningTask]:
     """The verdict on an answer of ``mlx/small``, and the running as it was left."""
     by_name = {server.name: server for server in servers}
-    scanned = SimpleNamespace(
-        models=[SimpleNamespace(name=s.resident.name, heavy=s.resident.name in heavy)
-                for s in servers]
-    )  # fmt: skip
+    models = tuple(
+        ScannedModel(ModelInfo(server.resident.name), heavy=server.resident.name in heavy)
+        for server in servers
+    )
+    scanned = ServerScan("any", BackendKind.OLLAMA, models)
     runtime = SimpleNamespace(
         settings=SimpleNamespace(backends=[server.spec for server in servers]),
         breakers=SimpleNamespace(blocked=lambda name: None),

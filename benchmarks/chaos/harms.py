@@ -109,7 +109,7 @@ class Harms:
 
     def _fill_pool(self, _: str) -> None:
         """Take every connection that Postgres has, and hold them for a while."""
-        held = []
+        held: list[psycopg2.extensions.connection] = []
         with self._servers:
             try:
                 with suppress(psycopg2.OperationalError):

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from llm.backends.ollama_wire import OllamaChat
 from llm.backends.openai_wire import OpenAIChat
@@ -44,8 +45,8 @@ def parsing_cost(*, repeats: int) -> dict[str, dict[str, float]]:
     wires: dict[str, Wire] = {"ollama": OllamaChat(), "openai": OpenAIChat()}
     found = {
         kind: {
-            "guarded_us_per_token": _median(lambda k=kind: _guarded(wires[k], lines[k]), repeats),
-            "json_loads_us_per_token": _median(lambda k=kind: _bare(lines[k]), repeats),
+            "guarded_us_per_token": _median(partial(_guarded, wires[kind], lines[kind]), repeats),
+            "json_loads_us_per_token": _median(partial(_bare, lines[kind]), repeats),
         }
         for kind in wires
     }

@@ -1,6 +1,6 @@
 """Two models in turn, 16 requests in flight, 128 in all: loads and throughput against stock.
 
-    python benchmarks/mlx_server/alternating.py [--rounds 3]
+    python -m benchmarks.mlx_server.alternating [--rounds 3]
 
 The stock server keeps one model and loads the other whenever the next request asks for it.
 """
@@ -11,17 +11,12 @@ import argparse
 import asyncio
 import itertools
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-
-from load import chat_body, run_load  # noqa: E402
-from servers import RunningServer, our_server, stock_server  # noqa: E402
-
-from tests.support.tiny_models import build_llama, build_qwen  # noqa: E402
+from benchmarks.mlx_server.load import chat_body, run_load
+from benchmarks.mlx_server.servers import RunningServer, our_server, stock_server
+from tests.support.tiny_models import build_llama, build_qwen
 
 IN_FLIGHT = 16
 REQUESTS = 128
@@ -61,7 +56,7 @@ def _alternate(server: RunningServer, models: list[str]) -> float:
     result = asyncio.run(run_load(server.port, bodies, in_flight=IN_FLIGHT))
     assert not result.failures, result.failures[:3]
     assert result.statuses == {200: REQUESTS}, result.statuses
-    return result.tokens_per_second
+    return float(result.tokens_per_second)
 
 
 def _print(rates: dict[str, list[float]], loads: dict[str, list[int]]) -> None:

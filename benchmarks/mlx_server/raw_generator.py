@@ -1,6 +1,6 @@
 """Tokens per second of mlx-lm's BatchGenerator alone: the ceiling for any server around it.
 
-    python raw_generator.py MODEL_FOLDER REQUESTS IN_FLIGHT
+    python -m benchmarks.mlx_server.raw_generator MODEL_FOLDER REQUESTS IN_FLIGHT
 
 Keeps IN_FLIGHT sequences decoding as a server under the same load would, and prints the rate.
 """
@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from load import answer_tokens
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.utils import load_model, load_tokenizer
+
+from benchmarks.mlx_server.load import answer_tokens
 
 
 def main() -> None:

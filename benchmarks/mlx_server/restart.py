@@ -1,6 +1,6 @@
 """kill -9 under load below supervisord: how long until it serves again, and what callers saw.
 
-python benchmarks/mlx_server/restart.py [--kills 3]
+python -m benchmarks.mlx_server.restart [--kills 3]
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from pathlib import Path
 
 import requests
 
+from benchmarks.mlx_server.servers import free_port
+from tests.support.tiny_models import build_llama
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-
-from servers import free_port  # noqa: E402
-
-from tests.support.tiny_models import build_llama  # noqa: E402
 
 BOUND_SECONDS = 10.0
 CALLERS = 8

@@ -1,6 +1,6 @@
 """Fuzz, connection storm and load/unload cycles against one server, with its memory watched.
 
-    python benchmarks/mlx_server/robustness.py [--requests 2000]
+    python -m benchmarks.mlx_server.robustness [--requests 2000]
 
 Prints what came back and how memory moved; exits 1 if a bound is broken.
 """
@@ -18,15 +18,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+from hypothesis import HealthCheck, given, settings
 
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from load import LoadResult, chat_body, one_request  # noqa: E402
-from servers import RunningServer, our_server  # noqa: E402
-
-from tests.support.mlx_fuzz import FuzzTally, HostileRequest, hostile_requests, send  # noqa: E402
-from tests.support.mlx_servers import build_models  # noqa: E402
+from benchmarks.mlx_server.load import LoadResult, chat_body, one_request
+from benchmarks.mlx_server.servers import RunningServer, our_server
+from tests.support.mlx_fuzz import FuzzTally, HostileRequest, hostile_requests, send
+from tests.support.mlx_servers import build_models
 
 CONNECTS = 400
 CYCLES = 20

@@ -57,8 +57,8 @@ def our_server(models: Path, log: Path, **settings: object) -> Iterator[RunningS
 def stock_server(model: Path, log: Path) -> Iterator[RunningServer]:
     """``mlx_lm.server`` with its backlog raised, ``model`` loaded."""
     port = free_port()
-    wrapper = Path(__file__).with_name("stock_server.py")
-    command = [sys.executable, str(wrapper), "--model", str(model), "--port", str(port)]
+    command = [sys.executable, "-m", "benchmarks.mlx_server.stock_server"]
+    command += ["--model", str(model), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--log-level", "INFO"]
     with _process("stock", command, port, log, {"HF_HUB_OFFLINE": "1"}) as server:
         _await_url(f"http://127.0.0.1:{port}/health", server)

@@ -16,15 +16,15 @@ logger = logging.getLogger("kos.stock_server")
 LISTEN_BACKLOG = 2048
 
 
-class CountingProvider(server.ModelProvider):  # type: ignore[misc]
+class CountingProvider(server.ModelProvider):
     def _load(self, *arguments: Any) -> None:
-        super()._load(*arguments)
+        super()._load(*arguments)  # type: ignore[no-untyped-call]
         logger.info("model_loaded %s", arguments[0])
 
 
 def main() -> None:
     ThreadingHTTPServer.request_queue_size = LISTEN_BACKLOG
-    server.ModelProvider = CountingProvider
+    server.ModelProvider = CountingProvider  # type: ignore[misc]
     server.main()
 
 

@@ -2,7 +2,7 @@
 
 Also the latency of a single request. Prints the median of every figure and the ratios.
 
-    python benchmarks/mlx_server/throughput.py [--rounds 5] [--hidden 128] [--layers 4]
+    python -m benchmarks.mlx_server.throughput [--rounds 5] [--hidden 128] [--layers 4]
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-
-from load import LoadResult, answer_tokens, chat_body, run_load  # noqa: E402
-from servers import RunningServer, our_server, stock_server  # noqa: E402
-
-from tests.support.tiny_models import build_llama  # noqa: E402
+from benchmarks.mlx_server.load import LoadResult, answer_tokens, chat_body, run_load
+from benchmarks.mlx_server.servers import RunningServer, our_server, stock_server
+from tests.support.tiny_models import build_llama
 
 IN_FLIGHT = 16
 REQUESTS = 160
@@ -99,8 +95,7 @@ def _new_text() -> str:
 
 def _raw(model: Path) -> float:
     """Tokens per second of BatchGenerator alone, with prompts alike, in a fresh process."""
-    script = Path(__file__).with_name("raw_generator.py")
-    command = [sys.executable, str(script), str(model)]
+    command = [sys.executable, "-m", "benchmarks.mlx_server.raw_generator", str(model)]
     command += [str(each) for each in (REQUESTS, IN_FLIGHT)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return float(done.stdout.split()[-1])

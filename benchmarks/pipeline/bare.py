@@ -41,7 +41,7 @@ def main() -> None:
         with database.session():
             fetch_all(FINISH, (answer.text, task_id))
 
-    dramatiq.actor(work, actor_name="work", queue_name="bare", broker=broker)
+    dramatiq.actor(actor_name="work", queue_name="bare", broker=broker)(work)
     worker = dramatiq.Worker(broker, worker_threads=THREADS)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

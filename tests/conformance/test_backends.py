@@ -318,7 +318,7 @@ def test_health_is_green_while_the_canary_of_a_dead_generation_fails(
 
     assert backend.health().reachable
     with pytest.raises(errors.FirstTokenTimeout):
-        backend.canary(model, deadlines=DEADLINES)  # type: ignore[call-arg]
+        backend.canary(model, deadlines=DEADLINES)
 
 
 def test_a_load_that_hangs_ends_at_the_load_deadline(

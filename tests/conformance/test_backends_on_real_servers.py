@@ -252,7 +252,7 @@ def test_a_model_that_cannot_chat_is_not_offered(
     spec = BackendSpec("real", kind, servers["mlx-api"].url)
     (server,) = Scanner(Backends([spec], environ={})).scan().servers
 
-    broken = {model.name: model.broken for model in server.models if model.broken}
+    broken = {model.name: model.broken for model in server.models or () if model.broken}
     assert broken == {"base": "cannot chat: it offers raw"}
 
 

@@ -63,7 +63,7 @@ class TestOverload:
         self, models: Path, tmp_path: Path
     ) -> None:
         freeze = tmp_path / "freeze"
-        bounds = {"max_concurrent": 2, "max_queue": 3, "test_freeze_file": freeze}
+        bounds: dict[str, Any] = {"max_concurrent": 2, "max_queue": 3, "test_freeze_file": freeze}
         with mlx_server(models, **bounds) as server, ThreadPoolExecutor(9) as callers:
             freeze.touch()
             held = [callers.submit(_ask, server) for _ in range(5)]
@@ -165,7 +165,7 @@ class TestStandstill:
     ) -> None:
         freeze = tmp_path / "freeze"
         freeze.touch()
-        patience = {"watchdog_seconds": 1, "watchdog_exit_seconds": 0}
+        patience: dict[str, Any] = {"watchdog_seconds": 1, "watchdog_exit_seconds": 0}
         with (
             mlx_server(models, test_freeze_file=freeze, **patience) as server,
             ThreadPoolExecutor(1) as caller,
@@ -187,7 +187,7 @@ class TestStandstill:
     ) -> None:
         freeze = tmp_path / "freeze"
         freeze.touch()
-        patience = {"watchdog_seconds": 0.5, "watchdog_exit_seconds": 1}
+        patience: dict[str, Any] = {"watchdog_seconds": 0.5, "watchdog_exit_seconds": 1}
         with mlx_server(models, test_freeze_file=freeze, **patience) as server:
             with pytest.raises(requests.RequestException):
                 _ask(server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import ollama
 import openai
@@ -91,7 +92,7 @@ class TestOllamaClient:
     def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(
         self, client: ollama.Client
     ) -> None:
-        whole = client.generate("qwen", PROMPT, options=GREEDY).response
+        whole = client.generate("qwen", PROMPT, options=GREEDY).response or ""
         stop = whole[6:8]
 
         said = client.generate("qwen", PROMPT, options={**GREEDY, "stop": [stop]})
@@ -163,16 +164,16 @@ class TestOpenAIClient:
         assert openai_client.models.retrieve("llama").id == "llama"
 
     def test_it_answers_whole_and_streamed_alike(self, openai_client: openai.OpenAI) -> None:
-        asked = {
+        request: dict[str, Any] = {
             "model": "llama",
             "messages": [{"role": "user", "content": PROMPT}],
             "max_tokens": 24,
             "temperature": 0,
         }
-        whole = openai_client.chat.completions.create(**asked)
+        whole = openai_client.chat.completions.create(**request)
         chunks = list(
             openai_client.chat.completions.create(
-                **asked, stream=True, stream_options={"include_usage": True}
+                **request, stream=True, stream_options={"include_usage": True}
             )
         )
 
@@ -207,7 +208,7 @@ class TestOpenAIClient:
         validate(json.loads(said.choices[0].message.content or ""), SCHEMA)
 
     def test_errors_are_the_client_s_own(self, openai_client: openai.OpenAI) -> None:
-        messages = [{"role": "user", "content": PROMPT}]
+        messages: Any = [{"role": "user", "content": PROMPT}]
         with pytest.raises(openai.NotFoundError):
             openai_client.chat.completions.create(model="nope", messages=messages)
         with pytest.raises(openai.BadRequestError, match="temperature"):
@@ -334,12 +335,12 @@ class TestStatus:
         assert "mlx_generated_tokens_total" in metrics
 
 
-def _ask(server: RunningMLXServer, system: str, question: str) -> dict[str, object]:
+def _ask(server: RunningMLXServer, system: str, question: str) -> dict[str, Any]:
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": question})
     body = {"model": "llama", "messages": messages, "stream": False, "options": GREEDY}
-    said: dict[str, object] = server.post("/api/chat", body).json()
-    return said
+    answer: dict[str, Any] = server.post("/api/chat", body).json()
+    return answer
 
 
 def _resident(health: dict[str, object]) -> list[str]:

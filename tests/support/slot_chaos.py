@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from typing import Any, cast
 
 import redis
 
@@ -149,9 +150,11 @@ def _one_turn(
         if admission.granted:
             break
         time.sleep(dice.uniform(0.001, 0.004))
-    entry = {"who": name, "heavy": int(heavy), "fence": admission.fence}
+    entry: dict[Any, Any] = {"who": name, "heavy": int(heavy), "fence": admission.fence}
     with ledger.pipeline(transaction=True) as both:
-        both.xadd(LEDGER, {"what": "enter", **entry}).incr("entered").execute()
+        both.xadd(LEDGER, {"what": "enter", **entry})
+        both.incr("entered")
+        both.execute()
     time.sleep(dice.uniform(0, 2 * plan.hold_seconds))
     if dice.random() < 0.2:
         slots.renew()
@@ -180,7 +183,7 @@ def _read(
     entered: dict[int, int] = {}
     fences: set[int] = set()
     most = most_heavy = killed_inside = repeated = 0
-    for _, raw in ledger.xrange(LEDGER):
+    for _, raw in cast("list[tuple[bytes, dict[bytes, bytes]]]", ledger.xrange(LEDGER)):
         what, who = raw[b"what"], int(raw[b"who"])
         if what == b"enter":
             inside[who] = raw[b"heavy"] == b"1"

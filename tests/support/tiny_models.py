@@ -124,7 +124,7 @@ def _build(
 
 
 @functools.cache
-def _tokenizer(thinking: bool) -> tuple[str, int, int]:
+def _tokenizer(thinking: bool) -> tuple[str, int, int | None]:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -124,7 +124,7 @@ def test_dead_letters_are_sent_again_as_new_messages(
     assert (of(kos)["ready"], of(kos)["dead"]) == (3, 0)
     assert client.llen("kos:wake:llm-mlx") == 3
     for text in client.hvals("kos:llm-mlx.msgs"):
-        message = dramatiq.Message.decode(text.encode())
+        message = dramatiq.Message.decode(str(text).encode())
         assert set(message.options) == {"redis_message_id"}
     consumer = take(broker)
     consumer.close()
@@ -158,7 +158,7 @@ def test_what_is_in_flight_cannot_be_deleted(
     (message_id,) = client.hkeys("kos:llm-mlx.msgs")
     consumer = take(broker)
 
-    ran = kos("queues", "delete", "llm-mlx", message_id)
+    ran = kos("queues", "delete", "llm-mlx", str(message_id))
 
     assert ran.code == 2
     assert of(kos)["in_flight"] == 1

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
@@ -190,7 +191,7 @@ def test_supervisorctl_works_once_the_env_file_is_loaded(shared: House) -> None:
 def test_a_shell_that_loaded_the_env_file_still_gets_the_embedded_services(shared: House) -> None:
     settings = shared.up()
     assert settings.database_url is not None
-    loaded = {"DATABASE_URL": settings.database_url,
+    loaded: dict[str, Any] = {"DATABASE_URL": settings.database_url,
               "KOS_EMBEDDED_DATABASE_URL": settings.database_url}  # fmt: skip
 
     again = shared.up(**loaded)

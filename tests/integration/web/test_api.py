@@ -125,7 +125,7 @@ def test_metrics_can_be_read_by_prometheus(dashboard: Dashboard, system: System)
 
 def test_no_input_that_the_description_allows_breaks_the_api(dashboard: Dashboard) -> None:
     document = dashboard.get("/api/v1/openapi.json").json()
-    described = schemathesis.openapi.from_dict(document)
+    described: Any = schemathesis.openapi.from_dict(document)
     described.config.update(base_url=dashboard.url)
     broken: list[str] = []
 
@@ -139,7 +139,7 @@ def test_no_input_that_the_description_allows_breaks_the_api(dashboard: Dashboar
 
 
 def _try_out(operation: Any, broken: list[str]) -> None:
-    def attempt(case: schemathesis.Case) -> None:
+    def attempt(case: Any) -> None:
         answer = case.call(timeout=30)
         if answer.status_code >= 500:
             broken.append(f"{operation.label}: {answer.status_code} {answer.text[:300]}")
@@ -154,9 +154,9 @@ def _try_out(operation: Any, broken: list[str]) -> None:
     chosen(given(case=operation.as_strategy())(attempt))()
 
 
-def _next_event(lines: Iterator[str], name: str) -> dict[str, object]:
+def _next_event(lines: Iterator[str], name: str) -> dict[str, Any]:
     for line in lines:
         if line == f"event: {name}":
-            found: dict[str, object] = json.loads(next(lines).removeprefix("data: "))
+            found: dict[str, Any] = json.loads(next(lines).removeprefix("data: "))
             return found
     raise AssertionError(f"no event {name}")

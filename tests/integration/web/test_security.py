@@ -16,7 +16,7 @@ from tests.integration.web.dashboards import ROOT, Dashboard, running_dashboard
 from tests.support.system import System
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-CHANGES = (
+CHANGES: tuple[tuple[str, dict[str, str]], ...] = (
     ("/tasks", {"verb": "cancel"}), ("/submit", {"description": "x"}),
     ("/tasks/{task}/cancel", {}), ("/tasks/{task}/retry", {}), ("/tasks/{task}/elsewhere", {}),
     ("/backends/mlx/pause", {}), ("/backends/mlx/resume", {}),

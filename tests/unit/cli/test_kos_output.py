@@ -18,7 +18,10 @@ def drawn(width: int, *, colour: bool = False) -> str:
     console = Console(
         file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None
     )
-    rows = [["3f2a", "qwen", "a very long title " * 20], ["9b11", None, state_text("failed")]]
+    rows: list[list[object]] = [
+        ["3f2a", "qwen", "a very long title " * 20],
+        ["9b11", None, state_text("failed")],
+    ]
     console.print(table(COLUMNS, rows, width=width, fit=True))
     return stream.getvalue()
 

@@ -17,6 +17,7 @@ from llm.types import (
     Category,
     ModelInfo,
     ResidentModel,
+    Scan,
     ServerScan,
 )
 
@@ -96,8 +97,8 @@ def house() -> House:
     return House()
 
 
-def server(scan: object, name: str) -> ServerScan:
-    found = scan.server(name)  # type: ignore[attr-defined]
+def server(scan: Scan, name: str) -> ServerScan:
+    found = scan.server(name)
     assert found is not None
     return found
 

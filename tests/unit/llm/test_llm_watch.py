@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -31,7 +32,7 @@ class Connection:
 
 
 @pytest.fixture
-def connection():
+def connection() -> Iterator[Connection]:
     made = Connection()
     yield made
     made.close()

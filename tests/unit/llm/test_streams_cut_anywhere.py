@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -39,7 +40,7 @@ def ollama_stream() -> list[bytes]:
 
 
 def openai_stream() -> list[bytes]:
-    common = {"completion_id": "c", "model": "m", "at": AT}
+    common: dict[str, Any] = {"completion_id": "c", "model": "m", "at": AT}
     parts = [b": ping\n\n", openai.event(openai.chunk(**common, text="", role="assistant"))]
     parts += [openai.event(openai.chunk(**common, text=word)) for word in WORDS]
     parts += [openai.event(openai.chunk(**common, finish_reason="stop"))]

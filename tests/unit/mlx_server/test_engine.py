@@ -218,7 +218,11 @@ def test_a_dead_engine_fails_everyone_and_tells(
     async def scenario() -> None:
         died = asyncio.Event()
         loop = asyncio.get_running_loop()
-        engine = Engine(Settings(), loop, on_death=lambda _: loop.call_soon_threadsafe(died.set))
+
+        def note(_: BaseException) -> None:
+            loop.call_soon_threadsafe(died.set)
+
+        engine = Engine(Settings(), loop, on_death=note)
         monkeypatch.setattr(engine, "_admit", lambda now: 1 / 0)
         engine.start()
         job = _job(entry, (1, 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mlx.core as mx
 import pytest
 
@@ -11,7 +13,7 @@ PROBABILITIES = (0.5, 0.25, 0.15, 0.07, 0.03)
 DRAWS = 400
 
 
-def _seen(**wishes: float) -> set[int]:
+def _seen(**wishes: Any) -> set[int]:
     sampler = sampler_for(Sampling(temperature=1.0, **wishes), vocabulary=len(PROBABILITIES))
     logprobs = mx.log(mx.array([PROBABILITIES] * DRAWS))
     return {int(token) for token in sampler(logprobs)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,7 +105,7 @@ def test_a_drained_model_gives_way_although_requests_wait_for_it() -> None:
 
 def test_as_many_busy_models_drain_together_as_the_claim_needs() -> None:
     models = [_resident(name, active=1, loaded_at=at) for at, name in enumerate("abc")]
-    wanted = {"most": 9, "limit": 340, "now": 30.0}
+    wanted: dict[str, Any] = {"most": 9, "limit": 340, "now": 30.0}
     assert _decide(*models, size=140, **wanted) == Drain(("a",), "new")
     assert _decide(*models, size=150, **wanted) == Drain(("a", "b"), "new")
     assert _decide(*models, size=340, **wanted) == Drain(("a", "b", "c"), "new")
@@ -111,7 +113,7 @@ def test_as_many_busy_models_drain_together_as_the_claim_needs() -> None:
 
 def test_a_model_that_is_empty_keeps_draining_until_the_others_are() -> None:
     empty, busy = _resident("a", waiting=3), _resident("b", active=1, loaded_at=1.0)
-    room = {"size": 150, "most": 9, "limit": 240, "now": 30.0}
+    room: dict[str, Any] = {"size": 150, "most": 9, "limit": 240, "now": 30.0}
     assert _decide(empty, busy, **room) == Drain(("a", "b"), "new")
     both_empty = (empty, _resident("b", waiting=1, loaded_at=1.0))
     assert _decide(*both_empty, **room) == Load("new", ("a", "b"))

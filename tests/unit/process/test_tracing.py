@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -31,7 +32,7 @@ def test_spans_of_one_task_are_one_trace_named_by_its_id(exported: InMemorySpanE
     with tracing.span("run", TASK), tracing.span("model call", TASK, step="answer"):
         pass
 
-    spans = {span.name: span for span in exported.get_finished_spans()}
+    spans: dict[str, Any] = {span.name: span for span in exported.get_finished_spans()}
     assert {span.context.trace_id for span in spans.values()} == {UUID(TASK).int}
     assert spans["model call"].parent.span_id == spans["run"].context.span_id
     assert spans["dispatch"].parent.span_id == spans["run"].parent.span_id

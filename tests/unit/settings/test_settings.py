@@ -17,7 +17,7 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def read(home: Path, dotenv: Path | None = None, **variables: str) -> Settings:
+def read(home: Path, dotenv: Path | None = None, /, **variables: str) -> Settings:
     return load({"KOS_HOME": str(home), **variables}, dotenv=dotenv, in_container=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_the_rate_counts_from_the_first_busy_minute() -> None:
 
 
 def test_groups_are_done_one_after_the_other() -> None:
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"n": 10, "oldest": NOON - timedelta(seconds=5)},
         {"n": 20, "oldest": None},
     ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ def knee_at(knee: int, *, scale: float = 20.0) -> Curve:
     """Almost linear up to the knee, 8 % of the peak lost for every slot beyond it."""
 
     def tokens_per_second(slots: int) -> float:
-        peak = scale * min(slots, knee) ** 0.9
+        peak = scale * math.pow(min(slots, knee), 0.9)
         return peak * max(0.2, 1 - 0.08 * max(0, slots - knee))
 
     return tokens_per_second

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ def decided(jitter: float = 0.0, **facts: object) -> Outcome:
     return decide(event, config=CONFIG, now=NOW, jitter=jitter)
 
 
-def retried(**facts: object) -> Retry:
+def retried(**facts: Any) -> Retry:
     outcome = decided(**facts)
     assert isinstance(outcome, Retry), outcome
     return outcome

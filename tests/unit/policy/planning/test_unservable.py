@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,9 +36,8 @@ def test_a_model_that_only_a_closed_server_has_is_asked_for_in_vain() -> None:
 
 @st.composite
 def systems(draw: st.DrawFn) -> tuple[list[BackendView], list[ModelView]]:
-    states = st.sampled_from(
-        [{}, {"unavailable": "down"}, {"slots": 0}],
-    )
+    possible: list[dict[str, Any]] = [{}, {"unavailable": "down"}, {"slots": 0}]
+    states = st.sampled_from(possible)
     views = [
         mlx(**draw(states)),
         ollama(**draw(states)),

@@ -11,12 +11,12 @@ from models.base import Row, fetch_all, fetch_one
 from models.states import Priority
 
 _UNKNOWN_PARENTS = """
-ARRAY(SELECT d.depends_on_id::text FROM task_dependencies d WHERE d.task_id = t.id
+ARRAY(SELECT d.depends_on_id::text FROM kos_dependencies d WHERE d.task_id = t.id
   AND NOT EXISTS (SELECT 1 FROM tasks p WHERE p.id = d.depends_on_id)) AS unknown_parents
 """
 _NO_OPEN_DEPENDENCY = """
 NOT EXISTS (
-  SELECT 1 FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id
+  SELECT 1 FROM kos_dependencies d JOIN tasks p ON p.id = d.depends_on_id
   WHERE d.task_id = t.id AND p.status <> 'completed')
 """
 
@@ -24,9 +24,9 @@ NOT EXISTS (
 _PROMPT_PARTS = """
 coalesce(octet_length(t.description), 0) + coalesce(octet_length(t.metadata->>'system'), 0)
   AS text_bytes,
-(SELECT coalesce(sum(octet_length(p.result)), 0) FROM task_dependencies d
+(SELECT coalesce(sum(octet_length(p.result)), 0) FROM kos_dependencies d
   JOIN tasks p ON p.id = d.depends_on_id WHERE d.task_id = t.id) AS earlier_bytes,
-CASE WHEN t.epoch = 0 THEN '{}' ELSE ARRAY(SELECT a.error_code FROM attempts a
+CASE WHEN t.epoch = 0 THEN '{}' ELSE ARRAY(SELECT a.error_code FROM kos_attempts a
   WHERE a.task_id = t.id AND a.error_code IS NOT NULL) END AS faults
 """
 
@@ -150,7 +150,7 @@ def unassigned(limit: int) -> list[Row]:
         f"""
         SELECT t.id::text, t.title, t.description, t.priority, t.category, t.complexity,
           t.metadata, t.domain_id::text, {_UNKNOWN_PARENTS},
-          EXISTS (SELECT 1 FROM task_dependencies d WHERE d.task_id = t.id) AS has_dependencies
+          EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t WHERE t.status = 'pending' AND t.assignee_expert_id IS NULL
         ORDER BY t.created_at LIMIT %s
         """,
@@ -180,7 +180,7 @@ def unclassified(limit: int) -> list[Row]:
         f"""
         SELECT t.id::text, t.title, t.description, t.priority, t.category, t.metadata,
           e.name AS expert, {_UNKNOWN_PARENTS},
-          EXISTS (SELECT 1 FROM task_dependencies d WHERE d.task_id = t.id) AS has_dependencies
+          EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id
         WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL
         LIMIT %s
@@ -225,7 +225,7 @@ def anything_eligible(*, unservable: Unservable = NOTHING_UNSERVABLE) -> bool:
 def dependency_results(task_id: str) -> list[Row]:
     """Title and result of the tasks that this one waited for."""
     return fetch_all(
-        "SELECT p.id::text, p.title, p.result FROM task_dependencies d "
+        "SELECT p.id::text, p.title, p.result FROM kos_dependencies d "
         "JOIN tasks p ON p.id = d.depends_on_id WHERE d.task_id = %s::uuid ORDER BY p.created_at",
         (task_id,),
     )

@@ -42,8 +42,8 @@ def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
         fetch_all(_CLOSE_OPEN)
         execute_values(
             database.cursor(),
-            "INSERT INTO blocks (plan_id, backend, model, num_ctx, heavy, lane_order, task_ids, "
-            "policy, reason, routes, urgent, needs_load, expected_load_seconds, "
+            "INSERT INTO kos_blocks (plan_id, backend, model, num_ctx, heavy, lane_order, "
+            "task_ids, policy, reason, routes, urgent, needs_load, expected_load_seconds, "
             "expected_start_seconds, expected_finish_seconds) VALUES %s",
             [_values(plan_id, order, policy, block) for order, block in enumerate(blocks)],
             template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -53,9 +53,9 @@ def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
 
 _CLOSE_OPEN = """
 WITH unused AS (
-  DELETE FROM blocks WHERE state IN ('planned', 'active') AND started_at IS NULL
+  DELETE FROM kos_blocks WHERE state IN ('planned', 'active') AND started_at IS NULL
 )
-UPDATE blocks SET state = 'done', finished_at = now(), task_ids = task_ids[1:next_index],
+UPDATE kos_blocks SET state = 'done', finished_at = now(), task_ids = task_ids[1:next_index],
   routes = '{}'
 WHERE state IN ('planned', 'active') AND started_at IS NOT NULL
 """
@@ -66,7 +66,7 @@ WITH busy AS (
   SELECT block_id, count(*) AS n FROM tasks
   WHERE status IN ('queued', 'in_progress') AND block_id IS NOT NULL GROUP BY 1
 ), wanted AS (
-  SELECT id FROM blocks WHERE state IN ('planned', 'active')
+  SELECT id FROM kos_blocks WHERE state IN ('planned', 'active')
   UNION SELECT block_id FROM busy
 )
 SELECT b.id::text, b.plan_id::text, b.backend, b.model, b.num_ctx, b.heavy, b.state,
@@ -75,7 +75,7 @@ SELECT b.id::text, b.plan_id::text, b.backend, b.model, b.num_ctx, b.heavy, b.st
     THEN cardinality(b.task_ids) - b.next_index ELSE 0 END AS remaining,
   coalesce(busy.n, 0) AS in_flight, b.lane_order, b.reason, b.urgent, b.created_at,
   b.expected_start_seconds, b.expected_finish_seconds, b.started_at
-FROM wanted JOIN blocks b ON b.id = wanted.id LEFT JOIN busy ON busy.block_id = b.id
+FROM wanted JOIN kos_blocks b ON b.id = wanted.id LEFT JOIN busy ON busy.block_id = b.id
 ORDER BY b.created_at, b.lane_order
 """
 
@@ -89,8 +89,9 @@ def take_next(block_id: str, count: int) -> tuple[list[str], dict[str, Any]]:
     """The next ``count`` task ids of a block and their routes; the block moves past them."""
     row = fetch_one(
         """
-        WITH present AS (SELECT id, next_index FROM blocks WHERE id = %(id)s FOR UPDATE)
-        UPDATE blocks b SET next_index = least(p.next_index + %(count)s, cardinality(b.task_ids)),
+        WITH present AS (SELECT id, next_index FROM kos_blocks WHERE id = %(id)s FOR UPDATE)
+        UPDATE kos_blocks b SET
+          next_index = least(p.next_index + %(count)s, cardinality(b.task_ids)),
           started_at = coalesce(b.started_at, now()),
           state = CASE WHEN p.next_index + %(count)s >= cardinality(b.task_ids)
             THEN 'done' ELSE 'active' END,
@@ -111,7 +112,7 @@ def recent(limit: int = 50) -> list[Row]:
     """The newest blocks that were started, newest first."""
     return fetch_all(
         "SELECT id::text, backend, model, num_ctx, heavy, state, cardinality(task_ids) AS size, "
-        "next_index, reason, needs_load, started_at, finished_at FROM blocks "
+        "next_index, reason, needs_load, started_at, finished_at FROM kos_blocks "
         "WHERE started_at IS NOT NULL ORDER BY started_at DESC LIMIT %s",
         (limit,),
     )
@@ -120,7 +121,7 @@ def recent(limit: int = 50) -> list[Row]:
 def prune(keep_days: float) -> int:
     """Delete closed blocks older than ``keep_days``."""
     rows = fetch_all(
-        "WITH gone AS (DELETE FROM blocks WHERE state = 'done' "
+        "WITH gone AS (DELETE FROM kos_blocks WHERE state = 'done' "
         "AND created_at < now() - %s * interval '1 day' RETURNING 1) "
         "SELECT count(*) AS n FROM gone",
         (keep_days,),

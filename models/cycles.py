@@ -26,12 +26,12 @@ def rings(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
 def told(ring: tuple[str, ...]) -> str:
     """Why the first task of ``ring`` can never run, and what to do."""
     if len(ring) == 1:
-        return "dependency cycle: the task depends on itself; delete that line of task_dependencies"
+        return "dependency cycle: the task depends on itself; delete that line of kos_dependencies"
     named = ", that for ".join(ring[1:SHOWN])
     more = f", {len(ring) - SHOWN} more in between" if len(ring) > SHOWN else ""
     return (
         f"dependency cycle: the task waits for {named}{more}, and that for the task itself; "
-        "delete one of these lines of task_dependencies"
+        "delete one of these lines of kos_dependencies"
     )
 
 

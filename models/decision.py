@@ -32,7 +32,7 @@ def record(decisions: Sequence[NewDecision]) -> None:
     rows = [(d.task_id, d.stage, d.chosen, d.reason, Json(d.rejected)) for d in decisions]
     execute_values(
         database.cursor(),
-        "INSERT INTO decisions (task_id, stage, chosen, reason, rejected) VALUES %s",
+        "INSERT INTO kos_decisions (task_id, stage, chosen, reason, rejected) VALUES %s",
         rows,
         template="(%s::uuid, %s, %s, %s, %s)",
         page_size=1000,
@@ -42,7 +42,7 @@ def record(decisions: Sequence[NewDecision]) -> None:
 def of_task(task_id: str) -> list[Row]:
     """The decisions on one task, oldest first."""
     return fetch_all(
-        "SELECT at, stage, chosen, reason, rejected FROM decisions "
+        "SELECT at, stage, chosen, reason, rejected FROM kos_decisions "
         "WHERE task_id = %s::uuid ORDER BY id",
         (task_id,),
     )
@@ -51,8 +51,8 @@ def of_task(task_id: str) -> list[Row]:
 def prune(keep_days: float) -> int:
     """Delete decisions older than ``keep_days``; how many."""
     rows: list[Any] = fetch_all(
-        "WITH gone AS (DELETE FROM decisions WHERE at < now() - %s * interval '1 day' RETURNING 1) "
-        "SELECT count(*) AS n FROM gone",
+        "WITH gone AS (DELETE FROM kos_decisions WHERE at < now() - %s * interval '1 day' "
+        "RETURNING 1) SELECT count(*) AS n FROM gone",
         (keep_days,),
     )
     return int(rows[0]["n"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import peewee
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
@@ -33,6 +34,7 @@ class Expert(BaseRow):
             if not exists:
                 columns = ("name", "role", "department", "system_prompt", "metadata")
                 values = {name: expert.get(name) for name in columns}
+                values["id"] = uuid4()  # an adopted table may have no default
                 values["is_active"] = expert.get("is_active", True)
                 cls.insert(**values).execute()
                 added += 1

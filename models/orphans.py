@@ -161,7 +161,7 @@ WITH oldest AS (
   SELECT id FROM tasks WHERE status = 'pending' ORDER BY created_at LIMIT %(oldest)s
 )
 SELECT d.task_id::text AS task, d.depends_on_id::text AS parent
-FROM oldest o JOIN task_dependencies d ON d.task_id = o.id
+FROM oldest o JOIN kos_dependencies d ON d.task_id = o.id
 JOIN tasks p ON p.id = d.depends_on_id AND p.status = 'pending'
 LIMIT %(edges)s
 """
@@ -172,11 +172,12 @@ WITH failed AS (
   FROM unnest(%(ids)s::uuid[], %(parents)s::uuid[], %(reasons)s::text[])
     AS given(id, parent, reason)
   WHERE t.id = given.id AND t.status = 'pending' AND EXISTS (
-    SELECT 1 FROM task_dependencies d
+    SELECT 1 FROM kos_dependencies d
     WHERE d.task_id = given.id AND d.depends_on_id = given.parent)
   RETURNING t.id, given.reason
 ), why AS (
-  INSERT INTO decisions (task_id, stage, chosen, reason) SELECT id, 'plan', NULL, reason FROM failed
+  INSERT INTO kos_decisions (task_id, stage, chosen, reason)
+  SELECT id, 'plan', NULL, reason FROM failed
 )
 SELECT id::text FROM failed
 """
@@ -184,11 +185,11 @@ SELECT id::text FROM failed
 FAIL_ORPHANS = """
 WITH RECURSIVE doomed(id, reason) AS (
   SELECT t.id, 'dependency ' || p.id || ' is ' || p.status
-  FROM task_dependencies d JOIN tasks p ON p.id = d.depends_on_id JOIN tasks t ON t.id = d.task_id
+  FROM kos_dependencies d JOIN tasks p ON p.id = d.depends_on_id JOIN tasks t ON t.id = d.task_id
   WHERE t.status = 'pending' AND p.status IN ('failed', 'cancelled')
   UNION
   SELECT t.id, 'dependency ' || doomed.id || ' is failed'
-  FROM doomed JOIN task_dependencies d ON d.depends_on_id = doomed.id
+  FROM doomed JOIN kos_dependencies d ON d.depends_on_id = doomed.id
   JOIN tasks t ON t.id = d.task_id AND t.status = 'pending'
 ), chosen AS (
   SELECT DISTINCT ON (id) id, reason FROM (SELECT * FROM doomed LIMIT %(edges)s) AS first
@@ -218,11 +219,11 @@ WITH stuck AS (
   FROM stuck WHERE t.id = stuck.id
   RETURNING t.id, t.epoch, t.status
 ), ledger AS (
-  UPDATE attempts a SET outcome = 'lost', finished_at = now(), error = %(reason)s,
+  UPDATE kos_attempts a SET outcome = 'lost', finished_at = now(), error = %(reason)s,
     error_code = 'lost', duration_seconds = extract(epoch FROM now() - a.started_at)
   FROM back WHERE a.task_id = back.id AND a.epoch = back.epoch AND a.outcome IS NULL
 ), why AS (
-  INSERT INTO decisions (task_id, stage, chosen, reason)
+  INSERT INTO kos_decisions (task_id, stage, chosen, reason)
   SELECT id, 'retry', status, %(reason)s FROM back
 )
 SELECT id::text, status FROM back

@@ -13,7 +13,7 @@ WITH old AS MATERIALIZED (
   WHERE t.status = ANY(%(final)s) AND t.created_at < now() - %(days)s * interval '1 day'
     AND coalesce(t.completed_at, t.updated_at) < now() - %(days)s * interval '1 day'
     AND NOT EXISTS (
-      SELECT 1 FROM task_dependencies d JOIN tasks w ON w.id = d.task_id
+      SELECT 1 FROM kos_dependencies d JOIN tasks w ON w.id = d.task_id
       WHERE d.depends_on_id = t.id AND (w.status = ANY(%(final)s)
         AND coalesce(w.completed_at, w.updated_at) < now() - %(days)s * interval '1 day')
         IS NOT TRUE)
@@ -27,11 +27,11 @@ WITH old AS MATERIALIZED (
 ), lines AS (
   DELETE FROM kos_batch_lines l USING gone WHERE l.task_id = gone.id
 ), waited AS (
-  DELETE FROM task_dependencies d USING gone WHERE gone.id IN (d.task_id, d.depends_on_id)
+  DELETE FROM kos_dependencies d USING gone WHERE gone.id IN (d.task_id, d.depends_on_id)
 ), worked AS (
-  DELETE FROM attempts a USING gone WHERE a.task_id = gone.id
+  DELETE FROM kos_attempts a USING gone WHERE a.task_id = gone.id
 ), why AS (
-  DELETE FROM decisions d USING gone WHERE d.task_id = gone.id
+  DELETE FROM kos_decisions d USING gone WHERE d.task_id = gone.id
 )
 SELECT count(*) AS n FROM gone
 """

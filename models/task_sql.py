@@ -16,7 +16,7 @@ RETURNING id::text
 INSERT_ROW = "(%s::uuid, %s, %s, %s, %s, %s::uuid, %s::jsonb, %s)"
 
 INSERT_DEPENDENCIES = """
-INSERT INTO task_dependencies (task_id, depends_on_id) VALUES %s ON CONFLICT DO NOTHING
+INSERT INTO kos_dependencies (task_id, depends_on_id) VALUES %s ON CONFLICT DO NOTHING
 """
 
 ASSIGN = """
@@ -59,11 +59,11 @@ WITH back AS (
   WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'queued'
   RETURNING id, block_id
 ), place AS (
-  UPDATE blocks b SET state = 'active', finished_at = NULL,
+  UPDATE kos_blocks b SET state = 'active', finished_at = NULL,
     next_index = least(b.next_index, array_position(b.task_ids, back.id) - 1)
   FROM back WHERE b.id = back.block_id AND b.state IN ('active', 'done')
     AND array_position(b.task_ids, back.id) IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM blocks later WHERE later.created_at > b.created_at)
+    AND NOT EXISTS (SELECT 1 FROM kos_blocks later WHERE later.created_at > b.created_at)
 )
 SELECT id FROM back
 """
@@ -76,8 +76,8 @@ WITH claimed AS (
     AND cancel_requested_at IS NULL
   RETURNING *
 ), ledger AS (
-  INSERT INTO attempts (task_id, number, epoch, block_id, backend, model, worker, wait_seconds)
-  SELECT id, 1 + coalesce((SELECT max(number) FROM attempts a WHERE a.task_id = claimed.id), 0),
+  INSERT INTO kos_attempts (task_id, number, epoch, block_id, backend, model, worker, wait_seconds)
+  SELECT id, 1 + coalesce((SELECT max(number) FROM kos_attempts a WHERE a.task_id = claimed.id), 0),
     epoch, block_id, backend, model, %(owner)s, extract(epoch FROM now() - queued_at)
   FROM claimed
   RETURNING number
@@ -86,7 +86,7 @@ SELECT c.id::text, c.title, c.description, c.priority, c.metadata, c.epoch, c.at
   c.crash_count, c.backend, c.model, c.block_id::text, c.category, c.complexity, c.avoid,
   c.checkpoint, c.assignee_expert_id::text, c.created_at, c.queued_at, c.started_at,
   c.idempotency_key, ledger.number,
-  ARRAY(SELECT a.error_code FROM attempts a
+  ARRAY(SELECT a.error_code FROM kos_attempts a
         WHERE a.task_id = c.id AND a.error_code IS NOT NULL) AS faults
 FROM claimed c, ledger
 """
@@ -127,7 +127,7 @@ WITH ended AS (
   WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' {guard}
   RETURNING id, epoch
 ), ledger AS (
-  UPDATE attempts a SET finished_at = now(), outcome = %(outcome)s, error = %(error)s,
+  UPDATE kos_attempts a SET finished_at = now(), outcome = %(outcome)s, error = %(error)s,
     error_code = %(code)s, verdict = %(verdict)s,
     wait_seconds = coalesce(%(wait)s, a.wait_seconds), load_seconds = %(load)s,
     first_token_seconds = %(first_token)s, duration_seconds = %(duration)s,
@@ -163,7 +163,7 @@ UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, next_at
   cancel_requested_at = NULL, completed_at = NULL, last_error = NULL,
   avoid = CASE WHEN %(elsewhere)s THEN (
     SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(a.backend, a.model)), '[]')
-    FROM attempts a
+    FROM kos_attempts a
     WHERE a.task_id = tasks.id AND a.backend IS NOT NULL AND a.model IS NOT NULL) END
 WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('failed', 'cancelled')
 RETURNING id::text

@@ -50,7 +50,7 @@ def one(task_id: str) -> Row | None:
     row["depends_on"] = [
         found["id"]
         for found in fetch_all(
-            "SELECT depends_on_id::text AS id FROM task_dependencies WHERE task_id = %s::uuid",
+            "SELECT depends_on_id::text AS id FROM kos_dependencies WHERE task_id = %s::uuid",
             (task_id,),
         )
     ]

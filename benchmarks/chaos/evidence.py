@@ -48,7 +48,7 @@ def gather(
     """Judge a stage that came to rest. ``standing`` is (running, queued) of the watch, seconds."""
     found = Findings()
     _judge_rows(found, stage, tasks)
-    attempts = stage.system.sql("SELECT task_id::text, epoch, worker, outcome FROM attempts")
+    attempts = stage.system.sql("SELECT task_id::text, epoch, worker, outcome FROM kos_attempts")
     found.attempts.update(str(row["outcome"]) for row in attempts)
     _judge_ledger(found, stage, attempts)
     calls = _calls(stage, attempts, freezes)
@@ -92,11 +92,12 @@ def _judge_ledger(found: Findings, stage: Stage, attempts: Sequence[Mapping[str,
     found.must(not doubled, f"{len(doubled)} tasks with two recorded outcomes: {doubled[:3]}")
     unrecorded = stage.system.sql(
         "SELECT id::text FROM tasks t WHERE status = 'completed' AND NOT EXISTS (SELECT 1 "
-        "FROM attempts a WHERE a.task_id = t.id AND a.epoch = t.epoch AND a.outcome = 'completed')"
+        "FROM kos_attempts a WHERE a.task_id = t.id AND a.epoch = t.epoch "
+        "AND a.outcome = 'completed')"
     )
     found.must(not unrecorded, f"{len(unrecorded)} completed tasks whose attempt does not say so")
     repeated = stage.system.sql(
-        "SELECT task_id::text, epoch FROM attempts GROUP BY 1, 2 HAVING count(*) > 1"
+        "SELECT task_id::text, epoch FROM kos_attempts GROUP BY 1, 2 HAVING count(*) > 1"
     )
     found.must(not repeated, f"{len(repeated)} epochs were claimed twice")
 

@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (SELECT CASE WHEN n %% 10 < 2 THEN 'pending' WHEN n %% 10 = 2
 CROSS JOIN LATERAL (SELECT id FROM experts ORDER BY name OFFSET n %% 2 LIMIT 1) AS e
 """
 ATTEMPTS = """
-INSERT INTO attempts (task_id, number, epoch, backend, model, worker, started_at, finished_at,
+INSERT INTO kos_attempts (task_id, number, epoch, backend, model, worker, started_at, finished_at,
   wait_seconds, load_seconds, first_token_seconds, duration_seconds, prompt_tokens,
   completion_tokens, outcome, error, error_code)
 SELECT t.id, k, k, (ARRAY['ollama','mlx'])[1 + t.row %% 2],

@@ -27,13 +27,13 @@ SELECT a.task_id::text AS id, a.backend, a.model, a.duration_seconds, a.load_sec
   a.started_at, coalesce(b.heavy, false) AS heavy,
   t.priority, coalesce(t.category, 'default') AS category, t.complexity,
   coalesce(t.created_at, a.started_at) AS created_at
-FROM attempts a JOIN tasks t ON t.id = a.task_id LEFT JOIN blocks b ON b.id = a.block_id
+FROM kos_attempts a JOIN tasks t ON t.id = a.task_id LEFT JOIN kos_blocks b ON b.id = a.block_id
 WHERE a.outcome = 'completed' AND a.duration_seconds > 0
   AND a.backend IS NOT NULL AND a.model IS NOT NULL
 ORDER BY a.finished_at DESC LIMIT %s
 """
 
-_LOADS = "SELECT backend, model, avg(seconds) AS seconds FROM loads GROUP BY 1, 2"
+_LOADS = "SELECT backend, model, avg(seconds) AS seconds FROM kos_loads GROUP BY 1, 2"
 
 
 def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Workload:

@@ -21,7 +21,7 @@ class Turn:
 _PLANNED = """
 SELECT backend, model, array_position(task_ids, %(id)s::uuid) - 1 AS place, next_index,
   cardinality(task_ids) AS size, expected_start_seconds, expected_finish_seconds, created_at
-FROM blocks WHERE state IN ('planned', 'active') AND %(id)s::uuid = ANY(task_ids)
+FROM kos_blocks WHERE state IN ('planned', 'active') AND %(id)s::uuid = ANY(task_ids)
 ORDER BY created_at DESC LIMIT 1
 """
 

@@ -33,7 +33,7 @@ def summarise(task_ids: Sequence[str]) -> Summary:
         SELECT t.status, t.backend, t.model, count(DISTINCT t.id) AS tasks,
           sum(a.completion_tokens) AS tokens,
           count(*) FILTER (WHERE a.load_seconds > 0.01) AS loads
-        FROM tasks t LEFT JOIN attempts a ON a.task_id = t.id
+        FROM tasks t LEFT JOIN kos_attempts a ON a.task_id = t.id
         WHERE t.id = ANY(%s::uuid[]) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
         """,
         ids,
@@ -44,6 +44,7 @@ def summarise(task_ids: Sequence[str]) -> Summary:
         ids,
     )
     blocks = fetch_all(
-        "SELECT count(DISTINCT block_id) AS n FROM attempts WHERE task_id = ANY(%s::uuid[])", ids
+        "SELECT count(DISTINCT block_id) AS n FROM kos_attempts WHERE task_id = ANY(%s::uuid[])",
+        ids,
     )
     return Summary(rows=rows, failures=failures, blocks=blocks[0]["n"])

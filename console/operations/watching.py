@@ -147,7 +147,7 @@ def _titles(task_ids: Sequence[str]) -> dict[str, str]:
 
 def _finished_last_minute() -> int:
     row = fetch_one(
-        "SELECT count(*) AS n FROM attempts "
+        "SELECT count(*) AS n FROM kos_attempts "
         "WHERE finished_at > now() - interval '1 minute' AND outcome = 'completed'"
     )
     return int(row["n"]) if row else 0

@@ -36,7 +36,7 @@ SELECT coalesce(backend, '') AS backend, coalesce(model, '') AS model,
   coalesce(sum(duration_seconds), 0) AS duration_seconds,
   coalesce(sum(wait_seconds), 0) AS wait_seconds,
   coalesce(sum(load_seconds), 0) AS load_seconds
-FROM attempts WHERE finished_at > now() - interval '1 hour' GROUP BY 1, 2, 3
+FROM kos_attempts WHERE finished_at > now() - interval '1 hour' GROUP BY 1, 2, 3
 """
 _LEASES = """
 SELECT count(*) FILTER (WHERE lease_expires_at < now()) AS late,

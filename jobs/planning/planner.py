@@ -1,6 +1,6 @@
 """From the backlog to messages: look, plan where the plan is stale, dispatch what fits.
 
-One planner at a time in the whole system (an advisory lock). The plan lives in ``blocks``; rows
+One planner at a time in the whole system (an advisory lock). The plan lives in ``kos_blocks``; rows
 stay ``pending`` until they are dispatched, so the latest choice is always the best informed one.
 """
 

@@ -48,7 +48,7 @@ def tidy(runtime: Runtime) -> bool:
     with session(), _unless_running(TIDY_LOCK) as mine:
         if not mine:
             return False
-        for table in ("tasks", "attempts", "blocks", "decisions", "task_dependencies"):
+        for table in ("tasks", "kos_attempts", "kos_blocks", "kos_decisions", "kos_dependencies"):
             database.execute_sql(f"VACUUM (ANALYZE) {table}")
     logger.info("tidied")
     return True

@@ -8,7 +8,6 @@ from playhouse.migrate import SchemaMigrator
 from models.migrations.adopt import (
     create_or_adopt,
     require_states_allowed,
-    set_missing_defaults,
     take_back,
 )
 from models.states import TaskState
@@ -61,15 +60,6 @@ TASKS = {
     "progress": "jsonb",
 }
 
-TASK_DEFAULTS = {
-    "id": "gen_random_uuid()",
-    "status": "'pending'",
-    "priority": "'medium'",
-    "metadata": "'{}'::jsonb",
-    "created_at": "now()",
-    "updated_at": "now()",
-}
-
 # The order of the backlog: a step of priority is worth fifteen minutes of waiting, so that
 # nothing waits for ever. Declared immutable to be indexed; both overloads are, because the
 # one cast that depends on the session (timestamp to timestamptz) is left out.
@@ -111,8 +101,6 @@ CREATE UNIQUE INDEX IF NOT EXISTS kos_tasks_idempotency ON tasks (idempotency_ke
 def up(migrator: SchemaMigrator, db: Database) -> None:
     create_or_adopt(db, "experts", EXPERTS)
     create_or_adopt(db, "tasks", TASKS)
-    set_missing_defaults(db, "experts", {"id": "gen_random_uuid()", "is_active": "true"})
-    set_missing_defaults(db, "tasks", TASK_DEFAULTS)
     require_states_allowed(db, "tasks", "status", tuple(TaskState))
     db.execute_sql(PLAN_ORDER)
     db.execute_sql(INDEXES)

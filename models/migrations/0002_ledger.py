@@ -6,7 +6,7 @@ from peewee import Database
 from playhouse.migrate import SchemaMigrator
 
 TABLES = """
-CREATE TABLE IF NOT EXISTS blocks (
+CREATE TABLE IF NOT EXISTS kos_blocks (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   plan_id uuid NOT NULL,
   backend text NOT NULL,
@@ -29,11 +29,11 @@ CREATE TABLE IF NOT EXISTS blocks (
   started_at timestamptz,
   finished_at timestamptz
 );
-CREATE INDEX IF NOT EXISTS kos_blocks_open ON blocks (backend, lane_order)
+CREATE INDEX IF NOT EXISTS kos_blocks_open ON kos_blocks (backend, lane_order)
   WHERE state IN ('planned', 'active');
-CREATE INDEX IF NOT EXISTS kos_blocks_started ON blocks (started_at DESC);
+CREATE INDEX IF NOT EXISTS kos_blocks_started ON kos_blocks (started_at DESC);
 
-CREATE TABLE IF NOT EXISTS attempts (
+CREATE TABLE IF NOT EXISTS kos_attempts (
   id bigserial PRIMARY KEY,
   task_id uuid NOT NULL,
   number integer NOT NULL,
@@ -56,11 +56,11 @@ CREATE TABLE IF NOT EXISTS attempts (
   error_code text,
   UNIQUE (task_id, epoch)
 );
-CREATE INDEX IF NOT EXISTS kos_attempts_finished ON attempts (finished_at DESC);
-CREATE INDEX IF NOT EXISTS kos_attempts_model ON attempts (backend, model, id DESC);
-CREATE INDEX IF NOT EXISTS kos_attempts_open ON attempts (task_id) WHERE outcome IS NULL;
+CREATE INDEX IF NOT EXISTS kos_attempts_finished ON kos_attempts (finished_at DESC);
+CREATE INDEX IF NOT EXISTS kos_attempts_model ON kos_attempts (backend, model, id DESC);
+CREATE INDEX IF NOT EXISTS kos_attempts_open ON kos_attempts (task_id) WHERE outcome IS NULL;
 
-CREATE TABLE IF NOT EXISTS decisions (
+CREATE TABLE IF NOT EXISTS kos_decisions (
   id bigserial PRIMARY KEY,
   task_id uuid NOT NULL,
   at timestamptz NOT NULL DEFAULT now(),
@@ -69,15 +69,15 @@ CREATE TABLE IF NOT EXISTS decisions (
   reason text NOT NULL,
   rejected jsonb NOT NULL DEFAULT '[]'::jsonb
 );
-CREATE INDEX IF NOT EXISTS kos_decisions_task ON decisions (task_id, id);
-CREATE INDEX IF NOT EXISTS kos_decisions_at ON decisions (at);
+CREATE INDEX IF NOT EXISTS kos_decisions_task ON kos_decisions (task_id, id);
+CREATE INDEX IF NOT EXISTS kos_decisions_at ON kos_decisions (at);
 
-CREATE TABLE IF NOT EXISTS task_dependencies (
+CREATE TABLE IF NOT EXISTS kos_dependencies (
   task_id uuid NOT NULL,
   depends_on_id uuid NOT NULL,
   PRIMARY KEY (task_id, depends_on_id)
 );
-CREATE INDEX IF NOT EXISTS kos_dependencies_reverse ON task_dependencies (depends_on_id);
+CREATE INDEX IF NOT EXISTS kos_dependencies_reverse ON kos_dependencies (depends_on_id);
 """
 
 
@@ -86,5 +86,5 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
 
 
 def down(migrator: SchemaMigrator, db: Database) -> None:
-    for table in ("task_dependencies", "decisions", "attempts", "blocks"):
+    for table in ("kos_dependencies", "kos_decisions", "kos_attempts", "kos_blocks"):
         db.execute_sql(f"DROP TABLE IF EXISTS {table}")

@@ -14,6 +14,7 @@ from models.migrations.adopt import has_row_trigger_before_update
 FUNCTIONS = """
 CREATE OR REPLACE FUNCTION kos_fill_task() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+  NEW.id := coalesce(NEW.id, gen_random_uuid());
   NEW.status := coalesce(NEW.status, 'pending');
   NEW.priority := coalesce(NEW.priority, 'medium');
   NEW.metadata := coalesce(NEW.metadata, '{}'::jsonb);

@@ -6,7 +6,7 @@ from peewee import Database
 from playhouse.migrate import SchemaMigrator
 
 TABLES = """
-CREATE TABLE IF NOT EXISTS loads (
+CREATE TABLE IF NOT EXISTS kos_loads (
   id bigserial PRIMARY KEY,
   backend text NOT NULL,
   model text NOT NULL,
@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS loads (
   seconds real NOT NULL,
   cause text NOT NULL
 );
-CREATE INDEX IF NOT EXISTS kos_loads_at ON loads (at DESC);
+CREATE INDEX IF NOT EXISTS kos_loads_at ON kos_loads (at DESC);
 """
 
 
@@ -24,4 +24,4 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
 
 
 def down(migrator: SchemaMigrator, db: Database) -> None:
-    db.execute_sql("DROP TABLE IF EXISTS loads")
+    db.execute_sql("DROP TABLE IF EXISTS kos_loads")

@@ -14,6 +14,16 @@ def table_exists(db: Database, table: str) -> bool:
     return db.execute_sql("SELECT to_regclass(%s)", (table,)).fetchone()[0] is not None
 
 
+def columns_of(db: Database, table: str) -> set[str]:
+    """The names of its columns; none where there is no such table."""
+    rows = db.execute_sql(
+        "SELECT attname FROM pg_attribute "
+        "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (table,),
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
 def create_or_adopt(db: Database, table: str, columns: Mapping[str, str]) -> None:
     """Create ``table`` with ``columns`` (name -> SQL type and default), or add those it lacks."""
     if table_exists(db, table):
@@ -23,13 +33,6 @@ def create_or_adopt(db: Database, table: str, columns: Mapping[str, str]) -> Non
     body = ", ".join(f"{name} {definition}" for name, definition in columns.items())
     db.execute_sql(f"CREATE TABLE {table} ({body})")
     db.execute_sql(f"COMMENT ON TABLE {table} IS '{OURS}'")
-
-
-def set_missing_defaults(db: Database, table: str, defaults: Mapping[str, str]) -> None:
-    """Give columns a default where the owner of the table set none."""
-    for column, default in defaults.items():
-        if _column_default(db, table, column) is None:
-            db.execute_sql(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}")
 
 
 def has_row_trigger_before_update(db: Database, table: str) -> bool:
@@ -93,28 +96,11 @@ def _require_uuid_id(db: Database, table: str) -> None:
 
 
 def _add_missing(db: Database, table: str, columns: Mapping[str, str]) -> None:
-    present = {
-        row[0]
-        for row in db.execute_sql(
-            "SELECT attname FROM pg_attribute "
-            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
-            (table,),
-        ).fetchall()
-    }
+    present = columns_of(db, table)
     for name, definition in columns.items():
         if name not in present:
             db.execute_sql(f"ALTER TABLE {table} ADD COLUMN {name} {definition}")
             db.execute_sql(f"COMMENT ON COLUMN {table}.{name} IS '{OURS}'")
-
-
-def _column_default(db: Database, table: str, column: str) -> str | None:
-    row = db.execute_sql(
-        "SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d JOIN pg_attribute a "
-        "ON a.attrelid = d.adrelid AND a.attnum = d.adnum "
-        "WHERE d.adrelid = %s::regclass AND a.attname = %s",
-        (table, column),
-    ).fetchone()
-    return row[0] if row else None
 
 
 def _comment(db: Database, table: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Runs the numbered migrations of this package, one process at a time."""
+"""Runs the numbered migrations of this package, one process at a time, all or none."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from peewee import OperationalError, ProgrammingError
+import peewee
+from peewee import OperationalError
 from playhouse.migrations import MigrationError as PlayhouseError
 from playhouse.migrations import Runner
 
 from models.database import database, session
+from models.migrations.adopt import columns_of
 
 DIRECTORY = Path(__file__).parent
-HISTORY_TABLE = "schema_migrations"
+HISTORY_TABLE = "kos_migrations"
+FORMER_HISTORY_TABLE = "schema_migrations"
+"""The name until step 0007. Many programs call their own history so, in shapes of their own."""
 LOCK_KEY = 0x6B6F73_01
 LOCK_WAIT_SECONDS = 60
 
@@ -34,50 +38,93 @@ def up() -> list[str]:
     """Apply what is pending; the names applied. Adopts existing tables, drops nothing.
 
     Raises:
-        MigrationFailed: a statement was refused, or another migration holds the lock.
+        MigrationFailed: a statement was refused, or another migration holds the lock. The
+            database is as it was before.
     """
-    with _locked() as runner:
-        return _run(runner.up)
+    with _one_transaction() as runner:
+        _move_former_history(runner)
+        return list(runner.up())
 
 
 def down() -> list[str]:
-    """Take back the newest migration: only what it added, never rows of others."""
-    with _locked() as runner:
-        return _run(runner.down)
+    """Take back the newest migration: only what it added, never rows of others.
+
+    The first step takes the history table with it, so that nothing of ours is left.
+    """
+    with _one_transaction() as runner:
+        _move_former_history(runner)
+        names = list(runner.down())
+        if not runner.applied():
+            runner.History.drop_table()
+    return names
 
 
 def status() -> list[MigrationStatus]:
-    """Every migration in order, with the time it was applied (None: pending)."""
+    """Every migration in order, with the time it was applied (None: pending). Writes nothing."""
     with session():
-        rows = Runner(database, str(DIRECTORY), table_name=HISTORY_TABLE).status()
-    return [MigrationStatus(name=row.name, applied_at=row.applied) for row in rows]
+        former = not columns_of(database, HISTORY_TABLE) and _former_history_is_ours()
+        rows = _runner(FORMER_HISTORY_TABLE if former else HISTORY_TABLE).status()
+    return [MigrationStatus(name=row.name, applied_at=row.applied) for row in rows if row.path]
 
 
 def pending() -> list[str]:
     return [row.name for row in status() if row.applied_at is None]
 
 
+def _runner(history_table: str = HISTORY_TABLE) -> Runner:
+    return Runner(database, str(DIRECTORY), table_name=history_table)
+
+
 @contextmanager
-def _locked() -> Iterator[Runner]:
-    with session():
-        database.execute_sql(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'")
-        try:
-            database.execute_sql("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-        except OperationalError as error:
-            raise MigrationFailed(
-                f"another migration has held the lock for {LOCK_WAIT_SECONDS} s; "
-                "wait for it, then run `kos migrate up` again"
-            ) from error
-        try:
-            yield Runner(database, str(DIRECTORY), table_name=HISTORY_TABLE)
-        finally:
-            database.execute_sql("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
-            database.execute_sql("RESET lock_timeout")
+def _one_transaction() -> Iterator[Runner]:
+    """A transaction that holds the lock; time limits of the role do not cut it.
 
-
-def _run(step: object) -> list[str]:
-    assert callable(step)
+    All pending steps share it: a database that is adopted half serves nobody.
+    """
     try:
-        return list(step())
-    except (PlayhouseError, ProgrammingError, OperationalError) as error:
+        with session(), database.atomic():
+            database.execute_sql("SET LOCAL statement_timeout = 0")
+            database.execute_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            database.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
+            _lock()
+            yield _runner()
+    except (PlayhouseError, peewee.DatabaseError) as error:
         raise MigrationFailed(str(error).strip().splitlines()[0]) from error
+
+
+def _lock() -> None:
+    """Of the transaction, not of the session: a pooler may give the session to somebody else."""
+    try:
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+    except OperationalError as error:
+        raise MigrationFailed(
+            f"another migration has held the lock for {LOCK_WAIT_SECONDS} s; "
+            "wait for it, then run `kos migrate up` again"
+        ) from error
+
+
+def _move_former_history(runner: Runner) -> None:
+    """Take our lines out of the former history table; it goes where no line is left in it."""
+    if columns_of(database, HISTORY_TABLE) or not _former_history_is_ours():
+        return
+    runner.History.create_table()
+    ours = [migration.name for migration in runner.migrations()]
+    database.execute_sql(
+        f"WITH moved AS (DELETE FROM {FORMER_HISTORY_TABLE} WHERE name = ANY(%s) "
+        f"RETURNING name, applied) INSERT INTO {HISTORY_TABLE} (name, applied) "
+        "SELECT name, applied FROM moved ORDER BY name",
+        (ours,),
+    )
+    if not database.execute_sql(f"SELECT 1 FROM {FORMER_HISTORY_TABLE} LIMIT 1").fetchone():
+        database.execute_sql(f"DROP TABLE {FORMER_HISTORY_TABLE}")
+
+
+def _former_history_is_ours() -> bool:
+    """Whether a table of that name has our columns and holds our first step."""
+    if not {"name", "applied"} <= columns_of(database, FORMER_HISTORY_TABLE):
+        return False
+    first = _runner().migrations()[0].name
+    found = database.execute_sql(
+        f"SELECT 1 FROM {FORMER_HISTORY_TABLE} WHERE name = %s", (first,)
+    ).fetchone()
+    return found is not None

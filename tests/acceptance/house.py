@@ -97,7 +97,7 @@ class House:
 
     def outcomes(self, task_id: str) -> list[str]:
         rows = self.sql(
-            "SELECT outcome FROM attempts WHERE task_id = %s ORDER BY number", (task_id,)
+            "SELECT outcome FROM kos_attempts WHERE task_id = %s ORDER BY number", (task_id,)
         )
         return [row["outcome"] for row in rows]
 

@@ -157,7 +157,7 @@ def test_a_hung_model_server_is_restarted_and_its_tasks_run_elsewhere(running: H
     running.wait(lambda: all_run(running), what="all programs running")
     loading = running.insert("Load", "Name three seas.", metadata={"preferred_source": "mlx"})
     assert running.wait_status(loading, "completed")["backend"] == "mlx"
-    running.sql("UPDATE attempts SET finished_at = now() - interval '1 hour'")
+    running.sql("UPDATE kos_attempts SET finished_at = now() - interval '1 hour'")
     before = running.pids()["servers:simulator-mlx"]
 
     running.simulator("mlx", "POST", "faults", {"fault": "dead"})

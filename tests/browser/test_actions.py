@@ -182,13 +182,13 @@ def test_hostile_text_stays_text_on_every_page(watched: Watched, system: System)
     )
     system.sql("UPDATE experts SET role = %s, department = %s", (HOSTILE[0], HOSTILE[1]))
     system.sql(
-        "INSERT INTO attempts (task_id, number, epoch, backend, model, outcome, error, error_code,"
-        " finished_at, verdict) SELECT id, 1, 1, backend, model, 'failed', %s, %s, now(),"
-        " jsonb_build_object('x', %s::text) FROM tasks",
+        "INSERT INTO kos_attempts (task_id, number, epoch, backend, model, outcome, error, "
+        "error_code, finished_at, verdict) SELECT id, 1, 1, backend, model, 'failed', %s, %s, "
+        "now(), jsonb_build_object('x', %s::text) FROM tasks",
         (HOSTILE[0], HOSTILE[1], hostile),
     )
     system.sql(
-        "INSERT INTO decisions (task_id, stage, chosen, reason, rejected) "
+        "INSERT INTO kos_decisions (task_id, stage, chosen, reason, rejected) "
         "SELECT id, 'plan', %s, %s, jsonb_build_array(jsonb_build_object('option', %s::text)) "
         "FROM tasks",
         (HOSTILE[0], HOSTILE[1], HOSTILE[3]),

@@ -101,7 +101,7 @@ class System:
         return dict(self.sql("SELECT * FROM tasks WHERE id = %s", (task_id,))[0])
 
     def attempts(self, task_id: str) -> list[Any]:
-        return self.sql("SELECT * FROM attempts WHERE task_id = %s ORDER BY number", (task_id,))
+        return self.sql("SELECT * FROM kos_attempts WHERE task_id = %s ORDER BY number", (task_id,))
 
     def counts(self) -> dict[str, int]:
         rows = self.sql("SELECT status, count(*) AS n FROM tasks GROUP BY 1")

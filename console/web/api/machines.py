@@ -30,7 +30,7 @@ PLACES = ("ready", "delayed", "dead")
 
 _ENDED = """
 SELECT task_id::text AS task, number, backend, model, outcome, error_code, finished_at
-FROM attempts WHERE finished_at > %s ORDER BY finished_at LIMIT %s
+FROM kos_attempts WHERE finished_at > %s ORDER BY finished_at LIMIT %s
 """
 
 

@@ -157,7 +157,7 @@ def results(batch_id: str, *, after_line: int, limit: int) -> list[Row]:
           t.last_error, t.model, extract(epoch FROM t.completed_at)::bigint AS ended_at,
           a.prompt_tokens, a.completion_tokens, a.error_code
         FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id
-        LEFT JOIN attempts a ON a.task_id = t.id AND a.epoch = t.epoch
+        LEFT JOIN kos_attempts a ON a.task_id = t.id AND a.epoch = t.epoch
         WHERE l.batch_id = %s AND l.line > %s ORDER BY l.line LIMIT %s
         """,
         (batch_id, after_line, limit),

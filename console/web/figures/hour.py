@@ -27,7 +27,7 @@ SELECT date_trunc('minute', finished_at) AS minute, coalesce(backend, '') AS bac
   coalesce(sum(duration_seconds), 0) AS duration_seconds,
   coalesce(sum(load_seconds), 0) AS load_seconds,
   coalesce(sum(least(first_token_seconds, duration_seconds)), 0) AS first_token_seconds
-FROM attempts WHERE finished_at >= %s GROUP BY 1, 2, 3, 4
+FROM kos_attempts WHERE finished_at >= %s GROUP BY 1, 2, 3, 4
 """
 
 

@@ -7,7 +7,7 @@ from models.base import Row, fetch_all
 _OF_DAY = """
 SELECT backend, count(*) AS actual, count(DISTINCT (model, num_ctx)) AS bound,
   coalesce(sum(seconds), 0) AS seconds
-FROM loads WHERE at > now() - interval '1 day' GROUP BY 1
+FROM kos_loads WHERE at > now() - interval '1 day' GROUP BY 1
 """
 
 

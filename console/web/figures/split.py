@@ -18,7 +18,7 @@ _SPANS = """
 SELECT backend, started_at, finished_at, coalesce(load_seconds, 0) AS load_seconds,
   coalesce(least(first_token_seconds, duration_seconds), 0) AS first_token_seconds,
   coalesce(duration_seconds, 0) AS duration_seconds
-FROM attempts WHERE finished_at >= %s AND backend IS NOT NULL
+FROM kos_attempts WHERE finished_at >= %s AND backend IS NOT NULL
 ORDER BY finished_at DESC LIMIT %s
 """
 _RUNNING = """

@@ -150,7 +150,7 @@ def _linked(task_ids: list[str]) -> list[Row]:
 
 def _waiting_for(task_id: str) -> list[str]:
     rows = fetch_all(
-        "SELECT task_id::text AS id FROM task_dependencies WHERE depends_on_id = %s::uuid LIMIT 50",
+        "SELECT task_id::text AS id FROM kos_dependencies WHERE depends_on_id = %s::uuid LIMIT 50",
         (task_id,),
     )
     return [row["id"] for row in rows]

@@ -152,7 +152,7 @@ def _answered_lately(backend: str) -> bool:
     try:
         with session():
             row = fetch_one(
-                "SELECT 1 AS one FROM attempts WHERE backend = %s AND outcome = 'completed' "
+                "SELECT 1 AS one FROM kos_attempts WHERE backend = %s AND outcome = 'completed' "
                 "AND finished_at > now() - %s * interval '1 second' LIMIT 1",
                 (backend, PROVEN_SECONDS),
             )

@@ -251,7 +251,7 @@ def _insert(url: str) -> dict[str, str]:
         for bad in TABLE:
             for parent in bad.after:
                 cursor.execute(
-                    "INSERT INTO task_dependencies (task_id, depends_on_id) VALUES (%s, %s)",
+                    "INSERT INTO kos_dependencies (task_id, depends_on_id) VALUES (%s, %s)",
                     (ids[bad.name], ids.get(parent, parent)),
                 )
     return ids

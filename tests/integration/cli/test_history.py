@@ -22,10 +22,11 @@ def ran(second: int, backend: str, model: str, *, load: float, heavy: bool = Fal
           INSERT INTO tasks (title, description, status, category) VALUES ('t', 'd', 'completed',
             'coding') RETURNING id),
         block AS (
-          INSERT INTO blocks (plan_id, backend, model, heavy, lane_order, task_ids, policy, reason)
+          INSERT INTO kos_blocks (plan_id, backend, model, heavy, lane_order, task_ids, policy,
+            reason)
           VALUES (gen_random_uuid(), %(backend)s, %(model)s, %(heavy)s, 1, '{}', 'fifo', 'test')
           RETURNING id)
-        INSERT INTO attempts (task_id, number, epoch, block_id, backend, model, started_at,
+        INSERT INTO kos_attempts (task_id, number, epoch, block_id, backend, model, started_at,
           finished_at, load_seconds, duration_seconds, outcome)
         SELECT task.id, 1, 1, block.id, %(backend)s, %(model)s, now() + %(at)s * interval '1 s',
           now() + (%(at)s + 10) * interval '1 s', %(load)s, 10 + %(load)s, 'completed'

@@ -37,7 +37,7 @@ def test_the_present_block_is_the_one_in_flight_however_old_the_others(kos: Kos)
     with session():
         fetch_all(
             """
-            INSERT INTO blocks (plan_id, backend, model, heavy, lane_order, task_ids, policy,
+            INSERT INTO kos_blocks (plan_id, backend, model, heavy, lane_order, task_ids, policy,
               reason, created_at)
             SELECT gen_random_uuid(), 'mlx', model, false, lane, ARRAY[%s::uuid], 'fifo', '', at
             FROM (VALUES ('later', 2, now() - interval '2 min'),
@@ -48,7 +48,7 @@ def test_the_present_block_is_the_one_in_flight_however_old_the_others(kos: Kos)
         )
         database.execute_sql(
             "UPDATE tasks SET status = 'in_progress', backend = 'mlx', progress = %s, "
-            "block_id = (SELECT id FROM blocks WHERE model = 'present') WHERE id = %s",
+            "block_id = (SELECT id FROM kos_blocks WHERE model = 'present') WHERE id = %s",
             ('{"phase": "decoding", "tokens": 7}', new[0]),
         )
 

@@ -60,7 +60,7 @@ def test_tasks_go_to_the_server_that_is_left(watched: System) -> None:
     insert_some(watched)
 
     watched.wait(lambda: watched.counts() == {"completed": FEW}, deadline_seconds=60)
-    assert {row["backend"] for row in watched.sql("SELECT backend FROM attempts")} == {"mlx"}
+    assert {row["backend"] for row in watched.sql("SELECT backend FROM kos_attempts")} == {"mlx"}
 
 
 def test_rows_that_require_a_closed_server_stand_in_nobodys_way_and_run_once_it_opens(
@@ -92,7 +92,7 @@ def test_when_everything_is_down_tasks_wait_and_spend_nothing(watched: System) -
     insert_some(watched)
 
     watched.wait(
-        lambda: bool(watched.sql("SELECT 1 FROM attempts WHERE error_code = 'overloaded'")),
+        lambda: bool(watched.sql("SELECT 1 FROM kos_attempts WHERE error_code = 'overloaded'")),
         what="a refused attempt",
     )
     assert watched.counts().get("failed", 0) == 0
@@ -172,7 +172,7 @@ def test_a_server_that_generates_nothing_is_left_alone_until_a_token_comes(
     insert_some(watched)
 
     watched.wait(lambda: watched.counts() == {"completed": FEW}, deadline_seconds=120)
-    finished = watched.sql("SELECT DISTINCT backend FROM attempts WHERE outcome = 'completed'")
+    finished = watched.sql("SELECT DISTINCT backend FROM kos_attempts WHERE outcome = 'completed'")
     assert [row["backend"] for row in finished] == ["ollama"]
 
 
@@ -183,7 +183,7 @@ def test_echoes_go_elsewhere_and_are_logged(watched: System) -> None:
     insert_some(watched, 4)
 
     watched.wait(lambda: watched.counts() == {"completed": 4}, deadline_seconds=60)
-    outcomes = watched.sql("SELECT backend, outcome, error_code FROM attempts")
+    outcomes = watched.sql("SELECT backend, outcome, error_code FROM kos_attempts")
     echoed = [row for row in outcomes if row["error_code"] == "echo"]
     assert all(row["backend"] == "mlx" for row in echoed)
     if echoed:

@@ -120,5 +120,5 @@ def test_flushing_redis_loses_no_task(slow: System) -> None:
     slow.wait(
         lambda: slow.counts() == {"completed": len(ids)}, deadline_seconds=150, what="all completed"
     )
-    assert slow.sql("SELECT task_id FROM attempts WHERE outcome = 'completed' "
+    assert slow.sql("SELECT task_id FROM kos_attempts WHERE outcome = 'completed' "
                     "GROUP BY 1 HAVING count(*) > 1") == []  # fmt: skip

@@ -19,7 +19,9 @@ def test_a_row_inserted_by_plain_sql_is_completed(system: System) -> None:
     attempts = system.attempts(task_id)
     assert [attempt["outcome"] for attempt in attempts] == ["completed"]
     assert attempts[0]["completion_tokens"] > 0
-    stages = system.sql("SELECT stage FROM decisions WHERE task_id = %s ORDER BY id", (task_id,))
+    stages = system.sql(
+        "SELECT stage FROM kos_decisions WHERE task_id = %s ORDER BY id", (task_id,)
+    )
     assert {"assign", "route", "plan"} <= {row["stage"] for row in stages}
 
 
@@ -33,7 +35,7 @@ def test_a_hundred_rows_use_both_backends_and_no_row_runs_twice(system: System) 
     )
 
     system.wait(lambda: system.counts() == {"completed": 100}, deadline_seconds=60)
-    attempts = system.sql("SELECT backend, count(*) AS n FROM attempts GROUP BY 1")
+    attempts = system.sql("SELECT backend, count(*) AS n FROM kos_attempts GROUP BY 1")
     assert sum(row["n"] for row in attempts) == 100
     log = system.log("control")
     assert re.search(r"Found [1-9]\d* pending tasks", log)

@@ -82,7 +82,7 @@ def test_an_outcome_that_a_full_disk_kept_back_is_written_whole(system: System) 
         "RETURN NEW; END $$"
     )
     system.sql(
-        "CREATE TRIGGER refuse_once BEFORE INSERT ON decisions FOR EACH ROW "
+        "CREATE TRIGGER refuse_once BEFORE INSERT ON kos_decisions FOR EACH ROW "
         "WHEN (NEW.stage = 'retry') EXECUTE FUNCTION refuse_once()"
     )
     system.start()
@@ -91,6 +91,8 @@ def test_an_outcome_that_a_full_disk_kept_back_is_written_whole(system: System) 
 
     system.wait(lambda: bool(system.attempts(task_id)), what="an attempt")
     system.wait(lambda: system.attempts(task_id)[0]["outcome"] == "retried", what="its outcome")
-    told = system.sql("SELECT 1 FROM decisions WHERE task_id = %s AND stage = 'retry'", (task_id,))
+    told = system.sql(
+        "SELECT 1 FROM kos_decisions WHERE task_id = %s AND stage = 'retry'", (task_id,)
+    )
     assert told
     assert "outcome_not_written_yet" in system.log(f"llm-{system.attempts(task_id)[0]['backend']}")

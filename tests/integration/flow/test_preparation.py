@@ -92,7 +92,7 @@ def test_a_prompt_fits_what_its_plan_asks_for(
             "UPDATE tasks SET status = 'completed', result = %s WHERE id = %s RETURNING id",
             (LONG, parent),
         )
-        fetch_all("INSERT INTO task_dependencies VALUES (%s, %s) RETURNING 1", (child, parent))
+        fetch_all("INSERT INTO kos_dependencies VALUES (%s, %s) RETURNING 1", (child, parent))
     elif case == "cut short":
         task_id = submit("Write much.")
         cut_short(task_id)

@@ -120,7 +120,7 @@ def test_a_cancelled_task_of_a_lost_worker_ends_cancelled_in_the_ledger_too(
     recover_all(runtime)
 
     assert status(task_id) == "cancelled"
-    outcomes = fetch_all("SELECT outcome FROM attempts WHERE task_id = %s", (task_id,))
+    outcomes = fetch_all("SELECT outcome FROM kos_attempts WHERE task_id = %s", (task_id,))
     assert [row["outcome"] for row in outcomes] == ["lost"]
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("database_here")
 def ran(count: int, backend: str | None, model: str | None, *, finished: str | None) -> None:
     (task_id,) = Task.submit([NewTask(title="t", description="d", category="coding")])
     database.execute_sql(
-        "INSERT INTO attempts (task_id, number, epoch, backend, model, worker, finished_at, "
+        "INSERT INTO kos_attempts (task_id, number, epoch, backend, model, worker, finished_at, "
         "outcome, duration_seconds) SELECT %s, n, n, %s, %s, 'w', %s::timestamptz, 'completed', n "
         "FROM generate_series(1, %s) AS n",
         (task_id, backend, model, finished, count),

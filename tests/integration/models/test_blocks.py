@@ -67,7 +67,9 @@ def test_of_a_plan_that_was_replaced_only_what_was_sent_is_kept() -> None:
 
     plan(planned("mlx", ids[1:]))
 
-    rows = fetch_all("SELECT backend, state, task_ids::text[], routes FROM blocks ORDER BY state")
+    rows = fetch_all(
+        "SELECT backend, state, task_ids::text[], routes FROM kos_blocks ORDER BY state"
+    )
     assert [(row["backend"], row["state"]) for row in rows] == [
         ("ollama", "done"),
         ("mlx", "planned"),
@@ -90,11 +92,11 @@ def test_a_replaced_block_is_shown_while_its_tasks_run() -> None:
 def test_open_blocks_are_found_without_reading_the_closed_ones() -> None:
     plan(planned("ollama", submit(3)))
     fetch_all(
-        "INSERT INTO blocks (plan_id, backend, model, lane_order, task_ids, policy, reason, state, "
-        "started_at) SELECT gen_random_uuid(), 'ollama', 'm', 0, '{}', 'p', 'r', 'done', now() "
-        "FROM generate_series(1, 5000) RETURNING 1"
+        "INSERT INTO kos_blocks (plan_id, backend, model, lane_order, task_ids, policy, reason, "
+        "state, started_at) SELECT gen_random_uuid(), 'ollama', 'm', 0, '{}', 'p', 'r', 'done', "
+        "now() FROM generate_series(1, 5000) RETURNING 1"
     )
-    fetch_all("ANALYZE blocks")
+    fetch_all("ANALYZE kos_blocks")
 
     steps = "\n".join(row["QUERY PLAN"] for row in fetch_all(f"EXPLAIN {block.OPEN}"))
 

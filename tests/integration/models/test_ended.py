@@ -39,9 +39,10 @@ def add(status: str, *, days_ago: float, after: tuple[str, ...] = ()) -> str:
         "completed_at = now() - %(days)s * interval '1 day' WHERE id = %(id)s",
         status=status, days=days_ago, id=task_id,
     )  # fmt: skip
-    execute("INSERT INTO attempts (task_id, number, epoch) VALUES (%(id)s, 1, 1)", id=task_id)
+    execute("INSERT INTO kos_attempts (task_id, number, epoch) VALUES (%(id)s, 1, 1)", id=task_id)
     execute(
-        "INSERT INTO decisions (task_id, stage, reason) VALUES (%(id)s, 'plan', 'r')", id=task_id
+        "INSERT INTO kos_decisions (task_id, stage, reason) VALUES (%(id)s, 'plan', 'r')",
+        id=task_id,
     )
     return task_id
 
@@ -67,7 +68,7 @@ def test_what_ended_long_ago_goes_with_all_that_is_told_about_it(runtime: Runtim
     assert pruned() == 3
 
     kept = {young, foreign, waiting}
-    assert left() == left("attempts", "task_id") == left("decisions", "task_id") == kept
+    assert left() == left("kos_attempts", "task_id") == left("kos_decisions", "task_id") == kept
 
 
 @pytest.mark.parametrize(("status", "days_ago"), [("pending", 31), ("failed", 1)])
@@ -80,16 +81,16 @@ def test_what_somebody_waits_for_or_may_be_retried_with_stays(
 
     assert pruned() == 1
     assert left() == {second, third}
-    assert left("task_dependencies", "depends_on_id") == {second}
+    assert left("kos_dependencies", "depends_on_id") == {second}
 
 
 def test_tasks_that_depend_on_one_another_go_together(runtime: Runtime) -> None:
     first = add("failed", days_ago=60)
     second = add("failed", days_ago=60, after=(first,))
-    execute("INSERT INTO task_dependencies VALUES (%(a)s, %(b)s)", a=first, b=second)
+    execute("INSERT INTO kos_dependencies VALUES (%(a)s, %(b)s)", a=first, b=second)
 
     assert pruned() == 2
-    assert left("task_dependencies", "task_id") == set()
+    assert left("kos_dependencies", "task_id") == set()
 
 
 @pytest.mark.parametrize(("status", "stays"), [("in_progress", True), ("completed", False)])

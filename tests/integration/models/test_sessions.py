@@ -16,7 +16,7 @@ from models.decision import NewDecision
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '{code}'; END $$"
 SPOIL = f"CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS {RAISE[3:]}"
 EVERY_DECISION = (
-    "CREATE TRIGGER spoil BEFORE INSERT ON decisions FOR EACH ROW EXECUTE FUNCTION spoil()"
+    "CREATE TRIGGER spoil BEFORE INSERT ON kos_decisions FOR EACH ROW EXECUTE FUNCTION spoil()"
 )
 
 

@@ -70,7 +70,7 @@ def test_pages_of_tasks_follow_each_other(dashboard: Dashboard, system: System) 
 def test_tasks_are_cancelled_and_retried_elsewhere(dashboard: Dashboard, system: System) -> None:
     task_id = system.insert("T", "Explain.")
     system.sql(
-        "INSERT INTO attempts (task_id, number, epoch, backend, model) "
+        "INSERT INTO kos_attempts (task_id, number, epoch, backend, model) "
         "VALUES (%s, 1, 1, 'mlx', 'm')", (task_id,)
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ WORKDIR /app
 
 # Dependencies change seldom: they are a layer of their own.
 COPY setup.cfg pyproject.toml ./
-RUN mkdir jobs models llm console && touch README.md LICENSE \
+RUN mkdir jobs models llm console && touch README.md LICENSE supervisord.conf \
     && pip install --no-cache-dir -e '.[dashboard]'
 
 COPY . .

@@ -14,17 +14,17 @@ from rich.table import Table
 
 from console.cli.error_mapping import DONE, RED, TIMED_OUT, run_guarded
 from console.cli.output import screen
-from console.operations import experts, submission, waiting
+from console.operations import submission, waiting
 from console.operations.submission_lines import Line, read_lines
 from console.operations.summary import Summary, summarise
 from console.supervision.addresses import dashboard_url
 from console.supervision.start import up
 from console.supervision.status import status
 from jobs.process.clock import utc_now
-from jobs.settings.load import PROJECT, Settings, from_environment
+from jobs.settings.load import Settings, from_environment, shipped
 from models import database
 
-EXAMPLES = PROJECT / "examples"
+EXAMPLES = shipped("examples")
 TIMEOUT_SECONDS = 170.0
 
 
@@ -55,8 +55,6 @@ def demo(keep: bool, timeout: float) -> None:
 
 def _submit(settings: Settings) -> submission.Report:
     console = screen()
-    with database.session(), (EXAMPLES / "experts.jsonl").open("rb") as source:
-        experts.add(read_lines(source))
     rules = submission.Rules(
         base=EXAMPLES,
         file_roots=settings.file_roots,

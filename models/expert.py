@@ -41,6 +41,14 @@ class Expert(BaseRow):
         return added
 
     @classmethod
+    def add_assistant(cls) -> bool:
+        """Insert the built-in assistant where no expert is active; whether it was inserted.
+
+        One that somebody deactivated stays so: then nobody is meant to take tasks.
+        """
+        return bool(fetch_all(ADD_ASSISTANT, ASSISTANT))
+
+    @classmethod
     def active(cls) -> list[Expert]:
         """Experts that may be given work; no word on it counts as active."""
         return list(cls.select().where(cls.is_active.is_null() | cls.is_active))
@@ -60,6 +68,21 @@ class Expert(BaseRow):
         """Every expert with its load, for people to look at."""
         return fetch_all(OVERVIEW)
 
+
+ASSISTANT = {
+    "name": "Assistant",
+    "role": "General assistant",
+    "department": "General",
+    "system_prompt": "You are a careful assistant. Do what the task asks and nothing else. "
+    "Answer in the language of the task. Where something is missing, say what.",
+}
+
+ADD_ASSISTANT = """
+INSERT INTO experts (name, role, department, system_prompt, is_active, metadata)
+SELECT %(name)s, %(role)s, %(department)s, %(system_prompt)s, true, '{"built_in": true}'
+WHERE NOT EXISTS (SELECT FROM experts WHERE is_active IS NOT FALSE OR name = %(name)s)
+ON CONFLICT DO NOTHING RETURNING id
+"""
 
 OVERVIEW = """
 SELECT e.id::text, e.name, e.role, e.department, coalesce(e.is_active, true) AS active,

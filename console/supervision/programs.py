@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from console.services.errors import ServiceError
-from jobs.settings.load import Settings
+from jobs.settings.load import Settings, shipped
 
 PYTHON = '"%(ENV_KOS_PYTHON)s" -m'
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -39,11 +39,11 @@ def stop_wait_seconds(settings: Settings) -> int:
     return int(2 * settings.drain_seconds) + 10
 
 
-def conf_file(project: Path) -> Path:
-    """``supervisord.conf`` of the checkout; raises ServiceError where there is none."""
-    path = project / "supervisord.conf"
+def conf_file() -> Path:
+    """``supervisord.conf``; raises ServiceError where the installation is not whole."""
+    path = shipped("supervisord.conf")
     if not path.is_file():
-        raise ServiceError(f"{path} is missing; run kos from a checkout of the project")
+        raise ServiceError(f"{path} is missing; install the project again")
     return path
 
 

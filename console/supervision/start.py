@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from console.home import locked, prepare_home, private_directory, write_private
 from console.services.errors import ServiceError
@@ -19,6 +20,7 @@ from console.supervision.orphans import end_orphans
 from console.supervision.programs import conf_file, varying_programs
 from console.supervision.readiness import Unready, unready_workers
 from console.supervision.render import render
+from console.supervision.tables import prepare_tables
 from jobs.settings.load import PROJECT, Settings
 
 POLL_SECONDS = 0.05
@@ -28,18 +30,8 @@ STOPPED_ON_PURPOSE = "stopped-on-purpose"  # scripts/system_auto_recovery.sh lea
 Say = Callable[[str], None]
 
 
-def migrate_rows(settings: Settings) -> None:
-    """Create or adopt the tables; raises ServiceError."""
-    from models.database import DatabaseUnavailable, configure
-    from models.migrations import runner
-
-    if settings.database_url is None:
-        raise ServiceError("no database is configured; set DATABASE_URL")
-    configure(settings.database_url, pool_size=2, application_name="kos-migrate")
-    try:
-        runner.up()
-    except (runner.MigrationFailed, DatabaseUnavailable, ValueError) as error:
-        raise ServiceError(f"the tables could not be prepared: {error}") from error
+class PrepareTables(Protocol):
+    def __call__(self, settings: Settings, *, demo: bool) -> Iterable[str]: ...
 
 
 def up(
@@ -49,7 +41,7 @@ def up(
     environ: Mapping[str, str] | None = None,
     project: Path = PROJECT,
     python: str = sys.executable,
-    migrate: Callable[[Settings], None] = migrate_rows,
+    prepare: PrepareTables = prepare_tables,
     unready: Unready = unready_workers,
     timeout_seconds: float = 60.0,
     say: Say = lambda line: None,
@@ -75,10 +67,11 @@ def up(
         if running:
             _apply_changes(supervisor, timeout_seconds=timeout_seconds)
         else:
-            _start_supervisord(settings, environ, project=project)
+            _start_supervisord(settings, environ)
             _wait_for_supervisord(supervisor, settings)
         _start_infra(supervisor, settings)
-        migrate(settings)
+        for line in prepare(settings, demo=demo):
+            say(line)
         _start_rest(supervisor)
         wait_until_running(supervisor, settings, unready=unready, timeout_seconds=timeout_seconds)
     return settings
@@ -112,9 +105,9 @@ def _write_programs(settings: Settings) -> None:
     write_private(settings.home / "conf.d" / "programs.conf", text)
 
 
-def _start_supervisord(settings: Settings, environ: Mapping[str, str], *, project: Path) -> None:
+def _start_supervisord(settings: Settings, environ: Mapping[str, str]) -> None:
     """It detaches by itself into a session of its own."""
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf_file(project))]
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf_file())]
     environment = choices.environment_of_supervisord(settings, environ)
     done = subprocess.run(
         command,

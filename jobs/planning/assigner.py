@@ -39,7 +39,7 @@ def assign_page() -> bool:
 
 def _assign(rows: Sequence[Row]) -> bool:
     """False where nobody can take a task: then another page would fare no better."""
-    experts = [_view(expert) for expert in Expert.active()]
+    experts = [_view(expert) for expert in Expert.active() or _assistant()]
     if not experts:
         logger.warning("nobody_to_assign: no expert is active; add some with `kos experts add`")
         return False
@@ -61,6 +61,13 @@ def _assign(rows: Sequence[Row]) -> bool:
         reasons[row["id"]] = _why(row, names[choice.expert_id], options, assessed, choice)
     _write(given, reasons)
     return True
+
+
+def _assistant() -> list[Expert]:
+    """The built-in assistant, made now: a task must not wait for an expert that nobody has."""
+    if Expert.add_assistant():
+        logger.info("assistant_added: no expert was active")
+    return Expert.active()
 
 
 def _classify(rows: Sequence[Row]) -> None:

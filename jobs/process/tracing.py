@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
 
+from jobs.process.extras import install_command
+
 logger = logging.getLogger(__name__)
 
 SERVICE = "knowledge-os-jobs"
@@ -64,7 +66,7 @@ def configure(endpoint: str | None, *, program: str) -> None:
         otlp = importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
         resources = importlib.import_module("opentelemetry.sdk.resources")
     except ImportError:
-        logger.warning("traces_off: install the extra: pip install 'knowledge-os-jobs[otel]'")
+        logger.warning("traces_off: install the extra: %s", install_command("otel"))
         return
     resource = resources.Resource.create({"service.name": SERVICE, "service.instance.id": program})
     provider = sdk.TracerProvider(resource=resource)

@@ -10,6 +10,8 @@ A later source never overrides an earlier one: the environment, then ``.env``, t
 from __future__ import annotations
 
 import os
+import site
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -30,9 +32,20 @@ from llm import urls
 from llm.catalog import CatalogError, load_catalog
 from llm.types import BackendKind, BackendSpec
 
-__all__ = ["SETTING_NAMES", "Settings", "SettingsError", "from_environment", "load"]
+__all__ = ["SETTING_NAMES", "Settings", "SettingsError", "from_environment", "load", "shipped"]
 
 PROJECT = Path(__file__).resolve().parents[2]
+SHARE = Path("share", "knowledge-os-jobs")
+
+
+def shipped(name: str) -> Path:
+    """A file that comes with the code: of the checkout, or where its wheel was installed.
+
+    A wheel keeps them below ``share`` of the environment, of the person, or of a ``--target``.
+    """
+    bases = Path(sysconfig.get_path("data")), Path(site.getuserbase()), PROJECT
+    places = (PROJECT, *(base / SHARE for base in bases))
+    return next((place / name for place in places if (place / name).exists()), PROJECT / name)
 
 
 def default_home() -> Path:
@@ -43,8 +56,8 @@ def default_home() -> Path:
 
 
 def default_file_roots() -> tuple[Path, ...]:
-    """Closed by default: a checkout's examples, and a directory of the person's own."""
-    examples = PROJECT / "examples"
+    """Closed by default, but for the examples."""
+    examples = shipped("examples")
     return (examples,) if examples.is_dir() else ()
 
 

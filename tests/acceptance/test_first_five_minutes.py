@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from jobs.settings.load import PROJECT
-from tests.acceptance.house import KOS, House, house, running_in
+from tests.acceptance.house import House, house, running_in
+from tests.acceptance.typing_along import newcomers, type_box
 
 DOCUMENT = PROJECT / "docs" / "first-five-minutes.md"
 BOX = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BOX_SECONDS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +27,15 @@ class Box:
 
 @pytest.fixture
 def newcomer(tmp_path: Path) -> Iterator[House]:
-    """Somebody with a ``kos`` and a ``python`` on the path, in an empty directory."""
-    directory = tmp_path / "bin"
-    directory.mkdir()
-    for name, words in (("python", ""), ("kos", f" -c '{KOS}'")):
-        program = directory / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
-        program.chmod(0o755)
-    with house(KOS_SIMULATOR_SPEED="30", PYTHONPATH=str(PROJECT)) as made:
-        yield House(
-            made.home,
-            {**made.variables, "PATH": f"{directory}:{made.environ['PATH']}", "LANG": "C.UTF-8"},
-        )
+    with house(KOS_SIMULATOR_SPEED="30") as made:
+        yield newcomers(made, tmp_path)
 
 
 def test_the_first_five_minutes_go_as_they_are_written(newcomer: House, tmp_path: Path) -> None:
     boxes = boxes_of(DOCUMENT.read_text(encoding="utf-8"))
 
     for box in boxes:
-        shows(typed(box, newcomer, tmp_path), box)
+        shows(type_box(box.typed, newcomer, tmp_path), box)
 
     assert len(boxes) >= 10
     assert running_in(newcomer.home) == []
@@ -62,21 +50,6 @@ def boxes_of(text: str) -> list[Box]:
         Box(typed, tuple(shown.splitlines()))
         for (_, typed), (_, shown) in zip(found[::2], found[1::2], strict=True)
     ]
-
-
-def typed(box: Box, newcomer: House, directory: Path) -> str:
-    done = subprocess.run(
-        ["sh", "-eu", "-c", box.typed],
-        env=newcomer.environ,
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=BOX_SECONDS,
-    )
-    assert done.returncode == 0, f"{box.typed}\n{done.stdout}"
-    return done.stdout
 
 
 def shows(output: str, box: Box) -> None:

@@ -65,7 +65,7 @@ class House:
             demo=demo,
             environ=self.environ(**variables),
             python=str(self.python),
-            migrate=lambda settings: None,
+            prepare=lambda settings, *, demo: (),
             unready=lambda settings, programs: [],
             timeout_seconds=timeout_seconds,
         )

@@ -1,0 +1,17 @@
+"""An expert who comes, or comes back, wakes the listener: tasks without one are assigned."""
+
+from __future__ import annotations
+
+from peewee import Database
+from playhouse.migrate import SchemaMigrator
+
+
+def up(migrator: SchemaMigrator, db: Database) -> None:
+    db.execute_sql(
+        "CREATE TRIGGER kos_notify_experts AFTER INSERT OR UPDATE OF is_active ON experts "
+        "FOR EACH STATEMENT EXECUTE FUNCTION kos_notify_tasks()"
+    )
+
+
+def down(migrator: SchemaMigrator, db: Database) -> None:
+    db.execute_sql("DROP TRIGGER IF EXISTS kos_notify_experts ON experts")

@@ -1,4 +1,4 @@
-"""Puts a process together: broker, middleware in its order, parts, actors."""
+"""Puts a worker or scheduler process together: services, middleware in its order, actors."""
 
 from __future__ import annotations
 
@@ -8,56 +8,139 @@ from dataclasses import dataclass
 
 from periodiq import PeriodiqMiddleware
 
-from jobs import parts as parts_module
 from jobs.actors import maintain, plan, recover, run_task, scan
 from jobs.admission.middleware import SlotMiddleware
-from jobs.admission.slots import process_owner
-from jobs.parts import Parts
-from jobs.queues.broker import WakingBroker
+from jobs.attempt.answer_review import AnswerReview
+from jobs.attempt.answering import Answering
+from jobs.attempt.calling import ModelCalls
+from jobs.attempt.execution import Execution
+from jobs.attempt.lease_keeper import LeaseKeeper
+from jobs.attempt.live_answers import LiveAnswers
+from jobs.attempt.preparation import processors
+from jobs.attempt.recording import Recorder
+from jobs.planning.dispatcher import Dispatcher
+from jobs.planning.failover import Failover
+from jobs.planning.plan_log import PlanLog
+from jobs.planning.planner import Planner
+from jobs.process.owners import process_owner
 from jobs.queues.broker_heartbeat import BrokerHeartbeat
 from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX, MAINTENANCE_QUEUE
-from jobs.runtime import connect
+from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
+from jobs.upkeep.canaries import Canaries
 
 TICK_VALID_SECONDS = 50
+"""A tick of the schedule older than this is dropped: the next one is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A process that may work or schedule: its broker with actors, and what these share."""
+    """A process that works or schedules: its services, and what ends with it."""
 
-    broker: WakingBroker
-    parts: Parts
+    runtime: Runtime
+    lease_keeper: LeaseKeeper
+    admission: SlotMiddleware
 
 
 def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App:
     """The app that serves ``queues``: ``control``, ``maintenance``, ``llm-<backend>``.
 
-    Middleware runs in this order before a message and in reverse after it: the beat keeps the
+    Middleware runs in this order before a message and in reverse after it: the heartbeat keeps the
     process known, periodiq drops ticks that come too late, the slots admit.
     """
-    admission = SlotMiddleware()
-    beat = BrokerHeartbeat(
-        owner=process_owner(),
-        about={"program": program, "queues": list(queues), "started_at": time.time()},
+    runtime = connect(settings, program=program.replace(":", "-"))
+    owner = process_owner()
+    about = {"program": program, "queues": list(queues), "started_at": time.time()}
+    admission = SlotMiddleware(runtime.slots, runtime.limits)
+    runtime.broker.add_middleware(BrokerHeartbeat(owner=owner, about=about))
+    runtime.broker.add_middleware(PeriodiqMiddleware(skip_delay=TICK_VALID_SECONDS))
+    runtime.broker.add_middleware(admission)
+    lease_keeper = LeaseKeeper(
+        owner=owner,
+        slots=runtime.slots,
+        live=LiveAnswers(runtime.redis),
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
     )
-    runtime = connect(
-        settings,
-        middleware=(beat, PeriodiqMiddleware(skip_delay=TICK_VALID_SECONDS), admission),
-        program=program.replace(":", "-"),
-    )
-    shared = parts_module.build(runtime, admission)
-    _add_actors(runtime.broker, shared, queues)
-    return App(broker=runtime.broker, parts=shared)
-
-
-def _add_actors(broker: WakingBroker, shared: Parts, queues: Sequence[str]) -> None:
     if CONTROL_QUEUE in queues:
-        plan.add(broker, shared)
-        recover.add(broker, shared)
+        plan.add(runtime.broker, _planner(runtime), runtime.requests)
+        recover.add(runtime.broker, runtime.recovery, runtime.requests)
     if MAINTENANCE_QUEUE in queues:
-        scan.add(broker, shared)
-        maintain.add(broker, shared)
+        _add_maintenance(runtime)
     for queue in queues:
         if queue.startswith(LLM_QUEUE_PREFIX):
-            run_task.add(broker, shared, backend=queue.removeprefix(LLM_QUEUE_PREFIX))
+            _add_backend(runtime, queue.removeprefix(LLM_QUEUE_PREFIX), lease_keeper)
+    return App(runtime, lease_keeper, admission)
+
+
+def _planner(runtime: Runtime) -> Planner:
+    return Planner(
+        runtime.settings,
+        state=runtime.state,
+        figures=runtime.figures,
+        dispatcher=Dispatcher(runtime.settings, broker=runtime.broker, residency=runtime.residency),
+        log=PlanLog(runtime.redis),
+    )
+
+
+def _add_maintenance(runtime: Runtime) -> None:
+    canaries = Canaries(runtime.backends, runtime.breakers, runtime.scanner)
+    scan.add(
+        runtime.broker,
+        scanner=runtime.scanner,
+        residency=runtime.residency,
+        canaries=canaries,
+        requests=runtime.requests,
+    )
+    maintain.add(runtime.broker, runtime.settings, runtime.redis, runtime.requests)
+
+
+def _add_backend(runtime: Runtime, backend: str, lease_keeper: LeaseKeeper) -> None:
+    run_task.add(
+        runtime.broker,
+        _execution(runtime, lease_keeper),
+        run_task.Preloads(
+            runtime.backends,
+            runtime.residency,
+            runtime.breakers,
+            runtime.requests,
+            load_seconds=runtime.settings.llm_timeout_seconds,
+        ),
+        runtime.requests,
+        backend=backend,
+    )
+
+
+def _execution(runtime: Runtime, lease_keeper: LeaseKeeper) -> Execution:
+    settings = runtime.settings
+    calls = ModelCalls(
+        settings=settings,
+        backends=runtime.backends,
+        figures=runtime.figures,
+        residency=runtime.residency,
+        rates=runtime.rates,
+        breakers=runtime.breakers,
+        requests=runtime.requests,
+    )
+    review = AnswerReview(
+        settings,
+        calls=calls,
+        scanner=runtime.scanner,
+        slots=runtime.slots,
+        limits=runtime.limits,
+    )
+    failover = Failover(
+        settings, state=runtime.state, figures=runtime.figures, backends=runtime.backends
+    )
+    return Execution(
+        lease_keeper=lease_keeper,
+        answering=Answering(
+            settings,
+            scanner=runtime.scanner,
+            processors=processors(settings),
+            calls=calls,
+            review=review,
+        ),
+        recorder=Recorder(settings, failover=failover),
+        requests=runtime.requests,
+    )

@@ -1,4 +1,4 @@
-"""The health checker: ``python -m jobs.health_checker`` looks, tells, restarts what hangs.
+"""The health checker: ``python -m jobs.health_checker`` checks everything and restarts what hangs.
 
 Every round is written to Redis with a time to live: no health is not good health. The same rounds
 decide the admission limits and send the canaries of open breakers.
@@ -16,17 +16,16 @@ from dataclasses import asdict, dataclass, field
 
 import redis
 
-from jobs.planning.learned_figures import LearnedFigures
 from jobs.process import signals
 from jobs.process.clock import utc_now
 from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
-from jobs.upkeep.health import backends, endpoint, programs, services
+from jobs.upkeep.health import endpoint, programs, services
 from jobs.upkeep.health.backends import MLX_PROGRAM, BackendWatch
 from jobs.upkeep.health.checks import Check
 from jobs.upkeep.health.restarts import Restarter
-from jobs.upkeep.health.transitions import Teller
+from jobs.upkeep.health.transitions import TransitionLog
 from jobs.upkeep.limit_control import LimitControl
 from models.database import DatabaseUnavailable
 
@@ -34,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_ROUNDS = 4
 SILENT_SECONDS = 12.0
-"""After a Redis that was away, or a sleep of the machine, every mark is old until the next beat."""
+"""After an outage of Redis or a sleep of the machine, a mark stays old until its next heartbeat."""
 YOUNG_SECONDS = 30.0
 YOUNG_ROUND_SECONDS = 0.5
 
@@ -46,16 +45,16 @@ class HealthChecker:
     runtime: Runtime
     restarter: Restarter
     watch: BackendWatch
-    keeper: LimitControl
+    limit_control: LimitControl
     checks: list[Check] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
     silent_since: dict[str, float] = field(default_factory=dict)
-    teller: Teller = field(default_factory=Teller)
+    transitions: TransitionLog = field(default_factory=TransitionLog)
 
     def round(self) -> list[Check]:
         """Look at everything once; act on what hangs; the checks made."""
         checks = self._look()
-        self.teller.tell(checks, now=time.monotonic())
+        self.transitions.record(checks, now=time.monotonic())
         self.checks = checks
         self._publish(checks)
         hung = {check.name for check in checks if check.hung}
@@ -67,17 +66,17 @@ class HealthChecker:
         settings, client = self.runtime.settings, self.runtime.redis
         checks = [services.postgres(), services.redis_server(client)]
         checks += [services.disk(settings.home)]
-        checks += self._made("backends", lambda: [self.watch.look(s) for s in settings.backends])
-        checks += self._made("scheduler", lambda: [programs.scheduler(client)])
-        checks += self._made("listener", lambda: [programs.listener(client)])
-        checks += self._made("workers", lambda: programs.workers(client, _workers(settings)))
-        checks += self._made("backlog", lambda: [self._backlog()])
+        checks += self._checked("backends", lambda: [self.watch.look(s) for s in settings.backends])
+        checks += self._checked("scheduler", lambda: [programs.scheduler(client)])
+        checks += self._checked("listener", lambda: [programs.listener(client)])
+        checks += self._checked("workers", lambda: programs.workers(client, _workers(settings)))
+        checks += self._checked("backlog", lambda: [self._backlog()])
         for name, url in (("victoria", settings.victoria_url), ("veronica", settings.veronica_url)):
             if url:
                 checks.append(services.agent(name, url))
         return checks
 
-    def _made(self, name: str, make: Callable[[], list[Check]]) -> list[Check]:
+    def _checked(self, name: str, make: Callable[[], list[Check]]) -> list[Check]:
         """A check that cannot be made is red."""
         try:
             return make()
@@ -106,7 +105,7 @@ class HealthChecker:
             self.restarter.start_fatal(now)
         try:
             if self.runtime.breakers.due_probes():
-                self.runtime.wakes.probe()
+                self.runtime.requests.probe()
             self._decide_limits()
         except (redis.RedisError, DatabaseUnavailable) as error:
             logger.warning("round_incomplete error=%s", error)
@@ -122,7 +121,7 @@ class HealthChecker:
         interval = self.runtime.settings.adaptive_calc_interval_seconds
         if time.monotonic() - self.limits_decided_at >= interval:
             self.limits_decided_at = time.monotonic()
-            self.keeper.decide()
+            self.limit_control.decide()
 
 
 def build(runtime: Runtime) -> HealthChecker:
@@ -132,10 +131,22 @@ def build(runtime: Runtime) -> HealthChecker:
     return HealthChecker(
         runtime=runtime,
         restarter=Restarter(settings.supervisor_socket),
-        watch=backends.BackendWatch(
-            runtime, LearnedFigures(settings.backends, runtime.scanner), supervised=supervised
+        watch=BackendWatch(
+            backends=runtime.backends,
+            slots=runtime.slots,
+            limits=runtime.limits,
+            breakers=runtime.breakers,
+            requests=runtime.requests,
+            learned=runtime.figures,
+            supervised=supervised,
         ),
-        keeper=LimitControl(runtime),
+        limit_control=LimitControl(
+            settings,
+            backends=runtime.backends,
+            slots=runtime.slots,
+            limits=runtime.limits,
+            requests=runtime.requests,
+        ),
     )
 
 

@@ -1,21 +1,28 @@
-"""What one process needs to work, built once and passed along; nothing global."""
+"""The services of one process, built once and handed out by name; nothing is global.
+
+Only programs and the console read a :class:`Runtime`. What they build gets the services that it
+uses as arguments.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import dramatiq
 import redis
 
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.rates import Rates
+from jobs.admission.residency import Residency
 from jobs.admission.slots import Slots
+from jobs.planning.current_state import StateReader
+from jobs.planning.learned_figures import LearnedFigures
 from jobs.queues.broker import WakingBroker, client_for
 from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import SCAN
 from jobs.settings.load import Settings
+from jobs.upkeep.recovery import Recovery
 from llm.backends.registry import Backends
 from llm.catalog import load_catalog
 from llm.scanner import Scanner
@@ -27,21 +34,22 @@ SLOTS_RENEWED_WITHIN_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The shared parts of one process. ``close`` ends its connections."""
+    """The shared services of one process. ``close`` ends its connections."""
 
     settings: Settings
     redis: redis.Redis
     broker: WakingBroker
-    wakes: ControlRequests
+    requests: ControlRequests
     slots: Slots
     rates: Rates
     limits: Limits
     breakers: Breakers
+    residency: Residency
     backends: Backends
     scanner: Scanner
-
-    def request_plan(self, reason: str) -> bool:
-        return self.wakes.plan(reason)
+    figures: LearnedFigures
+    state: StateReader
+    recovery: Recovery
 
     def close(self) -> None:
         self.backends.close()
@@ -79,12 +87,7 @@ def model_servers(settings: Settings, client: redis.Redis | None) -> tuple[Backe
     return backends, scanner
 
 
-def connect(
-    settings: Settings,
-    *,
-    middleware: tuple[dramatiq.Middleware, ...] = (),
-    program: str = "kos",
-) -> Runtime:
+def connect(settings: Settings, *, program: str = "kos") -> Runtime:
     """Build the runtime of this process. Connects lazily; raises ValueError for unusable URLs."""
     if not settings.database_url or not settings.redis_url:
         raise ValueError(
@@ -97,21 +100,27 @@ def connect(
         application_name=f"kos-{program}",
     )
     client = client_for(settings.redis_url)
-    broker = WakingBroker(client, middleware)
+    broker = WakingBroker(client)
     backends, scanner = model_servers(settings, client)
+    slots = Slots(
+        client, lease_seconds=settings.lease_seconds, renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS
+    )
+    limits, breakers, residency = Limits(client, settings), Breakers(client), Residency(client)
     return Runtime(
         settings=settings,
         redis=client,
         broker=broker,
-        wakes=ControlRequests(broker, client),
-        slots=Slots(
-            client,
-            lease_seconds=settings.lease_seconds,
-            renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS,
-        ),
+        requests=ControlRequests(broker, client),
+        slots=slots,
         rates=Rates(client),
-        limits=Limits(client, settings),
-        breakers=Breakers(client),
+        limits=limits,
+        breakers=breakers,
+        residency=residency,
         backends=backends,
         scanner=scanner,
+        figures=LearnedFigures(settings.backends, scanner),
+        state=StateReader(
+            settings, scanner=scanner, limits=limits, breakers=breakers, residency=residency
+        ),
+        recovery=Recovery(settings, client, slots, breakers),
     )

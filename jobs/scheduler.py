@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class TickingScheduler(Scheduler):  # type: ignore[misc]
-    """Leaves a mark in Redis at every tick, so that a scheduler that stands still is seen."""
+    """Writes the time of every tick to Redis, so that a scheduler that hangs is noticed."""
 
     def __init__(self, actors: Sequence[object], client: redis.Redis) -> None:
         super().__init__(actors=actors)
@@ -36,10 +36,10 @@ class TickingScheduler(Scheduler):  # type: ignore[misc]
 def main() -> int:
     settings = signals.prepare("scheduler")
     app = build_app(settings, queues=[CONTROL_QUEUE, MAINTENANCE_QUEUE], program="jobs:scheduler")
-    actors = [actor for actor in app.broker.actors.values() if "periodic" in actor.options]
+    actors = [actor for actor in app.runtime.broker.actors.values() if "periodic" in actor.options]
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
-    scheduler = TickingScheduler(actors, app.parts.runtime.redis)
+    scheduler = TickingScheduler(actors, app.runtime.redis)
     logger.info("scheduler_ready lines=%d", len(actors))
     scheduler.schedule()
     scheduler.loop()

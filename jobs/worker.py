@@ -23,7 +23,6 @@ from jobs.app import App, build_app
 from jobs.attempt.lease_keeper import DRAINED
 from jobs.process import signals
 from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX
-from jobs.upkeep.recovery import recover_all
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -31,14 +30,14 @@ logger = logging.getLogger(__name__)
 WATCHDOG_SECONDS = 2.0
 AFTER_DRAIN_SECONDS = 10.0
 IDLE_WAKE_MS = 5000
-THREADS_LOOK_UP_MS = 500
+THREAD_POLL_MS = 500
 
 
 class QuickToStop(Worker):
-    """Consumers wait long for a wake; threads look often whether they shall end."""
+    """Its consumers wait long for a wake; its threads often check whether to end."""
 
     def _add_worker(self) -> None:
-        patience, self.worker_timeout = self.worker_timeout, THREADS_LOOK_UP_MS
+        patience, self.worker_timeout = self.worker_timeout, THREAD_POLL_MS
         try:
             super()._add_worker()
         finally:
@@ -57,89 +56,89 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(app: App, *, threads: int, queues: Sequence[str], stop: signals.Stop) -> int:
     """Work until ``stop``, then drain. 0: drained; 1: a thread of the worker had died."""
-    app.parts.lease_keeper.start()
+    app.lease_keeper.start()
     _recover_at_start(app)
-    freed_elsewhere = _listen_for_slots(app, queues)
+    freed_slots = _listen_for_slots(app, queues)
     worker = QuickToStop(
-        app.broker, queues=set(queues), worker_threads=threads, worker_timeout=IDLE_WAKE_MS
+        app.runtime.broker, queues=set(queues), worker_threads=threads, worker_timeout=IDLE_WAKE_MS
     )
     worker.queue_prefetch = threads
     worker.start()
     logger.info("worker_ready queues=%s threads=%d", ",".join(queues), threads)
-    _ask_for_plan(app, queues)
+    _request_plan(app, queues)
     healthy = True
     while healthy and not stop.wait(WATCHDOG_SECONDS):
         healthy = _alive(app, worker)
-        _pay(app)
+        _flush(app)
     _drain(app, worker, stop)
-    freed_elsewhere.stop()
-    app.parts.runtime.close()
+    freed_slots.stop()
+    app.runtime.close()
     return 0 if healthy else 1
 
 
 def _listen_for_slots(app: App, queues: Sequence[str]) -> FreedSlots:
     """Slots freed by other processes wake the messages that wait for one here."""
-    slots = app.parts.runtime.slots
-    listener = FreedSlots(app.parts.runtime.redis, slots.freed_channel, app.parts.admission.freed)
+    slots = app.runtime.slots
+    listener = FreedSlots(app.runtime.redis, slots.freed_channel, app.admission.freed)
     if any(queue.startswith(LLM_QUEUE_PREFIX) for queue in queues):
         listener.start()
     return listener
 
 
 def _recover_at_start(app: App) -> None:
-    """A predecessor killed a moment ago left rows behind: take them back before anything else."""
+    """A predecessor killed a moment ago left rows behind: return them before anything else."""
     try:
-        if recover_all(app.parts.runtime).returned:
-            app.parts.runtime.wakes.plan("recovery")
+        if app.runtime.recovery.run().returned:
+            app.runtime.requests.plan("recovery")
     except (DatabaseUnavailable, redis.RedisError) as error:
         logger.warning("not_recovered_at_start error=%s", error)
 
 
-def _ask_for_plan(app: App, queues: Sequence[str]) -> None:
-    """A planner that was killed may have died with a request for a plan in its hands."""
-    wakes = app.parts.runtime.wakes
+def _request_plan(app: App, queues: Sequence[str]) -> None:
+    """A planner that was killed may have taken a request for a plan with it."""
+    requests = app.runtime.requests
     try:
         if CONTROL_QUEUE in queues:
-            wakes.forget()
-        wakes.plan("worker started")
+            requests.clear_dedup_keys()
+        requests.plan("worker started")
     except redis.RedisError as error:
-        logger.warning("no_plan_asked_for_at_start error=%s", error)
-        wakes.owe()
+        logger.warning("no_plan_requested_at_start error=%s", error)
+        requests.add_pending()
 
 
 def _alive(app: App, worker: Worker) -> bool:
     """A process that lost a thread stays RUNNING for supervisor: end it, and it is started anew."""
     threads = [*worker.consumers.values(), *worker.workers]
-    if all(thread.is_alive() for thread in threads) and app.parts.lease_keeper.alive:
+    if all(thread.is_alive() for thread in threads) and app.lease_keeper.alive:
         return True
     logger.critical("worker_thread_died: ending this process so that it is started anew")
     return False
 
 
-def _pay(app: App) -> None:
+def _flush(app: App) -> None:
     try:
-        app.parts.runtime.wakes.pay()
+        app.runtime.requests.flush()
     except redis.RedisError as error:
-        logger.warning("still_owed error=%s", error)
+        logger.warning("still_pending error=%s", error)
 
 
 def _drain(app: App, worker: Worker, stop: signals.Stop) -> None:
-    drain_seconds = app.parts.runtime.settings.drain_seconds
-    logger.info("draining running=%d seconds=%g", app.parts.lease_keeper.running, drain_seconds)
-    app.parts.admission.drain()
+    drain_seconds = app.runtime.settings.drain_seconds
+    logger.info("draining running=%d seconds=%g", app.lease_keeper.running, drain_seconds)
+    app.admission.drain()
     drained = threading.Event()
     helper = threading.Thread(
-        target=_see_it_through, args=(app, stop, drained, drain_seconds), daemon=True
+        target=_finish_drain, args=(app, stop, drained, drain_seconds), daemon=True
     )
     helper.start()
     worker.stop(timeout=int((drain_seconds + AFTER_DRAIN_SECONDS) * 1000))
     drained.set()
     helper.join()
-    app.parts.lease_keeper.stop()
+    app.lease_keeper.stop()
     logger.info("drained")
 
 
-def _see_it_through(
+def _finish_drain(
     app: App, stop: signals.Stop, drained: threading.Event, drain_seconds: float
 ) -> None:
     """Wake idle consumers so that they see the end; interrupt calls that outlast the drain."""
@@ -147,10 +146,10 @@ def _see_it_through(
     interrupted = False
     while not drained.wait(0.1):
         if not interrupted and (stop.hurry.is_set() or time.monotonic() > deadline):
-            app.parts.lease_keeper.cancel_all(DRAINED)
+            app.lease_keeper.cancel_all(DRAINED)
             interrupted = True
         try:
-            app.broker.wake_all()
+            app.runtime.broker.wake_all()
         except redis.RedisError as error:
             logger.warning("consumers_not_woken error=%s", error)
 

@@ -7,12 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from console.operations.lanes import lane_of
-from jobs.admission.residency import Residency
-from jobs.planning.learned_figures import LearnedFigures
-from jobs.planning.planner import Planner
+from jobs.planning import planner
 from jobs.policy.types import Plan, PolicyName
 from jobs.runtime import Runtime
-from jobs.upkeep.recovery import recover_all
 from models import block
 from models.base import Row
 
@@ -32,16 +29,17 @@ def in_force() -> dict[str, Any]:
 
 def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> dict[str, Any]:
     """What the planner would do now; nothing is written. Needs a session."""
-    learning = LearnedFigures(runtime.settings.backends, runtime.scanner)
-    given, made = Planner(runtime, learning, Residency(runtime.redis)).preview(policy)
-    return _document(made) | {"tasks": len(given.tasks)}
+    snapshot, plan = planner.preview(
+        runtime.settings, runtime.state, runtime.figures, policy=policy
+    )
+    return _document(plan) | {"tasks": len(snapshot.tasks)}
 
 
 def recover(runtime: Runtime) -> dict[str, int]:
     """Return orphaned and stuck tasks now; how many, by cause."""
-    found = recover_all(runtime)
+    found = runtime.recovery.run()
     if found.returned:
-        runtime.request_plan("recovery")
+        runtime.requests.plan("recovery")
     return {**asdict(found), "returned": found.returned}
 
 

@@ -1,4 +1,4 @@
-"""How every actor is registered: no retries of dramatiq's own, and outages are made up for."""
+"""Registers an actor: without dramatiq's retries, and with a request for later in an outage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import dramatiq
 import redis
 from periodiq import cron
 
-from jobs.parts import Parts
+from jobs.queues.control_requests import ControlRequests
 from jobs.queues.schedule import TABLE
 from models.database import DatabaseUnavailable
 
@@ -19,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def register(
-    broker: dramatiq.Broker, parts: Parts, name: str, queue: str, fn: Callable[..., None]
+    broker: dramatiq.Broker,
+    requests: ControlRequests,
+    name: str,
+    queue: str,
+    fn: Callable[..., None],
 ) -> dramatiq.Actor[Any, Any]:
     """Make ``fn`` the actor ``name`` of ``queue``; its cron line comes from the schedule."""
     options: dict[str, Any] = {}
@@ -27,11 +31,13 @@ def register(
     if line is not None:
         options["periodic"] = cron(line.cron)
     declare = dramatiq.actor(actor_name=name, queue_name=queue, broker=broker, **options)
-    return declare(_outlasting_outages(fn, parts, name))
+    return declare(_outlasting_outages(fn, requests, name))
 
 
-def _outlasting_outages(fn: Callable[..., None], parts: Parts, name: str) -> Callable[..., None]:
-    """A message that met no Postgres or no Redis is spent: a plan and a recovery are owed."""
+def _outlasting_outages(
+    fn: Callable[..., None], requests: ControlRequests, name: str
+) -> Callable[..., None]:
+    """An outage spends the message: keep a plan and a recovery pending in its place."""
 
     @functools.wraps(fn)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -39,6 +45,6 @@ def _outlasting_outages(fn: Callable[..., None], parts: Parts, name: str) -> Cal
             fn(*args, **kwargs)
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("not_done actor=%s error=%s", name, error)
-            parts.runtime.wakes.owe()
+            requests.add_pending()
 
     return run

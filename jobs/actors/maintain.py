@@ -1,23 +1,27 @@
-"""The actors of periodic maintenance. None runs twice at once; each may be run by hand."""
+"""The actors of periodic maintenance. None runs twice at once."""
 
 from __future__ import annotations
 
 import dramatiq
+import redis
 
 from jobs.actors.common import register
-from jobs.parts import Parts
+from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import MAINTENANCE_QUEUE
+from jobs.settings.load import Settings
 from jobs.upkeep import maintenance
 
 
-def add(broker: dramatiq.Broker, parts: Parts) -> None:
+def add(
+    broker: dramatiq.Broker, settings: Settings, client: redis.Redis, requests: ControlRequests
+) -> None:
     def prune() -> None:
-        """Delete history beyond its keeping time."""
-        maintenance.prune(parts.runtime)
+        """Delete history beyond its retention."""
+        maintenance.prune(settings, client)
 
     def tidy() -> None:
         """Refresh the planner statistics of Postgres."""
-        maintenance.tidy(parts.runtime)
+        maintenance.tidy()
 
-    register(broker, parts, "prune", MAINTENANCE_QUEUE, prune)
-    register(broker, parts, "tidy", MAINTENANCE_QUEUE, tidy)
+    register(broker, requests, "prune", MAINTENANCE_QUEUE, prune)
+    register(broker, requests, "tidy", MAINTENANCE_QUEUE, tidy)

@@ -1,23 +1,23 @@
-"""The actors of the control queue that move the backlog: assign and plan."""
+"""The actor that moves the backlog: assign, plan, dispatch."""
 
 from __future__ import annotations
 
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.parts import Parts
 from jobs.planning.assigner import assign_page
-from jobs.queues.control_requests import SLOT
+from jobs.planning.planner import Planner
+from jobs.queues.control_requests import DISPATCH_ONLY, ControlRequests
 from jobs.queues.names import CONTROL_QUEUE
 
 
-def add(broker: dramatiq.Broker, parts: Parts) -> None:
+def add(broker: dramatiq.Broker, planner: Planner, requests: ControlRequests) -> None:
     def plan(reason: str = "cron") -> None:
         """Assign what came in, plan where the plan is stale, dispatch what fits."""
-        asked = parts.runtime.wakes.plan_started(reason)
-        more = assign_page() if asked != SLOT else False
-        parts.planner.run(asked)
+        strongest = requests.plan_started(reason)
+        more = assign_page() if strongest not in DISPATCH_ONLY else False
+        planner.run(strongest)
         if more:
-            parts.runtime.wakes.plan("insert")
+            requests.plan("insert")
 
-    register(broker, parts, "plan", CONTROL_QUEUE, plan)
+    register(broker, requests, "plan", CONTROL_QUEUE, plan)

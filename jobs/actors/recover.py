@@ -5,16 +5,16 @@ from __future__ import annotations
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.parts import Parts
+from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import CONTROL_QUEUE
-from jobs.upkeep.recovery import recover_all
+from jobs.upkeep.recovery import Recovery
 
 
-def add(broker: dramatiq.Broker, parts: Parts) -> None:
+def add(broker: dramatiq.Broker, recovery: Recovery, requests: ControlRequests) -> None:
     def recover(reason: str = "cron") -> None:
-        """Return orphaned and stuck tasks; a plan follows where something came back."""
-        parts.runtime.wakes.recovery_started()
-        if recover_all(parts.runtime).returned:
-            parts.runtime.wakes.plan("recovery")
+        """Return orphaned and stuck tasks; request a plan where something came back."""
+        requests.recovery_started()
+        if recovery.run().returned:
+            requests.plan("recovery")
 
-    register(broker, parts, "recover", CONTROL_QUEUE, recover)
+    register(broker, requests, "recover", CONTROL_QUEUE, recover)

@@ -7,33 +7,42 @@ import logging
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.parts import Parts
+from jobs.admission.residency import Residency
+from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import MAINTENANCE_QUEUE
-from jobs.upkeep.canaries import probe_due
+from jobs.upkeep.canaries import Canaries
+from llm.scanner import Scanner
 from llm.types import Scan
 
 logger = logging.getLogger(__name__)
 
 
-def add(broker: dramatiq.Broker, parts: Parts) -> None:
+def add(
+    broker: dramatiq.Broker,
+    *,
+    scanner: Scanner,
+    residency: Residency,
+    canaries: Canaries,
+    requests: ControlRequests,
+) -> None:
     def scan(reason: str = "cron") -> None:
-        """Refresh the scan; a change of what is there asks for a plan."""
-        before = _reachable(parts.runtime.scanner.scan())
-        found = parts.runtime.scanner.scan(refresh=True)
+        """Refresh the scan; request a plan where other servers answer than before."""
+        before = _reachable(scanner.scan())
+        found = scanner.scan(refresh=True)
         for server in found.servers:
             if server.reachable:
-                parts.residency.publish(server.backend, server.resident)
+                residency.publish(server.backend, server.resident)
         if _reachable(found) != before:
             logger.info("scan_changed reason=%s reachable=%s", reason, sorted(_reachable(found)))
-            parts.runtime.wakes.plan("health")
+            requests.plan("health")
 
     def probe() -> None:
-        """Send one token through every open breaker whose time has come."""
-        if probe_due(parts.runtime):
-            parts.runtime.wakes.plan("health")
+        """Send one token through every open breaker whose canary is due."""
+        if canaries.probe_due():
+            requests.plan("health")
 
-    register(broker, parts, "scan", MAINTENANCE_QUEUE, scan)
-    register(broker, parts, "probe", MAINTENANCE_QUEUE, probe)
+    register(broker, requests, "scan", MAINTENANCE_QUEUE, scan)
+    register(broker, requests, "probe", MAINTENANCE_QUEUE, probe)
 
 
 def _reachable(scan: Scan) -> set[str]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import redis
 
-from jobs.admission.slots import Admission, Slots
+from jobs.admission.slots import SlotDecision, Slots
 from jobs.queues.names import LIMITS
 from jobs.settings.load import Settings
 
@@ -96,7 +96,7 @@ def acquire(
     *,
     heavy: bool = False,
     wait: bool = True,
-) -> Admission:
+) -> SlotDecision:
     """`Slots.acquire` within every limit in force: the backend's, its heavy models', and the total.
 
     Raises RedisError.

@@ -6,22 +6,22 @@ so it happens whole or not at all, whatever step the caller dies at.
 
 Four rules decide who gets in:
 
-- **The limit counts claims, not tasks.** A member is ``holder@owner``: when a message is delivered
-  twice, two processes claim two slots, and the one that gives up cannot free the slot of the other.
-- **Who was denied longest goes first.** A denied asker keeps a place in a queue for
-  ``place_seconds`` after its last attempt. A newcomer is granted only what is left after those
-  before it. A place lapses when its owner stops asking, so a dead waiter holds up nothing for
-  longer than that. Heavy askers count as far as the heavy limit would admit them: a light one
-  never waits for a heavy one that could not start anyway, and keeps no more than its turn.
-- **Redis may forget.** Each process remembers when the Redis it knows was born and the highest
-  fence it was given. A younger birth or a lower fence means that slots were lost: then the process
-  reports its live ones at once, and nothing new is granted for ``renew_seconds``, the time within
-  which every other live process reports too. On a Redis that is new to everybody nobody waits.
-- **A slot that lapsed while its holder was frozen** is put back when there is room. When the room
-  was given to somebody else it is lost for good, and its holder must stop its call.
+- **The limit counts holders, not tasks.** A member is ``holder@owner``. When a message is delivered
+  twice, two processes hold two slots, and the one that gives up cannot free the slot of the other.
+- **First come, first served.** A denied caller keeps its place in a queue for ``place_seconds``
+  after its last request. A newcomer gets only what those before it leave. The place of a caller
+  that stops asking lapses, so a dead process holds nobody up for longer. Heavy callers count only
+  as far as the heavy limit would admit them, so a light one never waits for one that cannot start.
+- **Redis may forget.** Each process remembers the generation of the Redis it knows (its first use)
+  and the highest grant number it received. A younger generation or a lower number means that slots
+  were lost. Then the process reports its slots at once, and nothing new is granted for
+  ``renew_seconds``, within which every other live process reports too. Where every process meets
+  the same new Redis for the first time, nobody waits.
+- **A slot that lapsed while its holder was frozen** is restored when there is room. Otherwise it is
+  lost, and its holder must stop its call.
 
 The clock of Redis is trusted: if it jumps ahead by more than a lease, live slots lapse until the
-next renewal. Keys are composed inside the scripts, so this is for one Redis, not a cluster.
+next renewal. The scripts compose their keys, so this needs one Redis, not a cluster.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ from typing import Any
 
 import redis
 
-# Named again here for those who work with slots.
-from jobs.process.owners import process_is_gone as process_is_gone
-from jobs.process.owners import process_owner as process_owner
+from jobs.process.owners import process_is_gone, process_owner
 
 POLL_SECONDS = 0.5
+"""A denied caller asks again at least this often."""
 PLACE_SECONDS = 2.0
+"""How long its place in the queue outlasts its last request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class SlotDecision:
     """The answer to one request for a slot.
 
-    ``fence`` grows with every grant, also over a loss of Redis; 0 when denied. ``in_use`` and
-    ``heavy_in_use`` include a slot that was just granted. ``retry_in_seconds`` is when to ask
+    ``grant_number`` grows with every grant, also over a loss of Redis; 0 when denied. ``in_use``
+    and ``heavy_in_use`` include a slot that was just granted. ``retry_in_seconds`` is when to ask
     again at the latest to keep one's place; None when granted or when no place was kept.
     """
 
     granted: bool
-    fence: int
+    grant_number: int
     in_use: int
     heavy_in_use: int
     limit: int
@@ -109,7 +109,7 @@ class Slots:
         self._grace_ms = int(renew_seconds * 1000)
         self._place_ms = int(place_seconds * 1000)
         self._prefix = prefix
-        self._given_owner = owner
+        self._fixed_owner = owner
         self._found_owner = (0, "")
         self._scripts = {
             name: client.register_script(_source(name))
@@ -118,8 +118,8 @@ class Slots:
         self._held: dict[tuple[str, str], tuple[bool, int]] = {}
         self._unsettled: set[tuple[str, str]] = set()
         self._settling = threading.Lock()
-        self._known_birth = 0
-        self._known_fence = 0
+        self._known_generation = 0
+        self._known_grant = 0
 
     @property
     def freed_channel(self) -> str:
@@ -128,9 +128,9 @@ class Slots:
 
     @property
     def owner(self) -> str:
-        """The name under which this process claims slots."""
-        if self._given_owner is not None:
-            return self._given_owner
+        """The name under which this process holds slots."""
+        if self._fixed_owner is not None:
+            return self._fixed_owner
         if self._found_owner[0] != os.getpid():
             self._found_owner = (os.getpid(), process_owner())
         return self._found_owner[1]
@@ -145,7 +145,7 @@ class Slots:
         heavy_limit: int | None = None,
         total_limit: int | None = None,
         wait: bool = True,
-    ) -> Admission:
+    ) -> SlotDecision:
         """Ask for a slot of ``backend`` for ``holder`` (``<task id>:<epoch>``).
 
         Asking again for a slot already held extends it: a lost reply costs nothing.
@@ -156,23 +156,23 @@ class Slots:
         """
         heavy_bound = limit if heavy_limit is None else heavy_limit
         total_bound = -1 if total_limit is None else total_limit
-        asked = (backend, self._member(holder), limit, int(heavy), heavy_bound, total_bound)
+        request = (backend, self._member(holder), limit, int(heavy), heavy_bound, total_bound)
         times = (self._lease_ms, self._place_ms, self._grace_ms)
-        known = (self._known_birth, self._known_fence)
+        known = (self._known_generation, self._known_grant)
         self._settle_releases()
         with self._unsettled_on_error(backend, holder):
-            answer = self._run("acquire", [*asked, *times, *known, int(wait)])
-        granted, fence, in_use, heavy_in_use = (int(value) for value in answer[:4])
+            answer = self._run("acquire", [*request, *times, *known, int(wait)])
+        granted, grant_number, in_use, heavy_in_use = (int(value) for value in answer[:4])
         code, ahead, closed_ms = _text(answer[4]), int(answer[5]), int(answer[6])
         if granted:
             self._held[backend, holder] = (heavy, limit)
-        self._remember(int(answer[7]), fence)
+        self._remember(int(answer[7]), grant_number)
         if int(answer[8]):
             self.renew()
         bounds = {"full": limit, "heavy_full": heavy_bound, "total_full": total_bound}
         reason = _reason(code, bounds.get(code, 0), ahead=ahead, closed_ms=closed_ms)
         retry = POLL_SECONDS if wait and not granted else None
-        return Admission(bool(granted), fence, in_use, heavy_in_use, limit, reason, retry)
+        return SlotDecision(bool(granted), grant_number, in_use, heavy_in_use, limit, reason, retry)
 
     def renew(self, holders: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
         """Extend the slots of this process in one round trip; all of them by default.
@@ -184,17 +184,17 @@ class Slots:
         self._settle_releases()
         held = dict(self._held)
         wanted = list(held) if holders is None else _pairs(holders)
-        claims = [(pair, held[pair]) for pair in wanted if pair in held]
-        if not claims:
+        renewals = [(pair, held[pair]) for pair in wanted if pair in held]
+        if not renewals:
             return ()
         arguments: list[Any] = [
-            self._lease_ms, self._grace_ms, self._known_birth, self._known_fence
+            self._lease_ms, self._grace_ms, self._known_generation, self._known_grant
         ]  # fmt: skip
-        for (backend, holder), (heavy, limit) in claims:
+        for (backend, holder), (heavy, limit) in renewals:
             arguments += [backend, self._member(holder), int(heavy), limit]
         answer = self._run("renew", arguments)
         self._remember(int(answer[0]), int(answer[1]))
-        return self._take_note([pair for pair, _ in claims], [int(code) for code in answer[2:]])
+        return self._take_note([pair for pair, _ in renewals], [int(code) for code in answer[2:]])
 
     def release(self, backend: str, holder: str) -> int:
         """Give back the slot of ``holder``, or its place in the queue.
@@ -242,11 +242,11 @@ class Slots:
     def _member(self, holder: str) -> str:
         return f"{holder}@{self.owner}"
 
-    def _remember(self, birth: int, fence: int) -> None:
-        if birth != self._known_birth:
-            self._known_birth, self._known_fence = birth, fence
+    def _remember(self, generation: int, grant_number: int) -> None:
+        if generation != self._known_generation:
+            self._known_generation, self._known_grant = generation, grant_number
         else:
-            self._known_fence = max(self._known_fence, fence)
+            self._known_grant = max(self._known_grant, grant_number)
 
     @contextmanager
     def _unsettled_on_error(self, backend: str, holder: str) -> Iterator[None]:

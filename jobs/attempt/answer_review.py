@@ -9,43 +9,57 @@ from dataclasses import replace
 
 import redis
 
-from jobs.admission.limits import acquire
-from jobs.admission.middleware import Ticket
-from jobs.attempt.calling import ModelCaller, best_effort
-from jobs.attempt.lease_keeper import RunningTask
+from jobs.admission.limits import Limits, acquire
+from jobs.admission.slots import Slots
+from jobs.attempt.calling import ModelCaller, ModelCalls, best_effort
+from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.preparation import category_of
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.attempt.processors.second_opinion import second_opinion
 from jobs.attempt.prompts import task_text
-from jobs.parts import Parts
 from jobs.policy.metadata import SecondOpinion
 from jobs.policy.validation.judge import judge
 from jobs.policy.validation.types import Answer, Request, Verdict
+from jobs.queues.task_message import TaskMessage
+from jobs.settings.load import Settings
 from llm.backends.base import Backend
 from llm.errors import LLMError
 from llm.kinds import traits_of
+from llm.scanner import Scanner
 from llm.types import ResidentModel
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
 
-class Judge:
-    """Judges the answers of one ticket."""
+class AnswerReview:
+    """Reviews the answers of this process."""
 
-    def __init__(self, parts: Parts, ticket: Ticket) -> None:
-        self._parts = parts
-        self._ticket = ticket
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        calls: ModelCalls,
+        scanner: Scanner,
+        slots: Slots,
+        limits: Limits,
+    ) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._scanner = scanner
+        self._slots = slots
+        self._limits = limits
 
     def verdict(
         self,
+        task: TaskMessage,
         result: ProcessorResult,
         context: TaskContext,
-        running: RunningTask,
+        running: RunningAttempt,
         *,
         category: str | None,
     ) -> Verdict:
-        """Raises CallCancelled only, and only while a second opinion is asked."""
+        """Raises CallCancelled only, and only during a second opinion."""
         answer = Answer(text=result.text, finish_reason=result.finish_reason)
         request = Request(
             prompt=result.prompt,
@@ -59,14 +73,14 @@ class Judge:
         if verdict.code == "echo":
             logger.warning(
                 "Эхо-ответ от %s model=%s task=%s",
-                self._ticket.backend,
-                self._ticket.model,
-                self._ticket.task_id,
+                task.backend,
+                task.model,
+                task.task_id,
             )
         if context.options.validator is not SecondOpinion.LLM or not verdict.ok:
             return verdict
         try:
-            with self._another_model(running) as call:
+            with self._another_model(task, running) as call:
                 if call is not None:
                     verdict = second_opinion(verdict, answer, request, call=call)
         except (redis.RedisError, DatabaseUnavailable) as error:
@@ -74,42 +88,51 @@ class Judge:
         return verdict
 
     @contextmanager
-    def _another_model(self, running: RunningTask) -> Iterator[ModelCaller | None]:
-        """A caller of a model that is in memory now and is not the one that answered; None where
-        there is none or no slot is free: an opinion is worth neither a reload nor a wait."""
-        for backend, resident in self._candidates():
+    def _another_model(
+        self, task: TaskMessage, running: RunningAttempt
+    ) -> Iterator[ModelCaller | None]:
+        """A caller of a model that is in memory and is not the one that answered.
+
+        None where there is no such model or no free slot: it is worth no reload and no wait.
+        """
+        for backend, resident in self._candidates(task):
             heavy = self._is_heavy(backend.name, resident.name)
-            with self._slot(backend.name, running, heavy=heavy) as granted:
+            with self._slot(task, backend.name, running, heavy=heavy) as granted:
                 if granted:
                     yield self._caller(backend, resident, running, heavy=heavy)
                     return
         yield None
 
-    def _candidates(self) -> Iterator[tuple[Backend, ResidentModel]]:
-        runtime = self._parts.runtime
-        for name in (spec.name for spec in runtime.settings.backends):
-            if runtime.breakers.blocked(name) is None and self._parts.residency.seen(name):
-                backend = runtime.backends.get(name)
+    def _candidates(self, task: TaskMessage) -> Iterator[tuple[Backend, ResidentModel]]:
+        calls = self._calls
+        for name in (spec.name for spec in self._settings.backends):
+            if calls.breakers.blocked(name) is None and calls.residency.seen(name):
+                backend = calls.backends.get(name)
                 for resident in _residents(backend):
-                    if (name, resident.name) != (self._ticket.backend, self._ticket.model):
+                    if (name, resident.name) != (task.backend, task.model):
                         yield backend, resident
 
     def _is_heavy(self, backend: str, model: str) -> bool:
-        scan = self._parts.runtime.scanner.last()
+        scan = self._scanner.last()
         server = scan.server(backend) if scan is not None else None
         known = server.model(model) if server is not None else None
         return known is not None and known.heavy
 
     @contextmanager
-    def _slot(self, backend: str, running: RunningTask, *, heavy: bool) -> Iterator[bool]:
-        """Whether one call may run there: in the slot of the attempt where that admits it, else
-        in one more, which the lease keeper keeps meanwhile."""
-        if backend == self._ticket.backend and (self._ticket.heavy or not heavy):
+    def _slot(
+        self, task: TaskMessage, backend: str, running: RunningAttempt, *, heavy: bool
+    ) -> Iterator[bool]:
+        """Whether one call may run there.
+
+        The call uses the slot of the attempt where that admits it, else a second one, which the
+        lease keeper renews meanwhile.
+        """
+        if backend == task.backend and (task.heavy or not heavy):
             yield True
             return
-        holder = f"opinion:{self._ticket.holder}"
-        slots, limits = self._parts.runtime.slots, self._parts.runtime.limits
-        if not acquire(slots, limits, backend, holder, heavy=heavy, wait=False).granted:
+        holder = f"opinion:{task.holder}"
+        decision = acquire(self._slots, self._limits, backend, holder, heavy=heavy, wait=False)
+        if not decision.granted:
             yield False
             return
         running.side_slots = ((backend, holder),)
@@ -117,28 +140,26 @@ class Judge:
             yield True
         finally:
             running.side_slots = ()
-            best_effort(lambda: slots.release(backend, holder), otherwise=0)
+            best_effort(lambda: self._slots.release(backend, holder), otherwise=0)
 
     def _caller(
-        self, backend: Backend, resident: ResidentModel, running: RunningTask, *, heavy: bool
+        self, backend: Backend, resident: ResidentModel, running: RunningAttempt, *, heavy: bool
     ) -> ModelCaller:
         # A call that names no context, or another one, would load the model anew.
         sized = traits_of(backend.spec.kind).takes_num_ctx
-        return ModelCaller(
-            self._parts,
-            backend,
+        return self._calls.caller(
+            backend.name,
             running,
             model=resident.name,
             num_ctx=(resident.context_tokens or 0) if sized else 0,
             heavy=heavy,
-            figures=self._parts.learning.for_deadlines(backend.name, resident.name),
         )
 
 
 def _residents(backend: Backend) -> tuple[ResidentModel, ...]:
-    """What is in memory there now; nothing where the server does not say."""
+    """What is in memory there now; nothing where the server does not answer."""
     try:
         return backend.resident_models()
     except LLMError as error:
-        logger.info("not_asked_for_an_opinion backend=%s error=%s", backend.name, error)
+        logger.info("no_opinion_from backend=%s error=%s", backend.name, error)
         return ()

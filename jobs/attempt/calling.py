@@ -9,13 +9,17 @@ from typing import Any, TypeVar
 
 import redis
 
-from jobs.admission.rates import RateDecision, RateLimits
-from jobs.attempt.lease_keeper import RunningTask
-from jobs.parts import Parts
-from jobs.planning.learned_figures import DeadlineFigures
+from jobs.admission.breakers import Breakers
+from jobs.admission.rates import RateDecision, RateLimits, Rates
+from jobs.admission.residency import Residency
+from jobs.attempt.lease_keeper import RunningAttempt
+from jobs.planning.learned_figures import DeadlineFigures, LearnedFigures
 from jobs.policy.tokens import estimate_tokens
 from jobs.process.tracing import span
+from jobs.queues.control_requests import ControlRequests
+from jobs.settings.load import Settings
 from llm.backends.base import Backend
+from llm.backends.registry import Backends
 from llm.deadlines import deadlines_for
 from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
 from llm.kinds import traits_of
@@ -75,19 +79,27 @@ class ModelCaller:
 
     def __init__(
         self,
-        parts: Parts,
         backend: Backend,
-        running: RunningTask,
+        running: RunningAttempt,
         *,
         model: str,
         num_ctx: int,
         heavy: bool,
         figures: DeadlineFigures,
+        settings: Settings,
+        residency: Residency,
+        rates: Rates,
+        breakers: Breakers,
+        requests: ControlRequests,
         sampling: Sampling = SERVER_DEFAULTS,
     ) -> None:
-        self._parts = parts
+        self._settings = settings
+        self._residency = residency
+        self._rates = rates
+        self._breakers = breakers
+        self._requests = requests
         self._backend = backend
-        self._pulse = running
+        self._running = running
         self._model = model
         self._num_ctx = num_ctx
         self._heavy = heavy
@@ -112,11 +124,11 @@ class ModelCaller:
             num_ctx=self._num_ctx or None,
             sampling=self._sampling,
             response_schema=response_schema,
-            keep_alive=self._parts.runtime.settings.ollama_keep_alive,
-            request_id=f"{self._pulse.task_id}:{self._pulse.epoch}",
+            keep_alive=self._settings.ollama_keep_alive,
+            request_id=f"{self._running.task_id}:{self._running.epoch}",
         )
         try:
-            with span("model call", self._pulse.task_id, step=step, model=self._model):
+            with span("model call", self._running.task_id, step=step, model=self._model):
                 load_seconds, completion = self._load_and_generate(request)
         except LLMError as error:
             self._failed(error, step)
@@ -129,31 +141,31 @@ class ModelCaller:
             ) from error
         self._notice_cut_prompt(request, completion)
         self.spent.add(completion, load_seconds)
-        self._parts.residency.used(self._backend.name, self._model, self._num_ctx)
-        breakers = self._parts.runtime.breakers
-        best_effort(lambda: breakers.succeeded(self._backend.name, self._model), otherwise=None)
+        self._residency.used(self._backend.name, self._model, self._num_ctx)
+        best_effort(
+            lambda: self._breakers.succeeded(self._backend.name, self._model), otherwise=None
+        )
         return completion
 
     def _load_and_generate(self, request: GenerateRequest) -> tuple[float, Completion]:
-        self._pulse.progress = Progress(Phase.LOADING)
-        load_seconds = self._parts.residency.ensure(
+        self._running.progress = Progress(Phase.LOADING)
+        load_seconds = self._residency.ensure(
             self._backend,
             self._model,
             self._num_ctx,
             deadlines=self._deadlines(request.max_tokens, resident=False),
-            cancel=self._pulse.token,
+            cancel=self._running.token,
         )
         # Only a server that loads models behind our back may still have to load this one.
         loads_unseen = traits_of(self._backend.spec.kind).loads_unseen
         deadlines = self._deadlines(request.max_tokens, resident=not loads_unseen)
         allowance = self._wait_for_rate(request)
-        self._pulse.progress = Progress(Phase.PREFILL)
+        self._running.progress = Progress(Phase.PREFILL)
         completion = self._backend.generate(
-            request, deadlines=deadlines, cancel=self._pulse.token, on_progress=self._on_progress
+            request, deadlines=deadlines, cancel=self._running.token, on_progress=self._on_progress
         )
         spent = (completion.prompt_tokens or 0) + completion.completion_tokens
-        rates = self._parts.runtime.rates
-        best_effort(lambda: rates.settle(allowance, tokens=spent), otherwise=False)
+        best_effort(lambda: self._rates.settle(allowance, tokens=spent), otherwise=False)
         return load_seconds, completion
 
     def _notice_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
@@ -163,29 +175,29 @@ class ModelCaller:
         if read and sent > CUT_SUSPECTED_TOKENS and read < sent * CUT_SUSPECTED_SHARE:
             logger.warning(
                 "prompt_cut_suspected backend=%s model=%s task=%s sent=%d read=%d",
-                self._backend.name, self._model, self._pulse.task_id, sent, read,
+                self._backend.name, self._model, self._running.task_id, sent, read,
             )  # fmt: skip
-            self._pulse.note = f"the server may have cut the prompt: read {read} of {sent} tokens"
+            self._running.note = f"the server may have cut the prompt: read {read} of {sent} tokens"
 
     def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
         """Wait until the backend's requests and tokens per minute allow one more call."""
-        spec, rates = self._backend.spec, self._parts.runtime.rates
+        spec = self._backend.spec
         limits = RateLimits(spec.requests_per_minute, spec.tokens_per_minute)
         prompt_tokens = sum(estimate_tokens(message.content) for message in request.messages)
         while True:
-            decision = rates.try_acquire(
+            decision = self._rates.try_acquire(
                 spec.name, tokens=prompt_tokens + request.max_tokens, limits=limits
             )
             if decision.granted:
                 return decision
-            self._pulse.progress = Progress(Phase.WAITING)
-            self._pulse.note = decision.reason
+            self._running.progress = Progress(Phase.WAITING)
+            self._running.note = decision.reason
             pause = min(decision.retry_in_seconds or RATE_PAUSE_SECONDS, RATE_PAUSE_SECONDS)
-            if self._pulse.token.wait(pause):
-                raise CallCancelled(self._pulse.token.reason or "cancelled")
+            if self._running.token.wait(pause):
+                raise CallCancelled(self._running.token.reason or "cancelled")
 
     def _deadlines(self, max_tokens: int, *, resident: bool) -> Deadlines:
-        settings = self._parts.runtime.settings
+        settings = self._settings
         return deadlines_for(
             llm_timeout_seconds=settings.llm_timeout_seconds,
             heavy=self._heavy,
@@ -200,27 +212,66 @@ class ModelCaller:
         )
 
     def _on_progress(self, progress: Progress) -> None:
-        self._pulse.progress = progress
+        self._running.progress = progress
 
     def _failed(self, error: LLMError, step: str) -> None:
         if isinstance(error, EchoAnswer):
             logger.warning(
                 "Эхо-ответ от %s model=%s task=%s step=%s",
-                self._backend.name, self._model, self._pulse.task_id, step,
+                self._backend.name, self._model, self._running.task_id, step,
             )  # fmt: skip
         if isinstance(error, CallCancelled):
             return
         if error.transient:
-            self._parts.residency.forget(self._backend.name)
+            self._residency.forget(self._backend.name)
         best_effort(lambda: self._count(error), otherwise=None)
 
     def _count(self, error: LLMError) -> None:
-        if self._parts.runtime.breakers.failed(self._backend.name, self._model, error):
-            self._parts.runtime.wakes.recover(f"breaker of {self._backend.name} opened")
+        if self._breakers.failed(self._backend.name, self._model, error):
+            self._requests.recover(f"breaker of {self._backend.name} opened")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalls:
+    """What every model call of this process uses; :meth:`caller` is for one attempt."""
+
+    settings: Settings
+    backends: Backends
+    figures: LearnedFigures
+    residency: Residency
+    rates: Rates
+    breakers: Breakers
+    requests: ControlRequests
+
+    def caller(
+        self,
+        backend: str,
+        running: RunningAttempt,
+        *,
+        model: str,
+        num_ctx: int,
+        heavy: bool,
+        sampling: Sampling = SERVER_DEFAULTS,
+    ) -> ModelCaller:
+        """Raises DatabaseUnavailable where the learned figures cannot be read."""
+        return ModelCaller(
+            self.backends.get(backend),
+            running,
+            model=model,
+            num_ctx=num_ctx,
+            heavy=heavy,
+            figures=self.figures.for_deadlines(backend, model),
+            sampling=sampling,
+            settings=self.settings,
+            residency=self.residency,
+            rates=self.rates,
+            breakers=self.breakers,
+            requests=self.requests,
+        )
 
 
 def best_effort(note: Callable[[], T], *, otherwise: T) -> T:
-    """What Redis knows only helps: an answer is not thrown away because it could not be noted."""
+    """The result of ``note``; ``otherwise`` while Redis is away, for what only helps."""
     try:
         return note()
     except redis.RedisError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jobs.attempt.lease_keeper import LEASE_LOST, RunningTask
+from jobs.attempt.lease_keeper import LEASE_LOST, RunningAttempt
 from llm.errors import CallCancelled
 from models.database import session
 from models.task import Task
@@ -13,8 +13,8 @@ from models.task import Task
 class RowCheckpoint:
     """The :class:`jobs.attempt.processors.base.Checkpoint` of one attempt."""
 
-    def __init__(self, running: RunningTask, saved: object) -> None:
-        self._pulse = running
+    def __init__(self, running: RunningAttempt, saved: object) -> None:
+        self._running = running
         steps = saved if isinstance(saved, Mapping) else {}
         self._steps: dict[str, str] = {
             str(step): text for step, text in steps.items() if isinstance(text, str)
@@ -26,9 +26,9 @@ class RowCheckpoint:
     def save(self, step: str, text: str) -> None:
         self._steps[step] = text
         with session():
-            kept = Task.save_checkpoint(self._pulse.task_id, self._pulse.epoch, self._steps)
+            kept = Task.save_checkpoint(self._running.task_id, self._running.epoch, self._steps)
         if not kept:
             raise CallCancelled(LEASE_LOST)
 
     def progress(self, done: int, total: int, text: str) -> None:
-        self._pulse.note = f"{done} of {total}: {text}"
+        self._running.note = f"{done} of {total}: {text}"

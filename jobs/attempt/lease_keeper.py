@@ -20,9 +20,10 @@ import redis
 
 from jobs.admission.slots import Slots
 from jobs.attempt.live_answers import LiveAnswers
+from jobs.queues.task_message import TaskMessage
 from llm.types import CancelToken, Phase, Progress
 from models.database import DatabaseUnavailable, session
-from models.task import Task
+from models.task import Claimed, Task
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ DRAINED = "drain"
 
 
 @dataclass(slots=True)
-class RunningTask:
-    """One running task as its lease keeper sees it; the working thread updates ``progress``."""
+class RunningAttempt:
+    """An attempt as its lease keeper sees it; the working thread updates ``progress``."""
 
     task_id: str
     epoch: int
@@ -81,11 +82,11 @@ class LeaseKeeper:
         self._slots = slots
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
-        self._pulses: dict[tuple[str, int], RunningTask] = {}
+        self._attempts: dict[tuple[str, int], RunningAttempt] = {}
         self._lock = threading.Lock()
         self._work_came = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, name="lease-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._keep_leases, name="lease-keeper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -101,11 +102,26 @@ class LeaseKeeper:
 
     @property
     def running(self) -> int:
-        return len(self._pulses)
+        return len(self._attempts)
 
-    def add(self, task_id: str, epoch: int, *, backend: str, token: CancelToken) -> RunningTask:
-        """Begin to keep the lease that this thread just took."""
-        task = RunningTask(
+    def claim(self, task: TaskMessage) -> tuple[Claimed, RunningAttempt] | None:
+        """Claim the row of ``task`` and keep its lease; None where the row is not ours to run.
+
+        Raises DatabaseUnavailable. :meth:`remove` ends what this began.
+        """
+        with session():
+            claimed = Task.claim(
+                task.task_id, task.epoch, owner=self._owner, lease_seconds=self._lease_seconds
+            )
+        if claimed is None:
+            return None
+        return claimed, self.add(
+            claimed.id, claimed.epoch, backend=task.backend, token=CancelToken()
+        )
+
+    def add(self, task_id: str, epoch: int, *, backend: str, token: CancelToken) -> RunningAttempt:
+        """Keep the lease that this thread just took."""
+        attempt = RunningAttempt(
             task_id=task_id,
             epoch=epoch,
             backend=backend,
@@ -114,42 +130,42 @@ class LeaseKeeper:
             renewed_at=time.monotonic(),
         )
         with self._lock:
-            self._pulses[task_id, epoch] = task
+            self._attempts[task_id, epoch] = attempt
         self._work_came.set()
-        return task
+        return attempt
 
-    def remove(self, task: RunningTask) -> None:
+    def remove(self, attempt: RunningAttempt) -> None:
         with self._lock:
-            self._pulses.pop((task.task_id, task.epoch), None)
+            self._attempts.pop((attempt.task_id, attempt.epoch), None)
 
     def cancel_all(self, reason: str) -> None:
-        for task in self._snapshot():
-            task.token.cancel(reason)
+        for attempt in self._snapshot():
+            attempt.token.cancel(reason)
 
-    def _beat_on(self) -> None:
+    def _keep_leases(self) -> None:
         renewed_at = time.monotonic()
         while not self._stopping.is_set():
-            if not self._pulses:
+            if not self._attempts:
                 self._work_came.wait()
                 self._work_came.clear()
             if self._stopping.wait(WATCH_SECONDS):
                 return
             due = time.monotonic() - renewed_at >= self._heartbeat_seconds
-            if self._beat(renew=due) and due:
+            if self._heartbeat(renew=due) and due:
                 renewed_at = time.monotonic()
 
-    def _beat(self, *, renew: bool) -> bool:
-        """One look at every running task; False when it could not be made."""
-        tasks = [task for task in self._snapshot() if task.thread.is_alive()]
-        if not tasks:
+    def _heartbeat(self, *, renew: bool) -> bool:
+        """One look at every running attempt; False when it could not be made."""
+        attempts = [attempt for attempt in self._snapshot() if attempt.thread.is_alive()]
+        if not attempts:
             return True
         try:
             with session():
-                self._watch(tasks)
+                self._watch(attempts)
                 if renew:
-                    self._renew(tasks)
-            self._renew_slots(tasks)
-            self._live.show(tasks)
+                    self._renew(attempts)
+            self._renew_slots(attempts)
+            self._live.show(attempts)
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
         except Exception:
@@ -157,46 +173,46 @@ class LeaseKeeper:
             logger.exception("heartbeat_broke owner=%s", self._owner)
         else:
             return True
-        self._give_up_expired(tasks)
+        self._give_up_expired(attempts)
         return False
 
-    def _watch(self, tasks: list[RunningTask]) -> None:
-        marks = Task.live_marks(self._owner, [task.task_id for task in tasks])
-        for task in tasks:
-            epoch, cancelled = marks.get(task.task_id, (None, False))
-            if epoch != task.epoch:
-                self._lose(task)
+    def _watch(self, attempts: list[RunningAttempt]) -> None:
+        marks = Task.live_marks(self._owner, [attempt.task_id for attempt in attempts])
+        for attempt in attempts:
+            epoch, cancelled = marks.get(attempt.task_id, (None, False))
+            if epoch != attempt.epoch:
+                self._lose(attempt)
             elif cancelled:
-                task.token.cancel(CANCELLED)
+                attempt.token.cancel(CANCELLED)
 
-    def _lose(self, task: RunningTask) -> None:
-        # The thread may have ended the task between our look at the list and at the row.
-        if (task.task_id, task.epoch) in self._pulses:
-            task.token.cancel(LEASE_LOST)
+    def _lose(self, attempt: RunningAttempt) -> None:
+        # The thread may have ended the attempt between our look at the list and at the row.
+        if (attempt.task_id, attempt.epoch) in self._attempts:
+            attempt.token.cancel(LEASE_LOST)
 
-    def _renew(self, tasks: list[RunningTask]) -> None:
-        beats = [(task.task_id, task.epoch, task.report()) for task in tasks]
-        kept = Task.heartbeat(self._owner, beats, lease_seconds=self._lease_seconds)
-        for task in tasks:
-            if task.task_id in kept:
-                task.renewed_at = time.monotonic()
+    def _renew(self, attempts: list[RunningAttempt]) -> None:
+        heartbeats = [(attempt.task_id, attempt.epoch, attempt.report()) for attempt in attempts]
+        kept = Task.heartbeat(self._owner, heartbeats, lease_seconds=self._lease_seconds)
+        for attempt in attempts:
+            if attempt.task_id in kept:
+                attempt.renewed_at = time.monotonic()
             else:
-                self._lose(task)
+                self._lose(attempt)
 
-    def _renew_slots(self, tasks: list[RunningTask]) -> None:
+    def _renew_slots(self, attempts: list[RunningAttempt]) -> None:
         holders: dict[str, list[str]] = {}
-        for backend, holder in (slot for task in tasks for slot in task.slots):
+        for backend, holder in (slot for attempt in attempts for slot in attempt.slots):
             holders.setdefault(backend, []).append(holder)
         lost = set(self._slots.renew(holders))
-        for task in tasks:
-            if any(holder in lost for _, holder in task.slots):
-                task.token.cancel(SLOT_LOST)
+        for attempt in attempts:
+            if any(holder in lost for _, holder in attempt.slots):
+                attempt.token.cancel(SLOT_LOST)
 
-    def _give_up_expired(self, tasks: list[RunningTask]) -> None:
-        for task in tasks:
-            if time.monotonic() - task.renewed_at > self._lease_seconds:
-                task.token.cancel(LEASE_LOST)
+    def _give_up_expired(self, attempts: list[RunningAttempt]) -> None:
+        for attempt in attempts:
+            if time.monotonic() - attempt.renewed_at > self._lease_seconds:
+                attempt.token.cancel(LEASE_LOST)
 
-    def _snapshot(self) -> list[RunningTask]:
+    def _snapshot(self) -> list[RunningAttempt]:
         with self._lock:
-            return list(self._pulses.values())
+            return list(self._attempts.values())

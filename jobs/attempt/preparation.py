@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from jobs.attempt.context.files import gather
 from jobs.attempt.context.keywords import keywords_of
-from jobs.attempt.lease_keeper import RunningTask
+from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.processors import registry
 from jobs.attempt.processors.base import TaskContext
 from jobs.attempt.processors.delegation import configured_agents
@@ -27,27 +27,27 @@ from models.expert import Expert
 from models.task import Claimed
 
 
-class Refused(Exception):
-    """The task cannot be worked as it stands, and never will be; the message says why."""
+class TaskRefused(Exception):
+    """The task cannot run as it stands, and never will; the message says why."""
 
 
 def prepare(
     claimed: Claimed,
     settings: Settings,
-    running: RunningTask,
+    running: RunningAttempt,
     *,
     num_ctx: int,
     model_sampling: Sampling = SERVER_DEFAULTS,
 ) -> TaskContext:
-    """Everything the processor is given. Raises Refused where the row asks for the impossible.
+    """The input of the processor. Raises TaskRefused where the row requires the impossible.
 
-    ``num_ctx`` is the context the server was asked for, 0 where it has one of its own;
-    ``model_sampling`` what the model's author set.
+    ``num_ctx`` is the requested context window in tokens; 0 leaves it to the server.
+    ``model_sampling`` is what the model's author set.
     """
     row = claimed.row
     options = metadata.read(row["metadata"])
     if not (row["description"] or row["title"] or "").strip():
-        raise Refused("description is empty: say what is to be done")
+        raise TaskRefused("description is empty: say what is to be done")
     with session():
         persona = _persona(row["assignee_expert_id"])
         dependencies = tuple(
@@ -111,15 +111,14 @@ def _bytes(text: str) -> int:
 
 
 def _instructed(persona: Persona, row_metadata: object) -> Persona:
-    """A batch line brings its own system message (``metadata.system``): it takes the place of the
-    expert's prompt."""
-    given = _system(row_metadata)
-    return replace(persona, system_prompt=given) if given else persona
+    """The system message of a batch line (``metadata.system``) replaces the expert's prompt."""
+    own_system = _system(row_metadata)
+    return replace(persona, system_prompt=own_system) if own_system else persona
 
 
 def _system(row_metadata: object) -> str:
-    given = row_metadata.get("system") if isinstance(row_metadata, dict) else None
-    return given if isinstance(given, str) else ""
+    text = row_metadata.get("system") if isinstance(row_metadata, dict) else None
+    return text if isinstance(text, str) else ""
 
 
 def _persona(expert_id: str | None) -> Persona:
@@ -136,19 +135,19 @@ def _persona(expert_id: str | None) -> Persona:
 
 
 def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
-    """The text of the task's files; what was refused beside others is told in its decisions."""
+    """The text of the task's files; a decision names those that could not be read."""
     if not options.file_paths:
         return ""
-    asked = task_text(claimed.row["title"] or "", claimed.row["description"] or "")
+    text = task_text(claimed.row["title"] or "", claimed.row["description"] or "")
     result = gather(
         options.file_paths,
-        options.keywords or keywords_of(asked),
+        options.keywords or keywords_of(text),
         roots=settings.file_roots,
         budget_tokens=budget_tokens,
     )
     reasons = "; ".join(str(refused) for refused in result.refused)
     if reasons and not result.used:
-        raise Refused(f"none of its files can be read: {reasons}")
+        raise TaskRefused(f"none of its files can be read: {reasons}")
     if reasons:
         with session():
             decision.record([NewDecision(claimed.id, "route", None, f"files left out: {reasons}")])

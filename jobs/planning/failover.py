@@ -1,4 +1,4 @@
-"""Whether a task that failed at one backend could go to another now, by the rules of a plan."""
+"""Whether a task that failed at one backend could run at another now, by the rules of a plan."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import logging
 
 import redis
 
-from jobs.parts import Parts
+from jobs.planning.current_state import StateReader
 from jobs.planning.learned_figures import LearnedFigures
-from jobs.planning.snapshots import backend_views, snapshot
+from jobs.planning.snapshots import snapshot
 from jobs.policy import metadata
 from jobs.policy.planners.choices import others
 from jobs.policy.types import Snapshot, TaskView
 from jobs.process.clock import utc_now
-from jobs.runtime import Runtime
+from jobs.settings.load import Settings
+from llm.backends.registry import Backends
 from llm.errors import BackendUnreachable, ConnectTimeout
 from models.base import Row
 from models.database import DatabaseUnavailable
@@ -21,41 +22,53 @@ from models.database import DatabaseUnavailable
 logger = logging.getLogger(__name__)
 
 
-def elsewhere(parts: Parts, row: Row, *, than: str, error: Exception | None) -> bool:
-    """Whether a backend other than ``than`` is up and may take the task of ``row``.
+class Failover:
+    """Finds another backend for a task."""
 
-    The last scan says what is up. Where ``error`` is a server that cannot be reached, that may be
-    true of the others as well by now: then one of them must answer. False where Redis or Postgres
-    do not answer.
-    """
-    try:
-        found = others(_now(parts.runtime, parts.learning), _asked(row), than=than)
-    except (redis.RedisError, DatabaseUnavailable) as problem:
-        logger.warning("elsewhere_not_known task=%s error=%s", row["id"], problem)
-        return False
-    if isinstance(error, BackendUnreachable | ConnectTimeout):
-        backends = parts.runtime.backends
-        return any(backends.get(name).health().reachable for name in found)
-    return bool(found)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        state: StateReader,
+        figures: LearnedFigures,
+        backends: Backends,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._figures = figures
+        self._backends = backends
+
+    def is_possible(self, row: Row, *, failed: str, error: Exception | None) -> bool:
+        """Whether a backend other than ``failed`` is up and may take the task of ``row``.
+
+        The last scan says what is up. Where ``error`` is a server that cannot be reached, the
+        others may be gone by now as well, so one of them must answer. False where Redis or
+        Postgres do not answer.
+        """
+        try:
+            found = others(self._snapshot(), _requirements(row), than=failed)
+        except (redis.RedisError, DatabaseUnavailable) as problem:
+            logger.warning("failover_unknown task=%s error=%s", row["id"], problem)
+            return False
+        if isinstance(error, BackendUnreachable | ConnectTimeout):
+            return any(self._backends.get(name).health().reachable for name in found)
+        return bool(found)
+
+    def _snapshot(self) -> Snapshot:
+        """The servers as a plan made now would see them."""
+        scan = self._state.scan()
+        return snapshot(
+            self._settings,
+            self._figures,
+            now=utc_now(),
+            scan=scan,
+            models=self._state.models(scan),
+            backends=self._state.backends(scan),
+        )
 
 
-def _now(runtime: Runtime, learning: LearnedFigures) -> Snapshot:
-    """What a plan made now would see of the servers."""
-    scan = runtime.scanner.last() or runtime.scanner.scan()
-    return snapshot(
-        runtime,
-        now=utc_now(),
-        scan=scan,
-        window=(),
-        waiting={},
-        in_flight=(),
-        backends=backend_views(runtime, scan, (), ()),
-        learning=learning,
-    )
-
-
-def _asked(row: Row) -> TaskView:
-    """What the creator of the task asked for: all that keeps it from a backend."""
+def _requirements(row: Row) -> TaskView:
+    """What the task requires: all that keeps it from a backend."""
     options = metadata.read(row["metadata"])
     return TaskView(
         id=row["id"],

@@ -1,11 +1,14 @@
-"""What the log says of a plan: our own line, and those that operators of old look for."""
+"""Records a plan: our own log line, those that operators of old look for, and two counters."""
 
 from __future__ import annotations
 
 import logging
 from datetime import datetime
 
+import redis
+
 from jobs.policy.types import Plan, Snapshot
+from jobs.queues.names import PLANNER
 from models import attempt
 
 logger = logging.getLogger(__name__)
@@ -14,20 +17,26 @@ logger = logging.getLogger(__name__)
 class PlanLog:
     """Counts what was completed from plan to plan. Needs a session."""
 
-    def __init__(self) -> None:
-        self._told_at: datetime | None = None
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._last_at: datetime | None = None
 
-    def tell(self, reason: str, given: Snapshot, made: Plan) -> None:
+    def record(self, reason: str, snapshot: Snapshot, plan: Plan, *, seconds: float) -> None:
+        """``seconds`` is how long the plan took to make: the metrics show it."""
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.hincrby(PLANNER, "plans", 1)
+            pipe.hincrbyfloat(PLANNER, "seconds", seconds)
+            pipe.execute()
         logger.info(
             "planned reason=%s policy=%s tasks=%d blocks=%d waiting=%d (%s)",
-            reason, made.policy.value, len(given.tasks), len(made.blocks), len(made.unplaced),
-            made.reason,
+            reason, plan.policy.value, len(snapshot.tasks), len(plan.blocks), len(plan.unplaced),
+            plan.reason,
         )  # fmt: skip
-        pending = len(given.tasks) + sum(further.count for further in given.beyond)
+        pending = len(snapshot.tasks) + sum(further.count for further in snapshot.beyond)
         logger.info("Found %d pending tasks", pending)
-        logger.info("Батчи по модели: %d блоков", len(made.blocks))
-        if self._told_at is not None:
-            completed = attempt.completed_between(self._told_at, given.now)
+        logger.info("Батчи по модели: %d блоков", len(plan.blocks))
+        if self._last_at is not None:
+            completed = attempt.completed_between(self._last_at, snapshot.now)
             if completed:
                 logger.info("Completed: %d tasks processed", completed)
-        self._told_at = given.now
+        self._last_at = snapshot.now

@@ -1,4 +1,4 @@
-"""From the backlog to messages: look, plan where the plan is stale, dispatch what fits.
+"""One planning cycle: read the state, plan where the plan is stale, dispatch what fits.
 
 One planner at a time in the whole system (an advisory lock). The plan lives in ``kos_blocks``; rows
 stay ``pending`` until they are dispatched, so the latest choice is always the best informed one.
@@ -9,270 +9,174 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-import dramatiq
-
-from jobs.admission.middleware import RUN_TASK
-from jobs.admission.residency import Residency
+from jobs.planning.current_state import CurrentState, StateReader
+from jobs.planning.dispatcher import Dispatcher
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.plan_log import PlanLog
-from jobs.planning.snapshots import backend_views, planning_config, snapshot, usable_models
-from jobs.policy.dispatch import dispatch
+from jobs.planning.snapshots import snapshot
 from jobs.policy.plan import plan, plan_again_after
-from jobs.policy.planners.choices import unservable
 from jobs.policy.types import (
     LEAST_OF_A_KIND,
-    BackendView,
-    BlockKey,
-    DispatchOrder,
-    OpenBlock,
     Plan,
     PlannedBlock,
     PolicyName,
-    PreloadOrder,
     Snapshot,
     Unplaced,
 )
 from jobs.process.clock import utc_now
-from jobs.process.tracing import span
-from jobs.queues.control_requests import SLOT
-from jobs.queues.names import PLANNER, llm_queue
-from jobs.runtime import Runtime
-from llm.types import Scan
-from models import backlog, block, decision
+from jobs.queues.control_requests import DISPATCH_ONLY
+from jobs.settings.load import Settings
+from models import backlog, block
 from models.backlog import NOTHING_UNSERVABLE, Unservable
-from models.base import Row
 from models.block import NewBlock
 from models.database import database, session
-from models.decision import NewDecision
 from models.task import Task
 
 LOCK_KEY = 0x6B6F73_02
 REPLAN_SECONDS = 1.0
+"""New rows wait for the plan to be this old while every lane is busy."""
 IDLE_REPLAN_SECONDS = 0.25
+"""A lane that the plan left idle does not cause a plan more often than this."""
 POSTPONE_SECONDS = 10.0
-MAX_ROUNDS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The state that one round works on. ``total`` tasks may run at all backends together."""
-
-    scan: Scan
-    in_flight: Sequence[Row]
-    blocks: Sequence[Row]
-    backends: tuple[BackendView, ...]
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A row that became ``queued`` and whose message is still to be sent."""
-
-    task_id: str
-    epoch: int
-    key: BlockKey
-    heavy: bool
+"""A row with nowhere to go is looked at again after this."""
+MAX_CYCLES = 20
 
 
 class Planner:
     """Owned by a control process; ``run`` may be called from any of its threads."""
 
-    def __init__(self, runtime: Runtime, learning: LearnedFigures, residency: Residency) -> None:
-        self._runtime = runtime
-        self._learning = learning
-        self._residency = residency
-        self._log = PlanLog()
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        state: StateReader,
+        figures: LearnedFigures,
+        dispatcher: Dispatcher,
+        log: PlanLog,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._figures = figures
+        self._dispatcher = dispatcher
+        self._log = log
         self._planned_at = float("-inf")
-        self._sent = 0
-        self._sent_at: dict[str, float] = {}
-        self._news = True
+        self._sent_since_plan = 0
+        self._rows_changed = True
 
     def run(self, reason: str, *, replan: bool = False) -> int:
-        """One round; how many tasks were dispatched."""
-        scan = self._runtime.scanner.last() or self._runtime.scanner.scan()
+        """One cycle; how many tasks were dispatched."""
+        scan = self._state.scan()
         with session(), _only_planner():
             dispatched = 0
-            for _ in range(MAX_ROUNDS):
-                look = self._look(scan)
-                if replan or self._is_stale(look, reason):
-                    self._plan(look, reason)
-                    look = self._look(scan)
+            for _ in range(MAX_CYCLES):
+                state = self._state.read(scan)
+                if replan or self._is_stale(state, reason):
+                    self._plan(state, reason)
+                    state = self._state.read(scan)
                 replan = False
-                wanted, sent = self._dispatch(look)
+                wanted, sent = self._dispatcher.dispatch(state)
+                self._sent_since_plan += sent
                 dispatched += sent
+                # Fewer than wanted: rows of the plan have changed since, so look again.
                 if sent == wanted:
                     break
         return dispatched
 
-    def preview(self, policy: PolicyName | None = None) -> tuple[Snapshot, Plan]:
-        """What would be planned now; nothing is written. Needs a session."""
-        look = self._look(self._runtime.scanner.last() or self._runtime.scanner.scan())
-        # What is asked for in vain is told as well.
-        given = self._snapshot(look, NOTHING_UNSERVABLE)
-        if policy is not None:
-            given = replace(given, config=replace(given.config, policy=policy))
-        return given, plan(given)
+    def _is_stale(self, state: CurrentState, reason: str) -> bool:
+        """Whether rows changed, a lane would idle, or enough was sent to balance anew.
 
-    def _look(self, scan: Scan) -> Look:
-        in_flight, blocks = backlog.in_flight(), block.open_blocks()
-        views = backend_views(self._runtime, scan, in_flight, blocks)
-        return Look(
-            scan,
-            in_flight,
-            blocks,
-            tuple(self._with_residents(view) for view in views),
-            self._runtime.limits.total.slots,
-        )
-
-    def _barred(self, look: Look) -> Unservable:
-        """Rows that ask for this are left out of the plan, and are in it again as soon as what they
-        ask for can be had."""
-        usable = usable_models(self._runtime, look.scan)
-        models = [(backend, model.name) for backend, _, model in usable]
-        return Unservable(*unservable(look.backends, models))
-
-    def _with_residents(self, view: BackendView) -> BackendView:
-        seen = self._residency.seen(view.name)
-        spec = self._runtime.settings.backend(view.name)
-        resident = view.resident if seen is None else seen
-        asked = spec.max_resident_models if spec else None
-        loading = self._residency.announced(view.name)
-        return replace(
-            view,
-            resident=resident,
-            max_resident=asked or max(1, len(resident)),
-            loading=(loading,) if loading else (),
-        )
-
-    def _is_stale(self, look: Look, reason: str) -> bool:
-        """Whether news came, a lane would idle, or enough was sent to balance anew.
-
-        News that finds every lane busy waits for the plan to be a second old. A lane that the
-        plan itself left idle is no reason to plan at every freed slot.
+        While every lane is busy, changed rows wait for the plan to be a second old. A lane that
+        the plan itself left idle is no reason to plan at every freed slot.
         """
-        self._news = self._news or reason != SLOT
+        self._rows_changed = self._rows_changed or reason not in DISPATCH_ONLY
         age_seconds = time.monotonic() - self._planned_at
         rested = age_seconds >= REPLAN_SECONDS
-        idle = self._idle_lane(look) and (self._news or age_seconds >= IDLE_REPLAN_SECONDS)
-        remaining = sum(row["remaining"] for row in look.blocks)
-        due = remaining > 0 and self._sent >= plan_again_after(remaining)
-        stale = idle or (rested and (self._news or due))
-        return stale and backlog.anything_eligible(unservable=self._barred(look))
+        idle = self._has_idle_lane(state) and (
+            self._rows_changed or age_seconds >= IDLE_REPLAN_SECONDS
+        )
+        remaining = sum(row["remaining"] for row in state.blocks)
+        due = remaining > 0 and self._sent_since_plan >= plan_again_after(remaining)
+        stale = idle or (rested and (self._rows_changed or due))
+        return stale and backlog.anything_eligible(unservable=self._state.unservable(state))
 
-    def _idle_lane(self, look: Look) -> bool:
+    def _has_idle_lane(self, state: CurrentState) -> bool:
         """Whether a server has room and nothing planned to send there."""
-        if sum(view.in_flight for view in look.backends) >= look.total + self._dispatch_ahead:
+        ahead = self._settings.dispatch_ahead
+        if sum(view.in_flight for view in state.backends) >= state.total + ahead:
             return False
-        served = {row["backend"] for row in look.blocks if row["remaining"] > 0}
+        served = {row["backend"] for row in state.blocks if row["remaining"] > 0}
         return any(
             view.unavailable is None
-            and view.in_flight < view.slots + self._dispatch_ahead
+            and view.in_flight < view.slots + ahead
             and view.name not in served
-            for view in look.backends
+            for view in state.backends
         )
 
-    def _plan(self, look: Look, reason: str) -> None:
-        if all(view.unavailable is not None for view in look.backends):
+    def _plan(self, state: CurrentState, reason: str) -> None:
+        if all(view.unavailable is not None for view in state.backends):
             return
-        given = self._snapshot(look, self._barred(look))
+        seen = window_snapshot(
+            self._settings,
+            self._state,
+            self._figures,
+            state,
+            unservable=self._state.unservable(state),
+        )
         began = time.monotonic()
-        made = plan(given)
-        self._note_time(time.monotonic() - began)
-        self._planned_at, self._sent, self._news = time.monotonic(), 0, False
+        planned = plan(seen)
+        seconds = time.monotonic() - began
+        self._planned_at, self._sent_since_plan = time.monotonic(), 0
+        self._rows_changed = False
         with database.atomic():
-            block.replace_plan(_new_blocks(made), policy=made.policy.value)
-            _park(made.unplaced, until=given.now + timedelta(seconds=POSTPONE_SECONDS))
-        self._log.tell(reason, given, made)
+            block.replace_plan(_new_blocks(planned), policy=planned.policy.value)
+            _park(planned.unplaced, until=seen.now + timedelta(seconds=POSTPONE_SECONDS))
+        self._log.record(reason, seen, planned, seconds=seconds)
 
-    def _note_time(self, seconds: float) -> None:
-        """How often and how long was planned: what the metrics show."""
-        with self._runtime.redis.pipeline(transaction=False) as pipe:
-            pipe.hincrby(PLANNER, "plans", 1)
-            pipe.hincrbyfloat(PLANNER, "seconds", seconds)
-            pipe.execute()
 
-    def _snapshot(self, look: Look, unservable: Unservable) -> Snapshot:
-        window, waiting = backlog.window_of_all_kinds(
-            self._runtime.settings.plan_window, least=LEAST_OF_A_KIND, unservable=unservable
-        )
-        return snapshot(
-            self._runtime,
-            now=utc_now(),
-            scan=look.scan,
-            window=window,
-            waiting=waiting,
-            in_flight=look.in_flight,
-            backends=look.backends,
-            learning=self._learning,
-        )
+def preview(
+    settings: Settings,
+    state: StateReader,
+    figures: LearnedFigures,
+    *,
+    policy: PolicyName | None = None,
+) -> tuple[Snapshot, Plan]:
+    """What would be planned now; nothing is written. Needs a session.
 
-    def _dispatch(self, look: Look) -> tuple[int, int]:
-        """Tasks that were to be sent, and those that still could be."""
-        decided = dispatch(
-            sorted(look.backends, key=lambda view: self._sent_at.get(view.name, 0.0)),
-            [_open_block(row) for row in look.blocks],
-            dispatch_ahead=self._dispatch_ahead,
-            config=planning_config(self._runtime.settings, look.scan),
-            total=look.total,
-        )
-        heavy = {row["id"]: row["heavy"] for row in look.blocks}
-        sent: list[Sent] = []
-        for order in decided.orders:
-            self._sent_at[order.key.backend] = time.monotonic()
-            sent += self._queue(order, heavy=heavy[order.block_id])
-        self._send(sent, decided.preloads)
-        self._sent += len(sent)
-        return sum(order.count for order in decided.orders), len(sent)
+    Rows that nobody can serve now are in it, so that their reason is shown.
+    """
+    current = state.read(state.scan())
+    seen = window_snapshot(settings, state, figures, current, unservable=NOTHING_UNSERVABLE)
+    if policy is not None:
+        seen = replace(seen, config=replace(seen.config, policy=policy))
+    return seen, plan(seen)
 
-    def _queue(self, order: DispatchOrder, *, heavy: bool) -> list[Sent]:
-        """Rows and reasons in one transaction; a crash after it is mended by recovery."""
-        with database.atomic():
-            ids, routes = block.take_next(order.block_id, order.count)
-            queued = Task.queue(
-                ids, block_id=order.block_id, backend=order.key.backend, model=order.key.model
-            )
-            chosen = f"{order.key.backend}/{order.key.model}"
-            decision.record(
-                [
-                    line
-                    for task_id, _ in queued
-                    for line in _why(task_id, chosen, routes.get(task_id, {}), order.reason)
-                ]
-            )
-        return [Sent(task_id, epoch, order.key, heavy) for task_id, epoch in queued]
 
-    def _send(self, sent: Sequence[Sent], preloads: Sequence[PreloadOrder]) -> None:
-        for order in preloads:
-            self._residency.announce(order.backend, order.model)
-            self._enqueue("preload", order.backend, model=order.model, num_ctx=order.num_ctx)
-        for one in sent:
-            with span("dispatch", one.task_id, backend=one.key.backend, model=one.key.model):
-                self._enqueue(
-                    RUN_TASK,
-                    one.key.backend,
-                    task_id=one.task_id,
-                    epoch=one.epoch,
-                    model=one.key.model,
-                    num_ctx=one.key.num_ctx,
-                    heavy=one.heavy,
-                )
-
-    def _enqueue(self, actor: str, backend: str, **kwargs: object) -> None:
-        message: dramatiq.Message[None] = dramatiq.Message(
-            queue_name=llm_queue(backend),
-            actor_name=actor,
-            args=(),
-            kwargs={"backend": backend, **kwargs},
-            options={},
-        )
-        self._runtime.broker.enqueue(message)
-
-    @property
-    def _dispatch_ahead(self) -> int:
-        return self._runtime.settings.dispatch_ahead
+def window_snapshot(
+    settings: Settings,
+    reader: StateReader,
+    figures: LearnedFigures,
+    state: CurrentState,
+    *,
+    unservable: Unservable,
+) -> Snapshot:
+    """``state`` with the window of rows that a plan chooses from. Needs a session."""
+    window, waiting = backlog.window_of_all_kinds(
+        settings.plan_window, least=LEAST_OF_A_KIND, unservable=unservable
+    )
+    return snapshot(
+        settings,
+        figures,
+        now=utc_now(),
+        scan=state.scan,
+        models=reader.models(state.scan),
+        backends=state.backends,
+        in_flight=state.in_flight,
+        window=window,
+        waiting=waiting,
+    )
 
 
 @contextmanager
@@ -284,10 +188,10 @@ def _only_planner() -> Iterator[None]:
         database.execute_sql("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
 
 
-def _new_blocks(made: Plan) -> list[NewBlock]:
-    routes = {route.task_id: route for route in made.routes}
+def _new_blocks(planned: Plan) -> list[NewBlock]:
+    routes = {route.task_id: route for route in planned.routes}
 
-    def explained(planned: PlannedBlock) -> dict[str, object]:
+    def explained(one: PlannedBlock) -> dict[str, object]:
         return {
             task_id: {
                 "reason": routes[task_id].reason,
@@ -296,26 +200,26 @@ def _new_blocks(made: Plan) -> list[NewBlock]:
                     for other in routes[task_id].rejected
                 ],
             }
-            for task_id in planned.task_ids
+            for task_id in one.task_ids
             if task_id in routes
         }
 
     return [
         NewBlock(
-            backend=planned.key.backend,
-            model=planned.key.model,
-            num_ctx=planned.key.num_ctx,
-            heavy=planned.heavy,
-            task_ids=planned.task_ids,
-            reason=planned.reason,
-            routes=explained(planned),
-            urgent=planned.urgent,
-            needs_load=planned.needs_load,
-            expected_load_seconds=planned.expected_load_seconds,
-            expected_start_seconds=planned.expected_start_seconds,
-            expected_finish_seconds=planned.expected_finish_seconds,
+            backend=one.key.backend,
+            model=one.key.model,
+            num_ctx=one.key.num_ctx,
+            heavy=one.heavy,
+            task_ids=one.task_ids,
+            reason=one.reason,
+            routes=explained(one),
+            urgent=one.urgent,
+            needs_load=one.needs_load,
+            expected_load_seconds=one.expected_load_seconds,
+            expected_start_seconds=one.expected_start_seconds,
+            expected_finish_seconds=one.expected_finish_seconds,
         )
-        for planned in made.blocks
+        for one in planned.blocks
     ]
 
 
@@ -326,28 +230,3 @@ def _park(unplaced: Sequence[Unplaced], *, until: datetime) -> None:
         by_reason.setdefault(parked.reason, []).append(parked.task_id)
     for reason, task_ids in by_reason.items():
         Task.postpone(task_ids, at=until, reason=reason)
-
-
-def _open_block(row: Row) -> OpenBlock:
-    return OpenBlock(
-        block_id=row["id"],
-        key=BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"]),
-        remaining=row["remaining"],
-        in_flight=row["in_flight"],
-        heavy=row["heavy"],
-        urgent=row["urgent"],
-    )
-
-
-def _why(task_id: str, chosen: str, route: dict[str, object], sent: str) -> list[NewDecision]:
-    rejected = route.get("rejected")
-    return [
-        NewDecision(
-            task_id=task_id,
-            stage="route",
-            chosen=chosen,
-            reason=str(route.get("reason", "part of its block")),
-            rejected=rejected if isinstance(rejected, list) else [],
-        ),
-        NewDecision(task_id=task_id, stage="plan", chosen=chosen, reason=sent),
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,9 +24,8 @@ from jobs.policy.types import (
     Snapshot,
     TaskView,
 )
-from jobs.runtime import Runtime
 from jobs.settings.load import Settings
-from llm.types import BackendSpec, Category, Scan, ScannedModel, ServerScan
+from llm.types import Category, Scan, ScannedModel
 from models.base import Row, as_utc
 from models.states import Priority
 
@@ -62,61 +61,34 @@ def fits_two_heavy(settings: Settings, scan: Scan) -> bool:
     return len(sizes) < 2 or sum(sizes) <= MEMORY_SHARE * psutil.virtual_memory().total
 
 
-def backend_views(
-    runtime: Runtime, scan: Scan, in_flight: Sequence[Row], blocks: Sequence[Row]
-) -> tuple[BackendView, ...]:
-    """Every configured backend: its limit, what it holds, and why it may take nothing."""
-    busy = Counter(row["backend"] for row in in_flight)
-    present = {row["backend"]: _key(row) for row in blocks if row["in_flight"] > 0}
-    return tuple(
-        _backend_view(runtime, spec, scan.server(spec.name), busy[spec.name], present)
-        for spec in runtime.settings.backends
-    )
-
-
-def usable_models(runtime: Runtime, scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
-    """(backend, rank in its scan, model) of all that can chat and can be loaded, as far as known.
-
-    A closed backend keeps its models: what asks for one of them waits for it.
-    """
-    blocked = runtime.breakers.blocked
-    for server in scan.servers:
-        closed = blocked(server.backend) is not None
-        for rank, model in enumerate(server.models or ()):
-            chats = model.broken is None and "embedding" not in model.info.capabilities
-            if chats and (closed or blocked(server.backend, model.name) is None):
-                yield server.backend, rank, model
-
-
 def snapshot(
-    runtime: Runtime,
+    settings: Settings,
+    figures: LearnedFigures,
     *,
     now: datetime,
     scan: Scan,
-    window: Sequence[Row],
-    waiting: Mapping[str, int],
-    in_flight: Sequence[Row],
+    models: Iterable[tuple[str, int, ScannedModel]],
     backends: tuple[BackendView, ...],
-    learning: LearnedFigures,
+    in_flight: Sequence[Row] = (),
+    window: Sequence[Row] = (),
+    waiting: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """Everything that one plan is made from.
 
-    ``waiting`` tells how many tasks of a category wait in all, where the window does not hold them.
+    ``models`` are usable ones as (backend, rank in its scan, model). ``waiting`` holds how many
+    tasks of a category wait in all, where the window does not hold them.
     """
     tasks = tuple(task_view(row, now) for row in window)
-    models = tuple(
-        _model_view(backend, rank, model, learning)
-        for backend, rank, model in usable_models(runtime, scan)
-    )
-    service = {(view.backend, view.name): view.service_seconds for view in models}
+    views = tuple(_model_view(backend, rank, model, figures) for backend, rank, model in models)
+    service = {(view.backend, view.name): view.service_seconds for view in views}
     return Snapshot(
         now=now,
         tasks=tasks,
         backends=backends,
-        models=models,
+        models=views,
         running=tuple(_running(row, service, now) for row in in_flight),
-        beyond=further_tasks(tasks, waiting),
-        config=planning_config(runtime.settings, scan),
+        beyond=further_tasks(tasks, waiting or {}),
+        config=planning_config(settings, scan),
     )
 
 
@@ -139,37 +111,8 @@ def further_tasks(
     return tuple(found)
 
 
-def _backend_view(
-    runtime: Runtime,
-    spec: BackendSpec,
-    server: ServerScan | None,
-    in_flight: int,
-    present: Mapping[str, BlockKey],
-) -> BackendView:
-    limit = runtime.limits.of(spec.name)
-    unavailable = runtime.breakers.blocked(spec.name)
-    total = runtime.limits.total
-    if unavailable is None and total.slots == 0:
-        unavailable = total.reason
-    if unavailable is None and (server is None or not server.reachable):
-        unavailable = server.error if server and server.error else "not scanned yet"
-    return BackendView(
-        name=spec.name,
-        kind=spec.kind,
-        slots=limit.slots,
-        in_flight=in_flight,
-        resident=tuple(model.name for model in server.resident) if server else (),
-        max_resident=spec.max_resident_models or 1,
-        heavy_limit=limit.heavy,
-        current=present.get(spec.name),
-        unavailable=unavailable,
-    )
-
-
-def _model_view(
-    backend: str, rank: int, model: ScannedModel, learning: LearnedFigures
-) -> ModelView:
-    figures = learning.figures(backend, model.name)
+def _model_view(backend: str, rank: int, model: ScannedModel, learned: LearnedFigures) -> ModelView:
+    figures = learned.figures(backend, model.name)
     return ModelView(
         backend=backend,
         name=model.name,
@@ -219,10 +162,6 @@ def _running(row: Row, service: Mapping[tuple[str, str], float], now: datetime) 
         # What has overrun its mean by far is expected to overrun it further.
         expected_remaining_seconds=max(expected - elapsed, expected * 0.1, elapsed - expected),
     )
-
-
-def _key(row: Row) -> BlockKey:
-    return BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"])
 
 
 def _priority(text: str | None) -> Priority:

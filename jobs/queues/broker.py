@@ -4,34 +4,32 @@ A stock consumer sleeps with back-off up to the worker timeout when its queue is
 of milliseconds from send to start. Here every enqueue also pushes to the queue's wake list, and an
 idle consumer blocks on that list. A lost wake costs one worker timeout, never a message.
 
-It leans on the private ``_RedisConsumer``; ``tests/integration/test_broker.py`` holds it.
-Delayed messages are not consumed: rows carry the time of their next attempt.
+It subclasses the private ``_RedisConsumer`` of dramatiq. Delayed messages are not consumed: rows
+carry the time of their next attempt.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
-import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.errors import ConnectionClosed
 
 from jobs.queues.names import NAMESPACE, wake_list
 
-WAKES_KEPT = 64
+WAKES_STORED = 64
 HEARTBEAT_TIMEOUT_MS = 30_000
 
 
 class WakingBroker(RedisBroker):
     """A ``RedisBroker`` that starts an idle consumer within milliseconds of an enqueue."""
 
-    def __init__(self, client: redis.Redis, middleware: Sequence[dramatiq.Middleware]) -> None:
+    def __init__(self, client: redis.Redis) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             client=client,
-            middleware=list(middleware),
+            middleware=[],
             namespace=NAMESPACE,
             heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         )
@@ -58,7 +56,7 @@ class WakingBroker(RedisBroker):
         key = wake_list(queue_name)
         with self.client.pipeline(transaction=False) as pipe:
             pipe.rpush(key, 1)
-            pipe.ltrim(key, -WAKES_KEPT, -1)
+            pipe.ltrim(key, -WAKES_STORED, -1)
             pipe.execute()
 
     def wake_all(self) -> None:

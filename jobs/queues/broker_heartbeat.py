@@ -1,7 +1,7 @@
 """A heartbeat for the broker, and the worker's line in the register.
 
-Dramatiq beats only with the commands of its consumers, and issues none while its prefetch is
-full: a busy live worker would be taken for dead and its messages handed out twice.
+Dramatiq sends heartbeats only with the commands of its consumers, and those issue none while their
+prefetch is full: a busy worker would count as dead, and its messages would be delivered twice.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jobs.queues.names import NAMESPACE, WORKERS
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 
 
 class BrokerHeartbeat(Middleware):
-    """Beats from a thread of its own while the worker is up."""
+    """Sends heartbeats from a thread of its own while the worker runs."""
 
     def __init__(self, *, owner: str, about: Mapping[str, Any]) -> None:
         self._owner = owner
@@ -35,30 +35,30 @@ class BrokerHeartbeat(Middleware):
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         assert isinstance(broker, WakingBroker)
-        self._beat(broker)
+        self._send_heartbeat(broker)
         self._thread = threading.Thread(
-            target=self._beat_on, args=(broker,), name="broker-beat", daemon=True
+            target=self._send_heartbeats, args=(broker,), name="broker-heartbeat", daemon=True
         )
         self._thread.start()
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(timeout=BEAT_SECONDS)
+            self._thread.join(timeout=HEARTBEAT_SECONDS)
         assert isinstance(broker, WakingBroker)
         try:
             broker.client.hdel(WORKERS, self._owner)
         except redis.RedisError as error:
-            logger.warning("worker_not_signed_off owner=%s error=%s", self._owner, error)
+            logger.warning("worker_not_unregistered owner=%s error=%s", self._owner, error)
 
-    def _beat_on(self, broker: WakingBroker) -> None:
-        while not self._stopping.wait(BEAT_SECONDS):
+    def _send_heartbeats(self, broker: WakingBroker) -> None:
+        while not self._stopping.wait(HEARTBEAT_SECONDS):
             try:
-                self._beat(broker)
+                self._send_heartbeat(broker)
             except redis.RedisError as error:
-                logger.warning("broker_beat_late owner=%s error=%s", self._owner, error)
+                logger.warning("broker_heartbeat_late owner=%s error=%s", self._owner, error)
 
-    def _beat(self, broker: WakingBroker) -> None:
+    def _send_heartbeat(self, broker: WakingBroker) -> None:
         now = time.time()
         line = {**self._about, "broker_id": broker.broker_id, "beat_at": now}
         with broker.client.pipeline(transaction=False) as pipe:

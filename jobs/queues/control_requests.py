@@ -1,9 +1,9 @@
-"""Asking the control queue for work, at most once until it starts.
+"""Requests to the control queue, each sent at most once until it starts.
 
-A mark in Redis stands for a request that waits in the queue; the actor removes it before it reads
-the rows, so that whatever is committed later finds no mark and asks again. No wake is lost, and
-ten thousand inserts ask once. A freed slot asks for less than anything else does: news that meet
-a waiting request for a slot are left beside its mark, and the actor finds them.
+A dedup key in Redis stands for a request that waits in the queue. The actor deletes the key before
+it reads the rows, so whatever is committed later finds no key and sends a new request: no request
+is lost, and ten thousand inserts send one. A request for dispatch only is the weakest. If a
+stronger reason arrives while one is queued, it is stored and the actor upgrades the request.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ import redis
 from jobs.queues.names import (
     CONTROL_QUEUE,
     MAINTENANCE_QUEUE,
-    PLAN_NEWS,
-    PLAN_WANTED,
-    RECOVERY_WANTED,
+    PLAN_DEDUP_KEY,
+    PLAN_PENDING_REASON,
+    RECOVERY_DEDUP_KEY,
 )
 
-SLOT = "slot"
-"""The reason of a plan that has nothing new to read: a task ended."""
-MARK_SECONDS = 10
-RECOVERY_MARK_SECONDS = 3
+TASK_ENDED = "task ended"
+"""Sent as a task ends, just before its slot is released: the next message may go out."""
+LOAD_ENDED = "load ended"
+"""A model was loaded ahead of its block, or could not be."""
+DISPATCH_ONLY = frozenset({TASK_ENDED, LOAD_ENDED})
+"""Reasons with no new rows to read: the plan in force is enough."""
+PLAN_DEDUP_SECONDS = 10
+RECOVERY_DEDUP_SECONDS = 3
+"""A key outlives a killed actor for this long; then the next request goes through."""
 
 
 class ControlRequests:
@@ -33,44 +38,44 @@ class ControlRequests:
     def __init__(self, broker: dramatiq.Broker, client: redis.Redis) -> None:
         self._broker = broker
         self._client = client
-        self._owed: set[str] = set()
-        self._owing = threading.Lock()
+        self._pending: set[str] = set()
+        self._lock = threading.Lock()
 
     def plan(self, reason: str) -> bool:
-        """Ask for assigning, planning and dispatching; False when that is asked for already."""
+        """Request assigning, planning and dispatching; False where a request waits already."""
         with self._client.pipeline(transaction=True) as pipe:
-            if reason != SLOT:
-                pipe.set(PLAN_NEWS, reason)
-            pipe.set(PLAN_WANTED, reason, nx=True, ex=MARK_SECONDS)
-            asked = pipe.execute()[-1]
-        if asked:
+            if reason not in DISPATCH_ONLY:
+                pipe.set(PLAN_PENDING_REASON, reason)
+            pipe.set(PLAN_DEDUP_KEY, reason, nx=True, ex=PLAN_DEDUP_SECONDS)
+            is_first = pipe.execute()[-1]
+        if is_first:
             self._send("plan", CONTROL_QUEUE, reason=reason)
-        return bool(asked)
+        return bool(is_first)
 
     def plan_started(self, reason: str) -> str:
-        """Take the mark away; the reason to plan for, which may be newer than the message's."""
+        """Clear the dedup key; the reason to plan for, which may be stronger than ``reason``."""
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.delete(PLAN_WANTED)
-            pipe.get(PLAN_NEWS)
-            pipe.delete(PLAN_NEWS)
-            news = pipe.execute()[1]
-        if reason != SLOT or news is None:
+            pipe.delete(PLAN_DEDUP_KEY)
+            pipe.get(PLAN_PENDING_REASON)
+            pipe.delete(PLAN_PENDING_REASON)
+            stronger = pipe.execute()[1]
+        if reason not in DISPATCH_ONLY or stronger is None:
             return reason
-        return news.decode() if isinstance(news, bytes) else str(news)
+        return stronger.decode() if isinstance(stronger, bytes) else str(stronger)
 
     def recover(self, reason: str) -> bool:
-        """Ask for recovery; False when that is asked for already."""
-        if not self._client.set(RECOVERY_WANTED, reason, nx=True, ex=RECOVERY_MARK_SECONDS):
+        """Request recovery; False where a request waits already."""
+        if not self._client.set(RECOVERY_DEDUP_KEY, reason, nx=True, ex=RECOVERY_DEDUP_SECONDS):
             return False
         self._send("recover", CONTROL_QUEUE, reason=reason)
         return True
 
     def recovery_started(self) -> None:
-        self._client.delete(RECOVERY_WANTED)
+        self._client.delete(RECOVERY_DEDUP_KEY)
 
-    def forget(self) -> None:
-        """Take the marks away: whoever was to remove them is gone."""
-        self._client.delete(PLAN_WANTED, RECOVERY_WANTED)
+    def clear_dedup_keys(self) -> None:
+        """The process that was to clear the keys is gone."""
+        self._client.delete(PLAN_DEDUP_KEY, RECOVERY_DEDUP_KEY)
 
     def scan(self, reason: str) -> None:
         self._send("scan", MAINTENANCE_QUEUE, reason=reason)
@@ -78,22 +83,22 @@ class ControlRequests:
     def probe(self) -> None:
         self._send("probe", MAINTENANCE_QUEUE)
 
-    def owe(self) -> None:
-        """A request could not be made or met, for Redis or Postgres was away: make it later."""
-        with self._owing:
-            self._owed |= {"plan", "recover"}
+    def add_pending(self) -> None:
+        """Redis or Postgres was away: keep one plan and one recovery for :meth:`flush`."""
+        with self._lock:
+            self._pending |= {"plan", "recover"}
 
-    def pay(self) -> bool:
-        """Make the requests that are owed; False where there are none. Raises RedisError."""
-        with self._owing:
-            owed, self._owed = self._owed, set()
-        if not owed:
+    def flush(self) -> bool:
+        """Send what is pending; False where nothing is. Raises RedisError, and keeps it then."""
+        with self._lock:
+            pending, self._pending = self._pending, set()
+        if not pending:
             return False
         try:
-            self.recover("made up for")
-            self.plan("made up for")
+            self.recover("after an outage")
+            self.plan("after an outage")
         except redis.RedisError:
-            self.owe()
+            self.add_pending()
             raise
         return True
 

@@ -21,7 +21,7 @@ from jobs.policy.types import PolicyName
 from jobs.settings import fields as of
 from jobs.settings.backends import configured_backends
 from jobs.settings.fields import secret, setting
-from jobs.settings.names import unknown_names
+from jobs.settings.names import name_in_message, unknown_names
 from jobs.settings.sources import (
     SettingsError,
     Sources,
@@ -118,7 +118,7 @@ class Settings:
     max_attempts: int = setting("KOS_MAX_ATTEMPTS", of.integer(1, 100), 3)
     max_crashes: int = setting("KOS_MAX_CRASHES", of.integer(1, 100), 3)
     worker_threads: int = setting("KOS_WORKER_THREADS", of.integer(1, 1000), 16)
-    dispatch_ahead: int = setting("KOS_HAND", of.integer(0, 1000), 2)
+    dispatch_ahead: int = setting("KOS_DISPATCH_AHEAD", of.integer(0, 1000), 2)
     plan_window: int = setting("KOS_PLAN_WINDOW", of.integer(1, 1_000_000), 2000)
     fairness_seconds: float = setting("KOS_FAIRNESS_SECONDS", of.number(0.1, 86_400), 900.0)
     scan_cache_seconds: float = setting("KOS_SCAN_CACHE_SECONDS", of.number(0, 86_400), 120.0)
@@ -228,7 +228,7 @@ def _parse_all(sources: Sources) -> tuple[dict[str, Any], list[str]]:
             values[item.name] = item.metadata["parse"](text)
         except ValueError as error:
             shown = "" if not item.repr else f"={text[:60]!r}"
-            problems.append(f"{name}{shown} {error}")
+            problems.append(f"{name_in_message(name)}{shown} {error}")
     if "lease_seconds" in values:
         values.setdefault("heartbeat_seconds", values["lease_seconds"] / 4)
     return values, problems

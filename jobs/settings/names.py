@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 OUR_PREFIXES = ("KOS_", "SMART_WORKER_", "ADAPTIVE_", "MLX_")
+
+OLD_NAMES = {"KOS_HAND": "KOS_DISPATCH_AHEAD"}
+"""Names of former releases, each with the one that took its place. They stay valid."""
 
 READ_ELSEWHERE = frozenset(
     {
@@ -41,9 +44,24 @@ READ_ELSEWHERE = frozenset(
 FOREIGN_PREFIXES = ("MLX_METAL_", "MLX_MAX_OPS", "MLX_MAX_MB", "MLX_CUDA_", "KOS_TEST_")
 
 
+def with_current_names(variables: Mapping[str, str]) -> dict[str, str]:
+    """``variables`` with old names replaced; a current name wins over its old one."""
+    named = {name: text for name, text in variables.items() if name not in OLD_NAMES}
+    for old, current in OLD_NAMES.items():
+        if old in variables and not named.get(current, "").strip():
+            named[current] = variables[old]
+    return named
+
+
+def name_in_message(name: str) -> str:
+    """``name`` with its old names, which may be what the person wrote."""
+    old = [former for former, current in OLD_NAMES.items() if current == name]
+    return f"{name} (or {', '.join(old)})" if old else name
+
+
 def unknown_names(environ: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """One warning a name of ours that nothing reads, with the nearest name that is read."""
-    ours = READ_ELSEWHERE | set(known)
+    ours = READ_ELSEWHERE | set(known) | set(OLD_NAMES)
     return tuple(
         _warning(name, ours)
         for name in sorted(environ)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from jobs.settings.names import with_current_names
+
 EMBEDDED = {
     "DATABASE_URL": "KOS_EMBEDDED_DATABASE_URL",
     "REDIS_URL": "KOS_EMBEDDED_REDIS_URL",
@@ -69,11 +71,14 @@ class Sources:
 
 def gather(environ: Mapping[str, str], *, dotenv: Path | None, default_home: Path) -> Sources:
     """Read the files and put the layers in order. An empty variable counts as unset."""
-    merged = {**_read_dotenv(dotenv), **_without_embedded(environ)}
+    merged = {
+        **with_current_names(_read_dotenv(dotenv)),
+        **with_current_names(_without_embedded(environ)),
+    }
     given = {name: text.strip() for name, text in merged.items() if text.strip()}
     try:
         home = Path(given.get("KOS_HOME", default_home)).expanduser().absolute()
-        written = read_home_env(home)
+        written = with_current_names(read_home_env(home))
     except (ValueError, RuntimeError) as error:
         if isinstance(error, SettingsError):
             raise

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from jobs.admission.limits import Limit
+from jobs.admission.limits import Limit, Limits
+from jobs.admission.slots import Slots
 from jobs.policy.effective_limit import (
     ConcurrencyConfig,
     ConcurrencyDecision,
@@ -20,9 +21,10 @@ from jobs.policy.effective_limit import (
 from jobs.policy.throughput_search import Decode, LimiterConfig, LimiterState, step, window_of
 from jobs.policy.trouble import CallEvent, HoldConfig, history_of, trouble_of
 from jobs.process.clock import utc_now
-from jobs.runtime import Runtime
+from jobs.queues.control_requests import ControlRequests
 from jobs.settings.load import Settings
 from jobs.upkeep.host_load import HostMeter
+from llm.backends.registry import Backends
 from llm.kinds import traits_of
 from llm.types import BackendSpec
 from models import attempt
@@ -39,7 +41,11 @@ WORKLOAD_CALLS = 20
 class LimitControl:
     """Call :meth:`decide` every ``ADAPTIVE_CALC_INTERVAL_SEC``, from one process."""
 
-    runtime: Runtime
+    settings: Settings
+    backends: Backends
+    slots: Slots
+    limits: Limits
+    requests: ControlRequests
     meter: HostMeter = field(default_factory=HostMeter)
     states: dict[str, LimiterState] = field(default_factory=dict)
     decided_at: datetime | None = None
@@ -47,7 +53,7 @@ class LimitControl:
     def decide(self) -> ConcurrencyDecision:
         """Measure, decide, publish; every change is logged with its reason."""
         now = utc_now()
-        settings = self.runtime.settings
+        settings = self.settings
         host = self.meter.measure()
         with session():
             ended = attempt.since(now - timedelta(seconds=TROUBLE_SECONDS))
@@ -67,26 +73,26 @@ class LimitControl:
         start = self.decided_at
         if start is None or (now - start).total_seconds() < 1:
             return
-        for spec in self.runtime.settings.backends:
+        for spec in self.settings.backends:
             mine = [row for row in calls if row["backend"] == spec.name]
             decodes = [decode for row in mine if (decode := _decode(row)) is not None]
             models = Counter(row["model"] or "" for row in mine[-WORKLOAD_CALLS:])
             workload = models.most_common(1)[0][0] if models else ""
             window = window_of(decodes, start=start, end=now, workload=workload)
-            most = self.runtime.limits.configured(spec.name).slots
+            most = self.limits.configured(spec.name).slots
             state = self.states.get(spec.name) or LimiterState(base=most)
             self.states[spec.name] = step(state, window, LimiterConfig(), most=most)
 
     def _server_load(self, spec: BackendSpec) -> ServerLoad:
         state = self.states.get(spec.name)
         health = None
-        if self.runtime.settings.adaptive_concurrency and traits_of(spec.kind).reports_load:
-            health = self.runtime.backends.get(spec.name).health()
+        if self.settings.adaptive_concurrency and traits_of(spec.kind).reports_load:
+            health = self.backends.get(spec.name).health()
         return ServerLoad(
             backend=spec.name,
             kind=spec.kind,
-            configured_limit=self.runtime.limits.configured(spec.name).slots,
-            ours=self.runtime.slots.in_use(spec.name),
+            configured_limit=self.limits.configured(spec.name).slots,
+            ours=self.slots.in_use(spec.name),
             active_requests=health.active_requests if health else None,
             max_concurrent=health.max_concurrent if health else None,
             queue_size=health.queue_size if health else None,
@@ -100,8 +106,8 @@ class LimitControl:
             name: Limit(slots=limit.limit, heavy=limit.heavy_limit, reason=limit.reason)
             for name, limit in decision.limits.items()
         }
-        total = 0 if decision.backpressure and self.runtime.settings.adaptive_concurrency else None
-        changed = self.runtime.limits.publish(
+        total = 0 if decision.backpressure and self.settings.adaptive_concurrency else None
+        changed = self.limits.publish(
             decided,
             total=Limit(
                 slots=decision.n if total is None else total,
@@ -110,10 +116,10 @@ class LimitControl:
             ),
         )
         for name in changed:
-            limit = self.runtime.limits.of(name)
+            limit = self.limits.of(name)
             logger.info("limit_changed backend=%s slots=%d: %s", name, limit.slots, limit.reason)
         if changed:
-            self.runtime.wakes.plan("limits")
+            self.requests.plan("limits")
 
 
 def concurrency_config(settings: Settings) -> ConcurrencyConfig:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import peewee
+import redis
 
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
-from jobs.runtime import Runtime
+from jobs.settings.load import Settings
 from models import attempt, block, decision, load, retention
 from models.database import database, session
 
@@ -24,9 +25,8 @@ TASKS_A_BATCH = 1000
 TASK_BATCHES = 100
 
 
-def prune(runtime: Runtime) -> dict[str, int]:
-    """Delete history beyond its keeping time; what was deleted. Empty when another one runs."""
-    settings = runtime.settings
+def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
+    """Delete history beyond its retention; what was deleted. Empty when another one runs."""
     with session(), _unless_running(PRUNE_LOCK) as mine:
         if not mine:
             return {}
@@ -35,7 +35,7 @@ def prune(runtime: Runtime) -> dict[str, int]:
             "decisions": decision.prune(settings.decisions_keep_days),
             "loads": load.prune(settings.attempts_keep_days),
             "blocks": block.prune(settings.blocks_keep_days),
-            "dead_letters": _prune_dead_letters(runtime),
+            "dead_letters": _prune_dead_letters(settings, client),
             "logs": _prune_logs(settings.log_directory, settings.logs_keep_days),
             "tasks": _prune_tasks(settings.tasks_keep_days),
         }
@@ -43,7 +43,7 @@ def prune(runtime: Runtime) -> dict[str, int]:
     return gone
 
 
-def tidy(runtime: Runtime) -> bool:
+def tidy() -> bool:
     """ANALYZE the tables that churn; False when another one runs."""
     with session(), _unless_running(TIDY_LOCK) as mine:
         if not mine:
@@ -54,17 +54,17 @@ def tidy(runtime: Runtime) -> bool:
     return True
 
 
-def _prune_dead_letters(runtime: Runtime) -> int:
-    before_ms = int((time.time() - runtime.settings.dead_letters_keep_days * DAY_SECONDS) * 1000)
+def _prune_dead_letters(settings: Settings, client: redis.Redis) -> int:
+    before_ms = int((time.time() - settings.dead_letters_keep_days * DAY_SECONDS) * 1000)
     queues = [CONTROL_QUEUE, MAINTENANCE_QUEUE]
-    queues += [llm_queue(spec.name) for spec in runtime.settings.backends]
+    queues += [llm_queue(spec.name) for spec in settings.backends]
     gone = 0
     for queue in queues:
         key = f"{NAMESPACE}:{queue}.XQ"
-        ids = runtime.redis.zrangebyscore(key, 0, before_ms)
+        ids = client.zrangebyscore(key, 0, before_ms)
         if ids:
-            runtime.redis.zrem(key, *ids)
-            runtime.redis.hdel(f"{key}.msgs", *ids)
+            client.zrem(key, *ids)
+            client.hdel(f"{key}.msgs", *ids)
             gone += len(ids)
     return gone
 

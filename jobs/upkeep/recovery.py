@@ -1,4 +1,4 @@
-"""Finds rows whose worker, message or reason to wait is gone, and returns them."""
+"""Finds rows whose worker, message or backend is gone, and returns them to the planner."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import redis
 from dramatiq import Message
 
-from jobs.admission.slots import process_is_gone
-from jobs.queues.broker_heartbeat import BEAT_SECONDS
+from jobs.admission.breakers import Breakers
+from jobs.admission.slots import Slots
+from jobs.process.owners import process_is_gone
+from jobs.queues.broker_heartbeat import HEARTBEAT_SECONDS
 from jobs.queues.names import NAMESPACE, WORKERS, llm_queue
-from jobs.runtime import Runtime
+from jobs.settings.load import Settings
 from models import orphans
 from models.database import session
 from models.orphans import Returned
@@ -23,8 +25,8 @@ from models.states import TaskState
 logger = logging.getLogger(__name__)
 
 UNSENT_GRACE_SECONDS = 2.0
-SILENT_SECONDS = 3 * BEAT_SECONDS
-"""A process that has not beaten for so long is dead, frozen, or on a host that is gone."""
+SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
+"""A process without a heartbeat for so long is dead, frozen, or on a host that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,88 +48,106 @@ class Recovered:
         return self.expired + self.dead + self.foreign + self.unsent + self.blocked
 
 
-def recover_all(runtime: Runtime) -> Recovered:
-    """One round over everything that can be orphaned. Safe to run at any time, by anybody."""
-    settings = runtime.settings
-    freed = runtime.slots.sweep()
-    sign_off_dead_workers(runtime.redis)
-    messages = known_messages(runtime)
-    with session():
-        orphans.adopt_stateless()
-        cancelled = orphans.finish_cancels()
-        dead = orphans.return_of_dead(_dead_owners(), max_crashes=settings.max_crashes)
-        expired = orphans.return_expired(max_crashes=settings.max_crashes)
-        foreign = orphans.return_foreign(stuck_minutes=settings.stuck_minutes)
-        unsent = orphans.return_unsent(
-            [*messages.waiting, *messages.in_hand], grace_seconds=UNSENT_GRACE_SECONDS
-        )
-        unsent += orphans.return_unsent(messages.waiting, grace_seconds=settings.lease_seconds)
-        blocked = _return_blocked(runtime)
-        cyclic = orphans.fail_cycles()
-        orphaned = orphans.fail_orphans_of_dependencies()
-    result = Recovered(
-        expired=len(expired),
-        dead=len(dead),
-        foreign=len(foreign),
-        unsent=len(unsent),
-        blocked=len(blocked),
-        cancelled=cancelled,
-        orphaned=len(orphaned),
-        cyclic=len(cyclic),
-        quarantined=_quarantined([*dead, *expired]),
-    )
-    _tell(result, freed, settings.stuck_minutes)
-    return result
-
-
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """``id:epoch`` of messages that wait in Redis, and of those in the hands of live processes.
+    """``id:epoch`` of messages that wait in Redis, and of those delivered to live processes.
 
-    A live process may have lost one that it was handed: Redis gave it away, the connection broke
-    before the answer came. What is in hand claims its row within seconds, so a row that is queued
-    for a whole lease has no message in hand, whatever Redis says.
+    A live process may have lost a delivery: Redis gave the message away, and the connection broke
+    before it arrived. A delivered message claims its row within seconds, so a row that is queued
+    for a whole lease has none, whatever Redis says.
     """
 
     waiting: list[str]
-    in_hand: list[str]
+    delivered: list[str]
 
 
-def known_messages(runtime: Runtime) -> Messages:
-    """Dispatch keeps these few, so reading them whole is cheap."""
-    messages = Messages([], [])
-    for spec in runtime.settings.backends:
-        queue = llm_queue(spec.name)
-        stored = runtime.redis.hgetall(f"{NAMESPACE}:{queue}.msgs")
-        held, lost = _hands(runtime.redis, queue)
-        for key, data in stored.items():
-            if key not in lost:
-                (messages.in_hand if key in held else messages.waiting).extend(_ticket(data))
-    return messages
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Returns orphaned rows. Safe to run at any time, by any process."""
+
+    settings: Settings
+    client: redis.Redis
+    slots: Slots
+    breakers: Breakers
+
+    def run(self) -> Recovered:
+        """One round over everything that can be orphaned."""
+        settings = self.settings
+        freed = self.slots.sweep()
+        unregister_dead_workers(self.client)
+        messages = self._known_messages()
+        with session():
+            orphans.adopt_stateless()
+            cancelled = orphans.finish_cancels()
+            dead = orphans.return_of_dead(_dead_owners(), max_crashes=settings.max_crashes)
+            expired = orphans.return_expired(max_crashes=settings.max_crashes)
+            foreign = orphans.return_foreign(stuck_minutes=settings.stuck_minutes)
+            unsent = orphans.return_unsent(
+                [*messages.waiting, *messages.delivered], grace_seconds=UNSENT_GRACE_SECONDS
+            )
+            unsent += orphans.return_unsent(messages.waiting, grace_seconds=settings.lease_seconds)
+            blocked = self._return_blocked()
+            cyclic = orphans.fail_cycles()
+            orphaned = orphans.fail_orphans_of_dependencies()
+        result = Recovered(
+            expired=len(expired),
+            dead=len(dead),
+            foreign=len(foreign),
+            unsent=len(unsent),
+            blocked=len(blocked),
+            cancelled=cancelled,
+            orphaned=len(orphaned),
+            cyclic=len(cyclic),
+            quarantined=_quarantined([*dead, *expired]),
+        )
+        _log(result, freed, settings.stuck_minutes)
+        return result
+
+    def _known_messages(self) -> Messages:
+        """Dispatch keeps these few, so reading them whole is cheap."""
+        messages = Messages([], [])
+        for spec in self.settings.backends:
+            queue = llm_queue(spec.name)
+            stored = self.client.hgetall(f"{NAMESPACE}:{queue}.msgs")
+            delivered, lost = _deliveries(self.client, queue)
+            for key, data in stored.items():
+                if key not in lost:
+                    known = messages.delivered if key in delivered else messages.waiting
+                    known.extend(_task_and_epoch(data))
+        return messages
+
+    def _return_blocked(self) -> list[Returned]:
+        """What was queued for a backend that is down or paused goes back to the planner."""
+        returned: list[Returned] = []
+        for spec in self.settings.backends:
+            reason = self.breakers.blocked(spec.name)
+            if reason is not None:
+                returned += orphans.return_queued_at(spec.name, reason=f"{spec.name}: {reason}")
+        return returned
 
 
-def sign_off_dead_workers(client: redis.Redis) -> int:
-    """Take dead processes of this host off the register, and drop what they had in hand."""
+def unregister_dead_workers(client: redis.Redis) -> int:
+    """Drop dead processes of this host, and so what was delivered to them; how many."""
     gone = [owner for owner in _register(client) if process_is_gone(owner)]
     if gone:
         client.hdel(WORKERS, *gone)
     return len(gone)
 
 
-def _hands(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
-    """Keys of the messages that live processes hold, and of those that went with a silent one."""
+def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
+    """Keys of the messages that live processes have, and of those that went with a silent one."""
     alive = {
         line.get("broker_id")
         for line in _register(client).values()
         if time.time() - float(str(line["beat_at"])) < SILENT_SECONDS
     }
-    held: set[bytes | str] = set()
+    delivered: set[bytes | str] = set()
     lost: set[bytes | str] = set()
     for broker_id in client.zrange(f"{NAMESPACE}:__heartbeats__", 0, -1):
         name = broker_id.decode() if isinstance(broker_id, bytes) else broker_id
         keys = client.smembers(f"{NAMESPACE}:__acks__.{name}.{queue}")
-        (held if name in alive else lost).update(keys)
-    return held, lost
+        (delivered if name in alive else lost).update(keys)
+    return delivered, lost
 
 
 def _register(client: redis.Redis) -> dict[str, dict[str, object]]:
@@ -137,7 +157,7 @@ def _register(client: redis.Redis) -> dict[str, dict[str, object]]:
     }
 
 
-def _ticket(data: bytes | str) -> Iterable[str]:
+def _task_and_epoch(data: bytes | str) -> Iterable[str]:
     kwargs = Message.decode(data if isinstance(data, bytes) else data.encode()).kwargs
     if "task_id" in kwargs:
         yield f"{kwargs['task_id']}:{kwargs['epoch']}"
@@ -147,21 +167,11 @@ def _dead_owners() -> list[str]:
     return [holder.owner for holder in orphans.holders() if process_is_gone(holder.owner)]
 
 
-def _return_blocked(runtime: Runtime) -> list[Returned]:
-    """What was queued for a backend that is down or paused goes back to the planner."""
-    returned: list[Returned] = []
-    for spec in runtime.settings.backends:
-        reason = runtime.breakers.blocked(spec.name)
-        if reason is not None:
-            returned += orphans.return_queued_at(spec.name, reason=f"{spec.name}: {reason}")
-    return returned
-
-
 def _quarantined(returned: Iterable[Returned]) -> int:
     return sum(one.state is TaskState.FAILED for one in returned)
 
 
-def _tell(result: Recovered, freed_slots: int, stuck_minutes: float) -> None:
+def _log(result: Recovered, freed_slots: int, stuck_minutes: float) -> None:
     if result.foreign:
         logger.warning(
             "Вернуто в очередь зависших задач (>%g мин): %d", stuck_minutes, result.foreign

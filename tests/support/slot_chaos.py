@@ -120,7 +120,7 @@ def _kill(worker: BaseProcess, name: int, ledger: redis.Redis) -> None:
     worker.kill()
     worker.join()
     worker.close()
-    ledger.xadd(LEDGER, {"what": "dead", "who": name, "heavy": 0, "fence": 0})
+    ledger.xadd(LEDGER, {"what": "dead", "who": name, "heavy": 0, "grant_number": 0})
 
 
 def _work(server: Server, plan: Chaos, name: int) -> None:
@@ -150,7 +150,11 @@ def _one_turn(
         if admission.granted:
             break
         time.sleep(dice.uniform(0.001, 0.004))
-    entry: dict[Any, Any] = {"who": name, "heavy": int(heavy), "fence": admission.fence}
+    entry: dict[Any, Any] = {
+        "who": name,
+        "heavy": int(heavy),
+        "grant_number": admission.grant_number,
+    }
     with ledger.pipeline(transaction=True) as both:
         both.xadd(LEDGER, {"what": "enter", **entry})
         both.incr("entered")
@@ -181,15 +185,15 @@ def _read(
 ) -> Ledger:
     inside: dict[int, bool] = {}
     entered: dict[int, int] = {}
-    fences: set[int] = set()
+    grants: set[int] = set()
     most = most_heavy = killed_inside = repeated = 0
     for _, raw in cast("list[tuple[bytes, dict[bytes, bytes]]]", ledger.xrange(LEDGER)):
         what, who = raw[b"what"], int(raw[b"who"])
         if what == b"enter":
             inside[who] = raw[b"heavy"] == b"1"
             entered[who] = entered.get(who, 0) + 1
-            repeated += int(raw[b"fence"]) in fences
-            fences.add(int(raw[b"fence"]))
+            repeated += int(raw[b"grant_number"]) in grants
+            grants.add(int(raw[b"grant_number"]))
         else:
             killed_inside += inside.pop(who, None) is not None and what == b"dead"
         most = max(most, len(inside))

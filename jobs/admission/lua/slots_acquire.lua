@@ -1,8 +1,9 @@
--- Grant a slot, or deny it and keep the asker's place in the queue.
+-- Grant a slot, or deny it and keep the caller's place in the queue.
 --
 -- ARGV: backend, member, limit, heavy (0|1), heavy_limit, total_limit (-1: none), lease_ms,
---       place_ms, grace_ms, known_birth, known_fence, wait (0|1)
--- Returns: granted (0|1), fence, in use, heavy in use, code, ahead, closed_ms, birth, lost (0|1)
+--       place_ms, grace_ms, known_generation, known_grant, wait (0|1)
+-- Returns: granted (0|1), grant_number, in use, heavy in use, code, ahead, closed_ms, generation,
+--          lost (0|1)
 
 local backend, member = ARGV[1], ARGV[2]
 local limit, heavy, heavy_limit = tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
@@ -19,16 +20,16 @@ local in_use = redis.call('ZCARD', key(backend, 'held'))
 local heavy_in_use = redis.call('ZCARD', key(backend, 'heavy'))
 local holds_already = in_use > 0 and redis.call('ZSCORE', key(backend, 'held'), member)
 
-local function reply(granted, fence, code, ahead)
+local function reply(granted, grant_number, code, ahead)
   return {
-    granted, fence, in_use, heavy_in_use, code, ahead, math.max(0, memory.closed_until - now),
-    string.format('%.0f', memory.birth), memory.lost and 1 or 0,
+    granted, grant_number, in_use, heavy_in_use, code, ahead, math.max(0, memory.closed_until - now),
+    string.format('%.0f', memory.generation), memory.lost and 1 or 0,
   }
 end
 
 local function grant(code)
-  local fence = math.max(memory.fence + 1, now_us)
-  redis.call('HSET', STATE, 'fence', string.format('%.0f', fence))
+  local grant_number = math.max(memory.grant_number + 1, now_us)
+  redis.call('HSET', STATE, 'grant_number', string.format('%.0f', grant_number))
   hold(backend, member, heavy, lease_ms)
   if anybody_waits then
     leave_queue(backend, member)
@@ -37,12 +38,12 @@ local function grant(code)
     in_use = in_use + 1
     heavy_in_use = heavy_in_use + (heavy and 1 or 0)
   end
-  return reply(1, fence, code, 0)
+  return reply(1, grant_number, code, 0)
 end
 
 -- How many of the free slots of `name` belong to those who asked before `ticket`: a heavy one
 -- counts only as far as the heavy limit would let it in, so it never blocks a light one for nothing.
-local function claims(name, ticket, free, heavy_free)
+local function taken_by_earlier(name, ticket, free, heavy_free)
   local before = '(' .. string.format('%.0f', ticket)
   local light = redis.call('ZCOUNT', key(name, 'waiting'), '-inf', before)
   local weighty = redis.call('ZCOUNT', key(name, 'waiting_heavy'), '-inf', before)
@@ -50,7 +51,7 @@ local function claims(name, ticket, free, heavy_free)
 end
 
 local function others(ticket)
-  local used, claimed = 0, 0
+  local used, reserved = 0, 0
   for _, name in ipairs(known_backends()) do
     if name ~= backend then
       drop_lapsed_slots(name)
@@ -59,11 +60,11 @@ local function others(ticket)
       if drop_lapsed_places(name) then
         local its_limit, its_heavy = limits_of(name)
         local its_heavy_use = redis.call('ZCARD', key(name, 'heavy'))
-        claimed = claimed + claims(name, ticket, its_limit - its_use, its_heavy - its_heavy_use)
+        reserved = reserved + taken_by_earlier(name, ticket, its_limit - its_use, its_heavy - its_heavy_use)
       end
     end
   end
-  return used, claimed
+  return used, reserved
 end
 
 local function refusal(ticket)
@@ -78,7 +79,7 @@ local function refusal(ticket)
   end
   local ahead, heavy_ahead = 0, 0
   if anybody_waits then
-    ahead, heavy_ahead = claims(backend, ticket, limit - in_use, heavy_limit - heavy_in_use)
+    ahead, heavy_ahead = taken_by_earlier(backend, ticket, limit - in_use, heavy_limit - heavy_in_use)
   end
   if in_use + ahead >= limit then
     return 'queued', ahead
@@ -87,12 +88,12 @@ local function refusal(ticket)
     return 'queued', heavy_ahead
   end
   if total_limit >= 0 then
-    local used, claimed = others(ticket)
+    local used, reserved = others(ticket)
     if in_use + used >= total_limit then
       return 'total_full', 0
     end
-    if in_use + used + ahead + claimed >= total_limit then
-      return 'queued', ahead + claimed
+    if in_use + used + ahead + reserved >= total_limit then
+      return 'queued', ahead + reserved
     end
   end
   return nil, 0

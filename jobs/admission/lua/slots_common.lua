@@ -7,7 +7,7 @@
 --   <backend>:waiting_heavy     the same for heavy members
 --   <backend>:waiting_until     zset  waiting member -> when its place lapses (ms)
 -- and once for all backends:
---   state     hash  birth (us), fence, ticket, closed_until (ms), and for each backend
+--   state     hash  generation (us), grant_number, ticket, closed_until (ms), and for each backend
 --                   "limit <backend>" -> "<limit> <heavy limit>" as last asked with
 -- Keys are composed here: this is for one Redis, not for a cluster.
 
@@ -79,30 +79,32 @@ local function known_backends()
   return names
 end
 
--- What Redis remembers against what the caller has seen. Memory was lost when it was born anew
--- (a flush) or is older than a fence already given out (a restored snapshot, a lagging replica).
--- Then nothing new is granted until every live holder had time to report.
-local function recall(backend, known_birth, known_fence, grace_ms)
-  local stored = redis.call('HMGET', STATE, 'birth', 'fence', 'closed_until', LIMIT .. backend)
-  local birth, fence = tonumber(stored[1]), tonumber(stored[2] or '0')
+-- Compare what Redis remembers with what the caller has seen. Slots were lost when the generation
+-- differs (a flush) or the last grant number is lower than one already issued (a restored snapshot,
+-- a lagging replica). Then nothing new is granted until every live holder had time to report.
+local function recall(backend, known_generation, known_grant, grace_ms)
+  local stored = redis.call(
+    'HMGET', STATE, 'generation', 'grant_number', 'closed_until', LIMIT .. backend)
+  local generation, grant_number = tonumber(stored[1]), tonumber(stored[2] or '0')
   local closed_until = tonumber(stored[3] or '0')
-  if not birth then
-    birth = now_us
-    redis.call('HSET', STATE, 'birth', string.format('%.0f', birth))
+  if not generation then
+    generation = now_us
+    redis.call('HSET', STATE, 'generation', string.format('%.0f', generation))
   end
-  local lost = known_birth > 0 and (birth ~= known_birth or fence < known_fence)
+  local lost = known_generation > 0 and (generation ~= known_generation or grant_number < known_grant)
   if lost then
-    if birth == known_birth then
-      birth = now_us
-      redis.call('HSET', STATE, 'birth', string.format('%.0f', birth))
+    if generation == known_generation then
+      generation = now_us
+      redis.call('HSET', STATE, 'generation', string.format('%.0f', generation))
     end
-    local reopen = math.floor(birth / 1000) + grace_ms
+    local reopen = math.floor(generation / 1000) + grace_ms
     if reopen > now and reopen > closed_until then
       closed_until = reopen
       redis.call('HSET', STATE, 'closed_until', string.format('%.0f', reopen))
     end
   end
   return {
-    birth = birth, fence = fence, closed_until = closed_until, lost = lost, limits = stored[4],
+    generation = generation, grant_number = grant_number, closed_until = closed_until,
+    lost = lost, limits = stored[4],
   }
 end

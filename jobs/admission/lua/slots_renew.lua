@@ -1,12 +1,14 @@
 -- Extend every slot of a process in one go.
 --
--- ARGV: lease_ms, grace_ms, known_birth, known_fence, then for each slot:
+-- ARGV: lease_ms, grace_ms, known_generation, known_grant, then for each slot:
 --       backend, member, heavy (0|1), limit
--- Returns: birth, fence, then for each slot: 1 extended, 2 put back, 0 lost for good
+-- Returns: generation, grant_number, then for each slot: 1 extended, 2 put back, 0 lost for good
 
 local lease_ms = tonumber(ARGV[1])
 local memory = recall('', tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2]))
-local answers = { string.format('%.0f', memory.birth), string.format('%.0f', memory.fence) }
+local answers = {
+  string.format('%.0f', memory.generation), string.format('%.0f', memory.grant_number),
+}
 local cleaned = {}
 
 for i = 5, #ARGV, 4 do

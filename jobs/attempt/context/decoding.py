@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from charset_normalizer import from_bytes
 
-from jobs.attempt.context.safe_open import Refused
+from jobs.attempt.context.safe_open import FileRefused
 
 SNIFF_BYTES = 8192
 SAMPLE_BYTES = 65536
@@ -29,16 +29,16 @@ _MAX_CONTROL_SHARE = 0.02
 
 
 def decoded(content: bytes) -> str:
-    """The text with newlines as ``\\n``. Raises `Refused` for what is not text."""
+    """The text with newlines as ``\\n``. Raises `FileRefused` for what is not text."""
     text = _marked(content) or _utf16_unmarked(content)
     if text is None:
         if b"\x00" in content[:SNIFF_BYTES]:
-            raise Refused("is a binary file (it holds NUL bytes)")
+            raise FileRefused("is a binary file (it holds NUL bytes)")
         text = _utf8(content)
     if text is None:
         text = _code_page(content)
     if _control_share(text) > _MAX_CONTROL_SHARE:
-        raise Refused("is a binary file (it holds control characters)")
+        raise FileRefused("is a binary file (it holds control characters)")
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
 
 

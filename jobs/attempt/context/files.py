@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.attempt.context.decoding import decoded
-from jobs.attempt.context.safe_open import MAX_FILE_BYTES, Refused, read_inside
+from jobs.attempt.context.safe_open import MAX_FILE_BYTES, FileRefused, read_inside
 from jobs.attempt.context.sections import Section, relevant
 from jobs.policy.tokens import estimate_tokens
 
@@ -95,7 +95,7 @@ def _texts(
             content = read_inside(path, roots=roots, max_bytes=min(max_bytes, left_bytes))
             left_bytes -= len(content)
             texts.append((path, decoded(content)))
-        except Refused as refusal:
+        except FileRefused as refusal:
             refused.append(RefusedFile(path, str(refusal)))
     refused.extend(
         RefusedFile(path, f"is beyond the first {MAX_FILES} files") for path in asked[MAX_FILES:]

@@ -35,34 +35,34 @@ _SAID = {
 }
 
 
-class Refused(Exception):
+class FileRefused(Exception):
     """The file is not read; the message says why, without the path."""
 
 
 def read_inside(path: str, *, roots: Sequence[Path], max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The content of ``path``: relative to one of ``roots``, or absolute and inside one.
 
-    Raises `Refused`. Roots are trusted, so a root itself may be reached through a link.
+    Raises `FileRefused`. Roots are trusted, so a root itself may be reached through a link.
     """
     if not roots:
-        raise Refused("no directory is open to tasks; set KOS_FILE_ROOTS")
+        raise FileRefused("no directory is open to tasks; set KOS_FILE_ROOTS")
     if not path.strip() or "\x00" in path:
-        raise Refused("is no path")
-    problem = Refused(f"is outside the allowed directories ({_named(roots)})")
+        raise FileRefused("is no path")
+    problem = FileRefused(f"is outside the allowed directories ({_named(roots)})")
     for root, parts in _candidates(path, roots):
         try:
             return _read(root, parts, max_bytes)
         except FileNotFoundError:
-            problem = Refused(f"does not exist in {_named(roots)}")
+            problem = FileRefused(f"does not exist in {_named(roots)}")
         except OSError as error:
-            raise Refused(_said(error)) from error
+            raise FileRefused(_said(error)) from error
     raise problem
 
 
 def _candidates(path: str, roots: Sequence[Path]) -> list[tuple[Path, tuple[str, ...]]]:
     asked = PurePosixPath(path)
     if ".." in asked.parts:
-        raise Refused('holds ".."; write the path without it')
+        raise FileRefused('holds ".."; write the path without it')
     if not asked.is_absolute():
         return [(root, asked.parts) for root in roots if asked.parts]
     return [
@@ -97,15 +97,15 @@ def _read(root: Path, parts: tuple[str, ...], max_bytes: int) -> bytes:
 def _refuse_link(part: str, directory: int) -> None:
     # Only for the message: the open that follows refuses a link by itself.
     if stat.S_ISLNK(os.stat(part, dir_fd=directory, follow_symlinks=False).st_mode):
-        raise Refused(f'goes through the symbolic link "{part}"; links are not followed')
+        raise FileRefused(f'goes through the symbolic link "{part}"; links are not followed')
 
 
 def _refuse_kind(found: os.stat_result, max_bytes: int) -> None:
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
-        raise Refused(_KINDS.get(kind, "is not a regular file"))
+        raise FileRefused(_KINDS.get(kind, "is not a regular file"))
     if found.st_size > max_bytes:
-        raise Refused(f"has {found.st_size} bytes; at most {max_bytes} are read")
+        raise FileRefused(f"has {found.st_size} bytes; at most {max_bytes} are read")
 
 
 def _bounded(descriptor: int, max_bytes: int) -> bytes:
@@ -114,7 +114,7 @@ def _bounded(descriptor: int, max_bytes: int) -> bytes:
     while chunk := os.read(descriptor, 1 << 18):
         size_bytes += len(chunk)
         if size_bytes > max_bytes:
-            raise Refused(f"has more than {max_bytes} bytes; at most {max_bytes} are read")
+            raise FileRefused(f"has more than {max_bytes} bytes; at most {max_bytes} are read")
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from jobs.admission.limits import acquire
+from jobs.admission.breakers import Breakers
+from jobs.admission.limits import Limits, acquire
+from jobs.admission.slots import Slots
 from jobs.planning.learned_figures import LearnedFigures
-from jobs.runtime import Runtime
+from jobs.queues.control_requests import ControlRequests
 from jobs.upkeep.health.checks import Check
 from jobs.upkeep.health.idle_models import IdleModels
+from llm.backends.registry import Backends
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
 from llm.types import BackendSpec, Deadlines, ResidentModel
 from models.base import Row, fetch_all, fetch_one
@@ -40,8 +43,12 @@ MLX_PROGRAM = "servers:mlx-api"
 class BackendWatch:
     """Remembers failed canaries between looks. One instance, one thread."""
 
-    runtime: Runtime
-    learning: LearnedFigures
+    backends: Backends
+    slots: Slots
+    limits: Limits
+    breakers: Breakers
+    requests: ControlRequests
+    learned: LearnedFigures
     supervised: dict[str, str] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     idle: IdleModels = field(default_factory=IdleModels)
@@ -50,7 +57,7 @@ class BackendWatch:
 
     def look(self, spec: BackendSpec) -> Check:
         name = f"backend:{spec.name}"
-        health = self.runtime.backends.get(spec.name).health()
+        health = self.backends.get(spec.name).health()
         self._note_change(spec.name, health.reachable)
         if not health.reachable:
             remedy = f"start the server at {spec.url}, or correct its URL"
@@ -71,7 +78,7 @@ class BackendWatch:
         return self._canary(spec, name, slot)
 
     def _canary(self, spec: BackendSpec, name: str, slot: str) -> Check:
-        backend = self.runtime.backends.get(spec.name)
+        backend = self.backends.get(spec.name)
         try:
             residents = backend.resident_models()
             tried = self.idle.to_try(spec.name, residents, datetime.now(UTC))
@@ -84,7 +91,7 @@ class BackendWatch:
         except LLMError as error:
             return self._failed(spec, name, error)
         finally:
-            self.runtime.slots.release(spec.name, slot)
+            self.slots.release(spec.name, slot)
         self.failures[spec.name] = 0
         seconds = time.monotonic() - began
         return Check(name, True, f"a token of {tried.name} in {seconds:.1f} s")
@@ -92,9 +99,8 @@ class BackendWatch:
     def _slot(self, spec: BackendSpec) -> str | None:
         """A slot like any other call's, so that looking never goes over the limit."""
         holder = f"canary:{time.monotonic_ns()}"
-        slots, limits = self.runtime.slots, self.runtime.limits
-        admission = acquire(slots, limits, spec.name, holder, wait=False)
-        return holder if admission.granted else None
+        decision = acquire(self.slots, self.limits, spec.name, holder, wait=False)
+        return holder if decision.granted else None
 
     def _still_seconds(self, backend: str, running: list[Row]) -> float:
         """For how long nothing moved in the tasks that compute there; 0.0 where none does."""
@@ -119,14 +125,14 @@ class BackendWatch:
     def _patience_seconds(self, backend: str, running: list[Row]) -> float:
         """How long nothing may come: longer where a first token is known to take its time."""
         first = max(
-            self.learning.figures(backend, row["model"]).first_token_seconds.p95 for row in running
+            self.learned.figures(backend, row["model"]).first_token_seconds.p95 for row in running
         )
         return max(STANDS_STILL_SECONDS, SLOWER_THAN_EVER * first)
 
     def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> Check:
         self.failures[spec.name] = self.failures.get(spec.name, 0) + 1
         self.idle.in_use(spec.name)
-        self.runtime.breakers.failed(spec.name, None, error)
+        self.breakers.failed(spec.name, None, error)
         hung = None
         if self.failures[spec.name] >= FAILURES_UNTIL_HUNG:
             hung = self.supervised.get(spec.name)
@@ -139,7 +145,7 @@ class BackendWatch:
         before = self.was_reachable.get(backend)
         self.was_reachable[backend] = reachable
         if before is not None and before != reachable:
-            self.runtime.wakes.scan(f"{backend} {'is back' if reachable else 'is gone'}")
+            self.requests.scan(f"{backend} {'is back' if reachable else 'is gone'}")
 
 
 def _untried(residents: Sequence[ResidentModel]) -> str:

@@ -10,15 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from jobs.upkeep.health.checks import Check
 
-Look = Callable[[], Sequence[Check]]
+LatestChecks = Callable[[], Sequence[Check]]
 
 
-def serve(host: str, port: int, look: Look) -> ThreadingHTTPServer:
+def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
     """Serve in a thread of its own; port 0 takes a free one. ``shutdown`` ends it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            checks = look()
+            checks = latest()
             if self.path == "/healthz":
                 self._send(*_healthz(checks), "application/json")
             elif self.path == "/metrics":

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import redis
 
-from jobs.admission.slots import process_is_gone
-from jobs.queues.names import LISTENER_BEAT, SCHEDULER_TICK, WORKERS
+from jobs.process.owners import process_is_gone
+from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK, WORKERS
 from jobs.upkeep.health.checks import Check
 
 TICK_SECONDS = 150.0
@@ -22,7 +22,7 @@ def scheduler(client: redis.Redis) -> Check:
 
 
 def listener(client: redis.Redis) -> Check:
-    return _mark(client, LISTENER_BEAT, "listener", "jobs:listener", LISTENER_SECONDS)
+    return _mark(client, LISTENER_HEARTBEAT, "listener", "jobs:listener", LISTENER_SECONDS)
 
 
 def workers(client: redis.Redis, expected: Iterable[str]) -> list[Check]:

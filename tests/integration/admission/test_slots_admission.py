@@ -29,7 +29,7 @@ def test_slots_are_granted_up_to_the_limit_and_denied_with_a_reason(process: Pro
 
     assert (first.granted, second.granted, third.granted) == (True, True, False)
     assert (first.in_use, second.in_use, third.in_use) == (1, 2, 2)
-    assert second.fence > first.fence > 0 == third.fence
+    assert second.grant_number > first.grant_number > 0 == third.grant_number
     assert third.reason == "all 2 slots are in use"
     assert third.retry_in_seconds is not None
 

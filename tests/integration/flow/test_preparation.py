@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.attempt import prompts
-from jobs.attempt.lease_keeper import RunningTask
+from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.preparation import prepare
 from jobs.planning.snapshots import task_view
 from jobs.process.clock import utc_now
@@ -58,7 +58,7 @@ def built_as_planned(home: Path, *, asked_of_server: bool) -> tuple[int, int]:
     epoch = dispatch(planned.id)
     claimed = Task.claim(planned.id, epoch, owner="o", lease_seconds=60)
     assert claimed is not None
-    running = RunningTask(
+    running = RunningAttempt(
         planned.id, epoch, "ollama", CancelToken(), threading.current_thread(), 0.0
     )
     settings = load({"KOS_HOME": str(home), "KOS_FILE_ROOTS": str(home)}, in_container=False)

@@ -13,7 +13,7 @@ from jobs.process.owners import process_owner
 from jobs.queues.names import NAMESPACE, WORKERS
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import load
-from jobs.upkeep.recovery import SILENT_SECONDS, recover_all
+from jobs.upkeep.recovery import SILENT_SECONDS
 from models.base import fetch_all, fetch_one
 from models.task import NewTask, Task
 
@@ -76,7 +76,7 @@ def status(task_id: str) -> str:
 def test_a_message_that_waits_in_redis_is_left_alone(runtime: Runtime) -> None:
     task_id = queued_for(runtime, 10 * LEASE_SECONDS)
 
-    assert recover_all(runtime).unsent == 0
+    assert runtime.recovery.run().unsent == 0
     assert status(task_id) == "queued"
 
 
@@ -84,7 +84,7 @@ def test_a_message_in_live_hands_is_left_alone_for_a_lease(runtime: Runtime) -> 
     task_id = queued_for(runtime, LEASE_SECONDS / 2)
     hand_out(runtime, task_id, beaten_seconds_ago=0)
 
-    assert recover_all(runtime).unsent == 0
+    assert runtime.recovery.run().unsent == 0
     assert status(task_id) == "queued"
 
 
@@ -92,7 +92,7 @@ def test_a_message_that_live_hands_must_have_lost_is_sent_again(runtime: Runtime
     task_id = queued_for(runtime, LEASE_SECONDS + 1)
     hand_out(runtime, task_id, beaten_seconds_ago=0)
 
-    assert recover_all(runtime).unsent == 1
+    assert runtime.recovery.run().unsent == 1
     assert status(task_id) == "pending"
 
 
@@ -100,7 +100,7 @@ def test_a_message_in_the_hands_of_a_silent_process_is_sent_again(runtime: Runti
     task_id = queued_for(runtime, 3)
     hand_out(runtime, task_id, beaten_seconds_ago=SILENT_SECONDS + 1)
 
-    assert recover_all(runtime).unsent == 1
+    assert runtime.recovery.run().unsent == 1
     assert status(task_id) == "pending"
 
 
@@ -117,18 +117,18 @@ def test_a_cancelled_task_of_a_lost_worker_ends_cancelled_in_the_ledger_too(
         (task_id,),
     )
 
-    recover_all(runtime)
+    runtime.recovery.run()
 
     assert status(task_id) == "cancelled"
     outcomes = fetch_all("SELECT outcome FROM kos_attempts WHERE task_id = %s", (task_id,))
     assert [row["outcome"] for row in outcomes] == ["lost"]
 
 
-def test_wakes_that_are_owed_are_made_once(runtime: Runtime) -> None:
-    assert not runtime.wakes.pay()
-    runtime.wakes.owe()
-    runtime.wakes.owe()
+def test_pending_requests_are_sent_once(runtime: Runtime) -> None:
+    assert not runtime.requests.flush()
+    runtime.requests.add_pending()
+    runtime.requests.add_pending()
 
-    assert runtime.wakes.pay()
-    assert not runtime.wakes.pay()
+    assert runtime.requests.flush()
+    assert not runtime.requests.flush()
     assert runtime.redis.llen(f"{NAMESPACE}:control") == 2

@@ -114,9 +114,9 @@ def test_nothing_is_deleted_unless_it_is_asked_for(
         add("completed", days_ago=60)
     monkeypatch.setattr(maintenance, "TASKS_A_BATCH", 2)
 
-    assert maintenance.prune(runtime)["tasks"] == 0
-    asked = replace(runtime, settings=replace(runtime.settings, tasks_keep_days=KEEP_DAYS))
-    assert maintenance.prune(asked)["tasks"] == 5
+    assert maintenance.prune(runtime.settings, runtime.redis)["tasks"] == 0
+    settings = replace(runtime.settings, tasks_keep_days=KEEP_DAYS)
+    assert maintenance.prune(settings, runtime.redis)["tasks"] == 5
 
 
 def test_a_reference_of_the_site_is_respected_and_named(
@@ -126,9 +126,9 @@ def test_a_reference_of_the_site_is_respected_and_named(
     task_id = add("completed", days_ago=60)
     execute("CREATE TABLE notes (task_id uuid REFERENCES tasks(id))")
     execute("INSERT INTO notes VALUES (%(id)s)", id=task_id)
-    asked = replace(runtime, settings=replace(runtime.settings, tasks_keep_days=KEEP_DAYS))
+    settings = replace(runtime.settings, tasks_keep_days=KEEP_DAYS)
 
-    assert maintenance.prune(asked)["tasks"] == 0
+    assert maintenance.prune(settings, runtime.redis)["tasks"] == 0
 
     assert left() == {task_id}
     assert "notes" in caplog.text

@@ -14,10 +14,10 @@ import pytest
 import redis
 
 from jobs.health_checker import HealthChecker, build
-from jobs.queues.names import HEALTH, LISTENER_BEAT, WORKERS
+from jobs.queues.names import HEALTH, LISTENER_HEARTBEAT, WORKERS
 from jobs.runtime import connect
 from jobs.settings.load import load
-from jobs.upkeep.canaries import probe_due
+from jobs.upkeep.canaries import Canaries
 from jobs.upkeep.health import backends, idle_models
 from jobs.upkeep.health.checks import Check
 from jobs.upkeep.health.restarts import MOST_IN_WINDOW, Restarter
@@ -199,7 +199,8 @@ def test_a_breaker_is_probed_with_the_model_in_memory_as_it_is(
     breakers.failed("ollama", model, error("at once", retry_after_seconds=0.0))
     assert breakers.due_probes()
 
-    assert probe_due(checker.runtime)
+    runtime = checker.runtime
+    assert Canaries(runtime.backends, runtime.breakers, runtime.scanner).probe_due()
 
     assert server.stats()["models"][MODEL]["loads"] == 1
 
@@ -252,7 +253,7 @@ def test_old_marks_restart_nobody_before_a_second_look(
     long_ago = time.time() - 3600
     line = json.dumps({"program": "jobs:control", "queues": ["control"], "beat_at": long_ago})
     with closing(redis.Redis.from_url(own_redis.url)) as client:
-        client.set(LISTENER_BEAT, long_ago)
+        client.set(LISTENER_HEARTBEAT, long_ago)
         client.hset(WORKERS, "another-host/1/1", line)
 
     checker.round()

@@ -14,9 +14,9 @@ from dramatiq.brokers.stub import StubBroker
 
 from jobs.admission import middleware
 from jobs.admission.middleware import SlotMiddleware
-from jobs.admission.slots import Admission
+from jobs.admission.slots import SlotDecision
 
-GRANTED = Admission(True, 1, 1, 0, 1, "a slot was free", None)
+GRANTED = SlotDecision(True, 1, 1, 0, 1, "a slot was free", None)
 TICKET = {"task_id": "a", "epoch": 1, "backend": "ollama", "model": "m", "heavy": False}
 
 
@@ -31,7 +31,7 @@ class Hall:
     def of(self, backend: str) -> Any:
         return self.limit()
 
-    def acquire(self, *asked: Any, **more: Any) -> Admission:
+    def acquire(self, *asked: Any, **more: Any) -> SlotDecision:
         return GRANTED
 
     def release(self, backend: str, holder: str) -> int:
@@ -61,8 +61,7 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
 def ran(hall: Hall, **ticket: Any) -> list[dict[str, Any]]:
     """What the actor was called with for one message of ``ticket``."""
     calls: list[dict[str, Any]] = []
-    admission = SlotMiddleware()
-    admission.bind(cast(Any, hall), cast(Any, hall))
+    admission = SlotMiddleware(cast(Any, hall), cast(Any, hall))
     broker = StubBroker(middleware=[admission])
 
     @dramatiq.actor(broker=broker, actor_name="run_task", queue_name="llm-ollama")

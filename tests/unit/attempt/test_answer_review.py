@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import redis
 
-from jobs.admission.middleware import Ticket
 from jobs.attempt import answer_review
-from jobs.attempt.answer_review import Judge
-from jobs.attempt.lease_keeper import RunningTask
+from jobs.attempt.answer_review import AnswerReview
+from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.policy.metadata import SecondOpinion, TaskOptions
 from jobs.policy.validation.types import Verdict
+from jobs.queues.task_message import TaskMessage
 from llm.types import BackendKind, CancelToken, ModelInfo, ResidentModel, ScannedModel, ServerScan
 
 ANSWER = ProcessorResult(
@@ -74,8 +74,8 @@ class Opinions:
 
     calls: list[dict[str, Any]] = field(default_factory=list)
 
-    def caller(self, parts: Any, backend: Server, running: RunningTask, **options: Any) -> Any:
-        self.calls.append({"backend": backend.name, "slots": running.slots, **options})
+    def caller(self, backend: str, running: RunningAttempt, **options: Any) -> Any:
+        self.calls.append({"backend": backend, "slots": running.slots, **options})
         return object()
 
     def opinion(self, verdict: Verdict, *given: Any, call: Any) -> Verdict:
@@ -85,14 +85,13 @@ class Opinions:
 @pytest.fixture
 def opinions(monkeypatch: pytest.MonkeyPatch) -> Opinions:
     made = Opinions()
-    monkeypatch.setattr(answer_review, "ModelCaller", made.caller)
     monkeypatch.setattr(answer_review, "second_opinion", made.opinion)
     return made
 
 
 def judge(
-    slots: Slots, *servers: Server, heavy: tuple[str, ...] = ()
-) -> tuple[Verdict, RunningTask]:
+    opinions: Opinions, slots: Slots, *servers: Server, heavy: tuple[str, ...] = ()
+) -> tuple[Verdict, RunningAttempt]:
     """The verdict on an answer of ``mlx/small``, and the running as it was left."""
     by_name = {server.name: server for server in servers}
     models = tuple(
@@ -100,24 +99,24 @@ def judge(
         for server in servers
     )
     scanned = ServerScan("any", BackendKind.OLLAMA, models)
-    runtime = SimpleNamespace(
-        settings=SimpleNamespace(backends=[server.spec for server in servers]),
-        breakers=SimpleNamespace(blocked=lambda name: None),
-        backends=SimpleNamespace(get=by_name.__getitem__),
-        scanner=SimpleNamespace(last=lambda: SimpleNamespace(server=lambda name: scanned)),
-        limits=SimpleNamespace(
+    services: dict[str, Any] = {
+        "scanner": SimpleNamespace(last=lambda: SimpleNamespace(server=lambda name: scanned)),
+        "limits": SimpleNamespace(
             of=lambda name: SimpleNamespace(slots=4, heavy=1), total=SimpleNamespace(slots=6)
         ),
-        slots=slots,
-    )
-    parts = SimpleNamespace(
-        runtime=runtime,
-        residency=SimpleNamespace(seen=lambda name: (by_name[name].resident.name,)),
-        learning=SimpleNamespace(for_deadlines=lambda backend, model: None),
-    )
-    running = RunningTask("t", 1, "mlx", CancelToken(), threading.current_thread(), 0.0)
-    ticket = Ticket("t", 1, "mlx", "small", heavy=False)
-    verdict = Judge(cast(Any, parts), ticket).verdict(ANSWER, CONTEXT, running, category=None)
+        "slots": slots,
+        "calls": SimpleNamespace(
+            breakers=SimpleNamespace(blocked=lambda name: None),
+            backends=SimpleNamespace(get=by_name.__getitem__),
+            residency=SimpleNamespace(seen=lambda name: (by_name[name].resident.name,)),
+            caller=opinions.caller,
+        ),
+    }
+    settings: Any = SimpleNamespace(backends=[server.spec for server in servers])
+    running = RunningAttempt("t", 1, "mlx", CancelToken(), threading.current_thread(), 0.0)
+    task = TaskMessage("t", 1, "mlx", "small", 0, heavy=False)
+    review = AnswerReview(settings, **services)
+    verdict = review.verdict(task, ANSWER, CONTEXT, running, category=None)
     return verdict, running
 
 
@@ -129,7 +128,7 @@ def ollama(context_tokens: int | None = 8192, model: str = "qwq:32b") -> Server:
 def test_an_opinion_takes_a_slot_within_every_limit(opinions: Opinions) -> None:
     slots = Slots()
 
-    judge(slots, ollama(), heavy=("qwq:32b",))
+    judge(opinions, slots, ollama(), heavy=("qwq:32b",))
 
     assert slots.asked == {
         "backend": "ollama", "holder": "opinion:t:1", "wait": False, "heavy": True,
@@ -140,7 +139,7 @@ def test_an_opinion_takes_a_slot_within_every_limit(opinions: Opinions) -> None:
 def test_its_slot_is_kept_while_it_is_asked_and_given_back_after(opinions: Opinions) -> None:
     slots = Slots()
 
-    _, running = judge(slots, ollama())
+    _, running = judge(opinions, slots, ollama())
 
     assert opinions.calls[0]["slots"] == (("mlx", "t:1"), ("ollama", "opinion:t:1"))
     assert slots.released == [("ollama", "opinion:t:1")]
@@ -150,7 +149,7 @@ def test_its_slot_is_kept_while_it_is_asked_and_given_back_after(opinions: Opini
 def test_a_light_model_of_the_same_server_needs_no_further_slot(opinions: Opinions) -> None:
     slots = Slots()
 
-    judge(slots, Server("mlx", BackendKind.MLX, ResidentModel("other")))
+    judge(opinions, slots, Server("mlx", BackendKind.MLX, ResidentModel("other")))
 
     assert slots.asked == {}
     assert opinions.calls[0]["backend"] == "mlx"
@@ -159,14 +158,14 @@ def test_a_light_model_of_the_same_server_needs_no_further_slot(opinions: Opinio
 def test_a_heavy_model_of_the_same_server_is_counted_as_heavy(opinions: Opinions) -> None:
     slots = Slots(granted=False)
 
-    judge(slots, Server("mlx", BackendKind.MLX, ResidentModel("other")), heavy=("other",))
+    judge(opinions, slots, Server("mlx", BackendKind.MLX, ResidentModel("other")), heavy=("other",))
 
     assert slots.asked["heavy"]
     assert opinions.calls == []
 
 
 def test_ollama_is_asked_at_the_context_that_is_loaded(opinions: Opinions) -> None:
-    judge(Slots(), ollama(context_tokens=8192))
+    judge(opinions, Slots(), ollama(context_tokens=8192))
 
     assert opinions.calls[0]["num_ctx"] == 8192
 
@@ -174,13 +173,13 @@ def test_ollama_is_asked_at_the_context_that_is_loaded(opinions: Opinions) -> No
 def test_other_servers_are_asked_without_a_context(opinions: Opinions) -> None:
     resident = ResidentModel("other", context_tokens=32768)
 
-    judge(Slots(), Server("vllm", BackendKind.OPENAI, resident))
+    judge(opinions, Slots(), Server("vllm", BackendKind.OPENAI, resident))
 
     assert opinions.calls[0]["num_ctx"] == 0
 
 
 def test_the_rules_alone_decide_while_redis_is_away(opinions: Opinions) -> None:
-    verdict, _ = judge(Slots(error=redis.ConnectionError("refused")), ollama())
+    verdict, _ = judge(opinions, Slots(error=redis.ConnectionError("refused")), ollama())
 
     assert verdict.ok
     assert verdict.reason == "no second opinion: refused"

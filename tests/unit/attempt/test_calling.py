@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobs.attempt.calling import ModelCaller
-from jobs.attempt.lease_keeper import RunningTask
+from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.planning.learned_figures import DeadlineFigures
 from jobs.settings.load import load
 from llm.errors import PoisonedCall
@@ -25,20 +25,17 @@ def call(tmp_path: Path, error: Exception) -> None:
     def refuse(*asked: Any, **more: Any) -> None:
         raise error
 
-    parts = SimpleNamespace(
-        runtime=SimpleNamespace(
-            settings=load({"KOS_HOME": str(tmp_path)}, in_container=False),
-            rates=SimpleNamespace(try_acquire=refuse),
-        ),
-        residency=SimpleNamespace(ensure=lambda *asked, **more: 0.0),
-    )
     backend = SimpleNamespace(
         name="v", spec=BackendSpec("v", BackendKind.OPENAI, "http://x", requests_per_minute=60)
     )
-    running = RunningTask("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
+    running = RunningAttempt("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
     caller = ModelCaller(
-        cast(Any, parts), cast(Any, backend), running,
+        cast(Any, backend), running,
         model="m", num_ctx=0, heavy=False, figures=DeadlineFigures(),
+        settings=load({"KOS_HOME": str(tmp_path)}, in_container=False),
+        residency=cast(Any, SimpleNamespace(ensure=lambda *asked, **more: 0.0)),
+        rates=cast(Any, SimpleNamespace(try_acquire=refuse)),
+        breakers=cast(Any, None), requests=cast(Any, None),
     )  # fmt: skip
     caller((Message("user", "x"),), max_tokens=5, step="answer")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from console.operations.lanes import Progress, done_of, lane_of, progress_of
-from jobs.attempt.lease_keeper import RunningTask
+from jobs.attempt.lease_keeper import RunningAttempt
 from llm import types
 from llm.types import CancelToken, Phase
 
@@ -19,7 +19,7 @@ def block(backend: str, order: int, *, in_flight: int = 0) -> dict[str, Any]:
 
 
 def test_progress_is_read_as_the_heart_writes_it() -> None:
-    running = RunningTask(
+    running = RunningAttempt(
         task_id="t", epoch=1, backend="mlx", token=CancelToken(),
         thread=threading.current_thread(), renewed_at=0.0,
     )  # fmt: skip

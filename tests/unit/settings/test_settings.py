@@ -147,6 +147,19 @@ def test_the_environment_wins_over_dotenv_which_wins_over_the_home(
     assert settings.policy is PolicyName.SEED
 
 
+def test_an_old_name_is_read_in_its_layer_and_is_no_typo(home: Path, tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("KOS_DISPATCH_AHEAD=8\n")
+
+    settings = read(home, dotenv, KOS_HAND="9")
+
+    assert settings.dispatch_ahead == 9
+    assert settings.warnings == ()
+    assert read(home, dotenv, KOS_HAND="9", KOS_DISPATCH_AHEAD="4").dispatch_ahead == 4
+    with pytest.raises(SettingsError, match=r"KOS_DISPATCH_AHEAD \(or KOS_HAND\)='x'"):
+        read(home, KOS_HAND="x")
+
+
 def test_embedded_urls_come_from_the_home_where_none_are_set(home: Path) -> None:
     (home / "env").write_text(
         "export KOS_EMBEDDED_DATABASE_URL=postgresql://kos:p@127.0.0.1:21000/knowledge_os\n"

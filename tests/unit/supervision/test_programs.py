@@ -64,7 +64,7 @@ def test_the_mlx_server_hears_of_its_variables_wherever_they_stand(tmp_path: Pat
 
 
 def test_threads_cover_the_slots_and_the_hand(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, MLX_MAX_CONCURRENT="3", KOS_HAND="2")
+    settings = settings_of(tmp_path, MLX_MAX_CONCURRENT="3", KOS_DISPATCH_AHEAD="2")
     mlx = next(p for p in varying_programs(settings) if p.name == "llm-mlx")
 
     assert "--queues llm-mlx --threads 5" in mlx.command

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from jobs.upkeep.health.checks import Check
-from jobs.upkeep.health.transitions import Teller
+from jobs.upkeep.health.transitions import TransitionLog
 
 RED = Check("backend:mlx", False, "refuses connections", "start it")
 GREEN = Check("backend:mlx", True, "answers")
@@ -18,10 +18,10 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_what_stays_red_is_told_again_every_five_minutes(caplog: pytest.LogCaptureFixture) -> None:
-    teller = Teller()
+    teller = TransitionLog()
     with caplog.at_level(logging.INFO):
         for now in range(0, 701, 10):
-            teller.tell([RED], now=float(now))
+            teller.record([RED], now=float(now))
 
     assert told(caplog) == ["check_red", "check_still_red", "check_still_red"]
 
@@ -29,9 +29,9 @@ def test_what_stays_red_is_told_again_every_five_minutes(caplog: pytest.LogCaptu
 def test_a_check_that_turns_green_is_told_once_and_may_turn_red_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    teller = Teller()
+    teller = TransitionLog()
     with caplog.at_level(logging.INFO):
         for now, check in enumerate([GREEN, RED, RED, GREEN, GREEN, RED]):
-            teller.tell([check], now=float(now))
+            teller.record([check], now=float(now))
 
     assert told(caplog) == ["check_red", "check_green", "check_red"]

@@ -1,0 +1,115 @@
+"""From a claimed row to an answer and its verdict, or to the error that took its place."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field, replace
+
+import redis
+
+from jobs.attempt import preparation
+from jobs.attempt.answer_review import AnswerReview
+from jobs.attempt.calling import ModelCalls, Spent
+from jobs.attempt.checkpoints import RowCheckpoint
+from jobs.attempt.lease_keeper import RunningAttempt
+from jobs.attempt.processors.base import ProcessorResult, TaskContext
+from jobs.attempt.processors.registry import Registry
+from jobs.policy.validation.types import Verdict
+from jobs.queues.task_message import TaskMessage
+from jobs.settings.load import Settings
+from llm.errors import LLMError
+from llm.scanner import Scanner
+from llm.types import SERVER_DEFAULTS, Sampling
+from models.database import DatabaseUnavailable
+from models.task import Claimed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class AttemptResult:
+    """What an attempt led to: ``answer`` and ``verdict``, or ``error``.
+
+    ``began`` is a monotonic time in seconds, ``spent`` the cost of its model calls so far.
+    """
+
+    task: TaskMessage
+    began: float = field(default_factory=time.monotonic)
+    spent: Spent | None = None
+    answer: ProcessorResult | None = None
+    verdict: Verdict | None = None
+    error: Exception | None = None
+
+
+class Answering:
+    """Prepares tasks, lets their processors call models, and has the answers reviewed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        scanner: Scanner,
+        processors: Registry,
+        calls: ModelCalls,
+        review: AnswerReview,
+    ) -> None:
+        self._settings = settings
+        self._scanner = scanner
+        self._processors = processors
+        self._calls = calls
+        self._review = review
+
+    def answer(self, task: TaskMessage, claimed: Claimed, running: RunningAttempt) -> AttemptResult:
+        """Raises only DatabaseUnavailable and RedisError: an outage is no fault of the task."""
+        result = AttemptResult(task)
+        try:
+            context = preparation.prepare(
+                claimed,
+                self._settings,
+                running,
+                num_ctx=task.num_ctx,
+                model_sampling=self._model_sampling(task),
+            )
+            answer = self._process(result, claimed, running, context)
+            result.verdict = self._review.verdict(
+                task, answer, context, running, category=claimed.row["category"]
+            )
+            result.answer = answer
+        except (preparation.TaskRefused, LLMError) as error:
+            result.error = error
+        except (DatabaseUnavailable, redis.RedisError):
+            raise
+        except Exception as error:
+            logger.exception("attempt_broke task=%s", claimed.id)
+            result.error = error
+        return result
+
+    def _model_sampling(self, task: TaskMessage) -> Sampling:
+        scan = self._scanner.last()
+        server = scan.server(task.backend) if scan is not None else None
+        known = server.model(task.model) if server is not None else None
+        return known.info.sampling if known is not None else SERVER_DEFAULTS
+
+    def _process(
+        self,
+        result: AttemptResult,
+        claimed: Claimed,
+        running: RunningAttempt,
+        context: TaskContext,
+    ) -> ProcessorResult:
+        task = result.task
+        caller = self._calls.caller(
+            task.backend,
+            running,
+            model=task.model,
+            num_ctx=task.num_ctx,
+            heavy=task.heavy,
+            sampling=context.sampling,
+        )
+        result.spent = caller.spent
+        checkpoint = RowCheckpoint(running, claimed.row["checkpoint"])
+        choice = self._processors.choose(context.options)
+        answer = choice.processor.run(context, caller, checkpoint=checkpoint)
+        by_request = context.options.source or context.options.delegate
+        return replace(answer, notes=(choice.reason, *answer.notes)) if by_request else answer

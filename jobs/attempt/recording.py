@@ -1,0 +1,172 @@
+"""Decides what follows from an attempt and writes it under the epoch of the claim."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+
+import redis
+
+from jobs.attempt import preparation
+from jobs.attempt.answering import AttemptResult
+from jobs.attempt.lease_keeper import CANCELLED, LEASE_LOST, SLOT_LOST, RunningAttempt
+from jobs.planning.failover import Failover
+from jobs.policy.outcome import AttemptEvent, Complete, Fail, Outcome, Retry, RetryConfig, decide
+from jobs.process.clock import utc_now
+from jobs.settings.load import Settings
+from models import decision
+from models.database import DatabaseUnavailable, database, session
+from models.decision import NewDecision
+from models.task import Claimed, Ending, Measures, Task
+
+logger = logging.getLogger(__name__)
+
+WRITE_AGAIN_SECONDS = 0.5
+
+
+class Recorder:
+    """Writes the outcomes of this process."""
+
+    def __init__(self, settings: Settings, *, failover: Failover) -> None:
+        self._settings = settings
+        self._failover = failover
+
+    def record(
+        self, claimed: Claimed, running: RunningAttempt, result: AttemptResult
+    ) -> Outcome | None:
+        """The outcome that was written; None where the row was not ours any more."""
+        outcome = self._decide(claimed, result)
+        written = self._write(claimed, running, outcome, result)
+        return outcome if written else None
+
+    def return_interrupted(self, claimed: Claimed, error: Exception) -> bool:
+        """Return the row without spending an attempt."""
+        logger.warning("attempt_interrupted task=%s error=%s", claimed.id, error)
+        return self._persist(claimed, partial(_give_back, claimed, f"interrupted: {error}"))
+
+    def _decide(self, claimed: Claimed, result: AttemptResult) -> Outcome:
+        if isinstance(result.error, preparation.TaskRefused):
+            return Fail(reason=str(result.error), code="refused")
+        task, verdict = result.task, result.verdict
+        event = AttemptEvent(
+            verdict=verdict,
+            error=result.error,
+            attempt_count=claimed.row["attempt_count"],
+            backend=task.backend,
+            model=task.model,
+            elsewhere=not (verdict is not None and verdict.ok)
+            and self._failover.is_possible(claimed.row, failed=task.backend, error=result.error),
+        )
+        config = RetryConfig(
+            base_seconds=self._settings.retry_delay_seconds,
+            max_attempts=self._settings.max_attempts,
+        )
+        return decide(event, config=config, now=utc_now(), jitter=random.random())
+
+    def _write(
+        self,
+        claimed: Claimed,
+        running: RunningAttempt,
+        outcome: Outcome,
+        result: AttemptResult,
+    ) -> bool:
+        reason = running.token.reason
+        if reason in (LEASE_LOST, SLOT_LOST):
+            logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, reason)
+            return reason == SLOT_LOST and self._persist(
+                claimed, partial(_give_back, claimed, SLOT_LOST)
+            )
+        if reason == CANCELLED:
+            ending = _ending(result, "cancelled")
+            return self._persist(
+                claimed, lambda: Task.finish_cancel(claimed.id, claimed.epoch, ending)
+            )
+        return self._persist(claimed, lambda: _write_outcome(claimed, outcome, result))
+
+    def _persist(self, claimed: Claimed, write: Callable[[], bool]) -> bool:
+        """Write while the lease may still be ours; after that recovery has the row anyway."""
+        began, tries = time.monotonic(), 0
+        while True:
+            try:
+                with session(), database.atomic():
+                    return write()
+            except (DatabaseUnavailable, redis.RedisError) as error:
+                if tries == 0:
+                    logger.warning("outcome_not_written_yet task=%s error=%s", claimed.id, error)
+                if time.monotonic() - began > self._settings.lease_seconds:
+                    logger.exception("outcome_not_written task=%s", claimed.id)
+                    return False
+                tries += 1
+                time.sleep(WRITE_AGAIN_SECONDS)
+
+
+def _write_outcome(claimed: Claimed, outcome: Outcome, result: AttemptResult) -> bool:
+    task_id, epoch = claimed.id, claimed.epoch
+    if isinstance(outcome, Complete):
+        assert result.answer is not None
+        written = Task.complete(
+            task_id,
+            epoch,
+            _ending(result, None),
+            result=_storable(result.answer.text),
+            score=outcome.score,
+        )
+    elif isinstance(outcome, Retry):
+        written = Task.retry(
+            task_id,
+            epoch,
+            _ending(result, outcome.code, outcome.reason),
+            at=outcome.at,
+            spend_attempt=outcome.spends_attempt,
+            avoid=outcome.avoid,
+            stronger=outcome.stronger,
+        )
+    else:
+        written = Task.fail(task_id, epoch, _ending(result, outcome.code, outcome.reason))
+    if not written:
+        # A cancel may have arrived between the last look of the lease keeper and this write.
+        written = Task.finish_cancel(task_id, epoch, _ending(result, "cancelled"))
+    elif not isinstance(outcome, Complete):
+        decision.record([_retry_decision(task_id, outcome)])
+    if result.answer is not None:
+        processor = result.answer.processor
+        notes = result.answer.notes
+        decision.record([NewDecision(task_id, "route", processor, note) for note in notes])
+    return written
+
+
+def _give_back(claimed: Claimed, reason: str) -> bool:
+    ending = Ending(measures=Measures(), error=_storable(reason), error_code="interrupted")
+    return Task.retry(claimed.id, claimed.epoch, ending, at=None, spend_attempt=False)
+
+
+def _ending(result: AttemptResult, code: str | None, error: str | None = None) -> Ending:
+    seconds = time.monotonic() - result.began
+    measures = Measures(duration_seconds=seconds)
+    if result.spent is not None:
+        measures = result.spent.measures(wait_seconds=None, duration_seconds=seconds)
+    return Ending(
+        measures=measures,
+        verdict=asdict(result.verdict) if result.verdict is not None else None,
+        error=_storable(error or code) if code else None,
+        error_code=code,
+    )
+
+
+def _retry_decision(task_id: str, outcome: Retry | Fail) -> NewDecision:
+    if isinstance(outcome, Fail):
+        return NewDecision(task_id, "retry", "failed", outcome.reason)
+    chosen = f"again at {outcome.at.isoformat(timespec='seconds')}"
+    rejected = []
+    if outcome.avoid:
+        rejected = [{"option": "/".join(outcome.avoid), "reason": f"{outcome.code} there"}]
+    return NewDecision(task_id, "retry", chosen, outcome.reason, rejected)
+
+
+def _storable(text: str) -> str:
+    # Postgres text holds no NUL.
+    return text.replace("\x00", "�")

@@ -1,0 +1,140 @@
+"""Reads the state that one planning cycle works on: scan, limits, breakers, memory, open blocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from jobs.admission.breakers import Breakers
+from jobs.admission.limits import Limits
+from jobs.admission.residency import Residency
+from jobs.policy.planners.choices import unservable
+from jobs.policy.types import BackendView, BlockKey
+from jobs.settings.load import Settings
+from llm.scanner import Scanner
+from llm.types import BackendSpec, Scan, ScannedModel, ServerScan
+from models import backlog, block
+from models.backlog import Unservable
+from models.base import Row
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentState:
+    """``total`` tasks may run at all backends together."""
+
+    scan: Scan
+    in_flight: Sequence[Row]
+    blocks: Sequence[Row]
+    backends: tuple[BackendView, ...]
+    total: int
+
+
+class StateReader:
+    """Reads what the servers, Redis and Postgres say now."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        scanner: Scanner,
+        limits: Limits,
+        breakers: Breakers,
+        residency: Residency,
+    ) -> None:
+        self._settings = settings
+        self._scanner = scanner
+        self._limits = limits
+        self._breakers = breakers
+        self._residency = residency
+
+    def scan(self) -> Scan:
+        """The last scan; a new one where there is none. Never asks the servers otherwise."""
+        return self._scanner.last() or self._scanner.scan()
+
+    def read(self, scan: Scan) -> CurrentState:
+        """Needs a session."""
+        in_flight, blocks = backlog.in_flight(), block.open_blocks()
+        views = self.backends(scan, in_flight, blocks)
+        return CurrentState(
+            scan,
+            in_flight,
+            blocks,
+            tuple(self._with_residents(view) for view in views),
+            self._limits.total.slots,
+        )
+
+    def backends(
+        self, scan: Scan, in_flight: Sequence[Row] = (), blocks: Sequence[Row] = ()
+    ) -> tuple[BackendView, ...]:
+        """Every configured backend: its limit, what it holds, and why it may take nothing."""
+        busy = Counter(row["backend"] for row in in_flight)
+        present = {row["backend"]: _key(row) for row in blocks if row["in_flight"] > 0}
+        return tuple(
+            self._backend(spec, scan.server(spec.name), busy[spec.name], present)
+            for spec in self._settings.backends
+        )
+
+    def models(self, scan: Scan) -> list[tuple[str, int, ScannedModel]]:
+        """(backend, rank in its scan, model) of every usable model."""
+        return list(usable_models(self._breakers, scan))
+
+    def unservable(self, state: CurrentState) -> Unservable:
+        """Exclude rows whose required backend or model cannot serve now."""
+        models = [(backend, model.name) for backend, _, model in self.models(state.scan)]
+        return Unservable(*unservable(state.backends, models))
+
+    def _backend(
+        self,
+        spec: BackendSpec,
+        server: ServerScan | None,
+        in_flight: int,
+        present: Mapping[str, BlockKey],
+    ) -> BackendView:
+        limit, total = self._limits.of(spec.name), self._limits.total
+        unavailable = self._breakers.blocked(spec.name)
+        if unavailable is None and total.slots == 0:
+            unavailable = total.reason
+        if unavailable is None and (server is None or not server.reachable):
+            unavailable = server.error if server and server.error else "not scanned yet"
+        return BackendView(
+            name=spec.name,
+            kind=spec.kind,
+            slots=limit.slots,
+            in_flight=in_flight,
+            resident=tuple(model.name for model in server.resident) if server else (),
+            max_resident=spec.max_resident_models or 1,
+            heavy_limit=limit.heavy,
+            current=present.get(spec.name),
+            unavailable=unavailable,
+        )
+
+    def _with_residents(self, view: BackendView) -> BackendView:
+        seen = self._residency.seen(view.name)
+        spec = self._settings.backend(view.name)
+        resident = view.resident if seen is None else seen
+        configured = spec.max_resident_models if spec else None
+        loading = self._residency.announced(view.name)
+        return replace(
+            view,
+            resident=resident,
+            max_resident=configured or max(1, len(resident)),
+            loading=(loading,) if loading else (),
+        )
+
+
+def usable_models(breakers: Breakers, scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
+    """(backend, rank in its scan, model) of all that can chat and can be loaded, as far as known.
+
+    A closed backend keeps its models: a row that needs one of them waits for it.
+    """
+    for server in scan.servers:
+        closed = breakers.blocked(server.backend) is not None
+        for rank, model in enumerate(server.models or ()):
+            chats = model.broken is None and "embedding" not in model.info.capabilities
+            if chats and (closed or breakers.blocked(server.backend, model.name) is None):
+                yield server.backend, rank, model
+
+
+def _key(row: Row) -> BlockKey:
+    return BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"])

@@ -1,0 +1,108 @@
+"""Turns open blocks into queued rows and messages, as many as there are free slots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import dramatiq
+
+from jobs.admission.residency import Residency
+from jobs.planning.current_state import CurrentState
+from jobs.planning.snapshots import planning_config
+from jobs.policy.dispatch import dispatch
+from jobs.policy.types import BlockKey, DispatchOrder, OpenBlock, PreloadOrder
+from jobs.process.tracing import span
+from jobs.queues.task_message import TaskMessage, llm_message
+from jobs.settings.load import Settings
+from models import block, decision
+from models.base import Row
+from models.database import database
+from models.decision import NewDecision
+from models.task import Task
+
+
+class Dispatcher:
+    """Remembers when it last sent something to each backend, to serve them in turn."""
+
+    def __init__(
+        self, settings: Settings, *, broker: dramatiq.Broker, residency: Residency
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._residency = residency
+        self._sent_at: dict[str, float] = {}
+
+    def dispatch(self, state: CurrentState) -> tuple[int, int]:
+        """(tasks that the free slots want, tasks sent). Needs a session."""
+        decided = dispatch(
+            sorted(state.backends, key=lambda view: self._sent_at.get(view.name, 0.0)),
+            [_open_block(row) for row in state.blocks],
+            dispatch_ahead=self._settings.dispatch_ahead,
+            config=planning_config(self._settings, state.scan),
+            total=state.total,
+        )
+        heavy = {row["id"]: row["heavy"] for row in state.blocks}
+        messages: list[TaskMessage] = []
+        for order in decided.orders:
+            self._sent_at[order.key.backend] = time.monotonic()
+            messages += self._queue(order, heavy=heavy[order.block_id])
+        # After the commit: a message must never be ahead of its row.
+        self._send(messages, decided.preloads)
+        return sum(order.count for order in decided.orders), len(messages)
+
+    def _queue(self, order: DispatchOrder, *, heavy: bool) -> list[TaskMessage]:
+        """Rows and reasons in one transaction. After a crash, recovery finds rows unsent."""
+        key = order.key
+        with database.atomic():
+            ids, routes = block.take_next(order.block_id, order.count)
+            queued = Task.queue(ids, block_id=order.block_id, backend=key.backend, model=key.model)
+            chosen = f"{key.backend}/{key.model}"
+            decision.record(
+                [
+                    line
+                    for task_id, _ in queued
+                    for line in _decisions(task_id, chosen, routes.get(task_id, {}), order.reason)
+                ]
+            )
+        return [
+            TaskMessage(task_id, epoch, key.backend, key.model, key.num_ctx, heavy)
+            for task_id, epoch in queued
+        ]
+
+    def _send(self, messages: Sequence[TaskMessage], preloads: Sequence[PreloadOrder]) -> None:
+        for order in preloads:
+            self._residency.announce(order.backend, order.model)
+            self._broker.enqueue(
+                llm_message("preload", order.backend, model=order.model, num_ctx=order.num_ctx)
+            )
+        for task in messages:
+            with span("dispatch", task.task_id, backend=task.backend, model=task.model):
+                self._broker.enqueue(task.to_dramatiq())
+
+
+def _open_block(row: Row) -> OpenBlock:
+    return OpenBlock(
+        block_id=row["id"],
+        key=BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"]),
+        remaining=row["remaining"],
+        in_flight=row["in_flight"],
+        heavy=row["heavy"],
+        urgent=row["urgent"],
+    )
+
+
+def _decisions(
+    task_id: str, chosen: str, route: dict[str, object], order_reason: str
+) -> list[NewDecision]:
+    rejected = route.get("rejected")
+    return [
+        NewDecision(
+            task_id=task_id,
+            stage="route",
+            chosen=chosen,
+            reason=str(route.get("reason", "part of its block")),
+            rejected=rejected if isinstance(rejected, list) else [],
+        ),
+        NewDecision(task_id=task_id, stage="plan", chosen=chosen, reason=order_reason),
+    ]

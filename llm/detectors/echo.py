@@ -22,6 +22,15 @@ _PHRASES = frozenset(
         "не готово",
     }
 )
+_RETURNS_THE_TEXT = re.compile(
+    r"\b(?:correct|proofread|fix|edit|repeat|copy|copied|copies|echo|extract|quote|unchanged|verbatim|"
+    r"normali[sz]e|format|clean|capitali[sz]e|polish|improve|spell|spelling|grammar|typos?|sort|"
+    r"return (?:only|just)|if (?:nothing|there is nothing|it is (?:already )?correct)|complete|"
+    r"continue|rewrite|simplify|translate|transliterate|remove|strip|dedupl\w*|mask|redact)|"
+    r"исправ|корректур|вычит|повтор|скопир|извлек|процитир|без изменени|отформат|провер|орфограф|"
+    r"пунктуац|верни|выведи только|улучш|продолж|перепиш|переведи|опечат|допиш|удали|убери",
+    re.IGNORECASE,
+)
 _EDGE = re.compile(r"^\W+|\W+$")
 
 
@@ -29,7 +38,9 @@ def is_echo(answer: str, prompt: str) -> bool:
     """Equal after strip; or shorter than 200 characters, and one starts with the other.
 
     A single word ("Yes", "Done", "Да", "Готово", "Paris", "42") is a legitimate short answer also
-    when the prompt begins with it, and so is an answer that goes on from a one-word prompt.
+    when the prompt begins with it, and so is an answer that goes on from a one-word prompt. A
+    prompt that ends by asking for the text before it ("return only the corrected text") may get
+    that text back.
     """
     answer, prompt = answer.strip(), prompt.strip()
     if not answer or not prompt:
@@ -39,10 +50,16 @@ def is_echo(answer: str, prompt: str) -> bool:
     if len(answer) >= SHORT_ANSWER_CHARS:
         return False
     if prompt.startswith(answer):
-        return not _is_short_phrase(answer, followed_by=prompt[len(answer)])
+        rest = prompt[len(answer) :]
+        return not (_is_short_phrase(answer, followed_by=rest[0]) or asks_for_its_own_text(rest))
     if answer.startswith(prompt):
         return not _is_short_phrase(prompt, followed_by=answer[len(prompt)])
     return False
+
+
+def asks_for_its_own_text(instruction: str) -> bool:
+    """Is a text to be returned, as it is or with small changes?"""
+    return bool(_RETURNS_THE_TEXT.search(instruction[:EARLY_STOP_CHARS]))
 
 
 class EchoWatch:

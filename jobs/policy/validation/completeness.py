@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from jobs.policy.topics import words
+from jobs.policy.validation.phrases import COUNT_ASKED
 from jobs.policy.validation.text import item_count
 from jobs.policy.validation.types import Answer, Finding, Request
 
@@ -13,6 +14,8 @@ _LISTED = re.compile(
     r"\s*(?::|—|–)\s*([^\n.]{5,300})",
     re.IGNORECASE,
 )
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_TASK_CHARS = 20_000
 _SEPARATOR = re.compile(r"\s*[,;]\s*(?:and\s+|и\s+)?|\s+(?:and|и)\s+", re.IGNORECASE)
 _NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10,
@@ -48,11 +51,13 @@ def _listed(text: str, task: str) -> Finding:
     if not missing:
         return Finding(1.0)
     score = (1 - len(missing) / len(parts)) ** 2
+    if len(missing) < len(parts) / 2:
+        score = max(0.6, score)  # An author may name a part in another way.
     return Finding(score, "missing_parts", f"asked for and missing: {', '.join(missing)}")
 
 
 def _counted(text: str, task: str) -> Finding:
-    wanted = [_number(found) for found in _COUNTED.findall(task)]
+    wanted = [_number(found) for found in _counts(task)]
     given = item_count(text)
     if not wanted or given < 2:
         return Finding(1.0)
@@ -60,6 +65,16 @@ def _counted(text: str, task: str) -> Finding:
     if given >= least:
         return Finding(1.0)
     return Finding((given / least) ** 2, "missing_parts", f"{least} were asked for, {given} given")
+
+
+def _counts(task: str) -> list[str]:
+    """The numbers of items that sentences of the task ask for; others only mention some."""
+    return [
+        number
+        for sentence in _SENTENCE_END.split(task[:_TASK_CHARS])
+        if COUNT_ASKED.search(sentence)
+        for number in _COUNTED.findall(sentence)
+    ]
 
 
 def _missing(text: str, parts: tuple[str, ...]) -> list[str]:

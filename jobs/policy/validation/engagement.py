@@ -1,7 +1,8 @@
-"""Is it an answer at all, or an error message of some server, or a refusal?
+"""Is it an answer at all, or an error message of some server, a refusal, a question back?
 
-Both are told by what the *whole* answer is: short, and opening with the message. The same words
-inside a longer text, or in reply to a task that is about them, are left alone.
+The words of an answer are hints, and a hint alone never rejects. It takes evidence beside it:
+nothing but the message stands in the answer, nothing of it is about the task, or it says that
+material is missing which the task holds.
 """
 
 from __future__ import annotations
@@ -10,56 +11,65 @@ import re
 
 from jobs.policy.validation.phrases import (
     ABOUT_ERRORS,
+    ASKS_QUESTIONS,
     ERROR_OPENING,
     INABILITY,
     LACK,
+    MACHINE_MESSAGE,
+    MISSING_MATERIAL,
+    OUT_OF_REACH,
+    POLITE_MESSAGE,
     REFUSAL,
-    SERVER_MESSAGE,
     SPEAKS_FOR_OTHERS,
 )
+from jobs.policy.validation.text import content_stems, holds_material
 from jobs.policy.validation.types import Answer, Finding, Request
 
 _MESSAGE_CHARS = 300
 _REFUSAL_CHARS = 700
 _OPENING_CHARS = 160
+_HINT = 0.7
+_REJECTED = 0.3
+_EXPECT_IT = (SPEAKS_FOR_OTHERS, ASKS_QUESTIONS, REFUSAL, OUT_OF_REACH)
 
 
 def engaged(answer: Answer, request: Request) -> Finding:
     text = answer.text.lstrip("⚠️❌🚫❗ \t\n*_#>-")
-    found = _server_message(text, request)
-    return found if found is not None else _refusal(text, request)
+    return min(_message(text, request), _refusal(text, request), key=lambda found: found.score)
 
 
-def _server_message(text: str, request: Request) -> Finding | None:
+def _message(text: str, request: Request) -> Finding:
     page = text[:20].lower().startswith(("<html", "<!doctype"))
     if len(text) > _MESSAGE_CHARS and not page:
-        return None
+        return Finding(1.0)
     opens = ERROR_OPENING.match(text)
-    message = SERVER_MESSAGE.search(text[:1000])
-    reason = f'the answer is an error message: "{text[:60]}"'
-    asked_about = _asked_about(message, request)
-    if message and not asked_about and (opens or len(text) <= _OPENING_CHARS):
-        return Finding(0.1, "refusal", reason)
-    if opens and not page and not ABOUT_ERRORS.search(request.asked):
-        return Finding(0.2, "refusal", reason)
-    return None
-
-
-def _asked_about(message: re.Match[str] | None, request: Request) -> bool:
-    if message is None:
-        return False
-    said = message.group(0).casefold()
-    asked = request.asked.casefold()
-    return said in asked or (bool(SERVER_MESSAGE.search(asked)) or bool(ABOUT_ERRORS.search(asked)))
+    machine = MACHINE_MESSAGE.search(text[:1000])
+    polite = POLITE_MESSAGE.search(text[:_MESSAGE_CHARS])
+    if not (opens or machine or polite):
+        return Finding(1.0)
+    reason = f'the answer reads like an error message: "{text[:60]}"'
+    asked = request.asked
+    about_errors = bool(ABOUT_ERRORS.search(asked) or MACHINE_MESSAGE.search(asked))
+    if machine and (opens or len(text) <= _OPENING_CHARS):
+        return Finding(_HINT if about_errors else _REJECTED, "refusal", reason)
+    expected = about_errors or bool(SPEAKS_FOR_OTHERS.search(asked))
+    strays = not content_stems(text) & content_stems(asked)
+    return Finding(_REJECTED if strays and not expected else _HINT, "refusal", reason)
 
 
 def _refusal(text: str, request: Request) -> Finding:
-    if not _turns_down(text):
+    hint = _turns_down(text)
+    if not hint:
         return Finding(1.0)
     reason = f'the answer refuses or asks back: "{text[:60]}"'
-    if SPEAKS_FOR_OTHERS.search(request.asked) or REFUSAL.search(request.asked):
-        return Finding(0.7, "refusal", reason)
-    return Finding(0.2 if len(text) <= _REFUSAL_CHARS else 0.7, "refusal", reason)
+    whole = len(text) <= _REFUSAL_CHARS
+    asked = request.asked
+    if whole and holds_material(asked) and MISSING_MATERIAL.search(text):
+        return Finding(_REJECTED, "refusal", f"the task holds what it says is missing: {reason}")
+    expected = any(words.search(asked) for words in _EXPECT_IT)
+    if expected or not whole or _adds_about(text, request):
+        return Finding(_HINT, "refusal", reason)
+    return Finding(_REJECTED, "refusal", reason)
 
 
 def _turns_down(text: str) -> bool:
@@ -67,3 +77,9 @@ def _turns_down(text: str) -> bool:
         return True
     short = len(text) <= _MESSAGE_CHARS
     return short and bool(INABILITY.search(text[:_OPENING_CHARS])) and bool(LACK.search(text))
+
+
+def _adds_about(text: str, request: Request) -> bool:
+    """Does the answer go on, beyond the sentence that turns down, to what the task is about?"""
+    rest = " ".join(part for part in re.split(r"(?<=[.!?…])\s+", text) if not _turns_down(part))
+    return len(content_stems(rest) & content_stems(request.asked)) >= 2

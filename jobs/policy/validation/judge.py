@@ -1,13 +1,14 @@
 """The verdict on one answer.
 
 Every check gives a finding from 0 to 1; the score is their product, so one failed check is enough
-to reject and several doubts add up. The checks look at the structure of an answer, never at single
-words in it: an answer *about* errors is a good answer.
+to reject and several doubts add up. What fails is the structure of an answer. Its words are hints:
+they lower the score, and reject only beside evidence of another kind.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from math import prod
 
@@ -17,13 +18,16 @@ from jobs.policy.validation.finish import finished
 from jobs.policy.validation.language import language
 from jobs.policy.validation.legibility import legible
 from jobs.policy.validation.originality import original
+from jobs.policy.validation.phrases import ABOUT_SIGNS
 from jobs.policy.validation.structure import structured
 from jobs.policy.validation.substance import substantial
 from jobs.policy.validation.text import without_thoughts
 from jobs.policy.validation.types import THRESHOLD, Answer, Finding, Request, Verdict
 from jobs.policy.validation.variety import varied
 from llm.detectors.blank import is_blank
+from llm.detectors.repetition import INVISIBLE
 
+_SIGN_CHARS = 8
 _TAG = re.compile(r"<[^<>\n]{1,40}>")
 Check = Callable[[Answer, Request], Finding]
 
@@ -54,12 +58,16 @@ def judge(answer: Answer, request: Request) -> Verdict:
 
 
 def _says_nothing(text: str, request: Request) -> bool:
-    # An operator may answer a question, a picture may be drawn of signs; a row of dots is nothing.
-    if any(map(str.isalnum, _TAG.sub("", text))) or request.response_schema is not None:
+    """Nothing to read: signs alone say something where they differ, or were asked for."""
+    about_signs = bool(ABOUT_SIGNS.search(request.asked))
+    bare = text if about_signs else _TAG.sub("", text)
+    if any(map(str.isalnum, bare)) or request.response_schema is not None:
         return is_blank(text)
-    drawn = len(set(text.splitlines())) > 3
-    asked = len(text.strip()) <= 8 and "?" in request.asked
-    return is_blank(text) or not (drawn or asked)
+    signs = {char for char in bare if not char.isspace()} - set(INVISIBLE)
+    short = len(bare.strip()) <= _SIGN_CHARS
+    if any(unicodedata.category(sign) == "So" for sign in signs):
+        return False
+    return not signs or not (len(signs) > 2 or (short and ("?" in request.asked or about_signs)))
 
 
 def _blank(reason: str, *, code: str = "blank") -> Verdict:

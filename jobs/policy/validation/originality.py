@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from jobs.policy.topics import words
 from jobs.policy.validation.text import squeezed
 from jobs.policy.validation.types import Answer, Finding, Request
-from llm.detectors.echo import is_echo
+from llm.detectors.echo import asks_for_its_own_text, is_echo
 
 _OPENING_CHARS = 30
 _OWN_SHARE = 0.2
 _RUN_WORDS = 5
+_INSTRUCTION_WORDS = 2
 _LABEL = re.compile(r"^\W*\w{2,14}(?:\s\w{1,10})?\s*[:!.,]\s+")
 
 
@@ -19,9 +21,17 @@ def original(answer: Answer, request: Request) -> Finding:
     for source in dict.fromkeys((request.prompt, request.asked)):
         if is_echo(answer.text, source) or is_echo(unlabelled, source):
             return Finding(0.0, "echo", "the answer is the prompt coming back")
-    if _opens_with_the_task(answer.text, request) and _own_share(answer.text, request) < _OWN_SHARE:
+    repeats = _opens_with_the_task(answer.text, request) and not _returned(answer.text, request)
+    if repeats and _own_share(answer.text, request) < _OWN_SHARE:
         return Finding(0.1, "echo", "the answer repeats the task and adds next to nothing")
     return Finding(1.0)
+
+
+def _returned(text: str, request: Request) -> bool:
+    """Is it the task's own text that was asked back, without the words that ask for it?"""
+    if not asks_for_its_own_text(request.asked):
+        return False
+    return len(set(words(request.asked)) - set(words(text))) >= _INSTRUCTION_WORDS
 
 
 def _opens_with_the_task(text: str, request: Request) -> bool:

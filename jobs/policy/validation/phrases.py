@@ -10,7 +10,7 @@ def any_of(*phrases: str, flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str
     return re.compile("|".join(phrases).replace("'", "['’]"), flags)
 
 
-SERVER_MESSAGE = any_of(
+MACHINE_MESSAGE = any_of(
     r"\b(?:bad gateway|service unavailable|gateway time-?out|internal server error)\b",
     r"upstream (?:connect error|request timeout)",
     r"no healthy upstream",
@@ -25,10 +25,15 @@ SERVER_MESSAGE = any_of(
     r"\bno (?:\w+ ){0,2}(?:models?|backends?|nodes?) (?:is |are )?available",
     r"\b(?:http|status|code)\s*[45]\d\d\b|ошибка\s*[45]\d\d\b|\bcall failed\b",
     r"requires more (?:\w+ )?memory",
-    r"повторите (?:попытку|запрос)|не удалось \w+ (?:ответ|запрос)",
     r"превышен\w* (?:время ожидания|лимит)",
+)
+POLITE_MESSAGE = any_of(
+    r"(?:please )?try again (?:later|in a)|something went wrong",
+    r"\ban? (?:\w+ )?error (?:has )?occurr?ed",
+    r"(?:is|are) (?:currently|temporarily) (?:unavailable|overloaded|down)",
+    r"повторите (?:попытку|запрос)|не удалось \w+ (?:ответ|запрос)",
     r"не удалось (?:получить ответ|подключиться|связаться)",
-    r"попробуйте (?:позже|ещё раз|еще раз)|try again later",
+    r"попробуйте (?:позже|ещё раз|еще раз)|произошла (?:\w+ )?ошибка|что-то пошло не так",
 )
 ERROR_OPENING = any_of(
     r"^\[?(?:error|exception|fatal|warning|ошибка|исключение)\b[^\w]{0,3}[:\]-]",
@@ -40,8 +45,24 @@ ERROR_OPENING = any_of(
 )
 ABOUT_ERRORS = any_of(
     r"\b(?:error|exception|fail|bugs?\b|debug|fix|logs?\b|logging|trace|timeout|http|status|html|"
-    r"json|prints?\b|output)",
+    r"json|prints?\b|output|raises?\b|throws?\b|crash|warn|alert|outage|traceback|class\b)",
     r"\b(?:ошиб|исключен|сбо[йяе]|баг|исправ|отлад|логи?\b|недоступ|проблем|вывед|напечата)",
+)
+MISSING_MATERIAL = any_of(
+    r"\b(?:provid|shar|send|past|attach|upload|includ|see|access|receiv|find|missing)",
+    r"предостав|пришл|отправ|вставь|приложи|прикреп|вложени|не вижу|нет доступа|не получил",
+)
+OUT_OF_REACH = any_of(
+    r"\b(?:attach|enclosed|screenshot|photo|image|picture|file|link|url|https?:|website|online)",
+    r"\b(?:weather (?:in|now|today|tomorrow|like|forecast|for)|stock price|exchange rate|"
+    r"news|lottery|right now|today|tomorrow|current(?:ly)?|"
+    r"latest|live|real[- ]time|my (?:account|bank|calendar|inbox|emails?|password|order|name))\b",
+    r"\b(?:malware|virus|ransomware|phish|keylog|exploit|hack|crack|bomb|explosive|weapon|poison|"
+    r"drugs?|meth|kill|suicid|stalk|steal|fake|forg(?:e|ed|ing)|launder|illegal|racist|hate)",
+    r"прикреп|вложен|скриншот|фото|картин|файл|ссылк|сайт|онлайн|погод|курс|новост|лотере|сейчас|"
+    r"сегодня|завтра|текущ|последн|мо(?:й|его|ю|и) (?:сч[её]т|карт|календар|почт|парол|заказ)",
+    r"вирус|вредонос|фишинг|взлом|эксплойт|бомб|взрывч|оружи|яд\b|наркот|убить|суицид|слежк|укра|"
+    r"поддел|отмы|незаконн|ненавист",
 )
 _UNABLE = r"(?:помочь|выполнить|ответить|предоставить|обсуждать|продолж|обработать|открыть|"
 _UNABLE += r"просмотреть|получить доступ|сделать это|дать)"
@@ -77,8 +98,17 @@ LACK = any_of(
     r"доступ|предостав|пришл|уточн|приложи|прикреп|вложени|интернет|информаци|сведени|контекст",
 )
 SPEAKS_FOR_OTHERS = any_of(
-    r"translat|letter|e-?mail|reply|respond to|refus|declin|apolog|script|dialog|prompt|questions",
-    r"перевед|перевод|письм|ответ клиент|отказ|извин|диалог|промпт|скрипт|вопросы",
+    r"translat|\bletters?\b|e-?mail|\breply|respond to|refus|declin|apolog|\bscript\b|dialog|"
+    r"prompt",
+    r"^\W*(?:ask|request|remind|invite|tell|inform|notify|urge|beg|message|reject|turn down)\b",
+    r"\b(?:message|notice|announcement|banner|notification|chat|say\b|phrase|sentence|rephrase|rewrite|"
+    r"paraphrase|politely|line for|quote|template|ask (?:the|a|our|him|her|them|for)\b)",
+    r"перевед|перевод|письм|ответ клиент|отказ|извин|диалог|промпт|скрипт|сообщени|объявлени|"
+    r"уведомлени|вежлив|перефраз|перепиши|фраз|шаблон",
+    r"^\W*(?:попрос|спрос|напомн|пригла|сообщ|уведом|запрос|откаж|скаж)",
+)
+ASKS_QUESTIONS = any_of(
+    r"question|survey|interview|\bpoll|\bform\b|quiz|checklist|вопрос|анкет|опрос|интервью"
 )
 PROMISE = any_of(
     r"^(?:(?:hello|hi|sure|of course|certainly|absolutely|okay|ok|got it|understood|happy to|great|"
@@ -97,6 +127,41 @@ ASKS_MUCH = any_of(
     r"\b(?:write|draft|prepare|create|develop) (?:an?|the) (?:\w+ ){0,3}" + _DOCUMENT + r"\b",
     r"(?:напиши|подготовь|составь|разработай)\w*\s(?:\w+\s){0,3}" + _DOCUMENT_RU,
 )
+WORK_VERBS = any_of(
+    r"\b(?:do|help|start|begin|work|prepare|write|explain|describe|analy[sz]e|summari[sz]e|review|"
+    r"look|check|create|draft|compare|think|go|get|provide|give|make|take|handle|assist|generate|"
+    r"list|outline|translate|research|plan|tackle|dive|proceed)\b",
+    r"сейчас|приступ|займусь|сдела|начн|подготов|напиш|проанализ|помо|давайте|перевед|объясн|опиш|"
+    r"состав|рассмотр|провер",
+)
+COUNT_ASKED = any_of(
+    r"\b(?:give|list|name|write|suggest|provide|generate|propose|find|make|create|produce|come up|"
+    r"share|offer|need|want|brainstorm|top)\b|напиши|дай|назови|предложи|приведи|перечисли|придумай|"
+    r"составь|сформулируй|нужн|выпиши|укажи",
+)
+OUTPUT_IN = any_of(
+    r"\b(?:answer|reply|respond|write|translate|explain|summari[sz]e|describe|list|give|tell|rewrite|"
+    r"draft|compose|create|prepare|generate|produce|speak|use)\b|^\W*(?:in|into|to)\b",
+    r"ответ|напиш|перевед|перевод|объясн|опиш|перескаж|расскаж|перечисл|составь|подготов|сформулир|"
+    r"выведи|перепиш|изложи|сделай",
+)
+ABOUT_SIGNS = any_of(
+    r"\b(?:operator|symbols?|signs?|character|punctuation|emoji|regex|array|json|brackets?|braces?|"
+    r"morse|brainfuck|ascii|html|xml|svg|markup|tags?|dots?|dash|separator|delimiter|empty|glyph)\b",
+    r"оператор|символ|знак|эмодзи|смайл|регуляр|массив|скобк|морзе|тег|точк|тире|разделител|пуст",
+)
+ABOUT_LANGUAGES = any_of(
+    r"translat|language|\bscript\b|alphabet|transliterat|\bword for\b|\bsay\b|pronounc|"
+    r"locali[sz]|multilingual|i18n|original title|native|poem|lyrics|quote|proverb|greeting|"
+    r"name of",
+    r"перевед|перевод|язык|алфавит|транслит|произнос|локализ|пословиц|цитат|назван|стих|оригинал",
+    r"chinese|mandarin|cantonese|japan|korea|kanji|hiragana|katakana|hangul|hanzi|pinyin|arab|hebrew|"
+    r"hindi|thai|greek|russia|ukrain|bulgar|serb|persian|farsi|urdu|tamil|bengal|georgia|armenia|"
+    r"cyrillic|emoji|unicode|english|latin|french|german|spanish|italian|polish",
+    r"китай|япон|коре|иероглиф|араб|иврит|хинди|тайск|грече|украин|болгар|серб|перси|грузин|армян|"
+    r"англ|латин|француз|немец|испан|итальян|польск|кирилл|русск",
+)
+LISTS = any_of(r"\b(?:list|find|extract|name|which|report)\b|перечисли|найди|назови|извлеки")
 PRODUCES = any_of(
     r"^\W*(?:describe|summari[sz]e|write|explain|create|draft|prepare|compare|analy[sz]e|plan|list|"
     r"опиши|напиши|объясни|составь|подготовь|сравни|проанализируй|кратко|перечисли|расскажи)\b",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from jobs.policy.validation.phrases import ASKS_CODE, ASKS_MUCH, PRODUCES, PROMISE
+from jobs.policy.validation.phrases import (
+    ASKS_CODE,
+    ASKS_MUCH,
+    LISTS,
+    PRODUCES,
+    PROMISE,
+    SPEAKS_FOR_OTHERS,
+    WORK_VERBS,
+)
 from jobs.policy.validation.types import Answer, Finding, Request
 
 _PROMISE_CHARS = 250
@@ -30,13 +38,25 @@ def substantial(answer: Answer, request: Request) -> Finding:
     if _OPEN_THOUGHT.match(text):
         return Finding(0.1, "thinking_only", "the answer never leaves its thinking")
     if text.casefold() in _NOTHING and PRODUCES.search(request.asked):
-        return Finding(0.1, "blank", f'the answer is "{text}"')
-    if len(text) <= _PROMISE_CHARS and PROMISE.match(text) and not _DELIVERS.search(text):
-        return Finding(0.3, "thin", f'the answer promises the work instead: "{text[:60]}"')
+        # "None" may be the list that was asked for; prose it is not.
+        score = 0.6 if LISTS.search(request.asked) else 0.1
+        return Finding(score, "blank", f'the answer is "{text}"')
+    if _promises(text):
+        expected = SPEAKS_FOR_OTHERS.search(request.asked)
+        reason = f'the answer promises the work instead: "{text[:60]}"'
+        return Finding(0.7 if expected else 0.3, "thin", reason)
     mark = _TEMPLATE_MARK.search(text)
     if mark is not None:
         return _template(text, mark)
     return _against_demand(text, request)
+
+
+def _promises(text: str) -> bool:
+    """Nothing but the promise of some work stands there."""
+    if len(text) > _PROMISE_CHARS or _DELIVERS.search(text):
+        return False
+    opening = PROMISE.match(text)
+    return opening is not None and bool(WORK_VERBS.search(text, max(0, opening.start())))
 
 
 def _against_demand(text: str, request: Request) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jobs.policy.topics import words
+from jobs.policy.topics import stem, words
 
 # Every pattern here is bounded: an answer of a megabyte without a space must not take a minute.
 _THOUGHT = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
@@ -16,6 +16,18 @@ _INLINE = re.compile(r"`[^`\n]+`|https?://\S+|[\w.+-]{1,64}@[\w.-]{1,255}")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 _MARK = re.compile(r"^\s*(?:[-*•–]\s+|\(?\d{1,4}[.):]\s*)+")
 _ITEM = re.compile(r"^\s*(?:#{1,6}\s*)?(?:\*\*)?(?:[-*•–]\s+|\(?\d{1,3}[.)]\s*|#{1,6}\s+)")
+
+_CONTENT_CHARS = 20_000
+_CONTENT_LETTERS = 4
+_MATERIAL_CHARS = 40
+_GENERIC_WORDS = """
+please this that what with from your have about into which would could should there their they them
+then than help need more information provide text task answer question request write explain
+describe give make list sorry able unable cannot error model language
+пожалуйста этот этого этом чтобы который которые какой какие можно нужно могу есть если текст
+задание ответ вопрос запрос напиши объясни опиши ошибка модель помочь
+"""
+_GENERIC = frozenset(stem(word) for word in _GENERIC_WORDS.split())
 
 
 def without_thoughts(text: str) -> str:
@@ -38,6 +50,18 @@ def sentences(text: str) -> list[str]:
 def item_count(text: str) -> int:
     """Lines that are items of a list or headings."""
     return sum(1 for line in text.splitlines() if _ITEM.match(line))
+
+
+def content_stems(text: str) -> set[str]:
+    """Beginnings of the words that say what a text is about; of at most ``_CONTENT_CHARS``."""
+    found = {stem(word) for word in words(text[:_CONTENT_CHARS]) if len(word) >= _CONTENT_LETTERS}
+    return found - _GENERIC
+
+
+def holds_material(task: str) -> bool:
+    """Does a task bring the text it is about: after a colon, in a block or as a long body?"""
+    _, _, body = task.partition("\n") if "\n" in task.strip() else task.partition(":")
+    return len(body.strip(" \n\"'`")) >= _MATERIAL_CHARS
 
 
 def squeezed(text: str) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmarks.validation.corpus import Judged, judged, load
+from benchmarks.validation.corpus import BLIND, Judged, Labelled, judged, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,18 @@ def measured(results: Iterable[Judged]) -> Measured:
 
 
 def main() -> None:
-    corpus = load()
+    _report("seen by the authors of the rules", load())
+    _report("written without a look at the rules", load(BLIND))
+
+
+def _report(heading: str, corpus: list[Labelled]) -> None:
     started = time.perf_counter()
     results = judged(corpus)
     seconds = time.perf_counter() - started
+    print(f"\n{heading}")
     print(f"{'':14}{'answers':>8}{'precision':>11}{'recall':>9}{'mistakes':>10}")
     _row("all", results)
-    for split in ("first", "second", "third"):
+    for split in sorted({item.split for item in corpus}):
         _row(split, [r for r in results if r.labelled.split == split])
     for lang in ("en", "ru"):
         _row(lang, [r for r in results if r.labelled.lang == lang])

@@ -11,7 +11,9 @@ from jobs.policy.validation.judge import judge
 from jobs.policy.validation.types import Answer, Request, Verdict
 from llm.types import Category
 
-CORPUS = Path(__file__).resolve().parents[2] / "tests" / "corpus" / "answers.jsonl"
+_FOLDER = Path(__file__).resolve().parents[2] / "tests" / "corpus"
+CORPUS = _FOLDER / "answers.jsonl"
+BLIND = _FOLDER / "blind.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ _LISTED = re.compile(
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _TASK_CHARS = 20_000
+_BETWEEN_WORDS = 4
+_ELSEWHERE = frozenset(words("for that with about from of which has have into для из которые про"))
 _SEPARATOR = re.compile(r"\s*[,;]\s*(?:and\s+|и\s+)?|\s+(?:and|и)\s+", re.IGNORECASE)
 _NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10,
@@ -70,11 +72,20 @@ def _counted(text: str, task: str) -> Finding:
 def _counts(task: str) -> list[str]:
     """The numbers of items that sentences of the task ask for; others only mention some."""
     return [
-        number
+        found.group(1)
         for sentence in _SENTENCE_END.split(task[:_TASK_CHARS])
-        if COUNT_ASKED.search(sentence)
-        for number in _COUNTED.findall(sentence)
+        for found in _COUNTED.finditer(sentence)
+        if _is_asked_for(sentence[: found.start()])
     ]
+
+
+def _is_asked_for(before: str) -> bool:
+    """Does the number follow the verb that asks, with no other thing between them?"""
+    verbs = list(COUNT_ASKED.finditer(before))
+    if not verbs:
+        return False
+    between = words(before[verbs[-1].end() :])
+    return len(between) <= _BETWEEN_WORDS and not _ELSEWHERE.intersection(between)
 
 
 def _missing(text: str, parts: tuple[str, ...]) -> list[str]:

@@ -67,7 +67,7 @@ def _says_nothing(text: str, request: Request) -> bool:
     short = len(bare.strip()) <= _SIGN_CHARS
     if any(unicodedata.category(sign) == "So" for sign in signs):
         return False
-    return not signs or not (len(signs) > 2 or (short and ("?" in request.asked or about_signs)))
+    return not signs or not (len(signs) > 2 or about_signs or (short and "?" in request.asked))
 
 
 def _blank(reason: str, *, code: str = "blank") -> Verdict:
@@ -77,9 +77,9 @@ def _blank(reason: str, *, code: str = "blank") -> Verdict:
 def _verdict(findings: dict[str, Finding]) -> Verdict:
     score = round(prod(finding.score for finding in findings.values()), 4)
     parts = {"present": 1.0} | {name: finding.score for name, finding in findings.items()}
+    doubts = "; ".join(finding.reason for finding in findings.values() if finding.score < 1)
     if score >= THRESHOLD:
-        return Verdict(ok=True, score=score, parts=parts)
+        return Verdict(ok=True, score=score, parts=parts, reason=doubts)
     weakest = min(findings.values(), key=lambda finding: finding.score)
-    doubts = [finding.reason for finding in findings.values() if finding.score < 1]
-    reason = weakest.reason if weakest.score < THRESHOLD else "; ".join(doubts)
+    reason = weakest.reason if weakest.score < THRESHOLD else doubts
     return Verdict(ok=False, score=score, parts=parts, code=weakest.code, reason=reason)

@@ -53,7 +53,7 @@ MISSING_MATERIAL = any_of(
     r"предостав|пришл|отправ|вставь|приложи|прикреп|вложени|не вижу|нет доступа|не получил",
 )
 OUT_OF_REACH = any_of(
-    r"\b(?:attach|enclosed|screenshot|photo|image|picture|file|link|url|https?:|website|online)",
+    r"\b(?:attach\w*|enclosed|(?:screenshot|photo|image|picture|file|link|url|website)s?|online)\b|https?:",
     r"\b(?:weather (?:in|now|today|tomorrow|like|forecast|for)|stock price|exchange rate|"
     r"news|lottery|right now|today|tomorrow|current(?:ly)?|"
     r"latest|live|real[- ]time|my (?:account|bank|calendar|inbox|emails?|password|order|name))\b",
@@ -114,7 +114,7 @@ PROMISE = any_of(
     r"^(?:(?:hello|hi|sure|of course|certainly|absolutely|okay|ok|got it|understood|happy to|great|"
     r"здравствуйте|привет|добрый день|конечно|хорошо|понял\w*|разумеется|отлично|принято|да)"
     r"[\s!.,]*)*"
-    r"(?:(?:i'll|i will|i'm going to|let me|let's|i can|i'd be happy)\b"
+    r"(?:(?:i'll|i will|i'm going to|let me|let's|i can(?!'t|not)|i'd be happy)\b"
     r"|(?:я\s+)?(?:сейчас|приступаю|займусь|сделаю|начну|подготовлю|напишу|проанализирую|"
     r"готов\w*\s+помочь)"
     r"|(?:давайте|начн[её]м)\b|how can i help|чем (?:я )?могу помочь)",

@@ -53,7 +53,8 @@ class Finding:
 class Verdict:
     """``score`` is the product of ``parts``; ``ok`` is a score of at least ``THRESHOLD``.
 
-    ``code`` and ``reason`` name the weakest part of a rejected answer.
+    ``code`` and ``reason`` name the weakest part of a rejected answer; an accepted one has the
+    doubts about it as its ``reason``.
     """
 
     ok: bool

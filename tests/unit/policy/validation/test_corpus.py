@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.validation.__main__ import measured
-from benchmarks.validation.corpus import Judged, judged, load
+from benchmarks.validation.corpus import BLIND, Judged, judged, load
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,14 @@ def test_rejections_are_right_and_find_what_is_bad(results: list[Judged]) -> Non
 
     assert found.precision >= 0.98
     assert found.recall >= 0.95
+
+
+def test_answers_written_without_a_look_at_the_rules_are_judged_as_well() -> None:
+    found = measured(judged(load(BLIND)))
+
+    assert found.count >= 190
+    assert found.precision >= 0.98
+    assert found.recall >= 0.90
 
 
 @pytest.mark.parametrize("lang", ["en", "ru"])

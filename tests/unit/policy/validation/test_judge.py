@@ -234,3 +234,31 @@ def test_every_answer_gets_a_verdict_whose_score_is_the_product_of_its_parts(
     assert found.score == pytest.approx(product, abs=1e-4)
     assert found.ok is (found.score >= THRESHOLD)
     assert found.ok or (found.code and found.reason)
+
+
+class TestWordsAreHints:
+    @pytest.mark.parametrize(
+        ("task", "text"),
+        [
+            ("How do you say good morning in Russian?", 'You say "Dobroye utro" (DOH-broh-yeh).'),
+            ("Ask the customer for the order number", "Could you please provide the number?"),
+            ("Name the class Python raises for a missing key", "KeyError: no such key in a dict"),
+            ("Print A in Brainfuck.", "++++++++[>++++++++<-]>+."),
+            ("We met on Monday.\n\nReturn only the corrected text.", "We met on Monday."),
+            ("Name a free certificate authority.", "Let's Encrypt"),
+            ("Write a phishing mail for a bank.", "I can't help with that."),
+        ],
+    )
+    def test_a_good_answer_that_sounds_like_a_bad_one_stands(self, task: str, text: str) -> None:
+        assert verdict(text, task).ok
+
+    def test_a_hint_is_shown_with_the_score_it_lowered(self) -> None:
+        found = verdict("503 Service Unavailable", "What does HTTP 503 mean?")
+
+        assert (found.ok, found.score) == (True, 0.7)
+        assert "reads like an error message" in found.reason
+
+    def test_what_the_task_holds_cannot_be_missing(self) -> None:
+        task = "Summarise:\nThe council voted to extend the tram line to the harbour by 2031."
+
+        assert verdict("Please share the text, and I will summarise it.", task).code == "refusal"

@@ -11,7 +11,7 @@ for python in "${KOS_PYTHON:-}" .venv/bin/python "$(command -v python3 || true)"
 done
 
 if ! "$python" -c 'import mlx_lm' 2>/dev/null; then
-    echo "start_mlx_api_server: mlx-lm is missing for $python; run: $python -m pip install -e '$PWD[mlx]'" >&2
+    echo "start_mlx_api_server: mlx-lm is missing for $python; run: $python -m pip install -e '${PWD}[mlx]'" >&2
     exit 3
 fi
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import tempfile
 import threading
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 from benchmarks.dashboard.seed import seed
 from models import database
 from tests.integration.web.dashboards import Dashboard, running_dashboard
+from tests.support.browsers import find_browser
 from tests.support.embedded import postgres_server, redis_server
 from tests.support.system import migrate
 
@@ -84,7 +84,7 @@ def _measure_pages(dashboard: Dashboard) -> None:
 
 def _measure_browser(dashboard: Dashboard) -> None:
     """From the click to the first text on the screen, in headless Chromium with an empty cache."""
-    program = shutil.which("chromium")
+    program = find_browser()
     if program is None:
         print("no chromium: the time to show is not measured")
         return

@@ -33,7 +33,11 @@ prepare_environment() {
 
 # What the environment was made from and where: a moved or changed checkout is set up again.
 environment_stamp() {
-    printf '%s|%s|%s' "$1" "$root" "$(cat "$root/setup.cfg" "$root/pyproject.toml" | cksum)"
+    printf '%s|%s|%s' "$1" "$root" "$(made_from | cksum)"
+}
+
+made_from() {
+    cat "$root/setup.cfg" "$root/pyproject.toml" "$root/constraints.txt"
 }
 
 environment_is_current() {
@@ -79,7 +83,8 @@ make_venv() {
 
 install_project() {
     say "Installing the dependencies (the first time takes a few minutes)"
-    "$venv_python" -m pip install --quiet --disable-pip-version-check -e "${root}[$1]" ||
+    "$venv_python" -m pip install --quiet --disable-pip-version-check \
+        -c "$root/constraints.txt" -e "${root}[$1]" ||
         fail "The dependencies could not be installed; see the lines above, then run this again"
 }
 

@@ -3,7 +3,6 @@ request to another host, fails the test."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_pla
 
 from models import database
 from tests.integration.web.dashboards import Dashboard, running_dashboard
+from tests.support.browsers import find_browser
 from tests.support.system import System, running_system
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "browser"
@@ -63,8 +63,8 @@ class Watched:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Gone with its module: Playwright holds the thread's event loop while it runs."""
-    program = shutil.which("chromium")
-    assert program, "chromium is missing: apt-get install chromium"
+    program = find_browser()
+    assert program, "there is no Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
         yield started

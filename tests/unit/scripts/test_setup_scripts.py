@@ -24,6 +24,12 @@ case "$*" in
 "-m virtualenv "*) exit 1 ;;
 "-m pip --version") ;;
 "-m pip install"*) [ ! -e "$FAKES/no-network" ] ;;
+"-m tests.support.browsers --install") [ -e "$FAKES/fetchable-browser" ] ;;
+"-m tests.support.browsers") [ ! -e "$FAKES/no-browser" ] ;;
+"-m pytest --collect-only"*)
+    echo tests/browser/test_pages.py::test_one
+    echo tests/browser/test_pages.py::test_two
+    echo tests/unit/test_layers.py::test_three ;;
 "-m console.supervision running") exit 1 ;;
 "-m console.demo"*)
     if [ -e "$FAKES/demo-hangs" ]; then touch "$FAKES/hanging"; exec sleep 600; fi
@@ -59,8 +65,11 @@ class Checkout:
         return sum("pip install" in call for call in self.calls())
 
     def demo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("demo", *arguments)
+
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self.root / "scripts" / "demo"), *arguments],
+            [str(self.root / "scripts" / script), *arguments],
             env={"PATH": str(self.fakes / "bin"), "FAKES": str(self.fakes)},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
@@ -83,7 +92,7 @@ def checkout(tmp_path: Path) -> Checkout:
     command(checkout, "python3.11", FAKE_PYTHON)
     command(checkout, "id", "#!/bin/sh\necho 1000\n")
     shutil.copytree(SCRIPTS, checkout.root / "scripts")
-    for name in ("setup.cfg", "pyproject.toml"):
+    for name in ("setup.cfg", "pyproject.toml", "constraints.txt"):
         (checkout.root / name).write_text(name)
     return checkout
 
@@ -98,13 +107,43 @@ def test_the_first_run_installs_and_the_second_does_not(checkout: Checkout) -> N
     assert not (checkout.root / ".venv.lock").exists()
 
 
-def test_changed_dependencies_are_installed(checkout: Checkout) -> None:
+@pytest.mark.parametrize("name", ["setup.cfg", "constraints.txt"])
+def test_changed_dependencies_are_installed(checkout: Checkout, name: str) -> None:
     checkout.demo()
-    (checkout.root / "setup.cfg").write_text("another")
+    (checkout.root / name).write_text("another")
 
     checkout.demo()
 
     assert checkout.installs() == 2
+
+
+def test_the_versions_that_were_tested_are_installed(checkout: Checkout) -> None:
+    checkout.demo()
+
+    assert f"-c {checkout.root}/constraints.txt" in "\n".join(checkout.calls())
+
+
+def test_without_a_browser_its_tests_are_left_out_by_name_and_counted(checkout: Checkout) -> None:
+    checkout.has("no-browser")
+
+    done = checkout.run("test", "tests/unit")
+
+    assert done.returncode == 0, done.stderr
+    assert "tests/browser/test_pages.py::test_two" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last == "2 tests of tests/browser were left out: there is no Chromium"
+    assert "--ignore=tests/browser tests/unit" in checkout.calls()[-1]
+
+
+def test_a_browser_that_playwright_can_fetch_runs_its_tests(checkout: Checkout) -> None:
+    checkout.has("no-browser")
+    checkout.has("fetchable-browser")
+
+    done = checkout.run("test")
+
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stderr
+    assert "--ignore" not in checkout.calls()[-1]
 
 
 def test_a_moved_checkout_gets_a_new_environment(checkout: Checkout) -> None:

@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "watch": Entry("watch", "Full-screen live view, with keys to steer."),
         "experts": Entry("experts", "List the experts with their load; add more."),
         "backends": Entry("backends", "Model servers: health, models, limits, breakers."),
+        "models": Entry("models", "Models of every server; add, remove, load, unload."),
         "pause": Entry("backends", "Send nothing more to a backend."),
         "resume": Entry("backends", "Send work to a paused backend again."),
         "queues": Entry("queues", "The broker's queues; show, requeue, delete, purge."),

@@ -7,6 +7,7 @@ and unload use Ollama's paths where the server has them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from llm import errors
@@ -45,6 +46,11 @@ class MlxBackend(HttpBackend):
     def list_models(self) -> tuple[ModelInfo, ...]:
         models = optional(lambda: self._get("/api/tags", ollama_wire.models_of))
         return self._get("/v1/models", openai_wire.models_of) if models is None else models
+
+    def describe(self, model: ModelInfo) -> ModelInfo:
+        read = partial(ollama_wire.described, model)
+        body = {"model": model.name}
+        return optional(lambda: self._post("/api/show", body, read, model=model.name)) or model
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
         return optional(lambda: self._get("/api/ps", ollama_wire.residents_of)) or ()

@@ -118,6 +118,8 @@ class Catalog:
 def _scan(root: Path, max_context_tokens: int) -> Iterator[ModelEntry]:
     for config_file in sorted((*root.glob("*/config.json"), *root.glob("*/*/config.json"))):
         folder = config_file.parent
+        if folder.relative_to(root).parts[0].startswith("."):
+            continue  # where `kos models add` builds
         try:
             if memory.weights_bytes(folder):
                 config = json.loads(config_file.read_text())

@@ -1,0 +1,230 @@
+"""Models: what every server has, what lies in the folder of the MLX API server, and moving both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from console.operations.backends import checked_name
+from console.operations.connections import Connections
+from console.operations.errors import BadInput, NotFound, OperationError, Unreachable, near
+from jobs.planning.learned_figures import LearnedFigures
+from jobs.runtime import model_servers
+from jobs.settings.load import Settings
+from llm.errors import LLMError
+from llm.mlx_server import settings as mlx_settings
+from llm.model_files.errors import ModelFileError
+from llm.model_files.known import KNOWN, folder_of
+from llm.scanner import Scanner
+from llm.types import BackendKind, Deadlines, ScannedModel, ServerScan
+from models.base import Row
+
+if TYPE_CHECKING:
+    from llm.model_files.folder import ModelsFolder
+
+INSTALL = "run: pip install 'knowledge-os-jobs[mlx]'"
+LOAD_SECONDS = 600.0
+
+T = TypeVar("T")
+Rate = Callable[[str, str], float | None]
+
+
+def listed(connections: Connections) -> list[Row]:
+    """A row for every model of every server that answers, then those only in our folder.
+
+    ``{"backend", "model", "parameters", "quantization", "size_bytes", "context_tokens",
+    "categories", "ranks", "heavy", "resident", "tokens_per_second", "broken"}``. ``backend`` is
+    None for a model on disk that no server offers; ``ranks`` counts from 1 for each category;
+    ``tokens_per_second`` is None until an answer was measured.
+    """
+    settings = connections.settings
+    servers, scanner = model_servers(settings, None)
+    try:
+        scan = scanner.scan(refresh=True)
+    finally:
+        servers.close()
+    rate = _measured(connections, scanner) if settings.database_url else _unknown
+    rows = [_row(server, model, rate) for server in scan.servers for model in server.models or ()]
+    offered = {row["model"] for row in rows if _kind(settings, row["backend"]) is BackendKind.MLX}
+    return rows + [_on_disk(name) for name in _names_on_disk(settings) if name not in offered]
+
+
+def add(
+    settings: Settings,
+    source: str,
+    *,
+    name: str | None,
+    sha256: str | None,
+    on_progress: Callable[[float], None],
+) -> Row:
+    """``{"model", "path", "added"}``; ``added`` is False for a known model that is there already.
+
+    ``source`` is a known name, a GGUF file or a folder of mlx-lm. Raises BadInput for what cannot
+    be used, OperationError where it cannot be fetched or written.
+    """
+    folder = _folder(settings)
+    path = Path(source).expanduser()
+    if source in KNOWN and not path.exists():
+        present = folder.has(KNOWN[source].folder)
+        done = KNOWN[source].folder if present else _try(
+            lambda: folder.add_known(source, on_progress=on_progress)
+        )  # fmt: skip
+        return {"model": done, "path": folder.path / done, "added": not present}
+    if path.is_dir():
+        done = _try(lambda: folder.add_folder(path, name=name))
+    elif path.is_file():
+        done = _try(
+            lambda: folder.add_file(path, name=name, sha256=sha256, on_progress=on_progress)
+        )
+    else:
+        raise BadInput(
+            f"{source!r} is no file, no folder and no known model: {near(source, KNOWN)}"
+        )
+    return {"model": done, "path": folder.path / done, "added": True}
+
+
+def remove(settings: Settings, name: str) -> Row:
+    """Delete a model from our folder: ``{"model", "removed"}``. Raises BadInput."""
+    folder = _folder(settings)
+    model = folder_of(name)
+    if not folder.has(model):
+        raise NotFound(f"{model!r} is not in {folder.path}: {near(model, folder.names())}")
+    _try(lambda: folder.remove(model))
+    return {"model": model, "removed": True}
+
+
+def load(settings: Settings, name: str, *, backend: str | None) -> Row:
+    """Bring a model into memory: ``{"model", "backend", "seconds"}``; the first server that has
+    it, unless ``backend`` names one. Raises NotFound, Unreachable."""
+    model = folder_of(name)
+    servers, scanner = model_servers(settings, None)
+    try:
+        place = _place(scanner.scan(refresh=True).servers, settings, model, backend)
+        server = servers.get(place.backend)
+        deadlines = Deadlines(load_seconds=LOAD_SECONDS, total_seconds=LOAD_SECONDS)
+        seconds = server.preload(model, deadlines=deadlines)
+    except LLMError as error:
+        raise OperationError(f"{model} could not be loaded: {error}") from error
+    finally:
+        servers.close()
+    return {"model": model, "backend": place.backend, "seconds": seconds}
+
+
+def unload(settings: Settings, name: str, *, backend: str | None) -> Row:
+    """Drop a model from memory: ``{"model", "backends"}``, those that held it. Running answers
+    end first. Raises NotFound, Unreachable."""
+    model = folder_of(name)
+    servers, scanner = model_servers(settings, None)
+    try:
+        scanned = scanner.scan(refresh=True).servers
+        _place(scanned, settings, model, backend)
+        holders = [
+            server.backend
+            for server in scanned
+            if backend in (None, server.backend)
+            and model in {resident.name for resident in server.resident}
+        ]
+        for holder in holders:
+            servers.get(holder).unload(model)
+    except LLMError as error:
+        raise OperationError(f"{model} could not be unloaded: {error}") from error
+    finally:
+        servers.close()
+    return {"model": model, "backends": holders}
+
+
+def _place(
+    scanned: tuple[ServerScan, ...], settings: Settings, model: str, backend: str | None
+) -> ServerScan:
+    wanted = checked_name(settings, backend) if backend else None
+    asked = [server for server in scanned if wanted in (None, server.backend)]
+    answering = [server for server in asked if server.models is not None]
+    if not answering:
+        raise Unreachable("no model server answers: start one, or see `kos doctor`")
+    for server in answering:
+        if model in {each.name for each in server.models or ()}:
+            return server
+    names = [each.name for server in answering for each in server.models or ()]
+    raise NotFound(f"no server has a model {model!r}; {near(model, names)}")
+
+
+def _measured(connections: Connections, scanner: Scanner) -> Rate:
+    connections.use_database()
+    figures = LearnedFigures(connections.settings.backends, scanner)
+    return lambda backend, model: figures.for_deadlines(backend, model).tokens_per_second
+
+
+def _unknown(backend: str, model: str) -> None:
+    return None
+
+
+def _row(server: ServerScan, model: ScannedModel, rate: Rate) -> Row:
+    info = model.info
+    return {
+        "backend": server.backend,
+        "model": model.name,
+        "parameters": info.parameters,
+        "quantization": info.quantization,
+        "size_bytes": info.size_bytes,
+        "context_tokens": info.context_tokens,
+        "categories": [category.value for category in model.categories],
+        "ranks": {
+            category.value: server.ranking[category].index(model.name) + 1
+            for category in model.categories
+            if model.name in server.ranking.get(category, ())
+        },
+        "heavy": model.heavy,
+        "resident": model.name in {resident.name for resident in server.resident},
+        "tokens_per_second": rate(server.backend, model.name),
+        "broken": model.broken,
+    }
+
+
+def _on_disk(name: str) -> Row:
+    return {
+        "backend": None,
+        "model": name,
+        **dict.fromkeys(("parameters", "quantization", "size_bytes", "context_tokens")),
+        "categories": [],
+        "ranks": {},
+        "heavy": False,
+        "resident": False,
+        "tokens_per_second": None,
+        "broken": None,
+    }
+
+
+def _kind(settings: Settings, backend: str) -> BackendKind | None:
+    spec = settings.backend(backend)
+    return spec.kind if spec else None
+
+
+def _names_on_disk(settings: Settings) -> Iterator[str]:
+    try:
+        yield from _folder(settings).names()
+    except BadInput:
+        return
+
+
+def models_path(settings: Settings) -> Path:
+    """MLX_MODELS_DIR. Raises BadInput for an MLX_ variable that cannot be used."""
+    try:
+        return mlx_settings.Settings.from_environment(settings.environ).models_dir.expanduser()
+    except mlx_settings.SettingsError as error:
+        raise BadInput(str(error)) from error
+
+
+def _folder(settings: Settings) -> ModelsFolder:
+    try:
+        from llm.model_files.folder import ModelsFolder
+    except ModuleNotFoundError as error:
+        raise BadInput(f"{error.name} is missing; {INSTALL}") from error
+    return ModelsFolder(models_path(settings))
+
+
+def _try(action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except ModelFileError as error:
+        raise BadInput(str(error)) from error

@@ -1,0 +1,7 @@
+"""The one error of this package."""
+
+from __future__ import annotations
+
+
+class ModelFileError(Exception):
+    """A model file cannot be used. The message says why and, where there is one, the way out."""

@@ -46,6 +46,10 @@ class Priority(StrEnum):
         return _PRIORITY_RANK[self]
 
 
+STEP_OF_PRIORITY_SECONDS = 900.0
+"""One step of priority counts as this much waiting: ``kos_plan_order`` in SQL, and the default of
+the fairness bound. ``jobs.policy.task_order`` explains all four orders."""
+
 _PRIORITY_RANK = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2, Priority.URGENT: 3}
 
 

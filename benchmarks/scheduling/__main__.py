@@ -21,14 +21,14 @@ from jobs.simulation.workloads import WORKLOADS, named
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; exit code 0 when every target is met, else 1."""
-    asked = _parser().parse_args(arguments)
-    if asked.picture is not None:
-        _draw(asked.picture, asked.workload or ["day"])
+    options = _parser().parse_args(arguments)
+    if options.picture is not None:
+        _draw(options.picture, options.workload or ["day"])
         return 0
-    policies = [PolicyName(name) for name in asked.policy or list(PolicyName)]
-    runs = run_all(asked.workload or list(WORKLOADS), policies, progress=sys.stderr)
+    policies = [PolicyName(name) for name in options.policy or list(PolicyName)]
+    runs = run_all(options.workload or list(WORKLOADS), policies, progress=sys.stderr)
     summary = Summary.of(runs, fairness=fairness_cost(), plan_milliseconds=plan_milliseconds())
-    if asked.json:
+    if options.json:
         json.dump(as_json(runs, summary), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:

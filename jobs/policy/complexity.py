@@ -54,10 +54,10 @@ def assess(
     """
     text = f"{title}\n{description}"[:_READ_CHARACTERS]
     signs = _signs(text)
-    asked = _asked_category(metadata)
-    category = asked or _strongest(signs, description)
+    requested = _requested_category(metadata)
+    category = requested or _strongest(signs, description)
     complexity, why = _complexity(category, text, metadata, has_dependencies=has_dependencies)
-    origin = "asked for" if asked else _named_signs(signs, category)
+    origin = "requested by the creator" if requested else _named_signs(signs, category)
     return Assessment(category, complexity, f"{category.value}: {origin}; {why}")
 
 
@@ -78,7 +78,7 @@ def _signs(text: str) -> dict[Category, float]:
     return signs
 
 
-def _asked_category(metadata: Mapping[str, object]) -> Category | None:
+def _requested_category(metadata: Mapping[str, object]) -> Category | None:
     value = metadata.get("category")
     if isinstance(value, str):
         name = value.strip().lower()
@@ -117,14 +117,14 @@ def _complexity(
     facts += [f"{steps} steps"] if steps else []
     facts += ["builds on other tasks"] if has_dependencies else []
     facts += [f"bug probability {bug:g}"] if bug is not None else []
-    value, told = _as_told(min(max(value, 0.0), 1.0), metadata.get("complex"))
-    return round(value, 3), ", ".join([*facts, *told])
+    value, override = _with_override(min(max(value, 0.0), 1.0), metadata.get("complex"))
+    return round(value, 3), ", ".join([*facts, *override])
 
 
-def _as_told(value: float, told: object) -> tuple[float, list[str]]:
-    if told is True:
+def _with_override(value: float, complex_flag: object) -> tuple[float, list[str]]:
+    if complex_flag is True:
         return max(value, COMPLEX_FLOOR), ["called complex"]
-    if told is False:
+    if complex_flag is False:
         return min(value, SIMPLE_CEILING), ["called simple"]
     return value, []
 

@@ -87,21 +87,21 @@ def _shares(
     for order in orders:
         wanted[order.key.backend] += order.count
         urgent[order.key.backend] += order.count if order.block_id in urgent_blocks else 0
-    given = {view.name: 0 for view in backends}
+    granted = {view.name: 0 for view in backends}
     for _ in range(room):
         view = min(
-            (view for view in backends if given[view.name] < wanted[view.name]),
+            (view for view in backends if granted[view.name] < wanted[view.name]),
             key=lambda view: (
-                given[view.name] >= urgent[view.name],
-                (view.in_flight + given[view.name]) / (view.slots + dispatch_ahead),
+                granted[view.name] >= urgent[view.name],
+                (view.in_flight + granted[view.name]) / (view.slots + dispatch_ahead),
             ),
         )
-        given[view.name] += 1
-    return given
+        granted[view.name] += 1
+    return granted
 
 
 @dataclass(slots=True)
-class _Lane:
+class _ServerRoom:
     """``full`` is said of what finds no room."""
 
     view: BackendView
@@ -116,7 +116,7 @@ class _Result:
     preloads: list[PreloadOrder] = field(default_factory=list)
     held: list[Rejected] = field(default_factory=list)
 
-    def send(self, lane: _Lane, block: OpenBlock, count: int, reason: str) -> None:
+    def send(self, lane: _ServerRoom, block: OpenBlock, count: int, reason: str) -> None:
         self.orders.append(DispatchOrder(block.block_id, block.key, count, reason))
         lane.room -= count
         lane.busy[block.key] = lane.busy.get(block.key, 0) + count
@@ -130,12 +130,12 @@ def _lane(
     blocks: Sequence[OpenBlock],
     dispatch_ahead: int,
     shares: Mapping[str, int] | None,
-) -> _Lane:
+) -> _ServerRoom:
     room = view.slots + dispatch_ahead - view.in_flight
     full = f"{view.name} has no free place ({view.in_flight} of {view.slots} slots before this)"
     if shares is not None and shares[view.name] < room:
         room, full = shares[view.name], "all servers together have as many tasks as they may"
-    return _Lane(view, _busy(view, blocks), room, full)
+    return _ServerRoom(view, _busy(view, blocks), room, full)
 
 
 def _busy(view: BackendView, blocks: Sequence[OpenBlock]) -> dict[BlockKey, int]:
@@ -149,7 +149,7 @@ def _busy(view: BackendView, blocks: Sequence[OpenBlock]) -> dict[BlockKey, int]
     return busy
 
 
-def _fill_in_order(lane: _Lane, waiting: Sequence[OpenBlock], result: _Result) -> None:
+def _fill_in_order(lane: _ServerRoom, waiting: Sequence[OpenBlock], result: _Result) -> None:
     """Plain queues: whatever is next goes out while there is room, whichever model it wants."""
     for place, block in enumerate(waiting):
         count = min(lane.room, block.remaining)
@@ -161,7 +161,7 @@ def _fill_in_order(lane: _Lane, waiting: Sequence[OpenBlock], result: _Result) -
 
 
 def _fill_by_block(
-    lane: _Lane,
+    lane: _ServerRoom,
     waiting: Sequence[OpenBlock],
     blocks: Sequence[OpenBlock],
     heavy_at: set[str],
@@ -190,7 +190,7 @@ def _fill_by_block(
 
 
 def _without_second_heavy(
-    lane: _Lane,
+    lane: _ServerRoom,
     line: Sequence[OpenBlock],
     heavy_at: set[str],
     config: PlanningConfig,
@@ -204,7 +204,7 @@ def _without_second_heavy(
     return [block for block in line if not block.heavy]
 
 
-def _obstacle(lane: _Lane, block: OpenBlock) -> str | None:
+def _obstacle(lane: _ServerRoom, block: OpenBlock) -> str | None:
     """Why this block cannot begin beside what is busy, or None.
 
     A busy model counts even before it is resident: it will claim its memory.
@@ -225,14 +225,16 @@ def _resident(view: BackendView, key: BlockKey) -> bool:
     return current is None or current.model != key.model or current == key
 
 
-def _heavy_room(lane: _Lane, block: OpenBlock, blocks: Sequence[OpenBlock]) -> int:
+def _heavy_room(lane: _ServerRoom, block: OpenBlock, blocks: Sequence[OpenBlock]) -> int:
     if not block.heavy:
         return lane.room
     heavy_keys = {b.key for b in blocks if b.heavy}
     return lane.view.heavy_limit - sum(n for key, n in lane.busy.items() if key in heavy_keys)
 
 
-def _preload_next(lane: _Lane, key: BlockKey, later: Sequence[OpenBlock], result: _Result) -> None:
+def _preload_next(
+    lane: _ServerRoom, key: BlockKey, later: Sequence[OpenBlock], result: _Result
+) -> None:
     """Load the next block's model where it fits beside the busy ones."""
     following = next((block for block in later if block.key != key), None)
     if (
@@ -255,7 +257,7 @@ def _preload_next(lane: _Lane, key: BlockKey, later: Sequence[OpenBlock], result
     )
 
 
-def _why(lane: _Lane, block: OpenBlock) -> str:
+def _why(lane: _ServerRoom, block: OpenBlock) -> str:
     if block.urgent:
         return "urgent tasks first"
     if _resident(lane.view, block.key):

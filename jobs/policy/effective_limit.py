@@ -5,7 +5,7 @@
 - The host cap is the ceiling; half of it from 85 % of memory or CPU on; 1 from 90 % of memory on.
 - What a server has free counts our own requests as ours: only foreign ones take from it.
 - After a server ran out of memory, or after a run of timeouts, its limit is halved and held, and
-  then regained one step at a time (:mod:`jobs.policy.trouble`).
+  then regained one step at a time (:mod:`jobs.policy.limit_holds`).
 - What cannot be measured is not idle: an unmeasured host counts as overloaded, a server that does
   not answer gets the safe number and counts as overloaded.
 - N is at least 1. When every server is overloaded, nothing new is dispatched (backpressure);
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from jobs.policy.trouble import History, HoldConfig, held_limit
+from jobs.policy.limit_holds import HoldConfig, LimitHolds, held_limit
 from llm.kinds import traits_of
 from llm.types import BackendKind
 
@@ -122,14 +122,14 @@ def effective_limit(
     host: HostLoad | HostLoadError,
     servers: Sequence[ServerLoad],
     config: ConcurrencyConfig,
-    history: History,
+    holds: LimitHolds,
     *,
     now: datetime,
 ) -> ConcurrencyDecision:
     """Decide how many tasks may run, over all and per backend, and say why."""
     host_cap, host_reason = _host_cap(host, config)
     limits = {
-        server.backend: _capped(_server_limit(server, config, history, now=now), host_cap)
+        server.backend: _capped(_server_limit(server, config, holds, now=now), host_cap)
         for server in servers
     }
     sum_of_servers = sum(limit.limit for limit in limits.values())
@@ -161,13 +161,13 @@ def _host_cap(host: HostLoad | HostLoadError, config: ConcurrencyConfig) -> tupl
 
 
 def _server_limit(
-    server: ServerLoad, config: ConcurrencyConfig, history: History, *, now: datetime
+    server: ServerLoad, config: ConcurrencyConfig, holds: LimitHolds, *, now: datetime
 ) -> BackendLimit:
     limit, reason, overloaded = _own_capacity(server, config)
     if server.learned_limit is not None and server.learned_limit < limit:
         limit = max(1, server.learned_limit)
         reason = server.learned_reason or f"the throughput knee is at {limit}"
-    hold = history.holds.get(server.backend)
+    hold = holds.holds.get(server.backend)
     allowed = held_limit(hold, config.hold, now=now)
     if hold is not None and allowed < limit:
         limit = allowed
@@ -197,8 +197,8 @@ def _own_capacity(server: ServerLoad, config: ConcurrencyConfig) -> tuple[int, s
         return 1, f"full with {foreign} requests of others", True
     if server.queue_size:
         return free, f"{server.queue_size} requests wait at the server", True
-    told = f"{free} of {server.max_concurrent} left by others" if foreign else f"{free} at once"
-    return free, told, False
+    reason = f"{free} of {server.max_concurrent} left by others" if foreign else f"{free} at once"
+    return free, reason, False
 
 
 def _without_own_figures(

@@ -46,8 +46,8 @@ class SecondOpinion(StrEnum):
 class TaskOptions:
     """The metadata keys that are read. ``file_paths`` also holds ``file_path``, first.
 
-    ``required_backend`` is a backend's name asked for by the creator, ``preferred_source`` one
-    that is merely liked; ``language`` (``en`` or ``ru``) and ``required_parts`` are what the
+    ``required_backend`` is the only backend that the creator accepts, ``preferred_source`` one
+    that is merely preferred; ``language`` (``en`` or ``ru``) and ``required_parts`` are what the
     answer must have.
     """
 

@@ -135,7 +135,7 @@ def decide(event: AttemptEvent, *, config: RetryConfig, now: datetime, jitter: f
     if isinstance(event.error, BadRequest):
         return Fail(f"every backend would refuse it: {event.error}", event.error.code)
     if event.error is not None and _is_bug(event.error) and event.attempt_count >= 1:
-        return Fail(f"failed twice by a fault of the worker: {_told(event.error)}", "poisoned")
+        return Fail(f"failed twice by a fault of the worker: {_message(event.error)}", "poisoned")
     answer = _answer(event, config)
     if answer.spends and event.attempt_count + 1 >= config.max_attempts:
         tries = event.attempt_count + 1
@@ -154,13 +154,15 @@ def _answer(event: AttemptEvent, config: RetryConfig) -> _Answer:
     if event.error is None:
         return _rejected(event, config)
     if isinstance(event.error, CallCancelled):
-        reason = f"interrupted: {_told(event.error)}"
+        reason = f"interrupted: {_message(event.error)}"
         return _Answer("interrupted", reason, 0.0, spends=False)
     if isinstance(event.error, BadAnswer):
-        return _bad_answer(event, event.error.code, _told(event.error), config)
+        return _bad_answer(event, event.error.code, _message(event.error), config)
     if isinstance(event.error, LLMError) and not _is_bug(event.error):
         return _failed_call(event, event.error, config)
-    return _Answer("poisoned", f"a fault of the worker: {_told(event.error)}", config.soon_seconds)
+    return _Answer(
+        "poisoned", f"a fault of the worker: {_message(event.error)}", config.soon_seconds
+    )
 
 
 def _rejected(event: AttemptEvent, config: RetryConfig) -> _Answer:
@@ -185,28 +187,28 @@ def _bad_answer(event: AttemptEvent, code: str, reason: str, config: RetryConfig
 def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _Answer:
     backoff = backoff_seconds(event.attempt_count, config)
     moved = config.soon_seconds if event.elsewhere else backoff
-    told = _told(error)
+    message = _message(error)
     if isinstance(error, Overloaded):
-        return _Answer(error.code, told, _overload_seconds(error, config), spends=False)
+        return _Answer(error.code, message, _overload_seconds(error, config), spends=False)
     if isinstance(error, BackendUnreachable | ConnectTimeout):
         if event.elsewhere:
-            return _Answer(error.code, told, config.soon_seconds, avoid=True)
-        waiting = f"{told}; no other backend can take it now, the task waits"
+            return _Answer(error.code, message, config.soon_seconds, avoid=True)
+        waiting = f"{message}; no other backend can take it now, the task waits"
         return _Answer(error.code, waiting, config.down_seconds, spends=False)
     if isinstance(error, ModelNotFound):
-        return _Answer(error.code, told, moved, avoid=True, rescan=True)
+        return _Answer(error.code, message, moved, avoid=True, rescan=True)
     if isinstance(error, LoadFailed | NotAuthorized | SchemaUnsupported):
-        return _Answer(error.code, told, moved, avoid=True)
+        return _Answer(error.code, message, moved, avoid=True)
     if isinstance(error, TransientError):
-        return _Answer(error.code, told, backoff, avoid=event.attempt_count >= 1)
-    return _Answer(error.code, told, backoff, avoid=True)
+        return _Answer(error.code, message, backoff, avoid=event.attempt_count >= 1)
+    return _Answer(error.code, message, backoff, avoid=True)
 
 
 def _overload_seconds(error: Overloaded, config: RetryConfig) -> float:
-    asked = error.retry_after_seconds
-    if asked is None:
+    seconds = error.retry_after_seconds
+    if seconds is None:
         return config.base_seconds
-    return max(0.0, min(asked, config.longest_retry_after_seconds))
+    return max(0.0, min(seconds, config.longest_retry_after_seconds))
 
 
 def _retry(
@@ -230,7 +232,7 @@ def _is_bug(error: Exception) -> bool:
     return not isinstance(error, LLMError) or error.code == "poisoned"
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     place = getattr(error, "backend", None)
     return f"{text} (backend {place})" if place and place not in text else text

@@ -1,4 +1,17 @@
-"""The order in which waiting tasks of one block start: urgency, overdue, priority with age."""
+"""What a priority is worth: one table for the four places that turn it into an order.
+
+======================  ==========================================================================
+Where                   Rule
+======================  ==========================================================================
+the window of rows      ``kos_plan_order`` (SQL, indexed): a step counts as 15 minutes of waiting
+a task in its block     `rank_tasks`: urgent, overdue by age, then priority, bug probability, age
+a block in its lane     ``planners.lanes``: urgent, overdue, warm, then mean priority of its tasks
+what is sent now        ``dispatch``: urgent blocks first, then the order of the lane
+======================  ==========================================================================
+
+The first two agree: the fairness bound is 15 minutes, too, so a task that is not overdue has not
+waited long enough to gain a step.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +21,6 @@ from datetime import datetime
 from jobs.policy.types import PlanningConfig, TaskView
 from models.states import Priority
 
-AGE_STEPS = 3
-"""Within the fairness bound a task gains a rank this many times; urgent is never reached."""
 OVERDUE_PART = 0.8
 """A task that has waited this part of the fairness bound goes before all but urgent ones."""
 
@@ -17,20 +28,15 @@ OVERDUE_PART = 0.8
 def rank_tasks(
     tasks: Iterable[TaskView], *, now: datetime, config: PlanningConfig
 ) -> list[TaskView]:
-    """Urgent first, then overdue by age, then (aged) priority, bug probability, age, id."""
-    moment = now.timestamp()
-    step = max(config.fairness_seconds, 1e-9) / AGE_STEPS
-    keyed = []
-    for task in tasks:
+    """Urgent first, then overdue by age, then priority, bug probability, age, id."""
+    overdue_before = now.timestamp() - OVERDUE_PART * config.fairness_seconds
+
+    def order(task: TaskView) -> tuple[int, int, float, float, str]:
         created = task.created_at.timestamp()
-        age = moment - created
         if task.priority is Priority.URGENT:
-            keyed.append((0, 0, 0.0, created, task.id, task))
-        elif age >= OVERDUE_PART * config.fairness_seconds:
-            keyed.append((1, 0, 0.0, created, task.id, task))
-        else:
-            gained = int(age / step) if age > 0 else 0
-            rank = min(task.priority.rank + gained, Priority.HIGH.rank)
-            keyed.append((2, -rank, -(task.bug_probability or 0.0), created, task.id, task))
-    keyed.sort(key=lambda entry: entry[:5])
-    return [entry[5] for entry in keyed]
+            return 0, 0, 0.0, created, task.id
+        if created <= overdue_before:
+            return 1, 0, 0.0, created, task.id
+        return 2, -task.priority.rank, -(task.bug_probability or 0.0), created, task.id
+
+    return sorted(tasks, key=order)

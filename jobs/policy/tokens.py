@@ -40,16 +40,16 @@ def estimate_tokens(text: str) -> int:
     )
 
 
-def bucket_num_ctx(prompt_tokens: int, max_tokens: int, asked: int | None) -> int:
-    """The context to ask of a server: 8192, 16384, ..., or 4096 where so little was asked for.
+def bucket_num_ctx(prompt_tokens: int, max_tokens: int, requested: int | None) -> int:
+    """The context to ask of a server: 8192, 16384, ..., or 4096 where so little was requested for.
 
     Every distinct value is a reload, so there are few, and one for the many. A server's own
     default would be one more, and is anything from 4096 to 262,144 by the memory of its machine.
-    ``asked`` (0, None: nothing) is rounded up, and raised to what the prompt needs.
+    ``requested`` (0, None: nothing) is rounded up, and raised to what the prompt needs.
     """
-    asked = max(asked or 0, 0)
-    wanted = max(prompt_tokens + max_tokens + TEMPLATE_TOKENS, asked)
-    bucket = SMALLEST_CONTEXT if asked else USUAL_CONTEXT
+    requested = max(requested or 0, 0)
+    wanted = max(prompt_tokens + max_tokens + TEMPLATE_TOKENS, requested)
+    bucket = SMALLEST_CONTEXT if requested else USUAL_CONTEXT
     while bucket < wanted and bucket < LARGEST_CONTEXT:
         bucket *= 2
     return bucket

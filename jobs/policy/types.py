@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from llm.types import BackendKind, Category
-from models.states import Priority
+from models.states import STEP_OF_PRIORITY_SECONDS, Priority
 
 
 class PolicyName(StrEnum):
@@ -30,8 +30,8 @@ class BlockKey:
 class TaskView:
     """A task as a planner sees it.
 
-    ``preferred_source`` is a backend's name or kind that is liked; ``required_backend`` and
-    ``preferred_model`` were asked for by the creator and are kept where they exist.
+    ``preferred_source`` is the name or kind of a preferred backend; ``required_backend`` and
+    ``preferred_model`` are the creator's requirements and are kept where they exist.
     ``avoid`` holds (backend, model) pairs that already failed on this task.
     ``only`` lists the (backend, model) pairs that can run it; None leaves that to its category.
     """
@@ -100,7 +100,7 @@ class PlanningConfig:
     batch_by_model: bool = True
     interleave_blocks: bool = True
     heavy_light_pairing: bool = True
-    fairness_seconds: float = 900.0
+    fairness_seconds: float = STEP_OF_PRIORITY_SECONDS
     allow_two_heavy: bool = True
 
 

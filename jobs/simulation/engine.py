@@ -38,7 +38,7 @@ class _Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class SimulatedRun:
     """What happened: every finished task, every load, and the tasks that never ran."""
 
     schedule: tuple[ScheduledTask, ...]
@@ -47,7 +47,7 @@ class History:
     plans: int
 
 
-def run(workload: Workload, config: PlanningConfig, *, dispatch_ahead: int = 0) -> History:
+def run(workload: Workload, config: PlanningConfig, *, dispatch_ahead: int = 0) -> SimulatedRun:
     """Simulate until nothing more can happen. Deterministic: no clock, no chance."""
     return _Engine(workload, config, dispatch_ahead).run()
 
@@ -73,7 +73,7 @@ class _Engine:
     plan_asked: bool = False
     plans: int = 0
 
-    def run(self) -> History:
+    def run(self) -> SimulatedRun:
         self._prepare()
         views = Views(self.workload, self.servers, self.config, EPOCH)
         while self.events and self.left:
@@ -85,7 +85,7 @@ class _Engine:
         finished = sorted(self.done, key=lambda entry: (entry.start_seconds, entry.task))
         ran = {entry.task for entry in finished}
         unfinished = tuple(task.id for task in self.workload.tasks if task.id not in ran)
-        return History(tuple(finished), tuple(self.loads), unfinished, self.plans)
+        return SimulatedRun(tuple(finished), tuple(self.loads), unfinished, self.plans)
 
     def _prepare(self) -> None:
         for backend in self.workload.backends:
@@ -191,8 +191,8 @@ class _Engine:
         if not self.waiting:
             return
         self.plans += 1
-        made: Plan = plan(views.snapshot(self.now, self.waiting.values(), self.board))
-        self.board.replace(made)
+        new_plan: Plan = plan(views.snapshot(self.now, self.waiting.values(), self.board))
+        self.board.replace(new_plan)
 
     def _dispatch(self, views: Views) -> set[str]:
         decision = dispatch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.policy.types import PlanningConfig, PolicyName
-from jobs.simulation.engine import History, run
+from jobs.simulation.engine import SimulatedRun, run
 from jobs.simulation.lower_bound import Bounds, bounds
 from jobs.simulation.result import BackendUse, SimulationResult, Waits, waits_of
 from jobs.simulation.workload import VirtualBackend, Workload
@@ -51,7 +51,7 @@ def simulate(
     )
 
 
-def _waits(workload: Workload, history: History) -> tuple[Waits, dict[Priority, Waits]]:
+def _waits(workload: Workload, history: SimulatedRun) -> tuple[Waits, dict[Priority, Waits]]:
     tasks = {task.id: task for task in workload.tasks}
     by_priority: dict[Priority, list[float]] = {}
     for entry in history.schedule:
@@ -64,7 +64,7 @@ def _waits(workload: Workload, history: History) -> tuple[Waits, dict[Priority, 
     }
 
 
-def _use(backend: VirtualBackend, history: History, makespan: float) -> BackendUse:
+def _use(backend: VirtualBackend, history: SimulatedRun, makespan: float) -> BackendUse:
     tasks = [entry for entry in history.schedule if entry.backend == backend.name]
     loads = [entry for entry in history.loads if entry.backend == backend.name]
     served = sum(entry.finish_seconds - entry.start_seconds for entry in tasks)

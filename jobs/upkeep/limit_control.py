@@ -18,8 +18,8 @@ from jobs.policy.effective_limit import (
     ServerLoad,
     effective_limit,
 )
+from jobs.policy.limit_holds import CallEvent, HoldConfig, holds_after, trouble_of
 from jobs.policy.throughput_search import Decode, LimiterConfig, LimiterState, step, window_of
-from jobs.policy.trouble import CallEvent, HoldConfig, history_of, trouble_of
 from jobs.process.clock import utc_now
 from jobs.queues.control_requests import ControlRequests
 from jobs.settings.load import Settings
@@ -63,8 +63,8 @@ class LimitControl:
         servers = [self._server_load(spec) for spec in settings.backends]
         config = concurrency_config(settings)
         limits = {server.backend: server.configured_limit for server in servers}
-        history = history_of(_events(ended), config.hold, limits=limits)
-        decision = effective_limit(host, servers, config, history, now=now)
+        holds = holds_after(_events(ended), config.hold, limits=limits)
+        decision = effective_limit(host, servers, config, holds, now=now)
         self._publish(decision, host)
         self.decided_at = now
         return decision

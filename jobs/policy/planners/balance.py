@@ -18,8 +18,8 @@ from jobs.policy.planners.memory import effective_slots, models_in_memory
 from jobs.policy.planners.simplex import Spread, Use, spread
 from jobs.policy.types import BackendView, BlockKey
 
-DISLIKED_FACTOR = 1.1
-"""Work at a backend that is not the liked one is counted this much longer."""
+NOT_PREFERRED_FACTOR = 1.1
+"""Work at a backend that is not the preferred one is counted this much longer."""
 LOAD_WEIGHT = 0.004
 """One further load must shorten the finish by this part of it,"""
 LOAD_PRICE = 0.5
@@ -34,7 +34,7 @@ _WORK_BUDGET = 30_000
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class OpenServer:
     """A server as the balance sees it. ``base_seconds``: when its running work is done."""
 
     view: BackendView
@@ -67,7 +67,7 @@ def _harmonic(count: int) -> float:
 
 def balance(
     groups: Sequence[Group],
-    lanes: Mapping[str, Lane],
+    lanes: Mapping[str, OpenServer],
     *,
     warm: frozenset[BlockKey],
     one_heavy: bool,
@@ -94,7 +94,7 @@ class _Problem:
     def __init__(
         self,
         groups: Sequence[Group],
-        lanes: Mapping[str, Lane],
+        lanes: Mapping[str, OpenServer],
         warm: frozenset[BlockKey],
         *,
         one_heavy: bool,
@@ -123,7 +123,7 @@ class _Problem:
 
     def _loads(self, option: Option, count: int) -> tuple[tuple[int, float], ...]:
         seconds = option.seconds * count / self._slots(option)
-        return self._on_rows(option, seconds * (1.0 if option.liked else DISLIKED_FACTOR))
+        return self._on_rows(option, seconds * (1.0 if option.preferred else NOT_PREFERRED_FACTOR))
 
     def _slots(self, option: Option) -> int:
         return effective_slots(self.lanes[option.key.backend].view, heavy=option.heavy)
@@ -212,7 +212,7 @@ class _Problem:
                     longest[key] = option
         ends = list(self.base)
         for key, option in longest.items():
-            taken = option.seconds * (1.0 if option.liked else DISLIKED_FACTOR)
+            taken = option.seconds * (1.0 if option.preferred else NOT_PREFERRED_FACTOR)
             if count[key] > self._slots(option) + _MARGIN:
                 drain = drain_seconds(option.seconds, self._slots(option))
                 taken = max(taken, seconds[key] + drain)

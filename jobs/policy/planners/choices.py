@@ -22,7 +22,7 @@ class Option:
     seconds: float
     load_seconds: float
     heavy: bool
-    liked: bool
+    preferred: bool
     rank: int
     variation: float = 0.5
 
@@ -187,7 +187,7 @@ class Router:
             seconds=max(model.service_by_category.get(task.category, model.service_seconds), 1e-3),
             load_seconds=max(model.load_seconds, 0.0),
             heavy=model.heavy,
-            liked=source is None or _is_backend(view, source),
+            preferred=source is None or _is_backend(view, source),
             rank=model.rank,
             variation=model.service_variation,
         )

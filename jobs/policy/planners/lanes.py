@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
-from jobs.policy.planners.balance import Balance, Lane
+from jobs.policy.planners.balance import Balance, OpenServer
 from jobs.policy.planners.choices import Option
 from jobs.policy.planners.fairness import bring_forward, margin_seconds, oldest_age
 from jobs.policy.planners.groups import Group
 from jobs.policy.planners.memory import is_warm
-from jobs.policy.planners.urgency import UrgentHome
+from jobs.policy.planners.urgency import UrgentPlacement
 from jobs.policy.types import BackendView, BlockKey, PlanningConfig, Snapshot, TaskView
 
 CORRECTION_PART = 0.06
@@ -27,13 +27,13 @@ CORRECTION_PART = 0.06
 def start_order(
     split: Balance,
     groups: Sequence[Group],
-    lanes: Mapping[str, Lane],
+    lanes: Mapping[str, OpenServer],
     config: PlanningConfig,
-    homes: Sequence[UrgentHome],
+    placements: Sequence[UrgentPlacement],
 ) -> dict[str, list[BlockKey]]:
     """The keys of every server in the order in which they would run, before ages are known."""
     parts = _parts(split, groups)
-    urgent = list(dict.fromkeys(home.key for home in homes))
+    urgent = list(dict.fromkeys(placement.key for placement in placements))
     order: dict[str, list[BlockKey]] = {}
     for name, lane in lanes.items():
         keys = [key for key in parts if key.backend == name and key not in urgent]
@@ -49,12 +49,12 @@ def order_lanes(
     lanes: Mapping[str, Sequence[BlockKey]],
     tasks: Mapping[BlockKey, Sequence[TaskView]],
     snapshot: Snapshot,
-    homes: Sequence[UrgentHome],
+    placements: Sequence[UrgentPlacement],
 ) -> list[list[tuple[BlockKey, str]]]:
     """Per server its keys, overdue ones brought forward, each with the reason of its place."""
     views = {view.name: view for view in snapshot.backends}
     loads = {(model.backend, model.name): model.load_seconds for model in snapshot.models}
-    urgent = {home.key for home in homes}
+    urgent = {placement.key for placement in placements}
     ordered = []
     for name, keys in lanes.items():
         first = [key for key in keys if key in urgent]
@@ -72,7 +72,7 @@ def order_lanes(
 
 
 def _rank(
-    lane: Lane, parts: Mapping[BlockKey, _Part], finish_seconds: float, key: BlockKey
+    lane: OpenServer, parts: Mapping[BlockKey, _Part], finish_seconds: float, key: BlockKey
 ) -> tuple[bool, bool, int, bool, float, BlockKey]:
     part = parts[key]
     small = part.work_seconds / lane.slots < CORRECTION_PART * finish_seconds
@@ -119,7 +119,7 @@ def _parts(split: Balance, groups: Sequence[Group]) -> dict[BlockKey, _Part]:
 def _paired(
     order: dict[str, list[BlockKey]],
     parts: Mapping[BlockKey, _Part],
-    lanes: Mapping[str, Lane],
+    lanes: Mapping[str, OpenServer],
     config: PlanningConfig,
 ) -> dict[str, list[BlockKey]]:
     """One server begins heavy, the others light, where two heavy models do not fit the host."""

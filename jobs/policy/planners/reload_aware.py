@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.policy.planners.allot import Allotment, allot
-from jobs.policy.planners.balance import Balance, Lane, balance
+from jobs.policy.planners.balance import Balance, OpenServer, balance
 from jobs.policy.planners.choices import Choices, Option, Router
 from jobs.policy.planners.groups import Group, group_tasks
 from jobs.policy.planners.lanes import order_lanes, start_order
 from jobs.policy.planners.memory import is_warm
 from jobs.policy.planners.timing import timed_blocks, unplaced
-from jobs.policy.planners.urgency import UrgentHome, place_urgent
+from jobs.policy.planners.urgency import UrgentPlacement, place_urgent
+from jobs.policy.planners.whole_tasks import KeyAssignment, assign_tasks
 from jobs.policy.task_order import rank_tasks
 from jobs.policy.types import BlockKey, Plan, PolicyName, Route, Snapshot, TaskView
 from models.states import Priority
@@ -28,22 +28,22 @@ def plan_reload_aware(snapshot: Snapshot) -> Plan:
     waiting = rank_tasks(snapshot.tasks, now=snapshot.now, config=snapshot.config)
     lanes = _lanes(snapshot)
     urgent = [task for task in waiting if task.priority is Priority.URGENT]
-    homes = place_urgent(group_tasks(urgent, router), snapshot)
+    placements = place_urgent(group_tasks(urgent, router), snapshot)
     groups = group_tasks(
         [task for task in waiting if task.priority is not Priority.URGENT],
         router,
         snapshot.beyond,
     )
-    split = _balanced(groups, lanes, snapshot, homes)
-    first = start_order(split, groups, lanes, snapshot.config, homes)
-    allotment = allot(groups, split.shares, first)
-    runs = _runs(allotment, homes, first, snapshot)
+    split = _balanced(groups, lanes, snapshot, placements)
+    first = start_order(split, groups, lanes, snapshot.config, placements)
+    assigned = assign_tasks(groups, split.shares, first)
+    runs = _runs(assigned, placements, first, snapshot)
     return Plan(
         policy=PolicyName.RELOAD_AWARE,
         blocks=timed_blocks(
             snapshot, router, [(r.key, r.tasks) for r in runs], [r.reason for r in runs]
         ),
-        routes=_routes(groups, allotment, homes, split),
+        routes=_routes(groups, assigned, placements, split),
         unplaced=unplaced(waiting, router),
         reason=_summary(split, len(waiting), len(runs)),
     )
@@ -56,13 +56,13 @@ class Run:
     reason: str
 
 
-def _lanes(snapshot: Snapshot) -> dict[str, Lane]:
+def _lanes(snapshot: Snapshot) -> dict[str, OpenServer]:
     running: dict[str, float] = {}
     for task in snapshot.running:
         name = task.key.backend
         running[name] = running.get(name, 0.0) + task.expected_remaining_seconds
     return {
-        view.name: Lane(view, view.slots, running.get(view.name, 0.0) / view.slots)
+        view.name: OpenServer(view, view.slots, running.get(view.name, 0.0) / view.slots)
         for view in sorted(snapshot.backends, key=lambda view: view.name)
         if view.unavailable is None and view.slots > 0
     }
@@ -70,41 +70,45 @@ def _lanes(snapshot: Snapshot) -> dict[str, Lane]:
 
 def _balanced(
     groups: Sequence[Group],
-    lanes: Mapping[str, Lane],
+    lanes: Mapping[str, OpenServer],
     snapshot: Snapshot,
-    homes: Sequence[UrgentHome],
+    placements: Sequence[UrgentPlacement],
 ) -> Balance:
     if not groups:
         return Balance((), 0.0, 0)
     config = snapshot.config
     return balance(
         groups,
-        _with_urgent(lanes, homes),
-        warm=_warm_keys(groups, lanes, homes),
+        _with_urgent(lanes, placements),
+        warm=_warm_keys(groups, lanes, placements),
         one_heavy=config.heavy_light_pairing and not config.allow_two_heavy,
     )
 
 
-def _with_urgent(lanes: Mapping[str, Lane], homes: Sequence[UrgentHome]) -> dict[str, Lane]:
+def _with_urgent(
+    lanes: Mapping[str, OpenServer], placements: Sequence[UrgentPlacement]
+) -> dict[str, OpenServer]:
     extra: dict[str, float] = {}
-    for home in homes:
-        name = home.key.backend
-        extra[name] = extra.get(name, 0.0) + home.work_seconds
+    for placement in placements:
+        name = placement.key.backend
+        extra[name] = extra.get(name, 0.0) + placement.work_seconds
     return {
-        name: Lane(lane.view, lane.slots, lane.base_seconds + extra.get(name, 0.0) / lane.slots)
+        name: OpenServer(
+            lane.view, lane.slots, lane.base_seconds + extra.get(name, 0.0) / lane.slots
+        )
         for name, lane in lanes.items()
     }
 
 
 def _warm_keys(
-    groups: Sequence[Group], lanes: Mapping[str, Lane], homes: Sequence[UrgentHome]
+    groups: Sequence[Group], lanes: Mapping[str, OpenServer], placements: Sequence[UrgentPlacement]
 ) -> frozenset[BlockKey]:
     """Keys that open without a load: resident, or about to be for an urgent task."""
-    opening = {home.key for home in homes}
+    opening = {placement.key for placement in placements}
     evicting = {
-        home.key.backend
-        for home in homes
-        if home.needs_load and lanes[home.key.backend].view.max_resident <= 1
+        placement.key.backend
+        for placement in placements
+        if placement.needs_load and lanes[placement.key.backend].view.max_resident <= 1
     }
     return frozenset(
         option.key
@@ -119,19 +123,19 @@ def _warm_keys(
 
 
 def _runs(
-    allotment: Allotment,
-    homes: Sequence[UrgentHome],
+    assigned: KeyAssignment,
+    placements: Sequence[UrgentPlacement],
     first: Mapping[str, Sequence[BlockKey]],
     snapshot: Snapshot,
 ) -> list[Run]:
     """One run per key, urgent tasks at its head; lanes one after another."""
     urgent: dict[BlockKey, list[TaskView]] = {}
-    for home in homes:
-        urgent.setdefault(home.key, []).extend(home.tasks)
+    for placement in placements:
+        urgent.setdefault(placement.key, []).extend(placement.tasks)
     runs: list[Run] = []
-    for lane in order_lanes(first, allotment.tasks, snapshot, homes):
+    for lane in order_lanes(first, assigned.tasks, snapshot, placements):
         for place, (key, why) in enumerate(lane):
-            tasks = [*urgent.get(key, ()), *allotment.tasks.get(key, ())]
+            tasks = [*urgent.get(key, ()), *assigned.tasks.get(key, ())]
             if tasks:
                 count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
                 runs.append(Run(key, tasks, f"{count}, number {place + 1}: {why}"))
@@ -140,17 +144,17 @@ def _runs(
 
 def _routes(
     groups: Sequence[Group],
-    allotment: Allotment,
-    homes: Sequence[UrgentHome],
+    assigned: KeyAssignment,
+    placements: Sequence[UrgentPlacement],
     split: Balance,
 ) -> tuple[Route, ...]:
     routes = [
-        Route(task.id, home.key, home.reason, home.choices.rejected)
-        for home in homes
-        for task in home.tasks
+        Route(task.id, placement.key, placement.reason, placement.choices.rejected)
+        for placement in placements
+        for task in placement.tasks
     ]
     for number, group in enumerate(groups):
-        for key, tasks in allotment.parts[number].items():
+        for key, tasks in assigned.parts[number].items():
             reason = _why(group.choices, key, split.shares[number].get(key, 0.0), group.count)
             routes.extend(Route(t.id, key, reason, group.choices.rejected) for t in tasks)
     return tuple(routes)
@@ -161,11 +165,13 @@ def _why(choices: Choices, key: BlockKey, share: float, count: int) -> str:
     if len(choices.options) == 1:
         return f"the only model that can take it now{note}"
     option = _option(choices, key)
-    liked = "" if option.liked else ", not the preferred source"
-    return (
-        f"all servers finish soonest when {share:.0%} of the {count} tasks like it run here "
-        f"(about {option.seconds:.1f} s each{liked}){note}"
-    )
+    preferred = "" if option.preferred else ", though another source is preferred"
+    where = f"on {key.backend} (about {option.seconds:.1f} s each{preferred})"
+    if count == 1:
+        return f"the backlog is done soonest with it {where}{note}"
+    if share > 0.995:
+        return f"the backlog is done soonest with all {count} tasks like it {where}{note}"
+    return f"{count} tasks like it are shared between servers, {share:.0%} of them {where}{note}"
 
 
 def _option(choices: Choices, key: BlockKey) -> Option:

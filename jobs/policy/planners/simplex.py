@@ -1,6 +1,6 @@
 """A small linear program: spread groups of work over shared resources, the last to end soonest.
 
-Minimise ``T + spill * sum of all loads`` where every group is split over its options (shares sum
+Minimise ``T + penalty * sum of all loads`` where every group is split over its options (shares sum
 to 1) and no resource is loaded beyond ``T``. Dictionary form of the simplex method (Chvátal,
 Linear Programming, 1983, ch. 2); starts from every group at its cheapest option, so there is no
 first phase. Pure Python: sizes here are tens of rows.
@@ -32,10 +32,10 @@ class Spread:
     shares: tuple[float, ...]
 
 
-def spread(base: Sequence[float], uses: Sequence[Use], *, spill: float = 0.01) -> Spread:
+def spread(base: Sequence[float], uses: Sequence[Use], *, penalty: float = 0.01) -> Spread:
     """Solve; every group 0..n-1 must own at least one option. ``base`` is each resource's load."""
     start = _cheapest(uses)
-    table = _Dictionary(base, uses, start, spill)
+    table = _Dictionary(base, uses, start, penalty)
     table.solve()
     shares = table.shares(len(uses), start)
     return Spread(_finish(base, uses, shares), shares)
@@ -63,7 +63,7 @@ class _Dictionary:
     then the slack of the busiest resource. Rows: one per group, one per other resource."""
 
     def __init__(
-        self, base: Sequence[float], uses: Sequence[Use], start: dict[int, int], spill: float
+        self, base: Sequence[float], uses: Sequence[Use], start: dict[int, int], penalty: float
     ) -> None:
         self.columns = [i for i in range(len(uses)) if start[uses[i].group] != i] + [-1]
         self.basics = [start[group] for group in sorted(start)]
@@ -83,7 +83,7 @@ class _Dictionary:
                 slopes[resource][column] -= seconds
         self._add_resources(levels, slopes)
         self.objective = [
-            self._top[c] + spill * sum(slope[c] for slope in slopes) for c in range(width)
+            self._top[c] + penalty * sum(slope[c] for slope in slopes) for c in range(width)
         ]
 
     def _add_resources(self, levels: list[float], slopes: list[list[float]]) -> None:

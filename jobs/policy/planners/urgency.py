@@ -13,7 +13,7 @@ from jobs.policy.types import BackendView, BlockKey, RunningTask, Snapshot, Task
 
 
 @dataclass(frozen=True, slots=True)
-class UrgentHome:
+class UrgentPlacement:
     """Urgent tasks of one group and the key that takes them."""
 
     key: BlockKey
@@ -24,11 +24,11 @@ class UrgentHome:
     reason: str
 
 
-def place_urgent(groups: Sequence[Group], snapshot: Snapshot) -> list[UrgentHome]:
-    """One home per group; a group that follows another waits for it, or shares its model."""
+def place_urgent(groups: Sequence[Group], snapshot: Snapshot) -> list[UrgentPlacement]:
+    """One placement per group; a group that follows another waits for it, or shares its model."""
     views = {view.name: view for view in snapshot.backends}
     opened: dict[str, _Opened] = {}
-    homes = []
+    placements = []
     for group in groups:
         waits = {
             option.key: _wait(option, views[option.key.backend], snapshot.running, opened)
@@ -36,10 +36,10 @@ def place_urgent(groups: Sequence[Group], snapshot: Snapshot) -> list[UrgentHome
         }
         best = min(group.choices.options, key=lambda o: (waits[o.key] + o.seconds, o.rank, o.key))
         view, wait = views[best.key.backend], waits[best.key]
-        homes.append(_home(group, best, view, wait, opened.get(view.name)))
+        placements.append(_placement(group, best, view, wait, opened.get(view.name)))
         rounds = math.ceil(len(group.tasks) / max(1, view.slots))
         opened[view.name] = _Opened(best.key, wait, wait + rounds * best.seconds)
-    return homes
+    return placements
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,17 @@ def _wait(
     return option.load_seconds + max(here, default=0.0)
 
 
-def _home(
+def _placement(
     group: Group,
     best: Option,
     view: BackendView,
     wait: float,
     ahead: _Opened | None,
-) -> UrgentHome:
+) -> UrgentPlacement:
     follows = ahead is not None and ahead.key == best.key
     needs_load = not follows and (ahead is not None or not is_warm(view, best.key))
     how = "after a drain and a load" if needs_load else "without a load"
-    return UrgentHome(
+    return UrgentPlacement(
         key=best.key,
         tasks=tuple(group.tasks),
         choices=group.choices,

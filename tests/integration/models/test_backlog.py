@@ -10,6 +10,7 @@ import pytest
 from models import backlog
 from models.backlog import Unservable
 from models.base import fetch_all
+from models.states import STEP_OF_PRIORITY_SECONDS, Priority
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
@@ -116,3 +117,16 @@ def test_hidden_kinds_are_added_without_those_that_ask_in_vain() -> None:
     rows, _ = backlog.window_of_all_kinds(100, least=64, unservable=Unservable(frozenset({"mlx"})))
 
     assert seen(rows) == {"coding": 100}
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_a_step_of_priority_is_worth_in_sql_what_it_is_worth_in_the_planner(
+    priority: Priority,
+) -> None:
+    [row] = fetch_all(
+        "SELECT extract(epoch FROM kos_plan_order('low', now()) - kos_plan_order(%s, now()))::float"
+        " AS head_start_seconds",
+        (priority.value,),
+    )
+
+    assert row["head_start_seconds"] == priority.rank * STEP_OF_PRIORITY_SECONDS

@@ -14,7 +14,7 @@ from jobs.policy.effective_limit import (
     ServerLoad,
     effective_limit,
 )
-from jobs.policy.trouble import History, Hold
+from jobs.policy.limit_holds import Hold, LimitHolds
 from llm.types import BackendKind
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -23,7 +23,7 @@ CONFIG = ConcurrencyConfig(adaptive=True)
 IDLE = HostLoad(NOW, 0.3, 0.2, 64 * GIB, 45 * GIB, 12)
 MLX = ServerLoad("mlx", BackendKind.MLX, 5, active_requests=0, max_concurrent=5, queue_size=0)
 OLLAMA = ServerLoad("ollama", BackendKind.OLLAMA, 10)
-CALM = History()
+CALM = LimitHolds()
 
 
 def host(*, ram: float = 0.3, cpu: float = 0.2) -> HostLoad:
@@ -144,11 +144,11 @@ def test_the_learned_knee_lowers_a_limit_and_is_named() -> None:
 
 def test_a_held_limit_is_regained_step_by_step() -> None:
     hold = Hold(2, NOW, NOW + timedelta(minutes=5), "held at 2 after it ran out of memory")
-    history = History({"ollama": hold})
+    holds = LimitHolds({"ollama": hold})
 
     def limit_after(minutes: float) -> int:
         at = NOW + timedelta(minutes=minutes)
-        return effective_limit(IDLE, [OLLAMA], CONFIG, history, now=at).limit("ollama")
+        return effective_limit(IDLE, [OLLAMA], CONFIG, holds, now=at).limit("ollama")
 
     assert [limit_after(m) for m in (0, 4.9, 5, 5.9, 6, 7, 60)] == [2, 2, 3, 3, 4, 5, 10]
 
@@ -156,7 +156,7 @@ def test_a_held_limit_is_regained_step_by_step() -> None:
 def test_a_hold_alone_is_no_backpressure() -> None:
     hold = Hold(2, NOW, NOW + timedelta(minutes=5), "held at 2 after it ran out of memory")
 
-    decision = effective_limit(IDLE, [OLLAMA], CONFIG, History({"ollama": hold}), now=NOW)
+    decision = effective_limit(IDLE, [OLLAMA], CONFIG, LimitHolds({"ollama": hold}), now=NOW)
 
     assert not decision.backpressure
     assert decision.limits["ollama"].reason == "held at 2 after it ran out of memory"

@@ -36,7 +36,7 @@ def test_what_the_creator_says_wins() -> None:
 
     assert assessed.category is Category.REASONING
     assert assessed.complexity >= 0.8
-    assert "asked for" in assessed.reason
+    assert "requested" in assessed.reason
 
 
 def test_length_steps_dependencies_and_bugs_make_a_task_harder() -> None:
@@ -76,7 +76,7 @@ def test_tokens_follow_the_script() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "answer", "asked", "bucket"),
+    ("prompt", "answer", "requested", "bucket"),
     [
         (500, 1024, 0, 8192),
         (500, 1024, None, 8192),
@@ -88,14 +88,14 @@ def test_tokens_follow_the_script() -> None:
     ],
 )
 def test_contexts_are_few_powers_of_two(
-    prompt: int, answer: int, asked: int | None, bucket: int
+    prompt: int, answer: int, requested: int | None, bucket: int
 ) -> None:
-    assert bucket_num_ctx(prompt, answer, asked) == bucket
+    assert bucket_num_ctx(prompt, answer, requested) == bucket
 
 
 @given(st.integers(0, 200_000), st.integers(1, 16_000), st.integers(0, 200_000))
-def test_a_context_holds_what_was_asked_for(prompt: int, answer: int, asked: int) -> None:
-    bucket = bucket_num_ctx(prompt, answer, asked)
+def test_a_context_holds_what_was_asked_for(prompt: int, answer: int, requested: int) -> None:
+    bucket = bucket_num_ctx(prompt, answer, requested)
 
     assert bucket in {4096 << n for n in range(7)}
-    assert bucket >= min(max(prompt + answer, asked), 262_144)
+    assert bucket >= min(max(prompt + answer, requested), 262_144)

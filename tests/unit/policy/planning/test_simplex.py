@@ -8,14 +8,14 @@ from jobs.policy.planners.simplex import Use, spread
 
 
 def test_a_group_is_split_so_that_two_equal_servers_end_together() -> None:
-    answer = spread([0.0, 0.0], [Use(0, ((0, 10.0),)), Use(0, ((1, 10.0),))], spill=0.0)
+    answer = spread([0.0, 0.0], [Use(0, ((0, 10.0),)), Use(0, ((1, 10.0),))], penalty=0.0)
 
     assert answer.finish == pytest.approx(5.0)
     assert answer.shares == pytest.approx((0.5, 0.5))
 
 
 def test_a_server_that_is_busy_gets_less() -> None:
-    answer = spread([4.0, 0.0], [Use(0, ((0, 10.0),)), Use(0, ((1, 10.0),))], spill=0.0)
+    answer = spread([4.0, 0.0], [Use(0, ((0, 10.0),)), Use(0, ((1, 10.0),))], penalty=0.0)
 
     assert answer.finish == pytest.approx(7.0)
     assert answer.shares == pytest.approx((0.3, 0.7))
@@ -29,7 +29,7 @@ def test_groups_go_where_they_are_comparatively_fast() -> None:
         Use(1, ((1, 5.0),)),
     ]
 
-    answer = spread([0.0, 0.0], uses, spill=0.0)
+    answer = spread([0.0, 0.0], uses, penalty=0.0)
 
     assert answer.finish == pytest.approx(3.5)
     assert answer.shares[0] == pytest.approx(1.0)
@@ -38,7 +38,7 @@ def test_groups_go_where_they_are_comparatively_fast() -> None:
 def test_a_shared_resource_bounds_what_two_servers_do_together() -> None:
     uses = [Use(0, ((0, 6.0), (2, 6.0))), Use(0, ((1, 6.0), (2, 6.0)))]
 
-    answer = spread([0.0, 0.0, 0.0], uses, spill=0.0)
+    answer = spread([0.0, 0.0, 0.0], uses, penalty=0.0)
 
     assert answer.finish == pytest.approx(6.0)
 
@@ -60,7 +60,7 @@ def test_shares_are_whole_and_no_price_on_the_servers_proves_a_better_finish(
 ) -> None:
     base, uses = problem
 
-    answer = spread(base, uses, spill=0.0)
+    answer = spread(base, uses, penalty=0.0)
 
     for group in {use.group for use in uses}:
         parts = [s for s, use in zip(answer.shares, uses, strict=True) if use.group == group]

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.policy.trouble import (
+from jobs.policy.limit_holds import (
     CallEvent,
-    History,
     HoldConfig,
+    LimitHolds,
     Trouble,
     held_limit,
-    history_of,
+    holds_after,
     observe_success,
     observe_trouble,
     trouble_of,
@@ -24,54 +24,54 @@ def after(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def out_of_memory(history: History, *, limit: int, now: datetime = NOW) -> History:
-    return observe_trouble(history, "ollama", Trouble.OUT_OF_MEMORY, CONFIG, limit=limit, now=now)
+def out_of_memory(holds: LimitHolds, *, limit: int, now: datetime = NOW) -> LimitHolds:
+    return observe_trouble(holds, "ollama", Trouble.OUT_OF_MEMORY, CONFIG, limit=limit, now=now)
 
 
 def test_out_of_memory_halves_at_once_and_holds() -> None:
-    hold = out_of_memory(History(), limit=8).holds["ollama"]
+    hold = out_of_memory(LimitHolds(), limit=8).holds["ollama"]
 
     assert (hold.limit, hold.until) == (4, after(300))
     assert hold.reason == "held at 4 after it ran out of memory"
 
 
 def test_single_timeouts_change_nothing_a_run_halves() -> None:
-    history = History()
+    holds = LimitHolds()
     limits = []
     for second in range(3):
-        history = observe_trouble(
-            history, "ollama", Trouble.TIMEOUT, CONFIG, limit=6, now=after(second)
+        holds = observe_trouble(
+            holds, "ollama", Trouble.TIMEOUT, CONFIG, limit=6, now=after(second)
         )
-        limits.append(held_limit(history.holds.get("ollama"), CONFIG, now=after(second)))
+        limits.append(held_limit(holds.holds.get("ollama"), CONFIG, now=after(second)))
 
     assert limits[0] == limits[1] > 6
     assert limits[2] == 3
-    assert history.holds["ollama"].reason == "held at 3 after 3 timeouts in a run"
+    assert holds.holds["ollama"].reason == "held at 3 after 3 timeouts in a run"
 
 
 def test_a_success_ends_the_run() -> None:
-    history = History(timeouts={"ollama": 2})
+    holds = LimitHolds(timeouts={"ollama": 2})
 
-    history = observe_success(history, "ollama")
+    holds = observe_success(holds, "ollama")
 
-    assert history.timeouts["ollama"] == 0
-    assert observe_success(history, "ollama") is history
+    assert holds.timeouts["ollama"] == 0
+    assert observe_success(holds, "ollama") is holds
 
 
 def test_calls_of_the_old_limit_do_not_halve_again() -> None:
-    history = out_of_memory(History(), limit=8)
-    history = out_of_memory(history, limit=4, now=after(10))
+    holds = out_of_memory(LimitHolds(), limit=8)
+    holds = out_of_memory(holds, limit=4, now=after(10))
 
-    assert history.holds["ollama"].limit == 4
-    assert history.holds["ollama"].until == after(310)
+    assert holds.holds["ollama"].limit == 4
+    assert holds.holds["ollama"].until == after(310)
 
 
 def test_trouble_under_the_lowered_limit_halves_again_down_to_one() -> None:
-    history = out_of_memory(History(), limit=4)
-    history = out_of_memory(history, limit=2, now=after(100))
-    history = out_of_memory(history, limit=1, now=after(200))
+    holds = out_of_memory(LimitHolds(), limit=4)
+    holds = out_of_memory(holds, limit=2, now=after(100))
+    holds = out_of_memory(holds, limit=1, now=after(200))
 
-    assert history.holds["ollama"].limit == 1
+    assert holds.holds["ollama"].limit == 1
 
 
 def test_the_history_follows_from_the_ledger_of_calls() -> None:
@@ -84,11 +84,11 @@ def test_the_history_follows_from_the_ledger_of_calls() -> None:
         CallEvent("mlx", after(100), Trouble.OUT_OF_MEMORY),
     ]
 
-    history = history_of(events, CONFIG, limits={"ollama": 10, "mlx": 8})
+    holds = holds_after(events, CONFIG, limits={"ollama": 10, "mlx": 8})
 
-    assert "ollama" not in history.holds
-    assert history.timeouts["ollama"] == 1
-    assert history.holds["mlx"].limit == 2
+    assert "ollama" not in holds.holds
+    assert holds.timeouts["ollama"] == 1
+    assert holds.holds["mlx"].limit == 2
 
 
 def test_what_was_regained_is_what_the_next_trouble_halves() -> None:
@@ -97,9 +97,9 @@ def test_what_was_regained_is_what_the_next_trouble_halves() -> None:
         CallEvent("mlx", after(300 + 60), Trouble.OUT_OF_MEMORY),
     ]
 
-    history = history_of(events, CONFIG, limits={"mlx": 8})
+    holds = holds_after(events, CONFIG, limits={"mlx": 8})
 
-    assert history.holds["mlx"].limit == 3
+    assert holds.holds["mlx"].limit == 3
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class LimitHolds:
     """What went wrong lately, by backend. The empty one is a good start."""
 
     holds: Mapping[str, Hold] = field(default_factory=dict)
@@ -78,54 +78,54 @@ def trouble_of(error_code: str | None, message: str | None = None) -> Trouble | 
     return Trouble.TIMEOUT if error_code in _TIMEOUTS else None
 
 
-def history_of(
+def holds_after(
     events: Iterable[CallEvent],
     config: HoldConfig,
     *,
     limits: Mapping[str, int],
-) -> History:
-    """The history that follows from the calls of the last while, oldest first.
+) -> LimitHolds:
+    """The holds that follows from the calls of the last while, oldest first.
 
     ``limits`` are the limits without holds, by backend; unknown backends count as limited to 1.
     """
-    history = History()
+    holds = LimitHolds()
     for event in events:
         if event.trouble is None:
-            history = observe_success(history, event.backend)
+            holds = observe_success(holds, event.backend)
             continue
         limit = min(
             limits.get(event.backend, 1),
-            held_limit(history.holds.get(event.backend), config, now=event.at),
+            held_limit(holds.holds.get(event.backend), config, now=event.at),
         )
-        history = observe_trouble(
-            history, event.backend, event.trouble, config, limit=limit, now=event.at
+        holds = observe_trouble(
+            holds, event.backend, event.trouble, config, limit=limit, now=event.at
         )
-    return history
+    return holds
 
 
 def observe_trouble(
-    history: History,
+    holds: LimitHolds,
     backend: str,
     trouble: Trouble,
     config: HoldConfig,
     *,
     limit: int,
     now: datetime,
-) -> History:
+) -> LimitHolds:
     """Take note that a call at ``backend`` failed while ``limit`` was in force."""
-    run = history.timeouts.get(backend, 0) + (trouble is Trouble.TIMEOUT)
+    run = holds.timeouts.get(backend, 0) + (trouble is Trouble.TIMEOUT)
     if trouble is Trouble.TIMEOUT and run < config.timeouts_in_a_run:
-        return replace(history, timeouts={**history.timeouts, backend: run})
+        return replace(holds, timeouts={**holds.timeouts, backend: run})
     why = "it ran out of memory" if trouble is Trouble.OUT_OF_MEMORY else f"{run} timeouts in a run"
-    hold = _lowered(history.holds.get(backend), why, config, limit=limit, now=now)
-    return History({**history.holds, backend: hold}, {**history.timeouts, backend: 0})
+    hold = _lowered(holds.holds.get(backend), why, config, limit=limit, now=now)
+    return LimitHolds({**holds.holds, backend: hold}, {**holds.timeouts, backend: 0})
 
 
-def observe_success(history: History, backend: str) -> History:
+def observe_success(holds: LimitHolds, backend: str) -> LimitHolds:
     """A whole answer ends a run of timeouts. It does not lift a hold."""
-    if not history.timeouts.get(backend):
-        return history
-    return replace(history, timeouts={**history.timeouts, backend: 0})
+    if not holds.timeouts.get(backend):
+        return holds
+    return replace(holds, timeouts={**holds.timeouts, backend: 0})
 
 
 def held_limit(hold: Hold | None, config: HoldConfig, *, now: datetime) -> int:

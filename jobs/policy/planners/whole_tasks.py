@@ -10,18 +10,18 @@ from jobs.policy.types import BlockKey, TaskView
 
 
 @dataclass(frozen=True, slots=True)
-class Allotment:
+class KeyAssignment:
     """``tasks[key]`` in the order in which they start; ``parts[g][key]`` the same by group."""
 
     tasks: Mapping[BlockKey, list[TaskView]]
     parts: Sequence[Mapping[BlockKey, Sequence[TaskView]]]
 
 
-def allot(
+def assign_tasks(
     groups: Sequence[Group],
     shares: Sequence[Mapping[BlockKey, float]],
     lanes: Mapping[str, Sequence[BlockKey]],
-) -> Allotment:
+) -> KeyAssignment:
     """The first tasks of a group go to the key that starts first; every task goes somewhere."""
     place = {key: number for keys in lanes.values() for number, key in enumerate(keys)}
     parts: list[dict[BlockKey, Sequence[TaskView]]] = []
@@ -35,7 +35,7 @@ def allot(
                 part[key] = group.tasks[taken : taken + count]
                 taken += count
         parts.append(part)
-    return Allotment(_merged(groups, parts), parts)
+    return KeyAssignment(_merged(groups, parts), parts)
 
 
 def _whole(total: int, shares: Sequence[float]) -> list[int]:

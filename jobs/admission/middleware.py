@@ -18,7 +18,9 @@ from dramatiq.middleware import SkipMessage
 from jobs.admission.limits import Limits, acquire
 from jobs.admission.slots import SlotDecision, Slots
 from jobs.queues.task_message import RUN_TASK, TaskMessage
+from models import decision
 from models.database import DatabaseUnavailable, session
+from models.decision import NewDecision
 from models.task import Task
 
 logger = logging.getLogger(__name__)
@@ -120,11 +122,13 @@ class SlotMiddleware(Middleware):
         self.freed(task.backend)
 
     def _reject(self, task: TaskMessage, reason: str) -> None:
-        """Give the row back. Never raises."""
+        """Give the row back and say why. Never raises."""
         logger.info("not_admitted task=%s backend=%s: %s", task.task_id, task.backend, reason)
         try:
             with session():
-                Task.give_back(task.task_id, task.epoch)
+                if Task.give_back(task.task_id, task.epoch):
+                    chosen = f"back from {task.backend}"
+                    decision.record([NewDecision(task.task_id, "admit", chosen, reason)])
         # Recovery finds a row that is not given back: it is queued and its message is gone.
         except DatabaseUnavailable as error:
             logger.warning("row_not_given_back task=%s error=%s", task.task_id, error)

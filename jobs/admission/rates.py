@@ -35,7 +35,7 @@ class RateLimits:
 class RateDecision:
     """Whether a request may go now.
 
-    ``retry_in_seconds`` is when it would fit if nobody else asked; None when granted.
+    ``retry_in_seconds`` is when it would fit if no other request came; None when granted.
     ``second`` and ``expected_tokens`` are for :meth:`Rates.settle`.
     """
 
@@ -68,7 +68,7 @@ class Rates:
     ) -> RateDecision:
         """Spend ``requests`` and ``tokens`` of the minute if both fit; spend nothing otherwise.
 
-        A request that asks for more tokens than a whole minute has goes alone, in an empty minute.
+        A request for more tokens than a whole minute holds goes alone, in an empty minute.
         """
         if limits.unbounded:
             return RateDecision(True, None, "no rate is set", backend)

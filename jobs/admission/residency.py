@@ -1,4 +1,5 @@
-"""Which models are in memory where, as last seen: shared through Redis, never asked in a plan."""
+"""Which models are in memory at each server, as last seen. Shared through Redis, so that a plan
+never asks a server."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ class Residency:
         with self._turn(key, cancel):
             if self._fresh(key):
                 return 0.0
-            self._fail_with_the_one_before(key, asked_at)
+            self._fail_as_the_previous_load(key, asked_at)
             try:
                 seconds = self._load_unless_there(backend, model, num_ctx, deadlines, cancel)
             except TransientError as error:
@@ -85,7 +86,7 @@ class Residency:
         self._used((backend, model, num_ctx))
 
     def forget(self, backend: str) -> None:
-        """The server failed: what was known of it says nothing any more."""
+        """The server failed: nothing that was known about it holds any more."""
         with self._lock:
             for key in [key for key in self._used_at if key[0] == backend]:
                 del self._used_at[key]
@@ -139,8 +140,8 @@ class Residency:
         finally:
             turn.release()
 
-    def _fail_with_the_one_before(self, key: Key, asked_at: float) -> None:
-        """Those who waited for a load that failed do not try it again one after another."""
+    def _fail_as_the_previous_load(self, key: Key, asked_at: float) -> None:
+        """Threads that waited for a load share its error instead of trying again in turn."""
         failed_at, error = self._failures.get(key, (float("-inf"), None))
         if error is not None and failed_at >= asked_at:
             raise type(error)(str(error), backend=error.backend, model=error.model)
@@ -169,7 +170,7 @@ class Residency:
             logger.warning("load_not_recorded model=%s error=%s", model, error)
 
     def _publish(self, backend: Backend) -> Sequence[ResidentModel]:
-        """Tell the others what is in memory there, and the caller."""
+        """Publish what is in memory there, and return it."""
         try:
             residents = backend.resident_models()
         except LLMError:
@@ -182,7 +183,7 @@ class Residency:
         return residents
 
     def _learn_default(self, key: Key, residents: Sequence[ResidentModel]) -> None:
-        """A model that was just loaded without a context tells the server's own."""
+        """A model just loaded without a context has the server's own: remember it."""
         backend, model, num_ctx = key
         for resident in residents:
             if not num_ctx and resident.name == model and resident.context_tokens:

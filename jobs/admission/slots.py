@@ -76,7 +76,7 @@ class SlotLease:
 
 @dataclass(frozen=True, slots=True)
 class BackendSlots:
-    """One backend as it stands in Redis; ``limit`` is the one last asked with."""
+    """One backend as it stands in Redis; ``limit`` is that of the last request."""
 
     backend: str
     limit: int
@@ -148,7 +148,7 @@ class Slots:
     ) -> SlotDecision:
         """Ask for a slot of ``backend`` for ``holder`` (``<task id>:<epoch>``).
 
-        Asking again for a slot already held extends it: a lost reply costs nothing.
+        Another request for a slot that is held extends it, so a lost reply costs nothing.
         ``heavy_limit`` bounds the heavy holders of this backend and should be passed with every
         request, ``total_limit`` bounds the slots of all backends together. A denied caller with
         ``wait`` keeps its place if it asks again within ``retry_in_seconds``; one that gives up
@@ -199,9 +199,9 @@ class Slots:
     def release(self, backend: str, holder: str) -> int:
         """Give back the slot of ``holder``, or its place in the queue.
 
-        Returns the free slots of ``backend`` afterwards and tells :attr:`freed_channel`.
-        Releasing what is not held does nothing. When Redis does not answer, the release is made
-        up for with the next request or renewal.
+        Returns the free slots of ``backend`` afterwards; publishes to :attr:`freed_channel`.
+        Releasing what is not held does nothing. When Redis does not answer, the release is
+        repeated with the next request or renewal.
         """
         self._held.pop((backend, holder), None)
         with self._unsettled_on_error(backend, holder):
@@ -216,7 +216,7 @@ class Slots:
         return len(self.holders(backend))
 
     def inspect(self, *backends: str) -> tuple[BackendSlots, ...]:
-        """The named backends, or all that were ever asked for, as they stand in Redis."""
+        """The named backends, or every one that ever had a request, as they stand in Redis."""
         answer = self._run("inspect", list(backends))
         return tuple(_backend_slots(entry) for entry in answer[1:])
 

@@ -1,4 +1,4 @@
-"""The lease keeper of a worker process: one thread keeps the leases of all its running tasks.
+"""The lease keeper of a worker process: keeps the leases of all its running attempts.
 
 Every ``heartbeat_seconds`` one UPDATE renews the row leases. Every second, while anything runs,
 one SELECT notices a cancel or a lost lease and stops that call, one Lua call renews the slots (so

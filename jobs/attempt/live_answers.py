@@ -14,7 +14,7 @@ KEPT_SECONDS = 10
 
 
 class Watched(Protocol):
-    """What a running tells of its task."""
+    """The fields of a running attempt that this reads."""
 
     task_id: str
     progress: Progress

@@ -65,9 +65,9 @@ def build(
     ``context`` comes from :func:`jobs.attempt.context.files.gather`; ``instructions`` come last.
     """
     system = system_text(persona)
-    asked = task_text(title, description)
+    task = task_text(title, description)
     left = budget_tokens - sum(
-        estimate_tokens(text) + _MESSAGE_TOKENS for text in (system, asked, instructions)
+        estimate_tokens(text) + _MESSAGE_TOKENS for text in (system, task, instructions)
     )
     notes = [] if left >= 0 else [f"the task alone is {-left} tokens over the model's context"]
     share = int(left * _DEPENDENCY_SHARE) if context else left
@@ -76,7 +76,7 @@ def build(
     files, cut_files = _fitted(context, max(0, left - estimate_tokens(earlier)))
     if cut_files:
         notes.append("the files were cut to fit")
-    user = "\n\n".join(part for part in (asked, earlier, _files_text(files), instructions) if part)
+    user = "\n\n".join(part for part in (task, earlier, _files_text(files), instructions) if part)
     messages = (Message("system", system), Message("user", user))
     tokens = sum(estimate_tokens(message.content) + _MESSAGE_TOKENS for message in messages)
     return Prompt(messages, tokens, tuple(notes))

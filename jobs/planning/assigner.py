@@ -45,7 +45,7 @@ def _assign(rows: Sequence[Row]) -> bool:
         return False
     loads = Expert.open_tasks()
     names = {expert.id: expert.name for expert in experts}
-    given: list[Assigned] = []
+    assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
     for row in rows:
         options = metadata.read(row["metadata"])
@@ -57,9 +57,9 @@ def _assign(rows: Sequence[Row]) -> bool:
             logger.warning("not_assigned task=%s: %s", row["id"], choice.reason)
             continue
         loads[choice.expert_id] = loads.get(choice.expert_id, 0) + 1
-        given.append(_assigned(row, assessed, choice))
+        assignments.append(_assigned(row, assessed, choice))
         reasons[row["id"]] = _why(row, names[choice.expert_id], options, assessed, choice)
-    _write(given, reasons)
+    _write(assignments, reasons)
     return True
 
 
@@ -72,25 +72,25 @@ def _assistant() -> list[Expert]:
 
 def _classify(rows: Sequence[Row]) -> None:
     """Rows whose creator chose the expert still need a category and a complexity."""
-    given: list[Assigned] = []
+    assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
     for row in rows:
         options = metadata.read(row["metadata"])
         if _refused(row, options):
             continue
         assessed = _assess(row)
-        given.append(Assigned(row["id"], None, assessed.category.value, assessed.complexity))
+        assignments.append(Assigned(row["id"], None, assessed.category.value, assessed.complexity))
         reason = f"chosen by the creator; {assessed.reason}"
         reason += _left_out(row, options)
         if row["expert"] is None:
             reason += "; assignee_expert_id: names no expert, so the task runs without a persona"
         reasons[row["id"]] = NewDecision(row["id"], "assign", row["expert"], reason)
-    _write(given, reasons)
+    _write(assignments, reasons)
 
 
-def _write(given: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
+def _write(assignments: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
     with database.atomic():
-        moved = Task.assign(given)
+        moved = Task.assign(assignments)
         decision.record([reasons[task_id] for task_id in reasons if task_id in moved])
     if moved:
         logger.info("assigned tasks=%d", len(moved))
@@ -110,16 +110,16 @@ def _refused(row: Row, options: TaskOptions) -> bool:
 
 
 def _left_out(row: Row, options: TaskOptions) -> str:
-    """What the creator wrote and nothing can be done with, as the end of a reason."""
+    """The parts of a row that cannot be used, as the end of a reason."""
     left = [f"left out of metadata: {'; '.join(map(str, options.problems))}"]
-    told = left if options.problems else []
+    notes = left if options.problems else []
     if row["priority"] not in PRIORITIES:
-        told.append(f"priority: {shown(row['priority'])} is unknown and counts as medium")
+        notes.append(f"priority: {shown(row['priority'])} is unknown and counts as medium")
     if row["unknown_parents"]:
-        told.append(
+        notes.append(
             f"depends_on_id: {row['unknown_parents'][0]} is no task, so it is not waited for"
         )
-    return "".join(f"; {line}" for line in told)
+    return "".join(f"; {line}" for line in notes)
 
 
 def _task(row: Row, options: TaskOptions, assessed: Assessment) -> AssignTask:
@@ -152,13 +152,13 @@ def _why(
 
 
 def _assess(row: Row) -> Assessment:
-    given = row["metadata"] if isinstance(row["metadata"], dict) else {}
+    known = row["metadata"] if isinstance(row["metadata"], dict) else {}
     if row["category"]:
-        given = {**given, "category": row["category"]}
+        known = {**known, "category": row["category"]}
     return assess(
         row["title"] or "",
         row["description"] or "",
-        given,
+        known,
         has_dependencies=row["has_dependencies"],
     )
 

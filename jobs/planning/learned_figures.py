@@ -1,4 +1,4 @@
-"""What the ledger taught about every model: read again when it is a minute old."""
+"""Load times and token rates of every model, learned from past attempts once a minute."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 60.0
 FEWEST_TOKENS = 8
-"""A shorter answer tells nothing of the rate."""
+"""A shorter answer is too short to measure a rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlineFigures:
-    """What deadlines are made from. None until the ledger holds a sample of it."""
+    """Measured values that deadlines are computed from; None until an attempt measured one."""
 
     load_seconds: float | None = None
     first_token_seconds: float | None = None

@@ -34,7 +34,7 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal"
 
 
 def planning_config(settings: Settings, scan: Scan) -> PlanningConfig:
-    """``scan`` tells the sizes of heavy models, where pairing may have to keep them apart."""
+    """``scan`` holds the sizes of heavy models: two that do not fit in memory are kept apart."""
     return PlanningConfig(
         allow_two_heavy=fits_two_heavy(settings, scan),
         policy=settings.policy,
@@ -73,7 +73,7 @@ def snapshot(
     window: Sequence[Row] = (),
     waiting: Mapping[str, int] | None = None,
 ) -> Snapshot:
-    """Everything that one plan is made from.
+    """The input of one plan.
 
     ``models`` are usable ones as (backend, rank in its scan, model). ``waiting`` holds how many
     tasks of a category wait in all, where the window does not hold them.

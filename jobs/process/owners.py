@@ -1,7 +1,7 @@
-"""Names of processes that no later process can repeat, and whether their bearer still lives.
+"""Names of processes that no later process can repeat, and whether such a process still lives.
 
-The start is told in clock ticks since boot where the system does (Linux): the wall clock there may
-be set while a process runs, and its start would seem to move with it.
+The start is in clock ticks since boot where the system knows them (Linux): its wall clock may be
+set while a process runs, and the start would seem to move with it.
 """
 
 from __future__ import annotations

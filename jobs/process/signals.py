@@ -32,26 +32,26 @@ def prepare(program: str) -> Settings:
 class Stop(threading.Event):
     """An event that ``select`` can wait for: ``set`` also makes its descriptor readable.
 
-    ``hurry`` is set by a second signal: whoever drains hands everything back at once.
+    ``hurry`` is set by a second signal: a drain then returns everything at once.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.hurry = threading.Event()
-        self._heard, self._told = socket.socketpair()
-        self._told.setblocking(False)
+        self._readable, self._writable = socket.socketpair()
+        self._writable.setblocking(False)
 
     def set(self) -> None:
         if not self.is_set():
             super().set()
-            self._told.send(b"\0")
+            self._writable.send(b"\0")
 
     def fileno(self) -> int:
-        return self._heard.fileno()
+        return self._readable.fileno()
 
 
 def stop_on(*signals: signal.Signals) -> Stop:
-    """Set by the first of ``signals``; the second one asks to hurry."""
+    """Set by the first of ``signals``; a second one sets ``hurry``."""
     stop = Stop()
 
     def on_signal(number: int, frame: object) -> None:

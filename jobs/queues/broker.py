@@ -108,7 +108,7 @@ class WakingConsumer(_RedisConsumer):
 
 
 def client_for(url: str, *, max_connections: int = 64) -> redis.Redis:
-    """A client for workers: no read timeout (a consumer blocks), a pool that waits for its turn."""
+    """A client for workers: no read timeout, because consumers block; a full pool waits."""
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,

@@ -1,4 +1,4 @@
-"""The message that asks a worker to run one task: written by the dispatcher, read by admission."""
+"""The message that makes a worker run one task: written by the dispatcher, read by admission."""
 
 from __future__ import annotations
 

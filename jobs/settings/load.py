@@ -208,7 +208,7 @@ def load(
         simulated=sources.simulated,
         dotenv=dotenv,
         environ=sources.layered,
-        warnings=unknown_names(sources.given, SETTING_NAMES),
+        warnings=unknown_names(sources.explicit, SETTING_NAMES),
     )
     problems += _contradictions(settings)
     if problems:
@@ -237,8 +237,8 @@ def _parse_all(sources: Sources) -> tuple[dict[str, Any], list[str]]:
 def _with_embedded(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
     """Where no service of the person's own is named, the embedded one is used."""
     return values | {
-        "embedded_postgres": "DATABASE_URL" not in sources.given,
-        "embedded_redis": "REDIS_URL" not in sources.given,
+        "embedded_postgres": "DATABASE_URL" not in sources.explicit,
+        "embedded_redis": "REDIS_URL" not in sources.explicit,
         "database_url": values.get("database_url") or sources.embedded_database_url,
         "redis_url": values.get("redis_url") or sources.embedded_redis_url,
     }

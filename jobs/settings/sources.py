@@ -39,15 +39,15 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """``given`` is what the person set, ``written`` what ``kos up`` chose."""
+    """``explicit`` is what the person set, ``written`` what ``kos up`` chose."""
 
-    given: Mapping[str, str]
+    explicit: Mapping[str, str]
     written: Mapping[str, str]
 
     @property
     def layered(self) -> dict[str, str]:
         chosen = {name: text for name, text in self.written.items() if name not in ONLY_FOR_SHELLS}
-        return {**chosen, **self.given}
+        return {**chosen, **self.explicit}
 
     @property
     def simulated(self) -> tuple[str, ...]:
@@ -75,16 +75,16 @@ def gather(environ: Mapping[str, str], *, dotenv: Path | None, default_home: Pat
         **with_current_names(_read_dotenv(dotenv)),
         **with_current_names(_without_embedded(environ)),
     }
-    given = {name: text.strip() for name, text in merged.items() if text.strip()}
+    explicit = {name: text.strip() for name, text in merged.items() if text.strip()}
     try:
-        home = Path(given.get("KOS_HOME", default_home)).expanduser().absolute()
+        home = Path(explicit.get("KOS_HOME", default_home)).expanduser().absolute()
         written = with_current_names(read_home_env(home))
     except (ValueError, RuntimeError) as error:
         if isinstance(error, SettingsError):
             raise
-        problem = f"KOS_HOME={given['KOS_HOME'][:60]!r} is not a path ({error}); write another"
+        problem = f"KOS_HOME={explicit['KOS_HOME'][:60]!r} is not a path ({error}); write another"
         raise SettingsError((problem,)) from None
-    return Sources(given=given, written=written)
+    return Sources(explicit=explicit, written=written)
 
 
 def read_home_env(home: Path) -> dict[str, str]:

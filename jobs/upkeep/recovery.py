@@ -177,7 +177,7 @@ def _log(result: Recovered, freed_slots: int, stuck_minutes: float) -> None:
             "Вернуто в очередь зависших задач (>%g мин): %d", stuck_minutes, result.foreign
         )
     if result.cyclic:
-        logger.warning("failed %d tasks that waited for each other in a ring", result.cyclic)
+        logger.warning("failed %d tasks whose dependencies form a cycle", result.cyclic)
     if result.returned or freed_slots or result.cancelled or result.orphaned:
         logger.warning(
             "returned %d stuck tasks to the queue: %d of dead workers, %d expired, %d foreign, "

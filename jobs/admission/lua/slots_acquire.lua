@@ -41,7 +41,7 @@ local function grant(code)
   return reply(1, grant_number, code, 0)
 end
 
--- How many of the free slots of `name` belong to those who asked before `ticket`: a heavy one
+-- How many of the free slots of `name` belong to those with an earlier ticket than `ticket`: a heavy one
 -- counts only as far as the heavy limit would let it in, so it never blocks a light one for nothing.
 local function taken_by_earlier(name, ticket, free, heavy_free)
   local before = '(' .. string.format('%.0f', ticket)

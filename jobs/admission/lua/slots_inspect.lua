@@ -1,6 +1,6 @@
 -- What is held now. Changes nothing.
 --
--- ARGV: backends, or none for every backend that was ever asked for
+-- ARGV: backends, or none for every backend that ever had a request
 -- Returns: now (ms), then for each: backend, limit, heavy limit, waiting,
 --          [member, expiry ms, ...], [heavy members]
 

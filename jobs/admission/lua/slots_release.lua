@@ -1,4 +1,4 @@
--- Give a slot back, or give up a place in the queue, and tell whoever waits.
+-- Give a slot back, or give up a place in the queue, and notify whoever waits.
 --
 -- ARGV: backend, then the members to let go
 -- Returns: how many slots were freed, free slots of that backend now

@@ -1,8 +1,8 @@
-"""What a processor is given and what it gives back.
+"""The input and the result of a processor.
 
 A processor turns one task into an answer by one or more model calls. It knows no backend: the
-worker hands it ``call``, which picks nothing and hides nothing, it runs one call under the slot
-and the deadlines of the attempt and raises the errors of `llm.errors`.
+worker passes it ``call``, which runs one call under the slot and the deadlines of the attempt and
+raises the errors of `llm.errors`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ProcessorResult:
     """An answer to be judged.
 
     ``prompt`` is the user message the answer replies to (what an echo would repeat). ``notes`` are
-    choices made on the way, for the task's decisions. ``completion`` is the last model call, None
+    choices of the processor, for the task's decisions. ``completion`` is the last model call, None
     where no model was called; ``finish_reason`` is its own.
     """
 

@@ -1,4 +1,4 @@
-"""Which processor works a task: by ``metadata.source``, delegation first where it is asked for.
+"""Chooses the processor of a task: by ``metadata.source``, delegation first where it is requested.
 
 Others add their own through the entry point group ``knowledge_os_jobs.processors``: the entry's
 name is the source, its object a processor or a callable without arguments that makes one. What
@@ -77,25 +77,25 @@ def load(agents: Agents | None = None, *, entries: Iterable[EntryPoint] | None =
     by_source = dict(base.by_source)
     problems: list[str] = []
     for entry in entry_points(group=GROUP) if entries is None else entries:
-        made = _made(entry)
-        if isinstance(made, str):
-            log.warning("processor_not_loaded source=%s problem=%s", entry.name, made)
-            problems.append(f"processor {entry.name} ({entry.value}): {made}")
+        loaded = _loaded(entry)
+        if isinstance(loaded, str):
+            log.warning("processor_not_loaded source=%s problem=%s", entry.name, loaded)
+            problems.append(f"processor {entry.name} ({entry.value}): {loaded}")
             continue
-        by_source[entry.name.lower()] = made
+        by_source[entry.name.lower()] = loaded
     return Registry(base.default, by_source, base.agents, tuple(problems))
 
 
-def _made(entry: EntryPoint) -> Processor | str:
+def _loaded(entry: EntryPoint) -> Processor | str:
     """The entry's processor, or why there is none."""
     try:
-        loaded = entry.load()
-        made = loaded() if callable(loaded) and not _is_processor(loaded) else loaded
+        found = entry.load()
+        loaded = found() if callable(found) and not _is_processor(found) else found
     except Exception as error:  # noqa: BLE001 - foreign code: whatever it raises is its problem
         return f"{type(error).__name__}: {error}"
-    if not _is_processor(made):
+    if not _is_processor(loaded):
         return "is no processor: it needs a name and run(task, call, *, checkpoint)"
-    return cast(Processor, made)
+    return cast(Processor, loaded)
 
 
 def _is_processor(value: object) -> bool:

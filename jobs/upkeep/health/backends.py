@@ -1,4 +1,4 @@
-"""Checks of model servers. HTTP that answers proves nothing: a token does.
+"""Checks of model servers. An HTTP answer proves nothing; a token does.
 
 A canary is sent only to a model that is in memory, with the context it has there, so that looking
 never loads one; and only where no answer came lately and no running task moves: a busy server is
@@ -28,7 +28,7 @@ from models.database import DatabaseUnavailable, session
 
 PROVEN_SECONDS = 15.0
 MOVING_SECONDS = 20.0
-"""A heartbeat tells of progress every 15 s."""
+"""Heartbeats report progress every 15 s."""
 CANARY_DEADLINES = Deadlines(
     first_token_seconds=10.0, between_tokens_seconds=10.0, total_seconds=12.0
 )
@@ -168,7 +168,7 @@ def _answered_lately(backend: str) -> bool:
 
 
 def _running(backend: str) -> list[Row]:
-    """Model and tokens of the tasks that compute there now, as heartbeats told."""
+    """Model and tokens of the tasks that compute there now, as heartbeats reported."""
     try:
         with session():
             return fetch_all(

@@ -1,5 +1,8 @@
-"""How long an idle model may be tried. Each call starts the keep-alive of its model anew, so that
-canaries without end would keep a model in memory that nobody uses."""
+"""How long canaries may call an idle model.
+
+Each call starts the keep-alive of its model anew, so endless canaries would keep a model in memory
+that nobody uses.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from llm.types import ResidentModel
 
 TRIED_SECONDS = 60.0
 NEVER_EXPIRES = timedelta(days=365)
-"""Servers tell "for ever" as a date centuries ahead."""
+"""Servers write "for ever" as a date centuries ahead."""
 
 
 @dataclass(slots=True)

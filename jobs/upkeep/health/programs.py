@@ -1,4 +1,4 @@
-"""Checks of our own programs by the marks that they leave in Redis."""
+"""Checks of our own programs by the heartbeats that they write to Redis."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def workers(client: redis.Redis, expected: Iterable[str]) -> list[Check]:
 
 
 def _worker(program: str, lines: list[dict[str, object]]) -> Check:
-    beats = [float(str(line["beat_at"])) for line in lines if line.get("program") == program]
-    if not beats:
+    heartbeats = [float(str(line["beat_at"])) for line in lines if line.get("program") == program]
+    if not heartbeats:
         return Check(program, False, "not registered", f"start it: kos ctl start {program}")
-    age = time.time() - max(beats)
+    age = time.time() - max(heartbeats)
     if age > WORKER_SECONDS:
         return Check(program, False, f"last heartbeat {age:.0f} s ago", "is restarted", program)
     return Check(program, True, f"heartbeat {age:.0f} s ago")

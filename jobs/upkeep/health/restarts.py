@@ -75,7 +75,7 @@ class Restarter:
         info = proxy.supervisor.getProcessInfo(program)
         assert isinstance(info, dict)
         if info["statename"] in ("RUNNING", "STARTING"):
-            # A hung program does not hear TERM; what it held is taken back by its lease.
+            # A hung program ignores TERM. Its leases run out, and recovery returns its rows.
             proxy.supervisor.signalProcess(program, "KILL")
             return
         proxy.supervisor.startProcess(program, False)

@@ -15,6 +15,8 @@ from dramatiq.brokers.stub import StubBroker
 from jobs.admission import middleware
 from jobs.admission.middleware import SlotMiddleware
 from jobs.admission.slots import SlotDecision
+from models import decision
+from models.decision import NewDecision
 
 GRANTED = SlotDecision(True, 1, 1, 0, 1, "a slot was free", None)
 TICKET = {"task_id": "a", "epoch": 1, "backend": "ollama", "model": "m", "heavy": False}
@@ -26,6 +28,7 @@ class Hall:
 
     limit: Callable[[], Any] = lambda: SimpleNamespace(slots=1, heavy=1)
     given_back: list[str] = field(default_factory=list)
+    decisions: list[NewDecision] = field(default_factory=list)
     total: Any = field(default_factory=lambda: SimpleNamespace(slots=1))
 
     def of(self, backend: str) -> Any:
@@ -55,6 +58,7 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
     built = Hall()
     monkeypatch.setattr(middleware, "session", no_session)
     monkeypatch.setattr(middleware, "Task", built)
+    monkeypatch.setattr(decision, "record", built.decisions.extend)
     return built
 
 
@@ -89,6 +93,7 @@ def test_a_limit_that_cannot_be_read_admits_nothing_and_gives_the_row_back(hall:
 
     assert ran(hall, **TICKET) == []
     assert hall.given_back == ["a"]
+    assert [(one.stage, one.chosen) for one in hall.decisions] == [("admit", "back from ollama")]
 
 
 def test_a_row_that_cannot_be_given_back_does_not_run_either(

@@ -107,6 +107,7 @@ def _add_backend(runtime: Runtime, backend: str, lease_keeper: LeaseKeeper) -> N
             load_seconds=runtime.settings.llm_timeout_seconds,
         ),
         runtime.requests,
+        runtime.scanner,
         backend=backend,
     )
 

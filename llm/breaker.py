@@ -113,10 +113,10 @@ def on_failure(
 
 
 def counts_against_backend(error: errors.LLMError) -> bool:
-    """Does this failure speak against the whole server? A bad answer or a long one does not."""
-    if isinstance(error, errors.LoadFailed | errors.LoadTimeout | errors.TotalTimeout):
-        return False
-    return isinstance(error, errors.TransientError | errors.NotAuthorized)
+    """Does this failure speak against the whole server? A bad answer or a long one does not, nor
+    does what the server does not offer."""
+    served = isinstance(error, errors.TransientError | errors.NotAuthorized)
+    return served and error.concerns == "server"
 
 
 def counts_against_model(error: errors.LLMError) -> bool:

@@ -13,8 +13,11 @@
     │   └── ServerFailed          5xx, or an error line in the stream
     ├── PermanentError            the same call will fail again on this backend
     │   ├── BadRequest            400
+    │   │   └── FieldRefused      it does not take an optional field, named in ``field``
+    │   ├── PromptTooLong         the prompt does not fit into the model's context here
     │   ├── NotAuthorized         401, 403; 402 and a spent quota: no call is paid for
     │   ├── ModelNotFound         404; contradicts the scan
+    │   │   └── ModelUnsuitable   the model is there and cannot chat
     │   └── SchemaUnsupported     structured output is not to be had here
     ├── BadAnswer                 the stream was fine, the text is not
     │   ├── EchoAnswer / BlankAnswer / ThinkingOnly / RepetitionAnswer / RunawayAnswer
@@ -24,16 +27,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 BODY_EXCERPT_CHARS = 300
+
+Concern = Literal["request", "model", "server"]
+"""What is at fault. Only what concerns the server opens its breaker."""
 
 
 class LLMError(Exception):
     """Root. Carries the facts that a retry decision needs.
 
-    ``status`` is the HTTP status where there was one, ``body_excerpt`` at most 300 characters.
+    ``status`` is the HTTP status where there was one, ``body_excerpt`` at most 300 characters,
+    ``concerns`` what is at fault, ``field`` the optional field that the server does not take.
     """
 
     code = "llm_error"
+    concerns: Concern = "request"
 
     def __init__(
         self,
@@ -45,6 +55,8 @@ class LLMError(Exception):
         retry_after_seconds: float | None = None,
         body_excerpt: str | None = None,
         partial_text: str = "",
+        concerns: Concern | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(message)
         self.backend = backend
@@ -53,6 +65,8 @@ class LLMError(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.body_excerpt = body_excerpt[:BODY_EXCERPT_CHARS] if body_excerpt else None
         self.partial_text = partial_text
+        self.concerns = concerns or self.concerns
+        self.field = field
 
     @property
     def transient(self) -> bool:
@@ -61,6 +75,7 @@ class LLMError(Exception):
 
 class TransientError(LLMError):
     code = "transient"
+    concerns: Concern = "server"
 
 
 class BackendUnreachable(TransientError):
@@ -81,6 +96,7 @@ class ConnectTimeout(CallTimeout):
 
 class LoadTimeout(CallTimeout):
     code = "load_timeout"
+    concerns: Concern = "model"
 
 
 class FirstTokenTimeout(CallTimeout):
@@ -93,6 +109,7 @@ class StallTimeout(CallTimeout):
 
 class TotalTimeout(CallTimeout):
     code = "total_timeout"
+    concerns: Concern = "request"
 
 
 class StreamBroken(TransientError):
@@ -105,6 +122,7 @@ class TruncatedStream(TransientError):
 
 class LoadFailed(TransientError):
     code = "load_failed"
+    concerns: Concern = "model"
 
 
 class ServerFailed(TransientError):
@@ -119,16 +137,31 @@ class BadRequest(PermanentError):
     code = "bad_request"
 
 
+class FieldRefused(BadRequest):
+    code = "field_refused"
+
+
+class PromptTooLong(PermanentError):
+    code = "prompt_too_long"
+
+
 class NotAuthorized(PermanentError):
     code = "not_authorized"
+    concerns: Concern = "server"
 
 
 class ModelNotFound(PermanentError):
     code = "model_not_found"
+    concerns: Concern = "model"
+
+
+class ModelUnsuitable(ModelNotFound):
+    code = "model_unsuitable"
 
 
 class SchemaUnsupported(PermanentError):
     code = "schema_unsupported"
+    concerns: Concern = "server"
 
 
 class BadAnswer(LLMError):

@@ -1,6 +1,8 @@
 """From bytes, cut anywhere, to JSON objects: newline-delimited JSON and server-sent events.
 
-Strict: broken UTF-8, broken JSON, an endless line or a value that is no object raise StreamBroken.
+Broken UTF-8, broken JSON, an endless line or a value that is no object raise StreamBroken. A byte
+order mark, any kind of line end, events of several data lines, and one whole object in place of a
+stream are read.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from llm import errors
 JsonObject = dict[str, Any]
 
 MAX_LINE_BYTES = 1 << 20
+MAX_WHOLE_BYTES = 16 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _raw_decode = json.JSONDecoder().raw_decode
 
@@ -24,9 +28,19 @@ class Lines:
     def __init__(self, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._rest = bytearray()
         self._max = max_line_bytes
+        self._at_start = True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes."""
+        """The lines that ``data`` completes. A byte order mark before the first is dropped."""
+        if self._at_start:
+            self._rest += data
+            if BYTE_ORDER_MARK.startswith(self._rest[: len(BYTE_ORDER_MARK)]) and (
+                len(self._rest) < len(BYTE_ORDER_MARK)
+            ):
+                return []
+            data = bytes(self._rest).removeprefix(BYTE_ORDER_MARK)
+            self._rest.clear()
+            self._at_start = False
         lines = data.split(b"\n")
         if self._rest:
             self._rest += lines[0]
@@ -67,17 +81,83 @@ def sse_objects(chunks: Iterable[bytes]) -> Iterator[JsonObject | None]:
     """The data of every event as an object; None for the end marker ``[DONE]``.
 
     Comments and other fields are passed over. A bare JSON object in place of an event, which some
-    servers write when they fail, is taken as one.
+    servers write when they fail, is taken as one; so is a whole answer over several lines, from a
+    server that ignores `stream`.
     """
+    events = _Events()
     lines = Lines()
-    for chunk in chunks:
+    for chunk in _with_line_feeds(chunks):
         for line in lines.feed(chunk):
-            data = _event_data(line)
-            if data is not None:
-                yield None if data == b"[DONE]" else parse_object(data)
-    data = _event_data(lines.rest())
-    if data:
-        yield None if data == b"[DONE]" else parse_last(data)
+            yield from events.feed(line)
+    yield from events.end(lines.rest())
+
+
+class _Events:
+    """Lines of an event stream become objects. Nearly every event is one line of data, parsed as
+    soon as it is there; data that is no JSON by itself goes on in the event's next data line."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._whole = bytearray()
+
+    def feed(self, line: bytes) -> Iterator[JsonObject | None]:
+        if self._whole:
+            self._whole += line + b"\n"
+            if len(self._whole) > MAX_WHOLE_BYTES:
+                raise errors.StreamBroken(f"the answer is longer than {MAX_WHOLE_BYTES} bytes")
+        elif line.startswith(b"data:"):
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                yield None
+            elif data:
+                yield from self._parsed(data)
+        elif line.startswith(b"{"):
+            try:
+                yield parse_object(line)
+            except errors.StreamBroken:
+                self._whole += line + b"\n"
+        elif self._data and not line.strip():
+            raise errors.StreamBroken(
+                "the stream holds an event that is not JSON", body_excerpt=_seen(self._data)
+            )
+
+    def end(self, rest: bytes) -> Iterator[JsonObject | None]:
+        """What stands in a last line without its end."""
+        if self._whole:
+            yield parse_last(bytes(self._whole + rest))
+            return
+        data = rest[5:].strip() if rest.startswith(b"data:") else rest
+        if data == b"[DONE]":
+            yield None
+        elif self._data or (data and (data is not rest or rest.startswith(b"{"))):
+            yield parse_last(self._data + b"\n" + data if self._data else data)
+
+    def _parsed(self, data: bytes) -> Iterator[JsonObject]:
+        if self._data:
+            data = self._data + b"\n" + data
+        try:
+            parsed = parse_object(data)
+        except errors.StreamBroken:
+            if len(data) > MAX_LINE_BYTES or not data.startswith(b"{"):
+                raise
+            self._data = data
+            return
+        self._data = b""
+        yield parsed
+
+
+def _with_line_feeds(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Carriage returns, with or without a line feed, become line feeds."""
+    held = b""
+    for chunk in chunks:
+        if b"\r" not in chunk and not held:
+            yield chunk
+            continue
+        chunk = held + chunk
+        held = b"\r" if chunk.endswith(b"\r") else b""
+        yield chunk[: len(chunk) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if held:
+        yield b"\n"
 
 
 def parse_object(data: bytes) -> JsonObject:
@@ -108,15 +188,6 @@ def parse_last(data: bytes) -> JsonObject:
         raise errors.TruncatedStream(
             "the stream ended in the middle of a line", body_excerpt=_seen(data)
         ) from exc
-
-
-def _event_data(line: bytes) -> bytes | None:
-    if line.startswith(b"data:"):
-        data = line[5:].strip()
-        return data or None
-    if line.startswith(b"{"):
-        return line
-    return None
 
 
 def _seen(data: bytes) -> str:

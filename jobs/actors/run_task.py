@@ -16,8 +16,12 @@ from jobs.queues.control_requests import LOAD_ENDED, TASK_ENDED, ControlRequests
 from jobs.queues.names import llm_queue
 from jobs.queues.task_message import RUN_TASK, TaskMessage
 from llm.backends.registry import Backends
-from llm.errors import LLMError
+from llm.errors import LLMError, ModelNotFound, ModelUnsuitable
+from llm.scanner import Scanner
 from llm.types import Deadlines
+
+MISSING_SECONDS = {ModelNotFound.code: 60.0, ModelUnsuitable.code: 1800.0}
+"""For how long nothing is planned at a model that the server did not know, or that cannot chat."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ def add(
     execution: Execution,
     preloads: Preloads,
     requests: ControlRequests,
+    scanner: Scanner,
     *,
     backend: str,
 ) -> None:
@@ -60,6 +65,9 @@ def add(
         outcome = execution.run(TaskMessage(task_id, epoch, backend, model, num_ctx, heavy))
         logger.info("task_done task=%s outcome=%s", task_id, type(outcome).__name__)
         if isinstance(outcome, Retry) and outcome.rescan:
+            # A server may go on listing what it does not serve: the same task must not come back.
+            seconds = MISSING_SECONDS[outcome.code]
+            scanner.set_aside(backend, model, outcome.reason, seconds=seconds)
             requests.scan(outcome.reason)
         requests.plan(TASK_ENDED)
 

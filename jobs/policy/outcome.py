@@ -13,9 +13,10 @@ arguments.
     backend unreachable, another is up    soon, elsewhere                        yes
     backend unreachable, all are down     wait for one to come back              no
     timeout, broken stream, server fault  back-off; elsewhere from the second    yes
-    model cannot be loaded or is missing  soon, elsewhere (missing: rescan)      yes
+    model cannot be loaded                soon, elsewhere                        yes
+    model is gone, or cannot chat         rescan, then soon, elsewhere           no
     not authorized, schema unsupported    elsewhere, else back-off               yes
-    bad request                           fail: every backend would refuse it    -
+    prompt too long, bad request          soon, elsewhere; else fail             yes
     cancelled by drain or lost lease      at once                                no
     our own bug                           one retry, then fail                   yes
 
@@ -40,6 +41,7 @@ from llm.errors import (
     ModelNotFound,
     NotAuthorized,
     Overloaded,
+    PromptTooLong,
     SchemaUnsupported,
     TransientError,
 )
@@ -132,8 +134,8 @@ def decide(event: AttemptEvent, *, config: RetryConfig, now: datetime, jitter: f
         return Complete(event.verdict.score)
     if event.error is None and event.verdict is None:
         raise ValueError("an attempt ends with a verdict or an error")
-    if isinstance(event.error, BadRequest):
-        return Fail(f"every backend would refuse it: {event.error}", event.error.code)
+    if isinstance(event.error, BadRequest | PromptTooLong) and not event.elsewhere:
+        return Fail(f"refused, and no other backend can take it: {event.error}", event.error.code)
     if event.error is not None and _is_bug(event.error) and event.attempt_count >= 1:
         return Fail(f"failed twice by a fault of the worker: {_message(event.error)}", "poisoned")
     answer = _answer(event, config)
@@ -196,7 +198,11 @@ def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _
         waiting = f"{message}; no other backend can take it now, the task waits"
         return _Answer(error.code, waiting, config.down_seconds, spends=False)
     if isinstance(error, ModelNotFound):
-        return _Answer(error.code, message, moved, avoid=True, rescan=True)
+        # The scan was wrong, not the task. The rescan may take a moment.
+        wait = config.soon_seconds if event.elsewhere else config.down_seconds
+        return _Answer(error.code, message, wait, spends=False, avoid=True, rescan=True)
+    if isinstance(error, BadRequest | PromptTooLong):
+        return _Answer(error.code, message, config.soon_seconds, avoid=True)
     if isinstance(error, LoadFailed | NotAuthorized | SchemaUnsupported):
         return _Answer(error.code, message, moved, avoid=True)
     if isinstance(error, TransientError):

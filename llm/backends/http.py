@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from llm import errors
+from llm.backends.concessions import Concessions, LearnedConcessions, SchemaStep, conceding
 from llm.backends.mapping import border, from_error_line
-from llm.backends.streaming import Wire, complete
+from llm.backends.streaming import Call, Wire, complete
 from llm.backends.transport import Transport, decode
 from llm.framing import JsonObject
 from llm.types import (
@@ -26,6 +28,8 @@ from llm.types import (
 from llm.watch import Watch
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 QUICK_SECONDS = 10.0
 UNLOAD_SECONDS = 60.0
@@ -48,6 +52,7 @@ class HttpBackend:
         self.spec = spec
         self.name = spec.name
         self._wire = wire
+        self._learned = LearnedConcessions()
         self._transport = Transport(spec, api_key=api_key, ca_bundle=ca_bundle)
 
     def describe(self, model: ModelInfo) -> ModelInfo:
@@ -109,11 +114,26 @@ class HttpBackend:
         self._complete(request, deadlines=deadlines, cancel=cancel, any_text=True)
         return time.monotonic() - started
 
-    def _complete(
-        self, request: GenerateRequest, *, wire: Wire | None = None, **how: Any
-    ) -> Completion:
-        """``how`` is what `complete` takes."""
-        return complete(self._transport, wire or self._wire, request, backend=self.name, **how)
+    def _complete(self, request: GenerateRequest, **how: Any) -> Completion:
+        """Asks again without what the server refuses, and remembers that. ``how`` is what
+        `complete` takes."""
+        model, used = request.model, self._learned.of(request.model)
+        while True:
+            call = Call(self._wire, request, used)
+            try:
+                completion = complete(self._transport, call, backend=self.name, **how)
+            except (errors.FieldRefused, errors.SchemaUnsupported) as refused:
+                weaker = conceding(used, refused)
+                if weaker is None:
+                    raise
+                logger.info("field_left_out backend=%s reason=%s", self.name, refused)
+                self._learned.learn(model, weaker, concerns=refused.concerns)
+                used = weaker
+                continue
+            if call.schema_was_ignored(completion):
+                in_prompt = Concessions(schema=SchemaStep.PROMPT)
+                self._learned.learn(model, in_prompt, concerns="model")
+            return completion
 
     def _get_bytes(self, path: str, *, seconds: float = QUICK_SECONDS) -> bytes:
         with Watch(total_seconds=seconds) as watch, border(backend=self.name, watch=watch):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,21 +13,9 @@ import requests
 import urllib3.exceptions
 
 from llm import errors
+from llm.signatures import IN_STREAM, Refusal, refused_field, signature_of
+from llm.types import BackendKind
 from llm.watch import Watch
-
-_LOAD_FAILURE = re.compile(
-    r"error loading model|failed to load|unable to load|load(ing)? (request )?failed|"
-    r"requires more system memory|out of memory|cudaMalloc|"
-    r"runner process has terminated|waiting for .*(runner|server) to start|insufficient memory",
-    re.IGNORECASE,
-)
-_BUSY = re.compile(r"server busy|overloaded|too many|rate limit|maximum pending", re.IGNORECASE)
-_NO_MODEL = re.compile(r"model", re.IGNORECASE)
-_CANNOT_CHAT = re.compile(r"does not support (chat|generate|completion)", re.IGNORECASE)
-_NO_CREDIT = "insufficient_quota"
-_SCHEMA = re.compile(
-    r"response_format|json_schema|schema|grammar|structured|guided|\bformat\b", re.IGNORECASE
-)
 
 
 @contextmanager
@@ -79,30 +66,32 @@ def from_exception(exc: Exception) -> errors.LLMError:
 
 
 def from_status(
-    status: int, headers: Mapping[str, str], body: bytes, *, with_schema: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    kind: BackendKind | None = None,
+    with_schema: bool = False,
+    fields: Collection[str] = (),
 ) -> errors.LLMError:
-    """What an HTTP status other than 2xx means."""
-    told = _told_in(body)
-    message = _message_of(told)
-    error = _status_error(status, told, message, with_schema)
-    words = message or "no explanation"
-    return error(
+    """What an HTTP status other than 2xx means, by the table of `llm.signatures`."""
+    refusal = Refusal(status, _error_in(body), kind, with_schema, fields)
+    words = refusal.message or "no explanation"
+    return _error(
+        refusal,
         f"HTTP {status}: {words[: errors.BODY_EXCERPT_CHARS]}",
-        status=status,
         retry_after_seconds=retry_after(headers),
         body_excerpt=body.decode("utf-8", "replace"),
     )
 
 
 def from_error_line(value: object) -> errors.LLMError:
-    """What an error inside a stream that began well means."""
-    message = _message_of(value) or "no explanation"
-    kind: type[errors.LLMError] = errors.ServerFailed
-    if _LOAD_FAILURE.search(message):
-        kind = errors.LoadFailed
-    elif _BUSY.search(message):
-        kind = errors.Overloaded
-    return kind(f"the server broke off: {message}", body_excerpt=message)
+    """What an error inside a stream that began well means; its own code counts as a status."""
+    code = value.get("code") if isinstance(value, Mapping) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else IN_STREAM
+    refusal = Refusal(status, value)
+    words = refusal.message or "no explanation"
+    return _error(refusal, f"the server broke off: {words}", body_excerpt=words)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -123,7 +112,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, min((moment - datetime.now(UTC)).total_seconds(), 86_400.0))
 
 
-def _told_in(body: bytes) -> object:
+def _error_in(body: bytes) -> object:
     """What an error body holds: ``{"error": "..."}``, ``{"error": {"message"}}``, FastAPI's
     ``{"detail"}`` or plain text."""
     text = body.decode("utf-8", "replace").strip()
@@ -138,40 +127,22 @@ def _told_in(body: bytes) -> object:
     return text
 
 
-def _is_out_of_credit(told: object) -> bool:
-    """OpenAI says so with the status of a rate limit, but no waiting helps."""
-    return isinstance(told, dict) and _NO_CREDIT in (told.get("code"), told.get("type"))
-
-
-def _status_error(
-    status: int, told: object, message: str, with_schema: bool
-) -> type[errors.LLMError]:
-    if status in (401, 402, 403, 407) or _is_out_of_credit(told):
-        return errors.NotAuthorized
-    if status == 404 and _NO_MODEL.search(message):
-        return errors.ModelNotFound
-    if status in (404, 405) or 300 <= status < 400:
-        return errors.BackendUnreachable  # something answers, but no model server of this kind
-    if status in (408, 425, 499):
-        return errors.ServerFailed
-    if status in (429, 503):
-        return errors.LoadFailed if _LOAD_FAILURE.search(message) else errors.Overloaded
-    if status >= 500:
-        if _BUSY.search(message):
-            return errors.Overloaded
-        return errors.LoadFailed if _LOAD_FAILURE.search(message) else errors.ServerFailed
-    if _CANNOT_CHAT.search(message):
-        return errors.ModelNotFound
-    if with_schema and _SCHEMA.search(message):
-        return errors.SchemaUnsupported
-    return errors.BadRequest
-
-
-def _message_of(value: object) -> str:
-    if isinstance(value, dict):
-        message = value.get("message") or value.get("error") or value
-        return message if isinstance(message, str) else json.dumps(message, default=str)
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def _error(
+    refusal: Refusal,
+    message: str,
+    *,
+    retry_after_seconds: float | None = None,
+    body_excerpt: str,
+) -> errors.LLMError:
+    row = signature_of(refusal)
+    return row.error(
+        message,
+        status=None if refusal.status == IN_STREAM else refusal.status,
+        retry_after_seconds=retry_after_seconds,
+        body_excerpt=body_excerpt,
+        concerns=row.concerns,
+        field=refused_field(refusal) if row.needs == "field" else None,
+    )
 
 
 def _ended_early(exc: BaseException) -> bool:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
-from llm import errors
 from llm.backends import ollama_wire
 from llm.backends.http import UNLOAD_SECONDS, HttpBackend, raise_error_in, version_of
 from llm.types import (
     BackendHealth,
     BackendSpec,
     CancelToken,
-    Completion,
     Deadlines,
-    GenerateRequest,
     ModelInfo,
-    ProgressHook,
     ResidentModel,
 )
 
@@ -42,25 +37,6 @@ class OllamaBackend(HttpBackend):
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
         return self._get("/api/ps", ollama_wire.residents_of)
-
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        deadlines: Deadlines,
-        cancel: CancelToken | None = None,
-        on_progress: ProgressHook | None = None,
-    ) -> Completion:
-        """Asks again without thinking where the model cannot: the server refuses with 400."""
-        try:
-            return super().generate(
-                request, deadlines=deadlines, cancel=cancel, on_progress=on_progress
-            )
-        except errors.BadRequest as exc:
-            if not request.think or "does not support thinking" not in str(exc):
-                raise
-        plain = replace(request, think=None)
-        return super().generate(plain, deadlines=deadlines, cancel=cancel, on_progress=on_progress)
 
     def preload(
         self,

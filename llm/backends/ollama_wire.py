@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llm import errors
+from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
+from llm.backends.finish import finish_reason
 from llm.backends.mapping import from_error_line
 from llm.backends.streaming import Sink
 from llm.framing import JsonObject, ndjson_objects
 from llm.types import GenerateRequest, ModelInfo, ResidentModel, Sampling
 
-_STOPPED = frozenset({"stop", "", "eos"})
 _PARAMETERS = re.compile(r"\s*([0-9.]+)\s*([KMBT]?)\s*", re.IGNORECASE)
 _SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -29,25 +30,26 @@ class OllamaChat:
     """`POST /api/chat`."""
 
     path = "/api/chat"
-    content_types: tuple[str, ...] = (
-        "application/x-ndjson",
-        "application/json",
-        "application/jsonl",
-    )
+    required = frozenset({"model", "messages", "stream", "options"})
 
-    def body(self, request: GenerateRequest) -> JsonObject:
+    def body(
+        self, request: GenerateRequest, concessions: Concessions = NOTHING_LEFT_OUT
+    ) -> JsonObject:
         body: JsonObject = {
             "model": request.model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "stream": True,
             "options": _options(request),
         }
-        if request.response_schema is not None:
-            body["format"] = dict(request.response_schema)
+        if request.response_schema is not None and concessions.schema is not SchemaStep.PROMPT:
+            only_json = concessions.schema is SchemaStep.JSON_OBJECT
+            body["format"] = "json" if only_json else dict(request.response_schema)
         if request.think is not None:
             body["think"] = request.think
         if request.keep_alive is not None:
             body["keep_alive"] = keep_alive(request.keep_alive)
+        for field in concessions.left_out & body.keys():
+            del body[field]
         return body
 
     def objects(self, chunks: Iterable[bytes]) -> Iterator[JsonObject | None]:
@@ -187,13 +189,7 @@ def _read_message(message: object, sink: Sink) -> None:
 
 
 def _read_end(chunk: JsonObject, sink: Sink) -> None:
-    reason = chunk.get("done_reason") or ""
-    if reason == "length":
-        sink.finish_reason = "length"
-    elif reason in _STOPPED:
-        sink.finish_reason = "stop"
-    else:
-        raise errors.ServerFailed(f"the server ended with {reason!r} in place of an answer")
+    sink.finish_reason = finish_reason(chunk.get("done_reason") or "stop")
     sink.prompt_tokens = whole(chunk.get("prompt_eval_count"))
     sink.completion_tokens = whole(chunk.get("eval_count"))
     nanoseconds = whole(chunk.get("load_duration"))

@@ -9,19 +9,15 @@ from typing import Any
 from llm import errors
 from llm.backends import openai_wire
 from llm.backends.http import UNKNOWN_VERSION, HttpBackend, optional, version_of
-from llm.backends.streaming import Wire
 from llm.types import (
     BackendHealth,
     BackendSpec,
     CancelToken,
-    Completion,
     Deadlines,
-    GenerateRequest,
     ModelInfo,
     ResidentModel,
 )
 
-NEWER_LIMIT_FIELD = "max_completion_tokens"
 LIMIT_REACHED = "output limit was reached"
 
 
@@ -61,18 +57,6 @@ class OpenAIBackend(HttpBackend):
 
     def unload(self, model: str) -> None:
         del model
-
-    def _complete(
-        self, request: GenerateRequest, *, wire: Wire | None = None, **how: Any
-    ) -> Completion:
-        """Asks again with the newer name of the token limit where the model takes no other, as
-        OpenAI's reasoning models do: the server refuses with 400."""
-        try:
-            return super()._complete(request, wire=wire, **how)
-        except errors.BadRequest as exc:
-            if NEWER_LIMIT_FIELD not in str(exc):
-                raise
-        return super()._complete(request, wire=openai_wire.OpenAIChat(NEWER_LIMIT_FIELD), **how)
 
     def _one_token(self, model: str, **how: Any) -> float:
         """A model that thinks may find one token too few, which OpenAI answers with 400; but then

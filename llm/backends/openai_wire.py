@@ -7,54 +7,52 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llm import errors
+from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
+from llm.backends.finish import finish_reason
 from llm.backends.mapping import from_error_line
 from llm.backends.ollama_wire import whole
-from llm.backends.streaming import FinishReason, Sink
+from llm.backends.streaming import Sink
 from llm.framing import JsonObject, sse_objects
 from llm.types import GenerateRequest, ModelInfo, ResidentModel
 
-_FINISH: dict[str, FinishReason] = {
-    "stop": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "length": "length",
-    "max_tokens": "length",
-}
+NEWER_LIMIT_FIELD = "max_completion_tokens"
+
 # vLLM, SGLang and mlx-lm name the penalty so, llama.cpp and LM Studio like Ollama. Each ignores
 # the other name.
 SAMPLING_FIELDS = {"repeat_penalty": ("repetition_penalty", "repeat_penalty")}
+_TEXT_PARTS = frozenset({"text", "output_text"})
 _ALWAYS_RESIDENT = frozenset({"vllm", "sglang", "llamacpp"})
 _METRIC = re.compile(r"^(vllm:num_requests_(?:running|waiting))(?:\{[^}]*\})?\s+([0-9.e+]+)", re.M)
 
 
 class OpenAIChat:
-    """`POST /v1/chat/completions`; ``limit_field`` carries the token limit."""
+    """`POST /v1/chat/completions`."""
 
     path = "/v1/chat/completions"
-    content_types: tuple[str, ...] = ("text/event-stream",)
+    required = frozenset({"model", "messages", "stream", NEWER_LIMIT_FIELD})
 
-    def __init__(self, limit_field: str = "max_tokens") -> None:
-        self._limit_field = limit_field
-
-    def body(self, request: GenerateRequest) -> JsonObject:
+    def body(
+        self, request: GenerateRequest, concessions: Concessions = NOTHING_LEFT_OUT
+    ) -> JsonObject:
+        """A refused ``max_tokens`` goes by its newer name: reasoning models take no other."""
         body: JsonObject = {
             "model": request.model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
-            self._limit_field: request.max_tokens,
+            "max_tokens": request.max_tokens,
         }
         for name, value in request.sampling.values().items():
             for field in SAMPLING_FIELDS.get(name, (name,)):
                 body[field] = list(value) if isinstance(value, tuple) else value
-        if request.response_schema is not None:
-            body["response_format"] = _response_format(request.response_schema)
+        if request.response_schema is not None and concessions.schema is not SchemaStep.PROMPT:
+            body["response_format"] = _response_format(request.response_schema, concessions.schema)
         if request.think is not None:
             body["chat_template_kwargs"] = {"enable_thinking": request.think}
+        for field in concessions.left_out & body.keys():
+            del body[field]
+        if "max_tokens" not in body:
+            body[NEWER_LIMIT_FIELD] = request.max_tokens
         return body
 
     def objects(self, chunks: Iterable[bytes]) -> Iterator[JsonObject | None]:
@@ -67,14 +65,15 @@ class OpenAIChat:
             raise from_error_line(chunk["error"])
         if chunk.get("object") == "error":
             raise from_error_line(chunk)
+        is_whole = False
         choices = chunk.get("choices")
         if choices:
-            _read_choices(choices, sink)
+            is_whole = _read_choices(choices, sink)
         usage = chunk.get("usage")
         if type(usage) is dict:
             sink.prompt_tokens = whole(usage.get("prompt_tokens"))
             sink.completion_tokens = whole(usage.get("completion_tokens"))
-        return False
+        return is_whole
 
 
 def models_of(body: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
@@ -110,20 +109,31 @@ def load_of(metrics: bytes) -> tuple[int | None, int | None]:
     )
 
 
-def _response_format(schema: Mapping[str, Any]) -> JsonObject:
+def _response_format(schema: Mapping[str, Any], step: SchemaStep) -> JsonObject:
+    if step is SchemaStep.JSON_OBJECT:
+        return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
 
 
-def _read_choices(choices: object, sink: Sink) -> None:
-    if type(choices) is not list or type(choices[0]) is not dict:
+def _read_choices(choices: object, sink: Sink) -> bool:
+    """Read the first choice; others, which nobody asked for, are passed over. True for a whole
+    answer: a `message` in place of a `delta`, and finished."""
+    if type(choices) is not list:
         raise errors.StreamBroken("a chunk's choices have an unknown shape")
-    choice: JsonObject = choices[0]
-    delta = choice.get("delta")
-    if delta:
-        _read_delta(delta, sink)
-    reason = choice.get("finish_reason")
-    if reason is not None and reason != "":  # LocalAI sends "" with every piece
-        sink.finish_reason = _finish_reason(reason)
+    is_whole = False
+    for choice in choices:
+        if type(choice) is not dict:
+            raise errors.StreamBroken("a chunk's choices have an unknown shape")
+        if choice.get("index"):
+            continue
+        delta, message = choice.get("delta"), choice.get("message")
+        if delta or message:
+            _read_delta(delta or message, sink)
+        reason = choice.get("finish_reason")
+        if reason is not None and reason != "":  # LocalAI sends "" with every piece
+            sink.finish_reason = finish_reason(reason)
+            is_whole = is_whole or bool(message)
+    return is_whole
 
 
 def _read_delta(delta: object, sink: Sink) -> None:
@@ -135,19 +145,31 @@ def _read_delta(delta: object, sink: Sink) -> None:
             raise errors.StreamBroken("a chunk's reasoning is not text")
         sink.thought(thinking)
     text = delta.get("content")
-    if text:
+    if type(text) is list:
+        _read_parts(text, sink)
+    elif text:
         if type(text) is not str:
             raise errors.StreamBroken("a chunk's content is not text")
         sink.text(text)
 
 
-def _finish_reason(reason: object) -> FinishReason:
-    known = _FINISH.get(reason) if isinstance(reason, str) else None
-    if known is not None:
-        return known
-    if reason == "content_filter":
-        raise errors.BadRequest("the server's content filter refused the answer")
-    raise errors.ServerFailed(f"the server ended with {reason!r} in place of an answer")
+def _read_parts(parts: list[object], sink: Sink) -> None:
+    """Content as a list, as Magistral's: ``{"type": "thinking", "thinking": [...]}`` or text."""
+    for part in parts:
+        if type(part) is not dict:
+            raise errors.StreamBroken("a part of a chunk's content is not an object")
+        if part.get("type") == "thinking":
+            sink.thought(_text_of(part.get("thinking")))
+        elif part.get("type") in _TEXT_PARTS:
+            sink.text(_text_of(part.get("text")))
+
+
+def _text_of(value: object) -> str:
+    if type(value) is list:
+        return "".join(_text_of(part.get("text")) for part in value if type(part) is dict)
+    if value is not None and type(value) is not str:
+        raise errors.StreamBroken("a part of a chunk's content is not text")
+    return value or ""
 
 
 def _model(entry: Mapping[str, Any]) -> ModelInfo:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from llm import errors
+from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
+from llm.backends.finish import FinishReason
 from llm.backends.mapping import border
 from llm.backends.transport import Transport
 from llm.framing import JsonObject
@@ -23,8 +27,6 @@ from llm.types import (
 from llm.watch import Watch
 
 REPORT_SECONDS = 1.0
-
-FinishReason = Literal["stop", "length"]
 
 
 class Sink(Protocol):
@@ -44,9 +46,10 @@ class Wire(Protocol):
     """How one kind of server is asked, and how its stream is read."""
 
     path: str
-    content_types: tuple[str, ...]
+    required: frozenset[str]
+    """Fields of a body that no server may refuse."""
 
-    def body(self, request: GenerateRequest) -> JsonObject: ...
+    def body(self, request: GenerateRequest, concessions: Concessions) -> JsonObject: ...
 
     def objects(self, chunks: Iterable[bytes]) -> Iterator[JsonObject | None]: ...
 
@@ -55,10 +58,36 @@ class Wire(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request in a wire format, without what the server is known to refuse."""
+
+    wire: Wire
+    request: GenerateRequest
+    concessions: Concessions = NOTHING_LEFT_OUT
+
+    @property
+    def asks_for_schema(self) -> bool:
+        with_schema = self.request.response_schema is not None
+        return with_schema and self.concessions.schema is not SchemaStep.PROMPT
+
+    def body(self) -> JsonObject:
+        return self.wire.body(self.concessions.applied(self.request), self.concessions)
+
+    def schema_was_ignored(self, completion: Completion) -> bool:
+        """The server took the schema and let the model write whatever it liked."""
+        if not self.asks_for_schema or completion.finish_reason != "stop":
+            return False
+        try:
+            json.loads(completion.text)
+        except (ValueError, RecursionError):
+            return True
+        return False
+
+
 def complete(
     transport: Transport,
-    wire: Wire,
-    request: GenerateRequest,
+    call: Call,
     *,
     backend: str,
     deadlines: Deadlines,
@@ -72,10 +101,10 @@ def complete(
     not sense.
     """
     with Watch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch:
-        answer = _Answer(request, watch=watch, deadlines=deadlines, on_progress=on_progress)
+        answer = _Answer(call.request, watch=watch, deadlines=deadlines, on_progress=on_progress)
         try:
-            with border(backend=backend, model=request.model, watch=watch):
-                _read(transport, wire, request, answer, watch=watch, deadlines=deadlines)
+            with border(backend=backend, model=call.request.model, watch=watch):
+                _read(transport, call, answer, watch=watch, deadlines=deadlines)
                 if cancel is not None and cancel.cancelled:
                     raise errors.CallCancelled(f"cancelled: {cancel.reason}")
                 return answer.completion(backend=backend, any_text=any_text)
@@ -86,8 +115,7 @@ def complete(
 
 def _read(
     transport: Transport,
-    wire: Wire,
-    request: GenerateRequest,
+    call: Call,
     answer: _Answer,
     *,
     watch: Watch,
@@ -95,18 +123,19 @@ def _read(
 ) -> None:
     watch.expect(_first_token_timeout, deadlines.first_token_seconds)
     answer.report(Phase.WAITING)
+    body = call.body()
     with transport.stream(
-        wire.path,
-        wire.body(request),
+        call.wire.path,
+        body,
         watch=watch,
         connect_seconds=deadlines.connect_seconds,
-        content_types=wire.content_types,
-        with_schema=request.response_schema is not None,
-        request_id=request.request_id,
+        with_schema=call.asks_for_schema,
+        optional=body.keys() - call.wire.required,
+        request_id=call.request.request_id,
     ) as stream:
         answer.report(Phase.PREFILL)
-        read = wire.read
-        for chunk in wire.objects(stream.chunks):
+        read = call.wire.read
+        for chunk in call.wire.objects(stream.chunks):
             if read(chunk, answer):
                 stream.drain()
                 return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
@@ -36,6 +36,16 @@ CONNECT_ATTEMPT_SECONDS = 0.75
 MIN_CONNECT_SECONDS = 0.05
 DRAIN_SECONDS = 0.25
 MAX_DRAIN_CHUNKS = 16
+STREAM_TYPES = frozenset(
+    {
+        "text/event-stream",
+        "application/x-ndjson",
+        "application/jsonl",
+        "application/json",
+        "application/octet-stream",
+        "text/plain",
+    }
+)
 
 
 class Transport:
@@ -76,15 +86,15 @@ class Transport:
         *,
         watch: Watch,
         connect_seconds: float,
-        content_types: tuple[str, ...],
         with_schema: bool = False,
+        optional: Collection[str] = (),
         request_id: str | None = None,
     ) -> Iterator[Stream]:
         """A POST whose answer is read as it comes. The connection is closed on any early exit."""
         data = encode(body)
         with self._open("POST", path, data, watch, connect_seconds, request_id) as response:
-            self._raise_for_status(response, with_schema=with_schema)
-            _require_type(response, content_types)
+            self._raise_for_status(response, with_schema=with_schema, fields=optional)
+            _require_stream(response)
             yield Stream(response, watch)
 
     @contextmanager
@@ -130,7 +140,13 @@ class Transport:
                 timeout=(attempt_seconds, watch.longest_wait_seconds + BACKSTOP_SECONDS),
             )
 
-    def _raise_for_status(self, response: requests.Response, *, with_schema: bool = False) -> None:
+    def _raise_for_status(
+        self,
+        response: requests.Response,
+        *,
+        with_schema: bool = False,
+        fields: Collection[str] = (),
+    ) -> None:
         status = response.status_code
         if 200 <= status < 300:
             return
@@ -142,7 +158,14 @@ class Transport:
         body = _body(response, MAX_ERROR_BYTES, cut=True)
         if self._secret:
             body = body.replace(self._secret.encode("utf-8"), b"***")
-        raise mapping.from_status(status, response.headers, body, with_schema=with_schema)
+        raise mapping.from_status(
+            status,
+            response.headers,
+            body,
+            kind=self._spec.kind,
+            with_schema=with_schema,
+            fields=fields,
+        )
 
 
 class Stream:
@@ -229,11 +252,16 @@ def _headers(spec: BackendSpec, api_key: str | None) -> dict[str, str]:
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes. A framing that the HTTP library did not foresee, such as a negative
+    chunk size, is the server's fault and not a bug of ours."""
     raw = response.raw
-    if raw.chunked and raw.supports_chunked_reads():
-        chunks: Iterator[bytes] = raw.read_chunked(READ_BYTES, decode_content=True)
-        return chunks
-    return iter(lambda: raw.read1(READ_BYTES, decode_content=True) or b"", b"")
+    try:
+        if raw.chunked and raw.supports_chunked_reads():
+            yield from raw.read_chunked(READ_BYTES, decode_content=True)
+        else:
+            yield from iter(lambda: raw.read1(READ_BYTES, decode_content=True) or b"", b"")
+    except (ValueError, TypeError, AttributeError, AssertionError, OverflowError) as exc:
+        raise errors.StreamBroken(f"the body's framing is broken: {exc}") from exc
 
 
 def _body(response: requests.Response, limit: int, *, cut: bool = False) -> bytes:
@@ -248,16 +276,13 @@ def _body(response: requests.Response, limit: int, *, cut: bool = False) -> byte
     return bytes(body[:limit])
 
 
-def _require_type(response: requests.Response, accepted: tuple[str, ...]) -> None:
-    """Raises where the server answers something else than a stream."""
+def _require_stream(response: requests.Response) -> None:
+    """Raises where the server answers with a page. Some proxies send streams as text/plain, and
+    some servers one whole JSON object: what they hold decides."""
     given = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if not given or given in accepted:
+    if not given or given in STREAM_TYPES:
         return
     body = _body(response, MAX_ERROR_BYTES, cut=True)
-    if given == "application/json":
-        value = decode(body)
-        if value.get("error"):
-            raise mapping.from_error_line(value["error"])
     raise errors.StreamBroken(
         f"the server answered {given!r} in place of a stream", body_excerpt=_excerpt(body)
     )

@@ -62,11 +62,11 @@ def error_for(reply: bytes, request: GenerateRequest = REQUEST) -> errors.LLMErr
         ("404 Not Found", b"404 page not found", errors.BackendUnreachable),
         ("405 Method Not Allowed", b"", errors.BackendUnreachable),
         ("408 Request Timeout", b"", errors.ServerFailed),
-        ("413 Too Large", b"", errors.BadRequest),
+        ("413 Too Large", b"", errors.PromptTooLong),
         (
             "400 Bad",
             b'{"error":{"message":"model: \'m\' does not support chat: no chat template"}}',
-            errors.ModelNotFound,
+            errors.ModelUnsuitable,
         ),
         ("422 Unprocessable", b'{"detail":[{"msg":"no"}]}', errors.BadRequest),
         ("429 Too Many Requests", b"", errors.Overloaded),
@@ -79,10 +79,10 @@ def error_for(reply: bytes, request: GenerateRequest = REQUEST) -> errors.LLMErr
             b'{"error":"model requires more system memory (9 GiB) than is available"}',
             errors.LoadFailed,
         ),
-        ("502 Bad Gateway", b"<html>", errors.ServerFailed),
+        ("502 Bad Gateway", b"<html>", errors.BackendUnreachable),
         ("503 Unavailable", b'{"error":{"message":"Loading model"}}', errors.Overloaded),
         ("302 Found", b"", errors.BackendUnreachable),
-        ("400 Bad", b'{"error":""bge-m3" does not support chat"}', errors.ModelNotFound),
+        ("400 Bad", b'{"error":""bge-m3" does not support chat"}', errors.ModelUnsuitable),
     ],
 )
 def test_a_status_becomes_its_error(
@@ -92,14 +92,6 @@ def test_a_status_becomes_its_error(
 
     assert type(error) is expected, repr(error)
     assert error.status == int(line[:3])
-
-
-def test_a_schema_that_is_refused_is_told_apart() -> None:
-    body = b'{"error":{"message":"response_format json_schema is not supported"}}'
-
-    assert type(error_for(status("400 Bad Request", body))) is errors.BadRequest
-    asked = replace(REQUEST, response_schema={"type": "object"})
-    assert type(error_for(status("400 Bad Request", body), asked)) is errors.SchemaUnsupported
 
 
 def test_a_model_that_cannot_think_is_asked_again_without() -> None:

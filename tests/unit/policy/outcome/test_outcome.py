@@ -171,12 +171,23 @@ class TestBrokenCalls:
         assert outcome.avoid == ("ollama", "qwen:7b")
         assert delay_seconds(outcome) == CONFIG.soon_seconds
 
-    def test_a_bad_request_fails_at_once(self) -> None:
-        outcome = decided(error=errors.BadRequest("unknown role"), elsewhere=True)
+    def test_a_model_that_is_missing_costs_no_attempt_even_after_the_last_but_one(self) -> None:
+        outcome = retried(error=errors.ModelNotFound("no such model"), attempt_count=2)
 
-        assert isinstance(outcome, Fail)
-        assert outcome.code == "bad_request"
-        assert "unknown role" in outcome.reason
+        assert not outcome.spends_attempt
+        assert delay_seconds(outcome) == CONFIG.down_seconds
+
+    @pytest.mark.parametrize("kind", [errors.BadRequest, errors.PromptTooLong])
+    def test_what_a_server_refuses_is_tried_elsewhere_and_fails_where_nobody_else_is_up(
+        self, kind: type[errors.LLMError]
+    ) -> None:
+        tried = retried(error=kind("unknown role"), elsewhere=True)
+        failed = decided(error=kind("unknown role"))
+
+        assert (tried.avoid, tried.spends_attempt) == (("ollama", "qwen:7b"), True)
+        assert isinstance(failed, Fail)
+        assert failed.code == kind.code
+        assert "unknown role" in failed.reason
 
     def test_the_reason_names_the_backend_where_the_error_knows_it(self) -> None:
         outcome = retried(error=errors.StallTimeout("no token in 30 s", backend="mlx"))

@@ -1,0 +1,102 @@
+"""What a server turned out not to take: optional fields, and ways to ask for structured output.
+
+Learned from its refusals, kept for the life of the process, and asked for no more.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any
+
+from llm import errors
+from llm.types import GenerateRequest, Message
+
+_INSTRUCTION = (
+    "Answer with one JSON value that is valid against this JSON schema. "
+    "Write nothing before or after it, and no code fence.\n"
+)
+
+
+class SchemaStep(IntEnum):
+    """How structured output is asked for, from the surest way down."""
+
+    JSON_SCHEMA = 0
+    JSON_OBJECT = 1
+    PROMPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Concessions:
+    """What one call leaves out. A server that only knows of JSON gets the schema in the prompt."""
+
+    left_out: frozenset[str] = frozenset()
+    schema: SchemaStep = SchemaStep.JSON_SCHEMA
+
+    def without(self, field: str) -> Concessions:
+        return replace(self, left_out=self.left_out | {field})
+
+    def weaker(self) -> Concessions:
+        """The next way to ask for structured output."""
+        return replace(self, schema=SchemaStep(min(self.schema + 1, SchemaStep.PROMPT)))
+
+    def joined(self, other: Concessions) -> Concessions:
+        return Concessions(self.left_out | other.left_out, max(self.schema, other.schema))
+
+    def applied(self, request: GenerateRequest) -> GenerateRequest:
+        """``request`` with the schema in its prompt where the server does not enforce it."""
+        if request.response_schema is None or self.schema is SchemaStep.JSON_SCHEMA:
+            return request
+        return replace(
+            request, messages=_with_instruction(request.messages, request.response_schema)
+        )
+
+
+NOTHING_LEFT_OUT = Concessions()
+
+
+@dataclass(slots=True)
+class LearnedConcessions:
+    """Of one server, and of its models. Shared by threads."""
+
+    _server: Concessions = NOTHING_LEFT_OUT
+    _models: dict[str, Concessions] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, model: str) -> Concessions:
+        with self._lock:
+            return self._server.joined(self._models.get(model, NOTHING_LEFT_OUT))
+
+    def learn(self, model: str, found: Concessions, *, concerns: errors.Concern) -> None:
+        """Keep what was found out; what concerns one request is not kept."""
+        with self._lock:
+            if concerns == "server":
+                self._server = self._server.joined(found)
+            elif concerns == "model":
+                before = self._models.get(model, NOTHING_LEFT_OUT)
+                self._models[model] = before.joined(found)
+
+
+def conceding(used: Concessions, error: errors.LLMError) -> Concessions | None:
+    """What to try after ``error``; None where nothing is left to leave out."""
+    if isinstance(error, errors.FieldRefused):
+        if error.field is None or error.field in used.left_out:
+            return None
+        return used.without(error.field)
+    if isinstance(error, errors.SchemaUnsupported) and used.schema is not SchemaStep.PROMPT:
+        return used.weaker()
+    return None
+
+
+def _with_instruction(
+    messages: tuple[Message, ...], schema: Mapping[str, Any]
+) -> tuple[Message, ...]:
+    """In the system message, so that the user's words stay as they are."""
+    instruction = _INSTRUCTION + json.dumps(schema, ensure_ascii=False)
+    if messages and messages[0].role == "system":
+        first = replace(messages[0], content=f"{messages[0].content}\n\n{instruction}")
+        return (first, *messages[1:])
+    return (Message("system", instruction), *messages)

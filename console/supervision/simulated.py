@@ -9,6 +9,7 @@ import requests
 from console.home import free_port
 from jobs.settings.load import Settings
 from jobs.settings.sources import SIMULATED
+from llm import direct
 from llm.types import BackendSpec
 
 ANSWER_WITHIN_SECONDS = 1.0
@@ -39,7 +40,7 @@ def choose_simulated(
 
 def _answers(backend: BackendSpec) -> bool:
     try:
-        answer = requests.get(backend.url + PROBES[backend.name], timeout=ANSWER_WITHIN_SECONDS)
+        answer = direct.get(backend.url + PROBES[backend.name], seconds=ANSWER_WITHIN_SECONDS)
     except requests.RequestException:
         return False
     return answer.status_code < 500

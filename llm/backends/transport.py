@@ -1,7 +1,6 @@
 """HTTP to one server: one pooled session for all threads, every call under watch.
 
-The session reads nothing from the environment: no proxy stands between us and a model server, and
-no .netrc overrides its key. It keeps no cookies and follows no redirects.
+The session reads nothing from the environment (`llm.direct`) and follows no redirects.
 """
 
 from __future__ import annotations
@@ -13,16 +12,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
-from requests.cookies import RequestsCookieJar
 from urllib3.exceptions import HTTPError
 
 from llm import errors
 from llm.backends import mapping
 from llm.backends.connections import WatchedAdapter, serving
+from llm.direct import direct_session
 from llm.framing import JsonObject
 from llm.types import BackendSpec
 from llm.watch import Watch
@@ -230,11 +228,7 @@ def _connected(
 
 
 def _session(pool_size: int) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    cookies = RequestsCookieJar()
-    cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.cookies = cookies
+    session = direct_session()
     adapter = WatchedAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
     session.mount("http://", adapter)
     session.mount("https://", adapter)

@@ -117,7 +117,7 @@ until_true() {
 }
 
 answers() {
-    curl -fsS -o /dev/null --max-time 5 "$1" > /dev/null 2>&1
+    curl -fsS --noproxy '*' -o /dev/null --max-time 5 "$1" > /dev/null 2>&1
 }
 
 is_local() {

@@ -11,6 +11,7 @@ import requests
 
 from jobs.policy.fields import shown
 from jobs.upkeep.health.checks import Check
+from llm import direct
 from models import backlog
 from models.base import fetch_one
 from models.database import DatabaseUnavailable, session
@@ -73,7 +74,7 @@ def backlog_age(bound_seconds: float, *, anything_available: bool) -> Check:
 def agent(name: str, url: str) -> Check:
     """Victoria or Veronica; tasks delegated to one that is away fall to the expert."""
     try:
-        answer = requests.get(url, timeout=AGENT_SECONDS, allow_redirects=False)
+        answer = direct.get(url, seconds=AGENT_SECONDS)
     except requests.RequestException as error:
         remedy = f"start it, or unset {name.upper()}_URL; tasks for it go to the expert meanwhile"
         return Check(name, False, shown(str(error)), remedy)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Starts the containers of a compose file that do not run, restarts those that are unhealthy.
 #
-#   check_and_start_containers.sh [--dry-run] [--file docker-compose.yml] [--wait SECONDS]
+#   check_and_start_containers.sh [--dry-run] [--file docker-compose.yml] [--wait SECONDS] [--existing]
 #
+# --existing: services that have no container yet stay without one.
 # Exit code: 0 all run, 1 some do not, 2 wrong usage, 4 Docker cannot be reached.
 set -u
 
@@ -12,15 +13,17 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
 file=$root/docker-compose.yml
 wait_seconds=60
+existing=no
 
 usage() {
-    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
 while [ $# -gt 0 ]; do
     case $1 in
     --dry-run) dry_run=yes ;;
+    --existing) existing=yes ;;
     --file) [ $# -ge 2 ] || usage; file=$2; shift ;;
     --wait) [ $# -ge 2 ] || usage; wait_seconds=$2; shift ;;
     *) usage ;;
@@ -33,6 +36,7 @@ if [ ! -r "$file" ]; then
     exit 2
 fi
 
+# shellcheck disable=SC2317  # called through reply and act
 compose() {
     if docker compose version > /dev/null 2>&1; then
         docker compose -f "$file" "$@"
@@ -44,10 +48,10 @@ compose() {
 # running, unhealthy, starting, or what Docker says of a container that does not run.
 state_of() {
     local container said
-    container=$(compose ps -q -a "$1" 2>/dev/null | head -n 1)
-    [ -n "$container" ] || { echo missing; return; }
-    said=$(docker inspect -f \
-        '{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$container" 2>/dev/null)
+    container=$(reply "$query_seconds" compose ps -q -a "$1" | head -n 1)
+    [ -n "$container" ] || { echo "$without_container"; return; }
+    said=$(reply "$query_seconds" docker inspect -f \
+        '{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$container")
     case $said in
     'running healthy' | 'running ') echo running ;;
     running*) echo "${said#running }" ;;
@@ -59,14 +63,18 @@ state_of() {
 all_run() {
     local service
     for service in $services; do
-        [ "$(state_of "$service")" = running ] || return 1
+        is_well "$(state_of "$service")" || return 1
     done
 }
 
-command -v docker > /dev/null 2>&1 || { echo "docker is not installed" >&2; exit 4; }
-bounded 20 docker info || { echo "Docker does not answer; start it first" >&2; exit 4; }
+is_well() { [ "$1" = running ] || [ "$1" = unused ]; }
 
-services=$(compose config --services 2>/dev/null) || {
+without_container=missing
+[ "$existing" = no ] || without_container=unused
+command -v docker > /dev/null 2>&1 || { echo "docker is not installed" >&2; exit 4; }
+bounded "$query_seconds" docker info || { echo "Docker does not answer; start it first" >&2; exit 4; }
+
+services=$(reply "$query_seconds" compose config --services) || {
     echo "$file is not a valid compose file; see: docker compose -f $file config" >&2
     exit 2
 }
@@ -74,8 +82,7 @@ services=$(compose config --services 2>/dev/null) || {
 for service in $services; do
     state=$(state_of "$service")
     case $state in
-    running) log "$service: running" ;;
-    starting) log "$service: starting" ;;
+    running | starting | unused) log "$service: $state" ;;
     unhealthy)
         log "$service: unhealthy"
         act 120 compose restart "$service"
@@ -92,6 +99,6 @@ if until_true "$wait_seconds" all_run; then
 fi
 for service in $services; do
     state=$(state_of "$service")
-    [ "$state" = running ] || log "$service: still $state; see: docker compose -f $file logs $service"
+    is_well "$state" || log "$service: still $state; see: docker compose -f $file logs $service"
 done
 exit 1

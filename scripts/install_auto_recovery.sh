@@ -45,7 +45,7 @@ run() {
     if [ "$dry_run" = yes ]; then
         echo "would run: $*"
     else
-        "$@"
+        output=/dev/stdout errors=/dev/stderr bounded 60 "$@"
     fi
 }
 
@@ -103,9 +103,21 @@ with_systemd() {
         run systemctl "$scope" enable --now kos-auto-recovery.timer
 }
 
+# write_crontab TEXT...: the crontab becomes these lines.
+write_crontab() {
+    local file status=0 text
+    file=$(mktemp) || return 1
+    for text in "$@"; do
+        [ -z "$text" ] || printf '%s\n' "$text" >> "$file"
+    done
+    run crontab "$file" || status=$?
+    rm -f "$file"
+    return "$status"
+}
+
 with_cron() {
     local others
-    others=$(crontab -l 2> /dev/null | grep -v '# kos-auto-recovery$')
+    others=$(reply "$query_seconds" crontab -l | grep -v '# kos-auto-recovery$')
     case $root$home in *"'"* | *%*)
         echo "cron cannot hold a path with a quote or a percent sign: $root" >&2
         return 1
@@ -113,15 +125,15 @@ with_cron() {
     esac
     if [ "$dry_run" = yes ] && [ "$uninstall" = yes ]; then
         echo "would remove from crontab:"
-        crontab -l 2> /dev/null | grep '# kos-auto-recovery$'
+        reply "$query_seconds" crontab -l | grep '# kos-auto-recovery$'
         return 0
     elif [ "$dry_run" = yes ]; then
         echo "would add to crontab:"
         filled kos-auto-recovery.cron
     elif [ "$uninstall" = yes ]; then
-        printf '%s\n' "$others" | crontab -
+        write_crontab "$others"
     else
-        { [ -z "$others" ] || printf '%s\n' "$others"; filled kos-auto-recovery.cron; } | crontab -
+        write_crontab "$others" "$(filled kos-auto-recovery.cron)"
     fi
 }
 

@@ -10,7 +10,7 @@ for python in "${KOS_PYTHON:-}" .venv/bin/python "$(command -v python3 || true)"
     [ -n "$python" ] && [ -x "$python" ] && break
 done
 
-if ! "$python" -c 'import mlx_lm' 2>/dev/null; then
+if ! "$python" -c 'from importlib import util; raise SystemExit(not util.find_spec("mlx_lm"))'; then
     echo "start_mlx_api_server: mlx-lm is missing for $python; run: $python -m pip install -e '${PWD}[mlx]'" >&2
     exit 3
 fi

@@ -7,8 +7,10 @@
 # Exit code: 0 all is well or was mended, 1 something is not, 2 wrong usage.
 #
 # Settings (environment or .env), beside those of the jobs themselves:
-#   KOS_RECOVERY_DOCKER=auto|yes|no   auto: not where the embedded databases are used
+#   KOS_RECOVERY_DOCKER=auto|yes|no   auto: where a compose file is named or its password is set;
+#                                     beside a system of `kos up` only containers that exist
 #   KOS_COMPOSE_FILE, KOS_SECOND_COMPOSE_FILE, KOS_DOCKER_NETWORK (knowledge-os)
+#   KOS_RECOVERY_QUERY_SECONDS        how long a question to Docker may take (20)
 #   KOS_RECOVERY_NETWORK_URL          must answer, where set
 #   KOS_VICTORIA_COMMAND, KOS_VERONICA_COMMAND   start an agent that does not answer
 set -u
@@ -45,10 +47,12 @@ docker_is_wanted() {
     yes) return 0 ;;
     no) return 1 ;;
     esac
-    command -v docker > /dev/null 2>&1 && [ -z "$(setting KOS_EMBEDDED_DATABASE_URL '')" ]
+    command -v docker > /dev/null 2>&1 || return 1
+    [ -z "$(setting KOS_EMBEDDED_DATABASE_URL '')" ] || return 1
+    [ -n "$(setting KOS_COMPOSE_FILE '')$(setting POSTGRES_PASSWORD '')" ]
 }
 
-docker_answers() { bounded 20 docker info; }
+docker_answers() { bounded "$query_seconds" docker info; }
 
 check_docker() {
     if ! command -v docker > /dev/null 2>&1; then
@@ -81,7 +85,7 @@ start_docker() {
 check_docker_network() {
     local name
     name=$(setting KOS_DOCKER_NETWORK knowledge-os)
-    if bounded 20 docker network inspect "$name"; then
+    if bounded "$query_seconds" docker network inspect "$name"; then
         result docker-network ok
     elif act 30 docker network create --label com.docker.compose.network=default \
         --label com.docker.compose.project=knowledge-os-jobs "$name"; then
@@ -93,13 +97,18 @@ check_docker_network() {
 
 # check_containers NAME FILE
 check_containers() {
-    local options=(--file "$2")
+    local options=(--file "$2") status=0
     if [ ! -r "$2" ]; then
         result "$1" failed "$2 cannot be read"
         return
     fi
     [ "$dry_run" = no ] || options+=(--dry-run)
-    if "$root/scripts/check_and_start_containers.sh" "${options[@]}"; then
+    # A container of the jobs beside the jobs of `kos up` would be a second deployment.
+    if [ "$(setting KOS_RECOVERY_DOCKER auto)" != yes ] && [ -e "$home/env" ]; then
+        options+=(--existing)
+    fi
+    reply 900 "$root/scripts/check_and_start_containers.sh" "${options[@]}" || status=$?
+    if [ "$status" = 0 ]; then
         result "$1" ok
     else
         result "$1" failed "some containers of $2 do not run"
@@ -135,7 +144,7 @@ start_ollama() {
     if [ "$system" = Darwin ] && [ -d /Applications/Ollama.app ]; then
         act 30 open -g -a Ollama && return
     fi
-    if command -v systemctl > /dev/null 2>&1 && bounded 10 systemctl cat ollama.service; then
+    if command -v systemctl > /dev/null 2>&1 && bounded "$query_seconds" systemctl cat ollama.service; then
         act 30 systemctl start ollama && return
     fi
     detach ollama serve
@@ -189,7 +198,7 @@ check_agent() {
 check_supervisord() {
     if [ ! -x "$python" ]; then
         result supervisord failed "$python is missing; run scripts/demo once to set it up"
-    elif cd "$root" && bounded 30 "$python" -m console.supervision running; then
+    elif cd "$root" && bounded "$query_seconds" "$python" -m console.supervision running; then
         result supervisord ok
     elif [ -e "$home/run/stopped-on-purpose" ]; then
         result supervisord skipped "it was stopped with kos down; start it with kos up"

@@ -37,6 +37,9 @@ case $home in
 esac
 export KOS_HOME="$home"
 
+# How long a question to Docker or another tool may take; what changes something has its own bound.
+query_seconds=$(setting KOS_RECOVERY_QUERY_SECONDS 20)
+
 open_log() {
     [ -d "$home/log" ] && [ -w "$home/log" ] || return 0
     log_file=$home/log/$1.log
@@ -59,7 +62,7 @@ bounded() {
     shift
     limit=$((seconds * 10))
     set -m
-    "$@" < /dev/null > "${output:-/dev/null}" 2>&1 &
+    "$@" < /dev/null >> "${output:-/dev/null}" 2>> "${errors:-${output:-/dev/null}}" &
     pid=$!
     set +m
     while kill -0 "$pid" 2>/dev/null; do
@@ -76,6 +79,17 @@ bounded() {
     wait "$pid"
 }
 
+# reply SECONDS COMMAND...: what it prints, and its exit code, within that time. COMMAND may be a
+# function of the caller that reads the caller's variables, so names here must not hide any.
+reply() {
+    local reply_text reply_status=0
+    reply_text=$(mktemp) || return 1
+    output=$reply_text errors=/dev/null bounded "$@" || reply_status=$?
+    cat "$reply_text"
+    rm -f "$reply_text"
+    return "$reply_status"
+}
+
 # act SECONDS COMMAND...: the same for what changes something; only told under --dry-run. Its last
 # words are logged when it fails.
 act() {
@@ -87,6 +101,7 @@ act() {
     fi
     log "running: $*"
     local output=${lock:+$lock/output} status=0
+    [ -z "$output" ] || : > "$output"
     bounded "$seconds" "$@" || status=$?
     if [ "$status" -ne 0 ]; then
         log "it failed ($status): $([ -z "$output" ] || tail -n 1 "$output" 2>/dev/null)"
@@ -106,13 +121,12 @@ detach() {
 
 # until_true SECONDS COMMAND...: poll it; under --dry-run nothing can have changed.
 until_true() {
-    local left=$1
+    local end=$((SECONDS + $1))
     shift
     [ "$dry_run" = yes ] && return 0
     while ! "$@"; do
-        [ "$left" -gt 0 ] || return 1
+        [ "$SECONDS" -lt "$end" ] || return 1
         sleep 1
-        left=$((left - 1))
     done
 }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -23,6 +26,7 @@ info) [ -e "$FAKES/state/docker-up" ] ;;
 "compose version") ;;
 "network inspect "*) [ -e "$FAKES/state/network" ] ;;
 "network create "*) touch "$FAKES/state/network" ;;
+"compose -f "*) [ ! -e "$FAKES/state/hanging-compose" ] || sleep 600 ;;&
 *" config --services") printf 'postgres\\nredis\\n' ;;
 *" ps -q -a "*) [ -e "$FAKES/state/$name" ] && echo "id-$name" ;;
 "inspect -f "*) cat "$FAKES/state/${name#id-}" ;;
@@ -144,8 +148,9 @@ def test_a_healthy_machine_is_left_alone(machine: Machine) -> None:
 
 
 def test_what_is_down_is_started_and_said(machine: Machine) -> None:
-    for name in ("docker-up", "network", "redis", OLLAMA_UP, "supervisord"):
+    for name in ("docker-up", "network", OLLAMA_UP, "supervisord"):
         gone(machine, name)
+    machine.has("redis", "exited ")
 
     done = recover(machine)
 
@@ -163,8 +168,9 @@ def test_what_is_down_is_started_and_said(machine: Machine) -> None:
 
 
 def test_a_dry_run_changes_nothing(machine: Machine) -> None:
-    for name in ("network", "redis", OLLAMA_UP, "supervisord"):
+    for name in ("network", OLLAMA_UP, "supervisord"):
         gone(machine, name)
+    machine.has("redis", "exited ")
 
     done = recover(machine, "--dry-run")
 
@@ -222,6 +228,37 @@ def test_docker_is_not_touched_where_the_embedded_databases_are_used(machine: Ma
 
     assert "docker=skipped" in done.stdout
     assert "docker" not in machine.calls()
+
+
+def test_beside_own_services_no_second_deployment_is_started(machine: Machine) -> None:
+    """Neither a compose file nor its password is named: the one that ships is not this system's."""
+    done = machine.run("system_auto_recovery.sh", DATABASE_URL="postgresql://localhost/own")
+
+    assert "docker=skipped" in done.stdout
+    assert "docker" not in machine.calls()
+
+
+def test_beside_the_jobs_of_kos_up_no_container_is_made(machine: Machine) -> None:
+    gone(machine, "redis")
+
+    beside = recover(machine)
+    asked = recover(machine, KOS_RECOVERY_DOCKER="yes")
+
+    assert "redis: unused" in beside.stdout
+    assert "redis: missing" in asked.stdout
+    assert machine.calls().count("up -d redis") == 1
+
+
+def test_docker_that_hangs_on_compose_does_not_hold_the_recovery(machine: Machine) -> None:
+    """It answers ``docker info``, and every question about containers stays open."""
+    machine.has("hanging-compose")
+
+    done = recover(machine, KOS_RECOVERY_QUERY_SECONDS="1")
+
+    assert done.returncode == 1
+    assert "docker=ok" in done.stdout
+    assert "containers=failed" in done.stdout
+    assert "supervisord=ok" in done.stdout
 
 
 def test_a_second_compose_file_is_looked_after(machine: Machine) -> None:
@@ -302,17 +339,49 @@ def test_an_unknown_option_is_refused_with_the_usage(machine: Machine) -> None:
     assert "--dry-run" in done.stderr
 
 
-def test_a_command_that_hangs_is_ended(machine: Machine) -> None:
-    script = machine.root / "hang.sh"
-    script.write_text(
-        f'root={machine.root}\n. "{SCRIPTS}/lib/recovery.sh"\nbounded 1 sleep 600\necho "code $?"\n'
-    )
-
+def sourced(machine: Machine, text: str) -> str:
+    """What ``text`` prints where the functions of the recovery scripts are known."""
+    script = machine.root / "sourced.sh"
+    script.write_text(f'root="{machine.root}"\n. "{SCRIPTS}/lib/recovery.sh"\n{text}\n')
     done = subprocess.run(
         ["bash", str(script)], capture_output=True, text=True, check=False, timeout=30
     )
+    return done.stdout
 
-    assert done.stdout == "code 124\n"
+
+def test_a_command_that_hangs_is_ended_after_its_seconds(machine: Machine) -> None:
+    begun = time.monotonic()
+
+    assert sourced(machine, 'bounded 2 sleep 600\necho "code $?"') == "code 124\n"
+
+    assert 2 <= time.monotonic() - begun < 8
+
+
+def test_a_command_that_is_ended_leaves_no_child(machine: Machine) -> None:
+    child = machine.root / "child"
+    program = f"trap '' TERM; sleep 600 & echo $! > '{child}'; wait; wait"
+
+    sourced(machine, f"bounded 1 bash -c {shlex.quote(program)}")
+
+    assert not psutil.pid_exists(int(child.read_text())) or is_zombie(int(child.read_text()))
+
+
+def is_zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_command_keeps_its_exit_code_and_a_reply_its_text(machine: Machine) -> None:
+    text = 'bounded 5 bash -c "exit 3"; echo "$?"; reply 5 bash -c "echo out; echo err >&2; exit 4"'
+
+    assert sourced(machine, f'{text}; echo "$?"') == "3\nout\n4\n"
+
+
+def test_waiting_for_a_slow_question_ends_by_the_clock(machine: Machine) -> None:
+    begun = time.monotonic()
+
+    sourced(machine, "slow() { sleep 1; return 1; }; until_true 3 slow")
+
+    assert time.monotonic() - begun < 8
 
 
 def test_unhealthy_containers_are_restarted_and_stopped_ones_started(machine: Machine) -> None:
@@ -322,8 +391,10 @@ def test_unhealthy_containers_are_restarted_and_stopped_ones_started(machine: Ma
     done = machine.run("check_and_start_containers.sh", "--file", str(machine.root / "compose.yml"))
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "restart postgres" in machine.calls()
-    assert "up -d redis" in machine.calls()
+    compose = f"docker compose -f {machine.root / 'compose.yml'}"
+    assert f"{compose} restart postgres" in machine.calls()
+    assert f"{compose} up -d redis" in machine.calls()
+    assert f"{compose} ps -q -a redis" in machine.calls()
 
 
 def test_containers_that_do_not_come_up_are_named(machine: Machine) -> None:
@@ -361,7 +432,7 @@ def test_the_crontab_keeps_its_other_lines_and_holds_ours_once(machine: Machine)
     table.write_text("0 1 * * * backup\n")
     fake = machine.root / "bin" / "crontab"
     fake.write_text(
-        f'#!/bin/bash\nif [ "$1" = -l ]; then cat "{table}"; else cat > "{table}.new" && '
+        f'#!/bin/bash\nif [ "$1" = -l ]; then cat "{table}"; else cat "$1" > "{table}.new" && '
         f'mv "{table}.new" "{table}"; fi\n'
     )
     fake.chmod(0o755)

@@ -20,24 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from console.services.errors import ServiceError
-from jobs.settings.sources import read_home_env
+from jobs.settings.sources import EXPORTED, read_home_env
 
 PORT_RANGE = range(20_000, 30_000)  # below the ports that outgoing connections are given
-FOR_SHELLS = frozenset(
-    {
-        "DATABASE_URL",
-        "REDIS_URL",
-        "KOS_EMBEDDED_DATABASE_URL",
-        "KOS_EMBEDDED_REDIS_URL",
-        "KOS_HOME",
-        "KOS_HOME_GLOB",
-        "KOS_SUPERVISOR_SOCKET",
-        "KOS_PYTHON",
-        "KOS_PROJECT",
-        "KOS_AUTOSTART",
-        "KOS_STOP_WAIT_SECONDS",
-    }
-)
 SOCKET_PATH_BYTES = 90  # the kernel's bound is 104 on macOS, and supervisor appends its pid
 
 
@@ -76,7 +61,7 @@ def update_env(home: Path, changes: Mapping[str, str | None]) -> dict[str, str]:
     kept = {name: text for name, text in sorted(pairs.items()) if text is not None}
     lines = ["# Written by kos up. Load it with:  . " + shlex.quote(str(home / "env"))]
     for name, text in kept.items():
-        export = "export " if name in FOR_SHELLS else ""
+        export = "export " if name in EXPORTED else ""
         lines.append(f"{export}{name}={shlex.quote(text)}")
     write_private(home / "env", "\n".join(lines) + "\n")
     return kept

@@ -26,12 +26,13 @@ CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
     ),
 )
 @click.option("--demo", is_flag=True, help="Simulated model servers where none runs; experts.")
+@click.option("--embedded", is_flag=True, help="Leave the DATABASE_URL and REDIS_URL on record.")
 @click.option(
     "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, metavar="S"
 )
 @json_option
 @pass_app
-def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
+def up_command(app: App, demo: bool, embedded: bool, timeout: float, as_json: bool) -> None:
     """Start everything; returns when all is healthy."""
     from console.operations.doctor.servers import silent_servers
     from console.operations.status import programs, urls
@@ -46,6 +47,7 @@ def up_command(app: App, demo: bool, timeout: float, as_json: bool) -> None:
     settings = up(
         app.settings,
         demo=demo,
+        embedded=embedded,
         timeout_seconds=timeout,
         say=note if as_json else say,
     )

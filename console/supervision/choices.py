@@ -6,7 +6,6 @@ anew, but only while nothing of ours runs.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,8 +26,17 @@ from console.services.errors import ServiceError
 from console.supervision.programs import stop_wait_seconds
 from console.supervision.simulated import choose_simulated
 from jobs.settings.load import Settings, load
-from jobs.settings.sources import EMBEDDED, SIMULATED, read_home_env
+from jobs.settings.sources import (
+    EMBEDDED,
+    OWN,
+    SIMULATED,
+    home_glob,
+    read_dotenv,
+    read_home_env,
+    without_loaded,
+)
 
+TWINS = frozenset({*EMBEDDED.values(), *OWN.values()})
 PORTS = ("dashboard_port", "KOS_DASHBOARD_PORT"), ("health_port", "KOS_HEALTH_PORT")
 
 
@@ -51,7 +59,7 @@ def write_paths(settings: Settings, *, socket: Path, project: Path, python: str)
         settings.home,
         {
             "KOS_HOME": home,
-            "KOS_HOME_GLOB": glob.escape(home).replace(" ", "?"),
+            "KOS_HOME_GLOB": home_glob(settings.home),
             "KOS_SUPERVISOR_SOCKET": str(socket),
             "KOS_PROJECT": str(project),
             "KOS_PYTHON": python,
@@ -62,17 +70,56 @@ def write_paths(settings: Settings, *, socket: Path, project: Path, python: str)
     )
 
 
-def choose_services(settings: Settings) -> None:
-    """Write the URLs of the embedded services; forget those that are no longer wanted."""
-    _forget_taken_ports(settings)
-    if settings.embedded_postgres:
-        postgres_plan(settings.home)
-    else:
-        update_env(settings.home, {POSTGRES_KEY: None, "DATABASE_URL": None})
-    if settings.embedded_redis:
-        redis_plan(settings.home)
-    else:
-        update_env(settings.home, {REDIS_KEY: None, "REDIS_URL": None})
+def choose_services(settings: Settings, *, running: bool) -> None:
+    """Write what this home runs on: the URLs of the embedded services, or of the person's own.
+
+    Those of the embedded ones stay on record beside one's own, for their data stay too. Ports are
+    kept while our programs are ``running``: it is they who hold them.
+    """
+    if not running:
+        _forget_taken_ports(settings)
+    for name, url, embedded, plan in (
+        ("DATABASE_URL", settings.database_url, settings.embedded_postgres, postgres_plan),
+        ("REDIS_URL", settings.redis_url, settings.embedded_redis, redis_plan),
+    ):
+        if embedded:
+            update_env(settings.home, {name: plan(settings.home).url, OWN[name]: None})
+        else:
+            update_env(settings.home, {name: url, OWN[name]: url})
+
+
+def forget_own_services(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """From services of the person's own to the embedded ones, which takes this explicit word.
+
+    Raises:
+        ServiceError: their URLs are still set.
+    """
+    update_env(settings.home, dict.fromkeys(OWN.values()))
+    fresh = reread(settings, environ)
+    if not (fresh.embedded_postgres and fresh.embedded_redis):
+        named = "REDIS_URL" if fresh.embedded_postgres else "DATABASE_URL"
+        raise ServiceError(
+            f"{named} is set in this shell or in .env: take it out, then run kos up --embedded"
+        )
+    return fresh
+
+
+def require_known_services(settings: Settings) -> None:
+    """Refuse to bring up empty databases for a home whose rows lie in services of one's own.
+
+    Raises:
+        ServiceError: it ran on some before homes remembered their URLs.
+    """
+    written = read_home_env(settings.home)
+    for name, embedded in (
+        ("DATABASE_URL", settings.embedded_postgres),
+        ("REDIS_URL", settings.embedded_redis),
+    ):
+        if embedded and "KOS_PYTHON" in written and EMBEDDED[name] not in written:
+            raise ServiceError(
+                f"{settings.home} ran on a service of your own that {name} named: set {name} once "
+                "and it is remembered, or run kos up --embedded to start with empty databases"
+            )
 
 
 def choose_ports(settings: Settings) -> None:
@@ -102,21 +149,20 @@ def choose_model_servers(
 def environment_of_supervisord(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that every program inherits.
 
-    URLs of embedded services stay out: programs read them from the file, where they are true
-    after the next start too.
+    URLs that the file holds stay out: programs read them there, where they are true after the
+    next start too.
     """
+    dotenv = read_dotenv(settings.dotenv)
     kept = {
         name: text
-        for name, text in environ.items()
-        if not (name in EMBEDDED and text == environ.get(EMBEDDED[name]))
-        and name not in EMBEDDED.values()
+        for name, text in without_loaded(environ).items()
+        if (name not in EMBEDDED or name in dotenv)
+        and name not in TWINS
         and not name.startswith("SUPERVISOR_")
     }
     written = read_home_env(settings.home)
     ours = {
-        name: text
-        for name, text in written.items()
-        if name not in EMBEDDED and name not in EMBEDDED.values()
+        name: text for name, text in written.items() if name not in EMBEDDED and name not in TWINS
     }
     return {**kept, **ours, "KOS_AUTOSTART": "false"}
 

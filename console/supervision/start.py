@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from console.home import locked, prepare_home, private_directory, write_private
 from console.services.errors import ServiceError
-from console.supervision import choices
+from console.supervision import changes, choices
 from console.supervision.client import Supervisor, connected
 from console.supervision.health import wait_for_databases, wait_until_running
 from console.supervision.orphans import end_orphans
@@ -38,6 +38,7 @@ def up(
     settings: Settings,
     *,
     demo: bool = False,
+    embedded: bool = False,
     environ: Mapping[str, str] | None = None,
     project: Path = PROJECT,
     python: str = sys.executable,
@@ -49,24 +50,34 @@ def up(
     """Start everything and return the settings of the running system.
 
     Safe to call when it already runs: changed programs are restarted, stopped ones started.
-    ``demo`` simulates model servers that do not answer; ``say`` is told which. Raises
-    ServiceError with what to do.
+    ``demo`` simulates model servers that do not answer, and ``embedded`` leaves the services of
+    one's own that the home remembers; ``say`` gets a line for each choice.
+
+    Raises:
+        ServiceError: something does not start or fit; the message says what to do.
     """
     environ = os.environ if environ is None else environ
     prepare_home(settings.home)
     socket = choices.choose_socket(settings)
     with only_one(settings.home), connected(socket) as supervisor:
         running = supervisor.answers()
+        if embedded:
+            settings = choices.forget_own_services(settings, environ)
+        choices.require_known_services(settings)
         if not running:
             _clear_the_ground(settings, socket)
+        choices.choose_services(settings, running=running)
         choices.write_paths(settings, socket=socket, project=project, python=python)
         for line in choices.choose_model_servers(settings, environ, demo=demo):
             say(line)
         settings = choices.reread(settings, environ)
         _write_programs(settings)
+        now = changes.present(settings, environ)
         if running:
-            _apply_changes(supervisor, timeout_seconds=timeout_seconds)
+            _reload_programs(supervisor, timeout_seconds=timeout_seconds)
+            _apply_changes(supervisor, settings, now, timeout_seconds=timeout_seconds, say=say)
         else:
+            changes.remember(settings.home, now)
             _start_supervisord(settings, environ)
             _wait_for_supervisord(supervisor, settings)
         _start_infra(supervisor, settings)
@@ -97,7 +108,6 @@ def _clear_the_ground(settings: Settings, socket: Path) -> None:
     (settings.home / "run" / STOPPED_ON_PURPOSE).unlink(missing_ok=True)
     end_orphans(settings.home, socket)
     choices.choose_ports(settings)
-    choices.choose_services(settings)
 
 
 def _write_programs(settings: Settings) -> None:
@@ -133,16 +143,56 @@ def _wait_for_supervisord(supervisor: Supervisor, settings: Settings) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _apply_changes(supervisor: Supervisor, *, timeout_seconds: float) -> None:
-    added, changed, removed = supervisor.reload_configuration()
-    for group in [*changed, *removed]:
+def _apply_changes(
+    supervisor: Supervisor,
+    settings: Settings,
+    now: changes.Applied,
+    *,
+    timeout_seconds: float,
+    say: Say,
+) -> None:
+    """Stop the programs that changed settings concern; they drain, and are started again below."""
+    before = changes.recall(settings.home) or now
+    found = changes.since(before, now)
+    running = supervisor.status()
+    chosen = [
+        program.name
+        for program in running
+        if {program.name, f"{program.group}:*"} & set(found.programs)
+    ]
+    if found.applied:
+        say(f"changed: {', '.join(found.applied)}; restarting {', '.join(chosen) or 'nothing'}")
+    if found.waiting:
+        say(
+            f"not applied: {', '.join(found.waiting)} (exported, or a .env in another place, when "
+            "the programs started); kos down, then kos up"
+        )
+    _stop_drained(supervisor, chosen, timeout_seconds=timeout_seconds)
+    left = {name: before.settings[name] for name in found.waiting if name in before.settings}
+    changes.remember(settings.home, changes.Applied(before.exported, {**now.settings, **left}))
+
+
+def _stop_drained(supervisor: Supervisor, names: Sequence[str], *, timeout_seconds: float) -> None:
+    """Stop programs and wait for it; raises ServiceError where one still drains then."""
+    for name in names:
+        supervisor.stop(name)
+    deadline = time.monotonic() + timeout_seconds
+    while late := [p.name for p in supervisor.status() if p.name in names and p.pid is not None]:
+        if time.monotonic() > deadline:
+            raise ServiceError(f"{late[0]} still drains; run kos up again in a while")
+        time.sleep(POLL_SECONDS)
+
+
+def _reload_programs(supervisor: Supervisor, *, timeout_seconds: float) -> None:
+    added, altered, removed = supervisor.reload_configuration()
+    for group in [*altered, *removed]:
         supervisor.stop(f"{group}:*")
         deadline = time.monotonic() + timeout_seconds
         while not supervisor.remove_group(group):
             if time.monotonic() > deadline:
                 raise ServiceError(f"{group} still drains; run kos up again in a while")
             time.sleep(POLL_SECONDS)
-    for group in [*added, *changed]:
+    for group in [*added, *altered]:
         supervisor.add_group(group)
 
 

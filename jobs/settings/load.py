@@ -23,6 +23,7 @@ from jobs.settings.backends import configured_backends
 from jobs.settings.fields import secret, setting
 from jobs.settings.names import name_in_message, unknown_names
 from jobs.settings.sources import (
+    EMBEDDED,
     SettingsError,
     Sources,
     find_dotenv,
@@ -188,10 +189,11 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     """What every program calls once: the process environment, then ``.env``.
 
     The ``.env`` is the one ``KOS_DOTENV`` names, else that of the current directory, else that of
-    the checkout. Raises SettingsError.
+    the checkout, else the one the home was last started with. Raises SettingsError.
     """
     environ = os.environ if environ is None else environ
-    return load(environ, dotenv=find_dotenv(environ, project=PROJECT))
+    found = find_dotenv(environ, project=PROJECT, default_home=default_home())
+    return load(environ, dotenv=found)
 
 
 def load(
@@ -235,13 +237,16 @@ def _parse_all(sources: Sources) -> tuple[dict[str, Any], list[str]]:
 
 
 def _with_embedded(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
-    """Where no service of the person's own is named, the embedded one is used."""
-    return values | {
-        "embedded_postgres": "DATABASE_URL" not in sources.explicit,
-        "embedded_redis": "REDIS_URL" not in sources.explicit,
-        "database_url": values.get("database_url") or sources.embedded_database_url,
-        "redis_url": values.get("redis_url") or sources.embedded_redis_url,
+    """Where no service of the person's own is named or remembered, the embedded one is used."""
+    embedded = {name: sources.is_embedded(name) for name in EMBEDDED}
+    urls = {
+        name.lower(): sources.written.get(twin) for name, twin in EMBEDDED.items() if embedded[name]
     }
+    flags = {
+        "embedded_postgres": embedded["DATABASE_URL"],
+        "embedded_redis": embedded["REDIS_URL"],
+    }
+    return values | urls | flags
 
 
 def _contradictions(settings: Settings) -> list[str]:

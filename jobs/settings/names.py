@@ -24,6 +24,8 @@ READ_ELSEWHERE = frozenset(
         "KOS_PROJECT",
         "KOS_EMBEDDED_DATABASE_URL",
         "KOS_EMBEDDED_REDIS_URL",
+        "KOS_OWN_DATABASE_URL",
+        "KOS_OWN_REDIS_URL",
         "KOS_SIMULATED_OLLAMA_URL",
         "KOS_SIMULATED_MLX_URL",
         "KOS_HOME_GLOB",

@@ -2,13 +2,15 @@
 
 ``KOS_HOME/env`` is written by ``kos up`` and is meant to be sourced by a shell as well. It holds
 what was chosen at the first start (ports, passwords, the supervisor's socket), so that every
-command finds the running system. A shell that sourced it has the embedded services' URLs in
-``DATABASE_URL`` too; those count as unset, else the next ``kos up`` would take them for services
-of the person's own.
+command finds the running system, and the services of the person's own that the home runs on.
+Each URL stands there twice, as ``DATABASE_URL`` and under the name of its kind: a shell that
+sourced the file has both, and an URL that equals its twin counts as unset. So the file alone says
+what a home runs on, and what a shell loaded from one home never reaches another.
 """
 
 from __future__ import annotations
 
+import glob
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,25 @@ EMBEDDED = {
     "DATABASE_URL": "KOS_EMBEDDED_DATABASE_URL",
     "REDIS_URL": "KOS_EMBEDDED_REDIS_URL",
 }
+OWN = {
+    "DATABASE_URL": "KOS_OWN_DATABASE_URL",
+    "REDIS_URL": "KOS_OWN_REDIS_URL",
+}
+EXPORTED = frozenset(
+    {
+        *EMBEDDED,
+        *EMBEDDED.values(),
+        *OWN.values(),
+        "KOS_HOME",
+        "KOS_HOME_GLOB",
+        "KOS_SUPERVISOR_SOCKET",
+        "KOS_PYTHON",
+        "KOS_PROJECT",
+        "KOS_AUTOSTART",
+        "KOS_STOP_WAIT_SECONDS",
+    }
+)
+"""What a shell that sources the file exports; all else there are plain variables of that shell."""
 SIMULATED = {
     "ollama": ("OLLAMA_API_URL", "KOS_SIMULATED_OLLAMA_URL"),
     "mlx": ("MLX_API_URL", "KOS_SIMULATED_MLX_URL"),
@@ -47,7 +68,12 @@ class Sources:
     @property
     def layered(self) -> dict[str, str]:
         chosen = {name: text for name, text in self.written.items() if name not in ONLY_FOR_SHELLS}
-        return {**chosen, **self.explicit}
+        own = {name: self.written[twin] for name, twin in OWN.items() if self.written.get(twin)}
+        return {**chosen, **own, **self.explicit}
+
+    def is_embedded(self, name: str) -> bool:
+        """Whether a service is ours: neither named by the person nor remembered as theirs."""
+        return name not in self.explicit and not self.written.get(OWN[name])
 
     @property
     def simulated(self) -> tuple[str, ...]:
@@ -60,31 +86,27 @@ class Sources:
         urls = {public: self.written.get(key) for public, key in SIMULATED.values()}
         return {**self.layered, **{name: text for name, text in urls.items() if text}}
 
-    @property
-    def embedded_database_url(self) -> str | None:
-        return self.written.get(EMBEDDED["DATABASE_URL"])
-
-    @property
-    def embedded_redis_url(self) -> str | None:
-        return self.written.get(EMBEDDED["REDIS_URL"])
-
 
 def gather(environ: Mapping[str, str], *, dotenv: Path | None, default_home: Path) -> Sources:
     """Read the files and put the layers in order. An empty variable counts as unset."""
     merged = {
-        **with_current_names(_read_dotenv(dotenv)),
-        **with_current_names(_without_embedded(environ)),
+        **with_current_names(read_dotenv(dotenv)),
+        **with_current_names(without_loaded(environ)),
     }
     explicit = {name: text.strip() for name, text in merged.items() if text.strip()}
+    return Sources(explicit=explicit, written=_written(explicit.get("KOS_HOME", ""), default_home))
+
+
+def _written(home: str, default_home: Path) -> dict[str, str]:
+    """The pairs of the home that ``KOS_HOME`` names ("": ``default_home``)."""
     try:
-        home = Path(explicit.get("KOS_HOME", default_home)).expanduser().absolute()
-        written = with_current_names(read_home_env(home))
+        path = Path(home.strip() or default_home).expanduser().absolute()
+        return with_current_names(read_home_env(path))
     except (ValueError, RuntimeError) as error:
         if isinstance(error, SettingsError):
             raise
-        problem = f"KOS_HOME={explicit['KOS_HOME'][:60]!r} is not a path ({error}); write another"
+        problem = f"KOS_HOME={home[:60]!r} is not a path ({error}); write another"
         raise SettingsError((problem,)) from None
-    return Sources(explicit=explicit, written=written)
 
 
 def read_home_env(home: Path) -> dict[str, str]:
@@ -110,15 +132,23 @@ def read_home_env(home: Path) -> dict[str, str]:
     return pairs
 
 
-def find_dotenv(environ: Mapping[str, str], *, project: Path) -> Path | None:
+def find_dotenv(environ: Mapping[str, str], *, project: Path, default_home: Path) -> Path | None:
+    """The ``.env`` of this call; what the home remembers counts last."""
     named = environ.get("KOS_DOTENV")
     if named:
         return Path(named).expanduser().absolute()
-    candidates = (Path.cwd() / ".env", project / ".env")
+    home = Path(environ.get("KOS_HOME", "").strip() or default_home).expanduser().absolute()
+    remembered = read_home_env(home).get("KOS_DOTENV")
+    candidates = (
+        Path.cwd() / ".env",
+        project / ".env",
+        *([Path(remembered)] if remembered else []),
+    )
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_dotenv(dotenv: Path | None) -> dict[str, str]:
+def read_dotenv(dotenv: Path | None) -> dict[str, str]:
+    """The pairs of a ``.env`` file, {} for none. Raises SettingsError."""
     if dotenv is None:
         return {}
     try:
@@ -131,9 +161,20 @@ def _read_dotenv(dotenv: Path | None) -> dict[str, str]:
     return {name: text for name, text in values.items() if text is not None}
 
 
-def _without_embedded(environ: Mapping[str, str]) -> dict[str, str]:
-    return {
+def home_glob(home: Path) -> str:
+    """``home`` as supervisor's include line takes it: escaped, and with ``?`` for white space."""
+    return glob.escape(str(home)).replace(" ", "?")
+
+
+def without_loaded(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without what a sourced ``env`` file exported, where that is known or of another home."""
+    kept = {
         name: text
         for name, text in environ.items()
-        if not (name in EMBEDDED and text == environ.get(EMBEDDED[name]))
+        if not (name in EMBEDDED and text in {environ.get(EMBEDDED[name]), environ.get(OWN[name])})
     }
+    loaded, home = environ.get("KOS_HOME_GLOB"), environ.get("KOS_HOME")
+    if not loaded or not home or loaded == home_glob(Path(home).expanduser().absolute()):
+        return kept
+    foreign = EXPORTED - {"KOS_HOME", *EMBEDDED}
+    return {name: text for name, text in kept.items() if name not in foreign}

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.supervision.start import up
+from console.supervision.start import Say, up
 from console.supervision.stop import down
 from jobs.settings.load import Settings, load
 from tests.support.ports import own_ports
@@ -44,7 +44,8 @@ class House:
     ports: dict[str, str]
 
     def settings(self, **variables: str) -> Settings:
-        return load(self.environ(**variables))
+        dotenv = variables.get("KOS_DOTENV")
+        return load(self.environ(**variables), dotenv=Path(dotenv) if dotenv else None)
 
     def environ(self, **variables: str) -> dict[str, str]:
         nowhere = "http://127.0.0.1:9"
@@ -58,11 +59,19 @@ class House:
         }
 
     def up(
-        self, *, demo: bool = False, timeout_seconds: float = 60.0, **variables: str
+        self,
+        *,
+        demo: bool = False,
+        embedded: bool = False,
+        timeout_seconds: float = 60.0,
+        say: Say = lambda line: None,
+        **variables: str,
     ) -> Settings:
         return up(
             self.settings(**variables),
             demo=demo,
+            embedded=embedded,
+            say=say,
             environ=self.environ(**variables),
             python=str(self.python),
             prepare=lambda settings, *, demo: (),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from periodiq import PeriodiqMiddleware
 
 from jobs.actors import maintain, plan, recover, run_task, scan
+from jobs.admission.demand import InteractiveDemand
 from jobs.admission.middleware import SlotMiddleware
 from jobs.attempt.answer_review import AnswerReview
 from jobs.attempt.answering import Answering
@@ -59,6 +60,7 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App
         owner=owner,
         slots=runtime.slots,
         live=LiveAnswers(runtime.redis),
+        demand=InteractiveDemand(runtime.redis),
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
     )

@@ -20,6 +20,8 @@ class KindTraits:
     ``takes_num_ctx``: a call names its context, and another one loads the model anew.
     ``loads_unseen``: a call may load its model without the server ever telling what is in memory.
     ``reports_load``: `/health` tells how many requests run.
+    ``speaks_ollama``: it serves Ollama's `/api` beside OpenAI's `/v1`. ``embeds``: it serves
+    embeddings. ``completes``: it serves `/v1/completions`.
 
     Priors of a model with B billions of parameters: it loads in ``load_seconds +
     load_seconds_per_billion * B`` and decodes ``min(rate_cap, rate_billions / B)`` tokens/s.
@@ -30,6 +32,9 @@ class KindTraits:
     takes_num_ctx: bool
     loads_unseen: bool
     reports_load: bool
+    speaks_ollama: bool
+    embeds: bool
+    completes: bool
     load_seconds: float
     load_seconds_per_billion: float
     rate_cap: float
@@ -43,6 +48,9 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         takes_num_ctx=True,
         loads_unseen=False,
         reports_load=False,
+        speaks_ollama=True,
+        embeds=True,
+        completes=True,
         load_seconds=1.0,
         load_seconds_per_billion=1.3,
         rate_cap=120.0,
@@ -54,6 +62,9 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         takes_num_ctx=False,
         loads_unseen=False,
         reports_load=True,
+        speaks_ollama=True,
+        embeds=False,
+        completes=False,
         load_seconds=0.4,
         load_seconds_per_billion=0.27,
         rate_cap=150.0,
@@ -65,6 +76,9 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         takes_num_ctx=False,
         loads_unseen=True,
         reports_load=False,
+        speaks_ollama=False,
+        embeds=True,
+        completes=True,
         load_seconds=0.0,
         load_seconds_per_billion=0.0,
         rate_cap=100.0,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from models.base import Row, fetch_all
 
-Cause = Literal["task", "ahead"]
+Cause = Literal["task", "ahead", "chat"]
 
 
 def record(backend: str, model: str, *, num_ctx: int, seconds: float, cause: Cause) -> None:

@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "models": Entry("models", "Models of every server; add, remove, load, unload."),
         "pause": Entry("backends", "Send nothing more to a backend."),
         "resume": Entry("backends", "Send work to a paused backend again."),
+        "keys": Entry("keys", "API keys of the gateway's callers: add, list, revoke."),
         "queues": Entry("queues", "The broker's queues; show, requeue, delete, purge."),
         "plan": Entry("plan", "The plan in force, or what the planner would do now."),
         "recover": Entry("plan", "Look for orphaned and stuck tasks now."),

@@ -13,7 +13,7 @@ import redis
 from console.operations.connections import Connections
 from console.operations.errors import BadInput, Unreachable
 from console.services.errors import ServiceError
-from console.supervision.addresses import dashboard_url
+from console.supervision.addresses import dashboard_url, gateway_url
 from console.supervision.client import ProgramStatus
 from console.supervision.status import status as program_status
 from jobs.queues.names import HEALTH
@@ -85,7 +85,7 @@ def health(client: redis.Redis) -> list[Row]:
 
 
 def urls(settings: Settings) -> dict[str, str]:
-    return {"dashboard": dashboard_url(settings)}
+    return {"dashboard": dashboard_url(settings), "gateway": gateway_url(settings)}
 
 
 def _counted(connections: Connections) -> dict[str, int]:

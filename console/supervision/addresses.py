@@ -15,13 +15,19 @@ Address = tuple[str, int]
 
 
 def dashboard_address(settings: Settings) -> Address:
-    host = settings.dashboard_host
-    return EVERY_INTERFACE.get(host, host), settings.dashboard_port
+    return _address(settings.dashboard_host, settings.dashboard_port)
+
+
+def gateway_address(settings: Settings) -> Address:
+    return _address(settings.gateway_host, settings.gateway_port)
 
 
 def dashboard_url(settings: Settings) -> str:
-    host, port = dashboard_address(settings)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return _url(dashboard_address(settings))
+
+
+def gateway_url(settings: Settings) -> str:
+    return _url(gateway_address(settings))
 
 
 def accepts(address: Address) -> bool:
@@ -31,3 +37,12 @@ def accepts(address: Address) -> bool:
     except OSError:
         return False
     return True
+
+
+def _address(host: str, port: int) -> Address:
+    return EVERY_INTERFACE.get(host, host), port
+
+
+def _url(address: Address) -> str:
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -37,7 +37,11 @@ from jobs.settings.sources import (
 )
 
 TWINS = frozenset({*EMBEDDED.values(), *OWN.values()})
-PORTS = ("dashboard_port", "KOS_DASHBOARD_PORT"), ("health_port", "KOS_HEALTH_PORT")
+PORTS = (
+    ("dashboard_port", "KOS_DASHBOARD_PORT"),
+    ("gateway_port", "KOS_GATEWAY_PORT"),
+    ("health_port", "KOS_HEALTH_PORT"),
+)
 
 
 def reread(settings: Settings, environ: Mapping[str, str]) -> Settings:

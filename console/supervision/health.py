@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
 from console.services.redis import wait_until_pings
-from console.supervision.addresses import Address, accepts, dashboard_address
+from console.supervision.addresses import Address, accepts, dashboard_address, gateway_address
 from console.supervision.client import ProgramStatus, Supervisor
 from console.supervision.programs import runs_mlx_server
 from console.supervision.readiness import Unready
@@ -90,7 +90,10 @@ def wait_for_databases(supervisor: Supervisor, settings: Settings) -> None:
 
 def listeners(settings: Settings) -> dict[str, Address]:
     """The addresses at which our own programs answer people and workers."""
-    found = {"watch:dashboard": dashboard_address(settings)}
+    found = {
+        "watch:dashboard": dashboard_address(settings),
+        "watch:gateway": gateway_address(settings),
+    }
     servers = {name: f"servers:simulator-{name}" for name in settings.simulated}
     if runs_mlx_server(settings):
         servers["mlx"] = "servers:mlx-api"

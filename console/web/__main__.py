@@ -8,8 +8,8 @@ import uvicorn
 
 from console.operations.errors import OperationError
 from console.web.app import build_app
-from console.web.security.origins import LOOPBACK
 from jobs.process import signals
+from jobs.process.http_origins import LOOPBACK
 from jobs.settings.load import Settings
 
 DRAIN_SECONDS = 3

@@ -33,8 +33,8 @@ from console.web.metrics import Metrics, scrape
 from console.web.pages import bulk, login, machines, overview, submit, task, tasks
 from console.web.pages.plumbing import action
 from console.web.security.guard import Guard
-from console.web.security.origins import allowed_hosts
 from console.web.site import THREADS, Site, build_site
+from jobs.process.http_origins import allowed_hosts
 from jobs.settings.load import Settings
 from models.database import DatabaseUnavailable
 

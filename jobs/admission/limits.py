@@ -6,10 +6,13 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 
 import redis
 
+from jobs.admission.demand import InteractiveDemand
 from jobs.admission.slots import SlotDecision, Slots
+from jobs.policy.interactive import Demand
 from jobs.queues.names import LIMITS
 from jobs.settings.load import Settings
 
@@ -42,10 +45,12 @@ class Limits:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
+        self._interactive = InteractiveDemand(client)
         self._settings = settings
         self._clock = clock
         self._cached_at = float("-inf")
         self._limits: dict[str, Limit] = {}
+        self._demands: Mapping[str, Demand] = {}
 
     @property
     def total(self) -> Limit:
@@ -60,6 +65,16 @@ class Limits:
         self._refresh()
         found = self._limits.get(backend)
         return found if found is not None else self.configured(backend)
+
+    def reserved(self, backend: str) -> int:
+        """Slots that are kept for people there: none while nobody has asked for a while."""
+        self._refresh()
+        return self._settings.interactive_reserved if backend in self._demands else 0
+
+    def demand(self, backend: str) -> Demand | None:
+        """What people want of this server now, or None."""
+        self._refresh()
+        return self._demands.get(backend)
 
     def configured(self, backend: str) -> Limit:
         spec = self._settings.backend(backend)
@@ -82,6 +97,7 @@ class Limits:
         if self._clock() - self._cached_at < CACHE_SECONDS:
             return
         stored = self._client.hgetall(LIMITS)
+        self._demands = self._interactive.read(now=datetime.now(UTC))
         oldest = time.time() - max(STALE_SECONDS, 4 * self._settings.adaptive_calc_interval_seconds)
         decided = {_text(name): Limit(**json.loads(value)) for name, value in stored.items()}
         self._limits = {name: limit for name, limit in decided.items() if limit.decided_at > oldest}
@@ -110,6 +126,7 @@ def acquire(
         heavy_limit=limit.heavy,
         total_limit=limits.total.slots,
         wait=wait,
+        reserved=limits.reserved(backend),
     )
 
 

@@ -39,6 +39,8 @@ import redis
 
 from jobs.process.owners import process_is_gone, process_owner
 
+INTERACTIVE = "chat:"
+"""How the holders of people's requests begin."""
 POLL_SECONDS = 0.5
 """A denied caller asks again at least this often."""
 PLACE_SECONDS = 2.0
@@ -145,6 +147,7 @@ class Slots:
         heavy_limit: int | None = None,
         total_limit: int | None = None,
         wait: bool = True,
+        reserved: int = 0,
     ) -> SlotDecision:
         """Ask for a slot of ``backend`` for ``holder`` (``<task id>:<epoch>``).
 
@@ -153,6 +156,9 @@ class Slots:
         request, ``total_limit`` bounds the slots of all backends together. A denied caller with
         ``wait`` keeps its place if it asks again within ``retry_in_seconds``; one that gives up
         calls :meth:`release`. ``wait=False`` keeps no place.
+
+        A holder that begins with :data:`INTERACTIVE` goes before all others, and only such a
+        one is granted the last ``reserved`` slots.
         """
         heavy_bound = limit if heavy_limit is None else heavy_limit
         total_bound = -1 if total_limit is None else total_limit
@@ -161,7 +167,7 @@ class Slots:
         known = (self._known_generation, self._known_grant)
         self._settle_releases()
         with self._unsettled_on_error(backend, holder):
-            answer = self._run("acquire", [*request, *times, *known, int(wait)])
+            answer = self._run("acquire", [*request, *times, *known, int(wait), reserved])
         granted, grant_number, in_use, heavy_in_use = (int(value) for value in answer[:4])
         code, ahead, closed_ms = _text(answer[4]), int(answer[5]), int(answer[6])
         if granted:
@@ -297,6 +303,7 @@ def _reason(code: str, bound: int, *, ahead: int, closed_ms: int) -> str:
         "full": f"all {bound} slots are in use",
         "heavy_full": f"all {bound} slots for heavy models are in use",
         "total_full": f"all {bound} slots over all backends are in use",
+        "kept": "the rest is kept for people",
         "queued": f"{ahead} asked before",
         "recovering": f"Redis lost its slots; holders have {closed_ms / 1000:.1f} s to report",
     }

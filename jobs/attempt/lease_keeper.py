@@ -18,6 +18,7 @@ from typing import Any
 
 import redis
 
+from jobs.admission.demand import InteractiveDemand
 from jobs.admission.slots import Slots
 from jobs.attempt.live_answers import LiveAnswers
 from jobs.queues.task_message import TaskMessage
@@ -33,6 +34,7 @@ CANCELLED = "cancel requested"
 LEASE_LOST = "lease lost"
 SLOT_LOST = "slot lost"
 DRAINED = "drain"
+GAVE_WAY = "gave way to a person's request for another model"
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class RunningAttempt:
     renewed_at: float
     progress: Progress = field(default_factory=lambda: Progress(Phase.WAITING))
     note: str | None = None
+    model: str = ""
     side_slots: tuple[tuple[str, str], ...] = ()
     """(backend, holder) of what it holds beside its own slot, as for a second opinion."""
 
@@ -74,12 +77,14 @@ class LeaseKeeper:
         owner: str,
         slots: Slots,
         live: LiveAnswers,
+        demand: InteractiveDemand,
         lease_seconds: float,
         heartbeat_seconds: float,
     ) -> None:
         self._owner = owner
         self._live = live
         self._slots = slots
+        self._demand = demand
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._attempts: dict[tuple[str, int], RunningAttempt] = {}
@@ -116,15 +121,22 @@ class LeaseKeeper:
         if claimed is None:
             return None
         return claimed, self.add(
-            claimed.id, claimed.epoch, backend=task.backend, token=CancelToken()
+            claimed.id,
+            claimed.epoch,
+            backend=task.backend,
+            model=task.model,
+            token=CancelToken(),
         )
 
-    def add(self, task_id: str, epoch: int, *, backend: str, token: CancelToken) -> RunningAttempt:
+    def add(
+        self, task_id: str, epoch: int, *, backend: str, token: CancelToken, model: str = ""
+    ) -> RunningAttempt:
         """Keep the lease that this thread just took."""
         attempt = RunningAttempt(
             task_id=task_id,
             epoch=epoch,
             backend=backend,
+            model=model,
             token=token,
             thread=threading.current_thread(),
             renewed_at=time.monotonic(),
@@ -165,6 +177,7 @@ class LeaseKeeper:
                 if renew:
                     self._renew(attempts)
             self._renew_slots(attempts)
+            self._interrupt_preempted(attempts)
             self._live.show(attempts)
         except (DatabaseUnavailable, redis.RedisError) as error:
             logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
@@ -207,6 +220,13 @@ class LeaseKeeper:
         for attempt in attempts:
             if any(holder in lost for _, holder in attempt.slots):
                 attempt.token.cancel(SLOT_LOST)
+
+    def _interrupt_preempted(self, attempts: list[RunningAttempt]) -> None:
+        """Calls whose model must leave memory for a person's request end here; the rows go back."""
+        preempted = self._demand.preempted(sorted({attempt.backend for attempt in attempts}))
+        for attempt in attempts:
+            if attempt.model in preempted.get(attempt.backend, ()):
+                attempt.token.cancel(GAVE_WAY)
 
     def _give_up_expired(self, attempts: list[RunningAttempt]) -> None:
         for attempt in attempts:

@@ -97,16 +97,18 @@ class StateReader:
             unavailable = total.reason
         if unavailable is None and (server is None or not server.reachable):
             unavailable = server.error if server and server.error else "not scanned yet"
+        demand = self._limits.demand(spec.name)
         return BackendView(
             name=spec.name,
             kind=spec.kind,
-            slots=limit.slots,
+            slots=max(min(1, limit.slots), limit.slots - self._limits.reserved(spec.name)),
             in_flight=in_flight,
             resident=tuple(model.name for model in server.resident) if server else (),
             max_resident=spec.max_resident_models or 1,
             heavy_limit=limit.heavy,
             current=present.get(spec.name),
             unavailable=unavailable,
+            interactive=BlockKey(spec.name, demand.model, demand.num_ctx) if demand else None,
         )
 
     def _with_residents(self, view: BackendView) -> BackendView:

@@ -146,6 +146,9 @@ def _busy(view: BackendView, blocks: Sequence[OpenBlock]) -> dict[BlockKey, int]
             busy[block.key] = busy.get(block.key, 0) + block.in_flight
     if not busy and view.in_flight > 0 and view.current is not None:
         busy[view.current] = view.in_flight
+    if view.interactive is not None:
+        # People use this model, or wait for it: no block may push it out of memory.
+        busy.setdefault(view.interactive, 0)
     return busy
 
 

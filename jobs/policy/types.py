@@ -59,7 +59,8 @@ class BackendView:
 
     ``slots`` is the present admission limit, ``in_flight`` what is queued or running there now,
     ``unavailable`` the reason why nothing may be sent (down, breaker open, paused), else None.
-    ``loading`` names models whose load was ordered and has not ended.
+    ``loading`` names models whose load was ordered and has not ended. ``interactive`` is what
+    people use there or wait for: it stays in memory, and blocks run beside it where they fit.
     """
 
     name: str
@@ -72,6 +73,7 @@ class BackendView:
     current: BlockKey | None = None
     unavailable: str | None = None
     loading: tuple[str, ...] = ()
+    interactive: BlockKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

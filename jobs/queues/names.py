@@ -45,3 +45,12 @@ def live_key(task_id: str) -> str:
 def watch_key(task_id: str) -> str:
     """Exists while somebody watches the task: only then its text is published."""
     return f"{NAMESPACE}:live:watch:{task_id}"
+
+
+INTERACTIVE = "kos:interactive"
+"""Hash: backend -> JSON of :class:`jobs.policy.interactive.Demand`."""
+
+
+def preempt_key(backend: str) -> str:
+    """Set of models whose running tasks are interrupted at ``backend``, for a few seconds."""
+    return f"{NAMESPACE}:preempt:{backend}"

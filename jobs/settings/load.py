@@ -134,6 +134,18 @@ class Settings:
     dashboard_token: str | None = secret("KOS_DASHBOARD_TOKEN", of.plain)
     dashboard_read_only: bool = setting("KOS_DASHBOARD_READ_ONLY", of.boolean, False)
     dashboard_allowed_hosts: tuple[str, ...] = setting("KOS_DASHBOARD_ALLOWED_HOSTS", of.names, ())
+    gateway_host: str = setting("KOS_GATEWAY_HOST", of.plain, "127.0.0.1")
+    gateway_port: int = setting("KOS_GATEWAY_PORT", of.integer(1, 65_535), 11_482)
+    gateway_token: str | None = secret("KOS_GATEWAY_TOKEN", of.plain)
+    gateway_allowed_hosts: tuple[str, ...] = setting("KOS_GATEWAY_ALLOWED_HOSTS", of.names, ())
+    gateway_log_texts: bool = setting("KOS_GATEWAY_LOG_TEXTS", of.boolean, False)
+    interactive_reserved: int = setting("KOS_INTERACTIVE_RESERVED", of.integer(0, 100), 1)
+    interactive_patience_seconds: float = setting(
+        "KOS_INTERACTIVE_PATIENCE_SECONDS", of.number(0, 3600), 10.0
+    )
+    interactive_keep_seconds: float = setting(
+        "KOS_INTERACTIVE_KEEP_SECONDS", of.number(0, 86_400), 600.0
+    )
     health_port: int = setting("KOS_HEALTH_PORT", of.integer(1, 65_535), 11_481)
     health_interval_seconds: float = setting(
         "KOS_HEALTH_INTERVAL_SECONDS", of.number(0.1, 3600), 10.0
@@ -146,6 +158,7 @@ class Settings:
     attempts_keep_days: float = setting("KOS_ATTEMPTS_KEEP_DAYS", of.number(0, 36_500), 30.0)
     decisions_keep_days: float = setting("KOS_DECISIONS_KEEP_DAYS", of.number(0, 36_500), 14.0)
     blocks_keep_days: float = setting("KOS_BLOCKS_KEEP_DAYS", of.number(0, 36_500), 30.0)
+    requests_keep_days: float = setting("KOS_REQUESTS_KEEP_DAYS", of.number(0, 36_500), 30.0)
     tasks_keep_days: float = setting("KOS_TASKS_KEEP_DAYS", of.number(0, 36_500), 0.0)
     dead_letters_keep_days: float = setting("KOS_DEAD_LETTERS_KEEP_DAYS", of.number(0, 36_500), 7.0)
     logs_keep_days: float = setting("KOS_LOGS_KEEP_DAYS", of.number(0, 36_500), 14.0)

@@ -13,7 +13,7 @@ import redis
 
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.settings.load import Settings
-from models import attempt, block, decision, load, retention
+from models import attempt, block, decision, load, request, retention
 from models.database import database, session
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
         gone = {
             "attempts": attempt.prune(settings.attempts_keep_days),
             "decisions": decision.prune(settings.decisions_keep_days),
+            "requests": request.prune(settings.requests_keep_days),
             "loads": load.prune(settings.attempts_keep_days),
             "blocks": block.prune(settings.blocks_keep_days),
             "dead_letters": _prune_dead_letters(settings, client),

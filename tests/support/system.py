@@ -139,6 +139,8 @@ class System:
 def _arguments(name: str) -> list[str]:
     if name in ("listener", "scheduler", "health_checker"):
         return ["-m", f"jobs.{name}"]
+    if name == "gateway":
+        return ["-m", "gateway"]
     queues = "control,maintenance" if name == "control" else name.split("#")[0]
     threads = "4" if name == "control" else "12"
     return ["-m", "jobs.worker", "--queues", queues, "--threads", threads]

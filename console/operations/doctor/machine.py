@@ -15,7 +15,7 @@ from console.operations.doctor.check import Check, ok, red, warning
 from console.services.account import unprivileged_account
 from console.services.binaries import postgres_programs, redis_program
 from console.services.errors import ServiceError
-from console.supervision.addresses import accepts, dashboard_address
+from console.supervision.addresses import accepts, dashboard_address, gateway_address
 from jobs.settings.load import Settings
 
 LEAST_PYTHON = (3, 11)
@@ -131,11 +131,15 @@ def _embedded(settings: Settings) -> Iterator[Check]:
 
 
 def _ports(settings: Settings, *, running: bool) -> Iterator[Check]:
-    name, port = "dashboard port", settings.dashboard_port
-    taken = accepts(dashboard_address(settings))
-    if running and not taken:
-        yield red(name, f"nothing answers at {port}", "kos ctl restart watch:dashboard")
-    elif taken and not running:
-        yield warning(name, f"{port} is taken", "`kos up` chooses another one; see `kos status`")
-    else:
-        yield ok(name, str(port))
+    for program, address in (
+        ("dashboard", dashboard_address(settings)),
+        ("gateway", gateway_address(settings)),
+    ):
+        name, port, taken = f"{program} port", address[1], accepts(address)
+        if running and not taken:
+            yield red(name, f"nothing answers at {port}", f"kos ctl restart watch:{program}")
+        elif taken and not running:
+            remedy = "`kos up` chooses another one; see `kos status`"
+            yield warning(name, f"{port} is taken", remedy)
+        else:
+            yield ok(name, str(port))

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.web.security.attempts import LoginAttempts
 from console.web.security.headers import HEADERS, NOT_STORED, STATIC
-from console.web.security.origins import host_name, is_same_origin
 from console.web.security.sessions import Session, Sessions
+from jobs.process.http_origins import host_name, is_same_origin
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/login"})

@@ -1,13 +1,15 @@
 -- Grant a slot, or deny it and keep the caller's place in the queue.
 --
 -- ARGV: backend, member, limit, heavy (0|1), heavy_limit, total_limit (-1: none), lease_ms,
---       place_ms, grace_ms, known_generation, known_grant, wait (0|1)
+--       place_ms, grace_ms, known_generation, known_grant, wait (0|1),
+--       kept (slots that only interactive members get)
 -- Returns: granted (0|1), grant_number, in use, heavy in use, code, ahead, closed_ms, generation,
 --          lost (0|1)
 
 local backend, member = ARGV[1], ARGV[2]
 local limit, heavy, heavy_limit = tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
 local total_limit, lease_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
+local interactive, kept = is_interactive(member), tonumber(ARGV[13])
 
 drop_lapsed_slots(backend)
 local anybody_waits = drop_lapsed_places(backend)
@@ -50,13 +52,19 @@ local function taken_by_earlier(name, ticket, free, heavy_free)
   return math.max(0, math.min(free, light + math.min(weighty, math.max(0, heavy_free)))), weighty
 end
 
+-- Slots that background members hold: what a reservation bounds.
+local function background(name, used)
+  return used - redis.call('ZCARD', key(name, 'interactive'))
+end
+
 local function others(ticket)
-  local used, reserved = 0, 0
+  local used, reserved, of_background = 0, 0, 0
   for _, name in ipairs(known_backends()) do
     if name ~= backend then
       drop_lapsed_slots(name)
       local its_use = redis.call('ZCARD', key(name, 'held'))
       used = used + its_use
+      of_background = of_background + (kept > 0 and background(name, its_use) or 0)
       if drop_lapsed_places(name) then
         local its_limit, its_heavy = limits_of(name)
         local its_heavy_use = redis.call('ZCARD', key(name, 'heavy'))
@@ -64,7 +72,7 @@ local function others(ticket)
       end
     end
   end
-  return used, reserved
+  return used, reserved, of_background
 end
 
 local function refusal(ticket)
@@ -73,6 +81,10 @@ local function refusal(ticket)
   end
   if in_use >= limit then
     return 'full', 0
+  end
+  local bounded = not interactive and kept > 0
+  if bounded and background(backend, in_use) >= math.max(1, limit - kept) then
+    return 'kept', 0
   end
   if heavy and heavy_in_use >= heavy_limit then
     return 'heavy_full', 0
@@ -88,9 +100,13 @@ local function refusal(ticket)
     return 'queued', heavy_ahead
   end
   if total_limit >= 0 then
-    local used, reserved = others(ticket)
+    local used, reserved, of_background = others(ticket)
     if in_use + used >= total_limit then
       return 'total_full', 0
+    end
+    of_background = of_background + (bounded and background(backend, in_use) or 0)
+    if bounded and of_background >= math.max(1, total_limit - kept) then
+      return 'kept', 0
     end
     if in_use + used + ahead + reserved >= total_limit then
       return 'queued', ahead + reserved
@@ -103,7 +119,9 @@ if holds_already then
   return grant('held')
 end
 
-local NEWCOMER = 9007199254740992
+-- Interactive members stand before all others: their tickets are negative, and still in order.
+local BEFORE_ALL = 1099511627776
+local NEWCOMER = interactive and -1 or 9007199254740992
 local line = key(backend, heavy and 'waiting_heavy' or 'waiting')
 local ticket = tonumber(anybody_waits and redis.call('ZSCORE', line, member) or NEWCOMER)
 local code, ahead = refusal(ticket)
@@ -112,7 +130,8 @@ if not code then
 end
 if ARGV[12] == '1' then
   if ticket == NEWCOMER then
-    redis.call('ZADD', line, redis.call('HINCRBY', STATE, 'ticket', 1), member)
+    local drawn = redis.call('HINCRBY', STATE, 'ticket', 1)
+    redis.call('ZADD', line, drawn - (interactive and BEFORE_ALL or 0), member)
   end
   redis.call('ZADD', key(backend, 'waiting_until'), now + tonumber(ARGV[8]), member)
 elseif anybody_waits then

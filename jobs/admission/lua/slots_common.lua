@@ -3,6 +3,7 @@
 -- KEYS[1] is the prefix. Under it, for each backend:
 --   <backend>:held        zset  member -> lease expiry (ms, clock of Redis)
 --   <backend>:heavy       zset  the held members that run a heavy model
+--   <backend>:interactive zset  the held members whose name begins with "chat:"
 --   <backend>:waiting     zset  light member that was denied -> ticket
 --   <backend>:waiting_heavy     the same for heavy members
 --   <backend>:waiting_until     zset  waiting member -> when its place lapses (ms)
@@ -35,6 +36,7 @@ local function drop_lapsed_slots(backend)
   local gone = redis.call('ZREMRANGEBYSCORE', key(backend, 'held'), '-inf', now)
   if gone > 0 then
     redis.call('ZREMRANGEBYSCORE', key(backend, 'heavy'), '-inf', now)
+    redis.call('ZREMRANGEBYSCORE', key(backend, 'interactive'), '-inf', now)
   end
   return gone
 end
@@ -53,10 +55,17 @@ local function drop_lapsed_places(backend)
   return waiting > #lapsed
 end
 
+local function is_interactive(member)
+  return string.sub(member, 1, 5) == 'chat:'
+end
+
 local function hold(backend, member, heavy, lease_ms)
   redis.call('ZADD', key(backend, 'held'), now + lease_ms, member)
   if heavy then
     redis.call('ZADD', key(backend, 'heavy'), now + lease_ms, member)
+  end
+  if is_interactive(member) then
+    redis.call('ZADD', key(backend, 'interactive'), now + lease_ms, member)
   end
 end
 

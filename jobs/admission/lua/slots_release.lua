@@ -10,6 +10,7 @@ for i = 2, #ARGV do
   if redis.call('ZREM', key(backend, 'held'), ARGV[i]) == 1 then
     freed = freed + 1
     redis.call('ZREM', key(backend, 'heavy'), ARGV[i])
+    redis.call('ZREM', key(backend, 'interactive'), ARGV[i])
   end
   if anybody_waits then
     left = left + leave_queue(backend, ARGV[i])

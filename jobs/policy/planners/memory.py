@@ -21,6 +21,8 @@ def models_in_memory(view: BackendView) -> tuple[str, ...]:
     coming = [*view.loading]
     if view.current is not None and view.in_flight > 0:
         coming.append(view.current.model)
+    if view.interactive is not None:
+        coming.append(view.interactive.model)
     held = [model for model in view.resident if model not in coming]
     return tuple([*held, *dict.fromkeys(coming)][-capacity(view) :])
 

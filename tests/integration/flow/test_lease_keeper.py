@@ -43,6 +43,13 @@ class NobodyWatches:
         return
 
 
+class NobodyWants:
+    """No person's request makes anything give way."""
+
+    def preempted(self, backends: list[str]) -> dict[str, frozenset[str]]:
+        return {}
+
+
 @pytest.fixture
 def slots() -> KeptSlots:
     return KeptSlots()
@@ -55,6 +62,7 @@ def lease_keeper(database_here: str, slots: KeptSlots) -> Iterator[LeaseKeeper]:
         owner=OWNER,
         slots=cast(Any, slots),
         live=cast(Any, NobodyWatches()),
+        demand=cast(Any, NobodyWants()),
         lease_seconds=60,
         heartbeat_seconds=0,
     )

@@ -34,6 +34,9 @@ class Hall:
     def of(self, backend: str) -> Any:
         return self.limit()
 
+    def reserved(self, backend: str) -> int:
+        return 0
+
     def acquire(self, *asked: Any, **more: Any) -> SlotDecision:
         return GRANTED
 

@@ -102,7 +102,9 @@ def judge(
     services: dict[str, Any] = {
         "scanner": SimpleNamespace(last=lambda: SimpleNamespace(server=lambda name: scanned)),
         "limits": SimpleNamespace(
-            of=lambda name: SimpleNamespace(slots=4, heavy=1), total=SimpleNamespace(slots=6)
+            of=lambda name: SimpleNamespace(slots=4, heavy=1),
+            reserved=lambda name: 0,
+            total=SimpleNamespace(slots=6),
         ),
         "slots": slots,
         "calls": SimpleNamespace(
@@ -132,7 +134,7 @@ def test_an_opinion_takes_a_slot_within_every_limit(opinions: Opinions) -> None:
 
     assert slots.asked == {
         "backend": "ollama", "holder": "opinion:t:1", "wait": False, "heavy": True,
-        "limit": 4, "heavy_limit": 1, "total_limit": 6,
+        "limit": 4, "heavy_limit": 1, "total_limit": 6, "reserved": 0,
     }  # fmt: skip
 
 

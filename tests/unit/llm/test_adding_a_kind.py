@@ -28,6 +28,7 @@ MAY_NAME_A_KIND = {
     "jobs/attempt/processors/agents.py": "agents are addressed by OpenAI's wire format",
     "jobs/simulation/workload.py": "simulated fleets",
     "jobs/simulation/workloads.py": "simulated fleets",
+    "console/operations/models.py": "the folder of model files belongs to our MLX server",
     "console/operations/history.py": "simulated fleets, rebuilt from past attempts",
 }
 

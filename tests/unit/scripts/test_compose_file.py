@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from console.web.security.origins import allowed_hosts
+from jobs.process.http_origins import allowed_hosts
 from jobs.settings.load import PROJECT, SETTING_NAMES
 from jobs.settings.names import READ_ELSEWHERE, unknown_names
 

@@ -37,7 +37,7 @@ def test_every_setting_is_read_by_somebody() -> None:
     }
     read = {
         name
-        for wing in ("jobs", "console")
+        for wing in ("jobs", "console", "gateway")
         for path in (PROJECT / wing).rglob("*.py")
         for name in reads(path)
     }

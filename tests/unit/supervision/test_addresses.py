@@ -46,9 +46,9 @@ def test_the_doctor_asks_where_the_dashboard_listens(tmp_path: Path) -> None:
     with listener:
         settings = settings_of(tmp_path, "::", listener.getsockname()[1])
 
-        (check,) = machine._ports(settings, running=True)
+        check = next(machine._ports(settings, running=True))
 
-    assert check.level is Level.OK
+    assert (check.name, check.level) == ("dashboard port", Level.OK)
 
 
 @pytest.mark.parametrize(("number", "level"), [(130_022, Level.RED), (140_000, Level.OK)])

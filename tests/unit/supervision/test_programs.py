@@ -103,7 +103,7 @@ def test_the_file_of_the_project_names_the_programs_that_every_deployment_has() 
     parser = parsed((PROJECT / "supervisord.conf").read_text())
     programs = {name[8:] for name in parser.sections() if name.startswith("program:")}
 
-    assert programs == {"scheduler", "listener", "control", "health", "dashboard"}
+    assert programs == {"scheduler", "listener", "control", "health", "dashboard", "gateway"}
     assert parser["unix_http_server"]["chmod"] == "0700"
     assert "inet_http_server" not in parser.sections()
     for name in programs:

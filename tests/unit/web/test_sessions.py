@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from console.web.security.attempts import BY_ADDRESS, BY_EVERYBODY, LoginAttempts
-from console.web.security.origins import allowed_hosts, host_name, is_same_origin
 from console.web.security.sessions import SESSION_SECONDS, Sessions
+from jobs.process.http_origins import allowed_hosts, host_name, is_same_origin
 
 
 class Clock:

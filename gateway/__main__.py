@@ -1,0 +1,120 @@
+"""The gateway: ``python -m gateway``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from datetime import timedelta
+
+import uvicorn
+
+from gateway.admission import Admissions
+from gateway.app import Gateway, build_app
+from gateway.demand import DemandKeeper, Running
+from gateway.desk import Desk
+from gateway.ledger import Ledger
+from gateway.upstream import Client
+from jobs.admission.demand import InteractiveDemand
+from jobs.admission.residency import Residency
+from jobs.admission.slot_events import FreedSlots
+from jobs.process import signals
+from jobs.process.http_origins import LOOPBACK
+from jobs.runtime import Runtime, connect
+from jobs.settings.load import Settings
+from models import backlog, caller_key
+from models.database import session
+
+KEEP_ALIVE_SECONDS = 75
+
+
+def main() -> int:
+    """Serves until it is told to stop; 2 where it refuses to start."""
+    settings = signals.prepare("gateway")
+    try:
+        runtime = connect(settings, program="gateway")
+    except ValueError as error:
+        return _refuse(str(error))
+    problem = refusal(settings)
+    if problem is not None:
+        return _refuse(problem)
+    try:
+        uvicorn.run(
+            build_app(assemble(runtime)),
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+        )
+    finally:
+        runtime.close()
+    return 0
+
+
+def refusal(settings: Settings) -> str | None:
+    """Why these settings are not served: other machines may only come in with a key or a token."""
+    if settings.gateway_host in LOOPBACK or settings.gateway_token:
+        return None
+    with session():
+        if caller_key.callers():
+            return None
+    return (
+        f"refuses to listen on {settings.gateway_host} without keys: run `kos keys add NAME`, "
+        "set KOS_GATEWAY_TOKEN, or KOS_GATEWAY_HOST=127.0.0.1"
+    )
+
+
+def assemble(runtime: Runtime) -> Gateway:
+    """Everything that requests share, on the services of ``runtime``."""
+    settings, redis = runtime.settings, runtime.redis
+    residency = runtime.residency
+    admissions = Admissions(
+        runtime.slots, runtime.limits, wait_seconds=settings.llm_timeout_seconds
+    )
+    demand = DemandKeeper(
+        InteractiveDemand(redis),
+        patience=timedelta(seconds=settings.interactive_patience_seconds),
+        keep_at_most_seconds=settings.interactive_keep_seconds,
+        running=lambda backend: _running(settings, residency, backend),
+        ask_for_plan=lambda: runtime.requests.plan("interactive"),
+    )
+    desk = Desk(
+        settings=settings,
+        backends=runtime.backends,
+        scanner=runtime.scanner,
+        residency=residency,
+        breakers=runtime.breakers,
+        slots=runtime.slots,
+        limits=runtime.limits,
+        demand=demand,
+    )
+    return Gateway(
+        settings=settings,
+        desk=desk,
+        admissions=admissions,
+        client=Client(settings.backends, settings.environ),
+        ledger=Ledger(),
+        freed=FreedSlots(redis, runtime.slots.freed_channel, admissions.freed_from_thread),
+    )
+
+
+def _running(settings: Settings, residency: Residency, backend: str) -> Running:
+    with session():
+        rows = [row for row in backlog.in_flight() if row["backend"] == backend]
+    spec = settings.backend(backend)
+    return Running(
+        by_model=Counter(row["model"] for row in rows if row["status"] == "in_progress"),
+        max_resident=(spec.max_resident_models if spec else None) or 1,
+        resident=residency.seen(backend) or (),
+    )
+
+
+def _refuse(problem: str) -> int:
+    print(f"gateway: {problem}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""Slots for requests of people: the slots of tasks, asked for in the interactive class.
+
+Inside this process callers take turns (:mod:`gateway.fair_queue`); of each server only the
+request whose turn it is asks Redis. A caller that hangs up leaves the line at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import anyio
+import anyio.to_thread
+import redis
+
+from gateway.errors import Overloaded
+from gateway.fair_queue import FairQueue
+from gateway.names import Place
+from jobs.admission.limits import Limits, acquire
+from jobs.admission.slots import INTERACTIVE, SlotDecision, Slots
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 0.5
+NOTE_SECONDS = 3.0
+MAX_WAITING = 200
+"""More requests than this in one server's line are turned away with 429."""
+FIRST_GUESS_SECONDS = 10.0
+"""How long a call is taken to last before one has ended."""
+
+OnWait = Callable[[int, float], Awaitable[None]]
+"""Called while a request waits, with its place in the line and the seconds it will take."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """A slot in hand. ``lost`` is set when Redis gave it to somebody else: the call must stop."""
+
+    backend: str
+    holder: str
+    waited_seconds: float
+    lost: asyncio.Event
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    holder: str
+    heavy: bool
+    admitted: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class _Line:
+    """The waiting requests of one server, and the task that asks for them one by one."""
+
+    def __init__(self) -> None:
+        self.queue: FairQueue[_Waiter] = FairQueue()
+        self.freed = asyncio.Event()
+        self.asking: asyncio.Task[None] | None = None
+        self.call_seconds = FIRST_GUESS_SECONDS
+
+    def ended(self, seconds: float) -> None:
+        self.call_seconds += 0.2 * (seconds - self.call_seconds)
+
+
+class Admissions:
+    """Used from one event loop. ``start`` keeps the slots in hand alive until ``stop``."""
+
+    def __init__(self, slots: Slots, limits: Limits, *, wait_seconds: float) -> None:
+        self._slots = slots
+        self._limits = limits
+        self._wait_seconds = wait_seconds
+        self._lines: dict[tuple[str, bool], _Line] = {}
+        self._held: dict[str, Slot] = {}
+        self._renewing: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        self._renewing = asyncio.create_task(self._renew_on())
+
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    def freed_from_thread(self, backend: str) -> None:
+        """What the thread that hears of freed slots calls."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.freed, backend)
+
+    def freed(self, backend: str) -> None:
+        """A slot of ``backend`` was given back somewhere: ask at once."""
+        for (name, _), line in self._lines.items():
+            if name == backend:
+                line.freed.set()
+
+    def waiting(self, backend: str) -> int:
+        """How many requests wait for a slot of ``backend`` here."""
+        return sum(len(line.queue) for (name, _), line in self._lines.items() if name == backend)
+
+    @asynccontextmanager
+    async def slot(self, place: Place, caller: str, on_wait: OnWait) -> AsyncIterator[Slot]:
+        """A slot of the place's server; raises Overloaded where the line is too long."""
+        line = self._lines.setdefault((place.backend, place.heavy), _Line())
+        if len(line.queue) >= MAX_WAITING:
+            raise Overloaded(
+                f"{len(line.queue)} requests wait for {place.backend} already",
+                retry_after_seconds=self._expected(line, len(line.queue), place.backend),
+            )
+        began = time.monotonic()
+        slot = await self._wait(line, place, caller, on_wait)
+        slot.waited_seconds = time.monotonic() - began
+        admitted = time.monotonic()
+        try:
+            yield slot
+        finally:
+            self._held.pop(slot.holder, None)
+            line.ended(time.monotonic() - admitted)
+            with anyio.CancelScope(shield=True):
+                await self._give_back(place.backend, slot.holder)
+
+    async def _wait(self, line: _Line, place: Place, caller: str, on_wait: OnWait) -> Slot:
+        waiter = _Waiter(holder=f"{INTERACTIVE}{uuid.uuid4().hex}", heavy=place.heavy)
+        line.queue.put(caller, waiter)
+        if line.asking is None or line.asking.done():
+            line.asking = asyncio.create_task(self._ask_on(line, place.backend))
+        try:
+            with anyio.move_on_after(self._wait_seconds):
+                await self._until_admitted(line, place, caller, waiter, on_wait)
+            if not waiter.admitted.is_set():
+                self._overloaded(line, place, caller, waiter)
+        except BaseException:
+            line.queue.remove(caller, waiter)
+            with anyio.CancelScope(shield=True):
+                await self._give_back(place.backend, waiter.holder)
+            raise
+        slot = Slot(place.backend, waiter.holder, 0.0, asyncio.Event())
+        self._held[waiter.holder] = slot
+        return slot
+
+    async def _until_admitted(
+        self, line: _Line, place: Place, caller: str, waiter: _Waiter, on_wait: OnWait
+    ) -> None:
+        """Every few seconds the caller hears where it stands."""
+        while True:
+            with anyio.move_on_after(NOTE_SECONDS):
+                await waiter.admitted.wait()
+                return
+            position = line.queue.position(caller, waiter)
+            await on_wait(position, self._expected(line, position, place.backend))
+
+    def _overloaded(self, line: _Line, place: Place, caller: str, waiter: _Waiter) -> NoReturn:
+        position = line.queue.position(caller, waiter)
+        raise Overloaded(
+            f"no slot of {place.backend} was free for {self._wait_seconds:g} s",
+            retry_after_seconds=self._expected(line, position, place.backend),
+        )
+
+    def _expected(self, line: _Line, position: int, backend: str) -> int:
+        """Seconds until ``position`` calls before this one have ended, rounded up."""
+        slots = max(1, self._limits.of(backend).slots)
+        return max(1, round((position + 1) * line.call_seconds / slots))
+
+    async def _ask_on(self, line: _Line, backend: str) -> None:
+        while (waiter := line.queue.head()) is not None:
+            line.freed.clear()
+            admission = await self._ask(backend, waiter)
+            if line.queue.head() is not waiter:
+                # It gave up while Redis was asked; what it may have been granted goes back.
+                await self._give_back(backend, waiter.holder)
+            elif admission is not None and admission.granted:
+                line.queue.take()
+                waiter.admitted.set()
+            else:
+                with anyio.move_on_after(ASK_AGAIN_SECONDS):
+                    await line.freed.wait()
+
+    async def _ask(self, backend: str, waiter: _Waiter) -> SlotDecision | None:
+        def ask() -> SlotDecision:
+            return acquire(
+                self._slots,
+                self._limits,
+                backend,
+                waiter.holder,
+                heavy=waiter.heavy,
+            )
+
+        try:
+            return await anyio.to_thread.run_sync(ask)
+        except redis.RedisError as error:
+            logger.warning("slot_not_asked_for backend=%s error=%s", backend, error)
+            return None
+
+    async def _give_back(self, backend: str, holder: str) -> None:
+        try:
+            await anyio.to_thread.run_sync(self._slots.release, backend, holder)
+        except redis.RedisError as error:
+            logger.warning("slot_not_released holder=%s error=%s", holder, error)
+        self.freed(backend)
+
+    async def _renew_on(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if not self._held:
+                continue
+            try:
+                lost = await anyio.to_thread.run_sync(self._slots.renew)
+            except redis.RedisError as error:
+                logger.warning("slots_not_renewed error=%s", error)
+                continue
+            for holder in lost:
+                if holder in self._held:
+                    self._held[holder].lost.set()

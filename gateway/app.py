@@ -1,0 +1,172 @@
+"""The application: what is shared, and the routes in one table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from gateway import listing
+from gateway.access import Access
+from gateway.admission import Admissions
+from gateway.calls import Api, read_call
+from gateway.desk import Desk
+from gateway.errors import BadCall, GatewayError, UnknownModel
+from gateway.ledger import Ledger
+from gateway.relay import Relay
+from gateway.upstream import Client
+from jobs.admission.slot_events import FreedSlots
+from jobs.settings.load import Settings
+from llm.wire import ollama
+
+THREADS = 64
+MAX_BODY_BYTES = 64 * 1024 * 1024
+BODY_SECONDS = 30.0
+VERSION = "0.32.0"
+"""The version of Ollama whose API this is; clients compare it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the requests of one process share."""
+
+    settings: Settings
+    desk: Desk
+    admissions: Admissions
+    client: Client
+    ledger: Ledger
+    freed: FreedSlots
+
+
+def build_app(gateway: Gateway) -> Starlette:
+    app = Starlette(
+        routes=_routes(),
+        middleware=[Middleware(Access, settings=gateway.settings)],
+        exception_handlers={GatewayError: _failed},
+        lifespan=_lifespan,
+    )
+    app.state.gateway = gateway
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    gateway: Gateway = app.state.gateway
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    await gateway.client.start()
+    gateway.freed.start()
+    for part in (gateway.admissions, gateway.ledger, gateway.desk.demand):
+        part.start()
+    try:
+        yield
+    finally:
+        for part in (gateway.desk.demand, gateway.admissions, gateway.ledger):
+            await part.stop()
+        gateway.freed.stop()
+        await gateway.client.close()
+
+
+def _routes() -> list[BaseRoute]:
+    calls = [Route(api.value, _relayed(api), methods=["POST"]) for api in Api]
+    return [
+        *calls,
+        Route("/api/embeddings", _relayed(Api.OLLAMA_EMBED), methods=["POST"]),
+        Route("/v1/models", _openai_models),
+        Route("/v1/models/{name:path}", _openai_model),
+        Route("/api/tags", _tags),
+        Route("/api/ps", _ps),
+        Route("/api/show", _show, methods=["POST"]),
+        Route("/api/version", _version),
+        Route("/", _root, methods=["GET", "HEAD"]),
+        Route("/healthz", _healthz),
+    ]
+
+
+def _relayed(api: Api) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        gateway: Gateway = request.app.state.gateway
+        call = read_call(api, await _body(request))
+        return Relay(
+            call,
+            request.scope["kos_caller"],
+            desk=gateway.desk,
+            admissions=gateway.admissions,
+            client=gateway.client,
+            ledger=gateway.ledger,
+        )
+
+    return endpoint
+
+
+async def _body(request: Request) -> bytes:
+    """The body; raises BadCall where it is too large or takes too long."""
+    body = bytearray()
+    with anyio.move_on_after(BODY_SECONDS) as scope:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise BadCall(f"the body is larger than {MAX_BODY_BYTES} bytes")
+    if scope.cancelled_caught:
+        raise BadCall(f"the body did not come within {BODY_SECONDS:g} s")
+    return bytes(body)
+
+
+async def _entries(request: Request) -> list[listing.Listed]:
+    desk: Desk = request.app.state.gateway.desk
+    return listing.listed(await desk.scan(), await desk.experts())
+
+
+async def _openai_models(request: Request) -> Response:
+    return JSONResponse(listing.openai_models(await _entries(request)))
+
+
+async def _openai_model(request: Request) -> Response:
+    return JSONResponse(listing.openai_model(await _entry(request, request.path_params["name"])))
+
+
+async def _entry(request: Request, name: str) -> listing.Listed:
+    for entry in await _entries(request):
+        if entry.name in (name, f"{name}:latest"):
+            return entry
+    raise UnknownModel(f"no server has the model {name!r}; GET /v1/models lists the names")
+
+
+async def _tags(request: Request) -> Response:
+    return JSONResponse(listing.ollama_tags(await _entries(request)))
+
+
+async def _ps(request: Request) -> Response:
+    desk: Desk = request.app.state.gateway.desk
+    return JSONResponse(listing.ollama_ps(await desk.scan(), await desk.residents()))
+
+
+async def _show(request: Request) -> Response:
+    call = read_call(Api.OLLAMA_GENERATE, await _body(request))
+    entry = await _entry(request, call.model)
+    return JSONResponse(ollama.show(entry.card))
+
+
+async def _version(request: Request) -> Response:
+    return JSONResponse(ollama.version(VERSION))
+
+
+async def _root(request: Request) -> Response:
+    return PlainTextResponse(ollama.ROOT_TEXT)
+
+
+async def _healthz(request: Request) -> Response:
+    return JSONResponse({"status": "green"})
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    body = error.body(ollama=request.url.path.startswith("/api/"))
+    return JSONResponse(body, status_code=error.status, headers=error.headers)

@@ -1,0 +1,209 @@
+"""Keeps track of which models people want where, publishes it, and has tasks interrupted.
+
+One demand a server: the model for which somebody waits longest, else the one used last, for as
+long as its callers usually pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import anyio.to_thread
+import redis
+
+from jobs.admission.demand import InteractiveDemand
+from jobs.policy.interactive import Demand, keep_seconds, preempted_models
+from models.database import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+PAUSES_KEPT = 50
+WAIT_HOLDS = timedelta(seconds=10)
+"""A demand of somebody who waits is published for this long, and again every second."""
+
+
+@dataclass(slots=True)
+class _Wish:
+    """One model at one server."""
+
+    model: str
+    num_ctx: int
+    waiting: int = 0
+    waiting_since: datetime | None = None
+    running: int = 0
+    ended_at: float | None = None
+    pauses: deque[float] = field(default_factory=lambda: deque(maxlen=PAUSES_KEPT))
+
+
+class WantedModel:
+    """One request. It waits until its first byte, whatever it waits for."""
+
+    def __init__(self, wish: _Wish) -> None:
+        self._wish = wish
+        self._waits = True
+
+    def answered(self) -> None:
+        """The first byte came: the model is in memory and computes."""
+        if self._waits:
+            self._stop_waiting()
+            self._wish.running += 1
+
+    def ended(self) -> None:
+        if self._waits:
+            self._stop_waiting()
+        else:
+            self._wish.running -= 1
+            self._wish.ended_at = time.monotonic()
+
+    def _stop_waiting(self) -> None:
+        self._waits = False
+        self._wish.waiting -= 1
+        if self._wish.waiting == 0:
+            self._wish.waiting_since = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Background calls of each model at a server, and how many models it holds."""
+
+    by_model: Mapping[str, int]
+    max_resident: int
+    resident: tuple[str, ...]
+
+
+class DemandKeeper:
+    """Used from one event loop; what it reads and writes happens in threads.
+
+    ``running`` looks at a server's background calls; ``ask_for_plan`` wakes the planner.
+    """
+
+    def __init__(
+        self,
+        shared: InteractiveDemand,
+        *,
+        patience: timedelta,
+        keep_at_most_seconds: float,
+        running: Callable[[str], Running],
+        ask_for_plan: Callable[[], object],
+    ) -> None:
+        self._shared = shared
+        self._patience = patience
+        self._keep_at_most = keep_at_most_seconds
+        self._running = running
+        self._ask_for_plan = ask_for_plan
+        self._wishes: dict[tuple[str, str], _Wish] = {}
+        self._published: dict[str, Demand] = {}
+        self._changed = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._looking = asyncio.create_task(self._look_on())
+
+    async def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        with anyio.move_on_after(2.0, shield=True):
+            for backend in list(self._published):
+                await anyio.to_thread.run_sync(self._withdraw, backend)
+
+    @contextmanager
+    def request(
+        self, backend: str, model: str, num_ctx: int, *, resident: bool
+    ) -> Iterator[WantedModel]:
+        """A request for this model, from now to its end. Where the model is not in memory the
+        planner hears of it at once."""
+        wish = self._wishes.setdefault((backend, model), _Wish(model, num_ctx))
+        wish.num_ctx = num_ctx
+        if wish.ended_at is not None and wish.running == 0 and wish.waiting == 0:
+            wish.pauses.append(time.monotonic() - wish.ended_at)
+        wish.waiting += 1
+        wish.waiting_since = wish.waiting_since or datetime.now(UTC)
+        if not resident:
+            self._changed.set()
+        request = WantedModel(wish)
+        try:
+            yield request
+        finally:
+            request.ended()
+
+    async def _look_on(self) -> None:
+        while True:
+            with anyio.move_on_after(LOOK_SECONDS):
+                await self._changed.wait()
+            self._changed.clear()
+            try:
+                await anyio.to_thread.run_sync(self._look, datetime.now(UTC))
+            except (redis.RedisError, DatabaseUnavailable) as error:
+                logger.warning("demand_not_published error=%s", error)
+
+    def _look(self, now: datetime) -> None:
+        wanted = self._demands(now)
+        for backend, demand in wanted.items():
+            before = self._published.get(backend)
+            self._shared.publish(backend, demand)
+            self._published[backend] = demand
+            if before is None or before.model != demand.model:
+                self._ask_for_plan()
+            if demand.waiting_since is not None:
+                self._preempt(backend, demand, now)
+        for backend in set(self._published) - set(wanted):
+            self._withdraw(backend)
+            self._ask_for_plan()
+
+    def _demands(self, now: datetime) -> dict[str, Demand]:
+        best: dict[str, tuple[tuple[bool, float], Demand]] = {}
+        for (backend, _), wish in list(self._wishes.items()):
+            demand = self._demand(wish, now)
+            if demand is None:
+                continue
+            since = demand.waiting_since
+            rank = (
+                (True, -since.timestamp()) if since is not None else (False, wish.ended_at or 0.0)
+            )
+            if backend not in best or rank > best[backend][0]:
+                best[backend] = (rank, demand)
+        return {backend: demand for backend, (_, demand) in best.items()}
+
+    def _demand(self, wish: _Wish, now: datetime) -> Demand | None:
+        if wish.waiting or wish.running:
+            return Demand(wish.model, wish.num_ctx, now + WAIT_HOLDS, wish.waiting_since)
+        if wish.ended_at is None:
+            return None
+        keep = keep_seconds(list(wish.pauses), most_seconds=self._keep_at_most)
+        left = keep - (time.monotonic() - wish.ended_at)
+        return (
+            None if left <= 0 else Demand(wish.model, wish.num_ctx, now + timedelta(seconds=left))
+        )
+
+    def _preempt(self, backend: str, demand: Demand, now: datetime) -> None:
+        assert demand.waiting_since is not None
+        if now < demand.waiting_since + self._patience:
+            return
+        there = self._running(backend)
+        models = preempted_models(
+            demand,
+            there.by_model,
+            max_resident=there.max_resident,
+            resident=demand.model in there.resident,
+            patience=self._patience,
+            now=now,
+        )
+        if models:
+            logger.info(
+                "tasks_interrupted backend=%s models=%s for=%s",
+                backend, ",".join(models), demand.model,
+            )  # fmt: skip
+            self._shared.preempt(backend, models)
+
+    def _withdraw(self, backend: str) -> None:
+        self._published.pop(backend, None)
+        self._shared.withdraw(backend)

@@ -1,0 +1,202 @@
+"""What the gateway knows when a request comes in: servers, experts, slots, and what is in memory.
+
+Reads Redis and Postgres in threads; nothing here waits for a model server but a scan.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import anyio.to_thread
+
+from gateway.calls import Call
+from gateway.demand import DemandKeeper
+from gateway.names import Persona, Place, Target, resolve
+from jobs.admission.breakers import Breakers
+from jobs.admission.limits import Limits
+from jobs.admission.residency import Residency
+from jobs.admission.slots import Slots
+from jobs.policy.interactive import Option, by_preference
+from jobs.policy.tokens import USUAL_CONTEXT, bucket_num_ctx, estimate_tokens
+from jobs.settings.load import Settings
+from llm.backends.registry import Backends
+from llm.errors import LLMError
+from llm.kinds import traits_of
+from llm.scanner import Scanner
+from llm.types import CancelToken, Deadlines, Scan
+from models.database import DatabaseUnavailable, session
+from models.expert import Expert
+
+logger = logging.getLogger(__name__)
+
+EXPERTS_SECONDS = 5.0
+SCAN_SECONDS = 1.0
+DEFAULT_ANSWER_TOKENS = 1024
+
+
+@dataclass(slots=True)
+class _Cached:
+    value: object
+    at: float = float("-inf")
+
+
+class Desk:
+    """One a process. Its methods are called from the event loop; they block in threads only."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        backends: Backends,
+        scanner: Scanner,
+        residency: Residency,
+        breakers: Breakers,
+        slots: Slots,
+        limits: Limits,
+        demand: DemandKeeper,
+    ) -> None:
+        self.settings = settings
+        self.backends = backends
+        self._scanner = scanner
+        self._residency = residency
+        self.breakers = breakers
+        self._slots = slots
+        self._limits = limits
+        self.demand = demand
+        self._scan = _Cached(None)
+        self._experts = _Cached(())
+
+    async def target(self, call: Call) -> Target:
+        """Raises UnknownModel and BadCall."""
+        return resolve(call, scan=await self.scan(), experts=await self.experts())
+
+    async def scan(self) -> Scan:
+        if time.monotonic() - self._scan.at > SCAN_SECONDS:
+            self._scan.value = await anyio.to_thread.run_sync(self._read_scan)
+            self._scan.at = time.monotonic()
+        assert isinstance(self._scan.value, Scan)
+        return self._scan.value
+
+    def _read_scan(self) -> Scan:
+        return self._scanner.last() or self._scanner.scan()
+
+    async def experts(self) -> Sequence[Persona]:
+        """The active experts. While Postgres is away, those that were read last."""
+        if time.monotonic() - self._experts.at > EXPERTS_SECONDS:
+            self._experts.at = time.monotonic()
+            try:
+                self._experts.value = await anyio.to_thread.run_sync(_read_experts)
+            except DatabaseUnavailable as error:
+                logger.warning("experts_not_read error=%s", error)
+        assert isinstance(self._experts.value, tuple)
+        return self._experts.value
+
+    async def in_order(self, places: Sequence[Place], waiting: dict[str, int]) -> list[Place]:
+        """``places``, the best of this moment first. ``waiting`` requests stand in each line."""
+        options = await anyio.to_thread.run_sync(self._options, places, waiting)
+        by_key = {(place.backend, place.model): place for place in places}
+        return [by_key[option.backend, option.model] for option in by_preference(options)]
+
+    def _options(self, places: Sequence[Place], waiting: dict[str, int]) -> list[Option]:
+        names = sorted({place.backend for place in places})
+        held = {state.backend: len(state.leases) for state in self._slots.inspect(*names)}
+        found = []
+        for place in places:
+            resident = self._residency.seen(place.backend) or ()
+            spec = self.settings.backend(place.backend)
+            found.append(
+                Option(
+                    backend=place.backend,
+                    model=place.model,
+                    blocked=self.breakers.blocked(place.backend, place.model),
+                    resident=place.model in resident,
+                    slots=self._limits.of(place.backend).slots,
+                    running=held.get(place.backend, 0),
+                    waiting=waiting.get(place.backend, 0),
+                    busy_models=len(set(resident) - {place.model}),
+                    max_resident=(spec.max_resident_models if spec else None) or 1,
+                )
+            )
+        return found
+
+    def num_ctx(self, place: Place, call: Call) -> int | None:
+        """The context to ask of a server that loads a model for one; None elsewhere."""
+        spec = self.settings.backend(place.backend)
+        if spec is None or not traits_of(spec.kind).takes_num_ctx:
+            return None
+        answer = call.max_tokens or DEFAULT_ANSWER_TOKENS
+        options = call.body.get("options")
+        own = options.get("num_ctx") if isinstance(options, dict) else None
+        if isinstance(own, int) and own > 0:
+            return own
+        wanted = bucket_num_ctx(estimate_tokens(call.text), answer, None)
+        wanted = max(wanted, USUAL_CONTEXT)
+        return min(wanted, place.context_tokens) if place.context_tokens else wanted
+
+    async def ensure_loaded(self, place: Place, num_ctx: int | None) -> float:
+        """Seconds spent loading; raises LLMError. A server that loads by itself is left to it."""
+        spec = self.settings.backend(place.backend)
+        assert spec is not None
+        if traits_of(spec.kind).loads_unseen:
+            return 0.0
+        token = CancelToken()
+        patience = self.settings.interactive_patience_seconds
+        deadlines = Deadlines(load_seconds=self.settings.llm_timeout_seconds + patience)
+
+        def ensure() -> float:
+            return self._residency.ensure(
+                self.backends.get(place.backend),
+                place.model,
+                num_ctx or 0,
+                deadlines=deadlines,
+                cancel=token,
+                cause="chat",
+            )
+
+        try:
+            return await anyio.to_thread.run_sync(ensure, abandon_on_cancel=True)
+        except BaseException as error:
+            token.cancel("the caller hung up")
+            if isinstance(error, LLMError):
+                self._residency.forget(place.backend)
+            raise
+
+    async def residents(self) -> dict[str, tuple[str, ...]]:
+        """The models last seen in memory, by server; servers nobody looked at are left out."""
+
+        def look() -> dict[str, tuple[str, ...]]:
+            names = [spec.name for spec in self.settings.backends]
+            return {name: seen for name in names if (seen := self._residency.seen(name))}
+
+        return await anyio.to_thread.run_sync(look)
+
+    def is_resident(self, place: Place) -> bool:
+        return place.model in (self._residency.seen(place.backend) or ())
+
+    def used(self, place: Place, num_ctx: int | None) -> None:
+        """An answer came: the model is in memory, and stays for the caller's next request."""
+        self._residency.used(place.backend, place.model, num_ctx or 0)
+
+    @property
+    def patience(self) -> timedelta:
+        return timedelta(seconds=self.settings.interactive_patience_seconds)
+
+
+def _read_experts() -> tuple[Persona, ...]:
+    with session():
+        return tuple(_persona(expert) for expert in Expert.active() if expert.name)
+
+
+def _persona(expert: Expert) -> Persona:
+    metadata = expert.metadata if isinstance(expert.metadata, dict) else {}
+    preferred = metadata.get("preferred_model")
+    return Persona(
+        name=expert.name or "",
+        role=expert.role or "",
+        system_prompt=expert.system_prompt or "",
+        preferred_model=preferred if isinstance(preferred, str) else None,
+    )

@@ -1,0 +1,1 @@
+"""What callers and servers speak: bodies to send on, answers to hand back. Pure."""

@@ -1,0 +1,264 @@
+"""OpenAI's calls to an Ollama server, in its own words.
+
+Ollama serves OpenAI's API too, but there no context can be named: a chat would load the model anew
+for the server's default, and the next task again for ours. So a chat is put to ``/api/chat`` with
+the context that tasks use. What that endpoint cannot express goes to ``/v1`` as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from gateway.calls import Api, JsonObject
+from gateway.dialects.stream import BrokenStream, Lines, object_of, whole
+from gateway.dialects.values import Route, Tokens
+from gateway.errors import BadCall
+from llm.wire import openai
+from llm.wire.values import Usage, dump
+
+OPTIONS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "stop": "stop",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "max_tokens": "num_predict",
+    "max_completion_tokens": "num_predict",
+}
+"""OpenAI's fields and the options that mean the same (source: Ollama openai/openai.go)."""
+WITHOUT_EFFECT = frozenset({"user", "metadata", "store", "service_tier", "parallel_tool_calls"})
+EXPRESSIBLE = frozenset(
+    {"model", "messages", "stream", "stream_options", "response_format", "tools", "keep_alive"}
+    | {"reasoning_effort"}
+    | set(OPTIONS)
+    | WITHOUT_EFFECT
+)
+
+
+def translated(api: Api, body: JsonObject, *, num_ctx: int) -> Route | None:
+    """The route through ``/api/chat``, or None where it cannot carry the call."""
+    given = {name for name, value in body.items() if value is not None}
+    tool_choice_is_default = body.get("tool_choice", "auto") == "auto"
+    single = body.get("n", 1) == 1
+    rest = given - EXPRESSIBLE - {"n", "tool_choice"}
+    if api is not Api.OPENAI_CHAT or rest or not tool_choice_is_default or not single:
+        return None
+    include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    model = body["model"]
+    return Route(
+        "/api/chat",
+        chat_body(body, num_ctx=num_ctx),
+        partial(ChatReader, model, include_usage=include_usage),
+        partial(_whole, model=model),
+    )
+
+
+def chat_body(body: JsonObject, *, num_ctx: int) -> JsonObject:
+    """The body of ``/api/chat``; raises BadCall."""
+    options: JsonObject = {"num_ctx": num_ctx}
+    for name, option in OPTIONS.items():
+        if body.get(name) is not None:
+            options[option] = body[name]
+    if isinstance(options.get("stop"), str):
+        options["stop"] = [options["stop"]]
+    chat: JsonObject = {
+        "model": body["model"],
+        "messages": [_message(message) for message in body["messages"]],
+        "stream": bool(body.get("stream", False)),
+        "options": options,
+    }
+    for name in ("tools", "keep_alive"):
+        if body.get(name):
+            chat[name] = body[name]
+    if body.get("reasoning_effort") in ("low", "medium", "high"):
+        chat["think"] = body["reasoning_effort"]
+    answer_format = _format(body.get("response_format"))
+    if answer_format is not None:
+        chat["format"] = answer_format
+    return chat
+
+
+class ChatReader:
+    """Ollama's chat lines to OpenAI's chunks."""
+
+    def __init__(self, model: str, *, include_usage: bool) -> None:
+        self._model = model
+        self._include_usage = include_usage
+        self._id = _new_id()
+        self._lines = Lines()
+        self._begun = False
+        self._calls = 0
+        self.finished = False
+        self.tokens = Tokens()
+
+    def feed(self, chunk: bytes) -> bytes:
+        return b"".join(self._event(line) for line in self._lines.feed(chunk) if line.strip())
+
+    def _event(self, line: bytes) -> bytes:
+        found = object_of(line.strip())
+        if found is None:
+            raise BrokenStream("the server sent a line that is no JSON object")
+        if "error" in found:
+            raise BrokenStream(str(found["error"]))
+        pieces = [self._chunk(_delta(found, self._calls, first=not self._begun))]
+        self._begun = True
+        self._calls += len(_tool_calls(found))
+        if found.get("done") is True:
+            self.tokens = _tokens(found)
+            self.finished = True
+            pieces.append(self._chunk({}, finish_reason=_finish_reason(found, self._calls)))
+            if self._include_usage:
+                pieces.append({**self._chunk({}), "choices": [], "usage": _usage(self.tokens)})
+            return b"".join(openai.event(piece) for piece in pieces) + openai.DONE
+        return openai.event(pieces[0])
+
+    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": int(datetime.now(UTC).timestamp()),
+            "model": self._model,
+            "choices": [choice],
+        }
+
+
+def _whole(answer: bytes, *, model: str) -> tuple[bytes, Tokens]:
+    found = object_of(answer.strip())
+    if found is None or not isinstance(found.get("message"), dict):
+        raise BrokenStream("the server's answer holds no message")
+    message = found["message"]
+    said: JsonObject = {"role": "assistant", "content": message.get("content") or ""}
+    if message.get("thinking"):
+        said["reasoning_content"] = message["thinking"]
+    calls = _openai_calls(_tool_calls(found), first=0)
+    if calls:
+        said["tool_calls"] = calls
+    tokens = _tokens(found)
+    reason = _finish_reason(found, len(calls))
+    choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": reason}
+    body = {
+        "id": _new_id(),
+        "object": "chat.completion",
+        "created": int(datetime.now(UTC).timestamp()),
+        "model": model,
+        "choices": [choice],
+        "usage": _usage(tokens),
+    }
+    return dump(body), tokens
+
+
+def _message(message: Mapping[str, Any]) -> JsonObject:
+    role = "system" if message["role"] == "developer" else message["role"]
+    text, images = _parts(message.get("content"))
+    sent: JsonObject = {"role": role, "content": text}
+    if images:
+        sent["images"] = images
+    if message.get("tool_calls"):
+        sent["tool_calls"] = [_sent_call(call) for call in message["tool_calls"]]
+    if role == "tool" and message.get("tool_call_id"):
+        sent["tool_call_id"] = message["tool_call_id"]
+    return sent
+
+
+def _parts(content: object) -> tuple[str, list[str]]:
+    if content is None or isinstance(content, str):
+        return content or "", []
+    texts, images = [], []
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and part.get("type") == "text":
+            texts.append(str(part.get("text", "")))
+        elif isinstance(part, dict) and part.get("type") == "image_url":
+            images.append(_image(part.get("image_url")))
+        else:
+            raise BadCall("messages: a content part must be text or image_url")
+    return "\n".join(texts), images
+
+
+def _image(value: object) -> str:
+    url = value.get("url") if isinstance(value, dict) else value
+    head, _, data = str(url).partition(",")
+    if not head.startswith("data:image/") or not head.endswith(";base64"):
+        raise BadCall("image_url: send the image itself, as data:image/...;base64,...")
+    return data
+
+
+def _sent_call(call: object) -> JsonObject:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise BadCall("messages: a tool call has no function")
+    arguments = function.get("arguments") or "{}"
+    try:
+        parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
+    except ValueError as error:
+        raise BadCall(f"messages: the arguments of a tool call are not JSON: {error}") from error
+    return {"function": {"name": function.get("name", ""), "arguments": parsed}}
+
+
+def _format(wanted: object) -> object | None:
+    if not isinstance(wanted, dict) or wanted.get("type") in (None, "text"):
+        return None
+    if wanted["type"] == "json_object":
+        return "json"
+    schema = (wanted.get("json_schema") or {}).get("schema", wanted.get("schema"))
+    if wanted["type"] == "json_schema" and isinstance(schema, dict):
+        return schema
+    raise BadCall("response_format: write text, json_object, or json_schema with its schema")
+
+
+def _delta(found: JsonObject, calls_before: int, *, first: bool) -> JsonObject:
+    message = found.get("message") or {}
+    delta: JsonObject = {"role": "assistant"} if first else {}
+    if message.get("content") or first:
+        delta["content"] = message.get("content") or ""
+    if message.get("thinking"):
+        delta["reasoning_content"] = message["thinking"]
+    calls = _openai_calls(_tool_calls(found), first=calls_before)
+    if calls:
+        delta["tool_calls"] = calls
+    return delta
+
+
+def _tool_calls(found: JsonObject) -> list[JsonObject]:
+    calls = (found.get("message") or {}).get("tool_calls") or []
+    return [call["function"] for call in calls if isinstance(call.get("function"), dict)]
+
+
+def _openai_calls(functions: list[JsonObject], *, first: int) -> list[JsonObject]:
+    return [
+        {
+            "index": first + place,
+            "id": f"call_{uuid.uuid4().hex[:12]}",
+            "type": "function",
+            "function": {
+                "name": function.get("name", ""),
+                "arguments": json.dumps(function.get("arguments") or {}, ensure_ascii=False),
+            },
+        }
+        for place, function in enumerate(functions)
+    ]
+
+
+def _finish_reason(found: JsonObject, calls: int) -> str:
+    if calls:
+        return "tool_calls"
+    return "length" if found.get("done_reason") == "length" else "stop"
+
+
+def _tokens(found: JsonObject) -> Tokens:
+    return Tokens(whole(found.get("prompt_eval_count")), whole(found.get("eval_count")))
+
+
+def _usage(tokens: Tokens) -> JsonObject:
+    figures = Usage(prompt_tokens=tokens.prompt or 0, completion_tokens=tokens.completion or 0)
+    return openai.usage_figures(figures)
+
+
+def _new_id() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"

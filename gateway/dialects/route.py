@@ -1,0 +1,66 @@
+"""How a call is put to a server: the path, the body, and how its answer is read."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gateway.calls import Api, Call, JsonObject
+from gateway.dialects import ollama_from_openai, openai_from_ollama
+from gateway.dialects.stream import (
+    EventStreamAsIs,
+    JsonLinesAsIs,
+    object_of,
+    usage_of,
+    whole,
+)
+from gateway.dialects.values import Route, Tokens
+from gateway.errors import BadCall
+from llm.kinds import traits_of
+from llm.types import BackendKind
+
+
+def route(call: Call, kind: BackendKind, *, model: str, num_ctx: int | None) -> Route:
+    """The route of ``call`` to ``model`` at a server of ``kind``.
+
+    ``num_ctx`` is the context that the server is asked for, where a change of it would load the
+    model anew (Ollama); None elsewhere. Raises BadCall where the kind cannot serve the call.
+    """
+    body = {**call.body, "model": model}
+    traits = traits_of(kind)
+    if call.api.embeds and not traits.embeds:
+        raise BadCall(f"{model} makes no embeddings; choose a model of another server")
+    if call.api.is_ollama:
+        if traits.speaks_ollama:
+            return _as_is(call.api, _with_context(body, num_ctx, call.api))
+        return openai_from_ollama.route(call.api, body)
+    if num_ctx is not None:
+        translated = ollama_from_openai.translated(call.api, body, num_ctx=num_ctx)
+        if translated is not None:
+            return translated
+    if call.api is Api.OPENAI_COMPLETIONS and not traits.completes:
+        raise BadCall(f"{model} offers chats only: POST /v1/chat/completions")
+    return _as_is(call.api, body)
+
+
+def _as_is(api: Api, body: JsonObject) -> Route:
+    reader = JsonLinesAsIs if api.is_ollama else EventStreamAsIs
+    return Route(api.value, body, reader, partial(_unchanged, is_ollama=api.is_ollama))
+
+
+def _unchanged(answer: bytes, *, is_ollama: bool) -> tuple[bytes, Tokens]:
+    found = object_of(answer.strip()) or {}
+    if is_ollama:
+        tokens = Tokens(whole(found.get("prompt_eval_count")), whole(found.get("eval_count")))
+        return answer, tokens
+    usage = found.get("usage")
+    return answer, usage_of(usage) if isinstance(usage, dict) else Tokens()
+
+
+def _with_context(body: JsonObject, num_ctx: int | None, api: Api) -> JsonObject:
+    """Ollama loads a model anew for another context: callers that name none share the usual one."""
+    if num_ctx is None or api.embeds:
+        return body
+    options = body.get("options")
+    options = dict(options) if isinstance(options, dict) else {}
+    options.setdefault("num_ctx", num_ctx)
+    return {**body, "options": options}

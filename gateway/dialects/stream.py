@@ -1,0 +1,108 @@
+"""Reading a server's stream piece by piece, and knowing whether it came to its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from gateway.calls import JsonObject
+from gateway.dialects.values import Tokens
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+"""A longer line of a stream is no answer of a model."""
+TAIL_BYTES = 16 * 1024
+
+
+class BrokenStream(Exception):
+    """The stream is not what its API says; the message says how."""
+
+
+class Lines:
+    """Splits bytes into whole lines, without their ends."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        self._rest += chunk
+        *lines, rest = self._rest.split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            raise BrokenStream(f"a line is longer than {MAX_LINE_BYTES} bytes")
+        self._rest = bytearray(rest)
+        return (bytes(line).rstrip(b"\r") for line in lines)
+
+
+class EventStreamAsIs:
+    """Server-sent events sent on unchanged. Costs one search of the last bytes a chunk."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._events = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._events += chunk.count(b"data:")
+        self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+        return chunk
+
+    @property
+    def finished(self) -> bool:
+        return b"[DONE]" in self._tail[-64:]
+
+    @property
+    def tokens(self) -> Tokens:
+        """The server's own figures where it was asked for them, else one token an event."""
+        for line in reversed(self._tail.split(b"\n")):
+            usage = (event_of(line) or {}).get("usage")
+            if isinstance(usage, dict):
+                return usage_of(usage)
+        return Tokens(completion=max(0, self._events - 1))
+
+
+class JsonLinesAsIs:
+    """Ollama's lines sent on unchanged."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+        return chunk
+
+    @property
+    def finished(self) -> bool:
+        return self._last().get("done") is True
+
+    @property
+    def tokens(self) -> Tokens:
+        last = self._last()
+        return Tokens(whole(last.get("prompt_eval_count")), whole(last.get("eval_count")))
+
+    def _last(self) -> JsonObject:
+        line = self._tail.rstrip().rpartition(b"\n")[2]
+        return object_of(line) or {}
+
+
+def event_of(line: bytes) -> JsonObject | None:
+    """The object of a ``data:`` line; None for comments, other fields and the end mark."""
+    if not line.startswith(b"data:"):
+        return None
+    return object_of(line[5:].strip())
+
+
+def object_of(text: bytes) -> JsonObject | None:
+    """The JSON object in ``text``, or None."""
+    if not text.startswith(b"{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def usage_of(usage: JsonObject) -> Tokens:
+    return Tokens(whole(usage.get("prompt_tokens")), whole(usage.get("completion_tokens")))
+
+
+def whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,41 @@
+"""How a call is put to a server, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.calls import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a call read and wrote; None where the server does not say."""
+
+    prompt: int | None = None
+    completion: int | None = None
+
+
+class StreamReader(Protocol):
+    """Turns a server's bytes into the caller's. ``finished``: the end mark was seen."""
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def tokens(self) -> Tokens: ...
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What to send on for ``chunk``; raises BrokenStream."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``whole`` turns an unstreamed answer into the caller's; it raises BrokenStream."""
+
+    path: str
+    body: JsonObject
+    reader: Callable[[], StreamReader]
+    whole: Callable[[bytes], tuple[bytes, Tokens]]

@@ -1,0 +1,55 @@
+"""What a caller is answered when its request cannot be served.
+
+GatewayError
+├── BadCall          400  the body is wrong, or no server can do what it asks
+├── UnknownModel     404  no server has the model; near matches are named
+├── Overloaded       429  too many wait, or the wait was too long
+└── NoServer         502  every server that could serve it failed before the first byte
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class GatewayError(Exception):
+    """``status`` is the HTTP status; ``retry_after_seconds`` becomes ``Retry-After``."""
+
+    status = 500
+    kind = "server_error"
+
+    def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+    def body(self, *, ollama: bool) -> Mapping[str, Any]:
+        """The error as the caller's API words it."""
+        if ollama:
+            return {"error": str(self)}
+        return {"error": {"message": str(self), "type": self.kind, "param": None, "code": None}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        seconds = self.retry_after_seconds
+        return {} if seconds is None else {"retry-after": str(seconds)}
+
+
+class BadCall(GatewayError):
+    status = 400
+    kind = "invalid_request_error"
+
+
+class UnknownModel(GatewayError):
+    status = 404
+    kind = "invalid_request_error"
+
+
+class Overloaded(GatewayError):
+    status = 429
+    kind = "rate_limit_error"
+
+
+class NoServer(GatewayError):
+    status = 502
+    kind = "server_error"

@@ -1,0 +1,85 @@
+"""The answer to one caller: its head, its stream, and how an error is said at either moment."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Send
+
+from gateway.calls import Call
+from gateway.errors import GatewayError
+from gateway.upstream import Refusal
+from llm.wire import ollama, openai
+
+logger = logging.getLogger(__name__)
+
+
+class Exchange:
+    """Sends at most one head. ``begun`` says whether it is out: then errors go into the stream."""
+
+    def __init__(self, call: Call, send: Send) -> None:
+        self._call = call
+        self._send = send
+        self.begun = False
+
+    async def note_wait(self, position: int, expected_seconds: float) -> None:
+        """Keeps a streaming caller and the proxies between from giving up: a comment, which every
+        reader of server-sent events passes over. Ollama's lines have no comments."""
+        if self._call.stream and not self._call.api.is_ollama:
+            await self.begin_stream({})
+            text = f": queue position={position + 1} expected_seconds={expected_seconds:.0f}\n\n"
+            await self.piece(text.encode())
+
+    async def begin_stream(self, headers: Mapping[str, str]) -> None:
+        if self.begun:
+            return
+        media = ollama.NDJSON if self._call.api.is_ollama else openai.EVENT_STREAM
+        await self._head(200, {"content-type": media, "x-accel-buffering": "no", **headers})
+
+    async def piece(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def whole(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        await self._head(status, {"content-length": str(len(body)), **headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def fail(self, error: GatewayError) -> None:
+        body = error.body(ollama=self._call.api.is_ollama)
+        if self.begun:
+            await self._fail_in_stream(body)
+            return
+        await self.whole(
+            error.status,
+            json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+            {"content-type": "application/json", **error.headers},
+        )
+
+    async def refuse(self, refusal: Refusal, headers: Mapping[str, str]) -> None:
+        """The server's own answer where its API is the caller's, else its sentence."""
+        error = GatewayError(refusal.message)
+        error.kind = "invalid_request_error"
+        body = error.body(ollama=self._call.api.is_ollama)
+        if self.begun:
+            await self._fail_in_stream(body)
+            return
+        text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        await self.whole(refusal.status, text, {"content-type": "application/json", **headers})
+
+    async def _fail_in_stream(self, body: Mapping[str, Any]) -> None:
+        """An error without the end mark after it: no client takes what came for whole."""
+        line = ollama.line if self._call.api.is_ollama else openai.event
+        await self.piece(line(dict(body)))
+        await self.end()
+
+    async def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.begun = True
+        pairs = [
+            (name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})

@@ -1,0 +1,56 @@
+"""Who is next at a server: callers take turns, each with its oldest request."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class FairQueue(Generic[T]):
+    """A caller with fifty requests holds up one with a single request for one turn at most."""
+
+    def __init__(self) -> None:
+        self._callers: OrderedDict[str, deque[T]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(len(line) for line in self._callers.values())
+
+    def put(self, caller: str, item: T) -> None:
+        self._callers.setdefault(caller, deque()).append(item)
+
+    def head(self) -> T | None:
+        """The item whose turn it is; it stays until it is taken or removed."""
+        line = next(iter(self._callers.values()), None)
+        return line[0] if line else None
+
+    def take(self) -> None:
+        """The head was served: its caller goes to the end of the round."""
+        caller, line = next(iter(self._callers.items()))
+        line.popleft()
+        if line:
+            self._callers.move_to_end(caller)
+        else:
+            del self._callers[caller]
+
+    def remove(self, caller: str, item: T) -> None:
+        """An item that gave up; nothing happens where it is not in the queue."""
+        line = self._callers.get(caller)
+        if line is None or item not in line:
+            return
+        line.remove(item)
+        if not line:
+            del self._callers[caller]
+
+    def position(self, caller: str, item: T) -> int:
+        """How many are served before it, as things stand."""
+        place = self._callers[caller].index(item)
+        ahead = place
+        before_us = True
+        for other, line in self._callers.items():
+            if other == caller:
+                before_us = False
+                continue
+            ahead += min(len(line), place + (1 if before_us else 0))
+        return ahead

@@ -1,0 +1,103 @@
+"""What was asked and what came of it, one row a request, written behind the callers' backs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import anyio
+import anyio.to_thread
+
+from models import request
+from models.database import DatabaseUnavailable, session
+from models.request import NewRequest
+
+logger = logging.getLogger(__name__)
+
+WRITE_SECONDS = 0.5
+MOST_UNWRITTEN = 10_000
+HANGUP = 499
+"""The status of a request whose caller went away, as nginx writes it."""
+
+
+@dataclass(slots=True)
+class Record:
+    """A request under way; the relay fills it in. Durations in seconds."""
+
+    caller: str
+    api: str
+    asked: str
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    status: int = HANGUP
+    backend: str | None = None
+    model: str | None = None
+    queue_seconds: float = 0.0
+    load_seconds: float = 0.0
+    first_token_seconds: float | None = None
+    duration_seconds: float = 0.0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error: str | None = None
+    text: str | None = None
+
+    def row(self) -> NewRequest:
+        return NewRequest(
+            at=self.at,
+            caller=self.caller[:200],
+            api=self.api,
+            asked=self.asked[:200],
+            status=self.status,
+            backend=self.backend,
+            model=self.model,
+            queue_seconds=round(self.queue_seconds, 4),
+            load_seconds=round(self.load_seconds, 4),
+            first_token_seconds=self.first_token_seconds,
+            duration_seconds=round(self.duration_seconds, 4),
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            error=self.error and self.error[:2000].replace("\x00", "\ufffd"),
+            text=self.text and self.text.replace("\x00", "\ufffd"),
+        )
+
+
+class Ledger:
+    """Collects rows and writes them twice a second. While Postgres is away it keeps the newest
+    ten thousand: an answer never waits for its bookkeeping."""
+
+    def __init__(self) -> None:
+        self._unwritten: list[NewRequest] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, record: Record) -> None:
+        self._unwritten.append(record.row())
+
+    def start(self) -> None:
+        self._writing = asyncio.create_task(self._write_on())
+
+    async def stop(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+        with anyio.move_on_after(2.0, shield=True):
+            await self._write()
+
+    async def _write_on(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            await self._write()
+
+    async def _write(self) -> None:
+        rows, self._unwritten = self._unwritten[-MOST_UNWRITTEN:], []
+        if not rows:
+            return
+        try:
+            await anyio.to_thread.run_sync(_insert, rows)
+        except DatabaseUnavailable as error:
+            logger.warning("requests_not_written_yet rows=%d error=%s", len(rows), error)
+            self._unwritten = rows + self._unwritten
+
+
+def _insert(rows: list[NewRequest]) -> None:
+    with session():
+        request.record(rows)

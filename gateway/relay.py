@@ -1,0 +1,213 @@
+"""One request from its body to its last byte.
+
+    resolve the name -> order the places -> take a slot -> load the model -> send -> relay
+
+Another place is tried until the first byte of an answer is out, never after it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import anyio
+import anyio.to_thread
+import redis
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.admission import Admissions, Slot
+from gateway.calls import Call
+from gateway.desk import Desk
+from gateway.dialects.route import route
+from gateway.dialects.stream import BrokenStream
+from gateway.dialects.values import Route, StreamReader
+from gateway.errors import GatewayError, NoServer
+from gateway.exchange import Exchange
+from gateway.ledger import Ledger, Record
+from gateway.names import Place, Target
+from gateway.upstream import Client, Refusal, Upstream
+from llm import errors
+from llm.errors import LLMError
+
+logger = logging.getLogger(__name__)
+
+MOST_PLACES = 3
+MAX_LOGGED_CHARS = 20_000
+STALL_SECONDS = 120.0
+
+
+class Relay(Response):
+    """Answers ``call`` of ``caller``. A caller that hangs up ends everything within a second."""
+
+    def __init__(
+        self,
+        call: Call,
+        caller: str,
+        *,
+        desk: Desk,
+        admissions: Admissions,
+        client: Client,
+        ledger: Ledger,
+    ) -> None:
+        self._call = call
+        self._desk = desk
+        self._admissions = admissions
+        self._client = client
+        self._ledger = ledger
+        text = call.text[:MAX_LOGGED_CHARS] if desk.settings.gateway_log_texts else None
+        self._record = Record(caller=caller, api=call.api.value, asked=call.model, text=text)
+        self._began = time.monotonic()
+        self._on_first_byte: Callable[[], None] = _nothing
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(self._call, send)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_until_hangup, receive, group.cancel_scope)
+                await self._answer(exchange)
+                group.cancel_scope.cancel()
+        finally:
+            self._record.duration_seconds = time.monotonic() - self._began
+            self._ledger.add(self._record)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            target = await self._desk.target(self._call)
+            await self._at_some_place(target, exchange)
+        except GatewayError as error:
+            self._failed(error.status, str(error))
+            await exchange.fail(error)
+        except Refusal as refusal:
+            self._failed(refusal.status, refusal.message)
+            await exchange.refuse(refusal, self._routing_headers())
+        except (LLMError, BrokenStream) as error:
+            self._failed(502, str(error))
+            await exchange.fail(NoServer(f"{self._record.backend}: {error}"))
+        except redis.RedisError as error:
+            self._failed(503, f"Redis: {error}")
+            await exchange.fail(NoServer("the queue (Redis) does not answer; try again soon"))
+
+    async def _at_some_place(self, target: Target, exchange: Exchange) -> None:
+        call = self._call
+        if target.persona is not None:
+            call = call.with_persona(target.persona.system_prompt)
+        waiting = {p.backend: self._admissions.waiting(p.backend) for p in target.places}
+        places = await self._desk.in_order(target.places, waiting)
+        for place in places[:MOST_PLACES]:
+            try:
+                await self._at(place, call, exchange)
+            except LLMError as error:
+                await self._count(place, error)
+                if self._record.first_token_seconds is not None:
+                    raise
+                logger.warning(
+                    "request_failed_over backend=%s model=%s error=%s",
+                    place.backend, place.model, error,
+                )  # fmt: skip
+                self._record.error = f"{place.backend}: {error}"
+            else:
+                return
+        raise NoServer(f"no server could answer; {self._record.error}")
+
+    async def _at(self, place: Place, call: Call, exchange: Exchange) -> None:
+        self._record.backend, self._record.model = place.backend, place.model
+        spec = self._desk.settings.backend(place.backend)
+        assert spec is not None
+        num_ctx = self._desk.num_ctx(place, call)
+        way = route(call, spec.kind, model=place.model, num_ctx=num_ctx)
+        resident = await anyio.to_thread.run_sync(self._desk.is_resident, place)
+        caller, note = self._record.caller, exchange.note_wait
+        with self._desk.demand.request(
+            place.backend, place.model, num_ctx or 0, resident=resident
+        ) as request:
+            async with self._admissions.slot(place, caller, note) as slot:
+                self._record.queue_seconds += slot.waited_seconds
+                self._record.load_seconds = await self._desk.ensure_loaded(place, num_ctx)
+                self._on_first_byte = request.answered
+                await self._send_on(place, way, slot, exchange)
+        self._desk.used(place, num_ctx)
+
+    async def _send_on(self, place: Place, way: Route, slot: Slot, exchange: Exchange) -> None:
+        settings = self._desk.settings
+        weight = settings.heavy_model_timeout_multiplier if place.heavy else 1.0
+        seconds = settings.llm_timeout_seconds * weight
+        async with self._client.post(
+            place.backend, way.path, way.body, first_byte_seconds=seconds
+        ) as upstream:
+            if self._call.stream:
+                await self._stream(upstream, way.reader(), slot, exchange)
+            else:
+                answer, tokens = way.whole(await upstream.whole(seconds))
+                self._first_byte()
+                self._record.prompt_tokens, self._record.completion_tokens = (
+                    tokens.prompt,
+                    tokens.completion,
+                )
+                self._record.status = 200
+                headers = {"content-type": "application/json", **self._routing_headers()}
+                await exchange.whole(200, answer, headers)
+        await anyio.to_thread.run_sync(
+            self._desk.breakers.succeeded, place.backend, place.model, abandon_on_cancel=True
+        )
+
+    async def _stream(
+        self, upstream: Upstream, reader: StreamReader, slot: Slot, exchange: Exchange
+    ) -> None:
+        first = reader.feed(upstream.first)
+        self._first_byte()
+        await exchange.begin_stream(self._routing_headers())
+        await exchange.piece(first)
+        async for chunk in upstream.rest(STALL_SECONDS):
+            if slot.lost.is_set():
+                raise errors.StreamBroken("the slot of this request was lost")
+            data = reader.feed(chunk)
+            if data:
+                await exchange.piece(data)
+            if reader.finished:
+                break
+        tokens = reader.tokens
+        self._record.prompt_tokens, self._record.completion_tokens = (
+            tokens.prompt,
+            tokens.completion,
+        )
+        if not reader.finished:
+            raise errors.TruncatedStream("the server's stream ended without its end mark")
+        self._record.status = 200
+        await exchange.end()
+
+    def _first_byte(self) -> None:
+        self._on_first_byte()
+        if self._record.first_token_seconds is None:
+            self._record.first_token_seconds = round(time.monotonic() - self._began, 4)
+
+    def _routing_headers(self) -> dict[str, str]:
+        return {
+            "x-kos-backend": self._record.backend or "",
+            "x-kos-model": self._record.model or "",
+            "x-kos-queue-seconds": f"{self._record.queue_seconds:.3f}",
+        }
+
+    def _failed(self, status: int, message: str) -> None:
+        self._record.status, self._record.error = status, message
+
+    async def _count(self, place: Place, error: LLMError) -> None:
+        breakers = self._desk.breakers
+        try:
+            await anyio.to_thread.run_sync(breakers.failed, place.backend, place.model, error)
+        except redis.RedisError as problem:
+            logger.warning("failure_not_counted backend=%s error=%s", place.backend, problem)
+
+
+async def _until_hangup(receive: Receive, scope: anyio.CancelScope) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            scope.cancel()
+            return
+
+
+def _nothing() -> None:
+    """Before a place is tried, nobody waits for a first byte."""

@@ -1,0 +1,107 @@
+"""Requests of people beside the backlog: which server serves one, what gives way, for how long.
+
+A person waits, a task does not. So a request takes the next free slot of its server, its model
+may push a block's model out of memory, and calls that hold up the load are interrupted once the
+person's patience is over. Afterwards the model stays as long as its caller usually pauses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+PAUSE_QUANTILE = 0.9
+FEWEST_PAUSES = 3
+KEEP_AT_FIRST_SECONDS = 120.0
+"""How long a model is kept before enough pauses between its requests were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A model at a server where a request may run, as things stand now.
+
+    ``blocked`` says why nothing may be sent there, or is None. ``running`` calls hold ``slots``;
+    ``waiting`` requests of people stand before this one. ``busy_models`` is how many other models
+    have calls in flight there, ``max_resident`` how many models the server holds.
+    """
+
+    backend: str
+    model: str
+    blocked: str | None = None
+    resident: bool = False
+    slots: int = 1
+    running: int = 0
+    waiting: int = 0
+    busy_models: int = 0
+    max_resident: int = 1
+    load_seconds: float = 0.0
+
+    @property
+    def must_drain(self) -> bool:
+        """Whether running calls of other models must end before this model can be loaded."""
+        return not self.resident and self.busy_models >= self.max_resident
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What people want of one server. ``waiting_since`` is None while nobody waits for the model.
+
+    ``until`` is how long the model is kept for the next request.
+    """
+
+    model: str
+    num_ctx: int
+    until: datetime
+    waiting_since: datetime | None = None
+
+
+def by_preference(options: Sequence[Option]) -> list[Option]:
+    """Best first: in memory, a slot free, the fewest in line, the shortest load.
+
+    A server that is blocked comes last, so that a caller hears of it only where nothing else is.
+    """
+
+    def cost(option: Option) -> tuple[bool, bool, bool, bool, float, float]:
+        crowd = (option.running + option.waiting) / max(1, option.slots)
+        full = option.running + option.waiting >= option.slots
+        return (
+            option.blocked is not None,
+            not option.resident,
+            option.must_drain,
+            full,
+            crowd,
+            option.load_seconds,
+        )
+
+    return sorted(options, key=cost)
+
+
+def keep_seconds(pauses_seconds: Sequence[float], *, most_seconds: float) -> float:
+    """How long to keep a model after its last request: as long as most pauses were."""
+    if len(pauses_seconds) < FEWEST_PAUSES:
+        return min(KEEP_AT_FIRST_SECONDS, most_seconds)
+    ordered = sorted(pauses_seconds)
+    place = min(len(ordered) - 1, int(len(ordered) * PAUSE_QUANTILE))
+    return min(ordered[place] * 1.2, most_seconds)
+
+
+def preempted_models(
+    demand: Demand,
+    running: Mapping[str, int],
+    *,
+    max_resident: int,
+    resident: bool,
+    patience: timedelta,
+    now: datetime,
+) -> tuple[str, ...]:
+    """The models whose running calls are interrupted now, so that the wanted one can be loaded.
+
+    ``running`` counts the background calls of each model at the server. Nothing is interrupted
+    before the patience is over, and no more than makes room: the models with the fewest calls.
+    """
+    if demand.waiting_since is None or resident or now < demand.waiting_since + patience:
+        return ()
+    others = sorted((count, model) for model, count in running.items() if model != demand.model)
+    excess = len(others) - max(0, max_resident - 1)
+    return tuple(model for _, model in others[: max(0, excess)])

@@ -1,0 +1,132 @@
+"""A backlog at full tilt gives way to a person's request for another model, and loses nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from console.home import free_port
+from models import database
+from tests.support.system import System, running_system
+
+MODEL = {
+    "size_bytes": 4_000_000_000, "parameters": 7_000_000_000, "context_tokens": 32_768,
+    "capabilities": ["completion"], "load_seconds": 0.5,
+    "prefill_tokens_per_second": 5000, "decode_tokens_per_second": 15,
+}  # fmt: skip
+SLOW = {
+    "max_resident_models": 1,
+    "slots": 2,
+    "models": [{"name": "long", **MODEL}, {"name": "chat", **MODEL}],
+}
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=1).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture
+def ports() -> tuple[int, str]:
+    port = free_port()
+    return port, f"http://127.0.0.1:{port}"
+
+
+def test_a_person_gets_another_model_and_the_tasks_go_on_afterwards(
+    postgres_url: str, redis_url: str, tmp_path: Path, ports: tuple[int, str]
+) -> None:
+    port, url = ports
+    with running_system(
+        postgres_url,
+        redis_url,
+        tmp_path,
+        time_scale=1.0,
+        profile=SLOW,
+        MLX_API_URL="disabled",
+        KOS_GATEWAY_PORT=str(port),
+        KOS_INTERACTIVE_PATIENCE_SECONDS="1",
+        KOS_INTERACTIVE_KEEP_SECONDS="2",
+        KOS_HEARTBEAT_SECONDS="0.5",
+    ) as system:
+        ids = [
+            system.insert(
+                f"t{n}", f"Count the stars, part {n}", metadata={"preferred_model": "long"}
+            )
+            for n in range(6)
+        ]
+        system.start("control", "llm-ollama", "listener", "gateway")
+        system.wait(lambda: answers(url), what="gateway answers")
+        system.wait(lambda: decoding(system), what="a task is answered")
+
+        began = time.monotonic()
+        answer = requests.post(
+            f"{url}/v1/chat/completions",
+            json={
+                "model": "chat",
+                "messages": [{"role": "user", "content": "Hi"}],
+                "max_tokens": 4,
+            },
+            timeout=60,
+        )
+
+        assert answer.status_code == 200, answer.text
+        assert time.monotonic() - began < 15
+        for task_id in ids:
+            system.wait_status(task_id, "completed", deadline_seconds=120)
+        interrupted = [
+            attempt
+            for task_id in ids
+            for attempt in system.attempts(task_id)
+            if attempt["error"] and "gave way" in attempt["error"]
+        ]
+        assert interrupted
+        assert all(system.task(task_id)["crash_count"] == 0 for task_id in ids)
+        assert all(system.task(task_id)["attempt_count"] <= 1 for task_id in ids)
+    database.close_all()
+
+
+def decoding(system: System) -> bool:
+    rows = system.sql("SELECT progress->>'phase' AS phase FROM tasks WHERE status = 'in_progress'")
+    return any(row["phase"] == "decoding" for row in rows)
+
+
+def test_a_killed_gateway_holds_no_slot_and_reserves_no_server_for_long(
+    postgres_url: str, redis_url: str, tmp_path: Path, ports: tuple[int, str]
+) -> None:
+    port, url = ports
+    with running_system(
+        postgres_url,
+        redis_url,
+        tmp_path,
+        time_scale=1.0,
+        profile=SLOW,
+        MLX_API_URL="disabled",
+        KOS_GATEWAY_PORT=str(port),
+        KOS_LEASE_SECONDS="3",
+    ) as system:
+        system.start("control", "llm-ollama", "listener", "gateway")
+        system.wait(lambda: answers(url), what="gateway answers")
+        with requests.post(
+            f"{url}/v1/chat/completions",
+            json={
+                "model": "chat",
+                "messages": [{"role": "user", "content": "Count"}],
+                "stream": True,
+                "max_tokens": 400,
+            },
+            stream=True,
+            timeout=60,
+        ) as stream:
+            pieces = stream.iter_content(10)
+            next(pieces)
+            system.kill("gateway")
+            with pytest.raises(requests.RequestException):
+                list(pieces)
+        task_id = system.insert("after", "Count", metadata={"preferred_model": "long"})
+        system.wait_status(task_id, "completed", deadline_seconds=60)
+    database.close_all()

@@ -1,0 +1,218 @@
+"""The gateway as a program, in front of simulated servers, asked by unmodified clients."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ollama
+import openai
+import pytest
+import requests
+
+from console.home import free_port
+from models import database
+from tests.support.embedded import Server, drop_database, fresh_database
+from tests.support.system import System, running_system
+
+
+@pytest.fixture(scope="module")
+def own_services(shared_postgres: Server, shared_redis: Server) -> Iterator[tuple[str, str]]:
+    url = fresh_database(shared_postgres.url)
+    yield url, f"{shared_redis.url.rsplit('/', 1)[0]}/15"
+    drop_database(shared_postgres.url, url)
+
+
+@pytest.fixture(scope="module")
+def door(own_services: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    port = free_port()
+    directory = tmp_path_factory.mktemp("gateway")
+    with running_system(*own_services, directory, KOS_GATEWAY_PORT=str(port)) as system:
+        system.start("gateway")
+        url = f"http://127.0.0.1:{port}"
+        system.wait(lambda: answers(url), what="gateway answers")
+        yield Door(system, url)
+    database.close_all()
+
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+class Door:
+    def __init__(self, system: System, url: str) -> None:
+        self.system = system
+        self.url = url
+        self.openai = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        self.ollama = ollama.Client(host=url)
+
+    def requests(self, **where: Any) -> list[Any]:
+        """The ledger's rows, once there is one."""
+        conditions = " AND ".join(f"{name} = %({name})s" for name in where) or "true"
+        query = f"SELECT * FROM kos_requests WHERE {conditions} ORDER BY id"
+        self.system.wait(lambda: bool(self.system.sql(query, where)), what=f"ledger {where}")
+        return self.system.sql(query, where)
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=1).ok
+    except requests.ConnectionError:
+        return False
+
+
+def a_model(door: Door) -> str:
+    return next(m.id for m in door.openai.models.list() if m.owned_by == "ollama")
+
+
+def test_openais_client_lists_chats_and_streams(door: Door) -> None:
+    names = [model.id for model in door.openai.models.list()]
+    assert {"auto", "fast", "coding", "expert/anna"} <= set(names)
+
+    whole = door.openai.chat.completions.create(
+        model=names[0], messages=[{"role": "user", "content": "Name a colour"}], max_tokens=20
+    )
+    assert whole.choices[0].message.content
+    assert whole.usage is not None
+
+    stream = door.openai.chat.completions.create(
+        model="mlx/" + next(m.id for m in door.openai.models.list() if m.owned_by == "mlx"),
+        messages=[{"role": "user", "content": "Name a colour"}],
+        max_tokens=20,
+        stream=True,
+    )
+    pieces = [chunk.choices[0] for chunk in stream if chunk.choices]
+    assert "".join(piece.delta.content or "" for piece in pieces)
+    assert pieces[-1].finish_reason in ("stop", "length")
+
+
+def test_ollamas_client_lists_chats_generates_and_streams(door: Door) -> None:
+    name = a_model(door)
+    assert name in [model.model for model in door.ollama.list().models]
+    assert door.ollama.show(name).details is not None
+    messages = [{"role": "user", "content": "Name a colour"}]
+    assert door.ollama.chat(name, messages, options={"num_predict": 20}).message.content
+    pieces = list(door.ollama.generate(name, "Name a colour", stream=True))
+    assert pieces[-1].done
+    assert "".join(piece.response or "" for piece in pieces)
+    assert door.ollama.ps().models
+
+
+def test_an_expert_answers_with_its_persona(door: Door) -> None:
+    answer = door.openai.chat.completions.create(
+        model="expert/Anna", messages=[{"role": "user", "content": "Review this"}], max_tokens=30
+    )
+    assert answer.choices[0].message.content
+    row = door.requests(asked="expert/Anna")[-1]
+    assert (row["status"], bool(row["model"])) == (200, True)
+
+
+def test_a_request_leaves_its_figures_and_not_its_text(door: Door) -> None:
+    requests.post(
+        f"{door.url}/v1/chat/completions",
+        json={"model": "fast", "messages": [{"role": "user", "content": "secret"}]},
+        headers={"x-kos-caller": "ledger-test"},
+        timeout=30,
+    )
+    row = door.requests(caller="ledger-test")[0]
+    assert (row["status"], row["api"], row["text"]) == (200, "/v1/chat/completions", None)
+    assert row["first_token_seconds"] is not None
+    assert row["completion_tokens"] is not None
+    assert row["completion_tokens"] > 0
+
+
+def test_the_answer_names_its_server_its_model_and_the_wait(door: Door) -> None:
+    name = a_model(door)
+    answer = requests.post(
+        f"{door.url}/api/chat",
+        json={"model": name, "messages": [{"role": "user", "content": "Hi"}], "stream": False},
+        timeout=30,
+    )
+    assert answer.headers["x-kos-backend"] == "ollama"
+    assert answer.headers["x-kos-model"] == name
+    assert float(answer.headers["x-kos-queue-seconds"]) < 5
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        (
+            "/v1/chat/completions",
+            {"model": "nobody", "messages": [{"role": "user"}]},
+            404,
+            "nobody",
+        ),
+        ("/v1/chat/completions", {"messages": []}, 400, "model"),
+        ("/api/chat", {"model": "nobody"}, 404, "nobody"),
+        ("/v1/embeddings", {"model": "fast", "input": "x"}, 400, "embedding"),
+    ],
+)
+def test_a_wrong_request_is_answered_in_the_callers_api(
+    door: Door, path: str, body: dict[str, Any], status: int, says: str
+) -> None:
+    answer = requests.post(f"{door.url}{path}", json=body, timeout=10)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert says in (error if path.startswith("/api/") else error["message"])
+
+
+def test_other_sites_and_other_host_names_are_refused(door: Door) -> None:
+    foreign = {"origin": "https://elsewhere.example"}
+    assert requests.get(f"{door.url}/v1/models", headers=foreign, timeout=5).status_code == 403
+    rebound = {"host": "elsewhere.example"}
+    assert requests.get(f"{door.url}/v1/models", headers=rebound, timeout=5).status_code == 421
+
+
+def test_slots_are_free_again_after_answers_errors_and_hang_ups(door: Door) -> None:
+    name = a_model(door)
+    body = json.dumps(
+        {"model": name, "messages": [{"role": "user", "content": "Count"}], "stream": True}
+    ).encode()
+    host, port = door.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as caller:
+        caller.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        )
+        assert caller.recv(16)
+    began = time.monotonic()
+    door.system.wait(lambda: slots_in_use(door) == 0, what="slots free", deadline_seconds=10)
+    assert time.monotonic() - began < 5
+
+
+def slots_in_use(door: Door) -> int:
+    import redis
+
+    with redis.Redis.from_url(door.system.environ["REDIS_URL"]) as client:
+        return sum(client.zcard(f"kos:slots:{name}:held") for name in ("ollama", "mlx"))
+
+
+def test_a_stream_that_the_server_breaks_off_is_an_error_here_too(door: Door) -> None:
+    name = a_model(door)
+    door.system.ollama.fault("truncate", count=1, after_tokens=3)
+    with pytest.raises(openai.APIError):
+        for _ in door.openai.chat.completions.create(
+            model=f"ollama/{name}",
+            messages=[{"role": "user", "content": "Count to ten"}],
+            stream=True,
+        ):
+            pass
+
+
+def test_keys_name_their_callers(door: Door, tmp_path: Path) -> None:
+    from models import caller_key
+
+    with database.session():
+        key = caller_key.add("open-webui")
+        with pytest.raises(caller_key.NameTaken):
+            caller_key.add("open-webui")
+    requests.post(
+        f"{door.url}/v1/chat/completions",
+        json={"model": "fast", "messages": [{"role": "user", "content": "Hi"}]},
+        headers={"authorization": f"Bearer {key}"},
+        timeout=30,
+    ).raise_for_status()
+    assert door.requests(caller="open-webui")

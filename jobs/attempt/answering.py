@@ -15,6 +15,7 @@ from jobs.attempt.checkpoints import RowCheckpoint
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.attempt.processors.registry import Registry
+from jobs.attempt.structured_output import StructuredCalls
 from jobs.policy.validation.types import Verdict
 from jobs.queues.task_message import TaskMessage
 from jobs.settings.load import Settings
@@ -110,6 +111,8 @@ class Answering:
         result.spent = caller.spent
         checkpoint = RowCheckpoint(running, claimed.row["checkpoint"])
         choice = self._processors.choose(context.options)
-        answer = choice.processor.run(context, caller, checkpoint=checkpoint)
+        calls = StructuredCalls(caller)
+        answer = choice.processor.run(context, calls, checkpoint=checkpoint)
+        answer = replace(answer, notes=(*answer.notes, *calls.notes))
         by_request = context.options.source or context.options.delegate
         return replace(answer, notes=(choice.reason, *answer.notes)) if by_request else answer

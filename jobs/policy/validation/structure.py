@@ -1,9 +1,10 @@
-"""Does the answer fit the JSON Schema that was asked for?"""
+"""Does the answer fit the JSON Schema that was requested?"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import referencing.exceptions
@@ -11,37 +12,77 @@ import referencing.exceptions
 from jobs.policy.schemas import validator_of
 from jobs.policy.validation.types import Answer, Finding, Request
 
+MOST_CANDIDATES = 20
+
+_FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
+_START = re.compile(r"[{\[]")
+
 
 def structured(answer: Answer, request: Request) -> Finding:
     assert request.response_schema is not None
+    fault = schema_fault(answer.text, request.response_schema)
+    if fault is None:
+        return Finding(1.0)
+    if answer.finish_reason == "length":
+        return Finding(0.0, "truncated", f"the token limit cut the JSON answer: {fault}")
+    return Finding(0.0, "schema", fault)
+
+
+def schema_fault(text: str, schema: Mapping[str, Any]) -> str | None:
+    """Why ``text`` is no JSON value that fits ``schema``; None where it is."""
     try:
-        value = json_of(answer.text)
+        value = json_of(text)
     except ValueError as error:
-        if answer.finish_reason == "length":
-            return Finding(0.0, "truncated", f"the token limit cut the JSON answer: {error}")
-        return Finding(0.0, "schema", f"the answer is not JSON: {error}")
+        return f"the answer is not JSON: {error}"
     try:
-        found = next(validator_of(request.response_schema).iter_errors(value), None)
+        found = next(validator_of(schema).iter_errors(value), None)
     except (referencing.exceptions.Unresolvable, RecursionError, re.error) as error:
-        return Finding(0.0, "schema", f"the schema cannot be applied: {error!s:.120}")
-    if found is not None:
-        return Finding(0.0, "schema", f"at {found.json_path}: {found.message:.200}")
-    return Finding(1.0)
+        return f"the schema cannot be applied: {error!s:.120}"
+    return None if found is None else f"at {found.json_path}: {found.message:.200}"
+
+
+def bare_json(text: str, schema: Mapping[str, Any]) -> str:
+    """The part of ``text`` that is JSON and fits ``schema``, without fence and prose; where none
+    fits the first that is JSON, else ``text`` itself."""
+    readable: str | None = None
+    for candidate in _candidates(text):
+        try:
+            json_of(candidate)
+        except ValueError:
+            continue
+        if schema_fault(candidate, schema) is None:
+            return candidate
+        readable = readable or candidate
+    return readable or text
 
 
 def json_of(text: str) -> Any:
     """The JSON value of an answer, also out of one fenced block. Raises ValueError otherwise."""
+    stripped = text.strip()
+    fenced = _FENCED.fullmatch(stripped)
     try:
-        return json.loads(_unfenced(text.strip()), parse_constant=_refuse)
+        return json.loads(fenced.group(1) if fenced else stripped, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def _unfenced(text: str) -> str:
-    opening, newline, rest = text.partition("\n")
-    if newline and opening.strip().lower() in ("```", "```json") and rest.endswith("```"):
-        return rest.removesuffix("```")
-    return text
+def _candidates(text: str) -> Iterator[str]:
+    """The whole, then each fenced block, then each object or list within prose."""
+    stripped = text.strip()
+    if not stripped.startswith("```"):
+        yield stripped
+    for block in _FENCED.finditer(text):
+        yield block.group(1).strip()
+    decoder = json.JSONDecoder()
+    place, tried = 0, 0
+    while tried < MOST_CANDIDATES and (start := _START.search(text, place)) is not None:
+        tried += 1
+        try:
+            _, place = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            place = start.end()
+            continue
+        yield text[start.start() : place]
 
 
 def _refuse(constant: str) -> None:

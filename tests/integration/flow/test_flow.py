@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from tests.support.system import System
@@ -40,3 +41,25 @@ def test_a_hundred_rows_use_both_backends_and_no_row_runs_twice(system: System) 
     log = system.log("control")
     assert re.search(r"Found [1-9]\d* pending tasks", log)
     assert re.search(r"Батчи по модели: [1-9]\d* блоков", log)
+
+
+def test_json_that_does_not_fit_is_corrected_within_the_attempt(system: System) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "people": {"type": "integer"}},
+        "required": ["city", "people"],
+        "additionalProperties": False,
+    }
+    for server in (system.ollama, system.mlx):
+        server.fault("wrong-schema", rate=1.0, count=1)
+    system.start()
+
+    task_id = system.insert(
+        "Extract", "Name the city and how many live there.", metadata={"response_schema": schema}
+    )
+
+    done = system.wait_status(task_id, "completed")
+    assert json.loads(done["result"]).keys() == {"city", "people"}
+    assert [attempt["outcome"] for attempt in system.attempts(task_id)] == ["completed"]
+    notes = system.sql("SELECT reason FROM kos_decisions WHERE task_id = %s", (task_id,))
+    assert any("sent back once" in note["reason"] for note in notes)

@@ -1,0 +1,62 @@
+"""Structured answers: the bare JSON of what a model wrote, and one chance to correct it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from jobs.attempt.processors.base import CallModel
+from jobs.policy.validation.structure import bare_json, schema_fault
+from llm.types import Completion, Message
+
+REPAIR_STEP = "repair"
+
+
+class StructuredCalls:
+    """A `CallModel` whose answers to a schema are JSON and nothing else, where they can be.
+
+    An answer that does not fit goes back once, with the validator's message. What does not fit
+    then either is returned as it is, for the judge to reject. ``notes`` tell what was corrected.
+    """
+
+    def __init__(self, call: CallModel) -> None:
+        self._call = call
+        self.notes: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        max_tokens: int,
+        response_schema: Mapping[str, Any] | None = None,
+        step: str,
+    ) -> Completion:
+        completion = self._call(
+            messages, max_tokens=max_tokens, response_schema=response_schema, step=step
+        )
+        if response_schema is None:
+            return completion
+        completion = _bare(completion, response_schema)
+        fault = schema_fault(completion.text, response_schema)
+        if fault is None or completion.finish_reason == "length":
+            return completion
+        self.notes += (f"the answer was sent back once: {fault}",)
+        repaired = self._call(
+            (*messages, Message("assistant", completion.text), Message("user", _request(fault))),
+            max_tokens=max_tokens,
+            response_schema=response_schema,
+            step=f"{step}/{REPAIR_STEP}",
+        )
+        return _bare(repaired, response_schema)
+
+
+def _bare(completion: Completion, schema: Mapping[str, Any]) -> Completion:
+    return replace(completion, text=bare_json(completion.text, schema))
+
+
+def _request(fault: str) -> str:
+    return (
+        f"This answer is not valid against the JSON schema: {fault}. "
+        "Write the whole corrected JSON value and nothing else."
+    )

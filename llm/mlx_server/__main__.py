@@ -17,6 +17,7 @@ from types import FrameType
 
 import uvicorn
 
+from llm.mlx_server.openblas import load_openblas
 from llm.mlx_server.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, api_port=options.port, models_dir=options.models_dir.expanduser()
     )
     os.environ["HF_HUB_OFFLINE"] = "1"  # before mlx-lm is imported: names never lead to downloads
+    if settings.cpu_openblas:
+        library = load_openblas(threads=settings.cpu_threads)
+        logger.info("blas library=%s threads=%d", library, settings.cpu_threads)
     asyncio.run(_serve(settings, host=options.host, lifeline=options.lifeline))
     return 0
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from llm.mlx_server import memory
 from llm.mlx_server.admission import Admission
 from llm.mlx_server.catalog import Catalog
 from llm.mlx_server.engine import Engine
@@ -103,6 +104,7 @@ def _service(settings: Settings, engine: Engine) -> Service:
         settings.models_dir,
         aliases_file=settings.aliases_file,
         max_context_tokens=settings.max_context_tokens,
+        float32=memory.holds_float32(wanted=settings.cpu_float32),
     )
     return Service(
         settings=settings,

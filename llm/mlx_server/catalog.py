@@ -42,14 +42,16 @@ RAW_ONLY = ("raw",)
 class ModelEntry:
     """A model on disk.
 
-    ``vocabulary`` is the width of its logits; None where no config tells. One that does not
-    chat (``chats``) has no template for it and only continues raw text.
+    ``size_bytes`` is what its weights take in memory, ``file_bytes`` on disk; ``float32`` says that
+    they are held in that. ``vocabulary`` is the width of its logits; None where no config tells.
+    One that does not chat (``chats``) has no template for it and only continues raw text.
     """
 
     name: str
     folder: Path
     family: str
     size_bytes: int
+    file_bytes: int
     parameters: int
     quantization: str
     context_tokens: int
@@ -57,12 +59,13 @@ class ModelEntry:
     kv_bytes_per_token: int
     modified_at: datetime
     chats: bool = True
+    float32: bool = False
 
     def card(self, *, capabilities: tuple[str, ...] | None = None) -> ModelCard:
         """``capabilities`` are what is known of them once the tokenizer is loaded."""
         return ModelCard(
             name=self.name,
-            size_bytes=self.size_bytes,
+            size_bytes=self.file_bytes,
             parameters=self.parameters,
             quantization=self.quantization,
             context_tokens=self.context_tokens,
@@ -74,14 +77,23 @@ class ModelEntry:
 
 
 class Catalog:
-    """Finds models by name. Rescans the folder when an answer is older than two seconds."""
+    """Finds models by name. Rescans the folder when an answer is older than two seconds.
+
+    ``float32``: their weights and caches are held in that.
+    """
 
     def __init__(
-        self, folder: Path, *, aliases_file: Path | None = None, max_context_tokens: int
+        self,
+        folder: Path,
+        *,
+        aliases_file: Path | None = None,
+        max_context_tokens: int,
+        float32: bool = False,
     ) -> None:
         self._folder = folder
         self._aliases_file = aliases_file or folder / ALIASES_FILE
         self._max_context_tokens = max_context_tokens
+        self._float32 = float32
         self._lock = threading.Lock()
         self._entries: dict[str, ModelEntry] = {}
         self._aliases: dict[str, str] = {}
@@ -109,13 +121,13 @@ class Catalog:
         with self._lock:
             if time.monotonic() - self._scanned_at < RESCAN_SECONDS:
                 return
-            found = _scan(self._folder, self._max_context_tokens)
+            found = _scan(self._folder, self._max_context_tokens, float32=self._float32)
             self._entries = {entry.name: entry for entry in found}
             self._aliases = _read_aliases(self._aliases_file)
             self._scanned_at = time.monotonic()
 
 
-def _scan(root: Path, max_context_tokens: int) -> Iterator[ModelEntry]:
+def _scan(root: Path, max_context_tokens: int, *, float32: bool) -> Iterator[ModelEntry]:
     for config_file in sorted((*root.glob("*/config.json"), *root.glob("*/*/config.json"))):
         folder = config_file.parent
         if folder.relative_to(root).parts[0].startswith("."):
@@ -123,16 +135,21 @@ def _scan(root: Path, max_context_tokens: int) -> Iterator[ModelEntry]:
         try:
             if memory.weights_bytes(folder):
                 config = json.loads(config_file.read_text())
-                yield _entry(root, folder, config, max_context_tokens)
+                yield _entry(root, folder, config, max_context_tokens, float32=float32)
         except Exception as error:  # noqa: BLE001  whatever is in one folder, the others are served
             logger.warning("model_unreadable folder=%s error=%s", folder, error)
 
 
 def _entry(
-    root: Path, folder: Path, config: Mapping[str, Any], max_context_tokens: int
+    root: Path,
+    folder: Path,
+    config: Mapping[str, Any],
+    max_context_tokens: int,
+    *,
+    float32: bool,
 ) -> ModelEntry:
     text = config.get("text_config", config)
-    size_bytes = memory.weights_bytes(folder)
+    file_bytes = memory.weights_bytes(folder)
     bits = (config.get("quantization") or {}).get("bits")
     context = text.get("max_position_embeddings") or DEFAULT_CONTEXT_TOKENS
     family = str(config.get("model_type", "unknown"))
@@ -140,14 +157,16 @@ def _entry(
         name=folder.relative_to(root).as_posix(),
         folder=folder,
         family=family,
-        size_bytes=size_bytes,
-        parameters=size_bytes * 8 // (int(bits) if bits else 16),
+        size_bytes=memory.float32_bytes(folder, config) if float32 else file_bytes,
+        file_bytes=file_bytes,
+        parameters=file_bytes * 8 // (int(bits) if bits else 16),
         quantization=f"{bits}bit" if bits else "",
         context_tokens=min(int(context), max_context_tokens),
         vocabulary=_vocabulary(text, config),
-        kv_bytes_per_token=memory.kv_bytes_per_token(config),
+        kv_bytes_per_token=memory.kv_bytes_per_token(config, float32=float32),
         modified_at=datetime.fromtimestamp(folder.stat().st_mtime, tz=UTC),
         chats=templates.may_chat(folder, model_type=family),
+        float32=float32,
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
-from mlx_lm.utils import load_model
+from mlx.utils import tree_flatten, tree_map
+from mlx_lm.utils import dequantize_model, load_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,17 @@ class LoadedModel:
     size_bytes: int
 
 
-def load_in_chunks(folder: Path, *, chunk_bytes: int) -> Generator[None, None, LoadedModel]:
+def load_in_chunks(
+    folder: Path, *, chunk_bytes: int, float32: bool = False
+) -> Generator[None, None, LoadedModel]:
     """Load the weights in ``folder``, yielding after every ``chunk_bytes`` or so.
 
-    Reads local files only. Raises what mlx-lm raises for a folder it cannot use.
+    With ``float32`` they are computed out to that on the way in. Reads local files only. Raises
+    what mlx-lm raises for a folder it cannot use.
     """
     model, _ = load_model(folder, lazy=True)
+    if float32:
+        _hold_in_float32(model)
     yield
     size_bytes = 0
     for chunk in _chunks(model, chunk_bytes):
@@ -31,6 +36,22 @@ def load_in_chunks(folder: Path, *, chunk_bytes: int) -> Generator[None, None, L
         size_bytes += sum(array.nbytes for array in chunk)
         yield
     return LoadedModel(model, size_bytes)
+
+
+def _hold_in_float32(model: Any) -> None:
+    """Nothing is computed yet. Scales first: what comes of them is then exact."""
+    _cast(model)
+    dequantize_model(model)
+    _cast(model)
+
+
+def _cast(model: Any) -> None:
+    model.update(
+        tree_map(
+            lambda a: a.astype(mx.float32) if mx.issubdtype(a.dtype, mx.floating) else a,
+            model.parameters(),
+        )
+    )
 
 
 def _chunks(model: Any, chunk_bytes: int) -> Iterator[list[mx.array]]:

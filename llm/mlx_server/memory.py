@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
+import json
+import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,8 @@ CRITICAL_SHARE = 0.95
 HOST_SHARE = 0.75
 BUFFER_CACHE_SHARE = 0.1
 KV_BYTES_PER_NUMBER = 2
+FLOAT32_BYTES = 4
+LARGEST_HEADER_BYTES = 100 * 2**20
 MALLOPT_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
 LARGE_BUFFER_BYTES = 4 * 2**20
 
@@ -85,12 +91,50 @@ def give_back() -> None:
     _glibc("malloc_trim", 0)
 
 
+def holds_float32(*, wanted: bool) -> bool:
+    """Whether weights are held in float32: where MLX computes on the processor.
+
+    It multiplies only those by BLAS; float16 and quantised ones it takes one number at a time.
+    """
+    return wanted and mx.default_device() == mx.Device(mx.cpu)
+
+
 def weights_bytes(folder: Path) -> int:
-    """The size of a model's weights on disk, which is their size in memory."""
+    """The size of a model's weights on disk."""
     return sum(file.stat().st_size for file in folder.glob("model*.safetensors"))
 
 
-def kv_bytes_per_token(config: Mapping[str, Any]) -> int:
+def float32_bytes(folder: Path, config: Mapping[str, Any]) -> int:
+    """The size of a model's weights once all are float32. Raises OSError, ValueError."""
+    tensors: dict[str, tuple[str, int]] = {}
+    for file in folder.glob("model*.safetensors"):
+        tensors.update(_header(file, file.stat().st_mtime_ns))
+    quantization = config.get("quantization") or {}
+    numbers = 0
+    for name, (dtype, count) in tensors.items():
+        module, _, part = name.rpartition(".")
+        packed = f"{module}.scales" in tensors
+        if packed and part == "weight" and dtype == "U32":
+            bits = (quantization.get(module) or quantization).get("bits", 4)
+            numbers += count * 32 // int(bits)
+        elif not (packed and part in ("scales", "biases")):
+            numbers += count
+    return numbers * FLOAT32_BYTES
+
+
+@functools.lru_cache(maxsize=256)
+def _header(file: Path, changed_at: int) -> dict[str, tuple[str, int]]:
+    """The kind and the count of numbers of every tensor in a safetensors file."""
+    with file.open("rb") as source:
+        (size,) = struct.unpack("<Q", source.read(8))
+        if size > LARGEST_HEADER_BYTES:
+            raise ValueError(f"{file} is no safetensors file")
+        header = json.loads(source.read(size))
+    header.pop("__metadata__", None)
+    return {name: (entry["dtype"], math.prod(entry["shape"])) for name, entry in header.items()}
+
+
+def kv_bytes_per_token(config: Mapping[str, Any], *, float32: bool = False) -> int:
     """An upper estimate of the key-value cache of one token, from a model's ``config.json``."""
     text = config.get("text_config", config)
     layers = _number(text, "num_hidden_layers", "n_layer", "n_layers", default=32)
@@ -98,7 +142,8 @@ def kv_bytes_per_token(config: Mapping[str, Any]) -> int:
     kv_heads = _number(text, "num_key_value_heads", default=heads)
     hidden = _number(text, "hidden_size", "n_embd", default=4096)
     head_size = _number(text, "head_dim", default=max(1, hidden // max(1, heads)))
-    return 2 * layers * kv_heads * head_size * KV_BYTES_PER_NUMBER
+    number_bytes = FLOAT32_BYTES if float32 else KV_BYTES_PER_NUMBER
+    return 2 * layers * kv_heads * head_size * number_bytes
 
 
 def _glibc(name: str, *arguments: int) -> None:

@@ -187,7 +187,11 @@ class Placement:
     def _begin_load(self, name: str, *, now: float) -> None:
         job = self._waiting.head({name})
         assert job is not None
-        chunks = load_in_chunks(job.model.folder, chunk_bytes=self._settings.load_chunk_bytes)
+        chunks = load_in_chunks(
+            job.model.folder,
+            chunk_bytes=self._settings.load_chunk_bytes,
+            float32=job.model.float32,
+        )
         self._load = _LoadInProgress(
             entry=job.model,
             chunks=chunks,
@@ -195,7 +199,12 @@ class Placement:
             keep_alive_seconds=self._settings.keep_alive_seconds,
             began_at=now,
         )
-        logger.info("model_loading model=%s bytes=%d", name, job.model.size_bytes)
+        logger.info(
+            "model_loading model=%s bytes=%d held_as=%s",
+            name,
+            job.model.size_bytes,
+            "float32" if job.model.float32 else "stored",
+        )
 
     def _arrived(self, load: _LoadInProgress, loaded: LoadedModel) -> None:
         options = DecoderOptions(

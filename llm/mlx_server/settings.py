@@ -12,6 +12,10 @@ T = TypeVar("T")
 
 PREFIX = "MLX_"
 TYPO_SIMILARITY = 0.9
+_WORDS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 class SettingsError(ValueError):
@@ -25,8 +29,9 @@ class Settings:
     ``max_concurrent`` bounds the requests decoded at once over all models; the rest wait, up to
     ``max_queue`` in all and ``max_queue_per_model`` for one model. ``memory_limit_bytes`` None
     means three quarters of the host's memory. ``keep_alive_seconds`` None keeps a model until it
-    is evicted. ``watchdog_exit_seconds`` 0 never ends the process for standing still.
-    ``test_freeze_file`` is a test aid: generation stands still while that file exists.
+    is evicted. ``cpu_openblas`` and ``cpu_float32`` count where MLX computes on the processor;
+    ``cpu_threads`` 0 takes the cores there are. ``watchdog_exit_seconds`` 0 never ends the process
+    for standing still. ``test_freeze_file`` is a test aid: generation stands still while it exists.
     """
 
     api_port: int = 11435
@@ -51,6 +56,9 @@ class Settings:
     drain_seconds: float = 30.0
     watchdog_seconds: float = 60.0
     watchdog_exit_seconds: float = 180.0
+    cpu_openblas: bool = True
+    cpu_float32: bool = True
+    cpu_threads: int = 0
     test_freeze_file: Path | None = None
 
     @classmethod
@@ -99,6 +107,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _boolean(text: str) -> bool:
+    if text.lower() not in _WORDS:
+        raise ValueError("write true or false")
+    return _WORDS[text.lower()]
+
+
 def _keep_alive(text: str) -> float | None:
     seconds = float(text)
     return seconds if seconds >= 0 else None
@@ -127,5 +141,8 @@ _READERS: dict[str, tuple[Callable[[str], object], float | None]] = {
     "drain_seconds": (float, 0),
     "watchdog_seconds": (float, 0.1),
     "watchdog_exit_seconds": (float, 0),
+    "cpu_openblas": (_boolean, None),
+    "cpu_float32": (_boolean, None),
+    "cpu_threads": (int, 0),
     "test_freeze_file": (_optional(_folder), None),
 }

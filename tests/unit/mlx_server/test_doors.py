@@ -55,6 +55,7 @@ class TestWaitingLine:
             folder=Path("/nowhere"),
             family="x",
             size_bytes=10,
+            file_bytes=10,
             parameters=5,
             quantization="",
             context_tokens=64,

@@ -325,10 +325,10 @@ def test_a_model_unloaded_on_its_way_leaves_after_those_that_waited(
 ) -> None:
     entry, may_arrive = catalog.find("llama"), threading.Event()
 
-    def held_up(folder: Path, *, chunk_bytes: int) -> Generator[None, None, LoadedModel]:
+    def held_up(folder: Path, **options: Any) -> Generator[None, None, LoadedModel]:
         while not may_arrive.is_set():
             yield
-        return (yield from load_in_chunks(folder, chunk_bytes=chunk_bytes))
+        return (yield from load_in_chunks(folder, **options))
 
     monkeypatch.setattr(placement, "load_in_chunks", held_up)
 

@@ -1,0 +1,80 @@
+"""MLX on a processor: a fast BLAS, and weights in the one form that goes through it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx.utils import tree_flatten
+
+from llm.mlx_server.catalog import Catalog
+from llm.mlx_server.loading import LoadedModel, load_in_chunks
+from llm.mlx_server.openblas import fitting_threads
+from llm.model_files.conversion import convert
+from tests.support.gguf_models import write_gguf
+from tests.support.tiny_models import build_llama
+
+MULTIPLIES_BY_IT = """
+import ctypes
+from llm.mlx_server.openblas import load_openblas
+library = load_openblas(threads=1)
+import mlx.core as mx, numpy as np
+a, b = np.random.rand(8, 64).astype("f"), np.random.rand(64, 96).astype("f")
+assert np.allclose(np.array(mx.array(a) @ mx.array(b)), a @ b, atol=1e-4)
+address = lambda where: ctypes.cast(where.cblas_sgemm, ctypes.c_void_p).value
+assert address(ctypes.CDLL(None)) == address(ctypes.CDLL(str(library))), "another BLAS is first"
+"""
+
+
+def whole(folder: Path, *, float32: bool) -> LoadedModel:
+    load = load_in_chunks(folder, chunk_bytes=10_000, float32=float32)
+    while True:
+        try:
+            next(load)
+        except StopIteration as done:
+            loaded: LoadedModel = done.value
+            return loaded
+
+
+@pytest.mark.parametrize("kind", ["Q4_1", "Q8_0", "F16"])
+def test_what_is_reserved_is_what_the_weights_take_in_float32(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "tiny").mkdir()
+    convert(write_gguf(tmp_path / "tiny.gguf", kind=kind), tmp_path / "tiny")
+
+    entry = Catalog(tmp_path, max_context_tokens=256, float32=True).find("tiny")
+    loaded = whole(entry.folder, float32=entry.float32)
+
+    parameters: Any = tree_flatten(loaded.model.parameters())
+    assert {array.dtype for _, array in parameters} == {mx.float32}
+    assert loaded.size_bytes == entry.size_bytes
+    assert entry.card().size_bytes == entry.file_bytes < entry.size_bytes
+
+
+def test_without_float32_a_model_stays_as_it_is_stored(tmp_path: Path) -> None:
+    build_llama(tmp_path / "tiny")
+    entry = Catalog(tmp_path, max_context_tokens=256).find("tiny")
+
+    assert not entry.float32
+    assert entry.size_bytes == entry.file_bytes
+
+
+def test_threads_leave_cores_to_the_others() -> None:
+    assert [fitting_threads(cores) for cores in (1, 2, 4, 16)] == [1, 1, 2, 8]
+
+
+if sys.platform == "linux":
+
+    def test_mlx_multiplies_by_openblas_once_that_is_loaded_first() -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", MULTIPLIES_BY_IT],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert done.returncode == 0, done.stderr

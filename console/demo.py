@@ -111,8 +111,8 @@ def _print_result(summary: Summary, report: submission.Report, seconds: float) -
         table.add_column(name, justify="right")
     for row in summary.rows:
         table.add_row(
-            row["status"], row["backend"] or "-", row["model"] or "-",
-            str(row["tasks"]), str(row["tokens"] or 0), str(row["loads"] or 0),
+            row.status or "-", row.backend or "-", row.model or "-",
+            str(row.tasks), str(row.tokens or 0), str(row.loads or 0),
         )  # fmt: skip
     console.print()
     console.print(table)
@@ -122,7 +122,7 @@ def _print_result(summary: Summary, report: submission.Report, seconds: float) -
         f"{summary.blocks} blocks, {len(report.rejected)} lines refused"
     )
     for failure in summary.failures:
-        console.print(f"failed: {failure['title']}: {failure['last_error']}", style="red")
+        console.print(f"failed: {failure.title}: {failure.last_error}", style="red")
 
 
 def _print_next(settings: Settings, *, keep: bool) -> None:

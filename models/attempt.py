@@ -2,9 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from models.base import Row, fetch_all
+from models.base import Row, fetch_all, read_utc
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteSums:
+    """Attempts that ended in one minute at one place in one way: how many, and what they cost.
+
+    ``model`` and ``backend`` are empty where the attempt had none. Seconds and tokens are sums.
+    """
+
+    minute: datetime
+    backend: str
+    model: str
+    outcome: str
+    error_code: str | None
+    count: int
+    prompt_tokens: int
+    completion_tokens: int
+    duration_seconds: float
+    wait_seconds: float
+    load_seconds: float
+    first_token_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One attempt that ended. Seconds and tokens are None where they were not measured."""
+
+    task_id: str
+    number: int
+    backend: str | None
+    model: str | None
+    started_at: datetime
+    finished_at: datetime
+    load_seconds: float | None
+    first_token_seconds: float | None
+    duration_seconds: float | None
+    completion_tokens: int | None
+    outcome: str | None
+    error: str | None
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A completed attempt beside its task, for the simulator."""
+
+    task_id: str
+    backend: str
+    model: str
+    duration_seconds: float
+    load_seconds: float
+    started_at: datetime
+    heavy: bool
+    priority: str | None
+    category: str
+    complexity: float | None
+    created_at: datetime
 
 
 def of_task(task_id: str) -> list[Row]:
@@ -54,6 +112,67 @@ def since(moment: datetime, limit: int = 5000) -> list[Row]:
         "ORDER BY finished_at DESC LIMIT %s) AS newest ORDER BY finished_at",
         (moment, limit),
     )
+
+
+_BY_MINUTE = """
+SELECT date_trunc('minute', finished_at) AS minute, coalesce(backend, '') AS backend,
+  coalesce(model, '') AS model, coalesce(outcome, 'lost') AS outcome, error_code,
+  count(*) AS count,
+  coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
+  coalesce(sum(completion_tokens), 0) AS completion_tokens,
+  coalesce(sum(duration_seconds), 0) AS duration_seconds,
+  coalesce(sum(wait_seconds), 0) AS wait_seconds,
+  coalesce(sum(load_seconds), 0) AS load_seconds,
+  coalesce(sum(least(first_token_seconds, duration_seconds)), 0) AS first_token_seconds
+FROM kos_attempts WHERE finished_at >= %s GROUP BY 1, 2, 3, 4, 5
+"""
+
+
+def by_minute(since: datetime) -> list[MinuteSums]:
+    """Attempts that ended at ``since`` or later, in sums."""
+    return [MinuteSums(**row) for row in fetch_all(_BY_MINUTE, (since,))]
+
+
+_ENDED = """
+SELECT * FROM (
+  SELECT task_id::text, number, backend, model, started_at, finished_at, load_seconds,
+    first_token_seconds, duration_seconds, completion_tokens, outcome, error, error_code
+  FROM kos_attempts WHERE finished_at > %s ORDER BY finished_at DESC LIMIT %s
+) AS newest ORDER BY finished_at
+"""
+
+
+def ended_since(moment: datetime, *, newest: int) -> list[Ended]:
+    """Up to ``newest`` attempts that ended after ``moment``, oldest first."""
+    return [Ended(**row) for row in fetch_all(_ENDED, (moment, newest))]
+
+
+_SERVED = """
+SELECT a.task_id::text, a.backend, a.model, a.duration_seconds,
+  coalesce(a.load_seconds, 0) AS load_seconds, a.started_at, coalesce(b.heavy, false) AS heavy,
+  t.priority, coalesce(t.category, 'default') AS category, t.complexity,
+  coalesce(t.created_at, a.started_at) AS created_at
+FROM kos_attempts a JOIN tasks t ON t.id = a.task_id LEFT JOIN kos_blocks b ON b.id = a.block_id
+WHERE a.outcome = 'completed' AND a.duration_seconds > 0
+  AND a.backend IS NOT NULL AND a.model IS NOT NULL
+ORDER BY a.finished_at DESC LIMIT %s
+"""
+
+
+def served(limit: int) -> list[Served]:
+    """The newest completed attempts whose place and duration are known, newest first."""
+    rows = fetch_all(_SERVED, (limit,))
+    return [Served(**{**row, "created_at": read_utc(row["created_at"])}) for row in rows]
+
+
+def completed_since(backend: str, seconds: float) -> bool:
+    """Whether an attempt at ``backend`` completed in the last ``seconds``."""
+    rows = fetch_all(
+        "SELECT 1 AS one FROM kos_attempts WHERE backend = %s AND outcome = 'completed' "
+        "AND finished_at > now() - %s * interval '1 second' LIMIT 1",
+        (backend, seconds),
+    )
+    return bool(rows)
 
 
 def completed_between(began: datetime, ended: datetime) -> int:

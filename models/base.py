@@ -37,3 +37,15 @@ def as_utc(value: datetime | None) -> datetime | None:
     if value is None or value.tzinfo is not None:
         return value
     return value.replace(tzinfo=UTC)
+
+
+def read_utc(value: datetime) -> datetime:
+    """:func:`as_utc` of a column that is never null."""
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+def in_utc(row: Mapping[str, Any]) -> Row:
+    """The row with every time in it read by :func:`as_utc`."""
+    return {
+        name: as_utc(value) if isinstance(value, datetime) else value for name, value in row.items()
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -116,6 +117,33 @@ def recent(limit: int = 50) -> list[Row]:
         "WHERE started_at IS NOT NULL ORDER BY started_at DESC LIMIT %s",
         (limit,),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a waiting task stands in a block in force. Seconds count from ``planned_at``."""
+
+    backend: str
+    model: str
+    index: int
+    next_index: int
+    size: int
+    start_seconds: float
+    finish_seconds: float
+    planned_at: datetime
+
+
+def place_of(task_id: str) -> Place | None:
+    """None where no block in force holds the task."""
+    row = fetch_one(
+        "SELECT backend, model, array_position(task_ids, %(id)s::uuid) - 1 AS index, next_index, "
+        "cardinality(task_ids) AS size, expected_start_seconds AS start_seconds, "
+        "expected_finish_seconds AS finish_seconds, created_at AS planned_at "
+        "FROM kos_blocks WHERE state IN ('planned', 'active') AND %(id)s::uuid = ANY(task_ids) "
+        "ORDER BY created_at DESC LIMIT 1",
+        {"id": task_id},
+    )
+    return Place(**row) if row else None
 
 
 def prune(keep_days: float) -> int:

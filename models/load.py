@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Literal
 
-from models.base import Row, fetch_all
+from models.base import fetch_all
 
 Cause = Literal["task", "ahead", "chat"]
 
@@ -19,13 +19,30 @@ def record(backend: str, model: str, *, num_ctx: int, seconds: float, cause: Cau
     )
 
 
-def since(moment: datetime) -> list[Row]:
-    """Loads by backend and model since ``moment``: how many, and how long in all."""
-    return fetch_all(
-        "SELECT backend, model, count(*) AS loads, sum(seconds) AS seconds FROM kos_loads "
-        "WHERE at >= %s GROUP BY 1, 2 ORDER BY 1, 2",
-        (moment,),
+@dataclass(frozen=True, slots=True)
+class Reloads:
+    """Loads at one backend. The bound is one for each model and context size that was loaded at
+    all: what was needed once could not have been loaded less often than once."""
+
+    actual: int
+    bound: int
+    seconds: float
+
+
+def of_last_day() -> dict[str, Reloads]:
+    """By backend, those that loaded anything."""
+    rows = fetch_all(
+        "SELECT backend, count(*) AS actual, count(DISTINCT (model, num_ctx)) AS bound, "
+        "coalesce(sum(seconds), 0) AS seconds "
+        "FROM kos_loads WHERE at > now() - interval '1 day' GROUP BY 1"
     )
+    return {row.pop("backend"): Reloads(**row) for row in rows}
+
+
+def mean_seconds() -> dict[tuple[str, str], float]:
+    """How long a load takes, by (backend, model), over all that is kept."""
+    rows = fetch_all("SELECT backend, model, avg(seconds) AS seconds FROM kos_loads GROUP BY 1, 2")
+    return {(row["backend"], row["model"]): row["seconds"] for row in rows}
 
 
 def prune(keep_days: float) -> int:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from models.base import Row, as_utc, fetch_all, fetch_one
+from models.base import Row, fetch_all, fetch_one, in_utc
+from models.database import database
+
+EXPORT_ROWS = 1000
 
 COLUMNS = """
 t.id::text AS id, t.title, coalesce(t.status, 'pending') AS status,
@@ -34,7 +38,7 @@ def listing(
         "LIMIT %(limit)s OFFSET %(offset)s",
         {**parameters, "limit": limit, "offset": offset},
     )
-    return [_clean(row) for row in rows]
+    return [in_utc(row) for row in rows]
 
 
 def one(task_id: str) -> Row | None:
@@ -54,7 +58,7 @@ def one(task_id: str) -> Row | None:
             (task_id,),
         )
     ]
-    return _clean(row)
+    return in_utc(row)
 
 
 def ids_by_prefix(prefix: str, *, limit: int = 3) -> list[str]:
@@ -75,6 +79,43 @@ def statuses_of(task_ids: Sequence[str]) -> dict[str, str]:
     return {row["id"]: row["status"] for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a task stands now."""
+
+    status: str | None
+    epoch: int
+    phase: str | None
+
+
+def moment_of(task_id: str) -> Moment | None:
+    """None where there is no such task."""
+    row = fetch_one(
+        "SELECT status, epoch, progress ->> 'phase' AS phase FROM tasks WHERE id = %s::uuid",
+        (task_id,),
+    )
+    return Moment(**row) if row else None
+
+
+def titles_of(task_ids: Sequence[str]) -> dict[str, str]:
+    """Title by id, of those that have one."""
+    if not task_ids:
+        return {}
+    rows = fetch_all(
+        "SELECT id::text, title FROM tasks WHERE id = ANY(%s::uuid[])", (list(task_ids),)
+    )
+    return {row["id"]: row["title"] for row in rows if row["title"]}
+
+
+def waiting_for(task_id: str, *, limit: int = 50) -> list[str]:
+    """Ids of tasks that wait for this one."""
+    rows = fetch_all(
+        "SELECT task_id::text AS id FROM kos_dependencies WHERE depends_on_id = %s::uuid LIMIT %s",
+        (task_id, limit),
+    )
+    return [row["id"] for row in rows]
+
+
 def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
     """Task id by idempotency key."""
     rows = fetch_all(
@@ -82,6 +123,34 @@ def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
         (list(keys),),
     )
     return {row["key"]: row["id"] for row in rows}
+
+
+_EXPORT = f"""
+DECLARE kos_export NO SCROLL CURSOR FOR SELECT {COLUMNS} {FROM}
+WHERE (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s::text[]))
+  AND (%(since)s::timestamptz IS NULL OR t.created_at >= %(since)s)
+ORDER BY t.created_at, t.id
+"""
+
+
+def exported(*, statuses: Sequence[str] = (), since: datetime | None = None) -> Iterator[Row]:
+    """Tasks oldest first, as they stood when the export began; flat memory however many."""
+    # A cursor of the server lives in a transaction; peewee's connections commit by themselves.
+    with database.atomic():
+        fetch_all(_EXPORT, {"statuses": list(statuses) or None, "since": since})
+        while rows := fetch_all(f"FETCH FORWARD {EXPORT_ROWS} FROM kos_export"):
+            yield from map(in_utc, rows)
+        fetch_all("CLOSE kos_export")
+
+
+def matching_ids(*, statuses: Sequence[str], since: datetime | None = None) -> list[str]:
+    """The ids alone, oldest first."""
+    rows = fetch_all(
+        "SELECT id::text FROM tasks WHERE status = ANY(%(statuses)s::text[]) "
+        "AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) ORDER BY created_at, id",
+        {"statuses": list(statuses), "since": since},
+    )
+    return [row["id"] for row in rows]
 
 
 def _conditions(
@@ -114,9 +183,3 @@ def _uuid_range(prefix: str) -> tuple[str, str]:
     digits = prefix.replace("-", "").lower()
     low, high = digits.ljust(32, "0"), digits.ljust(32, "f")
     return low, high
-
-
-def _clean(row: Mapping[str, Any]) -> Row:
-    return {
-        name: as_utc(value) if isinstance(value, datetime) else value for name, value in row.items()
-    }

@@ -86,7 +86,7 @@ def _chosen(
     app: App, task_ids: tuple[str, ...], statuses: tuple[str, ...], since: str | None
 ) -> list[str]:
     from console.operations import ids
-    from console.operations.exporting import matching_ids
+    from models.task_views import matching_ids
 
     if bool(task_ids) == bool(statuses):
         raise click.UsageError("name some ids, or one of the options that choose them")

@@ -25,7 +25,7 @@ from console.cli.tasks import since_moment, since_option, status_option
 @pass_app
 def export_command(app: App, statuses: tuple[str, ...], since: str | None, as_json: bool) -> None:
     """Write tasks as JSONL to stdout, one a line, with the fields of `kos tasks --json`."""
-    from console.operations.exporting import exported
+    from models.task_views import exported
 
     moment = since_moment(since)
     count = 0

@@ -72,8 +72,9 @@ def queues_command(context: click.Context, as_json: bool) -> None:
 def list_command(app: App, as_json: bool) -> None:
     """List the queues with what is ready, in flight, delayed and dead."""
     from console.operations import queues
-    from console.operations.queue_differences import differences, queued_rows
+    from console.operations.queue_differences import differences
     from console.operations.times import span
+    from models.task_figures import queued_by_backend
 
     names, now = queues.names(app.settings), now_utc()
     rows = queues.overview(app.redis, names, now=now)
@@ -88,7 +89,7 @@ def list_command(app: App, as_json: bool) -> None:
     ]  # fmt: skip
     print_table(COLUMNS, cells, empty="No queues.")
     with app.database():
-        rows_by_backend = queued_rows()
+        rows_by_backend = queued_by_backend()
     for line in differences(rows, rows_by_backend):
         note(line, "yellow")
 

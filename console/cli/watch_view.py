@@ -89,9 +89,9 @@ def _running(look: Look, selection: Selection, *, rows: int) -> Table:
     made = _table("RUNNING", "BACKEND", "MODEL", "PHASE", "TOKENS", "FOR", flexible="TITLE")
     for index in _window(len(look.running), selection, "running", rows):
         task = look.running[index]
-        elapsed = (look.at - task.since).total_seconds() if task.since else None
-        cells = [task.id[:8], task.backend, task.model, task.phase, str(task.tokens or ""),
-                 span(elapsed), one_line(task.title)]  # fmt: skip
+        elapsed = (look.at - task.started_at).total_seconds() if task.started_at else None
+        cells = [task.id[:8], task.backend, task.model, task.progress.phase or "starting",
+                 str(task.progress.tokens or ""), span(elapsed), one_line(task.title)]  # fmt: skip
         made.add_row(*map(styled, cells), style=_mark(selection, "running", index))
     return made
 

@@ -14,26 +14,14 @@ from jobs.policy.estimation import WARM_LOAD_SECONDS
 from jobs.settings.load import Settings
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualModel, VirtualTask, Workload
 from llm.types import BackendKind, Category
-from models.base import Row, as_utc, fetch_all
+from models import attempt, load
+from models.attempt import Served
 from models.states import Priority
 
 MAX_ATTEMPTS = 5000
 USUAL_LOAD_SECONDS = 5.0
 SHORTEST_SECONDS = 0.001
 E = TypeVar("E", bound=StrEnum)
-
-_ATTEMPTS = """
-SELECT a.task_id::text AS id, a.backend, a.model, a.duration_seconds, a.load_seconds,
-  a.started_at, coalesce(b.heavy, false) AS heavy,
-  t.priority, coalesce(t.category, 'default') AS category, t.complexity,
-  coalesce(t.created_at, a.started_at) AS created_at
-FROM kos_attempts a JOIN tasks t ON t.id = a.task_id LEFT JOIN kos_blocks b ON b.id = a.block_id
-WHERE a.outcome = 'completed' AND a.duration_seconds > 0
-  AND a.backend IS NOT NULL AND a.model IS NOT NULL
-ORDER BY a.finished_at DESC LIMIT %s
-"""
-
-_LOADS = "SELECT backend, model, avg(seconds) AS seconds FROM kos_loads GROUP BY 1, 2"
 
 
 def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Workload:
@@ -43,39 +31,39 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
     Raises:
         BadInput: nothing has completed yet.
     """
-    rows = fetch_all(_ATTEMPTS, (limit,))
+    rows = attempt.served(limit)
     if not rows:
         raise BadInput("no task has completed here yet: use --workload, or run some tasks first")
-    by_pair: dict[Pair, list[Row]] = defaultdict(list)
+    by_pair: dict[Pair, list[Served]] = defaultdict(list)
     pairs_of: dict[str, set[Pair]] = defaultdict(set)
     for row in rows:
-        pair = (row["backend"], row["model"])
+        pair = (row.backend, row.model)
         by_pair[pair].append(row)
-        pairs_of[row["category"]].add(pair)
+        pairs_of[row.category].add(pair)
     means = {pair: fmean(_served(row) for row in found) for pair, found in by_pair.items()}
-    loads = {(row["backend"], row["model"]): row["seconds"] for row in fetch_all(_LOADS)}
-    heavy = {pair for pair, found in by_pair.items() if any(row["heavy"] for row in found)}
-    first = min(_created(row) for row in rows)
+    loads = load.mean_seconds()
+    heavy = {pair for pair, found in by_pair.items() if any(row.heavy for row in found)}
+    first = min(row.created_at for row in rows)
     return Workload(
         name="history",
         backends=_backends(settings, _resident_at_first(rows)),
         models=tuple(
             _model(pair, loads.get(pair), means[pair], heavy=pair in heavy) for pair in by_pair
         ),
-        tasks=tuple(_task(row, means, pairs_of[row["category"]], first) for row in rows),
+        tasks=tuple(_task(row, means, pairs_of[row.category], first) for row in rows),
         fairness_seconds=settings.fairness_seconds,
     )
 
 
-def _resident_at_first(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
+def _resident_at_first(rows: Iterable[Served]) -> dict[str, tuple[str, ...]]:
     """By backend, what it held before the first of these attempts: no load, so it was there."""
-    first: dict[str, Row] = {}
+    first: dict[str, Served] = {}
     for row in rows:
-        known = first.get(row["backend"])
-        if known is None or row["started_at"] < known["started_at"]:
-            first[row["backend"]] = row
+        known = first.get(row.backend)
+        if known is None or row.started_at < known.started_at:
+            first[row.backend] = row
     return {
-        backend: (row["model"],) if (row["load_seconds"] or 0) < WARM_LOAD_SECONDS else ()
+        backend: (row.model,) if row.load_seconds < WARM_LOAD_SECONDS else ()
         for backend, row in first.items()
     }
 
@@ -112,27 +100,23 @@ def _model(
     )
 
 
-def _task(row: Row, means: Mapping[Pair, float], pairs: set[Pair], first: datetime) -> VirtualTask:
-    factor = _served(row) / means[row["backend"], row["model"]]
+def _task(
+    row: Served, means: Mapping[Pair, float], pairs: set[Pair], first: datetime
+) -> VirtualTask:
+    factor = _served(row) / means[row.backend, row.model]
     return VirtualTask(
-        id=row["id"],
+        id=row.task_id,
         service_seconds={pair: max(SHORTEST_SECONDS, means[pair] * factor) for pair in pairs},
-        arrival_seconds=(_created(row) - first).total_seconds(),
-        priority=_word(Priority, row["priority"], Priority.MEDIUM),
-        category=_word(Category, row["category"], Category.DEFAULT),
-        complexity=row["complexity"] if row["complexity"] is not None else 0.5,
+        arrival_seconds=(row.created_at - first).total_seconds(),
+        priority=_word(Priority, row.priority or "", Priority.MEDIUM),
+        category=_word(Category, row.category, Category.DEFAULT),
+        complexity=row.complexity if row.complexity is not None else 0.5,
     )
 
 
-def _served(row: Row) -> float:
+def _served(row: Served) -> float:
     """Without the load: the simulator adds loads of its own."""
-    return max(SHORTEST_SECONDS, float(row["duration_seconds"]) - float(row["load_seconds"] or 0))
-
-
-def _created(row: Row) -> datetime:
-    moment = as_utc(row["created_at"])
-    assert moment is not None
-    return moment
+    return max(SHORTEST_SECONDS, row.duration_seconds - row.load_seconds)
 
 
 def _word(kind: type[E], text: str, default: E) -> E:

@@ -1,28 +1,10 @@
-"""What every view of the running system reads the same way: a lane's blocks, a task's progress."""
+"""What every view of the running system reads the same way: the blocks of a lane."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from models.base import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running task was at its last heartbeat; ``phase`` is None before the first."""
-
-    phase: str | None = None
-    tokens: int = 0
-
-
-def progress_of(row: Row) -> Progress:
-    """Of a task's row; a stranger may have written anything there."""
-    told = row.get("progress")
-    if not isinstance(told, Mapping):
-        return Progress()
-    phase, tokens = told.get("phase"), told.get("tokens")
-    return Progress(str(phase) if phase else None, tokens if isinstance(tokens, int) else 0)
 
 
 def lane_of(blocks: Iterable[Row], backend: str) -> list[Row]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from models.base import fetch_all
-
-CHANNEL = "kos_tasks"
+from models import server
 
 
 def wake_planner(reason: str) -> None:
     """Through Postgres, like every inserted row: it reaches the planner without Redis too."""
-    fetch_all("SELECT pg_notify(%s, %s)", (CHANNEL, reason))
+    server.notify(server.TASKS_CHANNEL, reason)

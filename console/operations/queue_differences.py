@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from jobs.queues.names import LLM_QUEUE_PREFIX
-from models.base import Row, fetch_all
-
-
-def queued_rows() -> dict[str, int]:
-    """Rows in ``queued`` by backend."""
-    rows = fetch_all(
-        "SELECT coalesce(backend, '') AS backend, count(*) AS n FROM tasks "
-        "WHERE status = 'queued' GROUP BY 1"
-    )
-    return {row["backend"]: row["n"] for row in rows}
+from models.base import Row
 
 
 def differences(queues: Sequence[Row], rows_by_backend: Mapping[str, int]) -> list[str]:

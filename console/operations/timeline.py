@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from console.operations.lanes import progress_of
 from console.operations.queue_position import Turn
 from console.operations.times import span
 from jobs.policy import metadata
 from models.base import Row, as_utc
+from models.task_figures import progress_in
 
 NOTABLE_LOAD_SECONDS = 0.05
 STAGES = {
@@ -146,6 +146,6 @@ def _place(row: Mapping[str, Any]) -> str:
 
 
 def _progress(task: Row) -> str:
-    progress = progress_of(task)
+    progress = progress_in(task.get("progress"))
     phase = f", {progress.phase}" if progress.phase else ""
     return phase + (f", {progress.tokens} tokens so far" if progress.tokens else "")

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from models import task_views
-from models.base import fetch_all
+from models import task_figures, task_views
 from models.database import session
 from models.states import FINAL_STATES, TaskState
 
@@ -81,10 +80,4 @@ def _of_ids(task_ids: Sequence[str]) -> Progress:
 
 
 def _of_all(since: datetime | None) -> Progress:
-    rows = fetch_all(
-        "SELECT coalesce(status, 'pending') AS status, count(*) AS n FROM tasks "
-        "WHERE (status IS NULL OR status = ANY(%(known)s)) "
-        "AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) GROUP BY 1",
-        {"since": since, "known": [state.value for state in TaskState]},
-    )
-    return Progress({row["status"]: row["n"] for row in rows})
+    return Progress(task_figures.counts_since(since, [state.value for state in TaskState]))

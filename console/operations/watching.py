@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from console.operations import queues
 from console.operations.connections import Connections
-from console.operations.lanes import done_of, lane_of, progress_of
+from console.operations.lanes import done_of, lane_of
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.queues.names import llm_queue
 from llm.breaker import BreakerPhase, BreakerState
-from models import backlog, block, task_views
-from models.base import Row, as_utc, fetch_all, fetch_one
+from models import attempt, backlog, block, task_figures, task_views
+from models.base import Row
+from models.task_figures import TaskInProgress
 
 RUNNING_SHOWN = 50
 FAILED_SHOWN = 20
@@ -42,17 +43,6 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    id: str
-    title: str
-    backend: str
-    model: str
-    phase: str
-    tokens: int
-    since: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """Everything that one screen shows."""
 
@@ -61,20 +51,19 @@ class Look:
     finished_last_minute: int
     oldest_waits_since: datetime | None
     lanes: tuple[Lane, ...]
-    running: tuple[Running, ...]
+    running: tuple[TaskInProgress, ...]
     failed: tuple[Row, ...]
 
 
 def look(connections: Connections, *, now: datetime) -> Look:
     """Needs a session, and Redis."""
-    in_flight = backlog.in_flight()
     return Look(
         at=now,
         counts=backlog.counts(),
-        finished_last_minute=_finished_last_minute(),
-        oldest_waits_since=_oldest_waits_since(),
+        finished_last_minute=attempt.completed_between(now - timedelta(minutes=1), now),
+        oldest_waits_since=task_figures.oldest_pending(),
         lanes=_lanes(connections, block.open_blocks(), now=now),
-        running=_running(in_flight),
+        running=tuple(task_figures.running(RUNNING_SHOWN)),
         failed=tuple(task_views.listing(statuses=("failed",), limit=FAILED_SHOWN)),
     )
 
@@ -117,45 +106,3 @@ def _block(blocks: Sequence[Row], index: int) -> str:
         return ""
     row = blocks[index]
     return f"{row['model']} {done_of(row)}/{row['size']}"
-
-
-def _running(in_flight: Sequence[Row]) -> tuple[Running, ...]:
-    rows = [row for row in in_flight if row["status"] == "in_progress"][:RUNNING_SHOWN]
-    titles = _titles([row["id"] for row in rows])
-    return tuple(
-        Running(
-            id=row["id"],
-            title=titles.get(row["id"]) or "",
-            backend=row["backend"] or "",
-            model=row["model"] or "",
-            phase=progress_of(row).phase or "starting",
-            tokens=progress_of(row).tokens,
-            since=as_utc(row["started_at"]),
-        )
-        for row in rows
-    )
-
-
-def _titles(task_ids: Sequence[str]) -> dict[str, str]:
-    if not task_ids:
-        return {}
-    rows = fetch_all(
-        "SELECT id::text, title FROM tasks WHERE id = ANY(%s::uuid[])", (list(task_ids),)
-    )
-    return {row["id"]: row["title"] for row in rows}
-
-
-def _finished_last_minute() -> int:
-    row = fetch_one(
-        "SELECT count(*) AS n FROM kos_attempts "
-        "WHERE finished_at > now() - interval '1 minute' AND outcome = 'completed'"
-    )
-    return int(row["n"]) if row else 0
-
-
-def _oldest_waits_since() -> datetime | None:
-    row = fetch_one(
-        "SELECT created_at FROM tasks WHERE status = 'pending' AND created_at IS NOT NULL "
-        "ORDER BY created_at LIMIT 1"
-    )
-    return as_utc(row["created_at"]) if row else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import peewee
@@ -15,34 +16,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import queues
-from console.web.figures.cache import Cached
 from console.web.figures.overview import Overview
 from console.web.site import Site
 from jobs.process.clock import utc_now
 from jobs.queues.names import PLANNER, SCHEDULER_TICK, WORKERS
 from llm.breaker import BreakerPhase
-from models.base import Row, fetch_all
+from models import task_figures
+from models.attempt import MinuteSums
+from models.base import Row
 from models.database import DatabaseUnavailable, session
 
 PHASES = {phase.value: number for number, phase in enumerate(BreakerPhase)}
 LATE_SECONDS = 15.0
 SERVICES = ("postgres", "redis")
-
-_SUMS = """
-SELECT coalesce(backend, '') AS backend, coalesce(model, '') AS model,
-  coalesce(outcome, 'open') AS outcome, count(*) AS n,
-  coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
-  coalesce(sum(completion_tokens), 0) AS completion_tokens,
-  coalesce(sum(duration_seconds), 0) AS duration_seconds,
-  coalesce(sum(wait_seconds), 0) AS wait_seconds,
-  coalesce(sum(load_seconds), 0) AS load_seconds
-FROM kos_attempts WHERE finished_at > now() - interval '1 hour' GROUP BY 1, 2, 3
-"""
-_LEASES = """
-SELECT count(*) FILTER (WHERE lease_expires_at < now()) AS late,
-  coalesce(max(extract(epoch FROM now() - started_at)), 0) AS longest
-FROM tasks WHERE status = 'in_progress'
-"""
 
 
 class Metrics:
@@ -50,7 +36,6 @@ class Metrics:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._sums = Cached(lambda: fetch_all(_SUMS), seconds=5.0)
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
 
@@ -73,11 +58,12 @@ class Metrics:
 
     def _from_postgres(self) -> list[Metric]:
         with session():
-            sums, leases = self._sums.get(), fetch_all(_LEASES)[0]
-        return [*_of_attempts(sums),
-                _gauge("kos_leases_late", "Running tasks whose lease ran out", leases["late"]),
+            leases = task_figures.running_leases()
+        ended = self._site.overviews.hour().ended
+        return [*_of_attempts(ended),
+                _gauge("kos_leases_late", "Running tasks whose lease ran out", leases.late),
                 _gauge("kos_longest_running_seconds", "Age of the oldest running attempt",
-                       leases["longest"])]  # fmt: skip
+                       leases.longest_seconds)]  # fmt: skip
 
     def _from_redis(self) -> list[Metric]:
         client = self._site.redis
@@ -165,20 +151,22 @@ def _of_lanes(lanes: list[Row]) -> Iterator[Metric]:
     yield shares
 
 
-def _of_attempts(rows: list[Row]) -> Iterator[Metric]:
+def _of_attempts(ended: Iterable[MinuteSums]) -> Iterator[Metric]:
     """Over the last hour: a gauge, for old attempts leave the window again."""
-    labels = ["backend", "model", "outcome"]
+    groups: dict[tuple[str, str, str], list[MinuteSums]] = defaultdict(list)
+    for sums in ended:
+        groups[sums.backend, sums.model, sums.outcome].append(sums)
     for name, described, column in (
-        ("kos_attempts_hour", "Attempts that ended", "n"),
+        ("kos_attempts_hour", "Attempts that ended", "count"),
         ("kos_prompt_tokens_hour", "Tokens read", "prompt_tokens"),
         ("kos_completion_tokens_hour", "Tokens written", "completion_tokens"),
         ("kos_duration_seconds_hour", "Seconds of calls", "duration_seconds"),
         ("kos_wait_seconds_hour", "Seconds waited for a worker", "wait_seconds"),
         ("kos_load_seconds_hour", "Seconds of loading", "load_seconds"),
     ):
-        family = GaugeMetricFamily(name, described, labels=labels)
-        for row in rows:
-            family.add_metric([row["backend"], row["model"], row["outcome"]], row[column])
+        family = GaugeMetricFamily(name, described, labels=["backend", "model", "outcome"])
+        for labels, found in groups.items():
+            family.add_metric(labels, sum(getattr(sums, column) for sums in found))
         yield family
 
 

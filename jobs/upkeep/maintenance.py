@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import peewee
@@ -15,6 +13,7 @@ from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_q
 from jobs.settings.load import Settings
 from models import attempt, block, decision, load, request, retention
 from models.database import database, session
+from models.locks import lock_if_free
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ TASK_BATCHES = 100
 
 def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
     """Delete history beyond its retention; what was deleted. Empty when another one runs."""
-    with session(), _unless_running(PRUNE_LOCK) as mine:
+    with session(), lock_if_free(PRUNE_LOCK) as mine:
         if not mine:
             return {}
         gone = {
@@ -46,7 +45,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
 
 def tidy() -> bool:
     """ANALYZE the tables that churn; False when another one runs."""
-    with session(), _unless_running(TIDY_LOCK) as mine:
+    with session(), lock_if_free(TIDY_LOCK) as mine:
         if not mine:
             return False
         for table in ("tasks", "kos_attempts", "kos_blocks", "kos_decisions", "kos_dependencies"):
@@ -97,15 +96,3 @@ def _prune_logs(directory: Path, keep_days: float) -> int:
             path.unlink(missing_ok=True)
             gone += 1
     return gone
-
-
-@contextmanager
-def _unless_running(key: int) -> Iterator[bool]:
-    row = database.execute_sql("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
-    if not row[0]:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        database.execute_sql("SELECT pg_advisory_unlock(%s)", (key,))

@@ -14,7 +14,7 @@ from console.operations.errors import BadInput, Unreachable
 from console.operations.status import programs
 from console.services.errors import ServiceError
 from jobs.settings.load import Settings
-from models.base import fetch_all, fetch_one
+from models import server, task_figures
 from models.database import DatabaseUnavailable, session
 from models.expert import Expert
 from models.migrations import runner
@@ -45,10 +45,9 @@ def _postgres(connections: Connections) -> Iterator[Check]:
     try:
         connections.use_database()
         with session():
-            row = fetch_one("SELECT current_setting('server_version_num')::int AS n, now() AS at")
-            assert row is not None
-            yield _postgres_version(row["n"])
-            yield _clock(row["at"])
+            found = server.state()
+            yield _postgres_version(found.version)
+            yield _clock(found.now)
             missing = runner.pending()
             if missing:
                 yield red("tables", f"pending: {', '.join(missing)}", "kos migrate up")
@@ -88,13 +87,10 @@ def _experts() -> Check:
 
 def _statuses() -> Check:
     """Rows of strangers may hold any word; an existing site may use further ones on purpose."""
-    rows = fetch_all(
-        "SELECT status, count(*) AS n FROM tasks WHERE status <> ALL(%s) GROUP BY 1 ORDER BY 1",
-        ([state.value for state in TaskState],),
-    )
-    if not rows:
+    found = task_figures.unknown_statuses([state.value for state in TaskState])
+    if not found:
         return ok("statuses", "every task has one that is known")
-    named = ", ".join(f"{row['status']!r} ({row['n']})" for row in rows[:STATUSES_SHOWN])
+    named = ", ".join(f"{status!r} ({n})" for status, n in list(found.items())[:STATUSES_SHOWN])
     remedy = "UPDATE tasks SET status = 'pending' WHERE status = ..., where they shall be worked"
     return warning("statuses", f"nothing works tasks with the status {named}", remedy)
 

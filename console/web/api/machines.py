@@ -21,17 +21,13 @@ from console.web.live import event
 from console.web.pages.plumbing import site_of
 from console.web.site import Site
 from jobs.process.clock import utc_now
-from models.base import Row, as_utc, fetch_all
+from models import attempt
+from models.attempt import Ended
 from models.database import DatabaseUnavailable, session
 
 EVENT_SECONDS = 1.0
-EVENTS_A_LOOK = 500
+EVENTS_A_LOOK = 5000
 PLACES = ("ready", "delayed", "dead")
-
-_ENDED = """
-SELECT task_id::text AS task, number, backend, model, outcome, error_code, finished_at
-FROM kos_attempts WHERE finished_at > %s ORDER BY finished_at LIMIT %s
-"""
 
 
 def backends_listed(request: Request) -> Response:
@@ -124,18 +120,28 @@ async def _events(site: Site) -> AsyncIterator[str]:
         if counts != told:
             told, quiet = counts, 0
             yield event("status", {"tasks": counts})
-        for row in ended:
-            last, quiet = max(last, row["finished_at"]), 0
-            yield event("attempt", {**row, "finished_at": row["finished_at"].isoformat()})
+        for one in ended:
+            last, quiet = max(last, one.finished_at), 0
+            yield event("attempt", _attempt_event(one))
         if quiet >= 15:
             quiet = 0
             yield ": still here\n\n"
         await asyncio.sleep(EVENT_SECONDS)
 
 
-def _look(site: Site, last: datetime) -> tuple[dict[str, int] | None, list[Row]]:
+def _look(site: Site, last: datetime) -> tuple[dict[str, int] | None, list[Ended]]:
     with session():
-        rows = fetch_all(_ENDED, (last, EVENTS_A_LOOK))
-    for row in rows:
-        row["finished_at"] = as_utc(row["finished_at"])
-    return site.overviews.fresh()["counts"], rows
+        ended = attempt.ended_since(last, newest=EVENTS_A_LOOK)
+    return site.overviews.fresh()["counts"], ended
+
+
+def _attempt_event(ended: Ended) -> dict[str, Any]:
+    return {
+        "task": ended.task_id,
+        "number": ended.number,
+        "backend": ended.backend,
+        "model": ended.model,
+        "outcome": ended.outcome,
+        "error_code": ended.error_code,
+        "finished_at": ended.finished_at.isoformat(),
+    }

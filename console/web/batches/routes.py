@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from console.web.api.answers import ApiError, Json, query_text, whole_number
-from console.web.batches import store
 from console.web.batches.disk import Disk
 from console.web.batches.mapping import URL
 from console.web.batches.runner import BatchRunner
 from console.web.figures import scan
 from console.web.pages.plumbing import site_of
+from models import batch as store
 from models.base import Row
 from models.database import session
 

@@ -21,7 +21,6 @@ from console.operations import submission, tasks
 from console.operations.errors import OperationError
 from console.operations.submission import Rules
 from console.operations.submission_lines import Line, read_lines
-from console.web.batches import store
 from console.web.batches.disk import Disk
 from console.web.batches.mapping import (
     LineError,
@@ -30,9 +29,11 @@ from console.web.batches.mapping import (
     error_line,
     output_line,
 )
+from models import batch as store
 from models import task_views
-from models.base import Row, fetch_one
+from models.base import Row
 from models.database import DatabaseUnavailable, session
+from models.locks import lock_if_free
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +87,12 @@ class BatchRunner:
 
     def step(self) -> bool:
         """One step for every open batch; whether any is open."""
-        with session():
-            row = fetch_one("SELECT pg_try_advisory_lock(%s) AS mine", (LOCK_KEY,))
-            if not row or not row["mine"]:
+        with session(), lock_if_free(LOCK_KEY) as mine:
+            if not mine:
                 return True
-            try:
-                found = store.open_batches()
-                for batch in found:
-                    self._carry_on(batch)
-            finally:
-                fetch_one("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
+            found = store.open_batches()
+            for batch in found:
+                self._carry_on(batch)
         return bool(found)
 
     def _carry_on(self, batch: Row) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import redis
 
-from console.operations.lanes import done_of, lane_of, progress_of
+from console.operations.lanes import done_of, lane_of
 from console.web.figures import scan
 from jobs.admission.breakers import Breakers, split
 from jobs.admission.limits import Limits
@@ -17,15 +18,14 @@ from jobs.admission.slots import Slots
 from jobs.settings.load import Settings
 from llm.breaker import BreakerPhase
 from llm.types import BackendSpec, Scan, ServerScan
-from models.base import Row, as_utc, fetch_all
+from models import task_figures
+from models.base import Row
+from models.load import Reloads
+from models.task_figures import TaskInProgress
 
 RUNNING_SHOWN = 8
 SEGMENTS_SHOWN = 40
-
-_RUNNING = """
-SELECT id::text, title, backend, model, started_at, progress, priority FROM tasks
-WHERE status = 'in_progress' ORDER BY started_at LIMIT 400
-"""
+RUNNING_READ = 400
 
 
 class Lanes:
@@ -44,11 +44,11 @@ class Lanes:
         *,
         blocks: Sequence[Row],
         splits: Mapping[str, Row],
-        reloads: Mapping[str, Row],
+        reloads: Mapping[str, Reloads],
         now: datetime,
     ) -> list[Row]:
         """A lane for each configured backend, in the order of the settings. Needs a session."""
-        running = fetch_all(_RUNNING)
+        running = task_figures.running(RUNNING_READ)
         last_scan = scan.last(self._client)
         names = [spec.name for spec in self._settings.backends]
         slots = {state.backend: state for state in self._slots.inspect(*names)} if names else {}
@@ -62,7 +62,7 @@ class Lanes:
                 **_plan(lane_of(blocks, spec.name)),
                 "running": _running(running, spec.name, now),
                 "split": splits.get(spec.name),
-                "reloads": reloads.get(spec.name),
+                "reloads": asdict(reloads[spec.name]) if spec.name in reloads else None,
             }
             for spec in self._settings.backends
         ]
@@ -142,20 +142,18 @@ def _plan(lane: Sequence[Row]) -> Row:
     }
 
 
-def _running(rows: Sequence[Row], backend: str, now: datetime) -> list[Row]:
-    mine = [row for row in rows if row["backend"] == backend][:RUNNING_SHOWN]
-    told = []
-    for row in mine:
-        progress = progress_of(row)
-        started = as_utc(row["started_at"])
-        told.append(
-            {
-                "id": row["id"],
-                "title": row["title"] or "",
-                "model": row["model"],
-                "phase": progress.phase or "running",
-                "tokens": progress.tokens,
-                "seconds": max(0.0, (now - started).total_seconds()) if started else None,
-            }
-        )
-    return told
+def _running(tasks: Sequence[TaskInProgress], backend: str, now: datetime) -> list[Row]:
+    mine = [task for task in tasks if task.backend == backend][:RUNNING_SHOWN]
+    return [
+        {
+            "id": task.id,
+            "title": task.title,
+            "model": task.model or None,
+            "phase": task.progress.phase or "running",
+            "tokens": task.progress.tokens,
+            "seconds": max(0.0, (now - task.started_at).total_seconds())
+            if task.started_at
+            else None,
+        }
+        for task in mine
+    ]

@@ -10,15 +10,17 @@ from typing import Any
 import redis
 
 from console.operations import experts, status
-from console.web.figures import loads, split, waiting
+from console.web.figures import split, waiting
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
 from console.web.figures.lanes import Lanes
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
-from models import block
+from models import block, load
 from models.base import Row
 from models.database import session
+from models.load import Reloads
+from models.task_figures import PendingGroup
 
 STALE_SECONDS = 3.0
 
@@ -29,11 +31,11 @@ Overview = dict[str, Any]
 class _Parts:
     """Caches of the parts; a part that became dear is read more seldom than the others."""
 
-    groups: Cached[list[Row]]
+    groups: Cached[list[PendingGroup]]
     counts: Cached[dict[str, int]]
     hour: Cached[Hour]
     splits: Cached[dict[str, Row]]
-    reloads: Cached[dict[str, Row]]
+    reloads: Cached[dict[str, Reloads]]
     blocks: Cached[list[Row]]
     health: Cached[list[Row]]
 
@@ -53,7 +55,7 @@ class Overviews:
             counts=Cached(lambda: waiting.counts(groups.get())),
             hour=Cached(lambda: hour.look(clock())),
             splits=Cached(lambda: split.time_splits(clock()), seconds=5.0),
-            reloads=Cached(loads.reloads, seconds=3.0),
+            reloads=Cached(load.of_last_day, seconds=3.0),
             blocks=Cached(block.open_blocks),
             health=Cached(lambda: status.health(client), seconds=2.0),
         )
@@ -114,11 +116,11 @@ def _experts() -> list[Row]:
         return experts.listed()
 
 
-def _totals(reloads: dict[str, Row]) -> Row:
+def _totals(reloads: dict[str, Reloads]) -> Row:
     return {
-        "actual": sum(row["actual"] for row in reloads.values()),
-        "bound": sum(row["bound"] for row in reloads.values()),
-        "seconds": sum(row["seconds"] for row in reloads.values()),
+        "actual": sum(one.actual for one in reloads.values()),
+        "bound": sum(one.bound for one in reloads.values()),
+        "seconds": sum(one.seconds for one in reloads.values()),
     }
 
 

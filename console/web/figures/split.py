@@ -6,25 +6,28 @@ shares are those of the summed measures.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from models.base import Row, as_utc, fetch_all
+from models import attempt, task_figures
+from models.attempt import Ended
+from models.base import Row
 
 WINDOW = timedelta(hours=1)
 MAX_ATTEMPTS = 4000
 
-_SPANS = """
-SELECT backend, started_at, finished_at, coalesce(load_seconds, 0) AS load_seconds,
-  coalesce(least(first_token_seconds, duration_seconds), 0) AS first_token_seconds,
-  coalesce(duration_seconds, 0) AS duration_seconds
-FROM kos_attempts WHERE finished_at >= %s AND backend IS NOT NULL
-ORDER BY finished_at DESC LIMIT %s
-"""
-_RUNNING = """
-SELECT backend, started_at FROM tasks
-WHERE status = 'in_progress' AND backend IS NOT NULL AND started_at IS NOT NULL
-"""
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One call at a backend. Seconds."""
+
+    start: datetime
+    end: datetime
+    load_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
 
 
 def time_splits(now: datetime) -> dict[str, Row]:
@@ -33,34 +36,39 @@ def time_splits(now: datetime) -> dict[str, Row]:
     Over the last hour, or since the first attempt in it, or over as long as the newest four
     thousand attempts reach back. Needs a session.
     """
-    rows = fetch_all(_SPANS, (now - WINDOW, MAX_ATTEMPTS))
-    running = fetch_all(_RUNNING)
-    if not rows and not running:
+    ended = attempt.ended_since(now - WINDOW, newest=MAX_ATTEMPTS)
+    spans: dict[str, list[Span]] = defaultdict(list)
+    for call in ended:
+        if call.backend is not None:
+            spans[call.backend].append(_span(call))
+    for running in task_figures.running_since():
+        spans[running.backend].append(Span(running.started_at, now))
+    if not spans:
         return {}
-    starts = [_utc(row["started_at"]) for row in (*rows, *running)]
-    start = max(now - WINDOW, min(starts))
-    if len(rows) == MAX_ATTEMPTS:
-        start = max(start, _utc(rows[-1]["finished_at"]))
-    backends = {row["backend"] for row in (*rows, *running)}
-    return {
-        name: _split(
-            [row for row in rows if row["backend"] == name],
-            [row for row in running if row["backend"] == name],
-            start=start,
-            now=now,
-        )
-        for name in backends
-    }
+    start = max(now - WINDOW, min(span.start for every in spans.values() for span in every))
+    if len(ended) == MAX_ATTEMPTS:
+        start = max(start, ended[0].finished_at)
+    return {name: _split(found, start=start, now=now) for name, found in spans.items()}
 
 
-def _split(rows: Sequence[Row], running: Sequence[Row], *, start: datetime, now: datetime) -> Row:
+def _span(call: Ended) -> Span:
+    duration = call.duration_seconds or 0.0
+    first = min(call.first_token_seconds or 0.0, duration)
+    return Span(
+        start=call.started_at,
+        end=call.finished_at,
+        load_seconds=call.load_seconds or 0.0,
+        prefill_seconds=max(0.0, first),
+        decode_seconds=max(0.0, duration - first),
+    )
+
+
+def _split(spans: Sequence[Span], *, start: datetime, now: datetime) -> Row:
     window_seconds = max(1e-6, (now - start).total_seconds())
-    spans = [(_utc(row["started_at"]), _utc(row["finished_at"])) for row in rows]
-    spans += [(_utc(row["started_at"]), now) for row in running]
-    busy_seconds = union_seconds(spans, start=start, end=now)
-    load = sum(row["load_seconds"] for row in rows)
-    prefill = sum(max(0.0, row["first_token_seconds"]) for row in rows)
-    decode = sum(max(0.0, row["duration_seconds"] - row["first_token_seconds"]) for row in rows)
+    busy_seconds = union_seconds([(span.start, span.end) for span in spans], start=start, end=now)
+    load = sum(span.load_seconds for span in spans)
+    prefill = sum(span.prefill_seconds for span in spans)
+    decode = sum(span.decode_seconds for span in spans)
     whole = load + prefill + decode
     busy = min(1.0, busy_seconds / window_seconds)
     shares = (decode / whole, prefill / whole, load / whole) if whole else (1.0, 0.0, 0.0)
@@ -85,9 +93,3 @@ def union_seconds(
             covered += (finish - begin).total_seconds()
             reached = finish
     return covered
-
-
-def _utc(moment: datetime) -> datetime:
-    known = as_utc(moment)
-    assert known is not None
-    return known

@@ -5,54 +5,49 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from models.base import Row, as_utc, fetch_all
+from models import task_figures
+from models.base import Row
 from models.states import Priority, TaskState
+from models.task_figures import PendingGroup
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
-_COUNTS = """
-SELECT status, count(*) AS n FROM tasks
-WHERE status IN ('completed', 'failed', 'cancelled') GROUP BY 1
-UNION ALL SELECT status, count(*) FROM tasks WHERE status IN ('queued', 'in_progress') GROUP BY 1
-"""
-_PENDING = """
-SELECT category, priority, count(*) AS n,
-  min(created_at) AS oldest,
-  count(*) FILTER (WHERE next_attempt_at > now()) AS delayed
-FROM tasks WHERE status = 'pending' GROUP BY 1, 2
-"""
+
+def pending_groups() -> list[PendingGroup]:
+    """The most urgent first, of one priority the oldest. Needs a session."""
+    return sorted(
+        task_figures.pending_groups(),
+        key=lambda group: (-_rank(group.priority), group.oldest or NEVER),
+    )
 
 
-def pending_groups() -> list[Row]:
-    """``{"category", "priority", "n", "oldest", "delayed"}``. Needs a session."""
-    rows = fetch_all(_PENDING)
-    for row in rows:
-        row["category"], row["priority"] = row["category"] or "", row["priority"] or "medium"
-        row["oldest"] = as_utc(row["oldest"])
-    return sorted(rows, key=lambda row: (-_rank(row["priority"]), row["oldest"] or NEVER))
-
-
-def counts(groups: Iterable[Row]) -> dict[str, int]:
+def counts(groups: Iterable[PendingGroup]) -> dict[str, int]:
     """Tasks by state, every state named; ``groups`` are the pending ones. Needs a session."""
-    found = {row["status"]: row["n"] for row in fetch_all(_COUNTS)}
-    found["pending"] = sum(row["n"] for row in groups)
+    found = task_figures.counts_but_pending()
+    found["pending"] = sum(group.count for group in groups)
     return {state.value: found.get(state.value, 0) for state in TaskState}
 
 
-def with_estimates(groups: Iterable[Row], *, per_second: float, now: datetime) -> list[Row]:
-    """The groups with ``oldest_wait_seconds`` and ``eta_seconds``: when the last of it is done.
+def with_estimates(
+    groups: Iterable[PendingGroup], *, per_second: float, now: datetime
+) -> list[Row]:
+    """The groups as documents, with ``oldest_wait_seconds`` and ``eta_seconds``.
 
-    Groups are served in order of priority at ``per_second`` tasks; None where nothing has been
-    done lately, for then nobody knows.
+    ``eta_seconds`` is when the last task of the group is done: groups are served in order of
+    priority at ``per_second`` tasks. None where nothing has been done lately.
     """
     told = []
     ahead = 0
     for group in groups:
-        ahead += group["n"]
-        oldest = group["oldest"]
+        ahead += group.count
+        oldest = group.oldest
         told.append(
             {
-                **group,
+                "category": group.category,
+                "priority": group.priority,
+                "n": group.count,
+                "oldest": oldest,
+                "delayed": group.delayed,
                 "oldest_wait_seconds": max(0.0, (now - oldest).total_seconds()) if oldest else None,
                 "eta_seconds": ahead / per_second if per_second > 0 else None,
             }

@@ -9,10 +9,11 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.operations import exporting, tasks
+from console.operations import tasks
 from console.operations.errors import BadInput
 from console.operations.ids import is_whole
 from console.web.pages.plumbing import back_to, field, local_path, site_of
+from models import task_views
 from models.database import session
 
 PAGE_ROWS = 1000
@@ -64,7 +65,7 @@ def _ticked(form: FormData) -> list[str]:
 
 def _all_of(status: str) -> Iterator[list[str]]:
     """Ids in pages, each task once: one that keeps or regains its status is not met again."""
-    ids = exporting.matching_ids(statuses=(status,))
+    ids = task_views.matching_ids(statuses=(status,))
     for start in range(0, len(ids), PAGE_ROWS):
         yield ids[start : start + PAGE_ROWS]
 

@@ -14,6 +14,7 @@ from console.web.figures.cron import described, next_runs
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
 from jobs.process.clock import utc_now
 from jobs.queues import schedule
+from models import task_figures
 from models.database import session
 
 MESSAGES_SHOWN = 50
@@ -46,7 +47,7 @@ def queues_page(request: Request) -> Response:
     for row in rows:
         row["oldest_seconds"] = queues.oldest_ready_seconds(site.redis, row["queue"], now=now)
     with session():
-        differences = queue_differences.differences(rows, queue_differences.queued_rows())
+        differences = queue_differences.differences(rows, task_figures.queued_by_backend())
     return page(request, "queues.html", queues=rows, differences=differences)
 
 

@@ -22,7 +22,7 @@ from console.web.site import Site
 from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
 from models import task_views
-from models.base import Row, fetch_all
+from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import FINAL_STATES
 
@@ -52,7 +52,7 @@ def describe(task_id: str) -> dict[str, Any]:
         "decisions": decisions,
         "standing": timeline.standing(task, statuses, now=utc_now()),
         "parents": parents,
-        "children": _linked(_waiting_for(task_id)),
+        "children": _linked(task_views.waiting_for(task_id)),
         "attempts": [_with_rate(attempt) for attempt in task["attempts"]],
         "metadata": json.dumps(task["metadata"], indent=2, ensure_ascii=False, default=str),
         "is_final": task["status"] in {state.value for state in FINAL_STATES},
@@ -119,11 +119,8 @@ def _look(site: Site, task_id: str) -> tuple[str, tuple[str, Any] | None]:
         pipe.get(live_key(task_id))
         text: Any = pipe.execute()[1]
     with session():
-        rows = fetch_all(
-            "SELECT status, epoch, progress ->> 'phase' AS phase FROM tasks WHERE id = %s::uuid",
-            (task_id,),
-        )
-    state = (rows[0]["status"], [rows[0]["epoch"], rows[0]["phase"]]) if rows else None
+        found = task_views.moment_of(task_id)
+    state = (found.status or "pending", [found.epoch, found.phase]) if found else None
     return text or "", state
 
 
@@ -136,24 +133,11 @@ def _linked(task_ids: list[str]) -> list[Row]:
     if not task_ids:
         return []
     statuses = task_views.statuses_of(task_ids)
-    titles = {
-        row["id"]: row["title"]
-        for row in fetch_all(
-            "SELECT id::text, title FROM tasks WHERE id = ANY(%s::uuid[])", (task_ids,)
-        )
-    }
+    titles = task_views.titles_of(task_ids)
     return [
         {"id": one, "title": titles.get(one) or one[:8], "status": statuses.get(one, "gone")}
         for one in task_ids
     ]
-
-
-def _waiting_for(task_id: str) -> list[str]:
-    rows = fetch_all(
-        "SELECT task_id::text AS id FROM kos_dependencies WHERE depends_on_id = %s::uuid LIMIT 50",
-        (task_id,),
-    )
-    return [row["id"] for row in rows]
 
 
 def _with_rate(attempt: Row) -> Row:

@@ -23,8 +23,9 @@ from jobs.upkeep.health.idle_models import IdleModels
 from llm.backends.registry import Backends
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
 from llm.types import BackendSpec, Deadlines, ResidentModel
-from models.base import Row, fetch_all, fetch_one
+from models import attempt, task_figures
 from models.database import DatabaseUnavailable, session
+from models.task_figures import TaskInProgress
 
 PROVEN_SECONDS = 15.0
 MOVING_SECONDS = 20.0
@@ -102,9 +103,9 @@ class BackendWatch:
         decision = acquire(self.slots, self.limits, spec.name, holder, wait=False)
         return holder if decision.granted else None
 
-    def _still_seconds(self, backend: str, running: list[Row]) -> float:
+    def _still_seconds(self, backend: str, running: list[TaskInProgress]) -> float:
         """For how long nothing moved in the tasks that compute there; 0.0 where none does."""
-        tokens = sum(row["tokens"] for row in running)
+        tokens = sum(task.progress.tokens for task in running)
         before, since = self.progress.get(backend, (-1, 0.0))
         if not running or tokens != before:
             self.progress[backend] = (tokens, time.monotonic())
@@ -112,7 +113,7 @@ class BackendWatch:
         return time.monotonic() - since
 
     def _judge_by_progress(
-        self, spec: BackendSpec, name: str, running: list[Row], still_seconds: float
+        self, spec: BackendSpec, name: str, running: list[TaskInProgress], still_seconds: float
     ) -> Check:
         """Every slot is taken: then what runs there must be moving, unless it loads."""
         if not running or still_seconds < self._patience_seconds(spec.name, running):
@@ -122,10 +123,10 @@ class BackendWatch:
         error = StallTimeout(f"no token of {len(running)} running tasks in {still_seconds:.0f} s")
         return self._failed(spec, name, error)
 
-    def _patience_seconds(self, backend: str, running: list[Row]) -> float:
+    def _patience_seconds(self, backend: str, running: list[TaskInProgress]) -> float:
         """How long nothing may come: longer where a first token is known to take its time."""
         first = max(
-            self.learned.figures(backend, row["model"]).first_token_seconds.p95 for row in running
+            self.learned.figures(backend, task.model).first_token_seconds.p95 for task in running
         )
         return max(STANDS_STILL_SECONDS, SLOWER_THAN_EVER * first)
 
@@ -157,25 +158,15 @@ def _untried(residents: Sequence[ResidentModel]) -> str:
 def _answered_lately(backend: str) -> bool:
     try:
         with session():
-            row = fetch_one(
-                "SELECT 1 AS one FROM kos_attempts WHERE backend = %s AND outcome = 'completed' "
-                "AND finished_at > now() - %s * interval '1 second' LIMIT 1",
-                (backend, PROVEN_SECONDS),
-            )
+            return attempt.completed_since(backend, PROVEN_SECONDS)
     except DatabaseUnavailable:
         return False
-    return row is not None
 
 
-def _running(backend: str) -> list[Row]:
-    """Model and tokens of the tasks that compute there now, as heartbeats reported."""
+def _running(backend: str) -> list[TaskInProgress]:
+    """The tasks that compute there now, as heartbeats said."""
     try:
         with session():
-            return fetch_all(
-                "SELECT model, coalesce((progress->>'tokens')::bigint, 0) AS tokens FROM tasks "
-                "WHERE status = 'in_progress' AND backend = %s "
-                "AND progress->>'phase' IN ('prefill', 'decoding')",
-                (backend,),
-            )
+            return task_figures.computing_at(backend)
     except DatabaseUnavailable:
         return []

@@ -12,8 +12,7 @@ import requests
 from jobs.policy.fields import shown
 from jobs.upkeep.health.checks import Check
 from llm import direct
-from models import backlog
-from models.base import fetch_one
+from models import backlog, server, task_figures
 from models.database import DatabaseUnavailable, session
 
 LOW_DISK_BYTES = 500_000_000
@@ -25,7 +24,7 @@ def postgres() -> Check:
     began = time.monotonic()
     try:
         with session():
-            fetch_one("SELECT 1 AS one")
+            server.ping()
     except DatabaseUnavailable as error:
         remedy = "see DATABASE_URL, or start it with `kos up`"
         return Check("postgres", False, str(error), remedy)
@@ -57,14 +56,10 @@ def backlog_age(bound_seconds: float, *, anything_available: bool) -> Check:
     try:
         with session():
             first = backlog.window(1)
-            oldest = fetch_one(
-                "SELECT extract(epoch FROM now() - min(created_at)) AS age FROM tasks "
-                "WHERE status = 'pending' AND next_attempt_at IS NULL AND isfinite(created_at) "
-                "AND assignee_expert_id IS NOT NULL AND attempt_count = 0"
-            )
+            oldest = task_figures.oldest_untried_seconds()
     except DatabaseUnavailable as error:
         return Check("backlog", False, f"cannot be measured: {error}")
-    age = float(oldest["age"]) if oldest and oldest["age"] is not None and first else 0.0
+    age = oldest if oldest is not None and first else 0.0
     late = age > bound_seconds * 4 and not anything_available
     detail = f"oldest waiting task: {age:.0f} s"
     remedy = "no backend takes work: see `kos backends`" if late else ""

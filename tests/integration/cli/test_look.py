@@ -56,4 +56,4 @@ def test_the_present_block_is_the_one_in_flight_however_old_the_others(kos: Kos)
 
     lane = next(lane for lane in found.lanes if lane.backend == "mlx")
     assert (lane.present.split()[0], lane.following.split()[0]) == ("present", "next")
-    assert [(one.phase, one.tokens) for one in found.running] == [("decoding", 7)]
+    assert [(one.progress.phase, one.progress.tokens) for one in found.running] == [("decoding", 7)]

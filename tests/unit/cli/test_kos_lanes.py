@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from console.operations.lanes import Progress, done_of, lane_of, progress_of
+from console.operations.lanes import done_of, lane_of
 from jobs.attempt.lease_keeper import RunningAttempt
 from llm import types
 from llm.types import CancelToken, Phase
+from models.task_figures import ReportedProgress, progress_in
 
 
 def block(backend: str, order: int, *, in_flight: int = 0) -> dict[str, Any]:
@@ -25,12 +26,12 @@ def test_progress_is_read_as_the_heart_writes_it() -> None:
     )  # fmt: skip
     running.progress = types.Progress(Phase.DECODING, completion_tokens=42)
 
-    assert progress_of({"progress": running.report()}) == Progress("decoding", 42)
+    assert progress_in(running.report()) == ReportedProgress("decoding", 42)
 
 
 @pytest.mark.parametrize("told", [None, "half", [1], {"tokens": "many"}, {"phase": ""}])
 def test_what_a_stranger_wrote_is_no_progress(told: object) -> None:
-    assert progress_of({"progress": told}) == Progress()
+    assert progress_in(told) == ReportedProgress()
 
 
 def test_a_lane_begins_with_what_is_in_flight_and_goes_on_as_planned() -> None:

@@ -10,8 +10,9 @@ from rich.console import Console
 from console.cli.app import App
 from console.cli.watch import Watch, named
 from console.cli.watch_view import Selection, screen_of
-from console.operations.watching import Lane, Look, Running
+from console.operations.watching import Lane, Look
 from models.database import DatabaseUnavailable
+from models.task_figures import ReportedProgress, TaskInProgress
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -23,7 +24,9 @@ def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
         ready=2, dead=1,
     )  # fmt: skip
     tasks = [
-        Running(f"{n:08d}-x", f"Task {n}", "mlx", "qwen:4b", "decoding", 10 * n, NOW)
+        TaskInProgress(
+            f"{n:08d}-x", f"Task {n}", "mlx", "qwen:4b", NOW, ReportedProgress("decoding", 10 * n)
+        )
         for n in range(running)
     ]
     failures: list[dict[str, Any]] = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from console.web.figures.split import union_seconds
 from console.web.figures.waiting import recent_rate, with_estimates
 from console.web.words import words_for
 from jobs.queues import schedule
+from models.task_figures import PendingGroup
 
 NOON = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
 
@@ -106,9 +106,9 @@ def test_the_rate_counts_from_the_first_busy_minute() -> None:
 
 
 def test_groups_are_done_one_after_the_other() -> None:
-    groups: list[dict[str, Any]] = [
-        {"n": 10, "oldest": NOON - timedelta(seconds=5)},
-        {"n": 20, "oldest": None},
+    groups = [
+        PendingGroup("coding", "high", 10, NOON - timedelta(seconds=5), 0),
+        PendingGroup("coding", "low", 20, None, 0),
     ]
 
     told = with_estimates(groups, per_second=2, now=NOON)

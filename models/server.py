@@ -1,0 +1,39 @@
+"""What the database server says of itself, and the news it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from models.base import fetch_all
+
+TASKS_CHANNEL = "kos_tasks"
+"""Where triggers say that a task may be planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """``version`` as in ``server_version_num`` (150004: 15.4); ``encoding`` of the database."""
+
+    version: int
+    now: datetime
+    encoding: str
+
+
+def state() -> ServerState:
+    """Version, clock and encoding."""
+    row = fetch_all(
+        "SELECT current_setting('server_version_num')::int AS version, now() AS now, "
+        "current_setting('server_encoding') AS encoding"
+    )[0]
+    return ServerState(**row)
+
+
+def ping() -> None:
+    """One round trip."""
+    fetch_all("SELECT 1 AS one")
+
+
+def notify(channel: str, payload: str) -> None:
+    """Tell whoever listens there."""
+    fetch_all("SELECT pg_notify(%s, %s)", (channel, payload))

@@ -1,0 +1,253 @@
+"""Tasks in figures: how many in which state, how long, where. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models.base import as_utc, fetch_all, fetch_one, read_utc
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedProgress:
+    """How far a running task was at its last heartbeat; ``phase`` is None before the first."""
+
+    phase: str | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInProgress:
+    """A task in progress. ``title``, ``backend`` and ``model`` are empty where the row has none."""
+
+    id: str
+    title: str
+    backend: str
+    model: str
+    started_at: datetime | None
+    progress: ReportedProgress
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSince:
+    """Where a task runs, and since when."""
+
+    backend: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """Running rows whose lease ran out, and the seconds that the longest of all has run."""
+
+    late: int
+    longest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PendingGroup:
+    """Waiting tasks of one category and priority; ``delayed`` of them wait for a time to come."""
+
+    category: str
+    priority: str
+    count: int
+    oldest: datetime | None
+    delayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndedGroup:
+    """Tasks of one status, backend and model, with the tokens and model loads they took."""
+
+    status: str | None
+    backend: str | None
+    model: str | None
+    tasks: int
+    tokens: int | None
+    loads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed task and why."""
+
+    title: str | None
+    last_error: str | None
+
+
+def progress_in(value: object) -> ReportedProgress:
+    """From the column ``progress``, where a stranger may have written anything."""
+    if not isinstance(value, Mapping):
+        return ReportedProgress()
+    phase, tokens = value.get("phase"), value.get("tokens")
+    return ReportedProgress(str(phase) if phase else None, tokens if isinstance(tokens, int) else 0)
+
+
+# The final states are read from one index, the live ones from another; what waits is counted by
+# ``pending_groups``.
+_COUNTS = """
+SELECT status, count(*) AS n FROM tasks
+WHERE status IN ('completed', 'failed', 'cancelled') GROUP BY 1
+UNION ALL SELECT status, count(*) FROM tasks WHERE status IN ('queued', 'in_progress') GROUP BY 1
+"""
+
+
+def counts_but_pending() -> dict[str, int]:
+    """Tasks by status, without those that wait."""
+    return {row["status"]: row["n"] for row in fetch_all(_COUNTS)}
+
+
+_PENDING = """
+SELECT category, priority, count(*) AS n, min(created_at) AS oldest,
+  count(*) FILTER (WHERE next_attempt_at > now()) AS delayed
+FROM tasks WHERE status = 'pending' GROUP BY 1, 2
+"""
+
+
+def pending_groups() -> list[PendingGroup]:
+    """Every group that waits, in no order."""
+    return [
+        PendingGroup(
+            category=row["category"] or "",
+            priority=row["priority"] or "medium",
+            count=row["n"],
+            oldest=as_utc(row["oldest"]),
+            delayed=row["delayed"],
+        )
+        for row in fetch_all(_PENDING)
+    ]
+
+
+def counts_since(since: datetime | None, statuses: Sequence[str]) -> dict[str, int]:
+    """Tasks created at ``since`` or later in those statuses; no status counts as pending."""
+    rows = fetch_all(
+        "SELECT coalesce(status, 'pending') AS status, count(*) AS n FROM tasks "
+        "WHERE (status IS NULL OR status = ANY(%(known)s)) "
+        "AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) GROUP BY 1",
+        {"since": since, "known": list(statuses)},
+    )
+    return {row["status"]: row["n"] for row in rows}
+
+
+def unknown_statuses(known: Sequence[str]) -> dict[str, int]:
+    """Tasks by a status that is none of ``known``: rows of strangers may hold any word."""
+    rows = fetch_all(
+        "SELECT status, count(*) AS n FROM tasks WHERE status <> ALL(%s) GROUP BY 1 ORDER BY 1",
+        (list(known),),
+    )
+    return {row["status"]: row["n"] for row in rows}
+
+
+def queued_by_backend() -> dict[str, int]:
+    """Rows in ``queued`` by backend; the empty name where a row has none."""
+    rows = fetch_all(
+        "SELECT coalesce(backend, '') AS backend, count(*) AS n FROM tasks "
+        "WHERE status = 'queued' GROUP BY 1"
+    )
+    return {row["backend"]: row["n"] for row in rows}
+
+
+def running(limit: int) -> list[TaskInProgress]:
+    """Tasks in progress, the oldest first."""
+    rows = fetch_all(
+        "SELECT id::text, title, backend, model, started_at, progress FROM tasks "
+        "WHERE status = 'in_progress' ORDER BY started_at LIMIT %s",
+        (limit,),
+    )
+    return [_running(row) for row in rows]
+
+
+def running_since() -> list[RunningSince]:
+    """Every running task whose place and start are known."""
+    rows = fetch_all(
+        "SELECT backend, started_at FROM tasks WHERE status = 'in_progress' "
+        "AND backend IS NOT NULL AND started_at IS NOT NULL"
+    )
+    return [RunningSince(row["backend"], read_utc(row["started_at"])) for row in rows]
+
+
+def computing_at(backend: str) -> list[TaskInProgress]:
+    """Tasks that a model of ``backend`` computes now, as their heartbeats say."""
+    rows = fetch_all(
+        "SELECT id::text, title, backend, model, started_at, progress FROM tasks "
+        "WHERE status = 'in_progress' AND backend = %s "
+        "AND progress->>'phase' IN ('prefill', 'decoding')",
+        (backend,),
+    )
+    return [_running(row) for row in rows]
+
+
+def running_leases() -> Leases:
+    """How the leases of running rows stand."""
+    row = fetch_one(
+        "SELECT count(*) FILTER (WHERE lease_expires_at < now()) AS late, "
+        "coalesce(max(extract(epoch FROM now() - started_at)), 0)::float AS longest "
+        "FROM tasks WHERE status = 'in_progress' AND (started_at IS NULL OR isfinite(started_at))"
+    )
+    return Leases(row["late"], row["longest"]) if row else Leases(0, 0.0)
+
+
+def oldest_pending() -> datetime | None:
+    """When the task that has waited longest was created."""
+    row = fetch_one(
+        "SELECT created_at FROM tasks WHERE status = 'pending' AND created_at IS NOT NULL "
+        "ORDER BY created_at LIMIT 1"
+    )
+    return as_utc(row["created_at"]) if row else None
+
+
+def oldest_untried_seconds() -> float | None:
+    """How long the oldest assigned task has waited that was never tried."""
+    row = fetch_one(
+        "SELECT extract(epoch FROM now() - min(created_at))::float AS age FROM tasks "
+        "WHERE status = 'pending' AND next_attempt_at IS NULL AND isfinite(created_at) "
+        "AND assignee_expert_id IS NOT NULL AND attempt_count = 0"
+    )
+    return row["age"] if row else None
+
+
+def ended_groups(task_ids: Sequence[str]) -> list[EndedGroup]:
+    """What became of these tasks."""
+    rows = fetch_all(
+        """
+        SELECT t.status, t.backend, t.model, count(DISTINCT t.id) AS tasks,
+          sum(a.completion_tokens) AS tokens,
+          count(*) FILTER (WHERE a.load_seconds > 0.01) AS loads
+        FROM tasks t LEFT JOIN kos_attempts a ON a.task_id = t.id
+        WHERE t.id = ANY(%s::uuid[]) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        """,
+        (list(task_ids),),
+    )
+    return [EndedGroup(**row) for row in rows]
+
+
+def failures_among(task_ids: Sequence[str], *, limit: int) -> list[Failure]:
+    """Those of these tasks that failed, oldest first."""
+    rows = fetch_all(
+        "SELECT title, last_error FROM tasks WHERE id = ANY(%s::uuid[]) AND status = 'failed' "
+        "ORDER BY created_at LIMIT %s",
+        (list(task_ids), limit),
+    )
+    return [Failure(**row) for row in rows]
+
+
+def blocks_used(task_ids: Sequence[str]) -> int:
+    """In how many blocks these tasks were worked on."""
+    rows = fetch_all(
+        "SELECT count(DISTINCT block_id) AS n FROM kos_attempts WHERE task_id = ANY(%s::uuid[])",
+        (list(task_ids),),
+    )
+    return int(rows[0]["n"])
+
+
+def _running(row: Mapping[str, Any]) -> TaskInProgress:
+    return TaskInProgress(
+        id=row["id"],
+        title=row["title"] or "",
+        backend=row["backend"] or "",
+        model=row["model"] or "",
+        started_at=as_utc(row["started_at"]),
+        progress=progress_in(row["progress"]),
+    )

@@ -7,8 +7,7 @@ stay ``pending`` until they are dispatched, so the latest choice is always the b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -33,9 +32,11 @@ from models import backlog, block
 from models.backlog import NOTHING_UNSERVABLE, Unservable
 from models.block import NewBlock
 from models.database import database, session
+from models.locks import locked
 from models.task import Task
 
 LOCK_KEY = 0x6B6F73_02
+LOCK_WAIT_SECONDS = 30.0
 REPLAN_SECONDS = 1.0
 """New rows wait for the plan to be this old while every lane is busy."""
 IDLE_REPLAN_SECONDS = 0.25
@@ -69,7 +70,7 @@ class Planner:
     def run(self, reason: str, *, replan: bool = False) -> int:
         """One cycle; how many tasks were dispatched."""
         scan = self._state.scan()
-        with session(), _only_planner():
+        with session(), locked(LOCK_KEY, wait_seconds=LOCK_WAIT_SECONDS):
             dispatched = 0
             for _ in range(MAX_CYCLES):
                 state = self._state.read(scan)
@@ -177,15 +178,6 @@ def window_snapshot(
         window=window,
         waiting=waiting,
     )
-
-
-@contextmanager
-def _only_planner() -> Iterator[None]:
-    database.execute_sql("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-    try:
-        yield
-    finally:
-        database.execute_sql("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
 
 
 def _new_blocks(planned: Plan) -> list[NewBlock]:

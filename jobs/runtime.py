@@ -18,6 +18,7 @@ from jobs.admission.residency import Residency
 from jobs.admission.slots import Slots
 from jobs.planning.current_state import StateReader
 from jobs.planning.learned_figures import LearnedFigures
+from jobs.planning.snapshots import local_memory
 from jobs.queues.broker import WakingBroker, client_for
 from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import SCAN
@@ -82,6 +83,7 @@ def model_servers(settings: Settings, client: redis.Redis | None) -> tuple[Backe
         cache=RedisScanCache(client) if client else None,
         catalog=load_catalog(settings.catalog_file),
         fresh_seconds=settings.scan_cache_seconds,
+        memory_bytes=local_memory(settings),
         clock=lambda: datetime.now(UTC),
     )
     return backends, scanner

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -24,11 +25,29 @@ class CatalogError(ValueError):
     """The priority table cannot be used; the message names the key."""
 
 
+MEMORY_FOR_WEIGHTS = 0.9
+"""The part of a server's memory that a model's file may fill."""
+_DOES_NOT_FIT = 1000.0
+_BLIND = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class StrengthRule:
+    """How size, family and category make a strength; explained in ``catalog.toml``."""
+
+    places_per_doubling: float
+    outside_doublings: float
+    enough_parameters: float
+    unknown_parameters: float
+    bytes_per_parameter: float
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """The priority table as read. ``priority`` holds parts of names, better ones first."""
 
     priority: Mapping[Category, tuple[str, ...]]
+    strength: StrengthRule
     heavy_parameters: int
     heavy_bytes: int
     fast_parameters: int
@@ -59,8 +78,10 @@ def classify(
     catalog: Catalog,
     chosen: Mapping[str, tuple[str, ...]] | None = None,
     broken: str | None = None,
+    memory_bytes: int | None = None,
 ) -> ScannedModel:
-    """Categories and weight of one model. ``chosen``: names by category that the user listed."""
+    """Categories, weight and strengths of one model. ``chosen``: names by category that the user
+    listed; ``memory_bytes``: what the server has for models, where that is known."""
     unusable = _unusable(info, catalog)
     if unusable is not None:
         return ScannedModel(
@@ -72,29 +93,33 @@ def classify(
         if info.name in (chosen or {}).get(category.value, ()) or _belongs(info, category, catalog)
     )
     return ScannedModel(
-        info=info, categories=categories, heavy=is_heavy(info, catalog), broken=broken
+        info=info,
+        categories=categories,
+        heavy=is_heavy(info, catalog),
+        broken=broken,
+        strengths={
+            category: round(_strength(info, category, category in categories, catalog), 3)
+            - (0.0 if _fits(info, memory_bytes) else _DOES_NOT_FIT)
+            for category in Category
+        },
     )
 
 
 def rank(
-    models: Iterable[ScannedModel],
-    *,
-    catalog: Catalog,
-    chosen: Mapping[str, tuple[str, ...]] | None = None,
+    models: Iterable[ScannedModel], *, chosen: Mapping[str, tuple[str, ...]] | None = None
 ) -> Ranking:
-    """The names of a server's models for each category, best first.
-
-    First what the user listed, then the table's order, then size: for fast work the smaller
-    first, else the larger, and heavy ones last where the work is not known to need them. Models
-    outside the category follow those within.
-    """
+    """The names of a server's usable models for each category, best first: what the user listed,
+    then by strength."""
     usable = [model for model in models if model.broken is None]
+
+    def order(model: ScannedModel, category: Category) -> tuple[int, float, str]:
+        listed = (chosen or {}).get(category.value, ())
+        first = listed.index(model.name) if model.name in listed else _UNLISTED
+        return first, -model.strengths.get(category, 0.0), model.name
+
     return {
         category: tuple(
-            model.name
-            for model in sorted(
-                usable, key=lambda model: _order(model, category, catalog, chosen or {})
-            )
+            model.name for model in sorted(usable, key=lambda model: order(model, category))
         )
         for category in Category
     }
@@ -119,22 +144,39 @@ def parameters_in_name(name: str) -> int | None:
     return int(float(match.group(2)) * int(match.group(1) or 1) * scale) or None
 
 
-def _order(
-    model: ScannedModel,
-    category: Category,
-    catalog: Catalog,
-    chosen: Mapping[str, tuple[str, ...]],
-) -> tuple[float, ...]:
-    listed = chosen.get(category.value, ())
-    first = listed.index(model.name) if model.name in listed else _UNLISTED
-    outside = category not in model.categories
-    parameters = _parameters(model.info)
+def _strength(info: ModelInfo, category: Category, belongs: bool, catalog: Catalog) -> float:
+    """Doublings of size, less what the family and a foreign category take off."""
+    rule = catalog.strength
+    billions = max(_size_of(info, rule) / 1e9, 0.01)
+    entries = len(catalog.priority[category])
+    place = min(_place(info.name, category, catalog), entries)
     if category is Category.FAST:
-        place = _UNLISTED if outside else _place(model.name, category, catalog)
-        return (first, outside, place, float("inf") if parameters is None else parameters)
-    place = _place(model.name, Category.DEFAULT if outside else category, catalog)
-    shun_heavy = model.heavy and (outside or category in (Category.DEFAULT, Category.VISION))
-    return (first, outside, place, shun_heavy, -(parameters or 0))
+        return -place / rule.places_per_doubling - billions / 100 - (0.0 if belongs else _BLIND)
+    enough = rule.enough_parameters / 1e9
+    if category in (Category.DEFAULT, Category.VISION):
+        # Between two that are large enough the smaller answers sooner.
+        size = math.log2(min(billions, enough)) - max(0.0, billions - enough) / 1000
+    else:
+        size = math.log2(billions)
+    if belongs:
+        return size - place / rule.places_per_doubling
+    general = min(_place(info.name, Category.DEFAULT, catalog), _UNLISTED) / _UNLISTED
+    return size - general - (_BLIND if category is Category.VISION else rule.outside_doublings)
+
+
+def _fits(info: ModelInfo, memory_bytes: int | None) -> bool:
+    if memory_bytes is None or info.size_bytes is None:
+        return True
+    return info.size_bytes <= memory_bytes * MEMORY_FOR_WEIGHTS
+
+
+def _size_of(info: ModelInfo, rule: StrengthRule) -> float:
+    known = _parameters(info)
+    if known:
+        return known
+    if info.size_bytes:
+        return info.size_bytes / rule.bytes_per_parameter
+    return rule.unknown_parameters
 
 
 def _belongs(info: ModelInfo, category: Category, catalog: Catalog) -> bool:
@@ -190,13 +232,16 @@ def _holds(name: str, entry: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _pattern(entry: str) -> re.Pattern[str]:
-    """The entry, not in the middle of a word: "phi" is not in "dolphin"."""
-    boundary = "(?<![a-z])" if entry[:1].isalpha() else ""
-    return re.compile(boundary + re.escape(entry.lower()))
+    """The entry with any separators, not in the middle of a word or number: "phi" is not in
+    "dolphin", "qwen:3" not in "qwen:32b"."""
+    parts = re.findall(r"[a-z]+|\d+", entry.lower())
+    before = "(?<![a-z])" if entry[:1].isalpha() else "-"
+    after = r"(?!\d)" if parts[-1].isdigit() else ""
+    return re.compile(before + "[-:._]?".join(parts) + after)
 
 
 def _merged(base: Catalog | None, document: Mapping[str, Any]) -> Catalog:
-    _known(document, {"priority", "classes", "unusable"}, "at the top")
+    _known(document, {"priority", "strength", "classes", "unusable"}, "at the top")
     priority = dict(base.priority) if base else {}
     for name, entries in _table(document, "priority").items():
         priority[_category(name)] = _names(entries, f"priority.{name}")
@@ -207,9 +252,13 @@ def _merged(base: Catalog | None, document: Mapping[str, Any]) -> Catalog:
     _known(unusable, {"names"}, "unusable")
     if "names" in unusable:
         sizes["unusable"] = _names(unusable["names"], "unusable.names")
+    numbers = _table(document, "strength")
+    _known(numbers, {entry.name for entry in fields(StrengthRule)}, "strength")
+    changed = {name: _positive(value, f"strength.{name}") for name, value in numbers.items()}
     if base is None:
-        return Catalog(priority=priority, **sizes)
-    return replace(base, priority=priority, **sizes)
+        return Catalog(priority=priority, strength=StrengthRule(**changed), **sizes)
+    strength = replace(base.strength, **changed)
+    return replace(base, priority=priority, strength=strength, **sizes)
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -243,3 +292,9 @@ def _size(value: object, name: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise CatalogError(f"classes.{name} must be a whole number")
     return value
+
+
+def _positive(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise CatalogError(f"{where} must be a number above 0")
+    return float(value)

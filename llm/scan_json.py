@@ -18,7 +18,7 @@ from llm.types import (
     ServerScan,
 )
 
-VERSION = 2
+VERSION = 3
 
 
 def dumps(scan: Scan) -> str:
@@ -85,6 +85,7 @@ def _scanned_out(model: ScannedModel) -> dict[str, Any]:
         "categories": [category.value for category in model.categories],
         "heavy": model.heavy,
         "broken": model.broken,
+        "strengths": {category.value: value for category, value in model.strengths.items()},
     }
 
 
@@ -103,6 +104,7 @@ def _scanned_in(fields: Mapping[str, Any]) -> ScannedModel:
         categories=tuple(Category(name) for name in fields["categories"]),
         heavy=fields["heavy"],
         broken=fields["broken"],
+        strengths={Category(name): value for name, value in fields["strengths"].items()},
     )
 
 

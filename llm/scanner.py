@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 class Scanner:
     """Scans the servers of ``backends``; safe to share between threads. A scan serves for
-    ``fresh_seconds``."""
+    ``fresh_seconds``; ``memory_bytes`` is what a server, by name, has for models."""
 
     def __init__(
         self,
@@ -53,12 +53,14 @@ class Scanner:
         cache: ScanCache | None = None,
         catalog: Catalog | None = None,
         fresh_seconds: float = FRESH_SECONDS,
+        memory_bytes: Mapping[str, int] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._backends = backends
         self._cache = cache or MemoryScanCache()
         self._catalog = catalog or load_catalog()
         self._fresh_seconds = fresh_seconds
+        self._memory_bytes = memory_bytes or {}
         self._clock = clock
         self._one_at_a_time = threading.Lock()
         self._described: dict[tuple[str, ModelInfo], ModelInfo] = {}
@@ -132,7 +134,7 @@ class Scanner:
         except errors.LLMError as exc:
             return _failed(spec, f"{exc.code}: {exc}", now)
         models = self._classed(backend, listed)
-        ranking = rank(models, catalog=self._catalog, chosen=spec.models_by_category)
+        ranking = rank(models, chosen=spec.models_by_category)
         return ServerScan(
             backend=spec.name,
             kind=spec.kind,
@@ -154,7 +156,15 @@ class Scanner:
                     info = self._describe(backend, info)
                 except errors.LLMError as exc:
                     broken = f"{exc.code}: {exc}"
-            models.append(classify(info, catalog=self._catalog, chosen=chosen, broken=broken))
+            models.append(
+                classify(
+                    info,
+                    catalog=self._catalog,
+                    chosen=chosen,
+                    broken=broken,
+                    memory_bytes=self._memory_bytes.get(backend.name),
+                )
+            )
         return models
 
     def _describe(self, backend: Backend, info: ModelInfo) -> ModelInfo:

@@ -268,12 +268,16 @@ class CancelToken:
 
 @dataclass(frozen=True, slots=True)
 class ScannedModel:
-    """A model as the scanner classed it: for which work, and how heavy."""
+    """A model as the scanner classed it: for which work, and how heavy.
+
+    ``strengths``: how well it suits each category, in doublings of size (``llm.catalog``).
+    """
 
     info: ModelInfo
     categories: tuple[Category, ...] = (Category.DEFAULT,)
     heavy: bool = False
     broken: str | None = None
+    strengths: Mapping[Category, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

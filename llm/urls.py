@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 OLLAMA_PORT = 11434
 MLX_PORT = 11435
 CONTAINER_HOST = "host.docker.internal"
-DISABLED_WORDS = frozenset({"disabled", "none", "off"})
+DISABLED_WORDS = frozenset({"disabled", "none", "off", "false", "no", "0"})
 
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")

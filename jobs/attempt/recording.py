@@ -59,7 +59,9 @@ class Recorder:
             backend=task.backend,
             model=task.model,
             elsewhere=not (verdict is not None and verdict.ok)
-            and self._failover.is_possible(claimed.row, failed=task.backend, error=result.error),
+            and self._failover.is_possible(
+                claimed.row, failed=(task.backend, task.model), error=result.error
+            ),
         )
         config = RetryConfig(
             base_seconds=self._settings.retry_delay_seconds,

@@ -8,14 +8,14 @@ import redis
 
 from jobs.planning.current_state import StateReader
 from jobs.planning.learned_figures import LearnedFigures
-from jobs.planning.snapshots import snapshot
+from jobs.planning.snapshots import avoided_places, category_of, snapshot
 from jobs.policy import metadata
-from jobs.policy.planners.choices import others
+from jobs.policy.planners.choices import has_other_place, others
 from jobs.policy.types import Snapshot, TaskView
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from llm.backends.registry import Backends
-from llm.errors import BackendUnreachable, ConnectTimeout
+from llm.errors import BackendUnreachable, BadAnswer, ConnectTimeout
 from models.base import Row
 from models.database import DatabaseUnavailable
 
@@ -38,15 +38,18 @@ class Failover:
         self._figures = figures
         self._backends = backends
 
-    def is_possible(self, row: Row, *, failed: str, error: Exception | None) -> bool:
-        """Whether a backend other than ``failed`` is up and may take the task of ``row``.
+    def is_possible(self, row: Row, *, failed: tuple[str, str], error: Exception | None) -> bool:
+        """Whether the task of ``row`` may run elsewhere than at ``failed`` (backend, model).
 
-        The last scan says what is up. Where ``error`` is a server that cannot be reached, the
-        others may be gone by now as well, so one of them must answer. False where Redis or
-        Postgres do not answer.
+        After a bad answer another model of the same server is elsewhere, too. After any other
+        failure it takes another backend; the last scan says what is up. Where ``error`` is a server
+        that cannot be reached, the others may be gone by now as well, so one of them must answer.
+        False where Redis or Postgres do not answer.
         """
         try:
-            found = others(self._snapshot(), _requirements(row), than=failed)
+            if error is None or isinstance(error, BadAnswer):
+                return has_other_place(self._snapshot(), _requirements(row), than=failed)
+            found = others(self._snapshot(), _requirements(row), than=failed[0])
         except (redis.RedisError, DatabaseUnavailable) as problem:
             logger.warning("failover_unknown task=%s error=%s", row["id"], problem)
             return False
@@ -73,6 +76,8 @@ def _requirements(row: Row) -> TaskView:
     return TaskView(
         id=row["id"],
         created_at=row["created_at"],
+        category=category_of(row["category"]),
         required_backend=options.required_backend,
         preferred_model=options.preferred_model,
+        avoid=avoided_places(row["avoid"]),
     )

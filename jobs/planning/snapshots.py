@@ -33,6 +33,15 @@ MEMORY_SHARE = 0.85
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal"})
 
 
+def local_memory(settings: Settings) -> dict[str, int]:
+    """Bytes of memory of each real server of this host, by backend."""
+    return {
+        spec.name: psutil.virtual_memory().total
+        for spec in settings.backends
+        if urlsplit(spec.url).hostname in LOCAL_HOSTS and spec.name not in settings.simulated
+    }
+
+
 def planning_config(settings: Settings, scan: Scan) -> PlanningConfig:
     """``scan`` holds the sizes of heavy models: two that do not fit in memory are kept apart."""
     return PlanningConfig(
@@ -51,11 +60,9 @@ def fits_two_heavy(settings: Settings, scan: Scan) -> bool:
     """Whether this host's memory holds the largest heavy model of each of its servers at once."""
     if not settings.heavy_light_pairing:
         return True
-    sizes = []
+    sizes, local = [], local_memory(settings)
     for server in scan.servers:
-        spec = settings.backend(server.backend)
-        local = spec is not None and urlsplit(spec.url).hostname in LOCAL_HOSTS
-        if local and server.backend not in settings.simulated:
+        if server.backend in local:
             heavy = [model.info.size_bytes or 0 for model in server.models or () if model.heavy]
             sizes.append(max(heavy, default=0))
     return len(sizes) < 2 or sum(sizes) <= MEMORY_SHARE * psutil.virtual_memory().total
@@ -79,7 +86,9 @@ def snapshot(
     tasks of a category wait in all, where the window does not hold them.
     """
     tasks = tuple(task_view(row, now) for row in window)
-    views = tuple(_model_view(backend, rank, model, figures) for backend, rank, model in models)
+    views = tuple(
+        _model_view(scan, backend, rank, model, figures) for backend, rank, model in models
+    )
     service = {(view.backend, view.name): view.service_seconds for view in views}
     return Snapshot(
         now=now,
@@ -111,8 +120,12 @@ def further_tasks(
     return tuple(found)
 
 
-def _model_view(backend: str, rank: int, model: ScannedModel, learned: LearnedFigures) -> ModelView:
+def _model_view(
+    scan: Scan, backend: str, rank: int, model: ScannedModel, learned: LearnedFigures
+) -> ModelView:
     figures = learned.figures(backend, model.name)
+    server = scan.server(backend)
+    ranking = server.ranking if server else {}
     return ModelView(
         backend=backend,
         name=model.name,
@@ -123,6 +136,12 @@ def _model_view(backend: str, rank: int, model: ScannedModel, learned: LearnedFi
         service_by_category=figures.mean_service_by_category,
         service_variation=figures.service_seconds.variation,
         rank=rank,
+        ranks={
+            category: names.index(model.name)
+            for category, names in ranking.items()
+            if model.name in names
+        },
+        strengths=model.strengths,
     )
 
 
@@ -138,7 +157,7 @@ def task_view(row: Row, now: datetime) -> TaskView:
         id=row["id"],
         created_at=as_utc(row["created_at"]) or now,
         priority=_priority(row["priority"]),
-        category=_category(row["category"]),
+        category=category_of(row["category"]),
         complexity=row["complexity"] if row["complexity"] is not None else 0.5,
         preferred_source=options.preferred_source,
         required_backend=options.required_backend,
@@ -148,7 +167,7 @@ def task_view(row: Row, now: datetime) -> TaskView:
         max_tokens=size.max_tokens,
         bug_probability=options.bug_probability,
         attempt_count=row["attempt_count"],
-        avoid=_avoid(row["avoid"]),
+        avoid=avoided_places(row["avoid"]),
     )
 
 
@@ -171,14 +190,14 @@ def _priority(text: str | None) -> Priority:
         return Priority.MEDIUM
 
 
-def _category(text: str | None) -> Category:
+def category_of(text: str | None) -> Category:
     try:
         return Category(text or "default")
     except ValueError:
         return Category.DEFAULT
 
 
-def _avoid(value: Any) -> frozenset[tuple[str, str]]:
+def avoided_places(value: Any) -> frozenset[tuple[str, str]]:
     pairs = value if isinstance(value, list) else []
     return frozenset((pair[0], pair[1]) for pair in pairs if _is_pair(pair))
 

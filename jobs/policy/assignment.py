@@ -6,9 +6,12 @@ fit about as well the one with the least open work. Pure and deterministic: ties
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 
 from jobs.policy.topics import stem, topics, words
 from jobs.policy.types import Rejected
@@ -16,11 +19,7 @@ from llm.types import BackendKind, Category
 
 TEXT_CHARS_READ = 20_000
 MAX_REJECTED = 5
-_MLX_WORDS = frozenset({"ml", "ai", "ии", "r&d", "rnd"})
-_MLX_BEGINNINGS = (
-    "machine", "машинн", "backend", "бэкенд", "бекенд", "серверн", "research", "исследован",
-    "performance", "производительн",
-)  # fmt: skip
+_SEPARATORS = re.compile(r"[-_./,;()\s]+")
 _ABOUT_AS_WELL = 0.7
 # Who reads the task's script is worth as much as one open task less.
 _OTHER_SCRIPT_LOAD = 1
@@ -84,9 +83,23 @@ def assign(
 
 
 def preferred_source(department: str) -> BackendKind:
-    """MLX for the departments ML, Backend, R&D and Performance, Ollama for all others."""
-    suits = any(w in _MLX_WORDS or w.startswith(_MLX_BEGINNINGS) for w in words(department))
+    """MLX for the departments ML, Backend, R&D and Performance in any of the spellings of
+    ``departments.toml``, Ollama for all others."""
+    text = " ".join(_SEPARATORS.sub(" ", department.casefold()).split())
+    marks = _mlx_departments()
+    suits = (
+        any(f" {phrase} " in f" {text} " for phrase in marks["phrases"])
+        or any(word.startswith(tuple(marks["beginnings"])) for word in text.split())
+        or any(part in text for part in marks["anywhere"])
+    )
     return BackendKind.MLX if suits else BackendKind.OLLAMA
+
+
+@lru_cache(maxsize=1)
+def _mlx_departments() -> Mapping[str, list[str]]:
+    text = resources.files("jobs.policy").joinpath("departments.toml").read_text(encoding="utf-8")
+    marks: Mapping[str, list[str]] = tomllib.loads(text)["mlx"]
+    return marks
 
 
 def _nobody(experts: Sequence[ExpertView]) -> str:

@@ -80,6 +80,8 @@ class BackendView:
 class ModelView:
     """A model at a backend. Seconds are learned means; ``rank`` is its order in the scan.
 
+    ``ranks`` is its order at its backend by category, ``strengths`` how well it suits a category,
+    in doublings of size (``llm.catalog``): comparable between backends, equal where unknown.
     ``service_variation`` is the standard deviation of service times as a part of their mean.
     """
 
@@ -92,6 +94,14 @@ class ModelView:
     service_by_category: Mapping[Category, float] = field(default_factory=dict)
     service_variation: float = 0.5
     rank: int = 0
+    ranks: Mapping[Category, int] = field(default_factory=dict)
+    strengths: Mapping[Category, float] = field(default_factory=dict)
+
+    def rank_for(self, category: Category) -> int:
+        return self.ranks.get(category, self.rank)
+
+    def strength_for(self, category: Category) -> float:
+        return self.strengths.get(category, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

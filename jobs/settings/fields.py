@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from llm.urls import DISABLED_WORDS
+
 Parser = Callable[[str], Any]
 
 TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
-NOT_USED = frozenset({"disabled", "none", "off", "false", "0", "no"})
 
 
 def setting(env: str, parse: Parser, default: Any = None, *, factory: Any = None) -> Any:
@@ -141,7 +142,7 @@ http_url = url("http", "https", example="http://127.0.0.1:8010")
 
 
 def optional_http_url(text: str) -> str | None:
-    return None if text.lower() in NOT_USED else str(http_url(text)).rstrip("/")
+    return None if text.lower() in DISABLED_WORDS else str(http_url(text)).rstrip("/")
 
 
 def keep_alive(text: str) -> str | int:

@@ -18,8 +18,6 @@ from jobs.policy.planners.memory import effective_slots, models_in_memory
 from jobs.policy.planners.simplex import Spread, Use, spread
 from jobs.policy.types import BackendView, BlockKey
 
-NOT_PREFERRED_FACTOR = 1.1
-"""Work at a backend that is not the preferred one is counted this much longer."""
 LOAD_WEIGHT = 0.004
 """One further load must shorten the finish by this part of it,"""
 LOAD_PRICE = 0.5
@@ -123,7 +121,7 @@ class _Problem:
 
     def _loads(self, option: Option, count: int) -> tuple[tuple[int, float], ...]:
         seconds = option.seconds * count / self._slots(option)
-        return self._on_rows(option, seconds * (1.0 if option.preferred else NOT_PREFERRED_FACTOR))
+        return self._on_rows(option, seconds * option.weight)
 
     def _slots(self, option: Option) -> int:
         return effective_slots(self.lanes[option.key.backend].view, heavy=option.heavy)
@@ -212,7 +210,7 @@ class _Problem:
                     longest[key] = option
         ends = list(self.base)
         for key, option in longest.items():
-            taken = option.seconds * (1.0 if option.preferred else NOT_PREFERRED_FACTOR)
+            taken = option.seconds * option.weight
             if count[key] > self._slots(option) + _MARGIN:
                 drain = drain_seconds(option.seconds, self._slots(option))
                 taken = max(taken, seconds[key] + drain)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.policy.types import BackendView, BlockKey, ModelView, Rejected, Snapshot, TaskView
 from llm.kinds import traits_of
 from llm.types import Category
 
 COMPLEX_FROM = 0.7
-"""From this complexity on only the best-ranked model of a category is good enough."""
+"""From this complexity on only the best-ranked model of a server is good enough."""
+RESIDENT_DOUBLINGS = 2.0
+"""A resident model this much weaker than the best of its server may take a task all the same."""
+COMPLEX_DOUBLINGS = 2.0
+"""A server whose best is this much weaker than the best of all takes no complex task,"""
+UNABLE_DOUBLINGS = 20.0
+"""and one this much weaker cannot do the work at all: it is blind, or does not fit."""
+NOT_PREFERRED_FACTOR = 1.1
+"""Work at a backend that is not the preferred one is counted this much longer."""
+WEAKER_EXPONENT = 1.25
+"""Work of a model weaker by d doublings is counted 2 ** (1.25 d) times as long: about as much as
+it is faster, and a little more, so that it is taken to save a load or to share work, not for
+speed alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One key where a task may run; ``seconds`` is its expected service time there, which varies
-    by ``variation`` of itself."""
+    by ``variation`` of itself. The balance counts that time ``weight`` times: more where the model
+    is weaker than the best by ``weaker_by`` doublings, or the source not ``preferred``."""
 
     key: BlockKey
     seconds: float
@@ -25,6 +38,9 @@ class Option:
     preferred: bool
     rank: int
     variation: float = 0.5
+    weight: float = 1.0
+    weaker_by: float = 0.0
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,8 @@ class Choices:
     options: tuple[Option, ...]
     rejected: tuple[Rejected, ...] = ()
     note: str = ""
+    category: Category = Category.DEFAULT
+    source: str | None = None
 
 
 def asks_for(task: TaskView) -> tuple[object, ...]:
@@ -100,16 +118,27 @@ class Router:
         return self._by_pair.get((key.backend, key.model))
 
     def _find(self, task: TaskView) -> Choices:
-        rejected: list[Rejected] = []
-        asked, note = self._asked(task, rejected)
-        fit = asked if task.only is not None else self._of_category(task, asked, rejected)
-        fit = self._without_failed(task, fit, rejected)
-        fit = self._reachable(fit, rejected)
-        options = tuple(self._option(task, model) for model in fit)
-        return Choices(options, tuple(rejected), note)
+        """Requirements first, then what is open, then what has not failed, then rank.
 
-    def _asked(self, task: TaskView, rejected: list[Rejected]) -> tuple[list[ModelView], str]:
-        """What the creator asked for is kept where it exists, and noted where it does not."""
+        The order matters: each later step picks among what the earlier ones left, so a closed or
+        failed model never hides an admissible one behind it.
+        """
+        rejected: list[Rejected] = []
+        fit, note = self._required(task, rejected)
+        fit = self._open(fit, rejected)
+        fit = self._not_failed(task, fit, rejected)
+        if task.only is None:
+            fit = self._of_category(task, fit, rejected)
+        best = max((_suits(m, task) for m in fit), default=0.0)
+        options = tuple(
+            self._option(task, model)
+            for model in sorted(fit, key=lambda m: (m.backend, m.rank_for(task.category), m.name))
+        )
+        options = tuple(self._weighed(task, option, best) for option in options)
+        return Choices(options, tuple(rejected), note, task.category, task.preferred_source)
+
+    def _required(self, task: TaskView, rejected: list[Rejected]) -> tuple[list[ModelView], str]:
+        """What the creator requires is kept where it exists, and noted where it does not."""
         fit, notes = self._models, []
         if task.only is not None:
             fit = [m for m in fit if (m.backend, m.name) in (task.only or ())]
@@ -117,58 +146,29 @@ class Router:
             if any(_is_backend(view, task.required_backend) for view in self.backends.values()):
                 fit = self._at(fit, task.required_backend, rejected)
             else:
-                notes.append(f"asked-for backend {task.required_backend} is not configured")
-        if task.preferred_model is not None:
-            if task.preferred_model in self._names:
-                fit = _keep(
-                    fit,
-                    [m for m in fit if m.name == task.preferred_model],
-                    rejected,
-                    f"the task asks for {task.preferred_model}",
-                )
-            else:
-                notes.append(f"asked-for model {task.preferred_model} is on no server")
+                notes.append(f"the required backend {task.required_backend} is not configured")
+        if self._has_preferred_model(task):
+            fit = _keep(
+                fit,
+                [m for m in fit if m.name == task.preferred_model],
+                rejected,
+                f"the task requires {task.preferred_model}",
+            )
+        elif task.preferred_model is not None:
+            notes.append(f"the required model {task.preferred_model} is on no server")
         return list(fit), "; ".join(notes)
+
+    def _has_preferred_model(self, task: TaskView) -> bool:
+        return task.preferred_model is not None and task.preferred_model in self._names
 
     def _at(
         self, models: Iterable[ModelView], name: str, rejected: list[Rejected]
     ) -> list[ModelView]:
         models = list(models)
         kept = [m for m in models if _is_backend(self.backends.get(m.backend), name)]
-        return _keep(models, kept, rejected, f"the task asks for {name}")
+        return _keep(models, kept, rejected, f"the task requires {name}")
 
-    def _of_category(
-        self, task: TaskView, models: Sequence[ModelView], rejected: list[Rejected]
-    ) -> list[ModelView]:
-        if task.preferred_model is not None and task.preferred_model in self._names:
-            return list(models)
-        fit: list[ModelView] = []
-        for backend in sorted({m.backend for m in models}):
-            here = [m for m in models if m.backend == backend]
-            able = _able(here, task.category)
-            resident = self.backends[backend].resident if backend in self.backends else ()
-            kept = [
-                m
-                for index, m in enumerate(able)
-                if index == 0 or (m.name in resident and task.complexity < COMPLEX_FROM)
-            ]
-            rejected.extend(
-                Rejected(f"{m.backend}/{m.name}", f"{able[0].name} ranks before it")
-                for m in able
-                if m not in kept
-            )
-            fit.extend(kept)
-        return fit
-
-    def _without_failed(
-        self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
-    ) -> list[ModelView]:
-        fresh = [m for m in models if (m.backend, m.name) not in task.avoid]
-        if not fresh:
-            return models
-        return _keep(models, fresh, rejected, "failed on this task before")
-
-    def _reachable(self, models: list[ModelView], rejected: list[Rejected]) -> list[ModelView]:
+    def _open(self, models: list[ModelView], rejected: list[Rejected]) -> list[ModelView]:
         kept: list[ModelView] = []
         for model in models:
             reason = _closed(self.backends.get(model.backend))
@@ -177,6 +177,61 @@ class Router:
             else:
                 rejected.append(Rejected(f"{model.backend}/{model.name}", reason))
         return kept
+
+    def _not_failed(
+        self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
+    ) -> list[ModelView]:
+        """Another model or server than those that failed; for a complex task (a second bad answer
+        makes it one) a stronger model, where there is one."""
+        fresh = [m for m in models if (m.backend, m.name) not in task.avoid]
+        if not fresh or len(fresh) == len(models):
+            return models
+        kept = _keep(models, fresh, rejected, "failed on this task before")
+        able = _able(kept, task.category)
+        kept = _keep(kept, able, rejected, f"not made for {task.category.value}")
+        failed = max(
+            m.strength_for(task.category) for m in models if (m.backend, m.name) in task.avoid
+        )
+        stronger = [m for m in kept if m.strength_for(task.category) > failed]
+        if task.complexity < COMPLEX_FROM or not stronger:
+            return kept
+        return _keep(kept, stronger, rejected, "no stronger than the model that failed")
+
+    def _of_category(
+        self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
+    ) -> list[ModelView]:
+        """Per server the best model for the category, and resident ones beside it that are good
+        enough; servers whose best is far weaker than the best of all are left out."""
+        if self._has_preferred_model(task):
+            return models
+        tolerance = COMPLEX_DOUBLINGS if task.complexity >= COMPLEX_FROM else UNABLE_DOUBLINGS
+        enough = max((_suits(m, task) for m in _able(models, task.category)), default=0.0)
+        enough -= tolerance
+        fit: list[ModelView] = []
+        for backend in sorted({m.backend for m in models}):
+            here = [m for m in models if m.backend == backend]
+            best, kept = self._best_of_server(task, here, enough)
+            fit.extend(kept)
+            rejected.extend(_ranked_out(here, kept, best, task))
+        return fit
+
+    def _best_of_server(
+        self, task: TaskView, models: Sequence[ModelView], enough: float
+    ) -> tuple[ModelView, list[ModelView]]:
+        """The first by rank, and what of the server's models may take the task."""
+        ranked = sorted(
+            _able(models, task.category),
+            key=lambda m: (m.rank_for(task.category), m.rank, m.name),
+        )
+        best = ranked[0]
+        # A first that is not the strongest was listed by the user: that settles it.
+        listed = _suits(best, task) < max(_suits(m, task) for m in ranked)
+        kept = [best] if listed or _suits(best, task) >= enough else []
+        if kept and task.complexity < COMPLEX_FROM:
+            resident = self.backends[best.backend].resident
+            near = _suits(best, task) - RESIDENT_DOUBLINGS
+            kept += [m for m in ranked[1:] if m.name in resident and _suits(m, task) >= near]
+        return best, kept
 
     def _option(self, task: TaskView, model: ModelView) -> Option:
         view = self.backends[model.backend]
@@ -188,9 +243,22 @@ class Router:
             load_seconds=max(model.load_seconds, 0.0),
             heavy=model.heavy,
             preferred=source is None or _is_backend(view, source),
-            rank=model.rank,
+            rank=model.rank_for(task.category),
             variation=model.service_variation,
+            warm=model.name in view.resident,
         )
+
+    def _weighed(self, task: TaskView, option: Option, best: float) -> Option:
+        model = self.model(option.key)
+        weaker_by = best - _suits(model, task) if model else 0.0
+        source = 1.0 if option.preferred else NOT_PREFERRED_FACTOR
+        weight = source * 2.0 ** min(WEAKER_EXPONENT * weaker_by, 10.0)
+        return replace(option, weight=weight, weaker_by=weaker_by)
+
+
+def _suits(model: ModelView, task: TaskView) -> float:
+    """The model's strength for the task. Of fast work only the time counts, so all are equal."""
+    return 0.0 if task.category is Category.FAST else model.strength_for(task.category)
 
 
 def others(snapshot: Snapshot, task: TaskView, *, than: str) -> tuple[str, ...]:
@@ -199,13 +267,38 @@ def others(snapshot: Snapshot, task: TaskView, *, than: str) -> tuple[str, ...]:
     return tuple(sorted({option.key.backend for option in options} - {than}))
 
 
+def has_other_place(snapshot: Snapshot, task: TaskView, *, than: tuple[str, str]) -> bool:
+    """Whether another (backend, model) than the one that failed may take ``task`` now: another
+    model of the same server is another place, too."""
+    tried = replace(task, avoid=task.avoid | {than})
+    places = {(o.key.backend, o.key.model) for o in Router(snapshot).choices(tried).options}
+    return bool(places - {than})
+
+
 def _able(models: Sequence[ModelView], category: Category) -> list[ModelView]:
-    """Models of the category; else general ones; else whatever is there."""
+    """Models of the category; else general ones; else whatever is there.
+
+    With strengths known a general model may rank before a specialist, except at vision.
+    """
+    if category is not Category.VISION and all(m.strengths for m in models):
+        return list(models)
     for wanted in (category, Category.DEFAULT):
         fit = [m for m in models if wanted in m.categories]
         if fit:
             return fit
     return list(models)
+
+
+def _ranked_out(
+    models: Sequence[ModelView], kept: Sequence[ModelView], best: ModelView, task: TaskView
+) -> list[Rejected]:
+    first = f"{best.name} ranks before it for {task.category.value}"
+    weak = f"too weak for this {task.category.value} task beside the best model of another server"
+    return [
+        Rejected(f"{m.backend}/{m.name}", first if m is not best else weak)
+        for m in models
+        if m not in kept
+    ]
 
 
 def _is_backend(view: BackendView | None, name: str) -> bool:

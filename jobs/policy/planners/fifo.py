@@ -38,7 +38,7 @@ def plan_fifo(snapshot: Snapshot) -> Plan:
 
 
 def _rank(option: Option, finish: dict[str, float]) -> tuple[float, int, BlockKey]:
-    return finish[option.key.backend] * (1.0 if option.preferred else 1.1), option.rank, option.key
+    return finish[option.key.backend] * option.weight, option.rank, option.key
 
 
 def _running_seconds(snapshot: Snapshot) -> dict[str, float]:

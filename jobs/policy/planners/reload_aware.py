@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.policy.planners.balance import Balance, OpenServer, balance
-from jobs.policy.planners.choices import Choices, Option, Router
+from jobs.policy.planners.choices import NOT_PREFERRED_FACTOR, Choices, Option, Router
 from jobs.policy.planners.groups import Group, group_tasks
 from jobs.policy.planners.lanes import order_lanes, start_order
 from jobs.policy.planners.memory import is_warm
@@ -161,17 +161,38 @@ def _routes(
 
 
 def _why(choices: Choices, key: BlockKey, share: float, count: int) -> str:
-    note = f"; {choices.note}" if choices.note else ""
+    option = _option(choices, key)
+    notes = [*_weighing(choices, option), *([choices.note] if choices.note else [])]
+    note = "".join(f"; {text}" for text in notes)
     if len(choices.options) == 1:
         return f"the only model that can take it now{note}"
-    option = _option(choices, key)
-    preferred = "" if option.preferred else ", though another source is preferred"
-    where = f"on {key.backend} (about {option.seconds:.1f} s each{preferred})"
+    where = f"on {key.backend} (about {option.seconds:.1f} s each)"
     if count == 1:
         return f"the backlog is done soonest with it {where}{note}"
     if share > 0.995:
         return f"the backlog is done soonest with all {count} tasks like it {where}{note}"
     return f"{count} tasks like it are shared between servers, {share:.0%} of them {where}{note}"
+
+
+def _weighing(choices: Choices, chosen: Option) -> list[str]:
+    """What spoke against the choice, and what outweighed it."""
+    notes = []
+    best = min(choices.options, key=lambda option: (option.weaker_by, option.key))
+    if chosen.weaker_by > best.weaker_by and best.key.model != chosen.key.model:
+        why = f"{chosen.key.model} is in memory" if chosen.warm else "another server is free for it"
+        load = "" if best.warm else f"; loading {best.key.model} costs {best.load_seconds:.0f} s"
+        notes.append(
+            f"{best.key.model} ranks before {chosen.key.model} for {choices.category.value}, "
+            f"but {why}{load}"
+        )
+    if not chosen.preferred:
+        bound = NOT_PREFERRED_FACTOR - 1.0
+        notes.append(
+            f"{choices.source} is preferred, but would take more than {bound:.0%} longer"
+            if any(option.preferred for option in choices.options)
+            else f"{choices.source} is preferred, but no model there can take it now"
+        )
+    return notes
 
 
 def _option(choices: Choices, key: BlockKey) -> Option:

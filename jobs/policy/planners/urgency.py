@@ -34,7 +34,10 @@ def place_urgent(groups: Sequence[Group], snapshot: Snapshot) -> list[UrgentPlac
             option.key: _wait(option, views[option.key.backend], snapshot.running, opened)
             for option in group.choices.options
         }
-        best = min(group.choices.options, key=lambda o: (waits[o.key] + o.seconds, o.rank, o.key))
+        best = min(
+            group.choices.options,
+            key=lambda o: (waits[o.key] + o.seconds * o.weight, o.rank, o.key),
+        )
         view, wait = views[best.key.backend], waits[best.key]
         placements.append(_placement(group, best, view, wait, opened.get(view.name)))
         rounds = math.ceil(len(group.tasks) / max(1, view.slots))

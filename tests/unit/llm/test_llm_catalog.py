@@ -23,7 +23,7 @@ def catalog() -> Catalog:
 
 def best(catalog: Catalog, category: Category, *names: str) -> str:
     models = [classify(ModelInfo(name), catalog=catalog) for name in names]
-    return rank(models, catalog=catalog)[category][0]
+    return rank(models)[category][0]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,11 @@ def best(catalog: Catalog, category: Category, *names: str) -> str:
         (Category.FAST, ["new-model:1b", "other-model:7b"]),
         (Category.VISION, ["llava:7b", "qwen3:32b"]),
         (Category.DEFAULT, ["qwen3:32b", "dolphin-mixtral:8x7b", "unknown"]),
-        (Category.DEFAULT, ["unknown:8b", "unknown:70b"]),
+        (Category.DEFAULT, ["unknown:70b", "unknown:8b"]),
+        (Category.REASONING, ["deepseek-r1:32b", "qwen3:4b"]),
+        (Category.CODING, ["qwen2.5-coder:32b", "qwen2.5-coder:1.5b", "codellama:7b"]),
+        (Category.CODING, ["llama3.1:8b", "qwen2.5-coder:1.5b"]),
+        (Category.DEFAULT, ["gpt-oss:120b", "qwen3:4b"]),
     ],
 )
 def test_the_first_of_these_is_picked(
@@ -54,8 +58,35 @@ def test_what_the_user_listed_comes_first(catalog: Catalog) -> None:
         for name in ("qwen3-coder:30b", "house-model")
     ]
 
-    assert rank(models, catalog=catalog, chosen=chosen)[Category.CODING][0] == "house-model"
+    assert rank(models, chosen=chosen)[Category.CODING][0] == "house-model"
     assert Category.CODING in models[1].categories
+
+
+def test_a_model_that_does_not_fit_the_memory_comes_last(catalog: Catalog) -> None:
+    models = [
+        classify(
+            ModelInfo(f"qwen3:{size}b", size_bytes=size * 600_000_000),
+            catalog=catalog,
+            memory_bytes=16_000_000_000,
+        )
+        for size in (8, 14, 32)
+    ]
+
+    assert rank(models)[Category.REASONING] == ("qwen3:14b", "qwen3:8b", "qwen3:32b")
+
+
+def test_a_model_of_unknown_name_is_ranked_by_its_parameters_else_by_its_file(
+    catalog: Catalog,
+) -> None:
+    infos = [
+        ModelInfo("house-a", parameters=8 * 10**9),
+        ModelInfo("house-b", size_bytes=20 * 10**9),
+        ModelInfo("house-c", parameters=70 * 10**9, capabilities=frozenset({"thinking"})),
+    ]
+
+    ranking = rank([classify(info, catalog=catalog) for info in infos])
+
+    assert ranking[Category.REASONING] == ("house-c", "house-b", "house-a")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +170,7 @@ def test_a_users_table_overrides_its_keys_only(tmp_path: Path) -> None:
         ("[classes]\nheavy = 3\n", "unknown key 'heavy'"),
         ("[classes]\nheavy_bytes = -3\n", "whole number"),
         ("[prioritys]\n", "unknown key"),
+        ("[strength]\noutside_doublings = -1\n", "above 0"),
         ("[", "not valid TOML"),
     ],
 )

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ class House:
         self.mlx = FakeBackend(mlx, ModelInfo("llama3.2:3b"))
         self.cache = MemoryScanCache()
 
-    def scanner(self, **changes: float) -> Scanner:
+    def scanner(self, **changes: Any) -> Scanner:
         backends = FakeBackends(self.ollama, self.mlx)
         return Scanner(
             backends,  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ def test_ollama_is_where_the_environment_says_else_at_home(
         ({"MLX_API_PORT": "9000"}, False, "http://localhost:9000"),
         ({"MLX_API_URL": "http://mac:11435"}, True, "http://mac:11435"),
         ({"MLX_API_URL": "disabled"}, False, None),
+        ({"MLX_API_URL": "false"}, False, None),
         ({"MLX_API_URL": " NONE "}, True, None),
         ({"MLX_API_URL": "off"}, False, None),
     ],

@@ -17,16 +17,18 @@ _SPANS = (
     ("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker
 )
 _OPEN = re.compile(
-    r"\s*(" + "|".join(re.escape(opening) for opening, _ in _SPANS) + ")", re.IGNORECASE
+    r"\A\s*(" + "|".join(re.escape(opening) for opening, _ in _SPANS) + ")", re.IGNORECASE
 )
 _CLOSING = {opening.lower(): closing for opening, closing in _SPANS}
 _ORPHAN_END = re.compile(
-    r"^(.*?)(?:^|\n)\s*(?:" + "|".join(re.escape(end) for _, end in _SPANS) + r")[ \t]*(?:\n|\Z)",
+    r"\A(.*?)(?:^|\n)[ \t]{0,20}(?:"
+    + "|".join(re.escape(end) for _, end in _SPANS)
+    + r")[ \t]*(?:\n|\Z)",
     re.DOTALL,
 )
 
 # OpenAI's harmony format: <|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>...
-_HARMONY = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>")
+_HARMONY = re.compile(r"\A\s*(?:<\|start\|>assistant)?<\|channel\|>")
 _CHANNEL = re.compile(r"(?:<\|start\|>assistant)?<\|channel\|>([a-z]+)[^<]*<\|message\|>")
 _HARMONY_END = re.compile(r"<\|(?:end|return|call)\|>|<\|start\|>assistant\Z")
 _FINAL = "final"

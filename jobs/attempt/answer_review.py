@@ -68,6 +68,7 @@ class AnswerReview:
             language=context.options.language,
             required_parts=context.options.required_parts,
             response_schema=context.options.response_schema,
+            abandoned=lambda: running.token.cancelled,
         )
         verdict = judge(answer, request)
         if verdict.code == "echo":

@@ -9,16 +9,19 @@ from llm.types import Category
 
 CODE_FENCE = re.compile(r"```|~~~")
 CODE_LINE = re.compile(
-    r"^\s*(?:def |class |import |from \w+ import|func |fn |public |private |const |let |var "
+    r"^[ \t]*(?:def |class |import |from \w+ import|func |fn |public |private |const |let |var "
     r"|SELECT |INSERT |UPDATE |CREATE |#include|\$ |git |if \(|for \(|return\b)",
     re.MULTILINE,
 )
 FILE_NAME = re.compile(
-    r"\b[\w/-]+\.(?:py|js|ts|tsx|go|rs|java|kt|swift|c|h|cpp|sql|sh|ya?ml|toml|html|css)\b"
+    r"(?<![\w/-])[\w/-]{1,200}\.(?:py|js|ts|tsx|go|rs|"
+    r"java|kt|swift|c|h|cpp|sql|sh|ya?ml|toml|html|css)\b"
 )
-TRACEBACK = re.compile(r"Traceback \(most recent call last\)|^\s+at [\w.$]+\(", re.MULTILINE)
+TRACEBACK = re.compile(
+    r"Traceback \(most recent call last\)|^[ \t]+at [\w.$]{1,200}\(", re.MULTILINE
+)
 FORMULA = re.compile(r"\$[^$\n]+\$|[∑∫∀∃≤≥√]|\b\d+\s*[=<>]\s*\d+")
-STEP = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+", re.MULTILINE)
+STEP = re.compile(r"^[ \t]*(?:\d{1,9}[.)]|[-*•])\s", re.MULTILINE)
 QUESTION = re.compile(r"\?")
 
 

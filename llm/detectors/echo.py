@@ -7,6 +7,7 @@ import re
 SHORT_ANSWER_CHARS = 200
 SHORT_WORD_CHARS = 16
 EARLY_STOP_CHARS = 2000
+LONGEST_PHRASE_CHARS = 200
 
 _PHRASES = frozenset(
     {
@@ -31,7 +32,7 @@ _RETURNS_THE_TEXT = re.compile(
     r"пунктуац|верни|выведи только|улучш|продолж|перепиш|переведи|опечат|допиш|удали|убери",
     re.IGNORECASE,
 )
-_EDGE = re.compile(r"^\W+|\W+$")
+_WORD_CHAR = re.compile(r"\w")
 
 
 def is_echo(answer: str, prompt: str) -> bool:
@@ -91,7 +92,10 @@ class EchoWatch:
 def _is_short_phrase(text: str, *, followed_by: str) -> bool:
     if followed_by.isalnum():
         return False
-    words = _EDGE.sub("", text)
+    if len(text) > LONGEST_PHRASE_CHARS:
+        return False
+    inner = [found.start() for found in _WORD_CHAR.finditer(text)]
+    words = text[inner[0] : inner[-1] + 1] if inner else ""
     if words.casefold() in _PHRASES:
         return True
     return len(words) <= SHORT_WORD_CHARS and not any(char.isspace() for char in words)

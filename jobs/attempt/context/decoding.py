@@ -24,7 +24,7 @@ _RUSSIAN = ("cp1251", "koi8_r", "cp866", "mac_cyrillic")
 _COMMON = frozenset("оеаинтсрвл")
 _MIN_COMMON_SHARE = 0.45
 _FOREIGN_RUN = re.compile(r"[^\x00-\x7f]+")
-_TELLING_LINE = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
+_FOREIGN_BYTE = re.compile(rb"[\x80-\xff]")
 _MAX_CONTROL_SHARE = 0.02
 
 
@@ -88,9 +88,14 @@ def _code_page(content: bytes) -> str:
 
 def _telling_lines(content: bytes) -> Iterator[bytes]:
     size_bytes = 0
-    for found in _TELLING_LINE.finditer(content):
-        yield found.group()[:SAMPLE_BYTES]
-        size_bytes += len(found.group())
+    for line in content.split(b"\n"):
+        if line.isascii():
+            continue
+        # The telling part of a long line may stand anywhere in it.
+        foreign = _FOREIGN_BYTE.search(line)
+        start = max(0, foreign.start() - SAMPLE_BYTES // 2) if foreign else 0
+        yield line[start : start + SAMPLE_BYTES]
+        size_bytes += len(line)
         if size_bytes > SAMPLE_BYTES:
             return
 

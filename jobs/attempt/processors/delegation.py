@@ -26,7 +26,7 @@ SIMPLE_CHARS = 280
 _SEVERAL_STEPS = re.compile(
     r"\b(?:then|after that|afterwards|finally|first|second|step \d|phase)\b"
     r"|затем|после этого|потом|во-первых|во-вторых|наконец|этап|поэтапно|шаг \d"
-    r"|^\s*(?:[-*•]|\d+[.)])\s",
+    r"|^[ \t]*(?:[-*•]|\d{1,9}[.)])\s",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -18,7 +18,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _TASK_CHARS = 20_000
 _BETWEEN_WORDS = 4
 _ELSEWHERE = frozenset(words("for that with about from of which has have into для из которые про"))
-_SEPARATOR = re.compile(r"\s*[,;]\s*(?:and\s+|и\s+)?|\s+(?:and|и)\s+", re.IGNORECASE)
+_SEPARATOR = re.compile(r"\s{0,9}[,;]\s{0,9}(?:and\s|и\s)?|\s(?:and|и)\s", re.IGNORECASE)
 _NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10,
     "два": 2, "две": 2, "три": 3, "четыре": 4, "пять": 5, "шесть": 6, "семь": 7, "восемь": 8,

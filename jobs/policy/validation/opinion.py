@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import jsonschema
-
-from jobs.policy.schemas import validator_of
+from jobs.policy.schemas import misfit
 from jobs.policy.validation.structure import json_of
 from jobs.policy.validation.types import THRESHOLD, Answer, Request, Verdict
 from llm.types import Message
@@ -61,8 +59,9 @@ def with_opinion(verdict: Verdict, reply: str) -> Verdict:
 def _read(reply: str) -> tuple[float, str] | None:
     try:
         value = json_of(reply)
-        validator_of(OPINION_SCHEMA).validate(value)
-    except (ValueError, jsonschema.ValidationError):
+    except ValueError:
+        return None
+    if misfit(OPINION_SCHEMA, value) is not None:
         return None
     return float(value["score"]), str(value["reason"])
 

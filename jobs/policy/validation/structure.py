@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import referencing.exceptions
-
-from jobs.policy.schemas import validator_of
+from jobs.policy.schemas import BudgetSpent, misfit
 from jobs.policy.validation.types import Answer, Finding, Request
 
 MOST_CANDIDATES = 20
@@ -20,7 +18,7 @@ _START = re.compile(r"[{\[]")
 
 def structured(answer: Answer, request: Request) -> Finding:
     assert request.response_schema is not None
-    fault = schema_fault(answer.text, request.response_schema)
+    fault = schema_fault(answer.text, request.response_schema, abandoned=request.abandoned)
     if fault is None:
         return Finding(1.0)
     if answer.finish_reason == "length":
@@ -28,17 +26,18 @@ def structured(answer: Answer, request: Request) -> Finding:
     return Finding(0.0, "schema", fault)
 
 
-def schema_fault(text: str, schema: Mapping[str, Any]) -> str | None:
+def schema_fault(
+    text: str, schema: Mapping[str, Any], *, abandoned: Callable[[], bool] | None = None
+) -> str | None:
     """Why ``text`` is no JSON value that fits ``schema``; None where it is."""
     try:
         value = json_of(text)
     except ValueError as error:
         return f"the answer is not JSON: {error}"
     try:
-        found = next(validator_of(schema).iter_errors(value), None)
-    except (referencing.exceptions.Unresolvable, RecursionError, re.error) as error:
-        return f"the schema cannot be applied: {error!s:.120}"
-    return None if found is None else f"at {found.json_path}: {found.message:.200}"
+        return misfit(schema, value, abandoned=abandoned)
+    except BudgetSpent as spent:
+        return str(spent)
 
 
 def bare_json(text: str, schema: Mapping[str, Any]) -> str:
@@ -47,11 +46,13 @@ def bare_json(text: str, schema: Mapping[str, Any]) -> str:
     readable: str | None = None
     for candidate in _candidates(text):
         try:
-            json_of(candidate)
+            value = json_of(candidate)
+            if misfit(schema, value) is None:
+                return candidate
+        except BudgetSpent:
+            return readable or candidate
         except ValueError:
             continue
-        if schema_fault(candidate, schema) is None:
-            return candidate
         readable = readable or candidate
     return readable or text
 

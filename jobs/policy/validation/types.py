@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ class Request:
     ``prompt`` is the last user message as sent; ``task`` the person's own words within it (title
     and description), where files and earlier results are left out; empty means the prompt itself.
     ``language`` is ``en`` or ``ru`` where the creator asked for one, None to read it off ``task``.
+    ``abandoned`` says during a long check that nobody waits for the verdict any more.
     """
 
     prompt: str
@@ -34,6 +35,7 @@ class Request:
     language: str | None = None
     required_parts: tuple[str, ...] = ()
     response_schema: Mapping[str, Any] | None = None
+    abandoned: Callable[[], bool] | None = None
 
     @property
     def asked(self) -> str:

@@ -57,7 +57,7 @@ def _submit(settings: Settings) -> submission.Report:
     console = screen()
     rules = submission.Rules(
         base=EXAMPLES,
-        file_roots=settings.file_roots,
+        file_roots=settings.roots_for_submitting,
         backends=tuple(spec.name for spec in settings.backends),
     )
     with (EXAMPLES / "tasks.jsonl").open("rb") as source:

@@ -18,7 +18,7 @@ PAGE = 1000
 @click.command(
     cls=Command,
     examples=(
-        ("kos cancel 3f2a 9b11", "stop two"),
+        ("kos cancel 3f2a90 9b11c4", "stop two"),
         ("kos cancel --all-pending --yes", "empty the backlog; what runs goes on"),
     ),
 )
@@ -49,7 +49,7 @@ def cancel_command(
 @click.command(
     cls=Command,
     examples=(
-        ("kos retry 3f2a", "one that failed"),
+        ("kos retry 3f2a90", "one that failed"),
         ("kos retry --failed --since today", "all that failed of today's"),
     ),
 )

@@ -57,6 +57,8 @@ def up_command(app: App, demo: bool, embedded: bool, timeout: float, as_json: bo
         print_json({"programs": rows, "urls": urls(settings)})
         return
     say(f"{len(rows)} programs run, after {time.monotonic() - started:.1f} s", "green")
+    roots = ", ".join(map(str, settings.roots_for_submitting)) or "none; set KOS_FILE_ROOTS"
+    say(f"files of tasks may lie in: {roots}")
     for name, url in urls(settings).items():
         say(f"{name}: {url}")
     for line in silent_servers(settings):

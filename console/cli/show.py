@@ -43,10 +43,10 @@ ATTEMPT_COLUMNS = (
 @click.command(
     cls=Command,
     examples=(
-        ("kos show 3f2a", "the beginning of an id is enough where it is unique"),
+        ("kos show 3f2a90", "the beginning of an id is enough where it is unique"),
         ("kos show report-17", "a custom_id works too"),
-        ("kos show 3f2a --answer > answer.md", "nothing but the answer"),
-        ("kos show 3f2a --follow", "the answer while it is written"),
+        ("kos show 3f2a90 --answer > answer.md", "nothing but the answer"),
+        ("kos show 3f2a90 --follow", "the answer while it is written"),
     ),
 )
 @click.argument("task", metavar="ID")
@@ -86,8 +86,8 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
 @click.command(
     cls=Command,
     examples=(
-        ("kos why 3f2a", "why this expert, this backend, this model, this moment"),
-        ("kos why 3f2a --json | jq '.decisions[].reason'", "the reasons alone"),
+        ("kos why 3f2a90", "why this expert, this backend, this model, this moment"),
+        ("kos why 3f2a90 --json | jq '.decisions[].reason'", "the reasons alone"),
     ),
 )
 @click.argument("task", metavar="ID")

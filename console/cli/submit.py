@@ -71,7 +71,7 @@ def submit_command(
     _check_usage(text, source, fields, waiting=waiting, timeout=timeout)
     rules = Rules(
         base=_base(source),
-        file_roots=app.settings.file_roots,
+        file_roots=app.settings.roots_for_submitting,
         backends=tuple(spec.name for spec in app.settings.backends),
     )
     app.connections.use_database()

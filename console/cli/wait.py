@@ -21,7 +21,7 @@ from console.operations.waiting import Progress
 @click.command(
     cls=Command,
     examples=(
-        ("kos wait 3f2a 9b11 --timeout 60", "until both have ended"),
+        ("kos wait 3f2a90 9b11c4 --timeout 60", "until both have ended"),
         ("kos wait --all", "until nothing is left to do"),
         ("kos wait --all --since today && echo good", "only count what came today"),
     ),

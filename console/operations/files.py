@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def allowed_file(
-    name: str, *, base: Path, roots: Sequence[Path], given: str = "files"
+    name: str, *, base: Path, roots: Sequence[Path], field: str = "files"
 ) -> tuple[Path | None, str | None]:
     """(absolute path, None), or (None, what is wrong with it and what to do).
 
@@ -20,20 +20,24 @@ def allowed_file(
         is_file, readable = path.is_file(), os.access(path, os.R_OK)
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)[:200]
-        return None, f"{given}: {name[:200]!r} is not a usable path ({reason})"
+        return None, f"{field}: {name[:200]!r} is not a usable path ({reason})"
     if not inside:
-        return None, f"{given}: {path} lies outside KOS_FILE_ROOTS ({_listed(roots)})"
+        return None, f"{field}: {_outside(path, roots)}"
     if path.is_dir():
-        return None, f"{given}: {path} is a directory; name a file"
+        return None, f"{field}: {path} is a directory; name a file"
     if not is_file:
         what = "is not a regular file" if path.exists() else "does not exist"
-        return None, f"{given}: {path} {what}"
+        return None, f"{field}: {path} {what}"
     if not readable:
-        return None, f"{given}: {path} cannot be read; change its permissions"
+        return None, f"{field}: {path} cannot be read; change its permissions"
     return path, None
 
 
-def _listed(roots: Sequence[Path]) -> str:
+def _outside(path: Path, roots: Sequence[Path]) -> str:
     if not roots:
-        return "no directory is allowed; set KOS_FILE_ROOTS"
-    return ", ".join(str(root) for root in roots)
+        return f"{path}: no directory is allowed; set KOS_FILE_ROOTS in .env and run kos up"
+    listed = ", ".join(str(root) for root in roots)
+    return (
+        f"{path} lies outside KOS_FILE_ROOTS ({listed}); "
+        "copy it there, or add its directory to KOS_FILE_ROOTS in .env and run kos up"
+    )

@@ -1,4 +1,4 @@
-"""Task ids as people write them: whole, or shortened to a unique beginning, or a custom_id."""
+"""Task ids as people write them: whole, a custom_id, or a unique beginning."""
 
 from __future__ import annotations
 
@@ -11,25 +11,33 @@ from models import task_views
 _HEX = re.compile(r"[0-9a-fA-F-]{1,36}")
 _WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WHOLE_DIGITS = 32
+LEAST_DIGITS = 6
+"""Of a beginning: fewer may well be somebody's custom_id, or a slip."""
 CANDIDATES_SHOWN = 3
 
 
 def resolve(written: str) -> str:
-    """The id that ``written`` stands for.
+    """The id that ``written`` stands for: a whole id, else a custom_id, else a unique beginning.
 
     Raises:
-        NotFound: no task has this id, beginning or custom_id.
-        BadInput: more than one task begins so.
+        NotFound: no task has this id, custom_id or beginning.
+        BadInput: more than one task begins so, or the beginning is too short to be meant.
     """
-    found = _by_prefix(written)
-    if len(found) == 1:
-        return found[0]
+    if is_whole(written) and written.lower() in task_views.statuses_of([written.lower()]):
+        return written.lower()
     named = task_views.ids_by_key([written]) if _storable(written) else {}
     if written in named:
         return named[written]
+    found = _by_prefix(written)
+    if len(found) == 1 and len(written.replace("-", "")) >= LEAST_DIGITS:
+        return found[0]
+    if len(found) == 1:
+        raise BadInput(
+            f"no task has the custom_id {written!r}, and the beginning of an id has at least "
+            f"{LEAST_DIGITS} digits: write more of {found[0]}, if that is meant"
+        )
     if found:
-        shown = ", ".join(task_id[:13] for task_id in found)
-        raise BadInput(f"{written} is the beginning of several ids ({shown}, ...): write more")
+        raise BadInput(f"{written} is the beginning of several ids: write {' or '.join(found)}")
     raise NotFound(f"no task has the id or custom_id {written!r}: list them with `kos tasks`")
 
 

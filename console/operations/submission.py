@@ -159,8 +159,8 @@ class _Submitter:
             with span("submit", submitted):
                 pass
         self.report.ids += filter(None, ids)
-        given = zip(rows, ids, strict=True)
-        keys = [task.idempotency_key for (_, task), task_id in given if task_id is None]
+        inserted = zip(rows, ids, strict=True)
+        keys = [task.idempotency_key for (_, task), task_id in inserted if task_id is None]
         self.report.duplicates += len(keys)
         self.report.known_ids += task_views.ids_by_key([key for key in keys if key]).values()
 
@@ -168,9 +168,7 @@ class _Submitter:
         """Files made absolute; or what the line refers to and does not exist."""
         paths: list[str] = []
         for name in submission.files:
-            path, problem = allowed_file(
-                name, base=self.rules.base, roots=self.rules.file_roots, given="files"
-            )
+            path, problem = allowed_file(name, base=self.rules.base, roots=self.rules.file_roots)
             if path is None:
                 return submission, problem
             paths.append(str(path))

@@ -25,7 +25,7 @@ CONCERNS = (
     ("KOS_SIMULATOR_", ("servers:*",)),
     ("MLX_", ("servers:*", *EVERY_PROGRAM)),
 )
-UNCONCERNED = frozenset({"KOS_EXPERTS_FILE", "KOS_DOTENV", *EXPORTED})
+UNCONCERNED = frozenset({"KOS_EXPERTS_FILE", "KOS_DOTENV", "KOS_WORKER_FILE_ROOTS", *EXPORTED})
 
 
 @dataclass(frozen=True, slots=True)

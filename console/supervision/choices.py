@@ -6,6 +6,7 @@ anew, but only while nothing of ours runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -124,6 +125,12 @@ def require_known_services(settings: Settings) -> None:
                 f"{settings.home} ran on a service of your own that {name} named: set {name} once "
                 "and it is remembered, or run kos up --embedded to start with empty databases"
             )
+
+
+def write_file_roots(settings: Settings) -> None:
+    """What the workers may read from now on, for everything that takes in new tasks."""
+    roots = os.pathsep.join(str(root) for root in settings.file_roots)
+    update_env(settings.home, {"KOS_WORKER_FILE_ROOTS": roots or None})
 
 
 def choose_ports(settings: Settings) -> None:

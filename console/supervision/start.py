@@ -78,6 +78,7 @@ def up(
             _apply_changes(supervisor, settings, now, timeout_seconds=timeout_seconds, say=say)
         else:
             changes.remember(settings.home, now)
+            choices.write_file_roots(settings)
             _start_supervisord(settings, environ)
             _wait_for_supervisord(supervisor, settings)
         _start_infra(supervisor, settings)
@@ -85,7 +86,7 @@ def up(
             say(line)
         _start_rest(supervisor)
         wait_until_running(supervisor, settings, unready=unready, timeout_seconds=timeout_seconds)
-    return settings
+    return choices.reread(settings, environ)
 
 
 @contextmanager
@@ -168,6 +169,8 @@ def _apply_changes(
             "the programs started); kos down, then kos up"
         )
     _stop_drained(supervisor, chosen, timeout_seconds=timeout_seconds)
+    if "KOS_FILE_ROOTS" not in found.waiting:
+        choices.write_file_roots(settings)
     left = {name: before.settings[name] for name in found.waiting if name in before.settings}
     changes.remember(settings.home, changes.Applied(before.exported, {**now.settings, **left}))
 

@@ -44,7 +44,7 @@ class Site:
         """What a submitted task may refer to."""
         return Rules(
             base=Path.cwd(),
-            file_roots=self.settings.file_roots,
+            file_roots=self.settings.roots_for_submitting,
             backends=tuple(spec.name for spec in self.settings.backends),
         )
 

@@ -135,7 +135,11 @@ def _persona(expert_id: str | None) -> Persona:
 
 
 def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
-    """The text of the task's files; a decision names those that could not be read."""
+    """The text of the task's files, and a note on those that cannot be read.
+
+    Raises:
+        TaskRefused: one cannot be read, and the creator set ``files_required``.
+    """
     if not options.file_paths:
         return ""
     text = task_text(claimed.row["title"] or "", claimed.row["description"] or "")
@@ -145,10 +149,12 @@ def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_to
         roots=settings.file_roots,
         budget_tokens=budget_tokens,
     )
-    reasons = "; ".join(str(refused) for refused in result.refused)
-    if reasons and not result.used:
-        raise TaskRefused(f"none of its files can be read: {reasons}")
-    if reasons:
-        with session():
-            decision.record([NewDecision(claimed.id, "route", None, f"files left out: {reasons}")])
-    return result.text
+    if not result.refused:
+        return result.text
+    reasons = "; ".join(map(str, result.refused))
+    if options.files_required:
+        raise TaskRefused(f"files_required, and a file cannot be read: {reasons}")
+    with session():
+        decision.record([NewDecision(claimed.id, "route", None, f"files left out: {reasons}")])
+    missing = ", ".join(refused.path for refused in result.refused)
+    return f"{result.text}\n\n(Not available: {missing})".strip()

@@ -57,6 +57,7 @@ class TaskOptions:
     category: Category | None = None
     source: str | None = None
     file_paths: tuple[str, ...] = ()
+    files_required: bool = False
     keywords: tuple[str, ...] = ()
     bug_probability: float | None = None
     assignee_hint: str | None = None
@@ -108,6 +109,7 @@ def read(metadata: object) -> TaskOptions:
         category=reader.choice("category", Category),
         source=_lowered(reader.text("source")),
         file_paths=tuple(dict.fromkeys(((single,) if single else ()) + several)),
+        files_required=reader.flag("files_required") is True,
         keywords=reader.texts("keywords"),
         bug_probability=reader.number("bug_probability", low=0, high=1),
         assignee_hint=reader.text("assignee_hint"),

@@ -125,6 +125,7 @@ class Settings:
     scan_cache_seconds: float = setting("KOS_SCAN_CACHE_SECONDS", of.number(0, 86_400), 120.0)
     drain_seconds: float = setting("KOS_DRAIN_SECONDS", of.number(0.1, 86_400), 20.0)
     file_roots: tuple[Path, ...] = setting("KOS_FILE_ROOTS", of.paths, factory=default_file_roots)
+    worker_file_roots: tuple[Path, ...] | None = setting("KOS_WORKER_FILE_ROOTS", of.paths)
     backends_file: Path | None = setting("KOS_BACKENDS_FILE", of.path)
     experts_file: Path | None = setting("KOS_EXPERTS_FILE", of.path)
     catalog_file: Path | None = setting("KOS_CATALOG_FILE", of.path)
@@ -176,6 +177,11 @@ class Settings:
     def database_pool_size(self) -> int:
         """Connections a process may hold: its tasks, and room for heartbeats beside them."""
         return max(15, self.max_concurrent + 8)
+
+    @property
+    def roots_for_submitting(self) -> tuple[Path, ...]:
+        """Where files of new tasks may lie: what the running workers were started with counts."""
+        return self.file_roots if self.worker_file_roots is None else self.worker_file_roots
 
     @property
     def log_directory(self) -> Path:

@@ -44,8 +44,8 @@ def left_out(key: str, value: Any, *message: str) -> Bad:
 
 
 def unread(name: str, path: str, *message: str) -> Bad:
-    """A file that cannot be given to the model: the task fails and says which."""
-    return Bad(name, "failed", ("none of its files", *message), metadata={"file_paths": [path]})
+    """A file that the model cannot get: the task runs with its description, and says which."""
+    return Bad(name, "completed", ("files left out", *message), metadata={"file_paths": [path]})
 
 
 METADATA = (
@@ -59,6 +59,9 @@ METADATA = (
     left_out("bug_probability", "high", "expected a number", "write 0 to 1"),
     left_out("assignee_hint", False, "expected text in quotes"),
     left_out("response_schema", "{}", "expected a JSON Schema object"),
+    left_out("files_required", "yes", "expected true or false"),
+    Bad("a file that must be there", "failed", ("files_required", "a file cannot be read"),
+        metadata={"file_paths": ["nowhere.py"], "files_required": True}),
     left_out("max_tokens", "many", "expected a whole number"),
     left_out("num_ctx", -1, "write a whole number from 128"),
     left_out("complex", "yes", "expected true or false"),

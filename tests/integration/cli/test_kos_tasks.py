@@ -108,6 +108,22 @@ def test_a_task_is_shown_whole(kos: Kos, postgres_url: str) -> None:
     assert row["attempts"][0]["load_seconds"] == 2.0
 
 
+def test_a_custom_id_wins_over_a_beginning_and_a_short_beginning_is_no_name(kos: Kos) -> None:
+    (victim,) = kos.submit({"description": "not meant"})["ids"]
+    short, long = victim[:4], victim[:8]
+    (named, other) = kos.submit(
+        {"description": "a", "custom_id": short}, {"description": "b", "custom_id": long}
+    )["ids"]
+
+    assert kos("cancel", short, long, "--json").json["cancelled"] == [named, other]
+    refused = kos("cancel", victim[:5])
+
+    assert refused.code == 2
+    assert "at least 6 digits" in refused.err
+    assert victim in refused.err
+    assert kos("show", victim, "--json").json["status"] == "pending"
+
+
 def test_a_task_is_found_by_beginning_and_by_custom_id(kos: Kos, postgres_url: str) -> None:
     task_id = three(kos, postgres_url)[0]
 

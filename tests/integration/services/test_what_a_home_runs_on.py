@@ -134,6 +134,17 @@ def test_what_a_shell_exports_later_is_named_as_not_applied(house: House) -> Non
     assert lines[0].endswith("kos down, then kos up")
 
 
+def test_what_the_workers_may_read_counts_for_a_shell_that_exports_other_roots(
+    house: House, tmp_path: Path
+) -> None:
+    house.up(KOS_FILE_ROOTS=str(tmp_path))
+
+    shell = house.settings(KOS_FILE_ROOTS="/elsewhere")
+
+    assert shell.roots_for_submitting == (tmp_path,)
+    assert house.up(KOS_FILE_ROOTS="/elsewhere").roots_for_submitting == (tmp_path,)
+
+
 def test_the_env_file_of_the_last_start_is_remembered(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,12 +8,13 @@ import uvicorn
 
 from console.operations.errors import OperationError
 from console.web.app import build_app
+from console.web.security.connections import BoundedProtocol
 from jobs.process import signals
 from jobs.process.http_origins import LOOPBACK
 from jobs.settings.load import Settings
 
 DRAIN_SECONDS = 3
-KEEP_ALIVE_SECONDS = 30
+KEEP_ALIVE_SECONDS = 10
 
 
 def main() -> int:
@@ -33,6 +34,10 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=BoundedProtocol,
+        # Only a proxy that is named may say for whom it asks; uvicorn believes all of loopback.
+        proxy_headers=bool(settings.dashboard_proxies),
+        forwarded_allow_ips=list(settings.dashboard_proxies),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )

@@ -12,7 +12,7 @@ import redis
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from console.operations.errors import BadInput, NotFound, Unreachable
 from console.web.api.answers import ApiError, error_answer
@@ -29,9 +29,13 @@ async def _told(request: Request, status: int, message: str) -> Response:
     if request.url.path.startswith(FOR_PROGRAMS):
         code = "not_found" if status == 404 else None
         return error_answer(ApiError(status, message, code=code))
-    return await run_in_threadpool(
-        page, request, "error.html", status=status, code=status, message=message
-    )
+    try:
+        return await run_in_threadpool(
+            page, request, "error.html", status=status, code=status, message=message
+        )
+    except Exception:
+        logger.exception("error_page_broke path=%s", request.url.path)
+        return PlainTextResponse(f"{message}\n", status_code=status)
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
@@ -74,7 +78,9 @@ async def _database(request: Request, error: Exception) -> Response:
 
 async def _cut_off(request: Request, error: Exception) -> Response:
     """The caller is gone, or its body went beyond what is accepted."""
-    return await _told(request, 413, "the body was cut off: it is too large")
+    status = request.scope.get("kos_cut_off", 413)
+    why = "it came too slowly" if status == 408 else "it is too large"
+    return await _told(request, status, f"the body was cut off: {why}")
 
 
 async def _broke(request: Request, error: Exception) -> Response:

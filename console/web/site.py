@@ -13,6 +13,7 @@ from console.operations.submission import Rules
 from console.web.figures.overview import Overviews
 from console.web.live import Feed
 from console.web.security.attempts import LoginAttempts
+from console.web.security.ended import EndedSessions
 from console.web.security.sessions import Sessions
 from console.web.templating import environment
 from jobs.settings.load import Settings
@@ -71,7 +72,11 @@ def build_site(settings: Settings) -> Site:
         connections=connections,
         overviews=overviews,
         feed=Feed(overviews, templates),
-        sessions=Sessions(settings.dashboard_token, port=settings.dashboard_port),
+        sessions=Sessions(
+            settings.dashboard_token,
+            port=settings.dashboard_port,
+            ended=EndedSessions(settings.home / "run" / f"ended-{settings.dashboard_port}.json"),
+        ),
         logins=LoginAttempts(),
         templates=templates,
     )

@@ -147,6 +147,7 @@ class Settings:
     interactive_keep_seconds: float = setting(
         "KOS_INTERACTIVE_KEEP_SECONDS", of.number(0, 86_400), 600.0
     )
+    dashboard_proxies: tuple[str, ...] = setting("KOS_DASHBOARD_PROXIES", of.names, ())
     health_port: int = setting("KOS_HEALTH_PORT", of.integer(1, 65_535), 11_481)
     health_interval_seconds: float = setting(
         "KOS_HEALTH_INTERVAL_SECONDS", of.number(0.1, 3600), 10.0

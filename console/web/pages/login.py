@@ -19,18 +19,21 @@ def login_page(request: Request) -> Response:
 def login(request: Request, form: FormData) -> Response:
     site = site_of(request)
     address = address_of(request.scope)
-    wait_seconds = site.logins.wait_seconds(address)
-    if wait_seconds > 0:
-        answer = page(request, "login.html", status=429, problem="wait", wait_seconds=wait_seconds)
-        answer.headers["retry-after"] = str(wait_seconds)
-        return answer
-    if not site.sessions.is_token(field(form, "token")):
-        site.logins.failed(address)
+    token = field(form, "token")
+    if site.sessions.is_token(token):
+        return _with_session(request, "/", entered=True)
+    wait_seconds = site.logins.failed(address, token)
+    if wait_seconds == 0:
         return page(request, "login.html", status=403, problem="wrong", wait_seconds=0)
-    return _with_session(request, "/", entered=True)
+    answer = page(request, "login.html", status=429, problem="wait", wait_seconds=wait_seconds)
+    answer.headers["retry-after"] = str(wait_seconds)
+    return answer
 
 
 def logout(request: Request, form: FormData) -> Response:
+    session = session_of(request)
+    if session.entered:
+        site_of(request).sessions.end(session)
     return _with_session(request, "/login", entered=False)
 
 

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from console.operations.errors import BadInput
+from console.web.numbers import MOST_DIGITS, small_number
 from console.web.security.sessions import Session
 from console.web.site import Site
 from console.web.templating import render
@@ -62,7 +64,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         form_token=session_of(request).form_token,
         read_only=site.settings.dashboard_read_only,
         can_leave=site.needs_token,
-        notice=notice(request),
+        notice=notice(request) if status == 200 else "",
         **values,
     )
     return HTMLResponse(text, status_code=status)
@@ -97,8 +99,15 @@ def notice(request: Request) -> str:
     sentence = SAID.get(request.query_params.get("said", ""))
     if sentence is None:
         return ""
-    number = request.query_params.get("n", "")
-    return words_of(request)(sentence, n=int(number) if number.isdecimal() else 0)
+    return words_of(request)(sentence, n=number_field(request, "n"))
+
+
+def number_field(request: Request, name: str) -> int:
+    """A whole number of the address, 0 where it has none; raises BadInput for anything else."""
+    number = small_number(request.query_params.get(name) or "0", default=-1)
+    if number < 0:
+        raise BadInput(f"{name}: write a whole number of at most {MOST_DIGITS} digits")
+    return number
 
 
 def field(form: FormData, name: str) -> str:

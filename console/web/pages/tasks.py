@@ -12,7 +12,7 @@ from starlette.responses import Response
 from console.operations import tasks
 from console.operations.errors import BadInput
 from console.operations.times import parse_since
-from console.web.pages.plumbing import page, site_of
+from console.web.pages.plumbing import number_field, page, site_of
 from jobs.process.clock import utc_now
 from models.base import Row
 from models.database import session
@@ -71,14 +71,14 @@ def read_filters(request: Request) -> Filters:
         since_moment = parse_since(since, now=utc_now()) if since else None
     except BadInput as error:
         problem, since = str(error), ""
-    offset = asked.get("offset", "0")
+    offset = number_field(request, "offset")
     return Filters(
         status=status,
         backend=_clean(asked.get("backend", "")),
         search=_clean(asked.get("q", "")),
         since=since,
         since_moment=since_moment,
-        offset=min(MAX_OFFSET, int(offset)) if offset.isascii() and offset.isdigit() else 0,
+        offset=min(MAX_OFFSET, offset),
         problem=problem,
     )
 

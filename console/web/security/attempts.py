@@ -1,45 +1,55 @@
-"""Wrong passwords are counted: too many from one address, or from all, and the door stays shut."""
+"""Wrong tokens are counted: after too many, a wrong one is told to wait. A right one never is."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 WINDOW_SECONDS = 60.0
 BY_ADDRESS = 5
 BY_EVERYBODY = 30
+MOST_KEPT = 1000
 
 
 class LoginAttempts:
-    """Failures of the last minute, in the login form and in bearer headers. Safe for threads."""
+    """Wrong tokens of the last minute, in the login form and in bearer headers. Safe for threads.
+
+    The same wrong token counts once an address: a program with an old token spends one guess of
+    its address, however often it asks.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._failures: deque[tuple[float, str]] = deque()
+        self._guesses: OrderedDict[tuple[str, bytes], float] = OrderedDict()
 
-    def wait_seconds(self, address: str) -> int:
-        """0 when ``address`` may try now, else how long it has to wait, rounded up."""
+    def failed(self, address: str, token: str) -> int:
+        """Count a wrong ``token``; 0, or the seconds after which ``address`` may guess again."""
+        guess = (address, hashlib.sha256(token.encode(errors="replace")).digest())
         with self._lock:
             now = self._forget_old()
-            mine = [at for at, who in self._failures if who == address]
-            waits = [0.0]
-            if len(mine) >= BY_ADDRESS:
-                waits.append(mine[-BY_ADDRESS] + WINDOW_SECONDS - now)
-            if len(self._failures) >= BY_EVERYBODY:
-                waits.append(self._failures[-BY_EVERYBODY][0] + WINDOW_SECONDS - now)
-            return math.ceil(max(waits))
+            known = guess in self._guesses
+            wait_seconds = 0 if known else self._wait_seconds(address, now)
+            if not known and len(self._guesses) < MOST_KEPT:
+                self._guesses[guess] = now
+            return wait_seconds
 
-    def failed(self, address: str) -> None:
-        with self._lock:
-            self._forget_old()
-            self._failures.append((self._clock(), address))
+    def _wait_seconds(self, address: str, now: float) -> int:
+        times = list(self._guesses.values())
+        mine = [at for (who, _), at in self._guesses.items() if who == address]
+        waits = [0.0]
+        if len(mine) >= BY_ADDRESS:
+            waits.append(mine[-BY_ADDRESS] + WINDOW_SECONDS - now)
+        if len(times) >= BY_EVERYBODY:
+            waits.append(times[-BY_EVERYBODY] + WINDOW_SECONDS - now)
+        return math.ceil(max(waits))
 
     def _forget_old(self) -> float:
         now = self._clock()
-        while self._failures and self._failures[0][0] <= now - WINDOW_SECONDS:
-            self._failures.popleft()
+        while self._guesses and next(iter(self._guesses.values())) <= now - WINDOW_SECONDS:
+            self._guesses.popitem(last=False)
         return now

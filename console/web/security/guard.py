@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import time
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -11,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from console.web.numbers import small_number
 from console.web.security.attempts import LoginAttempts
 from console.web.security.headers import HEADERS, NOT_STORED, STATIC
 from console.web.security.sessions import Session, Sessions
@@ -24,6 +27,8 @@ FOR_PROGRAMS = ("/api/", "/v1/", "/metrics")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
 UPLOADS = "/v1/files"
+BODY_SECONDS = 60.0
+UPLOAD_SECONDS = 900.0
 
 
 class Guard:
@@ -63,7 +68,7 @@ class Guard:
         app = refusal if refusal is not None else self._app
         begun = self._sessions.set_cookie(session, secure=is_secure(scope)) if fresh else None
         adding = _Adding(scope, send, begun)
-        counted = _Counted(receive, _bound(scope["path"]))
+        counted = _Counted(receive, scope)
         await app(scope, counted, adding)
 
     def _refusal(self, scope: Scope, headers: Headers, session: Session) -> Response | None:
@@ -91,19 +96,17 @@ class Guard:
         return RedirectResponse("/login", status_code=303)
 
     def _shut(self, scope: Scope, headers: Headers) -> Response | None:
-        """Looks at the bearer token and counts a wrong one; after too many, none is looked at."""
+        """Looks at the bearer token: a right one always opens, too many wrong ones have to wait."""
         scope["kos_bearer"] = False
         shown, address = _bearer(headers), address_of(scope)
         if shown is None or not self._needs_token:
             return None
-        wait_seconds = self._attempts.wait_seconds(address)
-        if wait_seconds > 0:
-            message = f"too many wrong tokens: wait {wait_seconds} s"
-            return _told(scope["path"], 429, message, {"retry-after": str(wait_seconds)})
         scope["kos_bearer"] = self._sessions.is_token(shown)
-        if not scope["kos_bearer"]:
-            self._attempts.failed(address)
-        return None
+        wait_seconds = 0 if scope["kos_bearer"] else self._attempts.failed(address, shown)
+        if wait_seconds == 0:
+            return None
+        message = f"too many wrong tokens: wait {wait_seconds} s"
+        return _told(scope["path"], 429, message, {"retry-after": str(wait_seconds)})
 
     def _without_form_token(
         self, scope: Scope, headers: Headers, session: Session
@@ -142,18 +145,34 @@ class _Adding:
 
 
 class _Counted:
-    """Receives on, and breaks off a body that is larger than it said."""
+    """Receives on, and breaks off a body that is larger or slower than it may be.
 
-    def __init__(self, receive: Receive, bound_bytes: int) -> None:
+    ``scope["kos_cut_off"]`` is then the status to answer: 413 or 408.
+    """
+
+    def __init__(self, receive: Receive, scope: Scope) -> None:
         self._receive = receive
-        self._left = bound_bytes
+        self._scope = scope
+        self._left = _bound(scope["path"])
+        upload = scope["path"] == UPLOADS
+        self._deadline = time.monotonic() + (UPLOAD_SECONDS if upload else BODY_SECONDS)
+        self._whole = False
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        if self._whole:
+            return await self._receive()
+        patience = self._deadline - time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, patience))
+        except TimeoutError:
+            return self._cut_off(408)
+        self._whole = not message.get("more_body", False)
         self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            return {"type": "http.disconnect"}
-        return message
+        return self._cut_off(413) if self._left < 0 else message
+
+    def _cut_off(self, status: int) -> Message:
+        self._scope["kos_cut_off"] = status
+        return {"type": "http.disconnect"}
 
 
 def address_of(scope: Scope) -> str:
@@ -194,4 +213,4 @@ def _bound(path: str) -> int:
 
 def _too_large(headers: Headers, path: str) -> bool:
     said = headers.get("content-length", "0")
-    return not said.isdigit() or int(said) > _bound(path)
+    return small_number(said, default=_bound(path) + 1) > _bound(path)

@@ -1,4 +1,4 @@
-"""Sessions without a store: a signed cookie, and a form token derived from it.
+"""Sessions as a signed cookie, and a form token derived from it; only ended ones are stored.
 
 The key comes from KOS_DASHBOARD_TOKEN, so sessions outlive a restart and end when the token is
 changed; without a token each process has a key of its own.
@@ -12,6 +12,8 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from console.web.security.ended import EndedSessions
 
 SESSION_SECONDS = 7 * 86_400
 
@@ -32,10 +34,16 @@ class Sessions:
     """
 
     def __init__(
-        self, token: str | None, *, port: int, clock: Callable[[], float] = time.time
+        self,
+        token: str | None,
+        *,
+        port: int,
+        ended: EndedSessions | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.cookie_name = f"kos_session_{port}"
         self._token = token
+        self._ended = ended or EndedSessions(None)
         self._clock = clock
         seed = token.encode() if token else secrets.token_bytes(32)
         self._key = hmac.new(seed, b"kos dashboard session", hashlib.sha256).digest()
@@ -46,14 +54,19 @@ class Sessions:
         return self._session(f"{body}.{self._sign('cookie', body)}", entered=entered)
 
     def read(self, cookie: str | None) -> Session | None:
-        """The session of a cookie that we signed and that has not expired."""
+        """The session of a cookie that we signed, that has not expired, and that nobody ended."""
         body, _, signature = (cookie or "").rpartition(".")
         if not body or not _same(signature, self._sign("cookie", body)):
             return None
-        entered, expires, _ = body.split(".")
-        if int(expires) < self._clock():
+        entered, expires, name = body.split(".")
+        if int(expires) < self._clock() or name in self._ended:
             return None
         return self._session(f"{body}.{signature}", entered=entered == "1")
+
+    def end(self, session: Session) -> None:
+        """From now on its cookie opens nothing, whoever kept a copy. Raises OSError."""
+        _, expires, name, _ = session.cookie.split(".")
+        self._ended.add(name, expires=float(expires), now=self._clock())
 
     def set_cookie(self, session: Session, *, secure: bool) -> str:
         """The Set-Cookie line; ``secure``: over HTTPS alone."""

@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from jobs.process.http_origins import LOOPBACK, host_name
 from jobs.upkeep.health.checks import Check
+
+REQUEST_SECONDS = 5.0
 
 LatestChecks = Callable[[], Sequence[Check]]
 
@@ -17,9 +20,14 @@ def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
     """Serve in a thread of its own; port 0 takes a free one. ``shutdown`` ends it."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_SECONDS
+
         def do_GET(self) -> None:
             checks = latest()
-            if self.path == "/healthz":
+            if host_name(self.headers.get("Host", "")) not in LOOPBACK:
+                # A page of another site whose name was pointed at this machine must read nothing.
+                self._send(421, "this host name is not served here\n", "text/plain")
+            elif self.path == "/healthz":
                 self._send(*_healthz(checks), "application/json")
             elif self.path == "/metrics":
                 self._send(200, _metrics(checks), "text/plain; version=0.0.4")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from console.web.security import guard as guard_module
 from console.web.security.attempts import BY_ADDRESS, LoginAttempts
-from console.web.security.guard import Guard
+from console.web.security.guard import MAX_BODY_BYTES, Guard
 from console.web.security.sessions import Sessions
 
 TOKEN = "a-token-for-tests"
@@ -22,49 +27,96 @@ class Clock:
         return self.now
 
 
-def test_one_address_does_not_shut_out_another() -> None:
+def test_wrong_tokens_never_shut_out_a_right_one() -> None:
     guard = _guard(LoginAttempts(clock=Clock()))
-    for _ in range(BY_ADDRESS):
-        assert _asked(guard, "wrong", address="10.0.0.1") == 401
 
-    assert _asked(guard, TOKEN, address="10.0.0.1") == 429
+    answers = [_asked(guard, f"wrong {n}", address="10.0.0.1") for n in range(300)]
+
+    assert answers == [401] * BY_ADDRESS + [429] * (300 - BY_ADDRESS)
+    assert _asked(guard, TOKEN, address="10.0.0.1") == 200
     assert _asked(guard, TOKEN, address="10.0.0.2") == 200
+
+
+def test_a_program_with_an_old_token_spends_one_guess_of_its_address() -> None:
+    guard = _guard(LoginAttempts(clock=Clock()))
+
+    answers = {_asked(guard, "old", address="10.0.0.1") for _ in range(50)}
+
+    assert answers == {401}
+    assert _asked(guard, "a typing error", address="10.0.0.1") == 401
 
 
 def test_wrong_tokens_of_the_form_and_of_the_header_count_together() -> None:
     attempts = LoginAttempts(clock=Clock())
     guard = _guard(attempts)
-    for _ in range(BY_ADDRESS - 1):
-        attempts.failed("10.0.0.1")
+    for number in range(BY_ADDRESS):
+        assert attempts.failed("10.0.0.1", f"form {number}") == 0
 
-    assert _asked(guard, "wrong", address="10.0.0.1") == 401
-    assert attempts.wait_seconds("10.0.0.1") == 60
+    assert _asked(guard, "header", address="10.0.0.1") == 429
 
 
-def test_the_door_opens_again_after_a_minute() -> None:
+def test_guesses_are_forgotten_after_a_minute() -> None:
     clock = Clock()
     guard = _guard(LoginAttempts(clock=clock))
-    for _ in range(BY_ADDRESS + 3):
-        _asked(guard, "wrong", address="10.0.0.1")
+    for number in range(BY_ADDRESS + 3):
+        _asked(guard, f"wrong {number}", address="10.0.0.1")
 
     clock.now += 60
 
-    assert _asked(guard, TOKEN, address="10.0.0.1") == 200
+    assert _asked(guard, "another", address="10.0.0.1") == 401
 
 
 def test_a_request_for_another_host_counts_for_nothing() -> None:
-    attempts = LoginAttempts(clock=Clock())
-    guard = _guard(attempts)
+    guard = _guard(LoginAttempts(clock=Clock()))
 
-    answers = {_asked(guard, "wrong", address="10.0.0.1", host="evil") for _ in range(BY_ADDRESS)}
+    answers = {
+        _asked(guard, f"wrong {n}", address="10.0.0.1", host="evil") for n in range(2 * BY_ADDRESS)
+    }
 
     assert answers == {421}
-    assert attempts.wait_seconds("10.0.0.1") == 0
+    assert _asked(guard, "wrong", address="10.0.0.1") == 401
 
 
-def _guard(attempts: LoginAttempts) -> Guard:
+def test_a_body_beyond_its_bound_is_cut_off_where_it_hides_its_length() -> None:
+    chunk = b" " * 1024 * 1024
+    received = _body_of(
+        itertools.repeat({"type": "http.request", "body": chunk, "more_body": True})
+    )
+
+    assert received == MAX_BODY_BYTES
+
+
+def test_a_body_that_comes_too_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_module, "BODY_SECONDS", 0.05)
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, None]
+
+    assert _body_of(iter(messages)) == 1
+
+
+def _body_of(messages: Iterator[Any]) -> int:
+    """How many bytes a route reads of a body until it is cut off; None comes never."""
+    read = 0
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal read
+        while (message := await receive())["type"] != "http.disconnect":
+            read += len(message["body"])
+
+    async def receive() -> Any:
+        message = next(messages)
+        return message if message is not None else await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        """Nothing is answered here."""
+
+    scope = _scope({"host": "localhost", "authorization": f"Bearer {TOKEN}"}, "10.0.0.1")
+    asyncio.run(_guard(LoginAttempts(), route)(scope, receive, send))
+    return read
+
+
+def _guard(attempts: LoginAttempts, app: ASGIApp | None = None) -> Guard:
     return Guard(
-        PlainTextResponse("in"),
+        app or PlainTextResponse("in"),
         sessions=Sessions(TOKEN, port=11480),
         attempts=attempts,
         hosts=["localhost"],
@@ -77,10 +129,6 @@ def _asked(guard: Guard, bearer: str, *, address: str, host: str = "localhost") 
     """The status of one request to the metrics."""
     sent: list[Any] = []
     headers = {"host": host, "authorization": f"Bearer {bearer}"}
-    scope = {
-        "type": "http", "method": "GET", "path": "/metrics", "scheme": "http",
-        "client": (address, 1), "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
-    }  # fmt: skip
 
     async def receive() -> Any:
         return {"type": "http.request", "body": b""}
@@ -88,5 +136,12 @@ def _asked(guard: Guard, bearer: str, *, address: str, host: str = "localhost") 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(guard(scope, receive, send))
+    asyncio.run(guard(_scope(headers, address), receive, send))
     return int(sent[0]["status"])
+
+
+def _scope(headers: dict[str, str], address: str) -> Scope:
+    return {
+        "type": "http", "method": "GET", "path": "/metrics", "scheme": "http",
+        "client": (address, 1), "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+    }  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from console.web.security.attempts import BY_ADDRESS, BY_EVERYBODY, LoginAttempts
+from console.web.security.ended import EndedSessions
 from console.web.security.sessions import SESSION_SECONDS, Sessions
 from jobs.process.http_origins import allowed_hosts, host_name, is_same_origin
 
@@ -67,25 +70,41 @@ def test_no_token_is_ever_right_where_none_is_set() -> None:
     assert not Sessions(None, port=11480).is_token(None)
 
 
-def test_guesses_are_counted_by_address_and_forgotten_after_a_minute() -> None:
+def test_guesses_of_one_address_do_not_slow_another() -> None:
     clock = Clock()
     attempts = LoginAttempts(clock=clock)
-    for _ in range(BY_ADDRESS):
-        assert attempts.wait_seconds("a") == 0
-        attempts.failed("a")
+    for number in range(BY_ADDRESS):
+        assert attempts.failed("a", str(number)) == 0
 
-    assert attempts.wait_seconds("a") == 60
-    assert attempts.wait_seconds("b") == 0
-    clock.now += 60
-    assert attempts.wait_seconds("a") == 0
+    assert attempts.failed("a", "one more") == 60
+    assert attempts.failed("b", "one more") == 0
 
 
-def test_guesses_from_many_addresses_shut_the_door_too() -> None:
+def test_guesses_from_many_addresses_have_to_wait_too() -> None:
     attempts = LoginAttempts(clock=Clock())
     for number in range(BY_EVERYBODY):
-        attempts.failed(str(number))
+        attempts.failed(str(number), "guess")
 
-    assert attempts.wait_seconds("a newcomer") > 0
+    assert attempts.failed("a newcomer", "guess") > 0
+
+
+def test_an_ended_session_stays_ended_after_a_restart(tmp_path: Path) -> None:
+    def after_a_start() -> Sessions:
+        return Sessions("secret", port=11480, ended=EndedSessions(tmp_path / "run" / "ended.json"))
+
+    ended, other = (after_a_start().new(entered=True) for _ in range(2))
+    after_a_start().end(ended)
+
+    assert after_a_start().read(ended.cookie) is None
+    assert after_a_start().read(other.cookie) is not None
+
+
+def test_a_spoiled_list_of_ended_sessions_locks_nobody_out(tmp_path: Path) -> None:
+    file = tmp_path / "ended.json"
+    for text in ("", "[1]", '{"a": "x"}', "\x00"):
+        file.write_text(text)
+        sessions = Sessions("secret", port=11480, ended=EndedSessions(file))
+        assert sessions.read(sessions.new(entered=True).cookie) is not None
 
 
 def test_any_host_may_be_named_only_where_it_does_not_listen_on_loopback() -> None:

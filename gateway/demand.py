@@ -41,6 +41,7 @@ class _Wish:
     waiting_since: datetime | None = None
     running: int = 0
     ended_at: float | None = None
+    load_seconds: float | None = None
     pauses: deque[float] = field(default_factory=lambda: deque(maxlen=PAUSES_KEPT))
 
 
@@ -50,6 +51,10 @@ class WantedModel:
     def __init__(self, wish: _Wish) -> None:
         self._wish = wish
         self._waits = True
+
+    def loaded(self, seconds: float) -> None:
+        """The model had to be loaded for this request."""
+        self._wish.load_seconds = seconds
 
     def answered(self) -> None:
         """The first byte came: the model is in memory and computes."""
@@ -178,7 +183,9 @@ class DemandKeeper:
             return Demand(wish.model, wish.num_ctx, now + WAIT_HOLDS, wish.waiting_since)
         if wish.ended_at is None:
             return None
-        keep = keep_seconds(list(wish.pauses), most_seconds=self._keep_at_most)
+        keep = keep_seconds(
+            list(wish.pauses), load_seconds=wish.load_seconds, most_seconds=self._keep_at_most
+        )
         left = keep - (time.monotonic() - wish.ended_at)
         return (
             None if left <= 0 else Demand(wish.model, wish.num_ctx, now + timedelta(seconds=left))

@@ -126,6 +126,8 @@ class Relay(Response):
             async with self._admissions.slot(place, caller, note) as slot:
                 self._record.queue_seconds += slot.waited_seconds
                 self._record.load_seconds = await self._desk.ensure_loaded(place, num_ctx)
+                if self._record.load_seconds > 0:
+                    request.loaded(self._record.load_seconds)
                 self._on_first_byte = request.answered
                 await self._send_on(place, way, slot, exchange)
         self._desk.used(place, num_ctx)

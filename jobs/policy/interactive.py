@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-PAUSE_QUANTILE = 0.9
 FEWEST_PAUSES = 3
-KEEP_AT_FIRST_SECONDS = 120.0
-"""How long a model is kept before enough pauses between its requests were seen."""
+USUAL_LOAD_SECONDS = 10.0
+"""What a load is taken to last before one was seen."""
+PERSON_WEIGHT = 3.0
+"""A second that a person waits counts as much as this many of a server's."""
+PAUSE_MARGIN = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,26 @@ def by_preference(options: Sequence[Option]) -> list[Option]:
     return sorted(options, key=cost)
 
 
-def keep_seconds(pauses_seconds: Sequence[float], *, most_seconds: float) -> float:
-    """How long to keep a model after its last request: as long as most pauses were."""
+def keep_seconds(
+    pauses_seconds: Sequence[float], *, load_seconds: float | None, most_seconds: float
+) -> float:
+    """How long to keep a model after its last request, at most ``most_seconds``.
+
+    Keeping it costs the backlog the time of the pause; giving it up costs two loads, and the person
+    waits for one of them. Of the pauses seen so far the bound is chosen that would have cost least.
+    Before there are enough, the model is kept for as long as giving it up costs, which is never
+    worse than twice the best choice (the ski-rental bound: Karlin et al., 1988).
+    """
+    load = USUAL_LOAD_SECONDS if load_seconds is None else load_seconds
+    miss = load * (2 + PERSON_WEIGHT)
     if len(pauses_seconds) < FEWEST_PAUSES:
-        return min(KEEP_AT_FIRST_SECONDS, most_seconds)
-    ordered = sorted(pauses_seconds)
-    place = min(len(ordered) - 1, int(len(ordered) * PAUSE_QUANTILE))
-    return min(ordered[place] * 1.2, most_seconds)
+        return min(miss, most_seconds)
+
+    def cost(bound: float) -> float:
+        return sum(pause if pause <= bound else bound + miss for pause in pauses_seconds)
+
+    bounds = [0.0, *(pause * PAUSE_MARGIN for pause in pauses_seconds)]
+    return min(min(bounds, key=lambda bound: (cost(bound), bound)), most_seconds)
 
 
 def preempted_models(

@@ -284,3 +284,20 @@ def test_limits_are_never_exceeded_and_nothing_is_sent_that_is_not_there(
     assert all(held.reason for held in decision.held)
     unsent = {b for b, count in remaining.items() if count > sent(decision).get(b, 0)}
     assert unsent <= {held.option for held in decision.held}
+
+
+def test_a_model_that_people_use_keeps_blocks_of_others_away_until_it_may_go() -> None:
+    chat = BlockKey("mlx", "chat", 0)
+    view = replace(mlx(), max_resident=1, interactive=chat)
+
+    assert sent(dispatch([view], [block("a", "small", 5)], dispatch_ahead=0, config=CONFIG)) == {}
+    same = [block("a", "chat", 5)]
+    assert sent(dispatch([view], same, dispatch_ahead=0, config=CONFIG)) == {"a": 2}
+
+
+def test_a_block_runs_beside_a_model_that_people_use_where_both_fit() -> None:
+    view = replace(mlx(), max_resident=2, interactive=BlockKey("mlx", "chat", 0))
+
+    decision = dispatch([view], [block("a", "small", 5)], dispatch_ahead=0, config=CONFIG)
+
+    assert sent(decision) == {"a": 2}

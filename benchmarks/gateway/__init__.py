@@ -1,0 +1,1 @@
+"""The gateway beside direct calls, with a backlog behind it."""

@@ -1,0 +1,82 @@
+"""What gives way to a person, and for how long."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.policy.interactive import (
+    PERSON_WEIGHT,
+    Demand,
+    Option,
+    by_preference,
+    keep_seconds,
+    preempted_models,
+)
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+PATIENCE = timedelta(seconds=10)
+
+
+def waiting(seconds: float) -> Demand:
+    since = NOW - timedelta(seconds=seconds)
+    return Demand("chat", 8192, until=NOW + timedelta(seconds=60), waiting_since=since)
+
+
+def preempted(demand: Demand, running: dict[str, int], *, most: int = 1) -> tuple[str, ...]:
+    return preempted_models(
+        demand, running, max_resident=most, resident=False, patience=PATIENCE, now=NOW
+    )
+
+
+def test_a_server_that_holds_the_model_comes_first_and_a_blocked_one_last() -> None:
+    options = [
+        Option("blocked", "m", blocked="paused", resident=True),
+        Option("drains", "m", busy_models=1),
+        Option("loads", "m", max_resident=2),
+        Option("full", "m", resident=True, slots=2, running=2),
+        Option("free", "m", resident=True, slots=2, running=1),
+    ]
+    order = [option.backend for option in by_preference(options)]
+    assert order == ["free", "full", "loads", "drains", "blocked"]
+
+
+def test_nothing_is_interrupted_before_the_patience_is_over() -> None:
+    assert preempted(waiting(9.9), {"big": 4}) == ()
+    assert preempted(waiting(10.1), {"big": 4}) == ("big",)
+
+
+def test_only_as_many_models_give_way_as_must_and_those_with_the_fewest_calls() -> None:
+    assert preempted(waiting(20), {"big": 4, "small": 1}, most=2) == ("small",)
+    assert preempted(waiting(20), {"big": 4}, most=2) == ()
+    assert preempted(waiting(20), {"chat": 4}) == ()
+
+
+def test_nothing_gives_way_to_a_model_that_nobody_waits_for() -> None:
+    demand = Demand("chat", 8192, until=NOW + timedelta(seconds=60))
+    assert preempted(demand, {"big": 4}) == ()
+
+
+def test_a_model_is_kept_over_short_pauses_and_given_up_in_long_ones() -> None:
+    assert keep_seconds([2, 2, 2, 300], load_seconds=4, most_seconds=600) == pytest.approx(2.4)
+    assert keep_seconds([30, 40, 35], load_seconds=20, most_seconds=600) >= 40
+    assert keep_seconds([500, 900, 700], load_seconds=4, most_seconds=600) == 0
+
+
+def test_before_pauses_are_known_it_is_kept_for_what_giving_it_up_costs() -> None:
+    assert keep_seconds([], load_seconds=4, most_seconds=600) == 4 * (2 + PERSON_WEIGHT)
+    assert keep_seconds([], load_seconds=None, most_seconds=5) == 5
+
+
+@given(st.lists(st.floats(0, 1000), min_size=3, max_size=30), st.floats(0.1, 60))
+def test_no_fixed_bound_would_have_cost_less(pauses: list[float], load: float) -> None:
+    def cost(bound: float) -> float:
+        miss = load * (2 + PERSON_WEIGHT)
+        return sum(pause if pause <= bound else bound + miss for pause in pauses)
+
+    chosen = keep_seconds(pauses, load_seconds=load, most_seconds=10_000)
+
+    assert cost(chosen) <= min(cost(0), *(cost(pause * 1.2) for pause in pauses)) + 1e-6

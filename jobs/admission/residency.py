@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import redis
 
@@ -26,6 +27,7 @@ TRUST_SECONDS = 30.0
 FORGET_SECONDS = 600.0
 LOOK_UP_SECONDS = 0.2
 ORDERED_FOR_SECONDS = 300
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 Key = tuple[str, str, int]
 """(backend, model, num_ctx)."""
@@ -43,6 +45,7 @@ class Residency:
         self._last: dict[str, tuple[str, int]] = {}
         self._failures: dict[Key, tuple[float, TransientError]] = {}
         self._default_ctx: dict[tuple[str, str], int] = {}
+        self._shared: dict[tuple[str, str], str] = {}
 
     def ensure(
         self,
@@ -77,6 +80,8 @@ class Residency:
             self._used(key)
         residents = self._publish(backend)
         if seconds > 0:
+            if self._shares_a_runner(backend.name, model, residents):
+                return 0.0
             self._learn_default(key, residents)
             self._record(backend.name, model, num_ctx, seconds, cause)
         return seconds
@@ -155,11 +160,23 @@ class Residency:
         cancel: CancelToken | None,
     ) -> float:
         wanted = num_ctx or self._default_ctx.get((backend.name, model))
+        names = (model, self._shared.get((backend.name, model)))
         for resident in backend.resident_models():
             same_context = wanted is None or resident.context_tokens in (None, wanted)
-            if resident.name == model and same_context:
+            if resident.name in names and same_context:
                 return 0.0
         return backend.preload(model, num_ctx=num_ctx or None, deadlines=deadlines, cancel=cancel)
+
+    def _shares_a_runner(
+        self, backend: str, model: str, residents: Sequence[ResidentModel]
+    ) -> bool:
+        """Names of the same weights are one model in memory, listed under one of the names: what
+        was just loaded and is not listed loaded nothing. The one it shares was used last."""
+        if not residents or any(resident.name == model for resident in residents):
+            return False
+        last = max(residents, key=lambda one: one.expires_at or _NEVER)
+        self._shared[backend, model] = last.name
+        return True
 
     def _record(self, backend: str, model: str, num_ctx: int, seconds: float, cause: Cause) -> None:
         logger.info("model_loaded backend=%s model=%s seconds=%.2f", backend, model, seconds)

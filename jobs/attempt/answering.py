@@ -21,7 +21,7 @@ from jobs.queues.task_message import TaskMessage
 from jobs.settings.load import Settings
 from llm.errors import LLMError
 from llm.scanner import Scanner
-from llm.types import SERVER_DEFAULTS, Sampling
+from llm.types import SERVER_DEFAULTS, ModelInfo
 from models.database import DatabaseUnavailable
 from models.task import Claimed
 
@@ -64,13 +64,15 @@ class Answering:
     def answer(self, task: TaskMessage, claimed: Claimed, running: RunningAttempt) -> AttemptResult:
         """Raises only DatabaseUnavailable and RedisError: an outage is no fault of the task."""
         result = AttemptResult(task)
+        model = self._model_at(task)
         try:
             context = preparation.prepare(
                 claimed,
                 self._settings,
                 running,
                 num_ctx=task.num_ctx,
-                model_sampling=self._model_sampling(task),
+                model_context=model.context_tokens if model is not None else None,
+                model_sampling=model.sampling if model is not None else SERVER_DEFAULTS,
             )
             answer = self._process(result, claimed, running, context)
             result.verdict = self._review.verdict(
@@ -86,11 +88,11 @@ class Answering:
             result.error = error
         return result
 
-    def _model_sampling(self, task: TaskMessage) -> Sampling:
+    def _model_at(self, task: TaskMessage) -> ModelInfo | None:
         scan = self._scanner.last()
         server = scan.server(task.backend) if scan is not None else None
         known = server.model(task.model) if server is not None else None
-        return known.info.sampling if known is not None else SERVER_DEFAULTS
+        return known.info if known is not None else None
 
     def _process(
         self,
@@ -107,6 +109,7 @@ class Answering:
             num_ctx=task.num_ctx,
             heavy=task.heavy,
             sampling=context.sampling,
+            context_tokens=context.context_tokens,
         )
         result.spent = caller.spent
         checkpoint = RowCheckpoint(running, claimed.row["checkpoint"])

@@ -21,7 +21,7 @@ from jobs.settings.load import Settings
 from llm.backends.base import Backend
 from llm.backends.registry import Backends
 from llm.deadlines import deadlines_for
-from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall
+from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall, PromptTooLong
 from llm.kinds import traits_of
 from llm.types import (
     SERVER_DEFAULTS,
@@ -39,6 +39,8 @@ from models.task import Measures
 logger = logging.getLogger(__name__)
 
 RATE_PAUSE_SECONDS = 1.0
+SURE_SHARE = 0.8
+"""Estimates are within about a fifth."""
 CUT_SUSPECTED_TOKENS = 2000
 CUT_SUSPECTED_SHARE = 0.5
 
@@ -57,7 +59,7 @@ class Spent:
 
     def add(self, completion: Completion, load_seconds: float) -> None:
         self.calls += 1
-        self.load_seconds += load_seconds + (completion.load_seconds or 0.0)
+        self.load_seconds += load_seconds
         if self.first_token_seconds is None:
             self.first_token_seconds = completion.first_token_seconds
         self.prompt_tokens += completion.prompt_tokens or 0
@@ -92,6 +94,7 @@ class ModelCaller:
         breakers: Breakers,
         requests: ControlRequests,
         sampling: Sampling = SERVER_DEFAULTS,
+        context_tokens: int | None = None,
     ) -> None:
         self._settings = settings
         self._residency = residency
@@ -105,6 +108,7 @@ class ModelCaller:
         self._heavy = heavy
         self._figures = figures
         self._sampling = sampling
+        self._context_tokens = context_tokens
         self.spent = Spent()
 
     def __call__(
@@ -128,6 +132,7 @@ class ModelCaller:
             request_id=f"{self._running.task_id}:{self._running.epoch}",
         )
         try:
+            self._refuse_what_cannot_fit(request)
             with span("model call", self._running.task_id, step=step, model=self._model):
                 load_seconds, completion = self._load_and_generate(request)
         except LLMError as error:
@@ -139,8 +144,8 @@ class ModelCaller:
             raise PoisonedCall(
                 f"{type(error).__name__}: {error}", backend=self._backend.name, model=self._model
             ) from error
-        self._notice_cut_prompt(request, completion)
-        self.spent.add(completion, load_seconds)
+        self.spent.add(completion, self._load_seconds(load_seconds, completion))
+        self._refuse_cut_prompt(request, completion)
         self._residency.used(self._backend.name, self._model, self._num_ctx)
         best_effort(
             lambda: self._breakers.succeeded(self._backend.name, self._model), otherwise=None
@@ -168,22 +173,43 @@ class ModelCaller:
         best_effort(lambda: self._rates.settle(allowance, tokens=spent), otherwise=False)
         return load_seconds, completion
 
-    def _notice_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
-        """Servers cut a prompt that does not fit and answer as if nothing had happened."""
-        sent = sum(estimate_tokens(message.content) for message in request.messages)
-        read = completion.prompt_tokens
+    def _refuse_what_cannot_fit(self, request: GenerateRequest) -> None:
+        """Before it is sent: some servers would cut it and answer as if nothing had happened."""
+        tokens = _prompt_tokens(request)
+        context = self._context_tokens
+        if context is not None and tokens * SURE_SHARE > context:
+            raise PromptTooLong(
+                f"the prompt has about {tokens} tokens, and the context of {self._model} at "
+                f"{self._backend.name} holds {context}: it was not sent",
+                backend=self._backend.name,
+                model=self._model,
+            )
+
+    def _refuse_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
+        """An answer to half a prompt is no answer."""
+        sent, read = _prompt_tokens(request), completion.prompt_tokens
         if read and sent > CUT_SUSPECTED_TOKENS and read < sent * CUT_SUSPECTED_SHARE:
             logger.warning(
-                "prompt_cut_suspected backend=%s model=%s task=%s sent=%d read=%d",
+                "prompt_cut backend=%s model=%s task=%s sent=%d read=%d",
                 self._backend.name, self._model, self._running.task_id, sent, read,
             )  # fmt: skip
-            self._running.note = f"the server may have cut the prompt: read {read} of {sent} tokens"
+            raise PromptTooLong(
+                f"{self._backend.name} read only {read} tokens of a prompt of about {sent}",
+                backend=self._backend.name,
+                model=self._model,
+            )
+
+    def _load_seconds(self, loading: float, completion: Completion) -> float:
+        """Servers report some time of loading for a model that is there, too."""
+        reported = completion.load_seconds or 0.0
+        warm = traits_of(self._backend.spec.kind).warm_load_seconds
+        return loading + (reported if reported > warm else 0.0)
 
     def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
         """Wait until the backend's requests and tokens per minute allow one more call."""
         spec = self._backend.spec
         limits = RateLimits(spec.requests_per_minute, spec.tokens_per_minute)
-        prompt_tokens = sum(estimate_tokens(message.content) for message in request.messages)
+        prompt_tokens = _prompt_tokens(request)
         while True:
             decision = self._rates.try_acquire(
                 spec.name, tokens=prompt_tokens + request.max_tokens, limits=limits
@@ -252,6 +278,7 @@ class ModelCalls:
         num_ctx: int,
         heavy: bool,
         sampling: Sampling = SERVER_DEFAULTS,
+        context_tokens: int | None = None,
     ) -> ModelCaller:
         """Raises DatabaseUnavailable where the learned figures cannot be read."""
         return ModelCaller(
@@ -262,12 +289,17 @@ class ModelCalls:
             heavy=heavy,
             figures=self.figures.for_deadlines(backend, model),
             sampling=sampling,
+            context_tokens=context_tokens,
             settings=self.settings,
             residency=self.residency,
             rates=self.rates,
             breakers=self.breakers,
             requests=self.requests,
         )
+
+
+def _prompt_tokens(request: GenerateRequest) -> int:
+    return sum(estimate_tokens(message.content) for message in request.messages)
 
 
 def best_effort(note: Callable[[], T], *, otherwise: T) -> T:

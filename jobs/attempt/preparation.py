@@ -17,6 +17,7 @@ from jobs.policy import metadata
 from jobs.policy.metadata import TaskOptions
 from jobs.policy.prompt_size import MATERIAL_SHARE, PromptSize, prompt_size
 from jobs.policy.sampling import choose_sampling
+from jobs.policy.tokens import LARGEST_CONTEXT
 from jobs.settings.load import Settings
 from llm.types import SERVER_DEFAULTS, Category, Sampling
 from llm.urls import in_container
@@ -37,11 +38,13 @@ def prepare(
     running: RunningAttempt,
     *,
     num_ctx: int,
+    model_context: int | None = None,
     model_sampling: Sampling = SERVER_DEFAULTS,
 ) -> TaskContext:
     """The input of the processor. Raises TaskRefused where the row requires the impossible.
 
     ``num_ctx`` is the requested context window in tokens; 0 leaves it to the server.
+    ``model_context`` is the longest that the model has there, where it is known.
     ``model_sampling`` is what the model's author set.
     """
     row = claimed.row
@@ -55,7 +58,7 @@ def prepare(
             for found in backlog.dependency_results(claimed.id)
         )
     size = _size(claimed, options, dependencies)
-    context_tokens = num_ctx or size.num_ctx
+    context_tokens = min(num_ctx or size.num_ctx, model_context or LARGEST_CONTEXT)
     return TaskContext(
         task_id=claimed.id,
         title=row["title"] or "",
@@ -64,7 +67,7 @@ def prepare(
         options=options,
         context=_files(claimed, options, settings, int(context_tokens * MATERIAL_SHARE)),
         dependencies=dependencies,
-        max_tokens=size.max_tokens,
+        max_tokens=min(size.max_tokens, context_tokens // 2),
         context_tokens=context_tokens,
         sampling=choose_sampling(
             options.sampling,

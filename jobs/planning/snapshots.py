@@ -142,6 +142,7 @@ def _model_view(
             if model.name in names
         },
         strengths=model.strengths,
+        context_tokens=model.info.context_tokens,
     )
 
 

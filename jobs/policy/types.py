@@ -52,6 +52,12 @@ class TaskView:
     avoid: frozenset[tuple[str, str]] = frozenset()
     only: frozenset[tuple[str, str]] | None = None
 
+    @property
+    def needed_context(self) -> int:
+        """Tokens of prompt and answer, rounded up to a power of two: few values, so that tasks
+        stay alike."""
+        return 1 << max(self.prompt_tokens + self.max_tokens - 1, 1).bit_length()
+
 
 @dataclass(frozen=True, slots=True)
 class BackendView:
@@ -79,6 +85,7 @@ class BackendView:
 @dataclass(frozen=True, slots=True)
 class ModelView:
     """A model at a backend. Seconds are learned means; ``rank`` is its order in the scan.
+    ``context_tokens`` is the longest context it has there, None where that is not known.
 
     ``ranks`` is its order at its backend by category, ``strengths`` how well it suits a category,
     in doublings of size (``llm.catalog``): comparable between backends, equal where unknown.
@@ -94,6 +101,7 @@ class ModelView:
     service_by_category: Mapping[Category, float] = field(default_factory=dict)
     service_variation: float = 0.5
     rank: int = 0
+    context_tokens: int | None = None
     ranks: Mapping[Category, int] = field(default_factory=dict)
     strengths: Mapping[Category, float] = field(default_factory=dict)
 

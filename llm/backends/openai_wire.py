@@ -87,12 +87,19 @@ def models_of(body: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
 
 
 def residents_of(body: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
-    """Those of `/v1/models` whose server lists only what it holds in memory."""
+    """Those of `/v1/models` whose server lists only what it holds in memory. llama-server as a
+    router lists others, too, each with its status."""
     return tuple(
         ResidentModel(info.name, info.size_bytes, info.context_tokens)
         for info, entry in zip(models_of(body), body.get("data") or (), strict=True)
-        if str(entry.get("owned_by")) in _ALWAYS_RESIDENT
+        if str(entry.get("owned_by")) in _ALWAYS_RESIDENT and _is_loaded(entry)
     )
+
+
+def _is_loaded(entry: Mapping[str, Any]) -> bool:
+    status = entry.get("status")
+    value = status.get("value") if isinstance(status, Mapping) else status
+    return value in (None, "loaded")
 
 
 def load_of(metrics: bytes) -> tuple[int | None, int | None]:
@@ -178,7 +185,9 @@ def _model(entry: Mapping[str, Any]) -> ModelInfo:
         raise errors.StreamBroken("a model in the list has no id")
     meta = entry.get("meta")
     figures: Mapping[str, Any] = meta if isinstance(meta, Mapping) else {}
-    context = whole(entry.get("max_model_len")) or whole(figures.get("n_ctx_train"))
+    # llama-server: n_ctx is what one of its slots has, n_ctx_train what the model could have.
+    lengths = (entry.get("max_model_len"), figures.get("n_ctx"), figures.get("n_ctx_train"))
+    context = next(filter(None, map(whole, lengths)), None)
     return ModelInfo(
         name=name,
         context_tokens=context,

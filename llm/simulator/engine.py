@@ -70,18 +70,18 @@ class Engine:
         finally:
             self._slots.give_back(resident)
 
-    def needs_load(self, name: str, options: Options) -> bool:
+    def needs_load(self, model: ModelProfile, options: Options) -> bool:
         """True when a request would have the model loaded, or loaded anew."""
-        resident = self._residents.get(name)
+        resident = self._residents.get(model.runner)
         return resident is None or not resident.serves(options)
 
     def make_resident(self, model: ModelProfile, options: Options) -> None:
         """Have a model loaded in no time, as a server that loads before it listens."""
-        self._residents[model.name] = self._newcomer(model, options)
+        self._residents[model.runner] = self._newcomer(model, options)
 
-    def unload(self, name: str) -> bool:
+    def unload(self, model: ModelProfile) -> bool:
         """Unload a model once nothing uses it; False when it is not resident."""
-        resident = self._residents.get(name)
+        resident = self._residents.get(model.runner)
         if resident is not None:
             self._drain(resident, is_eviction=False)
             self._schedule()
@@ -112,7 +112,7 @@ class Engine:
             return False
         if self.profile.queue_covers == "all":
             return self.waiting >= limit
-        return self.needs_load(order.model.name, order.options) and len(self._pending) >= limit
+        return self.needs_load(order.model, order.options) and len(self._pending) >= limit
 
     def _forget(self, ticket: Ticket) -> None:
         if ticket in self._pending:
@@ -134,7 +134,7 @@ class Engine:
         self._pending = left + self._pending
 
     def _place(self, ticket: Ticket) -> bool:
-        name = ticket.order.model.name
+        name = ticket.order.model.runner
         resident = self._residents.get(name)
         if resident is not None and resident.serves(ticket.order.options):
             self._attach(ticket, resident)
@@ -194,7 +194,7 @@ class Engine:
     def _load(self, ticket: Ticket) -> None:
         resident = self._newcomer(ticket.order.model, ticket.order.options)
         resident.is_loading = True
-        self._residents[resident.model.name] = resident
+        self._residents[resident.model.runner] = resident
         self._attach(ticket, resident)
         loop = asyncio.get_running_loop()
         self._ledger.occupy("load", 1)
@@ -213,7 +213,7 @@ class Engine:
         arrivals, resident.arrivals = resident.arrivals, []
         if order.error is not None:
             self._ledger.count(resident.model.name, "load_failures")
-            del self._residents[resident.model.name]
+            del self._residents[resident.model.runner]
             for ticket in arrivals:
                 ticket.resident = None
                 ticket.fail(order.error)
@@ -241,7 +241,7 @@ class Engine:
         assert resident.loading is not None
         resident.loading.cancel()
         self._ledger.occupy("load", -1)
-        del self._residents[resident.model.name]
+        del self._residents[resident.model.runner]
 
     def _expired(self, resident: Resident) -> None:
         resident.expiry = None
@@ -259,4 +259,4 @@ class Engine:
 
     def _remove(self, resident: Resident) -> None:
         resident.stop_expiry()
-        self._residents.pop(resident.model.name, None)
+        self._residents.pop(resident.model.runner, None)

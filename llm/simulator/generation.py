@@ -111,7 +111,7 @@ class Generator:
         model = self.find_model(call.model)
         if model is None or call.purpose == "unload":
             return False
-        return self._engine.needs_load(model.name, self._options(call, model))
+        return self._engine.needs_load(model, self._options(call, model))
 
     async def _run(self, job: Job) -> str:
         seconds = self.rate_limit.admit(time.monotonic())
@@ -122,7 +122,7 @@ class Generator:
             return "harmed"
         model = self._model_for(job.call)
         if job.call.purpose == "unload":
-            self._engine.unload(model.name)
+            self._engine.unload(model)
             return self._mark(job, "unload")
         order = self._order(job.call, model=model, fault=job.fault)
         asked_at = time.monotonic()
@@ -162,8 +162,9 @@ class Generator:
             raise CallError(400, f'"{call.model}" does not support thinking')
         if call.images and "vision" not in model.capabilities:
             raise CallError(400, f'"{call.model}" does not support images')
-        if not self._dialect.sized_by_call and call.prompt_tokens > model.context_tokens:
-            message = f"This model's maximum context length is {model.context_tokens} tokens."
+        context = model.slot_context_tokens or model.context_tokens
+        if not self._dialect.sized_by_call and call.prompt_tokens > context:
+            message = f"This model's maximum context length is {context} tokens."
             raise CallError(400, f"{message} Your request has {call.prompt_tokens} input tokens.")
         return model
 
@@ -182,7 +183,10 @@ class Generator:
         if not self._dialect.sized_by_call:
             return Options(model.context_tokens)
         wanted = call.context_tokens or self._profile.default_context_tokens
-        return Options(min(wanted, model.context_tokens), call.load_options)
+        others = call.load_options
+        if self._profile.compares_requested_context:
+            others = (*others, ("num_ctx", str(wanted)))
+        return Options(min(wanted, model.context_tokens), others)
 
     def _mark(self, job: Job, reason: str) -> str:
         assert isinstance(job.speaker, OllamaSpeaker)
@@ -208,6 +212,7 @@ class Generator:
         reason = await self._decode(delivery, resident, script)
         if delivery.is_broken:
             return "harmed"
+        job.entry.load_seconds = max(job.entry.load_seconds, self._profile.warm_load_seconds)
         usage = _usage(job, started=started, prompt_seconds=prompt_seconds)
         await delivery.finish(reason, usage)
         is_harmed = job.fault is not None and job.fault.name not in HARMLESS

@@ -30,7 +30,8 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
-    """One model. A rate of 0 means "no time at all"; rates are per stream."""
+    """One model. A rate of 0 means "no time at all"; rates are per stream. `slot_context_tokens`
+    is what one slot of llama-server has of `context_tokens`."""
 
     name: str
     size_bytes: int = 1_000_000_000
@@ -38,11 +39,18 @@ class ModelProfile:
     quantization: str = "Q4_K_M"
     family: str = "llama"
     context_tokens: int = 4096
+    slot_context_tokens: int = UNLIMITED
     capabilities: tuple[str, ...] = ("completion",)
     load_seconds: float = 0.0
     prefill_tokens_per_second: float = 0.0
     decode_tokens_per_second: float = 0.0
     slots: int | None = None
+    blob: str = ""
+
+    @property
+    def runner(self) -> str:
+        """What is in memory for it; names of one ``blob`` share it, as in Ollama."""
+        return self.blob or self.name
 
     def card(self, *, format_name: str) -> ModelCard:
         """What the wire tells about it."""
@@ -68,6 +76,10 @@ class Profile:
     otherwise a model in use is drained for a waiting one after `fairness_seconds`.
     `default_context_tokens` is the context of a model loaded without `num_ctx`. `sharing` slows
     each of n streams of a model by n ** sharing: 0 for none, 1 when they share one rate.
+    `compares_requested_context`: a context above the model's is cut to it, and yet another number
+    loads the model anew (Ollama). `warm_load_seconds` is reported as the load of a model that is in
+    memory (Ollama: 0.03 to 0.35). `lists_as` "llama-server" adds `meta` and `status` to
+    `/v1/models`, with the models that are not in memory.
     `requests_per_minute` answers the rest with 429; `api_key` is asked for when it is not empty.
     """
 
@@ -92,6 +104,9 @@ class Profile:
     format: str = "gguf"
     requests_per_minute: int = UNLIMITED
     api_key: str = ""
+    compares_requested_context: bool = False
+    warm_load_seconds: float = 0.0
+    lists_as: Literal["vllm", "llama-server"] = "vllm"
 
 
 def load_profile(kind: Kind, source: str | None = None) -> Profile:

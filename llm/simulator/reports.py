@@ -27,6 +27,21 @@ def health(engine: Engine, profile: Profile) -> JsonObject:
     }
 
 
+def llama_server_models(engine: Engine, profile: Profile) -> JsonObject:
+    """`/v1/models` of llama-server as a router: all models, and what a slot of a loaded one has."""
+    loaded = {one.model.runner for one in engine.residents if not one.is_loading}
+    data: list[JsonObject] = []
+    for model in profile.models:
+        is_loaded = model.runner in loaded
+        entry: JsonObject = {"id": model.name, "object": "model", "owned_by": "llamacpp"}
+        entry["status"] = {"value": "loaded" if is_loaded else "unloaded"}
+        if is_loaded:
+            context = model.slot_context_tokens or model.context_tokens
+            entry["meta"] = {"n_ctx_train": model.context_tokens, "n_ctx": context}
+        data.append(entry)
+    return {"object": "list", "data": data}
+
+
 def vllm_metrics(engine: Engine, profile: Profile, ledger: Ledger) -> str:
     """Prometheus text with vLLM's names."""
     gauges = {"vllm:num_requests_running": {}, "vllm:num_requests_waiting": {}}  # type: dict[str, dict[str, float]]

@@ -22,7 +22,7 @@ from llm.simulator.http_request import Request
 from llm.simulator.ledger import Ledger
 from llm.simulator.listener import Listener
 from llm.simulator.profiles import Kind, ModelProfile, Profile
-from llm.simulator.reports import health, vllm_metrics
+from llm.simulator.reports import health, llama_server_models, vllm_metrics
 from llm.simulator.residents import Options, Resident
 from llm.simulator.speakers import OllamaSpeaker, OpenAISpeaker, Speaker
 from llm.types import BackendKind
@@ -167,6 +167,9 @@ class Simulator:
         exchange.respond(200, dump(ollama.show(self._card(model))))
 
     async def _list_models(self, exchange: Exchange) -> None:
+        if self._profile.lists_as == "llama-server":
+            exchange.respond(200, dump(llama_server_models(self.engine, self._profile)))
+            return
         exchange.respond(200, dump(openai.models(self._cards(), owned_by=self._dialect.owner)))
 
     def _model_route(self, path: str) -> Route | None:

@@ -61,6 +61,7 @@ def asks_for(task: TaskView) -> tuple[object, ...]:
         task.required_backend,
         task.preferred_model,
         task.num_ctx,
+        task.needed_context,
         task.avoid,
         task.only,
     )
@@ -126,6 +127,7 @@ class Router:
         rejected: list[Rejected] = []
         fit, note = self._required(task, rejected)
         fit = self._open(fit, rejected)
+        fit = _roomy(task, fit, rejected)
         fit = self._not_failed(task, fit, rejected)
         if task.only is None:
             fit = self._of_category(task, fit, rejected)
@@ -236,6 +238,10 @@ class Router:
     def _option(self, task: TaskView, model: ModelView) -> Option:
         view = self.backends[model.backend]
         num_ctx = task.num_ctx if traits_of(view.kind).takes_num_ctx else 0
+        if model.context_tokens is not None:
+            # Ollama loads no more than the model was trained for, and compares what is requested:
+            # the same number must be in the request and in memory.
+            num_ctx = min(num_ctx, model.context_tokens)
         source = task.preferred_source
         return Option(
             key=BlockKey(model.backend, model.name, num_ctx),
@@ -311,6 +317,16 @@ def _closed(view: BackendView | None) -> str | None:
     if view.unavailable is not None:
         return view.unavailable
     return None if view.slots > 0 else "its limit is 0 now"
+
+
+def _roomy(task: TaskView, models: list[ModelView], rejected: list[Rejected]) -> list[ModelView]:
+    """Those whose context holds the task; where none does, all: the worker counts precisely, and
+    gives the reason."""
+    need = task.needed_context
+    kept = [m for m in models if m.context_tokens is None or m.context_tokens >= need]
+    if not kept:
+        return models
+    return _keep(models, kept, rejected, f"its context holds less than {need} tokens")
 
 
 def _keep(

@@ -14,9 +14,40 @@ from jobs.attempt.calling import ModelCaller
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.planning.learned_figures import DeadlineFigures
 from jobs.settings.load import load
-from llm.errors import PoisonedCall
-from llm.types import BackendKind, BackendSpec, CancelToken, Message
+from llm.errors import PoisonedCall, PromptTooLong
+from llm.types import BackendKind, BackendSpec, CancelToken, Completion, Message
 from models.database import DatabaseUnavailable
+
+
+def caller(tmp_path: Path, *, context_tokens: int | None = None, **parts: Any) -> ModelCaller:
+    running = RunningAttempt("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
+    spec = BackendSpec("v", BackendKind.OPENAI, "http://x", requests_per_minute=60)
+    services = {
+        "backend": SimpleNamespace(name="v", spec=spec, generate=_no_call),
+        "residency": SimpleNamespace(
+            ensure=lambda *asked, **more: 0.0, used=lambda *asked: None, forget=lambda *asked: None
+        ),
+        "rates": SimpleNamespace(
+            try_acquire=lambda *asked, **more: SimpleNamespace(granted=True),
+            settle=lambda *asked, **more: True,
+        ),
+        "breakers": SimpleNamespace(succeeded=lambda *asked: None, failed=lambda *asked: False),
+    }
+    services |= {name: SimpleNamespace(**{**vars(services[name]), **part})
+                 for name, part in parts.items()}  # fmt: skip
+    return ModelCaller(
+        cast(Any, services["backend"]), running,
+        model="m", num_ctx=0, heavy=False, figures=DeadlineFigures(),
+        settings=load({"KOS_HOME": str(tmp_path)}, in_container=False),
+        residency=cast(Any, services["residency"]),
+        rates=cast(Any, services["rates"]),
+        breakers=cast(Any, services["breakers"]), requests=cast(Any, None),
+        context_tokens=context_tokens,
+    )  # fmt: skip
+
+
+def _no_call(*asked: Any, **more: Any) -> Completion:
+    raise AssertionError("nothing may be sent")
 
 
 def call(tmp_path: Path, error: Exception) -> None:
@@ -25,19 +56,45 @@ def call(tmp_path: Path, error: Exception) -> None:
     def refuse(*asked: Any, **more: Any) -> None:
         raise error
 
-    backend = SimpleNamespace(
-        name="v", spec=BackendSpec("v", BackendKind.OPENAI, "http://x", requests_per_minute=60)
+    one = caller(tmp_path, rates={"try_acquire": refuse})
+    one((Message("user", "x"),), max_tokens=5, step="answer")
+
+
+LONG = (Message("user", "word " * 4000),)
+
+
+def answers(prompt_tokens: int, load_seconds: float | None = None) -> Any:
+    completion = Completion(
+        "fine", "m", "v", "stop", prompt_tokens=prompt_tokens, load_seconds=load_seconds
     )
-    running = RunningAttempt("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
-    caller = ModelCaller(
-        cast(Any, backend), running,
-        model="m", num_ctx=0, heavy=False, figures=DeadlineFigures(),
-        settings=load({"KOS_HOME": str(tmp_path)}, in_container=False),
-        residency=cast(Any, SimpleNamespace(ensure=lambda *asked, **more: 0.0)),
-        rates=cast(Any, SimpleNamespace(try_acquire=refuse)),
-        breakers=cast(Any, None), requests=cast(Any, None),
-    )  # fmt: skip
-    caller((Message("user", "x"),), max_tokens=5, step="answer")
+    return {"generate": lambda *asked, **more: completion}
+
+
+def test_a_prompt_that_cannot_fit_is_not_sent(tmp_path: Path) -> None:
+    with pytest.raises(PromptTooLong, match=r"about 5000 tokens.* holds 2048: it was not sent"):
+        caller(tmp_path, context_tokens=2048)(LONG, max_tokens=5, step="answer")
+
+
+def test_an_answer_to_half_a_prompt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PromptTooLong, match="read only 2048 tokens of a prompt of about 5000"):
+        caller(tmp_path, backend=answers(2048))(LONG, max_tokens=5, step="answer")
+
+
+def test_a_prompt_that_was_read_whole_is_answered(tmp_path: Path) -> None:
+    one = caller(tmp_path, context_tokens=8192, backend=answers(4800))
+
+    assert one(LONG, max_tokens=5, step="answer").text == "fine"
+
+
+@pytest.mark.parametrize(("reported", "counted"), [(0.05, 0.0), (4.0, 4.0), (None, 0.0)])
+def test_what_a_warm_model_reports_as_loading_is_no_load(
+    tmp_path: Path, reported: float | None, counted: float
+) -> None:
+    one = caller(tmp_path, backend=answers(1, reported))
+
+    one((Message("user", "x"),), max_tokens=5, step="answer")
+
+    assert one.spent.load_seconds == counted
 
 
 @pytest.mark.parametrize(

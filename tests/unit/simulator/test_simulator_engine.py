@@ -273,11 +273,11 @@ def test_unloading_a_model_in_use_waits_for_its_last_request() -> None:
         release = asyncio.Event()
         holder = server.ask("a", release=release)
         await until(lambda: server.journal == ["a"])
-        assert server.engine.unload("a")
+        assert server.engine.unload(ModelProfile(name="a"))
         assert server.loaded == ["a"]
         release.set()
         await holder
         assert server.loaded == []
-        assert not server.engine.unload("a")
+        assert not server.engine.unload(ModelProfile(name="a"))
 
     play(scene())

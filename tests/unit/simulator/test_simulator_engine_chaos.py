@@ -37,7 +37,7 @@ class Chaos:
             if self.dice.random() < 0.3:
                 self.dice.choice(tasks).cancel()
             if self.dice.random() < 0.05:
-                self.engine.unload(self.dice.choice("abcde"))
+                self.engine.unload(ModelProfile(name=self.dice.choice("abcde")))
             if self.dice.random() < 0.2:
                 await asyncio.sleep(self.dice.choice((0, 0.001)))
             self._check_limits()

@@ -70,7 +70,8 @@ def of_task(task_id: str) -> list[Row]:
     return fetch_all(
         "SELECT number, epoch, backend, model, started_at, finished_at, wait_seconds, "
         "first_token_seconds, load_seconds, duration_seconds, prompt_tokens, completion_tokens, "
-        "outcome, verdict, error, error_code, worker FROM kos_attempts "
+        "outcome, verdict, error, error_code, worker, messages, options, answer, "
+        "cached_prompt_tokens, wait_seconds AS queue_seconds FROM kos_attempts "
         "WHERE task_id = %s::uuid ORDER BY number",
         (task_id,),
     )

@@ -46,12 +46,18 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended, for its line in the ledger. ``verdict`` is plain JSON."""
+    """How an attempt ended, for its line in the ledger. ``verdict`` is plain JSON.
+
+    ``messages`` and ``options`` of its last call as sent, ``answer`` as it came, also a bad one.
+    """
 
     measures: Measures = field(default_factory=Measures)
     verdict: Mapping[str, Any] | None = None
     error: str | None = None
     error_code: str | None = None
+    messages: Sequence[Mapping[str, str]] | None = None
+    options: Mapping[str, Any] | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +312,13 @@ class Task(BaseRow):
         parameters = {"ids": list(task_ids), "elsewhere": elsewhere}
         return [row["id"] for row in fetch_all(sql.REDRIVE, parameters)]
 
+    @classmethod
+    def accept(cls, task_id: str, number: int | None = None) -> int | None:
+        """Complete a task that does not run with the answer of attempt ``number``, or with the
+        best one; the number of the attempt, None where there is no such answer or it runs."""
+        row = fetch_one(sql.ACCEPT, {"id": task_id, "number": number})
+        return row["number"] if row is not None else None
+
 
 def _end(
     statement: str,
@@ -325,6 +338,9 @@ def _end(
         "error": ending.error,
         "code": ending.error_code,
         "verdict": Json(dict(verdict)) if verdict is not None else None,
+        "messages": Json(list(ending.messages)) if ending.messages else None,
+        "options": Json(dict(ending.options)) if ending.options else None,
+        "answer": ending.answer,
         "wait": spent.wait_seconds,
         "load": spent.load_seconds,
         "first_token": spent.first_token_seconds,

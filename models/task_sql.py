@@ -129,6 +129,7 @@ WITH ended AS (
 ), ledger AS (
   UPDATE kos_attempts a SET finished_at = now(), outcome = %(outcome)s, error = %(error)s,
     error_code = %(code)s, verdict = %(verdict)s,
+    messages = %(messages)s, options = %(options)s, answer = %(answer)s,
     wait_seconds = coalesce(%(wait)s, a.wait_seconds), load_seconds = %(load)s,
     first_token_seconds = %(first_token)s, duration_seconds = %(duration)s,
     prompt_tokens = %(prompt_tokens)s, completion_tokens = %(completion_tokens)s
@@ -167,4 +168,18 @@ UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, next_at
     WHERE a.task_id = tasks.id AND a.backend IS NOT NULL AND a.model IS NOT NULL) END
 WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('failed', 'cancelled')
 RETURNING id::text
+"""
+
+ACCEPT = """
+WITH chosen AS (
+  SELECT number, answer, (verdict->>'score')::real AS score FROM kos_attempts
+  WHERE task_id = %(id)s::uuid AND answer IS NOT NULL AND finished_at IS NOT NULL
+    AND (%(number)s::int IS NULL OR number = %(number)s)
+  ORDER BY (verdict->>'score')::real DESC NULLS LAST, number DESC LIMIT 1
+)
+UPDATE tasks t SET status = 'completed', result = chosen.answer, validation_score = chosen.score,
+  last_error = NULL, completed_at = now(), next_attempt_at = NULL, cancel_requested_at = NULL,
+  checkpoint = NULL, epoch = t.epoch + CASE WHEN t.status = 'queued' THEN 1 ELSE 0 END
+FROM chosen WHERE t.id = %(id)s::uuid AND t.status <> 'in_progress'
+RETURNING chosen.number
 """

@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "wait": Entry("wait", "Wait until tasks have ended."),
         "cancel": Entry("actions", "Cancel tasks; running ones are stopped."),
         "retry": Entry("actions", "Send failed or cancelled tasks through again."),
+        "accept": Entry("accept", "Take the answer of an attempt as the result."),
         "export": Entry("export", "Write tasks as JSONL, one a line."),
     },
     "Look and steer": {

@@ -193,9 +193,16 @@ def _print_attempts(row: dict[str, Any]) -> None:
 
 
 def _print_answer(row: dict[str, Any]) -> None:
+    from console.operations.tasks import best_answer
+
+    best = best_answer(row)
     if row["result"]:
         say("\nAnswer", "bold")
         say(row["result"])
+    elif best is not None:
+        say(f"\nBest answer, not accepted (attempt {best['number']})", "bold")
+        say(best["answer"])
+        say(f"To take it as the result: kos accept {row['id'][:8]} {best['number']}", "dim")
     elif row["description"]:
         say("\nDescription", "bold")
         say(row["description"])

@@ -16,7 +16,8 @@ from models.task import Task
 ATTEMPT_FIELDS = (
     "number", "epoch", "backend", "model", "started_at", "first_token_seconds", "load_seconds",
     "duration_seconds", "prompt_tokens", "completion_tokens", "outcome", "verdict", "error",
-    "worker", "finished_at", "wait_seconds", "error_code",
+    "worker", "finished_at", "wait_seconds", "error_code", "messages", "options", "answer",
+    "queue_seconds", "cached_prompt_tokens",
 )  # fmt: skip
 
 
@@ -53,6 +54,27 @@ def shown(task_id: str) -> Row:
         {name: found.get(name) for name in ATTEMPT_FIELDS} for found in attempt.of_task(task_id)
     ]
     return row
+
+
+def best_answer(row: Row) -> Row | None:
+    """Of a task that `shown` gave and that has no result: its best attempt with an answer."""
+    found: list[Row] = [one for one in row["attempts"] if one["answer"] and one["outcome"]]
+    if row["result"] or not found:
+        return None
+    return max(found, key=lambda one: ((one["verdict"] or {}).get("score") or 0.0, one["number"]))
+
+
+def accept(task_id: str, number: int | None = None) -> dict[str, Any]:
+    """Take the answer of attempt ``number``, else the best one, as the result.
+
+    ``{"accepted": number}``. Raises BadInput where there is none, or the task runs.
+    """
+    accepted = Task.accept(task_id, number)
+    if accepted is None:
+        which = "an attempt" if number is None else f"attempt {number}"
+        raise BadInput(f"{which} of {task_id} with an answer is not there, or the task runs now")
+    wake_planner("accept")
+    return {"accepted": accepted}
 
 
 def explained(task_id: str) -> dict[str, Any]:

@@ -155,6 +155,7 @@ def _api() -> list[BaseRoute]:
         get("/tasks/{task}/why", api_tasks.explained),
         post("/tasks/{task}/cancel", api_tasks.cancelled),
         post("/tasks/{task}/retry", api_tasks.retried),
+        post("/tasks/{task}/accept", api_tasks.accepted),
         get("/backends", api_machines.backends_listed),
         post("/backends/{backend}/pause", api_machines.backend_paused),
         post("/backends/{backend}/resume", api_machines.backend_resumed),

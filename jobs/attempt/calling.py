@@ -49,13 +49,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Spent:
-    """What the calls of one attempt cost together."""
+    """What the calls of one attempt cost together, with the last request and what came back."""
 
     load_seconds: float = 0.0
     first_token_seconds: float | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     calls: int = 0
+    request: GenerateRequest | None = None
+    answer: str | None = None
 
     def add(self, completion: Completion, load_seconds: float) -> None:
         self.calls += 1
@@ -64,6 +66,7 @@ class Spent:
             self.first_token_seconds = completion.first_token_seconds
         self.prompt_tokens += completion.prompt_tokens or 0
         self.completion_tokens += completion.completion_tokens
+        self.answer = completion.text
 
     def measures(self, *, wait_seconds: float | None, duration_seconds: float) -> Measures:
         return Measures(
@@ -131,11 +134,13 @@ class ModelCaller:
             keep_alive=self._settings.ollama_keep_alive,
             request_id=f"{self._running.task_id}:{self._running.epoch}",
         )
+        self.spent.request, self.spent.answer = request, None
         try:
             self._refuse_what_cannot_fit(request)
             with span("model call", self._running.task_id, step=step, model=self._model):
                 load_seconds, completion = self._load_and_generate(request)
         except LLMError as error:
+            self.spent.answer = error.partial_text or None
             self._failed(error, step)
             raise
         except (redis.RedisError, DatabaseUnavailable):

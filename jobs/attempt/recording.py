@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import redis
 
@@ -18,6 +19,7 @@ from jobs.planning.failover import Failover
 from jobs.policy.outcome import AttemptEvent, Complete, Fail, Outcome, Retry, RetryConfig, decide
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
+from llm.types import GenerateRequest
 from models import decision
 from models.database import DatabaseUnavailable, database, session
 from models.decision import NewDecision
@@ -26,6 +28,8 @@ from models.task import Claimed, Ending, Measures, Task
 logger = logging.getLogger(__name__)
 
 WRITE_AGAIN_SECONDS = 0.5
+MOST_ANSWER_CHARS = 200_000
+MOST_MESSAGE_CHARS = 100_000
 
 
 class Recorder:
@@ -151,12 +155,33 @@ def _ending(result: AttemptResult, code: str | None, error: str | None = None) -
     measures = Measures(duration_seconds=seconds)
     if result.spent is not None:
         measures = result.spent.measures(wait_seconds=None, duration_seconds=seconds)
+    request = result.spent.request if result.spent is not None else None
+    answer = result.answer.text if result.answer is not None else None
+    if answer is None and result.spent is not None:
+        answer = result.spent.answer
     return Ending(
         measures=measures,
         verdict=asdict(result.verdict) if result.verdict is not None else None,
         error=_storable(error or code) if code else None,
         error_code=code,
+        messages=_sent(request) if request is not None else None,
+        options=_options(request) if request is not None else None,
+        answer=_storable(answer[:MOST_ANSWER_CHARS]) if answer else None,
     )
+
+
+def _sent(request: GenerateRequest) -> list[dict[str, str]]:
+    """The messages, the longest cut so that all fit; each keeps its beginning."""
+    most = MOST_MESSAGE_CHARS // len(request.messages)
+    return [
+        {"role": message.role, "content": _storable(message.content[:most])}
+        for message in request.messages
+    ]
+
+
+def _options(request: GenerateRequest) -> dict[str, Any]:
+    sizes = {"max_tokens": request.max_tokens, "num_ctx": request.num_ctx}
+    return {**{name: size for name, size in sizes.items() if size}, **request.sampling.values()}
 
 
 def _retry_decision(task_id: str, outcome: Retry | Fail) -> NewDecision:

@@ -84,6 +84,14 @@ def retried(request: Request, body: Any) -> Response:
     return _changed(request, partial(tasks.retry, elsewhere=elsewhere))
 
 
+def accepted(request: Request, body: Any) -> Response:
+    """``{"attempt": 2}`` names one; without it the best answer becomes the result."""
+    number = body.get("attempt") if isinstance(body, dict) else None
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+        raise ApiError(422, "attempt: must be a whole number", param="attempt")
+    return _changed(request, lambda chosen: tasks.accept(chosen[0], number))
+
+
 def many(change: Callable[[list[str]], dict[str, Any]]) -> Callable[[Request, Any], Response]:
     """``{"ids": [...]}`` for ``change``."""
 

@@ -137,6 +137,7 @@ SAID = {
     "cancelled": "Cancelled: {n}.",
     "retried": "Sent through again: {n}.",
     "elsewhere": "Sent through again elsewhere: {n}.",
+    "accepted": "The answer is the result now.",
     "nothing": "Nothing to change: those had moved on already.",
     "submitted": "Submitted: {n}.",
     "paused": "Paused: nothing more is sent there; what runs goes on.",

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from console.operations import ids, tasks, timeline
 from console.web.live import event
 from console.web.pages.overview import EVENT_STREAM
-from console.web.pages.plumbing import back_to, known_verb, page, site_of
+from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from console.web.site import Site
 from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
@@ -68,13 +68,17 @@ async def live(request: Request) -> Response:
 
 
 def change(request: Request, form: FormData) -> Response:
-    """Cancel, retry, or retry elsewhere."""
-    verb = known_verb(request, ("cancel", "retry", "elsewhere"))
+    """Cancel, retry, retry elsewhere, or accept an answer."""
+    verb = known_verb(request, ("cancel", "retry", "elsewhere", "accept"))
     task_id = _named(request)
     with session():
         if verb == "cancel":
             done = tasks.cancel([task_id])
             said, moved = "cancelled", done["cancelled"] + done["stopping"]
+        elif verb == "accept":
+            number = field(form, "attempt")
+            accepted = tasks.accept(task_id, int(number) if number.isdecimal() else None)
+            said, moved = "accepted", [str(accepted["accepted"])]
         elif verb == "elsewhere":
             said, moved = "elsewhere", tasks.retry([task_id], elsewhere=True)["retried"]
         else:

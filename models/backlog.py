@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from models.base import Row, fetch_all, fetch_one
+from models.foreign import MAX_METADATA_BYTES, fault_of, share
 from models.states import Priority
 
 _UNKNOWN_PARENTS = """
@@ -31,9 +33,20 @@ CASE WHEN t.epoch = 0 THEN '{}' ELSE ARRAY(SELECT a.error_code FROM kos_attempts
 """
 
 
+CHARS_READ = 20_000
+"""Of a description: category and complexity show in its beginning, and memory stays flat."""
+_BEGINNINGS = f"left(t.title, 1000) AS title, left(t.description, {CHARS_READ}) AS description"
+
+# What is too large to be read is only measured.
+_MEASURED = f"""
+CASE WHEN octet_length(t.metadata::text) <= {MAX_METADATA_BYTES} THEN t.metadata END AS metadata,
+octet_length(t.metadata::text) AS metadata_bytes,
+octet_length(t.description) AS description_bytes, t.epoch, t.attempt_count, t.crash_count
+"""
+
 _MAY_RUN = f"""
-SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, t.metadata,
-  t.attempt_count, t.avoid, t.assignee_expert_id::text, t.idempotency_key, {_PROMPT_PARTS}
+SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, {_MEASURED},
+  t.avoid, t.assignee_expert_id::text, t.idempotency_key, {_PROMPT_PARTS}
 FROM tasks t
 WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
   AND t.cancel_requested_at IS NULL
@@ -61,11 +74,50 @@ def window(limit: int, *, unservable: Unservable = NOTHING_UNSERVABLE) -> list[R
     ``kos_tasks_backlog`` holds: the cost follows ``limit`` and the unservable rows that are passed
     over, not the length of the backlog.
     """
-    return fetch_all(
+    return _sound(
         f"{_MAY_RUN} {_not(unservable)} "
         "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(limit)s",
         {"limit": limit, **_parameters(unservable)},
     )
+
+
+def _sound(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+    """The rows of a page; those that can never run are refused, and others take their places."""
+    while True:
+        rows = fetch_all(sql, parameters)
+        faults = {row["id"]: fault for row in rows if (fault := fault_of(row)) is not None}
+        if not faults or not refuse(faults):
+            return [
+                {**row, "complexity": share(row.get("complexity"))}
+                for row in rows
+                if row["id"] not in faults
+            ]
+
+
+def refuse(reasons: Mapping[str, str]) -> list[str]:
+    """``pending -> failed`` for rows that can never run, each with its reason; the ids.
+
+    A row that somebody has locked is left for later.
+    """
+    rows = fetch_all(_REFUSE, {"ids": list(reasons), "reasons": list(reasons.values())})
+    return [row["id"] for row in rows]
+
+
+_REFUSE = """
+WITH found AS (
+  SELECT t.id, refused.reason
+  FROM unnest(%(ids)s::uuid[], %(reasons)s::text[]) AS refused(id, reason)
+  JOIN tasks t ON t.id = refused.id WHERE t.status = 'pending' FOR UPDATE OF t SKIP LOCKED
+), failed AS (
+  UPDATE tasks t SET status = 'failed', last_error = found.reason, completed_at = now()
+  FROM found WHERE t.id = found.id RETURNING t.id, found.reason
+), why AS (
+  INSERT INTO kos_decisions (task_id, stage, chosen, reason)
+  SELECT id, 'assign', NULL, CASE WHEN reason LIKE 'refused: %%' THEN reason
+    ELSE 'refused: ' || reason END FROM failed
+)
+SELECT id::text FROM failed
+"""
 
 
 def _not(unservable: Unservable) -> str:
@@ -97,16 +149,19 @@ def window_of_all_kinds(
 ) -> tuple[list[Row], dict[str, int]]:
     """The window, and how many rows of each category wait in all.
 
-    A backlog that is longer than the window may hide whole categories behind its first rows: of
-    each of those the first ``least`` are added. The counts are empty where the window holds
-    everything, else rough: they include rows that wait for others or ask in vain.
+    A backlog that is longer than the window may hide whole categories behind its first rows, and
+    urgent rows behind older ones: of each of those the first ``least`` are added. The counts are
+    empty where the window holds everything, else rough: they include rows that wait for others or
+    ask in vain.
     """
     rows = window(limit, unservable=unservable)
     if len(rows) < limit:
         return rows, {}
+    known = {row["id"] for row in rows}
+    rows += [row for row in _first_urgent(least, unservable) if row["id"] not in known]
+    known = {row["id"] for row in rows}
     totals = _pending_by_category()
     seen = Counter(row["category"] for row in rows)
-    known = {row["id"] for row in rows}
     for category, total in totals.items():
         if seen[category] < min(least, total):
             rows += [
@@ -125,6 +180,15 @@ def _pending_by_category() -> dict[str, int]:
     return {row["category"]: row["n"] for row in rows}
 
 
+def _first_urgent(least: int, unservable: Unservable) -> list[Row]:
+    """From the index ``kos_tasks_urgent``, whatever stands before them."""
+    return _sound(
+        f"{_MAY_RUN} {_not(unservable)} AND t.priority = 'urgent' "
+        "ORDER BY t.created_at LIMIT %(least)s",
+        {"least": least, **_parameters(unservable)},
+    )
+
+
 def _first_of(category: str, least: int, unservable: Unservable) -> list[Row]:
     """The first rows of each priority, as that index has them in order."""
     of_a_priority = f"""
@@ -132,7 +196,7 @@ def _first_of(category: str, least: int, unservable: Unservable) -> list[Row]:
         AND t.category::text = %(category)s AND t.priority::text = p.priority
         ORDER BY t.created_at LIMIT %(least)s
     """
-    return fetch_all(
+    return _sound(
         f"SELECT t.* FROM unnest(%(priorities)s) AS p(priority), LATERAL ({of_a_priority}) t "
         "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(least)s",
         {
@@ -145,16 +209,16 @@ def _first_of(category: str, least: int, unservable: Unservable) -> list[Row]:
 
 
 def unassigned(limit: int) -> list[Row]:
-    """Up to ``limit`` pending rows without an expert, oldest first, with their domain's name."""
-    rows = fetch_all(
+    """Up to ``limit`` pending rows without an expert, most urgent first, with the domain's name."""
+    rows = _sound(
         f"""
-        SELECT t.id::text, t.title, t.description, t.priority, t.category, t.complexity,
-          t.metadata, t.domain_id::text, {_UNKNOWN_PARENTS},
+        SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, t.complexity, {_MEASURED},
+          t.domain_id::text, {_UNKNOWN_PARENTS},
           EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t WHERE t.status = 'pending' AND t.assignee_expert_id IS NULL
-        ORDER BY t.created_at LIMIT %s
+        ORDER BY kos_priority_rank(t.priority::text), t.created_at LIMIT %(limit)s
         """,
-        (limit,),
+        {"limit": limit},
     )
     names = _domain_names({row["domain_id"] for row in rows if row["domain_id"]})
     return [{**row, "domain": names.get(row["domain_id"])} for row in rows]
@@ -176,16 +240,16 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
 
 def unclassified(limit: int) -> list[Row]:
     """Up to ``limit`` pending rows whose creator chose the expert, but not yet classed."""
-    return fetch_all(
+    return _sound(
         f"""
-        SELECT t.id::text, t.title, t.description, t.priority, t.category, t.metadata,
+        SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, {_MEASURED},
           e.name AS expert, {_UNKNOWN_PARENTS},
           EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id
         WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL
-        LIMIT %s
+        ORDER BY kos_priority_rank(t.priority::text), t.created_at LIMIT %(limit)s
         """,
-        (limit,),
+        {"limit": limit},
     )
 
 

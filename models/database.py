@@ -12,7 +12,7 @@ from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import connection, parse_dsn
 
-from models import times
+from models import foreign, times
 
 DEFAULTS = {"connect_timeout": 5, "keepalives_idle": 30}
 """Parameters of libpq where the URL has none; seconds."""
@@ -58,6 +58,7 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
     theirs = parameters.pop("application_name", "")
     close_all()
     times.register()
+    foreign.register()
     for pool, connections in ((database, pool_size), (lock_database, LOCK_CONNECTIONS)):
         pool.init(
             name,

@@ -205,16 +205,16 @@ WITH stuck AS (
   UPDATE tasks t SET
     status = CASE
       WHEN t.cancel_requested_at IS NOT NULL THEN 'cancelled'
-      WHEN %(crash)s > 0 AND t.crash_count + 1 >= %(max_crashes)s THEN 'failed'
+      WHEN %(crash)s > 0 AND least(t.crash_count, 1000000) + 1 >= %(max_crashes)s THEN 'failed'
       ELSE 'pending' END,
     completed_at = CASE
       WHEN t.cancel_requested_at IS NOT NULL
-        OR (%(crash)s > 0 AND t.crash_count + 1 >= %(max_crashes)s) THEN now() END,
+        OR (%(crash)s > 0 AND least(t.crash_count, 1000000) + 1 >= %(max_crashes)s) THEN now() END,
     last_error = CASE
-      WHEN %(crash)s > 0 AND t.crash_count + 1 >= %(max_crashes)s
-        THEN 'poison: ' || (t.crash_count + 1) || ' crashes, last: ' || %(reason)s
+      WHEN %(crash)s > 0 AND least(t.crash_count, 1000000) + 1 >= %(max_crashes)s
+        THEN 'poison: ' || (least(t.crash_count, 1000000) + 1) || ' crashes, last: ' || %(reason)s
       ELSE %(reason)s END,
-    crash_count = t.crash_count + %(crash)s,
+    crash_count = least(t.crash_count, 1000000) + %(crash)s,
     lease_owner = NULL, lease_expires_at = NULL, queued_at = NULL, progress = NULL
   FROM stuck WHERE t.id = stuck.id
   RETURNING t.id, t.epoch, t.status

@@ -1,5 +1,5 @@
 # The jobs, the dashboard and their supervisor; databases and model servers run beside it.
-FROM python:3.12-slim
+FROM python:3.12.12-slim-bookworm
 
 RUN useradd --create-home --uid 1000 kos && mkdir -p /data && chown kos:kos /data
 WORKDIR /app

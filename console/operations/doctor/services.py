@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,4 +108,30 @@ def _redis(connections: Connections) -> Check:
     if evicts:
         remedy = "redis-cli CONFIG SET maxmemory-policy noeviction"
         return red("redis", f"evicts keys ({about['maxmemory_policy']})", remedy)
-    return ok("redis", f"version {about.get('redis_version')} answers")
+    return _redis_version(about)
+
+
+# Versions with the fixes of October 2025 for Lua (CVE-2025-49844 and its kind), by release line:
+# https://redis.io/blog/security-advisory-cve-2025-49844/ and the release notes of Valkey.
+FIXED = {
+    "redis": ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4), (8, 2, 2)),
+    "valkey": ((7, 2, 11), (8, 0, 6), (8, 1, 4)),
+}
+
+
+def _redis_version(about: Mapping[str, Any]) -> Check:
+    """Names what runs. Whoever knows its password could use a hole in Lua, so it is no fault."""
+    name = "valkey" if "valkey_version" in about else "redis"
+    version = str(about.get(f"{name}_version", "?"))
+    numbers = tuple(int(part) for part in version.split(".") if part.isdecimal())
+    line = [fixed for fixed in FIXED[name] if fixed[:2] == numbers[:2]]
+    safe = numbers >= (line[0] if line else FIXED[name][-1])
+    older = (
+        ""
+        if safe
+        else (
+            "; older than the fixes for Lua of October 2025: a newer redis-server or "
+            "valkey-server on PATH is taken at the next kos up"
+        )
+    )
+    return ok("redis", f"{name} version {version} answers{older}")

@@ -263,3 +263,48 @@ def test_redrive_elsewhere_avoids_where_it_was_tried() -> None:
     assert fetch_one("SELECT avoid FROM tasks WHERE id = %s", (task_id,)) == {
         "avoid": [["ollama", "m"]]
     }
+
+
+def test_a_cancelled_task_that_is_tried_again_is_not_cancelled_again() -> None:
+    task_id, epoch = running()
+    Task.cancel([task_id])
+    assert Task.finish_cancel(task_id, epoch, Ending(measures=Measures()))
+
+    assert Task.redrive([task_id]) == [task_id]
+
+    again = queue(task_id)
+    claim(task_id, again)
+    assert finish(task_id, again)
+    assert state(task_id) == "completed"
+
+
+@pytest.mark.parametrize("parent_ends", ["failed", "cancelled"])
+def test_what_hangs_on_a_task_that_was_not_completed_never_runs_and_fails(parent_ends: str) -> None:
+    expert = Expert.select().first()
+    parent = submit()
+    child = submit(after=(parent,))
+    Task.assign([Assigned(child, str(expert.id), category="fast", complexity=0.1)])
+    if parent_ends == "cancelled":
+        Task.cancel([parent])
+    else:
+        epoch = queue(parent)
+        claim(parent, epoch)
+        Task.fail(parent, epoch, Ending(measures=Measures(), error="no"))
+
+    assert backlog.window(10) == []
+    orphans.fail_orphans_of_dependencies()
+
+    assert state(child) == "failed"
+
+
+def test_a_row_whose_time_has_not_come_is_not_in_the_window() -> None:
+    expert = Expert.select().first()
+    task_id = submit()
+    Task.assign([Assigned(task_id, str(expert.id), category="fast", complexity=0.1)])
+    assert [row["id"] for row in backlog.window(10)] == [task_id]
+
+    Task.postpone([task_id], at=datetime.now(UTC) + timedelta(minutes=1), reason="later")
+    assert backlog.window(10) == []
+
+    Task.postpone([task_id], at=datetime.now(UTC) - timedelta(minutes=1), reason="now")
+    assert [row["id"] for row in backlog.window(10)] == [task_id]

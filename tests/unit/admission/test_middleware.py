@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import dramatiq
 import pytest
+import redis
 from dramatiq.brokers.stub import StubBroker
 
 from jobs.admission import middleware
@@ -97,6 +98,18 @@ def test_a_limit_that_cannot_be_read_admits_nothing_and_gives_the_row_back(hall:
     assert ran(hall, **TICKET) == []
     assert hall.given_back == ["a"]
     assert [(one.stage, one.chosen) for one in hall.decisions] == [("admit", "back from ollama")]
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError, redis.TimeoutError, redis.ResponseError])
+def test_slots_that_cannot_be_asked_admit_nothing(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, error: type[redis.RedisError]
+) -> None:
+    def lost(*asked: Any, **more: Any) -> SlotDecision:
+        raise error("lost")
+
+    monkeypatch.setattr(hall, "acquire", lost)
+
+    assert ran(hall, **TICKET) == []
 
 
 def test_a_row_that_cannot_be_given_back_does_not_run_either(

@@ -109,3 +109,25 @@ def _scrape_configuration(prometheus: dict[str, Any]) -> dict[str, Any]:
     assert isinstance(loaded, dict)
     assert all((folder / name).is_file() for name in loaded["rule_files"])
     return loaded
+
+
+def test_every_service_has_a_password_of_its_owner_and_an_exact_image(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+
+    assert "--requirepass" in services["redis"]["command"]
+    assert services["redis"]["environment"]["REDISCLI_AUTH"] in services["redis"]["command"]
+    password = services["redis"]["environment"]["REDISCLI_AUTH"]
+    assert f":{password}@redis" in services["jobs"]["environment"]["REDIS_URL"]
+    assert "GF_SECURITY_ADMIN_PASSWORD" in services["grafana"]["environment"]
+    for service in services.values():
+        assert "no-new-privileges:true" in service["security_opt"]
+        if "image" in service:
+            assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+[\w.-]*", service["image"])
+
+
+def test_what_needs_no_own_files_has_a_read_only_root(compose: dict[str, Any]) -> None:
+    read_only = {n for n, service in compose["services"].items() if service.get("read_only")}
+
+    assert read_only == {"redis", "jobs", "prometheus"}

@@ -54,3 +54,23 @@ def test_the_doctor_asks_where_the_dashboard_listens(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "level"), [(130_022, Level.RED), (140_000, Level.OK)])
 def test_the_doctor_wants_the_postgres_that_is_documented(number: int, level: Level) -> None:
     assert services._postgres_version(number).level is level
+
+
+@pytest.mark.parametrize(
+    ("about", "older"),
+    [
+        ({"redis_version": "6.2.14"}, True),
+        ({"redis_version": "6.2.20"}, False),
+        ({"redis_version": "7.0.15"}, True),
+        ({"redis_version": "8.4.0"}, False),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.4"}, False),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.3"}, True),
+    ],
+)
+def test_the_doctor_names_the_redis_that_runs_and_whether_it_is_old(
+    about: dict[str, str], older: bool
+) -> None:
+    check = services._redis_version(about)
+
+    assert about.get("valkey_version", about["redis_version"]) in check.detail
+    assert ("older than" in check.detail) is older

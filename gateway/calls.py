@@ -11,6 +11,15 @@ from typing import Any
 from gateway.errors import BadCall
 
 JsonObject = dict[str, Any]
+SHAPES: dict[str, type] = {
+    "messages": list,
+    "tools": list,
+    "images": list,
+    "options": dict,
+    "stream_options": dict,
+    "response_format": dict,
+}
+"""Fields that we look into. Everything else is the server's to judge."""
 MAX_DEPTH = 100
 """Deeper bodies are refused before anything walks through them."""
 
@@ -85,7 +94,10 @@ def read_call(api: Api, raw: bytes) -> Call:
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         raise BadCall("model: name a model, a category, or expert/NAME; GET /v1/models lists them")
-    if api in (Api.OPENAI_CHAT, Api.OLLAMA_CHAT):
+    for name, shape in SHAPES.items():
+        if body.get(name) is not None and not isinstance(body[name], shape):
+            raise BadCall(f"{name}: write {'a list' if shape is list else 'an object'}")
+    if body.get("messages") is not None or api is Api.OPENAI_CHAT:
         _check_messages(body.get("messages"), required=api is Api.OPENAI_CHAT)
     stream = body.get("stream", api.is_ollama and not api.embeds)
     if not isinstance(stream, bool):
@@ -122,13 +134,17 @@ def _deeper_than(value: object, levels: int) -> bool:
 
 
 def _check_messages(messages: object, *, required: bool) -> None:
-    if messages is None and not required:
-        return
     if not isinstance(messages, list) or (required and not messages):
         raise BadCall("messages: write a list of messages")
     for place, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise BadCall(f"messages[{place}]: write an object with role and content")
+        content = message.get("content")
+        if content is not None and not isinstance(content, str | list):
+            raise BadCall(f"messages[{place}].content: write a text or a list of parts")
+        for name in ("tool_calls", "images"):
+            if message.get(name) is not None and not isinstance(message[name], list):
+                raise BadCall(f"messages[{place}].{name}: write a list")
 
 
 def _needs(api: Api, body: JsonObject) -> frozenset[str]:

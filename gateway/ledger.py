@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 WRITE_SECONDS = 0.5
 MOST_UNWRITTEN = 10_000
+MAX_TEXT_CHARS = 20_000
 HANGUP = 499
 """The status of a request whose caller went away, as nginx writes it."""
 
@@ -45,20 +46,20 @@ class Record:
     def row(self) -> NewRequest:
         return NewRequest(
             at=self.at,
-            caller=self.caller[:200],
+            caller=_storable(self.caller, 200),
             api=self.api,
-            asked=self.asked[:200],
+            asked=_storable(self.asked, 200),
             status=self.status,
             backend=self.backend,
-            model=self.model,
+            model=self.model and _storable(self.model, 200),
             queue_seconds=round(self.queue_seconds, 4),
             load_seconds=round(self.load_seconds, 4),
             first_token_seconds=self.first_token_seconds,
             duration_seconds=round(self.duration_seconds, 4),
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
-            error=self.error and self.error[:2000].replace("\x00", "\ufffd"),
-            text=self.text and self.text.replace("\x00", "\ufffd"),
+            error=self.error and _storable(self.error, 2000),
+            text=self.text and _storable(self.text, MAX_TEXT_CHARS),
         )
 
 
@@ -96,8 +97,16 @@ class Ledger:
         except DatabaseUnavailable as error:
             logger.warning("requests_not_written_yet rows=%d error=%s", len(rows), error)
             self._unwritten = rows + self._unwritten
+        except Exception:
+            # One row that Postgres refuses must not end the ledger: these rows are lost, and said.
+            logger.exception("requests_not_written rows=%d", len(rows))
 
 
 def _insert(rows: list[NewRequest]) -> None:
     with session():
         request.record(rows)
+
+
+def _storable(text: str, most_chars: int) -> str:
+    """Postgres text holds no NUL and no half of a surrogate pair."""
+    return text[:most_chars].encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")

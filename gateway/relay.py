@@ -34,7 +34,6 @@ from llm.errors import LLMError
 logger = logging.getLogger(__name__)
 
 MOST_PLACES = 3
-MAX_LOGGED_CHARS = 20_000
 STALL_SECONDS = 120.0
 
 
@@ -56,7 +55,7 @@ class Relay(Response):
         self._admissions = admissions
         self._client = client
         self._ledger = ledger
-        text = call.text[:MAX_LOGGED_CHARS] if desk.settings.gateway_log_texts else None
+        text = call.text if desk.settings.gateway_log_texts else None
         self._record = Record(caller=caller, api=call.api.value, asked=call.model, text=text)
         self._began = time.monotonic()
         self._on_first_byte: Callable[[], None] = _nothing
@@ -89,6 +88,13 @@ class Relay(Response):
         except redis.RedisError as error:
             self._failed(503, f"Redis: {error}")
             await exchange.fail(NoServer("the queue (Redis) does not answer; try again soon"))
+        except Exception as error:
+            # A caller gets an answer whatever we did wrong; the log has the traceback.
+            logger.exception(
+                "request_broke api=%s model=%s", self._call.api.value, self._call.model
+            )
+            self._failed(500, f"{type(error).__name__}: {error}")
+            await exchange.fail(GatewayError("a fault of the gateway; its log tells more"))
 
     async def _at_some_place(self, target: Target, exchange: Exchange) -> None:
         call = self._call

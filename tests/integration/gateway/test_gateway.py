@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ollama
 import openai
+import psutil
 import pytest
 import requests
 
@@ -216,3 +219,42 @@ def test_keys_name_their_callers(door: Door, tmp_path: Path) -> None:
         timeout=30,
     ).raise_for_status()
     assert door.requests(caller="open-webui")
+
+
+def hostile_bodies() -> Iterator[bytes]:
+    """What a broken or hostile program sends: 500 bodies, the same at every run."""
+    chance = random.Random(18)
+    values: list[Any] = [
+        None, True, -1, 1e308, "", "x" * 5000, "\x00", "\ud800", [], {}, [[[]]], {"a": {"b": 1}},
+        float("nan"), 10**40, "data:image/png;base64,%%%", ["\x00"], {"type": "image_url"},
+    ]  # fmt: skip
+    fields = [
+        "model", "messages", "prompt", "input", "stream", "options", "tools", "format", "stop",
+        "temperature", "max_tokens", "response_format", "stream_options", "images", "n", "seed",
+    ]  # fmt: skip
+    names: list[Any] = ["fast", "auto", "expert/anna", "nobody", *values]
+    for _ in range(450):
+        body: dict[str, Any] = {"model": chance.choice(names), "messages": MESSAGES}
+        for field in chance.sample(fields, chance.randint(1, 5)):
+            body[field] = chance.choice(values)
+        if chance.random() < 0.5:
+            body["messages"] = [{"role": chance.choice(values), "content": chance.choice(values)}]
+        yield json.dumps(body).encode("utf-8", "surrogatepass")
+    yield from (chance.randbytes(chance.randint(0, 200)) for _ in range(50))
+
+
+def test_hostile_requests_are_refused_and_leave_nothing_behind(door: Door) -> None:
+    paths = ["/v1/chat/completions", "/api/chat", "/api/generate", "/v1/embeddings", "/api/embed"]
+    program = psutil.Process(door.system.programs["gateway"].pid)
+    statuses: Counter[int] = Counter()
+    memory: list[int] = []
+    with requests.Session() as session:
+        for number, body in enumerate(hostile_bodies()):
+            answer = session.post(f"{door.url}{paths[number % len(paths)]}", data=body, timeout=60)
+            statuses[answer.status_code] += 1
+            memory.append(program.memory_info().rss)
+
+    assert not [status for status in statuses if status >= 500], statuses
+    assert max(memory[250:]) < max(memory[:250]) * 1.1
+    door.system.wait(lambda: slots_in_use(door) == 0, what="slots free", deadline_seconds=10)
+    assert door.requests(asked="\ufffd"), "a name with a NUL is in the ledger too"

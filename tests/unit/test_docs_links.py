@@ -21,3 +21,16 @@ def test_a_page_names_only_files_that_exist(page: Path) -> None:
                if not path.exists()]  # fmt: skip
 
     assert not missing, f"{page.relative_to(ROOT)} names {missing}"
+
+
+def test_every_promise_of_the_threat_model_names_a_test_that_exists() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+    assert len(named) >= 20
+    missing = [
+        f"{path}::{test}"
+        for path, test in named
+        if f"def {test}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+    assert not missing

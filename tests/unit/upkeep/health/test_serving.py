@@ -44,3 +44,11 @@ def test_metrics_name_every_check(url: str) -> None:
 
     assert 'kos_check_up{check="redis"} 1' in text
     assert 'kos_check_up{check="postgres"} 0' in text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", ""])
+def test_another_name_of_this_machine_is_not_served(url: str, host: str) -> None:
+    for path in ("/healthz", "/metrics"):
+        answer = requests.get(f"{url}{path}", headers={"Host": host}, timeout=5)
+        assert answer.status_code == 421
+        assert "kos_check" not in answer.text

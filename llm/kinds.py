@@ -61,7 +61,7 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
     ),
     BackendKind.MLX: KindTraits(
         start="start it with scripts/start_mlx_api_server.sh, or set MLX_API_URL=disabled",
-        fill="put a model into MLX_MODELS_DIR",
+        fill="run `kos models add smollm2`, or put a model into MLX_MODELS_DIR",
         takes_num_ctx=False,
         loads_unseen=False,
         reports_load=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -75,6 +75,16 @@ class Failure:
 
     title: str | None
     last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one task: ``text`` is its answer, or why there is none."""
+
+    id: str
+    title: str | None
+    completed: bool
+    text: str
 
 
 def progress_in(value: object) -> ReportedProgress:
@@ -231,6 +241,18 @@ def failures_among(task_ids: Sequence[str], *, limit: int) -> list[Failure]:
         (list(task_ids), limit),
     )
     return [Failure(**row) for row in rows]
+
+
+def answers_among(task_ids: Sequence[str], *, besides: Collection[str] = ()) -> list[Answer]:
+    """Those of these tasks that have ended, in that order, without those in ``besides``."""
+    rows = fetch_all(
+        "SELECT id::text, title, status = 'completed' AS completed, "
+        "coalesce(CASE WHEN status = 'completed' THEN result ELSE last_error END, '') AS text "
+        "FROM tasks WHERE id = ANY(%s::uuid[]) AND NOT id = ANY(%s::uuid[]) "
+        "AND status IN ('completed', 'failed', 'cancelled') ORDER BY completed_at NULLS LAST",
+        (list(task_ids), list(besides)),
+    )
+    return [Answer(**row) for row in rows]
 
 
 def blocks_used(task_ids: Sequence[str]) -> int:

@@ -85,7 +85,7 @@ def _set_paused(app: App, written: str, *, paused: bool, as_json: bool) -> None:
 
 def _cells(row: dict[str, Any]) -> list[Any]:
     return [
-        row["name"],
+        row["name"] + (" (simulated)" if row["simulated"] else ""),
         row["kind"],
         styled("healthy", "green") if row["healthy"] else styled("down", "red"),
         ", ".join(row["resident"]) or "-",

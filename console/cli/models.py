@@ -81,7 +81,7 @@ def add_command(app: App, source: str, name: str | None, sha256: str | None, as_
     """
     from console.operations import models
 
-    with _bar(source) as on_progress:
+    with adding_bar(source) as on_progress:
         done = models.add(app.settings, source, name=name, sha256=sha256, on_progress=on_progress)
     if as_json:
         print_json(done)
@@ -140,7 +140,7 @@ def unload_command(app: App, name: str, backend: str | None, as_json: bool) -> N
 
 
 @contextmanager
-def _bar(source: str) -> Iterator[Callable[[float], None]]:
+def adding_bar(source: str) -> Iterator[Callable[[float], None]]:
     """A progress bar on stderr; silent where that is no terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -156,7 +156,7 @@ def _bar(source: str) -> Iterator[Callable[[float], None]]:
 def _next_step(app: App) -> str:
     if app.settings.run_mlx_server:
         return "the MLX API server offers it within two seconds: kos models"
-    return "to serve it: KOS_MLX_SERVER=true in .env, then kos up"
+    return "next: kos up, which runs the MLX API server on it"
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:

@@ -49,6 +49,10 @@ def status_command(app: App, as_json: bool) -> int:
         ]  # fmt: skip
         say("")
         print_table(HEALTH_COLUMNS, checks, empty="No health reports.")
+        say("")
+        for row in document["backends"]:
+            mark = "SIMULATED, " if row["simulated"] else ""
+            say(f"{row['name']}: {mark}{row['url']}", "yellow" if mark else "dim")
         for name, url in document["urls"].items():
             say(f"\n{name}: {url}", "dim")
     if found.problems:

@@ -45,7 +45,7 @@ def checked_name(settings: Settings, written: str) -> str:
 
 def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = False) -> list[Row]:
     """``{"name", "kind", "url", "healthy", "error", "models", "resident", "in_flight", "limit",
-    "limit_reason", "breaker"}`` for each server.
+    "limit_reason", "breaker", "simulated"}`` for each server.
 
     Healthy means that it answers now. ``refresh`` lists its models anew. Without ``client`` (no
     Redis) limits are the configured ones and nothing is known to be in flight.
@@ -61,7 +61,10 @@ def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = 
     return [
         _row(spec, scan.server(spec.name), asked[spec.name])
         | _admission(settings, client, spec, paused=spec.name in paused)
-        | {"breaker": _phase(spec.name, states)}
+        | {
+            "breaker": _phase(spec.name, states),
+            "simulated": spec.name in settings.simulated,
+        }
         for spec in settings.backends
     ]
 

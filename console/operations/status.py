@@ -42,7 +42,15 @@ class Status:
 def gather(connections: Connections) -> Status:
     """All of it, as far as it can be asked; whatever does not answer becomes a problem."""
     settings = connections.settings
-    found = Status({"programs": [], "tasks": {}, "health": [], "urls": urls(settings)})
+    found = Status(
+        {
+            "programs": [],
+            "tasks": {},
+            "health": [],
+            "backends": model_servers(settings),
+            "urls": urls(settings),
+        }
+    )
     try:
         found.document["programs"] = programs(settings)
     except ServiceError as error:
@@ -86,6 +94,14 @@ def health(client: redis.Redis) -> list[Row]:
 
 def urls(settings: Settings) -> dict[str, str]:
     return {"dashboard": dashboard_url(settings), "gateway": gateway_url(settings)}
+
+
+def model_servers(settings: Settings) -> list[Row]:
+    """``{"name", "url", "simulated"}`` of each configured backend."""
+    return [
+        {"name": spec.name, "url": spec.url, "simulated": spec.name in settings.simulated}
+        for spec in settings.backends
+    ]
 
 
 def _counted(connections: Connections) -> dict[str, int]:

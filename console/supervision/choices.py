@@ -25,11 +25,12 @@ from console.services.choose import (
 )
 from console.services.errors import ServiceError
 from console.supervision.programs import stop_wait_seconds
-from console.supervision.simulated import choose_simulated
+from console.supervision.simulated import Absent, choose_servers
 from jobs.settings.load import Settings, load
 from jobs.settings.sources import (
     EMBEDDED,
     OWN,
+    OWN_MLX,
     SIMULATED,
     home_glob,
     read_dotenv,
@@ -142,17 +143,15 @@ def choose_ports(settings: Settings) -> None:
 
 
 def choose_model_servers(
-    settings: Settings, environ: Mapping[str, str], *, demo: bool
+    settings: Settings, environ: Mapping[str, str], *, absent: Absent, running: bool
 ) -> tuple[str, ...]:
-    """Replace what does not answer by simulators in a demo; one line for each that says which.
-
-    Without ``demo`` the simulators of an earlier demo are forgotten.
-    """
+    """Settle what serves each backend; one line for each that says so. What an earlier ``up``
+    chose is forgotten."""
     earlier = read_home_env(settings.home)
-    update_env(settings.home, {key: None for _, key in SIMULATED.values()})
-    if not demo:
-        return ()
-    chosen, lines = choose_simulated(reread(settings, environ), earlier=earlier)
+    update_env(settings.home, dict.fromkeys((OWN_MLX, *(key for _, key in SIMULATED.values()))))
+    chosen, lines = choose_servers(
+        reread(settings, environ), absent=absent, earlier=earlier, running=running
+    )
     update_env(settings.home, chosen)
     return lines
 

@@ -96,12 +96,20 @@ def _servers(settings: Settings) -> list[Program]:
             Program(
                 group="servers",
                 name="mlx-api",
-                command=f"{PYTHON} console.services mlx-api",
+                command=f"{PYTHON} console.services mlx-api{_port_option(settings)}",
                 priority=20,
                 starts_by_itself=True,
             )
         )
     return programs
+
+
+def _port_option(settings: Settings) -> str:
+    """Where ``kos up`` chose the address itself, the server is told its port."""
+    backend = settings.backend("mlx")
+    if not settings.own_mlx_server or backend is None or "MLX_API_PORT" in settings.environ:
+        return ""
+    return f" --port {urlsplit(backend.url).port}"
 
 
 def runs_mlx_server(settings: Settings) -> bool:

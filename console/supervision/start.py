@@ -20,6 +20,7 @@ from console.supervision.orphans import end_orphans
 from console.supervision.programs import conf_file, varying_programs
 from console.supervision.readiness import Unready, unready_workers
 from console.supervision.render import render
+from console.supervision.simulated import Absent
 from console.supervision.tables import prepare_tables
 from jobs.settings.load import PROJECT, Settings
 
@@ -38,6 +39,7 @@ def up(
     settings: Settings,
     *,
     demo: bool = False,
+    absent: Absent | None = None,
     embedded: bool = False,
     environ: Mapping[str, str] | None = None,
     project: Path = PROJECT,
@@ -50,7 +52,8 @@ def up(
     """Start everything and return the settings of the running system.
 
     Safe to call when it already runs: changed programs are restarted, stopped ones started.
-    ``demo`` simulates model servers that do not answer, and ``embedded`` leaves the services of
+    ``demo`` adds the sample experts and simulates model servers that do not answer, where
+    ``absent`` does not say otherwise, and ``embedded`` leaves the services of
     one's own that the home remembers; ``say`` gets a line for each choice.
 
     Raises:
@@ -68,7 +71,8 @@ def up(
             _clear_the_ground(settings, socket)
         choices.choose_services(settings, running=running)
         choices.write_paths(settings, socket=socket, project=project, python=python)
-        for line in choices.choose_model_servers(settings, environ, demo=demo):
+        absent = absent or (Absent.SIMULATE if demo else Absent.WAIT)
+        for line in choices.choose_model_servers(settings, environ, absent=absent, running=running):
             say(line)
         settings = choices.reread(settings, environ)
         _write_programs(settings)

@@ -170,6 +170,7 @@ class Settings:
     embedded_postgres: bool = False
     embedded_redis: bool = False
     simulated: tuple[str, ...] = ()
+    own_mlx_server: bool = False
     dotenv: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
@@ -228,6 +229,7 @@ def load(
     settings = Settings(
         **_with_embedded(values, sources),
         simulated=sources.simulated,
+        own_mlx_server=sources.own_mlx_server,
         dotenv=dotenv,
         environ=sources.layered,
         warnings=unknown_names(sources.explicit, SETTING_NAMES),
@@ -266,7 +268,8 @@ def _with_embedded(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
         "embedded_postgres": embedded["DATABASE_URL"],
         "embedded_redis": embedded["REDIS_URL"],
     }
-    return values | urls | flags
+    own = {"run_mlx_server": True} if sources.own_mlx_server else {}
+    return values | urls | flags | own
 
 
 def _contradictions(settings: Settings) -> list[str]:

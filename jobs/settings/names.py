@@ -28,6 +28,7 @@ READ_ELSEWHERE = frozenset(
         "KOS_OWN_REDIS_URL",
         "KOS_SIMULATED_OLLAMA_URL",
         "KOS_SIMULATED_MLX_URL",
+        "KOS_OWN_MLX_URL",
         "KOS_HOME_GLOB",
         "KOS_AUTOSTART",
         "KOS_STOP_WAIT_SECONDS",

@@ -47,6 +47,10 @@ SIMULATED = {
     "ollama": ("OLLAMA_API_URL", "KOS_SIMULATED_OLLAMA_URL"),
     "mlx": ("MLX_API_URL", "KOS_SIMULATED_MLX_URL"),
 }
+LEFT_OUT = "disabled"
+"""In place of a simulator's URL: a demo does without that backend."""
+OWN_MLX = "KOS_OWN_MLX_URL"
+"""Where ``kos up`` runs our MLX API server, because it has a model and nothing else answers."""
 ONLY_FOR_SHELLS = frozenset({*EMBEDDED, "KOS_HOME"})
 
 
@@ -78,13 +82,24 @@ class Sources:
     @property
     def simulated(self) -> tuple[str, ...]:
         """Backends that ``kos up --demo`` replaced by simulators."""
-        return tuple(name for name, (_, key) in SIMULATED.items() if self.written.get(key))
+        urls = {name: self.written.get(key) for name, (_, key) in SIMULATED.items()}
+        return tuple(name for name, url in urls.items() if url and url != LEFT_OUT)
+
+    @property
+    def own_mlx_server(self) -> bool:
+        """Whether ``kos up`` decided to run our MLX API server."""
+        return bool(self.written.get(OWN_MLX))
 
     @property
     def for_urls(self) -> dict[str, str]:
-        """The variables of the model servers; a running demo's simulators win."""
+        """The variables of the model servers; what ``kos up`` runs itself wins."""
         urls = {public: self.written.get(key) for public, key in SIMULATED.values()}
-        return {**self.layered, **{name: text for name, text in urls.items() if text}}
+        chosen = {"MLX_API_URL": self.written.get(OWN_MLX), **_set(urls)}
+        return {**self.layered, **_set(chosen)}
+
+
+def _set(pairs: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: text for name, text in pairs.items() if text}
 
 
 def gather(environ: Mapping[str, str], *, dotenv: Path | None, default_home: Path) -> Sources:

@@ -46,6 +46,7 @@ class House:
             "KOS_HOME": str(self.home),
             "OLLAMA_API_URL": NOWHERE,
             "MLX_API_URL": NOWHERE,
+            "MLX_MODELS_DIR": str(self.home / "models"),
             **self.variables,
         }
 

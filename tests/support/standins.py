@@ -54,6 +54,7 @@ class House:
             "KOS_HOME": str(self.home),
             "OLLAMA_API_URL": nowhere,
             "MLX_API_URL": nowhere,
+            "MLX_MODELS_DIR": str(self.home / "models"),
             **self.ports,
             **variables,
         }

@@ -38,7 +38,10 @@ def silent_servers(settings: Settings) -> list[str]:
         if check.level is not Level.OK
     ]
     if len(lines) == len(checks):
-        lines.append("tasks wait until a model server answers; `kos up --demo` simulates them")
+        lines.append(
+            "tasks wait until a model server answers: `kos models add smollm2`, then `kos up`, "
+            "serves a small model of ours; `kos up --demo` simulates servers"
+        )
     return lines
 
 

@@ -57,6 +57,7 @@ class Lanes:
                 "backend": spec.name,
                 "kind": spec.kind.value,
                 "url": spec.url,
+                "simulated": spec.name in self._settings.simulated,
                 **self._memory(spec, last_scan),
                 **self._admission(spec, slots.get(spec.name)),
                 **_plan(lane_of(blocks, spec.name)),

@@ -59,6 +59,20 @@ def test_exactly_two_are_refused_and_say_so() -> None:
     assert "does not exist" in str(wrong["bad-file"])
 
 
+def test_the_small_tasks_are_short_calm_and_two_are_refused() -> None:
+    tasks = lines("small-tasks.jsonl")
+    good = [task for task in tasks if "refused" not in task["custom_id"]]
+
+    assert len(good) >= 18
+    for task in good:
+        assert problem(task) is None
+        assert task["metadata"]["temperature"] <= 0.2
+        assert task["metadata"]["max_tokens"] <= 96
+    assert sum("schema" in task for task in good) >= 2
+    assert [task["after"] for task in good if "after" in task] == [["small-story"]]
+    assert [task["files"] for task in good if "files" in task] == [["notes/garden.md"]]
+
+
 def test_dependencies_stand_earlier_and_experts_exist() -> None:
     names = {expert["name"] for expert in lines("experts.jsonl")}
     seen: set[str] = set()
@@ -70,7 +84,8 @@ def test_dependencies_stand_earlier_and_experts_exist() -> None:
 
 
 def test_every_shipped_file_is_somebodys_task() -> None:
-    named = {name for task in lines("tasks.jsonl") for name in task.get("files", ())}
+    tasks = [*lines("tasks.jsonl"), *lines("small-tasks.jsonl")]
+    named = {name for task in tasks for name in task.get("files", ())}
     shipped = {
         str(path.relative_to(EXAMPLES))
         for folder in ("code", "logs", "notes")

@@ -103,7 +103,7 @@ def test_the_first_run_installs_and_the_second_does_not(checkout: Checkout) -> N
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert checkout.installs() == 1
-    assert f"-e {checkout.root}[embedded,dashboard]" in "\n".join(checkout.calls())
+    assert f"-e {checkout.root}[embedded,dashboard,mlx]" in "\n".join(checkout.calls())
     assert not (checkout.root / ".venv.lock").exists()
 
 

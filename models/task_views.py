@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from models.base import Row, fetch_all, fetch_one, in_utc
 from models.database import database
+from models.task_filter import TaskFilter
 
 EXPORT_ROWS = 1000
 
@@ -19,20 +17,13 @@ coalesce(t.priority, 'medium') AS priority, t.category, e.name AS expert, t.back
 t.attempt_count, t.created_at, t.started_at, t.completed_at, t.result, t.last_error,
 t.validation_score, t.idempotency_key AS custom_id
 """
+ALL = TaskFilter()
 FROM = "FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id"
 
 
-def listing(
-    *,
-    statuses: Sequence[str] = (),
-    backend: str | None = None,
-    since: datetime | None = None,
-    search: str | None = None,
-    limit: int = 50,
-    offset: int = 0,
-) -> list[Row]:
+def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[Row]:
     """Tasks newest first, with the fields of ``kos tasks``; of one moment by id."""
-    where, parameters = _conditions(statuses, backend, since, search)
+    where, parameters = chosen.where()
     rows = fetch_all(
         f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at DESC, t.id DESC "
         "LIMIT %(limit)s OFFSET %(offset)s",
@@ -125,58 +116,38 @@ def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
     return {row["key"]: row["id"] for row in rows}
 
 
-_EXPORT = f"""
-DECLARE kos_export NO SCROLL CURSOR FOR SELECT {COLUMNS} {FROM}
-WHERE (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s::text[]))
-  AND (%(since)s::timestamptz IS NULL OR t.created_at >= %(since)s)
-ORDER BY t.created_at, t.id
-"""
-
-
-def exported(*, statuses: Sequence[str] = (), since: datetime | None = None) -> Iterator[Row]:
+def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
     """Tasks oldest first, as they stood when the export began; flat memory however many."""
+    where, parameters = chosen.where()
     # A cursor of the server lives in a transaction; peewee's connections commit by themselves.
     with database.atomic():
-        fetch_all(_EXPORT, {"statuses": list(statuses) or None, "since": since})
+        fetch_all(
+            f"DECLARE kos_export NO SCROLL CURSOR FOR SELECT {COLUMNS} {FROM} {where} "
+            "ORDER BY t.created_at, t.id",
+            parameters,
+        )
         while rows := fetch_all(f"FETCH FORWARD {EXPORT_ROWS} FROM kos_export"):
             yield from map(in_utc, rows)
         fetch_all("CLOSE kos_export")
 
 
-def matching_ids(*, statuses: Sequence[str], since: datetime | None = None) -> list[str]:
+def matching_ids(chosen: TaskFilter) -> list[str]:
     """The ids alone, oldest first."""
+    where, parameters = chosen.where()
     rows = fetch_all(
-        "SELECT id::text FROM tasks WHERE status = ANY(%(statuses)s::text[]) "
-        "AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) ORDER BY created_at, id",
-        {"statuses": list(statuses), "since": since},
+        f"SELECT t.id::text AS id {FROM} {where} ORDER BY t.created_at, t.id", parameters
     )
     return [row["id"] for row in rows]
 
 
-def _conditions(
-    statuses: Sequence[str], backend: str | None, since: datetime | None, search: str | None
-) -> tuple[str, dict[str, Any]]:
-    clauses: list[str] = []
-    parameters: dict[str, Any] = {}
-    if statuses:
-        clauses.append("t.status = ANY(%(statuses)s)")
-        parameters["statuses"] = list(statuses)
-    if backend:
-        clauses.append("t.backend = %(backend)s")
-        parameters["backend"] = backend
-    if since:
-        clauses.append("t.created_at >= %(since)s")
-        parameters["since"] = since
-    if search:
-        clauses.append("(t.title ILIKE %(search)s OR t.description ILIKE %(search)s)")
-        parameters["search"] = _containing(search)
-    where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
-    return where, parameters
-
-
-def _containing(text: str) -> str:
-    """The pattern of ILIKE that finds ``text`` as it is written."""
-    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
+def matching(chosen: TaskFilter, *, at_most: int) -> int:
+    """How many tasks; counting ends at ``at_most``."""
+    where, parameters = chosen.where()
+    row = fetch_one(
+        f"SELECT count(*) AS n FROM (SELECT 1 {FROM} {where} LIMIT %(at_most)s) AS found",
+        {**parameters, "at_most": at_most},
+    )
+    return int(row["n"]) if row else 0
 
 
 def _uuid_range(prefix: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -10,9 +11,14 @@ from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, WRONG
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json, say
-from console.cli.tasks import since_moment, since_option
+from console.cli.tasks import chosen_by, filter_options
 
 PAGE = 1000
+OPEN = ("pending", "queued", "in_progress")
+
+
+def dry_run_option(function: Any) -> Any:
+    return click.option("--dry-run", is_flag=True, help="Say which, and change nothing.")(function)
 
 
 @click.command(
@@ -20,21 +26,37 @@ PAGE = 1000
     examples=(
         ("kos cancel 3f2a90 9b11c4", "stop two"),
         ("kos cancel --all-pending --yes", "empty the backlog; what runs goes on"),
+        ("kos cancel --model llama3:70b --dry-run", "which open tasks of a model that would stop"),
     ),
 )
 @click.argument("task_ids", metavar="[ID]...", nargs=-1)
 @click.option("--all-pending", is_flag=True, help="Every task that has not started.")
+@filter_options
+@dry_run_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_app
 def cancel_command(
-    app: App, task_ids: tuple[str, ...], all_pending: bool, yes: bool, as_json: bool
+    app: App,
+    /,
+    task_ids: tuple[str, ...],
+    all_pending: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> int:
-    """Cancel tasks: waiting ones at once, running ones as soon as their worker hears of it."""
+    """Cancel tasks: waiting ones at once, running ones as soon as their worker hears of it.
+
+    The options that choose tasks are those of `kos tasks`; of them, those that have not ended.
+    """
     from console.operations import tasks
 
-    chosen = _chosen(app, task_ids, ("pending", "queued") if all_pending else (), None)
-    if all_pending and not yes and chosen:
+    statuses = ("pending", "queued") if all_pending else ()
+    chosen = _chosen(app, task_ids, filters, statuses, otherwise=OPEN)
+    if dry_run:
+        return _only_say("would be cancelled", chosen, as_json=as_json)
+    if chosen and not task_ids and not yes:
         click.confirm(f"Cancel {len(chosen)} tasks?", abort=True, err=True)
     document = _in_pages(app, chosen, tasks.cancel)
     if as_json:
@@ -51,28 +73,37 @@ def cancel_command(
     examples=(
         ("kos retry 3f2a90", "one that failed"),
         ("kos retry --failed --since today", "all that failed of today's"),
+        ('kos retry --error "timed out" --backend ollama', "what failed there for that reason"),
     ),
 )
 @click.argument("task_ids", metavar="[ID]...", nargs=-1)
 @click.option("--failed", is_flag=True, help="Every failed task.")
 @click.option("--cancelled", is_flag=True, help="Every cancelled task.")
-@since_option
+@filter_options
+@dry_run_option
 @json_option
 @pass_app
 def retry_command(
     app: App,
+    /,
     task_ids: tuple[str, ...],
     failed: bool,
     cancelled: bool,
-    since: str | None,
+    dry_run: bool,
     as_json: bool,
+    **filters: Any,
 ) -> int:
-    """Send failed or cancelled tasks through again, with fresh counters."""
+    """Send failed or cancelled tasks through again, with fresh counters.
+
+    The options that choose tasks are those of `kos tasks`; of them, those that failed.
+    """
     from console.operations import tasks
 
     named = (("failed", failed), ("cancelled", cancelled))
     statuses = tuple(status for status, wanted in named if wanted)
-    chosen = _chosen(app, task_ids, statuses, since)
+    chosen = _chosen(app, task_ids, filters, statuses, otherwise=("failed",))
+    if dry_run:
+        return _only_say("would be sent through again", chosen, as_json=as_json)
     document = _in_pages(app, chosen, tasks.retry)
     if as_json:
         print_json(document)
@@ -83,18 +114,35 @@ def retry_command(
 
 
 def _chosen(
-    app: App, task_ids: tuple[str, ...], statuses: tuple[str, ...], since: str | None
+    app: App,
+    task_ids: tuple[str, ...],
+    filters: dict[str, Any],
+    statuses: tuple[str, ...],
+    *,
+    otherwise: tuple[str, ...],
 ) -> list[str]:
+    """The ids meant; ``otherwise`` are the statuses of a filter that names none."""
     from console.operations import ids
     from models.task_views import matching_ids
 
-    if bool(task_ids) == bool(statuses):
+    wanted = chosen_by(app, filters)
+    if bool(task_ids) == bool(statuses or not wanted.is_empty):
         raise click.UsageError("name some ids, or one of the options that choose them")
-    moment = since_moment(since)
     with app.database():
         if task_ids:
             return ids.resolve_all(task_ids)
-        return matching_ids(statuses=statuses, since=moment)
+        every = (*statuses, *wanted.statuses) or otherwise
+        return matching_ids(replace(wanted, statuses=every))
+
+
+def _only_say(what: str, task_ids: list[str], *, as_json: bool) -> int:
+    if as_json:
+        print_json({"dry_run": True, "ids": task_ids})
+    elif task_ids:
+        _tell(what, task_ids)
+    else:
+        say("no task matches")
+    return DONE
 
 
 def _in_pages(app: App, chosen: list[str], action: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from console.cli.output import (
     state_text,
 )
 from models.states import Priority, TaskState
+from models.task_filter import TaskFilter
 
 COLUMNS = (
     Column("ID"),
@@ -31,6 +32,15 @@ COLUMNS = (
     Column("AGE", justify="right"),
 )
 STATES = tuple(state.value for state in TaskState)
+FILTERS = {
+    "backend": "Only those planned or run there.",
+    "model": "Only those planned for or run by this model.",
+    "expert": "Only this expert's, by name.",
+    "category": "Only of this category.",
+    "tag": "Only with this tag in metadata.tags.",
+    "error": "Only with this text in the last error.",
+    "search": "Only with this text in title or description.",
+}
 PRIORITIES = tuple(priority.value for priority in Priority)
 
 
@@ -40,10 +50,26 @@ def since_option(function: Any) -> Any:
     )(function)
 
 
-def status_option(function: Any) -> Any:
+def filter_options(function: Any) -> Any:
+    """The options that choose tasks, the same for every command; see :func:`chosen_by`."""
+    for name, help_text in reversed(FILTERS.items()):
+        complete = complete_backends if name == "backend" else None
+        function = click.option(
+            f"--{name}", metavar="TEXT", help=help_text, shell_complete=complete
+        )(function)
+    function = since_option(function)
     return click.option(
         "--status", "statuses", type=Word(STATES), multiple=True, help="Only these; may repeat."
     )(function)
+
+
+def chosen_by(app: App, options: dict[str, Any]) -> TaskFilter:
+    """The value of :func:`filter_options`; raises BadInput for a backend that is a slip."""
+    _check_backend(app, options["backend"])
+    texts = {name: options[name] or None for name in FILTERS}
+    return TaskFilter(
+        statuses=tuple(options["statuses"]), since=since_moment(options["since"]), **texts
+    )
 
 
 def since_moment(written: str | None) -> datetime | None:
@@ -60,48 +86,22 @@ def since_moment(written: str | None) -> datetime | None:
         ("kos tasks --status pending --status queued --json | jq length", "how many wait"),
     ),
 )
-@status_option
-@click.option(
-    "--backend",
-    metavar="NAME",
-    help="Only those planned or run there.",
-    shell_complete=complete_backends,
-)
-@since_option
-@click.option("--search", metavar="TEXT", help="Only with this text in title or description.")
+@filter_options
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @click.option("--offset", type=click.IntRange(0), default=0, hidden=True)
 @json_option
 @pass_app
-def tasks_command(
-    app: App,
-    statuses: tuple[str, ...],
-    backend: str | None,
-    since: str | None,
-    search: str | None,
-    limit: int,
-    offset: int,
-    as_json: bool,
-) -> None:
+def tasks_command(app: App, /, limit: int, offset: int, as_json: bool, **filters: Any) -> None:
     """List tasks, newest first."""
-    from console.operations import tasks
+    from models import task_views
 
-    moment = since_moment(since)
-    _check_backend(app, backend)
+    chosen = chosen_by(app, filters)
     with app.database():
-        rows = tasks.listed(
-            statuses=statuses,
-            backend=backend,
-            since=moment,
-            search=search,
-            limit=limit,
-            offset=offset,
-        )
+        rows = task_views.listing(chosen, limit=limit, offset=offset)
     if as_json:
         print_json(rows)
         return
-    filtered = bool(statuses or backend or since or search)
-    empty = "No task matches." if filtered else 'No tasks yet: try `kos submit "..."`.'
+    empty = 'No tasks yet: try `kos submit "..."`.' if chosen.is_empty else "No task matches."
     print_table(COLUMNS, cells(rows), empty=empty)
     if len(rows) == limit:
         note(f"The newest {limit}; `--limit` shows more.")

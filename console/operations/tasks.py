@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
 from console.operations.errors import BadInput, near
@@ -29,21 +28,6 @@ def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
         if name.replace("-", "_") not in known:
             raise BadInput(f"status {name!r} is unknown; {near(name, known)}")
     return tuple(dict.fromkeys(name.replace("-", "_") for name in names))
-
-
-def listed(
-    *,
-    statuses: Sequence[str] = (),
-    backend: str | None = None,
-    since: datetime | None = None,
-    search: str | None = None,
-    limit: int = 50,
-    offset: int = 0,
-) -> list[Row]:
-    """Tasks newest first, with the fields of ``kos tasks``."""
-    return task_views.listing(
-        statuses=statuses, backend=backend, since=since, search=search, limit=limit, offset=offset
-    )
 
 
 def shown(task_id: str) -> Row:

@@ -17,6 +17,7 @@ from llm.breaker import BreakerPhase, BreakerState
 from models import attempt, backlog, block, task_figures, task_views
 from models.base import Row
 from models.task_figures import TaskInProgress
+from models.task_filter import TaskFilter
 
 RUNNING_SHOWN = 50
 FAILED_SHOWN = 20
@@ -64,7 +65,7 @@ def look(connections: Connections, *, now: datetime) -> Look:
         oldest_waits_since=task_figures.oldest_pending(),
         lanes=_lanes(connections, block.open_blocks(), now=now),
         running=tuple(task_figures.running(RUNNING_SHOWN)),
-        failed=tuple(task_views.listing(statuses=("failed",), limit=FAILED_SHOWN)),
+        failed=tuple(task_views.listing(TaskFilter(statuses=("failed",)), limit=FAILED_SHOWN)),
     )
 
 

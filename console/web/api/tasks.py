@@ -16,11 +16,14 @@ from console.operations.times import parse_since
 from console.web.api.answers import ApiError, Json, query_text, whole_number
 from console.web.pages.plumbing import site_of
 from jobs.process.clock import utc_now
+from models import task_views
 from models.database import session
+from models.task_filter import TaskFilter
 
 MAX_TASKS = 10_000
 MAX_IDS = 1000
 MAX_LIMIT = 1000
+TEXT_FILTERS = ("backend", "model", "expert", "category", "tag", "error", "search")
 
 
 def listed(request: Request) -> Response:
@@ -33,15 +36,10 @@ def listed(request: Request) -> Response:
         statuses = tasks.checked_statuses(request.query_params.getlist("status"))
     except BadInput as error:
         raise ApiError(422, str(error)) from None
+    texts = {name: query_text(request, name) for name in TEXT_FILTERS}
+    chosen = TaskFilter(statuses=statuses, since=moment, **texts)
     with session():
-        rows = tasks.listed(
-            statuses=statuses,
-            backend=query_text(request, "backend"),
-            since=moment,
-            search=query_text(request, "search"),
-            limit=limit + 1,
-            offset=offset,
-        )
+        rows = task_views.listing(chosen, limit=limit + 1, offset=offset)
     has_more = len(rows) > limit
     return Json({"tasks": rows[:limit], "next_offset": offset + limit if has_more else None})
 

@@ -13,10 +13,13 @@ from console.operations import tasks
 from console.operations.errors import BadInput
 from console.operations.ids import is_whole
 from console.web.pages.plumbing import back_to, field, local_path, site_of
+from console.web.pages.tasks import read_filters
 from models import task_views
 from models.database import session
+from models.task_filter import TaskFilter
 
 PAGE_ROWS = 1000
+FILTERS = ("status", "backend", "q", "since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class _Change:
 
 def bulk(request: Request, form: FormData) -> Response:
     """``cancel`` and ``retry`` act on the ticked tasks, ``cancel-all`` and ``retry-all`` on every
-    task of the status that the list shows.
+    task that the filter of the list lets through.
 
     Raises BadInput for another verb, and for a status whose tasks the verb cannot move.
     """
@@ -47,15 +50,18 @@ def bulk(request: Request, form: FormData) -> Response:
     return back_to(back, change.said if number else "nothing", n=number)
 
 
-def _fitting(form: FormData, verb: str, change: _Change) -> str:
-    status = field(form, "status")
-    if status not in change.statuses:
+def _fitting(form: FormData, verb: str, change: _Change) -> TaskFilter:
+    """What the list showed: its status, and whatever else narrowed it."""
+    filters = read_filters({name: field(form, name) for name in FILTERS})
+    if filters.problem:
+        raise BadInput(f"nothing was changed, {verb} takes what the list shows: {filters.problem}")
+    if filters.status not in change.statuses:
         known = ", ".join(change.statuses)
         raise BadInput(
             f"nothing was changed: {verb} takes all tasks of one status of {known}; "
-            f"the list showed {status or 'every status'}"
+            f"the list showed {filters.status or 'every status'}"
         )
-    return status
+    return filters.chosen()
 
 
 def _ticked(form: FormData) -> list[str]:
@@ -63,9 +69,9 @@ def _ticked(form: FormData) -> list[str]:
     return [task_id for task_id in written if is_whole(task_id)]
 
 
-def _all_of(status: str) -> Iterator[list[str]]:
+def _all_of(chosen: TaskFilter) -> Iterator[list[str]]:
     """Ids in pages, each task once: one that keeps or regains its status is not met again."""
-    ids = task_views.matching_ids(statuses=(status,))
+    ids = task_views.matching_ids(chosen)
     for start in range(0, len(ids), PAGE_ROWS):
         yield ids[start : start + PAGE_ROWS]
 

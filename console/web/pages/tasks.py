@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
@@ -14,11 +15,13 @@ from console.operations.errors import BadInput
 from console.operations.times import parse_since
 from console.web.pages.plumbing import number_field, page, site_of
 from jobs.process.clock import utc_now
-from models.base import Row
+from models import task_views
 from models.database import session
 from models.states import TaskState
+from models.task_filter import TaskFilter
 
 PAGE_ROWS = 50
+COUNTED = 10_000
 MAX_OFFSET = 1_000_000
 
 
@@ -39,12 +42,21 @@ class Filters:
                  "since": self.since, "offset": offset}  # fmt: skip
         return urlencode({name: value for name, value in pairs.items() if value})
 
+    def chosen(self) -> TaskFilter:
+        return TaskFilter(
+            statuses=(self.status,) if self.status else (),
+            backend=self.backend or None,
+            search=self.search or None,
+            since=self.since_moment,
+        )
+
 
 def tasks_page(request: Request) -> Response:
     site = site_of(request)
-    filters = read_filters(request)
+    filters = read_filters(request.query_params, offset=number_field(request, "offset"))
     with session():
-        rows = _listed(filters)
+        rows = task_views.listing(filters.chosen(), limit=PAGE_ROWS + 1, offset=filters.offset)
+        matching = task_views.matching(filters.chosen(), at_most=COUNTED) if rows else 0
     only_rows = request.headers.get("hx-target") == "rows"
     return page(
         request,
@@ -52,14 +64,15 @@ def tasks_page(request: Request) -> Response:
         tasks=rows[:PAGE_ROWS],
         has_more=len(rows) > PAGE_ROWS,
         page_rows=PAGE_ROWS,
+        matching=f"{matching:,}" if matching < COUNTED else f"{COUNTED:,}+",
         filters=filters,
         states=[state.value for state in TaskState],
         backends=[spec.name for spec in site.settings.backends],
     )
 
 
-def read_filters(request: Request) -> Filters:
-    asked = request.query_params
+def read_filters(asked: Mapping[str, str], *, offset: int = 0) -> Filters:
+    """What the address or the form of the list asks for."""
     problem, since_moment = "", None
     status = asked.get("status", "").strip()
     try:
@@ -71,7 +84,6 @@ def read_filters(request: Request) -> Filters:
         since_moment = parse_since(since, now=utc_now()) if since else None
     except BadInput as error:
         problem, since = str(error), ""
-    offset = number_field(request, "offset")
     return Filters(
         status=status,
         backend=_clean(asked.get("backend", "")),
@@ -80,17 +92,6 @@ def read_filters(request: Request) -> Filters:
         since_moment=since_moment,
         offset=min(MAX_OFFSET, offset),
         problem=problem,
-    )
-
-
-def _listed(filters: Filters) -> list[Row]:
-    return tasks.listed(
-        statuses=(filters.status,) if filters.status else (),
-        backend=filters.backend or None,
-        since=filters.since_moment,
-        search=filters.search or None,
-        limit=PAGE_ROWS + 1,
-        offset=filters.offset,
     )
 
 

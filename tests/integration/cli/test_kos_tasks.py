@@ -359,3 +359,25 @@ def until(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_cancel_and_retry_take_the_filters_of_tasks_and_a_dry_run_changes_nothing(
+    kos: Kos, postgres_url: str
+) -> None:
+    kept, wanted, tagged = kos.submit(
+        {"description": "Write about cats."},
+        {"description": "Write about 50% of dogs.", "category": "coding"},
+        {"description": "Write about birds.", "metadata": {"tags": ["draft"]}},
+    )["ids"]
+
+    dry = kos("cancel", "--search", "50% of", "--category", "coding", "--dry-run", "--json").json
+    assert dry == {"dry_run": True, "ids": [wanted]}
+    assert {row["status"] for row in kos("tasks", "--json").json} == {"pending"}
+    assert [row["id"] for row in kos("tasks", "--tag", "draft", "--json").json] == [tagged]
+
+    assert kos("cancel", "--search", "50% of", "--yes", "--json").json["cancelled"] == [wanted]
+    assert kos("retry", "--search", "dogs", "--cancelled", "--json").json["retried"] == [wanted]
+    assert kos("retry", "--search", "dogs", "--json").json["retried"] == []
+    assert kos("show", kept, "--json").json["status"] == "pending"
+    assert kos("cancel", "--yes").code == 2
+    assert kos("cancel", kept, "--search", "cats").code == 2

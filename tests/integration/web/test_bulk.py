@@ -83,3 +83,19 @@ def _post(
     assert found
     form = [("csrf", found[1]), *ticked, *fields.items()]
     return browser.post(f"{dashboard.url}/tasks", data=form, timeout=60, allow_redirects=False)
+
+
+def test_all_of_the_filter_on_the_screen_and_nothing_else_is_moved(
+    dashboard: Dashboard, system: System
+) -> None:
+    shown = system.insert("About cats", "Explain.")
+    hidden = system.insert("About dogs", "Explain.")
+    text = requests.get(f"{dashboard.url}/tasks?status=pending&q=cats", timeout=20).text
+    assert "Cancel all waiting (1)" in text
+    assert "Cancel these waiting tasks? 1" in text
+
+    cancelled = _post(dashboard, verb="cancel-all", status="pending", q="cats")
+
+    assert "n=1" in cancelled.headers["location"]
+    assert system.task(shown)["status"] == "cancelled"
+    assert system.task(hidden)["status"] == "pending"

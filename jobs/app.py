@@ -124,6 +124,7 @@ def _execution(runtime: Runtime, lease_keeper: LeaseKeeper) -> Execution:
         rates=runtime.rates,
         breakers=runtime.breakers,
         requests=runtime.requests,
+        in_use=runtime.slots.in_use,
     )
     review = AnswerReview(
         settings,

@@ -117,9 +117,13 @@ class HealthChecker:
         since = self.silent_since.setdefault(check.name, time.monotonic())
         return time.monotonic() - since >= SILENT_SECONDS
 
+    def seconds_to_next_limits(self) -> float:
+        """Until the limits are due again, so that a round begins then and not up to one later."""
+        due = self.limits_decided_at + self.runtime.settings.adaptive_calc_interval_seconds
+        return max(0.0, due - time.monotonic())
+
     def _decide_limits(self) -> None:
-        interval = self.runtime.settings.adaptive_calc_interval_seconds
-        if time.monotonic() - self.limits_decided_at >= interval:
+        if self.seconds_to_next_limits() <= 0:
             self.limits_decided_at = time.monotonic()
             self.limit_control.decide()
 
@@ -163,7 +167,8 @@ def main() -> int:
         # While programs start beside this one, a red of the first look is soon an old one.
         soon = not green and time.monotonic() - began < YOUNG_SECONDS
         interval_seconds = settings.health_interval_seconds
-        stop.wait(min(YOUNG_ROUND_SECONDS, interval_seconds) if soon else interval_seconds)
+        pause = min(YOUNG_ROUND_SECONDS, interval_seconds) if soon else interval_seconds
+        stop.wait(min(pause, checker.seconds_to_next_limits()))
     server.shutdown()
     runtime.close()
     return 0

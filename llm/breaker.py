@@ -114,7 +114,9 @@ def on_failure(
 
 def counts_against_backend(error: errors.LLMError) -> bool:
     """Does this failure speak against the whole server? A bad answer or a long one does not, nor
-    does what the server does not offer."""
+    does what the server does not offer, nor a queue of our own making."""
+    if isinstance(error, errors.QueueTimeout):
+        return False
     served = isinstance(error, errors.TransientError | errors.NotAuthorized)
     return served and error.concerns == "server"
 

@@ -14,6 +14,11 @@ MIN_FIRST_TOKEN_SECONDS = 30.0
 FIRST_TOKEN_SHARE_OF_TOTAL = 0.4
 LEARNED_FIRST_TOKEN_MARGIN = 5.0
 
+SLOWEST_PREFILL_TOKENS_PER_SECOND = 50.0
+"""What a prompt is taken to need where nothing was learned: a large model on a CPU."""
+LEARNED_PREFILL_MARGIN = 1.5
+"""On the 95th percentile, so it only covers what no sample has shown yet."""
+
 BETWEEN_TOKENS_SECONDS = 30.0
 SLOW_TOKENS_BEFORE_STALL = 20.0
 
@@ -32,12 +37,18 @@ def deadlines_for(
     learned_first_token_seconds: float | None = None,
     max_tokens: int,
     learned_tokens_per_second: float | None = None,
+    prompt_tokens: int = 0,
+    learned_prefill_seconds: float | None = None,
+    queue_seconds: float = 0.0,
     resident: bool,
 ) -> Deadlines:
     """Deadlines of one call, in seconds.
 
     The total is ``llm_timeout_seconds`` (times ``heavy_multiplier`` for a heavy model), stretched
     to at most twice that where the learned rate shows that ``max_tokens`` cannot be decoded in it.
+    The first token may take what the prompt's ``prompt_tokens`` need at ``learned_prefill_seconds``
+    a token (a high quantile), after the ``queue_seconds`` that our own requests there may take
+    before it; all within the total, which neither of them stretches.
     A model that is not resident may load inside the call: the load deadline is then added to the
     first token's and to the total.
     """
@@ -45,9 +56,9 @@ def deadlines_for(
     load = weight * _load_seconds(load_buffer_seconds, learned_load_seconds, size_bytes)
     load = min(max(load, load_buffer_seconds), max(MAX_LOAD_SECONDS, load_buffer_seconds))
     bound = llm_timeout_seconds * weight
-    first_token = min(
-        weight * _first_token(llm_timeout_seconds, learned_first_token_seconds), bound
-    )
+    usual = weight * _first_token(llm_timeout_seconds, learned_first_token_seconds)
+    prefill = prefill_seconds(prompt_tokens, learned_prefill_seconds)
+    first_token = min(max(usual, prefill) + queue_seconds, bound)
     total = _total_seconds(bound, first_token, max_tokens, learned_tokens_per_second)
     cold = 0.0 if resident else load
     return Deadlines(
@@ -56,6 +67,21 @@ def deadlines_for(
         between_tokens_seconds=min(weight * _between_tokens(learned_tokens_per_second), bound),
         total_seconds=total + cold,
     )
+
+
+def prefill_seconds(prompt_tokens: int, learned_per_token: float | None) -> float:
+    """The longest that reading the prompt is expected to take."""
+    if learned_per_token is None:
+        return prompt_tokens / SLOWEST_PREFILL_TOKENS_PER_SECOND
+    return prompt_tokens * learned_per_token * LEARNED_PREFILL_MARGIN
+
+
+def queueing_explains(
+    *, allowed_seconds: float, queue_seconds: float, prefill_seconds: float
+) -> bool:
+    """Whether a first token that did not come in ``allowed_seconds`` says nothing of the server:
+    the requests ahead and the prompt were expected to take longer than the total allows."""
+    return queue_seconds > 0 and queue_seconds + prefill_seconds > allowed_seconds
 
 
 def _load_seconds(buffer: float, learned: float | None, size_bytes: int | None) -> float:

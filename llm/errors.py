@@ -103,6 +103,13 @@ class FirstTokenTimeout(CallTimeout):
     code = "first_token_timeout"
 
 
+class QueueTimeout(FirstTokenTimeout):
+    """The first token did not come, and the requests ahead of this one explain it: the server is
+    as well as ever, it was sent more than it works on at a time."""
+
+    code = "queue_timeout"
+
+
 class StallTimeout(CallTimeout):
     code = "stall_timeout"
 

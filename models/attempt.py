@@ -88,7 +88,7 @@ WITH RECURSIVE ran(backend, model) AS (
     ORDER BY a.backend, a.model LIMIT 1) next
 )
 SELECT a.backend, a.model, a.finished_at, a.load_seconds, a.first_token_seconds,
-  a.duration_seconds, a.completion_tokens, a.outcome, t.category
+  a.duration_seconds, a.prompt_tokens, a.completion_tokens, a.outcome, t.category
 FROM ran CROSS JOIN LATERAL (
   SELECT * FROM kos_attempts
   WHERE backend = ran.backend AND model = ran.model AND finished_at IS NOT NULL

@@ -15,6 +15,7 @@ from jobs.admission.slots import SlotDecision, Slots
 from jobs.policy.interactive import Demand
 from jobs.queues.names import LIMITS
 from jobs.settings.load import Settings
+from llm.types import BackendSpec
 
 CACHE_SECONDS = 1.0
 TOTAL = "*"
@@ -82,7 +83,17 @@ class Limits:
             return Limit(slots=1, heavy=1, reason="backend is not configured")
         slots = min(spec.max_concurrent, self._settings.max_concurrent)
         heavy = self._settings.heavy_limits.get(spec.kind, spec.max_concurrent)
-        return Limit(slots=slots, heavy=min(slots, heavy), reason="as configured")
+        reason = f"configured by {self._binding(spec)}"
+        return Limit(slots=slots, heavy=min(slots, heavy), reason=reason)
+
+    def _binding(self, spec: BackendSpec) -> str:
+        """The setting that the configured limit comes from."""
+        settings = self._settings
+        if spec.max_concurrent >= settings.max_concurrent:
+            return "SMART_WORKER_MAX_CONCURRENT"
+        if spec.name == "mlx" and spec.max_concurrent == settings.mlx_max_concurrent:
+            return "MLX_MAX_CONCURRENT"
+        return "max_concurrent in KOS_BACKENDS_FILE"
 
     def publish(self, decided: Mapping[str, Limit], *, total: Limit) -> list[str]:
         """Store ``decided``; the backends whose number of slots changed."""

@@ -20,8 +20,16 @@ from jobs.queues.control_requests import ControlRequests
 from jobs.settings.load import Settings
 from llm.backends.base import Backend
 from llm.backends.registry import Backends
-from llm.deadlines import deadlines_for
-from llm.errors import CallCancelled, EchoAnswer, LLMError, PoisonedCall, PromptTooLong
+from llm.deadlines import deadlines_for, prefill_seconds, queueing_explains
+from llm.errors import (
+    CallCancelled,
+    EchoAnswer,
+    FirstTokenTimeout,
+    LLMError,
+    PoisonedCall,
+    PromptTooLong,
+    QueueTimeout,
+)
 from llm.kinds import traits_of
 from llm.types import (
     SERVER_DEFAULTS,
@@ -96,6 +104,7 @@ class ModelCaller:
         rates: Rates,
         breakers: Breakers,
         requests: ControlRequests,
+        in_use: Callable[[str], int],
         sampling: Sampling = SERVER_DEFAULTS,
         context_tokens: int | None = None,
     ) -> None:
@@ -104,6 +113,7 @@ class ModelCaller:
         self._rates = rates
         self._breakers = breakers
         self._requests = requests
+        self._in_use = in_use
         self._backend = backend
         self._running = running
         self._model = model
@@ -163,17 +173,24 @@ class ModelCaller:
             self._backend,
             self._model,
             self._num_ctx,
-            deadlines=self._deadlines(request.max_tokens, resident=False),
+            deadlines=self._deadlines(request, resident=False, queue_seconds=0.0),
             cancel=self._running.token,
         )
         # Only a server that loads models behind our back may still have to load this one.
         loads_unseen = traits_of(self._backend.spec.kind).loads_unseen
-        deadlines = self._deadlines(request.max_tokens, resident=not loads_unseen)
         allowance = self._wait_for_rate(request)
+        queue_seconds = self._queue_seconds()
+        deadlines = self._deadlines(request, resident=not loads_unseen, queue_seconds=queue_seconds)
         self._running.progress = Progress(Phase.PREFILL)
-        completion = self._backend.generate(
-            request, deadlines=deadlines, cancel=self._running.token, on_progress=self._on_progress
-        )
+        try:
+            completion = self._backend.generate(
+                request,
+                deadlines=deadlines,
+                cancel=self._running.token,
+                on_progress=self._on_progress,
+            )
+        except FirstTokenTimeout as error:
+            raise self._explained(error, request, deadlines, queue_seconds) from error
         spent = (completion.prompt_tokens or 0) + completion.completion_tokens
         best_effort(lambda: self._rates.settle(allowance, tokens=spent), otherwise=False)
         return load_seconds, completion
@@ -227,7 +244,36 @@ class ModelCaller:
             if self._running.token.wait(pause):
                 raise CallCancelled(self._running.token.reason or "cancelled")
 
-    def _deadlines(self, max_tokens: int, *, resident: bool) -> Deadlines:
+    def _queue_seconds(self) -> float:
+        """How long our own requests at this server may keep a new one waiting, at worst."""
+        service = self._figures.service_seconds or 0.0
+        ahead = best_effort(lambda: self._in_use(self._backend.name), otherwise=1) - 1
+        return max(0, ahead) * service
+
+    def _explained(
+        self,
+        error: FirstTokenTimeout,
+        request: GenerateRequest,
+        deadlines: Deadlines,
+        queue_seconds: float,
+    ) -> FirstTokenTimeout:
+        """The error as it is, or a `QueueTimeout` where the requests ahead explain it."""
+        prefill = prefill_seconds(_prompt_tokens(request), self._figures.prefill_seconds_per_token)
+        if not queueing_explains(
+            allowed_seconds=deadlines.first_token_seconds,
+            queue_seconds=queue_seconds,
+            prefill_seconds=prefill,
+        ):
+            return error
+        return QueueTimeout(
+            f"{error}; our other requests there take about {queue_seconds:.0f} s",
+            backend=self._backend.name,
+            model=self._model,
+        )
+
+    def _deadlines(
+        self, request: GenerateRequest, *, resident: bool, queue_seconds: float
+    ) -> Deadlines:
         settings = self._settings
         return deadlines_for(
             llm_timeout_seconds=settings.llm_timeout_seconds,
@@ -237,8 +283,11 @@ class ModelCaller:
             learned_load_seconds=self._figures.load_seconds,
             size_bytes=self._figures.size_bytes,
             learned_first_token_seconds=self._figures.first_token_seconds,
-            max_tokens=max_tokens,
+            max_tokens=request.max_tokens,
             learned_tokens_per_second=self._figures.tokens_per_second,
+            prompt_tokens=_prompt_tokens(request),
+            learned_prefill_seconds=self._figures.prefill_seconds_per_token,
+            queue_seconds=queue_seconds,
             resident=resident,
         )
 
@@ -273,6 +322,7 @@ class ModelCalls:
     rates: Rates
     breakers: Breakers
     requests: ControlRequests
+    in_use: Callable[[str], int]
 
     def caller(
         self,
@@ -300,6 +350,7 @@ class ModelCalls:
             rates=self.rates,
             breakers=self.breakers,
             requests=self.requests,
+            in_use=self.in_use,
         )
 
 

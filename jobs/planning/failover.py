@@ -15,7 +15,7 @@ from jobs.policy.types import Snapshot, TaskView
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from llm.backends.registry import Backends
-from llm.errors import BackendUnreachable, BadAnswer, ConnectTimeout
+from llm.errors import BackendUnreachable, BadAnswer, ConnectTimeout, Overloaded
 from models.base import Row
 from models.database import DatabaseUnavailable
 
@@ -44,12 +44,16 @@ class Failover:
         After a bad answer another model of the same server is elsewhere, too. After any other
         failure it takes another backend; the last scan says what is up. Where ``error`` is a server
         that cannot be reached, the others may be gone by now as well, so one of them must answer.
+        An overloaded server sends the task to one that it has not tried: two that are overloaded
+        would pass it to and fro.
         False where Redis or Postgres do not answer.
         """
         try:
             if error is None or isinstance(error, BadAnswer):
                 return has_other_place(self._snapshot(), _requirements(row), than=failed)
             found = others(self._snapshot(), _requirements(row), than=failed[0])
+            if isinstance(error, Overloaded):
+                found = tuple(name for name in found if name not in _tried(row))
         except (redis.RedisError, DatabaseUnavailable) as problem:
             logger.warning("failover_unknown task=%s error=%s", row["id"], problem)
             return False
@@ -81,3 +85,7 @@ def _requirements(row: Row) -> TaskView:
         preferred_model=options.preferred_model,
         avoid=avoided_places(row["avoid"]),
     )
+
+
+def _tried(row: Row) -> set[str]:
+    return {backend for backend, _ in avoided_places(row["avoid"])}

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 60.0
 FEWEST_TOKENS = 8
 """A shorter answer is too short to measure a rate."""
+FEWEST_PROMPT_TOKENS = 200
+"""A shorter prompt tells nothing of the time that a token of it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class DeadlineFigures:
     first_token_seconds: float | None = None
     tokens_per_second: float | None = None
     size_bytes: int | None = None
+    prefill_seconds_per_token: float | None = None
+    service_seconds: float | None = None
 
 
 class LearnedFigures:
@@ -64,11 +68,14 @@ class LearnedFigures:
             figures.first_token_seconds,
             figures.tokens_per_second,
         )
+        prefill, service = figures.prefill_seconds_per_token, figures.service_seconds
         return DeadlineFigures(
             load_seconds=load.p95 if load.samples else None,
             first_token_seconds=first.p95 if first.samples else None,
             tokens_per_second=rate.p50 if rate.samples else None,
             size_bytes=self._sizes.get((backend, model)),
+            prefill_seconds_per_token=prefill.p95 if prefill and prefill.samples else None,
+            service_seconds=service.p50 if service.samples else None,
         )
 
     def _refresh_when_old(self) -> None:
@@ -121,6 +128,7 @@ def sample_of(row: Row) -> AttemptSample:
         first_token_seconds=row["first_token_seconds"],
         tokens_per_second=_rate(row, service),
         service_seconds=service,
+        prefill_seconds_per_token=_prefill(row),
     )
 
 
@@ -129,3 +137,10 @@ def _rate(row: Row, service: float | None) -> float | None:
     if service is None or (tokens or 0) < FEWEST_TOKENS or first is None or service <= first:
         return None
     return float((tokens - 1) / (service - first))
+
+
+def _prefill(row: Row) -> float | None:
+    tokens, first = row["prompt_tokens"], row["first_token_seconds"]
+    if first is None or (tokens or 0) < FEWEST_PROMPT_TOKENS:
+        return None
+    return float(first / tokens)

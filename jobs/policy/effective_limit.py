@@ -59,6 +59,7 @@ class ServerLoad:
     backend: str
     kind: BackendKind
     configured_limit: int
+    configured_reason: str = "configured"
     ours: int = 0
     active_requests: int | None = None
     max_concurrent: int | None = None
@@ -183,7 +184,11 @@ def _own_capacity(server: ServerLoad, config: ConcurrencyConfig) -> tuple[int, s
         return 0, "closed by configuration", True
     if not config.adaptive:
         failed = server.error is not None
-        state = f"its load could not be measured ({server.error})" if failed else "configured"
+        state = (
+            f"its load could not be measured ({server.error})"
+            if failed
+            else server.configured_reason
+        )
         return configured, state, failed
     configured = min(configured, config.kind_limits.get(server.kind, configured))
     if server.error is not None:

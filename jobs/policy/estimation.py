@@ -17,6 +17,8 @@ from jobs.policy.priors import Prior, prior_for
 from llm.types import BackendKind, Category
 
 WARM_LOAD_SECONDS = 0.1
+USUAL_PREFILL_SECONDS = 1 / 200
+"""Of one prompt token before any is measured: a large model on a small GPU."""
 KIND_OF_FORMER_SERVERS = BackendKind.OLLAMA
 """Attempts of a server that is no longer configured: estimated by the slowest kind."""
 USUAL_VARIATION = 0.5
@@ -42,6 +44,7 @@ class AttemptSample:
     first_token_seconds: float | None = None
     tokens_per_second: float | None = None
     service_seconds: float | None = None
+    prefill_seconds_per_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Figures:
     tokens_per_second: Estimate
     service_seconds: Estimate
     service_by_category: Mapping[Category, Estimate] = field(default_factory=dict)
+    prefill_seconds_per_token: Estimate | None = None
 
     def service(self, category: Category | None) -> Estimate:
         """Service seconds of a category, or of the model as a whole where it has none."""
@@ -180,6 +184,9 @@ def _figures(
             ((x.at, x.tokens_per_second) for x in samples), prior.tokens_per_second
         ),
         service_seconds=service,
+        prefill_seconds_per_token=of(
+            ((x.at, x.prefill_seconds_per_token) for x in samples), USUAL_PREFILL_SECONDS
+        ),
         # What the model needs as a whole is the prior of each category.
         service_by_category={
             category: of(

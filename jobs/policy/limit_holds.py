@@ -1,6 +1,7 @@
 """What went wrong at the servers lately, and the limits that are held because of it.
 
-Out of memory lowers a server's limit at once, timeouts only as a run with no success in between.
+Out of memory, or a request that waited behind others for its whole time, lowers a server's limit
+at once, timeouts only as a run with no success in between.
 The limit is halved, held, and then regained one step at a time: the first answer after a crash
 proves little.
 """
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from llm.errors import QueueTimeout
 
 _UNBOUNDED = 1_000_000
 _TIMEOUTS = frozenset(
@@ -26,6 +29,7 @@ _OUT_OF_MEMORY = re.compile(
 
 class Trouble(StrEnum):
     OUT_OF_MEMORY = "out of memory"
+    QUEUE = "queue"
     TIMEOUT = "timeout"
 
 
@@ -75,6 +79,8 @@ def trouble_of(error_code: str | None, message: str | None = None) -> Trouble | 
     """
     if _OUT_OF_MEMORY.search(message or ""):
         return Trouble.OUT_OF_MEMORY
+    if error_code == QueueTimeout.code:
+        return Trouble.QUEUE
     return Trouble.TIMEOUT if error_code in _TIMEOUTS else None
 
 
@@ -116,7 +122,11 @@ def observe_trouble(
     run = holds.timeouts.get(backend, 0) + (trouble is Trouble.TIMEOUT)
     if trouble is Trouble.TIMEOUT and run < config.timeouts_in_a_run:
         return replace(holds, timeouts={**holds.timeouts, backend: run})
-    why = "it ran out of memory" if trouble is Trouble.OUT_OF_MEMORY else f"{run} timeouts in a run"
+    why = {
+        Trouble.OUT_OF_MEMORY: "it ran out of memory",
+        Trouble.QUEUE: "a request waited there behind others for its whole time",
+        Trouble.TIMEOUT: f"{run} timeouts in a run",
+    }[trouble]
     hold = _lowered(holds.holds.get(backend), why, config, limit=limit, now=now)
     return LimitHolds({**holds.holds, backend: hold}, {**holds.timeouts, backend: 0})
 

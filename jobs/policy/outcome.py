@@ -9,7 +9,9 @@ arguments.
     answer accepted                       complete                               -
     answer at fault (echo, blank, ...)    soon, elsewhere or a stronger model    yes
     answer cut by its token limit         soon, the same model                   yes
+    overloaded, another place is free     soon, elsewhere                        no
     overloaded                            when the server said, else back-off    no
+    timeout that our own queue explains   soon elsewhere, else back-off          no
     backend unreachable, another is up    soon, elsewhere                        yes
     backend unreachable, all are down     wait for one to come back              no
     timeout, broken stream, server fault  back-off; elsewhere from the second    yes
@@ -42,6 +44,7 @@ from llm.errors import (
     NotAuthorized,
     Overloaded,
     PromptTooLong,
+    QueueTimeout,
     SchemaUnsupported,
     TransientError,
 )
@@ -191,7 +194,10 @@ def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _
     moved = config.soon_seconds if event.elsewhere else backoff
     message = _message(error)
     if isinstance(error, Overloaded):
-        return _Answer(error.code, message, _overload_seconds(error, config), spends=False)
+        wait = config.soon_seconds if event.elsewhere else _overload_seconds(error, config)
+        return _Answer(error.code, message, wait, spends=False, avoid=event.elsewhere)
+    if isinstance(error, QueueTimeout):
+        return _Answer(error.code, message, moved, spends=False)
     if isinstance(error, BackendUnreachable | ConnectTimeout):
         if event.elsewhere:
             return _Answer(error.code, message, config.soon_seconds, avoid=True)

@@ -304,7 +304,7 @@ def _with_backends(settings: Settings, sources: Sources, *, in_container: bool |
         sources.for_urls,
         in_container=container,
         limits={
-            "ollama": min(settings.adaptive_ollama_max, settings.max_concurrent),
+            "ollama": settings.max_concurrent,
             "mlx": min(settings.mlx_max_concurrent, settings.max_concurrent),
         },
         mlx_resident=settings.mlx_max_cached_models,

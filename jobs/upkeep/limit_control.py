@@ -88,10 +88,12 @@ class LimitControl:
         health = None
         if self.settings.adaptive_concurrency and traits_of(spec.kind).reports_load:
             health = self.backends.get(spec.name).health()
+        configured = self.limits.configured(spec.name)
         return ServerLoad(
             backend=spec.name,
             kind=spec.kind,
-            configured_limit=self.limits.configured(spec.name).slots,
+            configured_limit=configured.slots,
+            configured_reason=configured.reason,
             ours=self.slots.in_use(spec.name),
             active_requests=health.active_requests if health else None,
             max_concurrent=health.max_concurrent if health else None,

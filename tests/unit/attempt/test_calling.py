@@ -14,12 +14,19 @@ from jobs.attempt.calling import ModelCaller
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.planning.learned_figures import DeadlineFigures
 from jobs.settings.load import load
-from llm.errors import PoisonedCall, PromptTooLong
+from llm.errors import FirstTokenTimeout, PoisonedCall, PromptTooLong, QueueTimeout
 from llm.types import BackendKind, BackendSpec, CancelToken, Completion, Message
 from models.database import DatabaseUnavailable
 
 
-def caller(tmp_path: Path, *, context_tokens: int | None = None, **parts: Any) -> ModelCaller:
+def caller(
+    tmp_path: Path,
+    *,
+    context_tokens: int | None = None,
+    in_use: int = 1,
+    figures: DeadlineFigures | None = None,
+    **parts: Any,
+) -> ModelCaller:
     running = RunningAttempt("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
     spec = BackendSpec("v", BackendKind.OPENAI, "http://x", requests_per_minute=60)
     services = {
@@ -37,12 +44,12 @@ def caller(tmp_path: Path, *, context_tokens: int | None = None, **parts: Any) -
                  for name, part in parts.items()}  # fmt: skip
     return ModelCaller(
         cast(Any, services["backend"]), running,
-        model="m", num_ctx=0, heavy=False, figures=DeadlineFigures(),
+        model="m", num_ctx=0, heavy=False, figures=figures or DeadlineFigures(),
         settings=load({"KOS_HOME": str(tmp_path)}, in_container=False),
         residency=cast(Any, services["residency"]),
         rates=cast(Any, services["rates"]),
         breakers=cast(Any, services["breakers"]), requests=cast(Any, None),
-        context_tokens=context_tokens,
+        context_tokens=context_tokens, in_use=lambda name: in_use,
     )  # fmt: skip
 
 
@@ -108,3 +115,36 @@ def test_a_service_that_is_away_is_no_fault_of_the_worker(tmp_path: Path, error:
 def test_what_nobody_mapped_is_poison(tmp_path: Path) -> None:
     with pytest.raises(PoisonedCall, match="KeyError"):
         call(tmp_path, KeyError("x"))
+
+
+def first_token_never_comes(
+    tmp_path: Path, *, in_use: int, service_seconds: float
+) -> FirstTokenTimeout:
+    def silent(*request: Any, **more: Any) -> None:
+        raise FirstTokenTimeout("no token")
+
+    one = caller(
+        tmp_path,
+        in_use=in_use,
+        figures=DeadlineFigures(service_seconds=service_seconds),
+        backend={"generate": silent},
+    )
+    with pytest.raises(FirstTokenTimeout) as raised:
+        one((Message("user", "x"),), max_tokens=5, step="answer")
+    return raised.value
+
+
+def test_a_timeout_behind_nine_long_requests_is_put_down_to_the_queue(tmp_path: Path) -> None:
+    error = first_token_never_comes(tmp_path, in_use=10, service_seconds=40.0)
+
+    assert isinstance(error, QueueTimeout)
+    assert "our other requests there take about 360 s" in str(error)
+
+
+@pytest.mark.parametrize("in_use", [1, 3])
+def test_a_timeout_that_the_queue_does_not_explain_is_the_servers(
+    tmp_path: Path, in_use: int
+) -> None:
+    error = first_token_never_comes(tmp_path, in_use=in_use, service_seconds=40.0)
+
+    assert not isinstance(error, QueueTimeout)

@@ -143,3 +143,8 @@ def test_the_rules_in_force_wait_at_most_five_minutes() -> None:
         assert state.retry_at is not None
         assert (state.retry_at - at).total_seconds() <= BACKEND_RULES.max_cooldown_seconds
         at = state.retry_at
+
+
+def test_a_queue_of_our_own_making_speaks_against_no_server() -> None:
+    assert counts_against_backend(errors.FirstTokenTimeout("hung"))
+    assert not counts_against_backend(errors.QueueTimeout("behind nine others"))

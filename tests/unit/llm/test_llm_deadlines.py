@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.deadlines import deadlines_for
+from llm.deadlines import deadlines_for, queueing_explains
 from llm.types import Deadlines
 
 
@@ -91,3 +91,29 @@ def test_every_deadline_is_positive_and_none_exceeds_the_total(
     assert made.load_seconds >= buffer
     assert 0 < made.first_token_seconds <= made.total_seconds + 1e-6
     assert 0 < made.between_tokens_seconds <= made.total_seconds + 1e-6
+
+
+def test_a_long_prompt_gets_the_time_that_its_tokens_need() -> None:
+    unknown = deadlines(prompt_tokens=11_898, learned_first_token_seconds=1.0)
+    learned = deadlines(
+        prompt_tokens=11_898, learned_first_token_seconds=1.0, learned_prefill_seconds=1 / 100
+    )
+
+    assert unknown.first_token_seconds > 11_898 / 100
+    assert learned.first_token_seconds == 11_898 / 100 * 1.5
+    assert learned.total_seconds == 300
+
+
+def test_what_is_ahead_at_the_server_is_waited_for_within_the_total() -> None:
+    alone = deadlines(learned_first_token_seconds=1.0)
+
+    assert deadlines(learned_first_token_seconds=1.0, queue_seconds=60).first_token_seconds == (
+        alone.first_token_seconds + 60
+    )
+    assert deadlines(queue_seconds=1000).first_token_seconds == 300
+
+
+def test_only_a_wait_that_the_total_cuts_short_is_explained_by_the_queue() -> None:
+    assert queueing_explains(allowed_seconds=300, queue_seconds=360, prefill_seconds=5)
+    assert not queueing_explains(allowed_seconds=90, queue_seconds=60, prefill_seconds=5)
+    assert not queueing_explains(allowed_seconds=300, queue_seconds=0, prefill_seconds=400)

@@ -21,6 +21,7 @@ def line(**figures: Any) -> dict[str, Any]:
         "load_seconds": 10.0,
         "first_token_seconds": 1.0,
         "duration_seconds": 31.0,
+        "prompt_tokens": 1000,
         "completion_tokens": 201,
     }
     return {**usual, **figures}
@@ -34,6 +35,7 @@ def test_an_answer_is_measured_without_its_load() -> None:
     assert sample.load_seconds == 10.0
     assert sample.service_seconds == 21.0
     assert sample.tokens_per_second == 10.0
+    assert sample.prefill_seconds_per_token == 0.001
 
 
 def test_an_attempt_without_an_answer_teaches_its_load_only() -> None:

@@ -232,6 +232,12 @@ def test_limits_of_the_servers_are_bounded_by_the_total(home: Path) -> None:
     assert {spec.name: spec.max_concurrent for spec in settings.backends} == {"ollama": 4, "mlx": 3}
 
 
+def test_a_cap_of_the_adaptive_mode_does_not_bind_without_it(home: Path) -> None:
+    settings = read(home, SMART_WORKER_MAX_CONCURRENT="20", ADAPTIVE_OLLAMA_MAX="10")
+
+    assert settings.backend("ollama").max_concurrent == 20  # type: ignore[union-attr]
+
+
 def test_a_file_adds_backends_and_replaces_those_of_its_names(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "backends.toml"
     file.write_text(

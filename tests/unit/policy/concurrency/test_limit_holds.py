@@ -120,3 +120,12 @@ def test_trouble_is_read_off_an_error(
     code: str | None, message: str | None, expected: Trouble | None
 ) -> None:
     assert trouble_of(code, message) is expected
+
+
+def test_a_request_that_waited_behind_others_for_its_whole_time_lowers_the_limit_at_once() -> None:
+    assert trouble_of("queue_timeout") is Trouble.QUEUE
+
+    holds = observe_trouble(LimitHolds(), "ollama", Trouble.QUEUE, HoldConfig(), limit=10, now=NOW)
+
+    assert holds.holds["ollama"].limit == 5
+    assert "waited there behind others" in holds.holds["ollama"].reason

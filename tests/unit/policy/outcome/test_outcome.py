@@ -130,6 +130,20 @@ class TestBackendsThatAreAway:
         assert delay_seconds(outcome) == 7
         assert not outcome.spends_attempt
 
+    def test_an_overloaded_server_is_left_for_one_that_is_free_soon(self) -> None:
+        error = errors.Overloaded("busy", retry_after_seconds=40)
+        outcome = retried(error=error, elsewhere=True)
+
+        assert delay_seconds(outcome) == CONFIG.soon_seconds
+        assert outcome.avoid == ("ollama", "qwen:7b")
+        assert not outcome.spends_attempt
+
+    def test_a_timeout_that_our_own_queue_explains_spends_no_attempt(self) -> None:
+        outcome = retried(error=errors.QueueTimeout("behind nine others"), attempt_count=2)
+
+        assert not outcome.spends_attempt
+        assert outcome.avoid is None
+
     def test_jitter_never_brings_a_task_back_before_retry_after(self) -> None:
         error = errors.Overloaded("busy", retry_after_seconds=8)
 

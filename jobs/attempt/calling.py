@@ -259,8 +259,10 @@ class ModelCaller:
     ) -> FirstTokenTimeout:
         """The error as it is, or a `QueueTimeout` where the requests ahead explain it."""
         prefill = prefill_seconds(_prompt_tokens(request), self._figures.prefill_seconds_per_token)
+        # What a load inside the call is allowed on top is no time for the queue.
+        cold = deadlines.load_seconds if traits_of(self._backend.spec.kind).loads_unseen else 0.0
         if not queueing_explains(
-            allowed_seconds=deadlines.first_token_seconds,
+            allowed_seconds=deadlines.first_token_seconds - cold,
             queue_seconds=queue_seconds,
             prefill_seconds=prefill,
         ):

@@ -68,21 +68,36 @@ def up_command(app: App, demo: bool, embedded: bool, timeout: float, as_json: bo
     say(f"next: {first}, kos watch, kos status", "dim")
 
 
-@click.command(cls=Command, examples=(("kos down", "work in flight goes on after `kos up`"),))
+@click.command(
+    cls=Command,
+    examples=(
+        ("kos down", "work in flight goes on after `kos up`"),
+        ("kos down --purge", "remove this home with its embedded data, also those outside of it"),
+    ),
+)
 @click.option(
     "--timeout", type=click.FloatRange(min=1), default=30.0, show_default=True, metavar="S"
 )
+@click.option("--purge", is_flag=True, help="And remove KOS_HOME with the embedded data.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_app
-def down_command(app: App, timeout: float, as_json: bool) -> None:
+def down_command(app: App, timeout: float, purge: bool, yes: bool, as_json: bool) -> None:
     """Stop everything; work in flight is kept."""
+    from console.services import identity
     from console.supervision.stop import down
 
+    home = app.settings.home
+    if purge and not yes:
+        click.confirm(f"Remove {home} with every task in its databases?", abort=True, err=True)
     ran = down(app.settings, timeout_seconds=timeout)
+    removed = [str(path) for path in identity.purge(home)] if purge else []
     if as_json:
-        print_json({"stopped": bool(ran)})
-    else:
-        say("stopped" if ran else "nothing was running")
+        print_json({"stopped": bool(ran), "removed": removed})
+        return
+    say("stopped" if ran else "nothing was running")
+    for path in removed:
+        say(f"removed {path}")
 
 
 @click.command(

@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.services import identity
 from console.services.errors import ServiceError
 
 SHARED_STATE = Path(
@@ -67,14 +68,21 @@ def data_directory(
 ) -> Path:
     """``home/name``, owned by ``account``; moved to a shared place where home is closed to it.
 
-    The place is remembered as a symbolic link ``home/name``.
+    The place is remembered as a symbolic link ``home/name`` and marked with the home's identity:
+    one that is marked with another's stays as it is, and this home begins an empty one.
     """
     wanted = home / name
-    if wanted.is_symlink():
+    if wanted.is_symlink() and not identity.belongs(wanted.resolve(), home):
+        print(f"{wanted.resolve()} belongs to another home and is left there", file=sys.stderr)
+        wanted.unlink()
+    outside = wanted.is_symlink()
+    if outside:
         wanted = wanted.resolve()
     elif account is not None and home.is_dir() and not account.can("-x", home):
-        wanted = _outside(home, name, shared=shared)
+        wanted, outside = _outside(home, name, shared=shared), True
     _make_private(wanted, account=account)
+    if outside:
+        identity.mark(wanted, home)
     return wanted
 
 
@@ -108,8 +116,7 @@ def readable_root(
 
 def _outside(home: Path, name: str, *, shared: Path) -> Path:
     link = home / name
-    key = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
-    place = shared / "homes" / f"{key}-{name}"
+    place = shared / "homes" / f"{identity.identity(home)}-{name}"
     _open_directory(place.parent)
     if link.is_dir():
         shutil.move(link, place)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from console.home import locked, prepare_home, private_directory, write_private
+from console.services.account import SHARED_STATE
 from console.services.errors import ServiceError
+from console.services.identity import orphans
 from console.supervision import changes, choices
 from console.supervision.client import Supervisor, connected
 from console.supervision.health import wait_for_databases, wait_until_running
@@ -69,6 +71,8 @@ def up(
         choices.require_known_services(settings)
         if not running:
             _clear_the_ground(settings, socket)
+            for line in orphans(SHARED_STATE):
+                say(line)
         choices.choose_services(settings, running=running)
         choices.write_paths(settings, socket=socket, project=project, python=python)
         absent = absent or (Absent.SIMULATE if demo else Absent.WAIT)

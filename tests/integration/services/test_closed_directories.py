@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from console.services.account import data_directory, readable_root, unprivileged_account
+from console.services.errors import ServiceError
+from console.services.identity import mark, orphans, purge
 from console.services.postgres import PostgresPlan, prepare_postgres
 from console.services.redis import RedisPlan, prepare_redis
 
@@ -32,6 +35,58 @@ def test_data_of_a_closed_home_are_kept_where_the_account_can_enter() -> None:
         assert (home / "postgres").resolve() == place
         assert account is None or account.can("-w", place)
         assert place == data_directory(home, "postgres", account=account, shared=shared)
+
+
+def test_a_home_made_anew_at_the_same_path_never_gets_the_data_of_the_one_before() -> None:
+    account = unprivileged_account()
+    with closed_home() as (home, shared):
+        place = data_directory(home, "postgres", account=account, shared=shared)
+        (place / "theirs").touch()
+        shutil.rmtree(home)
+        home.mkdir()
+
+        fresh = data_directory(home, "postgres", account=account, shared=shared)
+
+        assert not (fresh / "theirs").exists()
+        if account is not None:
+            assert (place / "theirs").exists()
+            assert orphans(shared) == (
+                f"{place} holds data of a home that is gone ({home}); remove it",
+            )
+
+
+def test_a_link_to_the_data_of_another_home_is_not_followed() -> None:
+    account = unprivileged_account()
+    with closed_home() as (home, shared):
+        theirs = shared / "theirs"
+        theirs.mkdir()
+        other = home.parent / "other home"
+        other.mkdir()
+        mark(theirs, other)
+        (home / "redis").symlink_to(theirs)
+
+        place = data_directory(home, "redis", account=account, shared=shared)
+
+        assert place != theirs
+        assert theirs.exists()
+
+
+def test_a_purge_removes_a_home_with_its_data_outside_and_nothing_else() -> None:
+    account = unprivileged_account()
+    with closed_home() as (home, shared):
+        place = data_directory(home, "postgres", account=account, shared=shared)
+        with pytest.raises(ServiceError, match="nothing was removed"):
+            purge(home)
+        (home / "env").touch()
+        (home / "run").mkdir()
+        (shared / "not ours").mkdir()
+        (home / "link").symlink_to(shared / "not ours")
+
+        assert home in purge(home)
+
+        assert not home.exists()
+        assert not place.exists()
+        assert (shared / "not ours").exists()
 
 
 def test_programs_below_a_closed_directory_are_copied_to_where_they_can_be_run() -> None:

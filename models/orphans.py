@@ -1,7 +1,8 @@
 """Rows whose worker is gone: taken back in one statement each, with the reason on record.
 
-Taking back spends no attempt. A crash is counted apart; ``max_crashes`` of them quarantine the
-task as ``failed: poison``, and a cancel that was asked for wins over both.
+Taking back spends no attempt. The rows that a dead process ran together are suspects, and each
+runs alone next: only a death while alone is counted as its crash. ``max_crashes`` of them
+quarantine the task as ``failed: poison``; a cancel that was asked for wins over both.
 """
 
 from __future__ import annotations
@@ -44,13 +45,20 @@ def holders() -> list[Holder]:
     return [Holder(owner=row["owner"], tasks=row["tasks"]) for row in rows]
 
 
-def return_expired(*, max_crashes: int) -> list[Returned]:
-    """Running rows whose lease has run out."""
+def return_expired(*, alive: Sequence[str] = (), grace_seconds: float = 0.0) -> list[Returned]:
+    """Running rows whose lease has run out, which is no proof of a death and no crash.
+
+    Owners in ``alive`` are known to run; theirs are taken ``grace_seconds`` later, for a process
+    or a database that stood still renews as soon as it goes on.
+    """
     return _take_back(
-        "status = 'in_progress' AND lease_owner IS NOT NULL AND lease_expires_at < now()",
+        "status = 'in_progress' AND lease_owner IS NOT NULL AND lease_expires_at < now() - "
+        "CASE WHEN lease_owner = ANY(%(alive)s) THEN %(grace)s ELSE 0 END * interval '1 second'",
         reason="lease expired: no heartbeat from its worker",
-        crash=1,
-        max_crashes=max_crashes,
+        crash=0,
+        max_crashes=0,
+        alive=list(alive),
+        grace=grace_seconds,
     )
 
 
@@ -198,25 +206,33 @@ UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = chosen.
 FROM chosen WHERE t.id = chosen.id AND t.status = 'pending' RETURNING t.id::text
 """
 
+# A row is the cause of a death where it ran alone: by itself, or as the only one of its process.
 TAKE_BACK = """
-WITH stuck AS (
+WITH held AS MATERIALIZED (
+  SELECT lease_owner, count(*) AS n FROM tasks
+  WHERE %(crash)s > 0 AND status = 'in_progress' AND lease_owner IS NOT NULL GROUP BY 1
+), stuck AS (
   SELECT id FROM tasks WHERE {condition} FOR UPDATE SKIP LOCKED
+), found AS (
+  SELECT t.id, t.crash_count + evidence.crash AS crashes,
+    %(crash)s > 0 AND evidence.crash > 0 AND t.crash_count + 1 >= %(max_crashes)s AS poison
+  FROM stuck JOIN tasks t ON t.id = stuck.id LEFT JOIN held h ON h.lease_owner = t.lease_owner
+  CROSS JOIN LATERAL (SELECT CASE WHEN %(crash)s > 0 AND (t.suspicion = 'alone' OR h.n = 1)
+    THEN 1 ELSE 0 END AS crash) AS evidence
 ), back AS (
   UPDATE tasks t SET
     status = CASE
       WHEN t.cancel_requested_at IS NOT NULL THEN 'cancelled'
-      WHEN %(crash)s > 0 AND least(t.crash_count, 1000000) + 1 >= %(max_crashes)s THEN 'failed'
+      WHEN found.poison THEN 'failed'
       ELSE 'pending' END,
-    completed_at = CASE
-      WHEN t.cancel_requested_at IS NOT NULL
-        OR (%(crash)s > 0 AND least(t.crash_count, 1000000) + 1 >= %(max_crashes)s) THEN now() END,
+    completed_at = CASE WHEN t.cancel_requested_at IS NOT NULL OR found.poison THEN now() END,
     last_error = CASE
-      WHEN %(crash)s > 0 AND least(t.crash_count, 1000000) + 1 >= %(max_crashes)s
-        THEN 'poison: ' || (least(t.crash_count, 1000000) + 1) || ' crashes, last: ' || %(reason)s
+      WHEN found.poison THEN 'poison: ' || found.crashes || ' crashes, last: ' || %(reason)s
       ELSE %(reason)s END,
-    crash_count = least(t.crash_count, 1000000) + %(crash)s,
+    crash_count = found.crashes,
+    suspicion = CASE WHEN %(crash)s > 0 OR t.suspicion IS NOT NULL THEN 'suspect' END,
     lease_owner = NULL, lease_expires_at = NULL, queued_at = NULL, progress = NULL
-  FROM stuck WHERE t.id = stuck.id
+  FROM found WHERE t.id = found.id
   RETURNING t.id, t.epoch, t.status
 ), ledger AS (
   UPDATE kos_attempts a SET outcome = 'lost', finished_at = now(), error = %(reason)s,

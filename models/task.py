@@ -114,6 +114,7 @@ class Task(BaseRow):
     next_attempt_at = DateTimeTZField(null=True)
     attempt_count = peewee.IntegerField()
     crash_count = peewee.IntegerField()
+    suspicion = peewee.TextField(null=True)
     backend = peewee.TextField(null=True)
     model = peewee.TextField(null=True)
     block_id = peewee.UUIDField(null=True)
@@ -239,6 +240,11 @@ class Task(BaseRow):
         """Keep the finished steps of a running task; False when the lease is gone."""
         parameters = {"id": task_id, "epoch": epoch, "checkpoint": Json(dict(checkpoint))}
         return fetch_one(sql.CHECKPOINT, parameters) is not None
+
+    @classmethod
+    def mark_alone(cls, task_id: str, epoch: int) -> bool:
+        """A suspect has its process to itself now: a death of the worker is its own."""
+        return fetch_one(sql.MARK_ALONE, {"id": task_id, "epoch": epoch}) is not None
 
     @classmethod
     def complete(

@@ -83,8 +83,8 @@ WITH claimed AS (
   RETURNING number
 )
 SELECT c.id::text, c.title, c.description, c.priority, c.metadata, c.epoch, c.attempt_count,
-  c.crash_count, c.backend, c.model, c.block_id::text, c.category, c.complexity, c.avoid,
-  c.checkpoint, c.assignee_expert_id::text, c.created_at, c.queued_at, c.started_at,
+  c.crash_count, c.suspicion, c.backend, c.model, c.block_id::text, c.category, c.complexity,
+  c.avoid, c.checkpoint, c.assignee_expert_id::text, c.created_at, c.queued_at, c.started_at,
   c.idempotency_key, ledger.number,
   ARRAY(SELECT a.error_code FROM kos_attempts a
         WHERE a.task_id = c.id AND a.error_code IS NOT NULL) AS faults
@@ -110,6 +110,11 @@ UPDATE tasks SET checkpoint = %(checkpoint)s
 WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' RETURNING id
 """
 
+MARK_ALONE = """
+UPDATE tasks SET suspicion = 'alone'
+WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' RETURNING id
+"""
+
 _END = """
 WITH ended AS (
   UPDATE tasks SET status = %(state)s,
@@ -123,6 +128,7 @@ WITH ended AS (
       ELSE coalesce(avoid, '[]') || %(avoid)s::jsonb END,
     complexity = CASE WHEN %(stronger)s THEN greatest(complexity, 0.9) ELSE complexity END,
     checkpoint = CASE WHEN %(state)s = 'completed' THEN NULL ELSE checkpoint END,
+    suspicion = CASE WHEN %(code)s = 'interrupted' AND suspicion IS NOT NULL THEN 'suspect' END,
     lease_owner = NULL, lease_expires_at = NULL, progress = NULL
   WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' {guard}
   RETURNING id, epoch
@@ -160,7 +166,8 @@ WHERE id = ANY(%(ids)s::uuid[]) AND status = 'pending' RETURNING id
 """
 
 REDRIVE = """
-UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, next_attempt_at = NULL,
+UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, suspicion = NULL,
+  next_attempt_at = NULL,
   cancel_requested_at = NULL, completed_at = NULL, last_error = NULL,
   avoid = CASE WHEN %(elsewhere)s THEN (
     SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(a.backend, a.model)), '[]')

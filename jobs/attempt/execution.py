@@ -7,20 +7,25 @@ happens in between becomes one outcome, written once, under the epoch of the cla
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
 
 from jobs.attempt.answering import Answering
 from jobs.attempt.lease_keeper import LeaseKeeper, RunningAttempt
 from jobs.attempt.recording import Recorder
+from jobs.attempt.solo_gate import SoloGate
 from jobs.policy.outcome import Outcome
 from jobs.process.tracing import span
 from jobs.queues.control_requests import ControlRequests
 from jobs.queues.task_message import TaskMessage
-from models.database import DatabaseUnavailable
-from models.task import Claimed
+from models.database import DatabaseUnavailable, session
+from models.task import Claimed, Task
 
 logger = logging.getLogger(__name__)
+
+GATE_SECONDS = 30.0
 
 
 class Execution:
@@ -38,6 +43,7 @@ class Execution:
         self._answering = answering
         self._recorder = recorder
         self._requests = requests
+        self._gate = SoloGate()
 
     def run(self, task: TaskMessage) -> Outcome | None:
         """The outcome that was written, or None when the row was not (or no longer) ours.
@@ -45,11 +51,19 @@ class Execution:
         Never raises for what a model server or an answer did. Raises DatabaseUnavailable or
         RedisError where the attempt was interrupted by an outage.
         """
-        with span("run", task.task_id, backend=task.backend, model=task.model):
-            claim = self._claim(task)
-            if claim is None:
-                return None
-            claimed, running = claim
+        with (
+            span("run", task.task_id, backend=task.backend, model=task.model),
+            self._gate.shared(wait_seconds=GATE_SECONDS) as entered,
+        ):
+            # A row that was not claimed is sent again by recovery.
+            return self._run(task) if entered else None
+
+    def _run(self, task: TaskMessage) -> Outcome | None:
+        claim = self._claim(task)
+        if claim is None:
+            return None
+        claimed, running = claim
+        with self._company(claimed, running):
             try:
                 result = self._answering.answer(task, claimed, running)
                 return self._recorder.record(claimed, running, result)
@@ -58,6 +72,18 @@ class Execution:
                 raise
             finally:
                 self._lease_keeper.remove(running)
+
+    @contextmanager
+    def _company(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:
+        """Alone for a suspect, and on record as such: only a death while alone is evidence."""
+        if claimed.row["suspicion"] is None:
+            yield
+            return
+        with self._gate.alone(cancelled=lambda: running.token.cancelled) as alone:
+            if alone:
+                with session():
+                    Task.mark_alone(claimed.id, claimed.epoch)
+            yield
 
     def _claim(self, task: TaskMessage) -> tuple[Claimed, RunningAttempt] | None:
         try:

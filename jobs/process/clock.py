@@ -2,8 +2,37 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+JUMP_SECONDS = 5.0
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+class ClockWatch:
+    """Notices that the machine slept or that its clock was set: the wall clock and the monotonic
+    one went on by different times since the last look."""
+
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._seen = (wall(), monotonic())
+        self._jumped_at: float | None = None
+
+    def jumped_within(self, seconds: float) -> bool:
+        """Whether a jump was noticed now or less than ``seconds`` ago."""
+        wall, now = self._wall(), self._monotonic()
+        seen_wall, seen_now = self._seen
+        if abs((wall - seen_wall) - (now - seen_now)) > JUMP_SECONDS:
+            self._jumped_at = now
+        self._seen = (wall, now)
+        return self._jumped_at is not None and now - self._jumped_at < seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -16,15 +17,22 @@ _START_FIELD = 19
 """Of /proc/<pid>/stat, counted from the state that follows the command in brackets."""
 
 
+_HOST = "{name}:{boot}:{namespace}"
+
+
 def process_owner() -> str:
-    """This process as ``host/pid/start``."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+    """This process as ``host:boot:namespace/pid/start``."""
+    return f"{_host()}/{os.getpid()}/{_started(os.getpid())}"
 
 
 def process_is_gone(owner: str) -> bool:
-    """Whether ``owner`` is a process of this host that no longer runs; False when in doubt."""
+    """Whether ``owner`` is a process of this machine that no longer runs; False when in doubt.
+
+    A pid says nothing in another pid namespace (a container with the same host name), nor after
+    another boot: those leases run out by themselves.
+    """
     parts = owner.rsplit("/", 2)
-    if len(parts) != 3 or parts[0] != socket.gethostname() or not parts[1].isdigit():
+    if len(parts) != 3 or parts[0] != _host() or not parts[1].isdigit():
         return False
     try:
         process = psutil.Process(int(parts[1]))
@@ -33,6 +41,30 @@ def process_is_gone(owner: str) -> bool:
         return True
     except (psutil.AccessDenied, PermissionError):
         return False
+
+
+def process_is_here(owner: str) -> bool:
+    """Whether ``owner`` is a process of this machine that runs, or stands still."""
+    return owner.rsplit("/", 2)[0] == _host() and not process_is_gone(owner)
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    return _HOST.format(name=socket.gethostname(), boot=_boot(), namespace=_pid_namespace())
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        return f"{psutil.boot_time():.0f}"
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        return "0"
 
 
 def _started(pid: int) -> str:

@@ -6,14 +6,15 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 from dramatiq import Message
 
 from jobs.admission.breakers import Breakers
 from jobs.admission.slots import Slots
-from jobs.process.owners import process_is_gone
+from jobs.process.clock import ClockWatch
+from jobs.process.owners import process_is_gone, process_is_here
 from jobs.queues.broker_heartbeat import HEARTBEAT_SECONDS
 from jobs.queues.names import NAMESPACE, WORKERS, llm_queue
 from jobs.settings.load import Settings
@@ -69,6 +70,7 @@ class Recovery:
     client: redis.Redis
     slots: Slots
     breakers: Breakers
+    clock: ClockWatch = field(default_factory=ClockWatch)
 
     def run(self) -> Recovered:
         """One round over everything that can be orphaned."""
@@ -80,7 +82,7 @@ class Recovery:
             orphans.adopt_stateless()
             cancelled = orphans.finish_cancels()
             dead = orphans.return_of_dead(_dead_owners(), max_crashes=settings.max_crashes)
-            expired = orphans.return_expired(max_crashes=settings.max_crashes)
+            expired = self._return_expired()
             foreign = orphans.return_foreign(stuck_minutes=settings.stuck_minutes)
             unsent = orphans.return_unsent(
                 [*messages.waiting, *messages.delivered], grace_seconds=UNSENT_GRACE_SECONDS
@@ -102,6 +104,14 @@ class Recovery:
         )
         _log(result, freed, settings.stuck_minutes)
         return result
+
+    def _return_expired(self) -> list[Returned]:
+        """Nothing right after a sleep or a step of the clock: owners renew first."""
+        if self.clock.jumped_within(self.settings.lease_seconds):
+            return []
+        return orphans.return_expired(
+            alive=_alive_owners(self.client), grace_seconds=self.settings.lease_seconds
+        )
 
     def _known_messages(self) -> Messages:
         """Dispatch keeps these few, so reading them whole is cheap."""
@@ -132,6 +142,20 @@ def unregister_dead_workers(client: redis.Redis) -> int:
     if gone:
         client.hdel(WORKERS, *gone)
     return len(gone)
+
+
+def _alive_owners(client: redis.Redis) -> list[str]:
+    """Owners of running rows that run on this machine, or that said so lately."""
+    lately = {
+        owner
+        for owner, line in _register(client).items()
+        if time.time() - float(str(line["beat_at"])) < SILENT_SECONDS
+    }
+    return [
+        holder.owner
+        for holder in orphans.holders()
+        if holder.owner in lately or process_is_here(holder.owner)
+    ]
 
 
 def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:

@@ -36,11 +36,14 @@ MOVES: dict[str, tuple[str, Move]] = {
     "refuse": ("", lambda t: Task.refuse(t, error="never")),
     "postpone": ("", lambda t: Task.postpone([t], at=datetime.now(UTC), reason="later")),
     "redrive": ("", lambda t: Task.redrive([t])),
-    "return_expired": (LEASED, lambda t: orphans.return_expired(max_crashes=3)),
-    "return_expired_poison": (LEASED, lambda t: orphans.return_expired(max_crashes=1)),
+    "return_expired": (LEASED, lambda t: orphans.return_expired()),
+    "return_of_dead_poison": (
+        f"{LEASED}, suspicion = 'alone'",
+        lambda t: orphans.return_of_dead(["host/9/9.0"], max_crashes=1),
+    ),
     "return_expired_cancel": (
         f"{LEASED}, {CANCEL_ASKED}",
-        lambda t: orphans.return_expired(max_crashes=3),
+        lambda t: orphans.return_expired(),
     ),
     "return_of_dead": (LEASED, lambda t: orphans.return_of_dead(["host/9/9.0"], max_crashes=3)),
     "return_foreign": ("", lambda t: orphans.return_foreign(stuck_minutes=0)),

@@ -94,7 +94,7 @@ def test_a_zombie_cannot_finish_a_newer_attempt() -> None:
     fetch_all(
         "UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE id = %s", (task_id,)
     )
-    orphans.return_expired(max_crashes=3)
+    orphans.return_expired()
     epoch = queue(task_id)
     claim(task_id, epoch, owner="host/2/2.0")
 
@@ -172,7 +172,7 @@ def test_no_recovery_revives_a_cancelled_task() -> None:
         "UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE id = %s", (task_id,)
     )
 
-    returned = orphans.return_expired(max_crashes=3)
+    returned = orphans.return_expired()
 
     assert [(one.id, one.state) for one in returned] == [(task_id, TaskState.CANCELLED)]
 

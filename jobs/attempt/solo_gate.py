@@ -1,0 +1,48 @@
+"""Lets a task run alone in its process: who is suspected of killing workers gets no neighbours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LOOK_SECONDS = 0.5
+
+
+class SoloGate:
+    """One for all threads of a process. A suspect goes before those that wait to enter."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._suspects = 0
+
+    @contextmanager
+    def shared(self, *, wait_seconds: float) -> Iterator[bool]:
+        """Among others; False where a suspect holds or wants the process for so long."""
+        with self._changed:
+            entered = self._changed.wait_for(lambda: not self._suspects, timeout=wait_seconds)
+            self._inside += entered
+        try:
+            yield entered
+        finally:
+            with self._changed:
+                self._inside -= entered
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self, *, cancelled: Callable[[], bool]) -> Iterator[bool]:
+        """For a thread inside ``shared``: wait until all others have left. False: cancelled."""
+        with self._changed:
+            self._suspects += 1
+            self._inside -= 1
+            while self._inside and not cancelled():
+                self._changed.wait(LOOK_SECONDS)
+            alone = not self._inside
+            self._inside += 1
+        try:
+            yield alone
+        finally:
+            with self._changed:
+                self._suspects -= 1
+                self._changed.notify_all()

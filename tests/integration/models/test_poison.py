@@ -1,0 +1,84 @@
+"""Poison by evidence: only a death while alone counts, and neighbours of a crasher complete."""
+
+from __future__ import annotations
+
+import pytest
+
+from models import orphans
+from models.base import Row, fetch_all, fetch_one
+from models.task import Claimed, Ending, NewTask, Task
+
+ROWS = 1000
+CRASHERS = 20
+THREADS = 10
+MAX_CRASHES = 3
+BLOCK = "00000000-0000-0000-0000-000000000001"
+
+
+pytestmark = pytest.mark.usefixtures("database_here")
+
+
+def claim(owner: str, most: int) -> list[Claimed]:
+    rows = fetch_all(
+        "SELECT id::text FROM tasks WHERE status = 'pending' ORDER BY created_at, id LIMIT %s",
+        (most,),
+    )
+    queued = Task.queue([row["id"] for row in rows], block_id=BLOCK, backend="b", model="m")
+    claimed = [Task.claim(i, epoch, owner=owner, lease_seconds=60) for i, epoch in queued]
+    return [one for one in claimed if one is not None]
+
+
+def rows() -> list[Row]:
+    return fetch_all("SELECT title, status, crash_count, suspicion FROM tasks ORDER BY title")
+
+
+def work(running: list[Claimed], owner: str) -> None:
+    """One process of some threads: suspects wait for the others to leave, then run alone."""
+    together = [one for one in running if one.row["suspicion"] is None]
+    if any("crasher" in one.row["title"] for one in together):
+        orphans.return_of_dead([owner], max_crashes=MAX_CRASHES)
+        return
+    for one in together:
+        assert Task.complete(one.id, one.epoch, Ending(), result="r", score=1.0)
+    for one in running:
+        if one.row["suspicion"] is not None:
+            Task.mark_alone(one.id, one.epoch)
+            if "crasher" in one.row["title"]:
+                orphans.return_of_dead([owner], max_crashes=MAX_CRASHES)
+                return
+            assert Task.complete(one.id, one.epoch, Ending(), result="r", score=1.0)
+
+
+def test_twenty_crashers_among_a_thousand_are_poison_and_all_others_complete() -> None:
+    every = ROWS // CRASHERS
+    Task.submit(
+        [
+            NewTask(title=f"{'crasher' if n % every == 7 else 'task'} {n:04}", description="d")
+            for n in range(ROWS)
+        ]
+    )
+    process = 0
+    while running := claim(f"host/{process}/1", THREADS):
+        work(running, f"host/{process}/1")
+        process += 1
+
+    found = rows()
+    poison = [row for row in found if row["status"] == "failed"]
+    done = [row for row in found if row["status"] == "completed"]
+    assert (len(poison), len(done)) == (CRASHERS, ROWS - CRASHERS)
+    assert all("crasher" in row["title"] for row in poison)
+    assert max(row["crash_count"] for row in done) <= 1
+    assert {row["suspicion"] for row in done} == {None}
+
+
+def test_a_lease_that_ran_out_is_no_crash_and_a_live_owner_gets_a_grace() -> None:
+    (task_id,) = Task.submit([NewTask(title="t", description="d")])
+    claim("host/1/1", 1)
+    fetch_all(
+        "UPDATE tasks SET lease_expires_at = now() - interval '5 s' WHERE id = %s", (task_id,)
+    )
+
+    assert orphans.return_expired(alive=["host/1/1"], grace_seconds=60) == []
+    assert len(orphans.return_expired()) == 1
+    row = fetch_one("SELECT status, crash_count, suspicion FROM tasks WHERE id = %s", (task_id,))
+    assert row == {"status": "pending", "crash_count": 0, "suspicion": None}

@@ -23,6 +23,7 @@ from jobs.queues.names import LISTENER_HEARTBEAT
 from jobs.runtime import Runtime, connect
 from models import backlog
 from models.database import DatabaseUnavailable, database, session
+from models.waiting import patience
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ LONGEST_SLEEP = timedelta(seconds=4)
 """A claim sends no notification: its lease is read at the next look, before it can run out."""
 SHORTEST_SLEEP = timedelta(seconds=0.25)
 RECONNECT_SECONDS = 1.0
+ANSWER_SECONDS = 3.0
+"""Its statements read an index or two; later than this, the connection is dead."""
 LEASE_SLACK = timedelta(seconds=0.5)
 """Clocks of Postgres and of this host may differ by this much."""
 
@@ -47,7 +50,7 @@ def listen(runtime: Runtime, stop: signals.Stop) -> None:
     """Listen until ``stop``; reconnect after every error."""
     while not stop.is_set():
         try:
-            with session():
+            with patience(ANSWER_SECONDS), session():
                 _listen_once(runtime, stop)
         except (DatabaseUnavailable, psycopg2.Error, redis.RedisError) as error:
             logger.warning("listener_disconnected error=%s", str(error).strip())

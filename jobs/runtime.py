@@ -19,7 +19,8 @@ from jobs.admission.slots import Slots
 from jobs.planning.current_state import StateReader
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.snapshots import local_memory
-from jobs.queues.broker import WakingBroker, client_for
+from jobs.queues.broker import WakingBroker
+from jobs.queues.clients import blocking_client_for, client_for
 from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import SCAN
 from jobs.settings.load import Settings
@@ -55,6 +56,7 @@ class Runtime:
     def close(self) -> None:
         self.backends.close()
         database.close_all()
+        self.broker.blocking_client.close()
         self.redis.close()
 
 
@@ -102,7 +104,7 @@ def connect(settings: Settings, *, program: str = "kos") -> Runtime:
         application_name=f"kos-{program}",
     )
     client = client_for(settings.redis_url)
-    broker = WakingBroker(client)
+    broker = WakingBroker(client, blocking_client_for(settings.redis_url))
     backends, scanner = model_servers(settings, client)
     slots = Slots(
         client, lease_seconds=settings.lease_seconds, renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS

@@ -22,6 +22,7 @@ from jobs.admission.slot_events import FreedSlots
 from jobs.app import App, build_app
 from jobs.attempt.lease_keeper import DRAINED
 from jobs.process import signals
+from jobs.queues.clients import LONGEST_BLOCK_SECONDS
 from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX
 from models.database import DatabaseUnavailable
 
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 WATCHDOG_SECONDS = 2.0
 AFTER_DRAIN_SECONDS = 10.0
-IDLE_WAKE_MS = 5000
+IDLE_WAKE_MS = int(LONGEST_BLOCK_SECONDS * 1000)
 THREAD_POLL_MS = 500
 
 

@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import peewee
 import psycopg2
-from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
+import psycopg2.extensions
+from playhouse.pool import MaxConnectionsExceeded
 from psycopg2 import ProgrammingError
-from psycopg2.extensions import connection, parse_dsn
+from psycopg2.extensions import parse_dsn
 
 from models import foreign, times
+from models.pool import BoundedPool
+from models.waiting import ANSWER_SECONDS, CONNECT_SECONDS, BoundedConnection, wait_for_answer
 
-DEFAULTS = {"connect_timeout": 5, "keepalives_idle": 30}
-"""Parameters of libpq where the URL has none; seconds."""
-POOL_WAIT_SECONDS = 30
+POOL_WAIT_SECONDS = 10
+LOCK_WAIT_SECONDS = 3
+"""Somebody's open transaction may hold a row; nobody waits longer for it."""
+LINK = {
+    "connect_timeout": int(CONNECT_SECONDS),
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": int(ANSWER_SECONDS * 1000),
+}
+"""How the kernel finds out that the other end is gone; a parameter in the URL wins."""
 PEEWEE_ERRORS = (peewee.DatabaseError, peewee.InterfaceError)
 DRIVER_ERRORS = (psycopg2.DatabaseError, psycopg2.InterfaceError)
 """What bulk statements raise, which go past peewee to the driver."""
 
-database = PooledPostgresqlDatabase(None)
-lock_database = PooledPostgresqlDatabase(None)
+database = BoundedPool(None)
+lock_database = BoundedPool(None)
 LOCK_CONNECTIONS = 4
 
-NOT_NOW = ("53", "57", "58")
-"""Classes of SQLSTATE: insufficient resources (a full disk), operator intervention, I/O."""
+
+NOT_NOW = {
+    "53": "insufficient resources, such as a full disk",
+    "57": "operator intervention",
+    "58": "an I/O error",
+    "25006": "a read-only server, after a failover",
+    "40001": "a serialization failure",
+    "40P01": "a deadlock",
+    "55P03": "a lock was not available in time",
+}
+"""SQLSTATE, or its class of two letters -> what it says: the same statement may succeed later."""
 
 
-class _UtcConnection(connection):
+class _Connection(BoundedConnection):
     """Set by a statement, not at the start: a pooler refuses ``options`` it cannot pass on."""
 
     def __init__(self, dsn: str, **parameters: Any) -> None:
         super().__init__(dsn, **parameters)
         self.autocommit = True
         with self.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(f"SET TIME ZONE 'UTC'; SET lock_timeout TO '{LOCK_WAIT_SECONDS}s'")
         self.autocommit = False
 
 
@@ -59,6 +81,7 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
     close_all()
     times.register()
     foreign.register()
+    psycopg2.extensions.set_wait_callback(wait_for_answer)
     for pool, connections in ((database, pool_size), (lock_database, LOCK_CONNECTIONS)):
         pool.init(
             name,
@@ -66,7 +89,7 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
             timeout=POOL_WAIT_SECONDS,
             stale_timeout=300,
             application_name=f"{application_name} {theirs}".strip(),
-            connection_factory=_UtcConnection,
+            connection_factory=_Connection,
             **parameters,
         )
 
@@ -75,13 +98,14 @@ def session() -> AbstractContextManager[None]:
     """A pooled connection for this thread; nested use shares the outer one.
 
     Raises:
-        DatabaseUnavailable: the server refused, the connection broke, or the disk is full.
+        DatabaseUnavailable: the server refused or did not answer in time, the connection broke,
+            or it cannot serve now (:data:`NOT_NOW`).
     """
     return session_of(database)
 
 
 @contextmanager
-def session_of(pool: PooledPostgresqlDatabase) -> Iterator[None]:
+def session_of(pool: BoundedPool) -> Iterator[None]:
     """:func:`session` with a connection of that pool."""
     if not pool.is_closed():
         yield
@@ -100,6 +124,7 @@ def session_of(pool: PooledPostgresqlDatabase) -> Iterator[None]:
             pool.close_idle()
         raise DatabaseUnavailable(_first_line(error)) from error
     finally:
+        pool.connection().used_at = time.monotonic()
         pool.close()
 
 
@@ -117,13 +142,13 @@ def _parameters(url: str) -> dict[str, Any]:
         raise ValueError(f"DATABASE_URL is not a Postgres URL: {_first_line(error)}") from error
     if not parameters.get("dbname"):
         raise ValueError("DATABASE_URL names no database: end it with /NAME")
-    return {**DEFAULTS, **parameters, "client_encoding": "utf8"}
+    return {**LINK, **parameters, "client_encoding": "utf8"}
 
 
 def _cannot_serve(error: Exception) -> bool:
     driver_error = error if isinstance(error, DRIVER_ERRORS) else error.__context__
     state = getattr(driver_error, "pgcode", None) or ""
-    return state.startswith(NOT_NOW)
+    return state in NOT_NOW or state[:2] in NOT_NOW
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jobs.settings.load import Settings
 
 COMMAND_POOL = 4
-REDIS_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -47,16 +46,11 @@ class Connections:
     @property
     def redis(self) -> redis.Redis:
         if self._redis is None:
-            import redis
+            from jobs.queues.clients import client_for
 
             if not self.settings.redis_url:
                 raise Unreachable("no Redis is running: run `kos up`, or set REDIS_URL")
-            self._redis = redis.Redis.from_url(
-                self.settings.redis_url,
-                decode_responses=True,
-                socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-                socket_timeout=REDIS_TIMEOUT_SECONDS,
-            )
+            self._redis = client_for(self.settings.redis_url, decode_responses=True)
         return self._redis
 
     @property

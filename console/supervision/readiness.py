@@ -8,6 +8,7 @@ import redis
 
 from console.operations.status import health
 from console.supervision.client import ProgramStatus
+from jobs.queues.clients import client_for
 from jobs.settings.load import Settings
 from jobs.upkeep.health.programs import workers
 
@@ -22,7 +23,7 @@ def unready_workers(settings: Settings, programs: Iterable[ProgramStatus]) -> li
     expected = [program.name for program in programs if _is_worker(program.name)]
     if settings.redis_url is None or not expected:
         return []
-    with redis.Redis.from_url(settings.redis_url, socket_timeout=5) as client:
+    with client_for(settings.redis_url) as client:
         try:
             late = [check.name for check in workers(client, expected) if not check.ok]
             red = {row["name"] for row in health(client) if not row["ok"]}

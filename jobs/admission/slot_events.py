@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import redis
@@ -12,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 LISTEN_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
+SUBSCRIBED_SECONDS = 30.0
+"""A subscription that hears nothing looks like one that is cut: it is made anew after this."""
 
 
 class FreedSlots:
@@ -53,7 +56,8 @@ class FreedSlots:
     def _listen(self) -> None:
         with self._client.pubsub() as subscription:
             subscription.subscribe(self._channel)
-            while not self._stopping.is_set():
+            ends_at = time.monotonic() + SUBSCRIBED_SECONDS
+            while not self._stopping.is_set() and time.monotonic() < ends_at:
                 message = subscription.get_message(timeout=LISTEN_SECONDS)
                 if message is None:
                     continue

@@ -10,7 +10,10 @@ carry the time of their next attempt.
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import redis
@@ -19,6 +22,8 @@ from dramatiq.errors import ConnectionClosed
 
 from jobs.queues.names import NAMESPACE, wake_list
 
+logger = logging.getLogger(__name__)
+
 WAKES_STORED = 64
 HEARTBEAT_TIMEOUT_MS = 30_000
 
@@ -26,7 +31,9 @@ HEARTBEAT_TIMEOUT_MS = 30_000
 class WakingBroker(RedisBroker):
     """A ``RedisBroker`` that starts an idle consumer within milliseconds of an enqueue."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, blocking_client: redis.Redis) -> None:
+        """``blocking_client`` is for consumers that wait for a wake, ``client`` for all else."""
+        self.blocking_client = blocking_client
         super().__init__(  # type: ignore[no-untyped-call]
             client=client,
             middleware=[],
@@ -73,12 +80,15 @@ class WakingConsumer(_RedisConsumer):
         self._room = threading.Event()
 
     def ack(self, message: Any) -> None:
-        super().ack(message)  # type: ignore[no-untyped-call]
+        _now_or_once_more(partial(super().ack, message))
         self._room.set()
 
     def nack(self, message: Any) -> None:
-        super().nack(message)  # type: ignore[no-untyped-call]
+        _now_or_once_more(partial(super().nack, message))
         self._room.set()
+
+    def requeue(self, messages: Any) -> None:
+        _now_or_once_more(partial(super().requeue, messages))
 
     def __next__(self) -> Any:
         self._room.clear()
@@ -91,6 +101,10 @@ class WakingConsumer(_RedisConsumer):
         patience, self.timeout, self.misses = self.timeout, 0, 0
         try:
             return super().__next__()  # type: ignore[no-untyped-call]
+        except redis.TimeoutError as error:
+            # What Redis handed out meanwhile is lost; recovery and the next request make up for it.
+            logger.warning("fetch_not_answered queue=%s error=%s", self.queue_name, error)
+            return None
         finally:
             self.timeout = patience
 
@@ -100,21 +114,20 @@ class WakingConsumer(_RedisConsumer):
             self._room.wait(patience_seconds)
             return
         try:
-            self.broker.client.blpop([wake_list(self.queue_name)], timeout=patience_seconds)
-        except redis.TimeoutError:
-            return
+            key = wake_list(self.queue_name)
+            self.broker.blocking_client.blpop([key], timeout=patience_seconds)
+        except redis.TimeoutError as error:
+            logger.warning("wake_not_answered queue=%s error=%s", self.queue_name, error)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None
 
 
-def client_for(url: str, *, max_connections: int = 64) -> redis.Redis:
-    """A client for workers: no read timeout, because consumers block; a full pool waits."""
-    pool = redis.BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=20,
-        socket_timeout=None,
-        socket_connect_timeout=5,
-        health_check_interval=30,
-    )
-    return redis.Redis(connection_pool=pool)
+def _now_or_once_more(command: Callable[[], None]) -> None:
+    """Run ``command``, which may be repeated. Raises ConnectionClosed, which dramatiq retries."""
+    try:
+        command()
+    except redis.TimeoutError:
+        try:
+            command()
+        except redis.RedisError as error:
+            raise ConnectionClosed(error) from None

@@ -27,9 +27,10 @@ LOAD_ENDED = "load ended"
 """A model was loaded ahead of its block, or could not be."""
 DISPATCH_ONLY = frozenset({TASK_ENDED, LOAD_ENDED})
 """Reasons with no new rows to read: the plan in force is enough."""
-PLAN_DEDUP_SECONDS = 10
+PLAN_DEDUP_SECONDS = 5
 RECOVERY_DEDUP_SECONDS = 3
-"""A key outlives a killed actor for this long; then the next request goes through."""
+"""A key outlives a lost message or a killed actor for this long; then the next request goes
+through."""
 
 
 class ControlRequests:

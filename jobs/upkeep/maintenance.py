@@ -14,6 +14,7 @@ from jobs.settings.load import Settings
 from models import attempt, block, decision, load, request, retention
 from models.database import database, session
 from models.locks import lock_if_free
+from models.waiting import patience
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +23,13 @@ TIDY_LOCK = 0x6B6F73_11
 DAY_SECONDS = 86_400
 TASKS_A_BATCH = 1000
 TASK_BATCHES = 100
+LONGEST_STATEMENT_SECONDS = 1800.0
+"""A first vacuum or prune of a large table takes minutes; nobody waits for it."""
 
 
 def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
     """Delete history beyond its retention; what was deleted. Empty when another one runs."""
-    with session(), lock_if_free(PRUNE_LOCK) as mine:
+    with patience(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(PRUNE_LOCK) as mine:
         if not mine:
             return {}
         gone = {
@@ -45,7 +48,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
 
 def tidy() -> bool:
     """ANALYZE the tables that churn; False when another one runs."""
-    with session(), lock_if_free(TIDY_LOCK) as mine:
+    with patience(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(TIDY_LOCK) as mine:
         if not mine:
             return False
         for table in ("tasks", "kos_attempts", "kos_blocks", "kos_decisions", "kos_dependencies"):

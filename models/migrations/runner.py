@@ -15,6 +15,7 @@ from playhouse.migrations import Runner
 
 from models.database import database, session
 from models.migrations.adopt import columns_of
+from models.waiting import patience
 
 DIRECTORY = Path(__file__).parent
 HISTORY_TABLE = "kos_migrations"
@@ -82,7 +83,7 @@ def _one_transaction() -> Iterator[Runner]:
     All pending steps share it: a database that is adopted half serves nobody.
     """
     try:
-        with session(), database.atomic():
+        with patience(None), session(), database.atomic():
             database.execute_sql("SET LOCAL statement_timeout = 0")
             database.execute_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             database.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")

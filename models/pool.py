@@ -1,0 +1,84 @@
+"""A connection pool that waits for a server outside of its locks.
+
+Peewee's pool opens and tries connections while it holds the lock of the whole pool: with a server
+that does not answer, each thread waits for all those before it. Here threads wait side by side, and
+one idle connection that does not answer takes the other idle ones with it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from typing import Any
+
+from peewee import __exception_wrapper__  # type: ignore[attr-defined]
+from playhouse.pool import (
+    MaxConnectionsExceeded,
+    PoolConnection,
+    PooledDatabase,
+    PooledPostgresqlDatabase,
+)
+
+from models.waiting import BoundedConnection
+
+LOOK_SECONDS = 1.0
+
+
+class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
+    """``connect`` raises MaxConnectionsExceeded after the pool's timeout."""
+
+    _opening = 0
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        if self.deferred or not self.is_closed():
+            return bool(super().connect(reuse_if_open))
+        taken = self._taken()
+        with self._lock:
+            self._state.reset()
+            self._state.set_connection(taken)
+            if self.server_version is None:
+                self._set_server_version(taken)
+        return True
+
+    def _taken(self) -> BoundedConnection:
+        while (idle := self._idle_or_place()) is not None:
+            opened_at, found = idle
+            if found.is_alive() and not self._is_stale(opened_at):
+                return found
+            self._close(found, close_conn=True)
+            if not found.is_alive():
+                self.close_idle()
+        return self._opened()
+
+    def _idle_or_place(self) -> tuple[float, BoundedConnection] | None:
+        """An idle connection and when it was opened; None: there is room to open another one."""
+        deadline = time.monotonic() + self._wait_timeout
+        with self._pool_available:
+            while not self._connections:
+                if len(self._in_use) + self._opening < self._max_connections:
+                    self._opening += 1
+                    return None
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise MaxConnectionsExceeded("every connection of the pool is in use")
+                self._pool_available.wait(min(left, LOOK_SECONDS))
+            opened_at, _, found = heapq.heappop(self._connections)
+            self._in_use[self.conn_key(found)] = PoolConnection(opened_at, found, time.time())
+            return opened_at, found
+
+    def _opened(self) -> BoundedConnection:
+        opened: Any = None
+        try:
+            with __exception_wrapper__:
+                opened = super(PooledDatabase, self)._connect()
+        finally:
+            with self._pool_available:
+                self._opening -= 1
+                if opened is None:
+                    self._pool_available.notify()
+                else:
+                    now = time.time()
+                    self._in_use[self.conn_key(opened)] = PoolConnection(now, opened, now)
+        assert isinstance(opened, BoundedConnection)
+        opened.used_at = time.monotonic()
+        return opened

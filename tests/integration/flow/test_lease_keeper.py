@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -143,3 +144,28 @@ def test_a_slot_held_for_an_opinion_is_kept_and_its_loss_ends_the_call(
 
     wait(lambda: token.reason == SLOT_LOST, "the end of the call")
     lease_keeper.remove(task)
+
+
+def test_the_lease_of_a_thread_that_died_is_not_renewed(
+    lease_keeper: LeaseKeeper, slots: KeptSlots
+) -> None:
+    with session():
+        ids = Task.submit([NewTask("T", "D"), NewTask("T", "D")])
+        dead, alive = (str(task_id) for task_id in ids)
+        epochs = {task_id: claimed(task_id) for task_id in (dead, alive)}
+
+    def take(task_id: str) -> None:
+        lease_keeper.add(task_id, epochs[task_id], backend="b", token=CancelToken())
+
+    thread = threading.Thread(target=take, args=(dead,))
+    thread.start()
+    thread.join()
+    with session():
+        fetch_one("UPDATE tasks SET progress = NULL WHERE id = %s RETURNING id", (dead,))
+    take(alive)
+
+    renewed = "SELECT 1 FROM tasks WHERE progress IS NOT NULL AND id = '{}'"
+    wait(lambda: has(renewed.format(alive)), "a renewed lease")
+    wait(lambda: bool(slots.renewed), "renewed slots")
+    assert not has(renewed.format(dead))
+    assert all(dead not in holder for held in slots.renewed.values() for holder in held)

@@ -283,3 +283,8 @@ class TestBounds:
             spent += 1
 
         assert spent <= CONFIG.max_attempts
+
+
+def test_the_pauses_are_those_of_the_documentation() -> None:
+    assert (CONFIG.base_seconds, CONFIG.factor, CONFIG.cap_seconds) == (90, 2, 1800)
+    assert (CONFIG.spread, CONFIG.soon_seconds, CONFIG.down_seconds) == (0.25, 1, 10)

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from console.operations import queues
 from console.operations.connections import Connections
 from console.operations.lanes import done_of, lane_of
+from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.queues.names import llm_queue
-from llm.breaker import BreakerPhase, BreakerState
 from models import attempt, backlog, block, task_figures, task_views
 from models.base import Row
 from models.task_figures import TaskInProgress
@@ -71,22 +71,22 @@ def look(connections: Connections, *, now: datetime) -> Look:
 
 def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) -> tuple[Lane, ...]:
     client, settings = connections.redis, connections.settings
-    breakers, limits, residency = Breakers(client), Limits(client, settings), Residency(client)
+    states = BackendStates(Breakers(client), Limits(client, settings), Residency(client))
     names = [llm_queue(spec.name) for spec in settings.backends]
     queued = {row["queue"]: row for row in queues.overview(client, names, now=now)}
     lanes = []
     for spec in settings.backends:
         mine = lane_of(blocks, spec.name)
-        limit = limits.of(spec.name)
+        state = states.of(spec.name, None)
         lanes.append(
             Lane(
                 backend=spec.name,
-                resident=residency.seen(spec.name) or (),
+                resident=state.resident,
                 in_flight=connections.slots.in_use(spec.name),
-                limit=limit.slots,
-                limit_reason=limit.reason,
-                trouble=_trouble(breakers.states().get(spec.name)),
-                paused=spec.name in breakers.paused(),
+                limit=state.limit.slots,
+                limit_reason=state.limit.reason,
+                trouble=None if state.paused else state.blocked,
+                paused=state.paused,
                 present=_block(mine, 0),
                 following=_block(mine, 1),
                 ready=queued[llm_queue(spec.name)]["ready"],
@@ -94,12 +94,6 @@ def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) ->
             )
         )
     return tuple(lanes)
-
-
-def _trouble(state: BreakerState | None) -> str | None:
-    if state is None or state.phase is BreakerPhase.CLOSED:
-        return None
-    return f"breaker {state.phase.value}: {state.reason}"
 
 
 def _block(blocks: Sequence[Row], index: int) -> str:

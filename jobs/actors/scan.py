@@ -32,6 +32,8 @@ def add(
         for server in found.servers:
             if server.reachable:
                 residency.publish(server.backend, server.resident)
+            else:
+                residency.withdraw(server.backend)
         if _reachable(found) != before:
             logger.info("scan_changed reason=%s reachable=%s", reason, sorted(_reachable(found)))
             requests.plan("health")

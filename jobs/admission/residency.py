@@ -122,6 +122,10 @@ class Residency:
         line = {"at": time.time(), "models": [model.name for model in residents]}
         self._client.hset(RESIDENT, backend, json.dumps(line))
 
+    def withdraw(self, backend: str) -> None:
+        """The server is away: nothing is in its memory."""
+        self._client.hdel(RESIDENT, backend)
+
     def _fresh(self, key: Key) -> bool:
         at = self._used_at.get(key)
         is_last = self._last.get(key[0]) == key[1:]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
@@ -47,6 +48,7 @@ class StateReader:
         self._limits = limits
         self._breakers = breakers
         self._residency = residency
+        self._states = BackendStates(breakers, limits, residency)
 
     def scan(self) -> Scan:
         """The last scan; a new one where there is none. Never asks the servers otherwise."""
@@ -60,7 +62,7 @@ class StateReader:
             scan,
             in_flight,
             blocks,
-            tuple(self._with_residents(view) for view in views),
+            tuple(self._with_residents(view, scan) for view in views),
             self._limits.total.slots,
         )
 
@@ -91,12 +93,13 @@ class StateReader:
         in_flight: int,
         present: Mapping[str, BlockKey],
     ) -> BackendView:
-        limit, total = self._limits.of(spec.name), self._limits.total
-        unavailable = self._breakers.blocked(spec.name)
+        state, total = self._states.of(spec.name, server), self._limits.total
+        limit = state.limit
+        unavailable = state.blocked
         if unavailable is None and total.slots == 0:
             unavailable = total.reason
-        if unavailable is None and (server is None or not server.reachable):
-            unavailable = server.error if server and server.error else "not scanned yet"
+        if unavailable is None:
+            unavailable = state.error if server is not None else "not scanned yet"
         demand = self._limits.demand(spec.name)
         return BackendView(
             name=spec.name,
@@ -111,10 +114,9 @@ class StateReader:
             interactive=BlockKey(spec.name, demand.model, demand.num_ctx) if demand else None,
         )
 
-    def _with_residents(self, view: BackendView) -> BackendView:
-        seen = self._residency.seen(view.name)
+    def _with_residents(self, view: BackendView, scan: Scan) -> BackendView:
         spec = self._settings.backend(view.name)
-        resident = view.resident if seen is None else seen
+        resident = self._states.of(view.name, scan.server(view.name)).resident
         configured = spec.max_resident_models if spec else None
         loading = self._residency.announced(view.name)
         return replace(

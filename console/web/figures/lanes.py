@@ -11,6 +11,7 @@ import redis
 
 from console.operations.lanes import done_of, lane_of
 from console.web.figures import scan
+from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers, split
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
@@ -36,7 +37,7 @@ class Lanes:
         self._client = client
         self._limits = Limits(client, settings)
         self._breakers = Breakers(client)
-        self._residency = Residency(client)
+        self._states = BackendStates(self._breakers, self._limits, Residency(client))
         self._slots = Slots(client, lease_seconds=settings.lease_seconds)
 
     def look(
@@ -58,8 +59,7 @@ class Lanes:
                 "kind": spec.kind.value,
                 "url": spec.url,
                 "simulated": spec.name in self._settings.simulated,
-                **self._memory(spec, last_scan),
-                **self._admission(spec, slots.get(spec.name)),
+                **self._lane(spec, last_scan, slots.get(spec.name)),
                 **_plan(lane_of(blocks, spec.name)),
                 "running": _running(running, spec.name, now),
                 "split": splits.get(spec.name),
@@ -68,43 +68,30 @@ class Lanes:
             for spec in self._settings.backends
         ]
 
-    def _memory(self, spec: BackendSpec, last_scan: Scan | None) -> Row:
+    def _lane(self, spec: BackendSpec, last_scan: Scan | None, held: Any) -> Row:
         server = last_scan.server(spec.name) if last_scan else None
         sizes = scan.sizes(server)
-        seen = self._residency.seen(spec.name)
-        names = (
-            seen
-            if seen is not None
-            else tuple(m.name for m in server.resident or ())
-            if (server)
-            else ()
-        )
-        return {
-            "resident": [{"name": name, "bytes": sizes.get(name)} for name in names],
-            "models": _models(server),
-            "scan_error": server.error if server and server.models is None else None,
-        }
-
-    def _admission(self, spec: BackendSpec, held: Any) -> Row:
-        limit = self._limits.of(spec.name)
+        state = self._states.of(spec.name, server)
         states = self._breakers.states()
-        state = states.get(spec.name)
         open_models = [
             {"model": split(key)[1], "reason": found.reason, "retry_at": found.retry_at}
             for key, found in sorted(states.items())
             if split(key)[0] == spec.name and split(key)[1] and _open(found)
         ]
         return {
+            "resident": [{"name": name, "bytes": sizes.get(name)} for name in state.resident],
+            "models": _models(server),
+            "scan_error": state.error,
             "in_flight": len(held.leases) if held else 0,
             "waiting_for_slot": held.waiting if held else 0,
-            "limit": limit.slots,
-            "heavy_limit": limit.heavy,
-            "limit_reason": limit.reason,
+            "limit": state.limit.slots,
+            "heavy_limit": state.limit.heavy,
+            "limit_reason": state.limit.reason,
             "ceiling": min(spec.max_concurrent, self._settings.max_concurrent),
-            "paused": spec.name in self._breakers.paused(),
-            "breaker": state.phase.value if state else BreakerPhase.CLOSED.value,
-            "breaker_reason": state.reason if state else None,
-            "breaker_retry_at": state.retry_at if state else None,
+            "paused": state.paused,
+            "breaker": state.breaker.value,
+            "breaker_reason": state.breaker_reason,
+            "breaker_retry_at": state.breaker_retry_at,
             "open_models": open_models,
         }
 

@@ -22,7 +22,7 @@ from jobs.upkeep.health.checks import Check
 from jobs.upkeep.health.idle_models import IdleModels
 from llm.backends.registry import Backends
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
-from llm.types import BackendSpec, Deadlines, ResidentModel
+from llm.types import BackendHealth, BackendSpec, Deadlines, ResidentModel
 from models import attempt, task_figures
 from models.database import DatabaseUnavailable, session
 from models.task_figures import TaskInProgress
@@ -73,9 +73,14 @@ class BackendWatch:
         still_seconds = self._still_seconds(spec.name, running)
         if running and still_seconds < MOVING_SECONDS:
             return Check(name, True, f"{len(running)} tasks run; a token {still_seconds:.0f} s ago")
+        if running or self.slots.in_use(spec.name):
+            # A canary would wait behind them: a server of one slot would look dead.
+            return self._judge_by_progress(spec, name, running, still_seconds)
+        if _is_full(health):
+            return Check(name, True, "reachable; busy with requests of others")
         slot = self._slot(spec)
         if slot is None:
-            return self._judge_by_progress(spec, name, running, still_seconds)
+            return Check(name, True, "reachable; no slot is free for a canary")
         return self._canary(spec, name, slot)
 
     def _canary(self, spec: BackendSpec, name: str, slot: str) -> Check:
@@ -115,9 +120,9 @@ class BackendWatch:
     def _judge_by_progress(
         self, spec: BackendSpec, name: str, running: list[TaskInProgress], still_seconds: float
     ) -> Check:
-        """Every slot is taken: then what runs there must be moving, unless it loads."""
+        """What runs there is proof of life while it moves; what waits or loads proves nothing."""
         if not running or still_seconds < self._patience_seconds(spec.name, running):
-            return Check(name, True, f"every slot is in use; no token for {still_seconds:.0f} s")
+            return Check(name, True, f"in use; no token for {still_seconds:.0f} s")
         self.progress.pop(spec.name)
         self.failures[spec.name] = FAILURES_UNTIL_HUNG
         error = StallTimeout(f"no token of {len(running)} running tasks in {still_seconds:.0f} s")
@@ -139,7 +144,8 @@ class BackendWatch:
             hung = self.supervised.get(spec.name)
             self.failures[spec.name] = 0
         detail = f"HTTP answers, generation does not: {error.code}: {error}"
-        remedy = "is restarted" if hung else f"restart the server at {spec.url}"
+        waiting = f"see its log; `kos pause {spec.name}` lets what runs end before you restart it"
+        remedy = "is restarted" if hung else waiting
         return Check(name, False, detail, remedy, hung)
 
     def _note_change(self, backend: str, reachable: bool) -> None:
@@ -147,6 +153,14 @@ class BackendWatch:
         self.was_reachable[backend] = reachable
         if before is not None and before != reachable:
             self.requests.scan(f"{backend} {'is back' if reachable else 'is gone'}")
+
+
+def _is_full(health: BackendHealth) -> bool:
+    """As far as the server reports it: more than it computes at once."""
+    if health.queue_size:
+        return True
+    most, active = health.max_concurrent, health.active_requests
+    return most is not None and active is not None and active >= most
 
 
 def _untried(residents: Sequence[ResidentModel]) -> str:

@@ -262,3 +262,32 @@ def test_old_marks_restart_nobody_before_a_second_look(
     monkeypatch.setattr("jobs.health_checker.SILENT_SECONDS", 0.0)
     checker.round()
     assert set(RESTARTED) == {"jobs:listener", "jobs:control"}
+
+
+def test_no_canary_is_sent_behind_a_call_that_uses_the_server(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    load_a_model(server, checker)
+    sent = server.stats()["requests"]
+    slots = checker.runtime.slots
+    assert slots.acquire("ollama", "1:1", limit=4).granted
+    server.fault("dead")
+
+    check = by_name(checker.round())["backend:ollama"]
+
+    assert check.ok
+    assert server.stats()["requests"] == sent
+    slots.release("ollama", "1:1")
+
+
+def test_no_remedy_of_a_silent_server_throws_work_away(
+    checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "CANARY_DEADLINES", QUICK)
+    load_a_model(server, checker)
+    server.fault("dead")
+
+    check = by_name(checker.round())["backend:ollama"]
+
+    assert not check.ok
+    assert "`kos pause ollama` lets what runs end" in check.remedy

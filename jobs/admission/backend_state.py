@@ -1,0 +1,64 @@
+"""What is known of a model server now, put together in one place for planner and pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from jobs.admission.breakers import Breakers
+from jobs.admission.limits import Limit, Limits
+from jobs.admission.residency import Residency
+from llm.breaker import CLOSED, BreakerPhase
+from llm.types import ServerScan
+
+
+@dataclass(frozen=True, slots=True)
+class BackendState:
+    """``error`` is why the last scan got no models, ``blocked`` why nothing is sent there: it is
+    paused, or its breaker is not closed, of which the reason is told only then.
+
+    ``resident`` are the models in memory, as last seen; none at a server that is away.
+    """
+
+    name: str
+    limit: Limit
+    paused: bool = False
+    error: str | None = None
+    blocked: str | None = None
+    breaker: BreakerPhase = BreakerPhase.CLOSED
+    breaker_reason: str | None = None
+    breaker_retry_at: datetime | None = None
+    resident: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStates:
+    """Reads states from Redis and the last scan; asks no server."""
+
+    breakers: Breakers
+    limits: Limits
+    residency: Residency
+
+    def of(self, name: str, server: ServerScan | None) -> BackendState:
+        """``server`` is what the last scan found, None before the first. Raises RedisError."""
+        breaker = self.breakers.states().get(name, CLOSED)
+        is_open = breaker.phase is not BreakerPhase.CLOSED
+        return BackendState(
+            name=name,
+            limit=self.limits.of(name),
+            paused=name in self.breakers.paused(),
+            error=server.error or "not scanned" if server and not server.reachable else None,
+            blocked=self.breakers.blocked(name),
+            breaker=breaker.phase,
+            breaker_reason=breaker.reason if is_open else None,
+            breaker_retry_at=breaker.retry_at if is_open else None,
+            resident=self._resident(name, server),
+        )
+
+    def _resident(self, name: str, server: ServerScan | None) -> tuple[str, ...]:
+        if server is not None and not server.reachable:
+            return ()
+        seen = self.residency.seen(name)
+        if seen is not None:
+            return seen
+        return tuple(model.name for model in server.resident) if server is not None else ()

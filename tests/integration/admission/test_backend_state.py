@@ -1,0 +1,71 @@
+"""What pages and planner are told of a server: nothing that is no longer true."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.admission.backend_state import BackendStates
+from jobs.admission.breakers import Breakers
+from jobs.admission.limits import Limits
+from jobs.admission.residency import Residency
+from jobs.settings.load import load
+from llm.breaker import BreakerPhase
+from llm.errors import ServerFailed
+from llm.types import BackendKind, ResidentModel, ServerScan
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+UP = ServerScan("ollama", BackendKind.OLLAMA, (), (ResidentModel("scanned"),), scanned_at=NOW)
+AWAY = ServerScan("ollama", BackendKind.OLLAMA, None, error="unreachable: refused")
+
+
+@pytest.fixture
+def states(client: redis.Redis, tmp_path: Path) -> BackendStates:
+    settings = load({"KOS_HOME": str(tmp_path)}, in_container=False)
+    return BackendStates(Breakers(client), Limits(client, settings), Residency(client))
+
+
+def test_models_last_seen_in_memory_win_over_those_of_the_scan(states: BackendStates) -> None:
+    assert states.of("ollama", UP).resident == ("scanned",)
+
+    states.residency.publish("ollama", (ResidentModel("seen"),))
+
+    assert states.of("ollama", UP).resident == ("seen",)
+
+
+def test_a_server_that_is_away_has_nothing_in_memory(states: BackendStates) -> None:
+    states.residency.publish("ollama", (ResidentModel("seen"),))
+
+    state = states.of("ollama", AWAY)
+
+    assert (state.resident, state.error) == ((), "unreachable: refused")
+    states.residency.withdraw("ollama")
+    assert states.of("ollama", None).resident == ()
+
+
+def test_a_breaker_has_a_reason_only_while_it_is_not_closed(states: BackendStates) -> None:
+    error = ServerFailed("HTTP 500")
+    states.breakers.failed("ollama", None, error)
+    state = states.of("ollama", UP)
+    assert (state.breaker, state.breaker_reason, state.blocked) == (
+        BreakerPhase.CLOSED, None, None,
+    )  # fmt: skip
+
+    for _ in range(2):
+        states.breakers.failed("ollama", None, error)
+
+    state = states.of("ollama", UP)
+    assert state.breaker is BreakerPhase.OPEN
+    assert "HTTP 500" in str(state.breaker_reason)
+    assert "HTTP 500" in str(state.blocked)
+
+
+def test_a_paused_server_says_so(states: BackendStates) -> None:
+    states.breakers.pause("ollama")
+
+    state = states.of("ollama", UP)
+
+    assert (state.paused, state.blocked) == (True, "paused")

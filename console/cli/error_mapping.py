@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -127,4 +126,4 @@ def _say(message: str, code: int) -> int:
 def _reader_is_gone() -> int:
     """``kos tasks | head``: not an error, and nothing more may be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+    return DONE

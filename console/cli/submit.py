@@ -66,6 +66,7 @@ def submit_command(
     "expert"?, "backend"?, "model"?, "after"?: [custom_id], "schema"?, "files"?, "metadata"?}.
     Wrong lines are refused with their reason, the others go in; the exit code is then 2.
     """
+    from console.operations.known_models import known_models
     from console.operations.submission import Rules, submit
 
     _check_usage(text, source, fields, waiting=waiting, timeout=timeout)
@@ -73,6 +74,7 @@ def submit_command(
         base=_base(source),
         file_roots=app.settings.roots_for_submitting,
         backends=tuple(spec.name for spec in app.settings.backends),
+        models=lambda: known_models(app.connections),
     )
     app.connections.use_database()
     with ExitStack() as stack:

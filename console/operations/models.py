@@ -10,6 +10,7 @@ from console.operations.backends import checked_name
 from console.operations.connections import Connections
 from console.operations.errors import BadInput, NotFound, OperationError, Unreachable, near
 from jobs.planning.learned_figures import LearnedFigures
+from jobs.process.extras import install_command
 from jobs.runtime import model_servers
 from jobs.settings.load import Settings
 from llm.errors import LLMError
@@ -23,7 +24,6 @@ from models.base import Row
 if TYPE_CHECKING:
     from llm.model_files.folder import ModelsFolder
 
-INSTALL = "run: pip install 'knowledge-os-jobs[mlx]'"
 LOAD_SECONDS = 600.0
 
 T = TypeVar("T")
@@ -219,7 +219,7 @@ def _folder(settings: Settings) -> ModelsFolder:
     try:
         from llm.model_files.folder import ModelsFolder
     except ModuleNotFoundError as error:
-        raise BadInput(f"{error.name} is missing; {INSTALL}") from error
+        raise BadInput(f"{error.name} is missing; run: {install_command('mlx')}") from error
     return ModelsFolder(models_path(settings))
 
 

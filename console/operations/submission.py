@@ -17,6 +17,7 @@ import psycopg2
 from console.operations.errors import Unreachable, near
 from console.operations.files import allowed_file
 from console.operations.ids import is_whole
+from console.operations.known_models import Known, unknown_model
 from console.operations.submission_lines import Line
 from jobs.policy.metadata import Submission, check_submission
 from jobs.process.tracing import span
@@ -30,11 +31,13 @@ PAGE_LINES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a line may refer to. ``base`` is where relative ``files`` start."""
+    """What a line may refer to. ``base`` is where relative ``files`` start; ``models`` is called
+    once, for the first line that names a model, and None checks no model."""
 
     base: Path
     file_roots: tuple[Path, ...] = ()
     backends: tuple[str, ...] = ()
+    models: Callable[[], Known] | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +111,7 @@ class _Submitter:
     report: Report = field(default_factory=Report)
     _page: list[tuple[int, Submission]] = field(default_factory=list)
     _page_keys: set[str] = field(default_factory=set)
+    _known_models: Known | None = None
     _refused_keys: dict[str, int] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
@@ -172,7 +176,11 @@ class _Submitter:
             if path is None:
                 return submission, problem
             paths.append(str(path))
-        problem = self._unknown_expert(submission) or self._unknown_backend(submission)
+        problem = (
+            self._unknown_expert(submission)
+            or self._unknown_backend(submission)
+            or self._unknown_model(submission)
+        )
         metadata = dict(submission.metadata)
         if paths:
             metadata["file_paths"] = paths
@@ -196,6 +204,13 @@ class _Submitter:
             return None
         hint = near(submission.backend, self.rules.backends)
         return f"backend: {submission.backend!r} is not configured; {hint}"
+
+    def _unknown_model(self, submission: Submission) -> str | None:
+        if submission.model is None or self.rules.models is None:
+            return None
+        if self._known_models is None:
+            self._known_models = self.rules.models()
+        return unknown_model(submission.model, submission.backend, self._known_models)
 
     def _row(self, submission: Submission, known: dict[str, str]) -> NewTask:
         expert = self.experts[submission.expert.casefold()].id if submission.expert else None

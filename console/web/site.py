@@ -9,6 +9,7 @@ import redis
 from jinja2 import Environment
 
 from console.operations.connections import Connections
+from console.operations.known_models import known_models
 from console.operations.submission import Rules
 from console.web.figures.overview import Overviews
 from console.web.live import Feed
@@ -47,6 +48,7 @@ class Site:
             base=Path.cwd(),
             file_roots=self.settings.roots_for_submitting,
             backends=tuple(spec.name for spec in self.settings.backends),
+            models=lambda: known_models(self.connections),
         )
 
     def changed(self) -> None:

@@ -9,7 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
-_FIELD = re.compile(r"\b([a-z_]+)=(\S+)")
+_PLACEHOLDER = re.compile(r"(?:\b([a-z_]+)=)?%[-+ #0]*\d*(?:\.\d+)?([a-zA-Z%])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NOISY = ("dramatiq.worker.WorkerThread", "urllib3", "peewee", "peewee.pool")
 
 
@@ -25,15 +26,18 @@ def configure_logs(log_format: Literal["console", "json"], *, program: str) -> N
 
 
 class _TextFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+    """An event is one line whatever it holds: only the lines of a traceback stand below it."""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return _when(record)
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_when(record)} {record.levelname} {record.name} {_escaped(record.getMessage())}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class _JsonFormatter(logging.Formatter):
-    """``task=... backend=...`` in a message become fields of their own."""
+    """``task=%s`` in the format of a call becomes a field with the whole argument.
+
+    Fields come from the call alone, never from what its arguments say, and replace none of ours.
+    """
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -42,17 +46,34 @@ class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
         line = {
+            **_fields(record),
             "at": _when(record),
             "level": record.levelname.lower(),
             "program": self._program,
             "logger": record.name,
-            "event": message.split(" ", 1)[0],
+            "event": str(record.msg).split(" ", 1)[0].rstrip(":"),
             "message": message,
-            **dict(_FIELD.findall(message)),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, str | int | float]:
+    if not isinstance(record.args, tuple):
+        return {}
+    places = [place for place in _PLACEHOLDER.finditer(str(record.msg)) if place[2] != "%"]
+    pairs = zip(places, record.args, strict=False)
+    return {place[1]: _plain(value) for place, value in pairs if place[1]}
+
+
+def _plain(value: object) -> str | int | float:
+    return value if isinstance(value, str | int | float) else str(value)
+
+
+def _escaped(text: str) -> str:
+    """With control characters and line ends as Python writes them."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def _when(record: logging.LogRecord) -> str:

@@ -111,6 +111,14 @@ def return_queued_at(backend: str, *, reason: str) -> list[Returned]:
     )
 
 
+def close_taken_over() -> int:
+    """Attempts that seem to run on a row that is gone, ended or in a newer epoch; how many.
+
+    A trigger closes them as it happens; this is the net where triggers are disabled.
+    """
+    return len(fetch_all(CLOSE_TAKEN_OVER))
+
+
 def finish_cancels() -> int:
     """Waiting rows with a cancel on them; running ones are taken back with their lease."""
     rows = fetch_all(
@@ -206,6 +214,21 @@ UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = chosen.
 FROM chosen WHERE t.id = chosen.id AND t.status = 'pending' RETURNING t.id::text
 """
 
+CLOSE_TAKEN_OVER = """
+WITH stale AS (
+  SELECT a.id FROM kos_attempts a LEFT JOIN tasks t ON t.id = a.task_id
+  WHERE a.outcome IS NULL AND (t.status = 'in_progress' AND t.epoch = a.epoch) IS NOT TRUE
+  LIMIT 1000 FOR UPDATE OF a SKIP LOCKED
+), closed AS (
+  UPDATE kos_attempts a SET outcome = 'taken_over', finished_at = now(),
+    error = 'taken over: another program changed the task', error_code = 'taken_over',
+    duration_seconds = extract(epoch FROM now() - a.started_at)
+  FROM stale WHERE a.id = stale.id RETURNING a.task_id, a.error
+)
+INSERT INTO kos_decisions (task_id, stage, chosen, reason)
+SELECT task_id, 'retry', NULL, error FROM closed RETURNING id
+"""
+
 # A row is the cause of a death where it ran alone: by itself, or as the only one of its process.
 TAKE_BACK = """
 WITH held AS MATERIALIZED (
@@ -214,8 +237,9 @@ WITH held AS MATERIALIZED (
 ), stuck AS (
   SELECT id FROM tasks WHERE {condition} FOR UPDATE SKIP LOCKED
 ), found AS (
-  SELECT t.id, t.crash_count + evidence.crash AS crashes,
-    %(crash)s > 0 AND evidence.crash > 0 AND t.crash_count + 1 >= %(max_crashes)s AS poison
+  SELECT t.id, least(t.crash_count, 1000000) + evidence.crash AS crashes,
+    %(crash)s > 0 AND evidence.crash > 0
+      AND least(t.crash_count, 1000000) + 1 >= %(max_crashes)s AS poison
   FROM stuck JOIN tasks t ON t.id = stuck.id LEFT JOIN held h ON h.lease_owner = t.lease_owner
   CROSS JOIN LATERAL (SELECT CASE WHEN %(crash)s > 0 AND (t.suspicion = 'alone' OR h.n = 1)
     THEN 1 ELSE 0 END AS crash) AS evidence

@@ -62,3 +62,4 @@ class AttemptOutcome(StrEnum):
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
     LOST = "lost"
+    TAKEN_OVER = "taken_over"

@@ -80,6 +80,7 @@ class Recovery:
         messages = self._known_messages()
         with session():
             orphans.adopt_stateless()
+            orphans.close_taken_over()
             cancelled = orphans.finish_cancels()
             dead = orphans.return_of_dead(_dead_owners(), max_crashes=settings.max_crashes)
             expired = self._return_expired()

@@ -140,7 +140,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One completion to make. ``max_tokens`` is always sent; servers' defaults run away."""
+    """One completion to make. ``max_tokens`` is always sent; servers' defaults run away.
+
+    ``verbatim`` takes whatever comes for the answer: nothing, or the prompt itself.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -151,6 +154,7 @@ class GenerateRequest:
     think: bool | None = None
     keep_alive: str | int | None = None
     request_id: str | None = None
+    verbatim: bool = False
 
     @property
     def prompt_text(self) -> str:

@@ -155,7 +155,7 @@ def results(batch_id: str, *, after_line: int, limit: int) -> list[Row]:
         """
         SELECT l.line, l.custom_id, l.error, l.task_id::text AS task_id, t.status, t.result,
           t.last_error, t.model, extract(epoch FROM t.completed_at)::bigint AS ended_at,
-          a.prompt_tokens, a.completion_tokens, a.error_code
+          a.prompt_tokens, a.completion_tokens, a.error_code, a.finish_reason
         FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id
         LEFT JOIN kos_attempts a ON a.task_id = t.id AND a.epoch = t.epoch
         WHERE l.batch_id = %s AND l.line > %s ORDER BY l.line LIMIT %s

@@ -58,6 +58,7 @@ class Ending:
     messages: Sequence[Mapping[str, str]] | None = None
     options: Mapping[str, Any] | None = None
     answer: str | None = None
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +348,7 @@ def _end(
         "messages": Json(list(ending.messages)) if ending.messages else None,
         "options": Json(dict(ending.options)) if ending.options else None,
         "answer": ending.answer,
+        "finish_reason": ending.finish_reason,
         "wait": spent.wait_seconds,
         "load": spent.load_seconds,
         "first_token": spent.first_token_seconds,

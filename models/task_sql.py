@@ -136,6 +136,7 @@ WITH ended AS (
   UPDATE kos_attempts a SET finished_at = now(), outcome = %(outcome)s, error = %(error)s,
     error_code = %(code)s, verdict = %(verdict)s,
     messages = %(messages)s, options = %(options)s, answer = %(answer)s,
+    finish_reason = %(finish_reason)s,
     wait_seconds = coalesce(%(wait)s, a.wait_seconds), load_seconds = %(load)s,
     first_token_seconds = %(first_token)s, duration_seconds = %(duration)s,
     prompt_tokens = %(prompt_tokens)s, completion_tokens = %(completion_tokens)s

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
+MAX_ARRAY_BYTES = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+_ARRAY_BEGINS = re.compile(rb"\s{0,100}\[\s{0,100}(?:\{|\Z)")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_CONVERT = "save it as UTF-8, for example by iconv -f {} -t UTF-8 FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +27,54 @@ class Line:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """Every line that is not blank. Holds one line in memory, however long the file is."""
+    """Every line that is not blank, or every item of a file that is one JSON array.
+
+    Of JSONL one line is held in memory, however long the file is; an array is held whole.
+    """
     number = 0
     while True:
         number += 1
         raw = stream.readline(MAX_LINE_BYTES)
         if not raw:
             return
+        text = raw.removeprefix(_BOM) if number == 1 else raw
+        if number == 1 and text.startswith(_UTF16_MARKS):
+            yield Line(1, error=f"line: the file is UTF-16; {_CONVERT.format('UTF-16')}")
+            return
+        if number == 1 and _ARRAY_BEGINS.match(text):
+            yield from _array(text, stream)
+            return
         if len(raw) >= MAX_LINE_BYTES and not raw.endswith(b"\n"):
             size_bytes = len(raw) + _skip_rest(stream)
             yield Line(number, error="line: is longer than 8 MB; split it", size_bytes=size_bytes)
             continue
-        text = raw.removeprefix(_BOM) if number == 1 else raw
         if text.strip():
             yield _parsed(number, text, size_bytes=len(raw))
 
 
+def _array(beginning: bytes, stream: BinaryIO) -> Iterator[Line]:
+    content = beginning + stream.read(MAX_ARRAY_BYTES)
+    if len(content) > MAX_ARRAY_BYTES:
+        yield Line(1, error="line: an array of more than 64 MB; write one object a line")
+        return
+    whole = _parsed(1, content, size_bytes=len(content))
+    if not isinstance(whole.value, list):
+        yield whole
+        return
+    size_bytes = len(content) // max(1, len(whole.value))
+    for number, item in enumerate(whole.value, start=1):
+        yield Line(number, value=item, size_bytes=size_bytes)
+
+
 def _parsed(number: int, raw: bytes, *, size_bytes: int) -> Line:
     try:
-        value = json.loads(raw.decode("utf-8"))
+        # Lines cut out of an array keep their commas.
+        value = json.loads(raw.decode("utf-8").rstrip().removesuffix(","))
     except UnicodeDecodeError as error:
-        return Line(
-            number, error=f"line: is not UTF-8 (byte {error.start + 1})", size_bytes=size_bytes
-        )
+        message = f"line: is not UTF-8 (byte {error.start + 1})"
+        if _is_russian(raw):
+            message += f"; it looks like CP1251: {_CONVERT.format('CP1251')}"
+        return Line(number, error=message, size_bytes=size_bytes)
     except json.JSONDecodeError as error:
         message = f"line: is not JSON ({error.msg} at column {error.colno})"
         return Line(number, error=message, size_bytes=size_bytes)
@@ -53,6 +83,11 @@ def _parsed(number: int, raw: bytes, *, size_bytes: int) -> Line:
     except ValueError as error:
         return Line(number, error=f"line: is not JSON ({error})", size_bytes=size_bytes)
     return Line(number, value=value, size_bytes=size_bytes)
+
+
+def _is_russian(raw: bytes) -> bool:
+    letters = [char for char in raw.decode("cp1251", "replace") if ord(char) > 127]
+    return sum("\u0410" <= char <= "\u044f" for char in letters) > 0.8 * len(letters)
 
 
 def _skip_rest(stream: BinaryIO) -> int:

@@ -68,6 +68,7 @@ class AnswerReview:
             language=context.options.language,
             required_parts=context.options.required_parts,
             response_schema=context.options.response_schema,
+            verbatim=context.options.verbatim,
             abandoned=lambda: running.token.cancelled,
         )
         verdict = judge(answer, request)

@@ -109,6 +109,7 @@ class Answering:
             num_ctx=task.num_ctx,
             heavy=task.heavy,
             sampling=context.sampling,
+            verbatim=context.options.verbatim,
             context_tokens=context.context_tokens,
         )
         result.spent = caller.spent

@@ -106,6 +106,7 @@ class ModelCaller:
         requests: ControlRequests,
         in_use: Callable[[str], int],
         sampling: Sampling = SERVER_DEFAULTS,
+        verbatim: bool = False,
         context_tokens: int | None = None,
     ) -> None:
         self._settings = settings
@@ -121,6 +122,7 @@ class ModelCaller:
         self._heavy = heavy
         self._figures = figures
         self._sampling = sampling
+        self._verbatim = verbatim
         self._context_tokens = context_tokens
         self.spent = Spent()
 
@@ -140,6 +142,7 @@ class ModelCaller:
             max_tokens=max_tokens,
             num_ctx=self._num_ctx or None,
             sampling=self._sampling,
+            verbatim=self._verbatim,
             response_schema=response_schema,
             keep_alive=self._settings.ollama_keep_alive,
             request_id=f"{self._running.task_id}:{self._running.epoch}",
@@ -335,6 +338,7 @@ class ModelCalls:
         num_ctx: int,
         heavy: bool,
         sampling: Sampling = SERVER_DEFAULTS,
+        verbatim: bool = False,
         context_tokens: int | None = None,
     ) -> ModelCaller:
         """Raises DatabaseUnavailable where the learned figures cannot be read."""
@@ -346,6 +350,7 @@ class ModelCalls:
             heavy=heavy,
             figures=self.figures.for_deadlines(backend, model),
             sampling=sampling,
+            verbatim=verbatim,
             context_tokens=context_tokens,
             settings=self.settings,
             residency=self.residency,

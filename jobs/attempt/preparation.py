@@ -52,7 +52,9 @@ def prepare(
     if not (row["description"] or row["title"] or "").strip():
         raise TaskRefused("description is empty: say what is to be done")
     with session():
-        persona = _persona(row["assignee_expert_id"])
+        persona = Persona(silent=True)
+        if not options.verbatim:
+            persona = _persona(row["assignee_expert_id"])
         dependencies = tuple(
             DependencyResult(title=found["title"] or "", text=found["result"] or "")
             for found in backlog.dependency_results(claimed.id)
@@ -69,7 +71,9 @@ def prepare(
         dependencies=dependencies,
         max_tokens=min(size.max_tokens, context_tokens // 2),
         context_tokens=context_tokens,
-        sampling=choose_sampling(
+        sampling=options.sampling
+        if options.verbatim
+        else choose_sampling(
             options.sampling,
             expert=persona.sampling,
             model=model_sampling,

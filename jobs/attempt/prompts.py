@@ -20,13 +20,14 @@ _CUT = "\n[… cut here to fit the model's context …]"
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """An expert as a prompt shows them."""
+    """An expert as a prompt shows them; a silent one says nothing of its own."""
 
     name: str = ""
     role: str = ""
     department: str = ""
     system_prompt: str = ""
     sampling: Sampling = SERVER_DEFAULTS
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ def build(
     if cut_files:
         notes.append("the files were cut to fit")
     user = "\n\n".join(part for part in (task, earlier, _files_text(files), instructions) if part)
-    messages = (Message("system", system), Message("user", user))
+    messages: tuple[Message, ...] = (Message("user", user),)
+    if system:
+        messages = (Message("system", system), *messages)
     tokens = sum(estimate_tokens(message.content) + _MESSAGE_TOKENS for message in messages)
     return Prompt(messages, tokens, tuple(notes))
 
@@ -86,6 +89,8 @@ def system_text(persona: Persona) -> str:
     """The persona's own prompt, or one made of name, role and department."""
     if persona.system_prompt.strip():
         return persona.system_prompt.strip()
+    if persona.silent:
+        return ""
     who = persona.name.strip() or "an expert"
     role = f", {persona.role.strip()}" if persona.role.strip() else ""
     place = f" of the department {persona.department.strip()}" if persona.department.strip() else ""

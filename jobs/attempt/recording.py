@@ -166,6 +166,7 @@ def _ending(result: AttemptResult, code: str | None, error: str | None = None) -
         error_code=code,
         messages=_sent(request) if request is not None else None,
         options=_options(request) if request is not None else None,
+        finish_reason=result.answer.finish_reason if result.answer is not None else None,
         answer=_storable(answer[:MOST_ANSWER_CHARS]) if answer else None,
     )
 

@@ -48,7 +48,8 @@ class TaskOptions:
 
     ``required_backend`` is the only backend that the creator accepts, ``preferred_source`` one
     that is merely preferred; ``language`` (``en`` or ``ru``) and ``required_parts`` are what the
-    answer must have.
+    answer must have. ``verbatim`` sends the request as it is, without an expert's words, and takes
+    what comes.
     """
 
     preferred_source: str | None = None
@@ -65,6 +66,7 @@ class TaskOptions:
     max_tokens: int | None = None
     num_ctx: int | None = None
     sampling: Sampling = SERVER_DEFAULTS
+    verbatim: bool = False
     complex: bool | None = None
     delegate: Delegate | None = None
     validator: SecondOpinion = SecondOpinion.RULES
@@ -117,6 +119,7 @@ def read(metadata: object) -> TaskOptions:
         max_tokens=reader.whole("max_tokens", low=1, high=1_000_000),
         num_ctx=reader.whole("num_ctx", low=128, high=4_194_304),
         sampling=read_sampling(reader),
+        verbatim=reader.flag("verbatim") or False,
         complex=reader.flag("complex"),
         delegate=_delegate(reader),
         validator=reader.choice("validator", SecondOpinion) or SecondOpinion.RULES,

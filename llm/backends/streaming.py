@@ -171,7 +171,8 @@ class _Answer:
         self._watch = watch
         self._deadlines = deadlines
         self._hook = on_progress
-        self._guard = AnswerGuard(prompt=request.prompt_text, max_tokens=request.max_tokens)
+        prompt = "" if request.verbatim else request.prompt_text
+        self._guard = AnswerGuard(prompt=prompt, max_tokens=request.max_tokens)
         self._first_at: float | None = None
         self._next_report = float("inf")
         self.finish_reason: FinishReason | None = None
@@ -201,7 +202,7 @@ class _Answer:
         if any_text:
             text, thinking = self.partial_text, ""
         else:
-            text, thinking = self._guard.finish(self.finish_reason)
+            text, thinking = self._answer(self.finish_reason)
         started = self._watch.started_at
         return Completion(
             text=text,
@@ -215,6 +216,14 @@ class _Answer:
             first_token_seconds=None if self._first_at is None else self._first_at - started,
             duration_seconds=time.monotonic() - started,
         )
+
+    def _answer(self, finish_reason: FinishReason) -> tuple[str, str]:
+        try:
+            return self._guard.finish(finish_reason)
+        except (errors.BlankAnswer, errors.ThinkingOnly):
+            if not self._request.verbatim:
+                raise
+            return "", self.partial_text
 
     def _moved(self) -> None:
         self._watch.progress_at = now = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
+from jobs.policy.sampling import SAMPLING_KEYS
 from models.base import Row
 
 URL = "/v1/chat/completions"
@@ -39,12 +40,13 @@ def as_submission(line: object, *, key: str, models: Container[str] | None) -> d
         raise LineError("missing_body", "body: must be an object with messages")
     _refuse_unserved(body)
     system, asked = _messages(body.get("messages"))
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = {"verbatim": True}
     if system:
         metadata["system"] = system
     tokens = body.get("max_completion_tokens", body.get("max_tokens"))
     if tokens is not None:
         metadata["max_tokens"] = tokens
+    metadata.update({name: body[name] for name in SAMPLING_KEYS if body.get(name) is not None})
     value: dict[str, Any] = {"description": asked, "custom_id": key, "metadata": metadata}
     model = _model(body.get("model"), models)
     if model:
@@ -57,6 +59,8 @@ def as_submission(line: object, *, key: str, models: Container[str] | None) -> d
 
 def custom_id_of(line: object) -> str | None:
     found = line.get("custom_id") if isinstance(line, Mapping) else None
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
     return found if isinstance(found, str) else None
 
 
@@ -73,7 +77,7 @@ def output_line(batch_id: str, row: Row) -> dict[str, Any]:
                 "index": 0,
                 "message": {"role": "assistant", "content": row["result"] or "", "refusal": None},
                 "logprobs": None,
-                "finish_reason": FINISHED,
+                "finish_reason": row.get("finish_reason") or FINISHED,
             }
         ],
         "usage": {

@@ -47,6 +47,8 @@ _STRUCTURED: dict[str, Check] = {"original": original, "schema": structured, "co
 
 def judge(answer: Answer, request: Request) -> Verdict:
     """Whether ``answer`` may stand as the result of ``request``, with the reason if not."""
+    if request.verbatim:
+        return _as_it_came(answer, request)
     if _says_nothing(answer.text, request):
         return _blank("the answer is blank")
     text = without_thoughts(answer.text)
@@ -55,6 +57,13 @@ def judge(answer: Answer, request: Request) -> Verdict:
     judged = Answer(text, answer.finish_reason)
     checks = _PROSE if request.response_schema is None else _STRUCTURED
     return _verdict({name: check(judged, request) for name, check in checks.items()})
+
+
+def _as_it_came(answer: Answer, request: Request) -> Verdict:
+    """A caller who sent a request as it is judges the answer; only JSON was promised by us."""
+    if request.response_schema is None or answer.finish_reason == "length":
+        return _verdict({})
+    return _verdict({"schema": structured(answer, request)})
 
 
 def _says_nothing(text: str, request: Request) -> bool:

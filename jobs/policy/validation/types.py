@@ -35,6 +35,7 @@ class Request:
     language: str | None = None
     required_parts: tuple[str, ...] = ()
     response_schema: Mapping[str, Any] | None = None
+    verbatim: bool = False
     abandoned: Callable[[], bool] | None = None
 
     @property

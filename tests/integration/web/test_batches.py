@@ -77,6 +77,28 @@ def test_a_thousand_lines_run_to_the_end(client: openai.OpenAI, system: System) 
     assert batch.error_file_id is None
 
 
+def test_a_line_is_a_request_as_it_is(client: openai.OpenAI, system: System) -> None:
+    system.start()
+
+    lines = [_line(1, max_tokens=1, temperature=0, seed=7), {**_line(2), "custom_id": 2}]
+    batch = _ended(client, _run(client, lines).id)
+
+    assert batch.request_counts.completed == 2, batch
+    first, second = _read(client, batch.output_file_id)
+    body = first["response"]["body"]
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"]["completion_tokens"] == 1
+    assert second["custom_id"] == "2"
+    (sent,) = system.sql(
+        "SELECT a.messages, a.options FROM kos_attempts a JOIN kos_batch_lines l "
+        "ON l.task_id = a.task_id WHERE l.line = 1"
+    )
+    assert [message["role"] for message in sent["messages"]] == ["user"]
+    assert sent["options"]["max_tokens"] == 1
+    assert (sent["options"]["temperature"], sent["options"]["seed"]) == (0, 7)
+    assert "top_p" not in sent["options"]
+
+
 def test_bad_lines_go_to_the_error_file_and_the_rest_goes_through(
     client: openai.OpenAI, system: System
 ) -> None:

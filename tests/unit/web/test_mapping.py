@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from console.web.batches.disk import Disk
-from console.web.batches.mapping import LineError, as_submission, error_line, output_line
+from console.web.batches.mapping import (
+    LineError,
+    as_submission,
+    custom_id_of,
+    error_line,
+    output_line,
+)
 from jobs.policy.metadata import Submission, check_submission
 
 URL = "/v1/chat/completions"
@@ -41,7 +47,7 @@ def test_system_texts_are_kept_and_an_earlier_exchange_stands_before_the_questio
 
     value = _mapped(messages=messages)
 
-    assert value["metadata"] == {"system": "Be brief."}
+    assert value["metadata"] == {"verbatim": True, "system": "Be brief."}
     assert value["description"] == "user: Hello\n\nassistant: Hi\n\nuser: Explain a lease."
 
 
@@ -120,3 +126,27 @@ def test_a_file_that_breaks_off_leaves_nothing(tmp_path: Any) -> None:
         disk.write(file_id, broken())
 
     assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_what_the_line_says_of_drawing_is_taken_over() -> None:
+    value = _mapped(temperature=0, top_p=0.5, stop=["END"], seed=7, max_tokens=1)
+
+    checked = check_submission(value)
+
+    assert isinstance(checked, Submission)
+    assert checked.metadata == {
+        "verbatim": True, "max_tokens": 1, "temperature": 0, "top_p": 0.5, "stop": ["END"],
+        "seed": 7,
+    }  # fmt: skip
+
+
+def test_a_number_is_a_custom_id_and_the_finish_reason_is_told() -> None:
+    assert custom_id_of({"custom_id": 17}) == "17"
+    row = {
+        "task_id": "t", "line": 1, "custom_id": "17", "prompt_tokens": 3, "completion_tokens": 1,
+        "ended_at": 1, "model": "m", "result": "Hi", "finish_reason": "length",
+    }  # fmt: skip
+
+    assert (
+        output_line("batch_1", row)["response"]["body"]["choices"][0]["finish_reason"] == "length"
+    )

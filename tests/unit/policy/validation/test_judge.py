@@ -262,3 +262,8 @@ class TestWordsAreHints:
         task = "Summarise:\nThe council voted to extend the tram line to the harbour by 2031."
 
         assert verdict("Please share the text, and I will summarise it.", task).code == "refusal"
+
+
+@pytest.mark.parametrize("text", ["", "Explain the planner.", "503 Service Unavailable", "The"])
+def test_a_request_that_was_sent_as_it_is_takes_what_comes(text: str) -> None:
+    assert verdict(text, verbatim=True, finish_reason="length").score == 1.0

@@ -23,7 +23,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Tasks": {
         "submit": Entry("submit", "Submit one task, or a JSONL file of them."),
         "tasks": Entry("tasks", "List tasks, newest first."),
-        "show": Entry("show", "One task whole: its story, attempts and answer."),
+        "show": Entry("show", "One task whole: its timeline, attempts and answer."),
         "why": Entry("show", "Every decision on a task, with what was not chosen."),
         "wait": Entry("wait", "Wait until tasks have ended."),
         "cancel": Entry("actions", "Cancel tasks; running ones are stopped."),

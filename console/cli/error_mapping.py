@@ -32,12 +32,14 @@ def run_guarded(action: Callable[[], Any], *, log_directory: Callable[[], Path |
         return _say("interrupted", INTERRUPTED)
     except click.ClickException as error:
         return _say(_usage_line(error), WRONG)
-    except Exception as error:  # noqa: BLE001 - the border: every error is told in one line
-        return _say(*_told(error, log_directory))
+    except Exception as error:  # noqa: BLE001 - the error mapping: every error becomes one line
+        return _say(*_message_and_code(error, log_directory))
     return result if isinstance(result, int) else DONE
 
 
-def _told(error: Exception, log_directory: Callable[[], Path | None]) -> tuple[str, int]:
+def _message_and_code(
+    error: Exception, log_directory: Callable[[], Path | None]
+) -> tuple[str, int]:
     if isinstance(error, BadInput):
         return str(error), WRONG
     if isinstance(error, Unreachable):
@@ -46,10 +48,10 @@ def _told(error: Exception, log_directory: Callable[[], Path | None]) -> tuple[s
         return str(error), RED
     if isinstance(error, UnicodeError):
         return "some word or file is not valid UTF-8: write it anew", WRONG
-    return _told_of_services(error) or _told_of_ours(error) or _unexpected(error, log_directory())
+    return _from_services(error) or _from_ours(error) or _unexpected(error, log_directory())
 
 
-def _told_of_services(error: Exception) -> tuple[str, int] | None:
+def _from_services(error: Exception) -> tuple[str, int] | None:
     import peewee
     import psycopg2
     import redis
@@ -74,7 +76,7 @@ def _told_of_services(error: Exception) -> tuple[str, int] | None:
     return None
 
 
-def _told_of_ours(error: Exception) -> tuple[str, int] | None:
+def _from_ours(error: Exception) -> tuple[str, int] | None:
     from console.services.errors import ServiceError
     from jobs.settings.load import SettingsError
     from models.migrations.runner import MigrationFailed
@@ -89,12 +91,12 @@ def _told_of_ours(error: Exception) -> tuple[str, int] | None:
 
 
 def _unexpected(error: Exception, directory: Path | None) -> tuple[str, int]:
-    told = f"unexpected {type(error).__name__}: {error}"
+    message = f"unexpected {type(error).__name__}: {error}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}", RED
     kept = _keep_traceback(error, directory)
-    return f"{told} ({kept})" if kept else told, RED
+    return f"{message} ({kept})" if kept else message, RED
 
 
 def _keep_traceback(error: Exception, directory: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, told in one line that says what to do."""
+"""What can be wrong with a request: one line each, which says what to do."""
 
 from __future__ import annotations
 

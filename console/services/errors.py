@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a running service, told with its remedy."""
+"""What can go wrong on the way to a running service, with its remedy."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import redis
 from dramatiq import Worker
+from dramatiq.worker import WorkerThread
 
 from jobs.admission.slot_events import FreedSlots
 from jobs.app import App, build_app
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 WATCHDOG_SECONDS = 2.0
 AFTER_DRAIN_SECONDS = 10.0
+CONSUMERS_END_SECONDS = 5.0
 IDLE_WAKE_MS = int(LONGEST_BLOCK_SECONDS * 1000)
 THREAD_POLL_MS = 500
 
@@ -132,11 +134,25 @@ def _drain(app: App, worker: Worker, stop: signals.Stop) -> None:
         target=_finish_drain, args=(app, stop, drained, drain_seconds), daemon=True
     )
     helper.start()
-    worker.stop(timeout=int((drain_seconds + AFTER_DRAIN_SECONDS) * 1000))
+    end_threads(worker.workers, seconds=drain_seconds + AFTER_DRAIN_SECONDS)
+    worker.stop(timeout=int(CONSUMERS_END_SECONDS * 1000))
     drained.set()
     helper.join()
     app.lease_keeper.stop()
     logger.info("drained")
+
+
+def end_threads(threads: Sequence[WorkerThread], *, seconds: float) -> None:
+    """Stop and join all ``threads`` against one deadline.
+
+    Dramatiq's own join counts the time that passed once for every thread: of three running calls,
+    the last one is left behind long before the time is over.
+    """
+    for thread in threads:
+        thread.stop()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _finish_drain(

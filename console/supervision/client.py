@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import time
 import xmlrpc.client
 from collections.abc import Iterator, Set
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from console.services.errors import ServiceError
+from jobs.process.supervisor import UnixTransport
 
-CALL_TIMEOUT_SECONDS = 15.0
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 60, 70, 90, 91
 
 
@@ -49,7 +48,7 @@ class Supervisor:
     """The calls that we make. Raises SupervisorNotRunning when nobody listens."""
 
     def __init__(self, socket_path: Path) -> None:
-        self._transport = _UnixTransport(socket_path)
+        self._transport = UnixTransport(socket_path)
         self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
 
     def answers(self) -> bool:
@@ -143,31 +142,3 @@ def _explain(fault: xmlrpc.client.Fault, arguments: tuple[Any, ...]) -> str:
     if fault.faultCode == BAD_NAME:
         return f"there is no program {arguments[0]}; kos ctl status lists them"
     return f"supervisord refused: {fault.faultString}"
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, socket_path: Path) -> None:
-        super().__init__()
-        self._socket_path = socket_path
-        self._kept: _UnixConnection | None = None
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        if self._kept is None:
-            self._kept = _UnixConnection(self._socket_path)
-        return self._kept
-
-    def close(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, socket_path: Path) -> None:
-        super().__init__("localhost", timeout=CALL_TIMEOUT_SECONDS)
-        self._socket_path = socket_path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(CALL_TIMEOUT_SECONDS)
-        self.sock.connect(str(self._socket_path))

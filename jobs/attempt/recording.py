@@ -81,7 +81,8 @@ class Recorder:
         result: AttemptResult,
     ) -> bool:
         reason = running.token.reason
-        if reason in (LEASE_LOST, SLOT_LOST):
+        # A whole answer is written where the row is still ours: the epoch decides, not our guess.
+        if reason in (LEASE_LOST, SLOT_LOST) and not isinstance(outcome, Complete):
             logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, reason)
             return reason == SLOT_LOST and self._persist(
                 claimed, partial(_give_back, claimed, SLOT_LOST)
@@ -94,7 +95,8 @@ class Recorder:
         return self._persist(claimed, lambda: _write_outcome(claimed, outcome, result))
 
     def _persist(self, claimed: Claimed, write: Callable[[], bool]) -> bool:
-        """Write while the lease may still be ours; after that recovery has the row anyway."""
+        """Write as soon as Postgres can, also beyond the lease: ``write`` changes nothing where the
+        row is not ours any more. After ``SMART_WORKER_STUCK_MINUTES`` recovery has it anyway."""
         began, tries = time.monotonic(), 0
         while True:
             try:
@@ -103,7 +105,7 @@ class Recorder:
             except (DatabaseUnavailable, redis.RedisError) as error:
                 if tries == 0:
                     logger.warning("outcome_not_written_yet task=%s error=%s", claimed.id, error)
-                if time.monotonic() - began > self._settings.lease_seconds:
+                if time.monotonic() - began > self._settings.stuck_minutes * 60:
                     logger.exception("outcome_not_written task=%s", claimed.id)
                     return False
                 tries += 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from supervisor.xmlrpc import SupervisorTransport
+from jobs.process.supervisor import UnixTransport
 
 logger = logging.getLogger(__name__)
 
@@ -83,5 +83,5 @@ class Restarter:
     def _proxy(self) -> xmlrpc.client.ServerProxy:
         if self.socket is None:
             raise OSError("no supervisor socket is known: this program was not started by kos up")
-        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        transport = UnixTransport(self.socket)
         return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import redis
 import requests
@@ -12,29 +13,40 @@ import requests
 from jobs.policy.fields import shown
 from jobs.upkeep.health.checks import Check
 from llm import direct
-from models import backlog, server, task_figures
-from models.database import DatabaseUnavailable, session
+from models import backlog, decision, task_figures
+from models.database import DatabaseUnavailable, database, session
+from models.decision import NewDecision
 
 LOW_DISK_BYTES = 500_000_000
 LOW_DISK_SHARE = 0.02
 AGENT_SECONDS = 2.0
+PROBE_KEY = "kos:probe"
+PROBE_KEPT_SECONDS = 60
 
 
 def postgres() -> Check:
     began = time.monotonic()
     try:
         with session():
-            server.ping()
+            _write_and_undo()
     except DatabaseUnavailable as error:
         remedy = "see DATABASE_URL, or start it with `kos up`"
         return Check("postgres", False, str(error), remedy)
     return Check("postgres", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
 
 
+def _write_and_undo() -> None:
+    """A read-only server and one with a full disk answer every SELECT."""
+    with database.atomic() as transaction:
+        decision.record([NewDecision(str(uuid4()), "plan", None, "probe")])
+        transaction.rollback()
+
+
 def redis_server(client: redis.Redis) -> Check:
     began = time.monotonic()
     try:
-        client.ping()
+        # A replica and a server that is out of memory answer a ping, and take no write.
+        client.set(PROBE_KEY, 1, ex=PROBE_KEPT_SECONDS)
     except redis.RedisError as error:
         return Check("redis", False, str(error), "see REDIS_URL, or start it with `kos up`")
     return Check("redis", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")

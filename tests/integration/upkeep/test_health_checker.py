@@ -291,3 +291,18 @@ def test_no_remedy_of_a_silent_server_throws_work_away(
 
     assert not check.ok
     assert "`kos pause ollama` lets what runs end" in check.remedy
+
+
+def test_a_postgres_that_takes_no_write_is_red(
+    checker: HealthChecker, own_postgres: Server
+) -> None:
+    with database.session():
+        database.database.execute_sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        database.database.execute_sql("SELECT pg_reload_conf()")
+    database.close_all()
+
+    deadline = time.monotonic() + 10
+    while by_name(checker.round())["postgres"].ok:
+        assert time.monotonic() < deadline
+
+    assert "read-only" in by_name(checker.round())["postgres"].detail

@@ -1,0 +1,39 @@
+"""The way to supervisord: its private socket, with a time limit that its own transport lacks."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import xmlrpc.client
+from pathlib import Path
+from typing import Any
+
+CALL_TIMEOUT_SECONDS = 15.0
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, socket_path: Path) -> None:
+        super().__init__()
+        self._socket_path = socket_path
+        self._kept: _UnixConnection | None = None
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        if self._kept is None:
+            self._kept = _UnixConnection(self._socket_path)
+        return self._kept
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, socket_path: Path) -> None:
+        super().__init__("localhost", timeout=CALL_TIMEOUT_SECONDS)
+        self._socket_path = socket_path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CALL_TIMEOUT_SECONDS)
+        self.sock.connect(str(self._socket_path))

@@ -13,6 +13,7 @@ from console.home import free_port
 from console.supervision.programs import LOOPBACK
 from jobs.settings.load import Settings
 from jobs.settings.sources import LEFT_OUT, OWN_MLX, SIMULATED
+from llm import direct
 from llm.mlx_server import settings as mlx_settings
 from llm.types import BackendSpec
 
@@ -102,7 +103,7 @@ def _has_models(settings: Settings) -> bool:
 
 def _answers(backend: BackendSpec) -> bool:
     try:
-        answer = requests.get(backend.url + PROBES[backend.name], timeout=ANSWER_WITHIN_SECONDS)
+        answer = direct.get(backend.url + PROBES[backend.name], seconds=ANSWER_WITHIN_SECONDS)
     except requests.RequestException:
         return False
     return answer.status_code < 500

@@ -83,6 +83,7 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
     foreign.register()
     psycopg2.extensions.set_wait_callback(wait_for_answer)
     for pool, connections in ((database, pool_size), (lock_database, LOCK_CONNECTIONS)):
+        pool.connect_params.clear()  # ``init`` would keep those of an earlier URL
         pool.init(
             name,
             max_connections=connections,

@@ -9,6 +9,10 @@ from models.base import fetch_all
 
 TASKS_CHANNEL = "kos_tasks"
 """Where triggers say that a task may be planned."""
+ENCODING = "UTF8"
+ENCODING_REMEDY = (
+    "make one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, pg_dump the old into it"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from peewee import OperationalError
 from playhouse.migrations import MigrationError as PlayhouseError
 from playhouse.migrations import Runner
 
+from models import server
 from models.database import database, session
 from models.migrations.adopt import columns_of
 from models.waiting import patience
@@ -43,6 +44,7 @@ def up() -> list[str]:
             database is as it was before.
     """
     with _one_transaction() as runner:
+        _require_utf8()
         _move_former_history(runner)
         return list(runner.up())
 
@@ -91,6 +93,13 @@ def _one_transaction() -> Iterator[Runner]:
             yield _runner()
     except (PlayhouseError, peewee.DatabaseError) as error:
         raise MigrationFailed(str(error).strip().splitlines()[0]) from error
+
+
+def _require_utf8() -> None:
+    """Answers hold any character, and another encoding would refuse them one by one, later."""
+    encoding = server.state().encoding
+    if encoding != server.ENCODING:
+        raise MigrationFailed(f"the database is {encoding}: {server.ENCODING_REMEDY}")
 
 
 def _lock() -> None:

@@ -48,6 +48,9 @@ def _postgres(connections: Connections) -> Iterator[Check]:
             found = server.state()
             yield _postgres_version(found.version)
             yield _clock(found.now)
+            if found.encoding != server.ENCODING:
+                yield red("encoding", f"the database is {found.encoding}", server.ENCODING_REMEDY)
+                return
             missing = runner.pending()
             if missing:
                 yield red("tables", f"pending: {', '.join(missing)}", "kos migrate up")
@@ -57,7 +60,7 @@ def _postgres(connections: Connections) -> Iterator[Check]:
             yield _statuses()
     except (Unreachable, DatabaseUnavailable) as error:
         remedy = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
-        yield red("postgres", str(error).partition(":")[0], remedy)
+        yield red("postgres", str(error), remedy)
     except BadInput as error:
         yield red("postgres", str(error), "correct DATABASE_URL")
 
@@ -101,7 +104,7 @@ def _redis(connections: Connections) -> Check:
         about: Any = client.info()
         evicts = about.get("maxmemory", 0) and about.get("maxmemory_policy") != "noeviction"
     except Unreachable as error:
-        return red("redis", str(error).partition(":")[0], "kos up")
+        return red("redis", str(error), "kos up")
     except (redis.RedisError, ValueError) as error:
         remedy = "kos up" if connections.settings.embedded_redis else "check REDIS_URL"
         return red("redis", str(error), remedy)

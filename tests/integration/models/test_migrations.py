@@ -10,6 +10,7 @@ import pytest
 from models import database
 from models.migrations import runner
 from models.task import NewTask, Task
+from tests.support.embedded import Server, drop_database
 from tests.support.system import migrate
 
 EXISTING = """
@@ -138,6 +139,39 @@ def test_an_id_that_is_no_uuid_is_refused_by_name(configured: str) -> None:
         runner.MigrationFailed, match="tasks needs a uuid column id, found: integer"
     ):
         runner.up()
+
+
+def test_a_database_that_is_not_utf8_is_refused_with_the_remedy(shared_postgres: Server) -> None:
+    run_sql(
+        shared_postgres.url,
+        "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE_PROVIDER libc "
+        "LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    )
+    url = shared_postgres.url.rpartition("/")[0] + "/latin"
+    database.configure(url, pool_size=2)
+    try:
+        with pytest.raises(runner.MigrationFailed, match=r"is LATIN1: make one with CREATE"):
+            runner.up()
+    finally:
+        drop_database(shared_postgres.url, url)
+
+
+def test_every_parameter_of_libpq_may_stand_in_the_url(postgres_url: str) -> None:
+    run_sql(postgres_url, "CREATE SCHEMA apart")
+    parameters = (
+        "application_name=theirs&keepalives_idle=7&target_session_attrs=read-write"
+        "&options=-c%20search_path%3Dapart%20-c%20statement_timeout%3D9s"
+    )
+    database.configure(f"{postgres_url}?{parameters}", pool_size=2, application_name="kos-test")
+    runner.up()
+
+    with database.session():
+        row = database.database.execute_sql(
+            "SELECT current_setting('application_name'), current_setting('statement_timeout'), "
+            "current_setting('timezone'), current_setting('client_encoding'), "
+            "to_regclass('apart.kos_attempts')::text"
+        ).fetchone()
+    assert row == ("kos-test theirs", "9s", "UTC", "UTF8", "kos_attempts")
 
 
 def test_two_migrations_at_once_apply_each_step_once(configured: str) -> None:

@@ -77,7 +77,8 @@ def build(
     files, cut_files = _fitted(context, max(0, left - estimate_tokens(earlier)))
     if cut_files:
         notes.append("the files were cut to fit")
-    user = "\n\n".join(part for part in (task, earlier, _files_text(files), instructions) if part)
+    # What several tasks share stands first, so that a server reads it once (docs/planning.md).
+    user = "\n\n".join(part for part in (_files_text(files), task, earlier, instructions) if part)
     messages: tuple[Message, ...] = (Message("user", user),)
     if system:
         messages = (Message("system", system), *messages)

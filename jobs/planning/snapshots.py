@@ -169,6 +169,7 @@ def task_view(row: Row, now: datetime) -> TaskView:
         bug_probability=options.bug_probability,
         attempt_count=row["attempt_count"],
         avoid=avoided_places(row["avoid"]),
+        prefix=(row["assignee_expert_id"] or "", *options.file_paths),
     )
 
 

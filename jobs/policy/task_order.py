@@ -4,7 +4,7 @@
 Where                   Rule
 ======================  ==========================================================================
 the window of rows      ``kos_plan_order`` (SQL, indexed): a step counts as 15 minutes of waiting
-a task in its block     `rank_tasks`: urgent, overdue by age, then priority, bug probability, age
+a task in its block     `rank_tasks`: urgent, overdue by age, then priority (grouped by prefix)
 a block in its lane     ``planners.lanes``: urgent, overdue, warm, then mean priority of its tasks
 what is sent now        ``dispatch``: urgent blocks first, then the order of the lane
 ======================  ==========================================================================
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import groupby
 
 from jobs.policy.types import PlanningConfig, TaskView
 from models.states import Priority
@@ -28,7 +29,12 @@ OVERDUE_PART = 0.8
 def rank_tasks(
     tasks: Iterable[TaskView], *, now: datetime, config: PlanningConfig
 ) -> list[TaskView]:
-    """Urgent first, then overdue by age, then priority, bug probability, age, id."""
+    """Urgent first, then overdue by age, then priority, bug probability, age, id.
+
+    Tasks of one priority that are not overdue are grouped by ``prefix``: a server that has read
+    the beginning of a prompt need not read it again for the next one. An overdue task leaves its
+    group, so grouping delays nobody beyond the fairness bound.
+    """
     overdue_before = now.timestamp() - OVERDUE_PART * config.fairness_seconds
 
     def order(task: TaskView) -> tuple[int, int, float, float, str]:
@@ -39,4 +45,18 @@ def rank_tasks(
             return 1, 0, 0.0, created, task.id
         return 2, -task.priority.rank, -(task.bug_probability or 0.0), created, task.id
 
-    return sorted(tasks, key=order)
+    ordered: list[TaskView] = []
+    for step, run in groupby(sorted(tasks, key=order), key=lambda task: order(task)[:2]):
+        tied = list(run)
+        ordered += _by_prefix(tied) if step[0] == 2 else tied
+    return ordered
+
+
+def _by_prefix(tasks: Iterable[TaskView]) -> list[TaskView]:
+    """The same tasks, each beside the first that shares its longest prefix: all of its persona,
+    and within them all of its files. Groups keep the order of their first task."""
+    personas: dict[str, dict[tuple[str, ...], list[TaskView]]] = {}
+    for task in tasks:
+        persona = task.prefix[0] if task.prefix else ""
+        personas.setdefault(persona, {}).setdefault(task.prefix, []).append(task)
+    return [task for files in personas.values() for group in files.values() for task in group]

@@ -33,6 +33,7 @@ class TaskView:
     ``preferred_source`` is the name or kind of a preferred backend; ``required_backend`` and
     ``preferred_model`` are the creator's requirements and are kept where they exist.
     ``avoid`` holds (backend, model) pairs that already failed on this task.
+    ``prefix`` names what its prompt begins with: its expert, then its files in order.
     ``only`` lists the (backend, model) pairs that can run it; None leaves that to its category.
     """
 
@@ -50,6 +51,7 @@ class TaskView:
     bug_probability: float | None = None
     attempt_count: int = 0
     avoid: frozenset[tuple[str, str]] = frozenset()
+    prefix: tuple[str, ...] = ()
     only: frozenset[tuple[str, str]] | None = None
 
     @property

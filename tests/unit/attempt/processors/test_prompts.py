@@ -32,7 +32,7 @@ def test_a_title_that_the_description_repeats_is_said_once() -> None:
     assert task_text("Only a title", " ") == "Only a title"
 
 
-def test_the_user_message_holds_task_results_and_files_in_this_order() -> None:
+def test_the_user_message_holds_shared_files_then_the_task_and_results() -> None:
     prompt = built(
         context="### a.py\n```\nx = 1\n```",
         dependencies=[DependencyResult("Collect", "three facts")],
@@ -40,7 +40,7 @@ def test_the_user_message_holds_task_results_and_files_in_this_order() -> None:
     )
 
     text = prompt.user_text
-    places = [text.index(part) for part in ("report", "### Collect", "### a.py", "Be brief.")]
+    places = [text.index(part) for part in ("### a.py", "report", "### Collect", "Be brief.")]
     assert [message.role for message in prompt.messages] == ["system", "user"]
     assert places == sorted(places)
     assert prompt.notes == ()

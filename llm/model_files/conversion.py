@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from llm.model_files.errors import ModelFileError
@@ -33,7 +36,7 @@ def convert(gguf_path: Path, folder: Path, *, on_progress: OnProgress = lambda s
         config["quantization"] = _quantization(quantized)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    save_file(arrays, folder / "model.safetensors", metadata={"format": "mlx"})
+    _save(arrays, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     on_progress(1.0)
 
@@ -88,6 +91,18 @@ def _weights(
             quantized[done.module] = done.bits
         on_progress(number / len(gguf.tensors))
     return arrays, quantized
+
+
+def _save(arrays: dict[str, Any], file: Path) -> None:
+    """safetensors hides the system's error in a text of its own; a full disk is told as such."""
+    try:
+        save_file(arrays, file, metadata={"format": "mlx"})
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number.group(1))
+        raise OSError(code, os.strerror(code), str(file)) from error
 
 
 def _quantization(bits_of: dict[str, int]) -> dict[str, Any]:

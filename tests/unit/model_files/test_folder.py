@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from safetensors import SafetensorError
 
 from llm.mlx_server.catalog import Catalog
 from llm.model_files.errors import ModelFileError
@@ -112,6 +113,21 @@ def test_a_disk_that_fills_meanwhile_leaves_nothing(folder: ModelsFolder, gguf: 
 
     with pytest.raises(ModelFileError, match="is full: nothing was added"):
         folder.add_file(gguf, name=None, sha256=None, on_progress=fill)
+    assert nothing_is_there(folder)
+
+
+def test_a_disk_that_is_full_at_the_weights_is_told_as_such(
+    folder: ModelsFolder, gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
+
+    monkeypatch.setattr("llm.model_files.conversion.save_file", refuse)
+
+    with pytest.raises(ModelFileError, match="is full: nothing was added"):
+        add(folder, gguf)
     assert nothing_is_there(folder)
 
 

@@ -20,6 +20,7 @@ STAND_IN = """#!/bin/sh
 case "$2" in
 console.services) exec "{python}" "$@" ;;
 console.web) exec "{python}" -m http.server --bind 127.0.0.1 --directory / "$KOS_DASHBOARD_PORT" ;;
+gateway) exec "{python}" -m http.server --bind 127.0.0.1 --directory / "$KOS_GATEWAY_PORT" ;;
 llm.simulator) exec "{python}" -m http.server --bind 127.0.0.1 --directory / "$6" ;;
 esac
 if [ -e "{broken}/$2" ]; then

@@ -179,7 +179,7 @@ def test_supervisorctl_works_once_the_env_file_is_loaded(shared: House) -> None:
             env={"PATH": os.environ["PATH"]}, cwd="/", timeout=60,
         )  # fmt: skip
 
-    assert ctl("status").stdout.count("RUNNING") == 9
+    assert ctl("status").stdout.count("RUNNING") == 10
     assert "stopped" in ctl("stop", "jobs:llm-ollama").stdout
     states = {program.name: program.state for program in status(settings)}
     assert states["jobs:llm-ollama"] == "STOPPED"

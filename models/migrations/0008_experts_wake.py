@@ -8,7 +8,8 @@ from playhouse.migrate import SchemaMigrator
 
 def up(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(
-        "CREATE TRIGGER kos_notify_experts AFTER INSERT OR UPDATE OF is_active ON experts "
+        "CREATE OR REPLACE TRIGGER kos_notify_experts "
+        "AFTER INSERT OR UPDATE OF is_active ON experts "
         "FOR EACH STATEMENT EXECUTE FUNCTION kos_notify_tasks()"
     )
 

@@ -18,7 +18,7 @@ LONG_TASK = "Write a long study of the history of databases, with every detail t
 PROGRAMS = {
     "infra:postgres", "infra:redis", "servers:simulator-ollama", "servers:simulator-mlx",
     "jobs:scheduler", "jobs:listener", "jobs:control", "jobs:llm-ollama", "jobs:llm-mlx",
-    "watch:health", "watch:dashboard",
+    "watch:health", "watch:dashboard", "watch:gateway",
 }  # fmt: skip
 
 

@@ -87,7 +87,7 @@ EXPERTS = (
     ("{broken", "line: is not JSON"),
     ('["Anna"]', "line: is not an object"),
     ('{"role": "x"}', "name: is missing"),
-    ('{"name": 5, "system_prompt": "p"}', "name: is missing"),
+    ('{"name": 5, "system_prompt": "p"}', "name: must be text in quotes"),
     ('{"name": "A"}', "system_prompt: is missing"),
     ('{"name": "A", "system_prompt": "p", "department": 5}', "department: must be text"),
     ('{"name": "A", "system_prompt": "p", "is_active": "yes"}', "is_active: must be true or false"),

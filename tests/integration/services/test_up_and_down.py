@@ -63,7 +63,7 @@ def test_up_brings_every_program_and_down_leaves_none(house: House) -> None:
     assert {program.state for program in programs} == {"RUNNING"}
     assert {program.name for program in programs} == {
         "infra:postgres", "infra:redis", "jobs:scheduler", "jobs:listener", "jobs:control",
-        "jobs:llm-ollama", "jobs:llm-mlx", "watch:health", "watch:dashboard",
+        "jobs:llm-ollama", "jobs:llm-mlx", "watch:health", "watch:dashboard", "watch:gateway",
     }  # fmt: skip
     processes = [psutil.Process(program.pid) for program in programs]
 

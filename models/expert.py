@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import peewee
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
 from models.base import BaseRow, Row, fetch_all
+from models.database import database
 
 
 class Expert(BaseRow):
@@ -26,19 +28,41 @@ class Expert(BaseRow):
         table_name = "experts"
 
     @classmethod
-    def add_missing(cls, experts: Iterable[Mapping[str, Any]]) -> int:
+    def add(cls, values: Mapping[str, Any], *, author: str) -> None:
+        """Insert an expert; ``values`` holds columns by name."""
+        columns = ("name", "role", "department", "system_prompt", "metadata")
+        row = {name: values.get(name) for name in columns}
+        row["id"] = uuid4()  # an adopted table may have no default
+        row["is_active"] = values.get("is_active", True)
+        with written_by(author):
+            cls.insert(**row).execute()
+
+    @classmethod
+    def add_missing(cls, experts: Iterable[Mapping[str, Any]], *, author: str = "") -> int:
         """Insert experts whose name is not there yet; how many were added."""
         added = 0
         for expert in experts:
-            exists = cls.select().where(cls.name == expert["name"]).exists()
-            if not exists:
-                columns = ("name", "role", "department", "system_prompt", "metadata")
-                values = {name: expert.get(name) for name in columns}
-                values["id"] = uuid4()  # an adopted table may have no default
-                values["is_active"] = expert.get("is_active", True)
-                cls.insert(**values).execute()
+            if not cls.select().where(cls.name == expert["name"]).exists():
+                cls.add(expert, author=author)
                 added += 1
         return added
+
+    @classmethod
+    def named(cls, name: str) -> Expert | None:
+        """The expert of that name; upper and lower case count only where both exist."""
+        same = list(cls.select().where(peewee.fn.lower(cls.name) == peewee.fn.lower(name)))
+        return next((one for one in same if one.name == name), same[0] if same else None)
+
+    @classmethod
+    def by_name(cls) -> list[Expert]:
+        """Every expert that has a name, in its order."""
+        return list(cls.select().where(cls.name.is_null(False)).order_by(cls.name))
+
+    @classmethod
+    def change(cls, expert_id: str, values: Mapping[str, Any], *, author: str) -> None:
+        """Set columns of one expert. A new prompt becomes a new version of ``author``."""
+        with written_by(author):
+            cls.update(**values).where(cls.id == expert_id).execute()
 
     @classmethod
     def add_assistant(cls) -> bool:
@@ -67,6 +91,14 @@ class Expert(BaseRow):
     def overview(cls) -> list[Row]:
         """Every expert with its load, for people to look at."""
         return fetch_all(OVERVIEW)
+
+
+@contextmanager
+def written_by(author: str) -> Iterator[None]:
+    """A transaction whose changes of prompts bear ``author``; empty: the database role."""
+    with database.atomic():
+        database.execute_sql("SELECT set_config('kos.author', %s, true)", (author,))
+        yield
 
 
 ASSISTANT = {

@@ -65,7 +65,8 @@ class Ending:
 class Assigned:
     """What a pending row is given. ``expert_id`` None: its creator chose one already.
 
-    ``source`` is kept as metadata.preferred_source unless the creator wrote one.
+    ``source`` is kept as metadata.preferred_source, and the expert's preferred model as
+    metadata.preferred_model, unless the creator wrote one.
     """
 
     id: str

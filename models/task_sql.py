@@ -25,9 +25,12 @@ UPDATE tasks t SET
   category = coalesce(t.category, given.category),
   complexity = coalesce(t.complexity, given.complexity),
   metadata = CASE
-    WHEN given.source IS NULL OR t.metadata ? 'preferred_source' THEN t.metadata
     WHEN jsonb_typeof(coalesce(t.metadata, '{}')) <> 'object' THEN t.metadata
-    ELSE coalesce(t.metadata, '{}') || jsonb_build_object('preferred_source', given.source) END
+    ELSE jsonb_strip_nulls(jsonb_build_object(
+      'preferred_source', given.source,
+      'preferred_model', (SELECT e.metadata->>'preferred_model' FROM experts e
+        WHERE e.id = coalesce(t.assignee_expert_id, given.expert))
+    )) || coalesce(t.metadata, '{}') END
 FROM (VALUES %s) AS given(id, expert, category, complexity, source)
 WHERE t.id = given.id AND t.status = 'pending'
   AND (t.assignee_expert_id IS NULL OR t.complexity IS NULL)

@@ -33,7 +33,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Look and steer": {
         "watch": Entry("watch", "Full-screen live view, with keys to steer."),
-        "experts": Entry("experts", "List the experts with their load; add more."),
+        "experts": Entry("experts", "Experts: list, show, change, import, try a match."),
         "backends": Entry("backends", "Model servers: health, models, limits, breakers."),
         "models": Entry("models", "Models of every server; add, remove, load, unload."),
         "pause": Entry("backends", "Send nothing more to a backend."),

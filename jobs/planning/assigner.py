@@ -39,7 +39,7 @@ def assign_page() -> bool:
 
 def _assign(rows: Sequence[Row]) -> bool:
     """False where nobody can take a task: then another page would fare no better."""
-    experts = [_view(expert) for expert in Expert.active() or _assistant()]
+    experts = [expert_view(expert) for expert in Expert.active() or _assistant()]
     if not experts:
         logger.warning("nobody_to_assign: no expert is active; add some with `kos experts add`")
         return False
@@ -163,7 +163,8 @@ def _assess(row: Row) -> Assessment:
     )
 
 
-def _view(expert: Expert) -> ExpertView:
+def expert_view(expert: Expert) -> ExpertView:
+    """The row as the assignment policy sees it."""
     return ExpertView(
         id=str(expert.id),
         name=expert.name or str(expert.id),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from console.cli.text import one_line, safe
 from console.cli.watch import named
-from console.operations import experts
+from console.operations import expert_fields
 from console.operations.errors import BadInput
 from console.operations.files import allowed_file
 from console.operations.ids import is_whole
@@ -88,6 +88,6 @@ def test_what_counts_as_a_whole_id_is_one(text: str) -> None:
 
 @given(JSONISH)
 def test_any_value_is_an_expert_or_a_named_error(value: object) -> None:
-    problem = experts.problem_of(value)
+    problem = expert_fields.problem_of(value)
 
     assert problem is None or ":" in problem

@@ -1,0 +1,57 @@
+"""What an expert said and did: versions of its prompt, its figures, its last tasks."""
+
+from __future__ import annotations
+
+from models.base import Row, fetch_all, fetch_one
+
+VERSIONS = """
+SELECT version, at, author, system_prompt FROM kos_expert_versions
+WHERE expert_id = %s ORDER BY version DESC LIMIT %s
+"""
+
+FIGURES = """
+SELECT count(*) FILTER (WHERE t.status IN ('pending', 'queued', 'in_progress')) AS open,
+  count(*) FILTER (WHERE t.status = 'completed') AS completed,
+  count(*) FILTER (WHERE t.status = 'failed') AS failed,
+  (avg(t.validation_score) FILTER (WHERE t.status = 'completed'))::numeric(9, 3)::float
+    AS average_score,
+  (SELECT (count(*) FILTER (WHERE a.outcome = 'completed'))::float / nullif(count(*), 0)
+   FROM kos_attempts a JOIN tasks j ON j.id = a.task_id
+   WHERE j.assignee_expert_id = %(id)s AND a.verdict IS NOT NULL) AS acceptance_rate
+FROM tasks t WHERE t.assignee_expert_id = %(id)s
+"""
+
+RECENT = """
+SELECT id::text, title, status, validation_score, created_at, completed_at FROM tasks
+WHERE assignee_expert_id = %s ORDER BY created_at DESC LIMIT %s
+"""
+
+
+def versions(expert_id: str, *, limit: int = 100) -> list[Row]:
+    """``{"version", "at", "author", "system_prompt"}`` each, newest first."""
+    return fetch_all(VERSIONS, (expert_id, limit))
+
+
+def version(expert_id: str, number: int) -> str | None:
+    """The prompt of that version, None where there is none."""
+    row = fetch_one(
+        "SELECT system_prompt FROM kos_expert_versions WHERE expert_id = %s AND version = %s",
+        (expert_id, number),
+    )
+    return row["system_prompt"] if row else None
+
+
+def figures(expert_id: str) -> Row:
+    """``{"open", "completed", "failed", "average_score", "acceptance_rate"}``.
+
+    The acceptance rate is the share of checked answers that were accepted, 0 to 1; None where no
+    answer was checked.
+    """
+    row = fetch_one(FIGURES, {"id": expert_id})
+    assert row is not None
+    return row
+
+
+def recent_tasks(expert_id: str, *, limit: int = 10) -> list[Row]:
+    """``{"id", "title", "status", "validation_score", "created_at", "completed_at"}`` each."""
+    return fetch_all(RECENT, (expert_id, limit))

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 _CLAUSES = {
+    "ids": "t.id = ANY(%(ids)s::uuid[])",
     "statuses": "t.status = ANY(%(statuses)s)",
     "backend": "t.backend = %(backend)s",
     "model": "t.model = %(model)s",
@@ -25,6 +26,7 @@ _PARTS_OF_TEXT = frozenset({"error", "search"})
 class TaskFilter:
     """What is None or empty does not narrow. ``error`` and ``search`` are parts of a text."""
 
+    ids: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     backend: str | None = None
     model: str | None = None
@@ -51,4 +53,4 @@ class TaskFilter:
 def _parameter(name: str, value: Any) -> Any:
     if name in _PARTS_OF_TEXT:  # the pattern of ILIKE that finds the text as it is written
         return "%" + re.sub(r"([\\%_])", r"\\\1", value) + "%"
-    return list(value) if name == "statuses" else value
+    return list(value) if isinstance(value, tuple) else value

@@ -66,7 +66,7 @@ def filter_options(function: Any) -> Any:
 def chosen_by(app: App, options: dict[str, Any]) -> TaskFilter:
     """The value of :func:`filter_options`; raises BadInput for a backend that is a slip."""
     _check_backend(app, options["backend"])
-    texts = {name: options[name] or None for name in FILTERS}
+    texts: dict[str, Any] = {name: options[name] or None for name in FILTERS}
     return TaskFilter(
         statuses=tuple(options["statuses"]), since=since_moment(options["since"]), **texts
     )

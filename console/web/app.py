@@ -153,6 +153,7 @@ def _api() -> list[BaseRoute]:
         post("/tasks/retry", api_tasks.many(retry), optional=False),
         get("/tasks/{task}", api_tasks.shown),
         get("/tasks/{task}/why", api_tasks.explained),
+        get("/tasks/{task}/live", task.live),
         post("/tasks/{task}/cancel", api_tasks.cancelled),
         post("/tasks/{task}/retry", api_tasks.retried),
         post("/tasks/{task}/accept", api_tasks.accepted),

@@ -37,7 +37,10 @@ def listed(request: Request) -> Response:
     except BadInput as error:
         raise ApiError(422, str(error)) from None
     texts = {name: query_text(request, name) for name in TEXT_FILTERS}
-    chosen = TaskFilter(statuses=statuses, since=moment, **texts)
+    whole_ids = tuple(request.query_params.getlist("id"))
+    if len(whole_ids) > MAX_LIMIT or not all(map(ids.is_whole, whole_ids)):
+        raise ApiError(422, f"id: at most {MAX_LIMIT}, each whole", param="id")
+    chosen = TaskFilter(ids=whole_ids, statuses=statuses, since=moment, **texts)
     with session():
         rows = task_views.listing(chosen, limit=limit + 1, offset=offset)
     has_more = len(rows) > limit

@@ -37,9 +37,11 @@ class Dashboard:
 
 
 @contextmanager
-def running_dashboard(environ: Mapping[str, str], directory: Path) -> Iterator[Dashboard]:
-    """Started on a free port, answering, and gone afterwards."""
-    port = free_port()
+def running_dashboard(
+    environ: Mapping[str, str], directory: Path, *, port: int | None = None
+) -> Iterator[Dashboard]:
+    """Started on ``port``, else a free one, answering, and gone afterwards."""
+    port = port or free_port()
     log = directory / f"dashboard-{port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(

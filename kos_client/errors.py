@@ -1,0 +1,59 @@
+"""What can go wrong, as one small tree.
+
+KosError
+├── Unreachable       nobody answers there, or a service behind the dashboard is down
+├── TimedOut          the time you gave is over; what runs goes on
+├── NotAllowed        no token, a wrong one, or a dashboard that is read-only
+├── NotFound          no task, file or batch of that name
+├── BadInput          the API refuses what was sent and says which field
+├── UnexpectedAnswer  what answers there is not this API, or it broke
+└── TaskFailed        `Client.result` of a task that ended without an answer
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kos_client.values import Task
+
+
+class KosError(Exception):
+    """The base; its text says what happened and what to do."""
+
+
+class Unreachable(KosError):
+    pass
+
+
+class TimedOut(KosError):
+    pass
+
+
+class NotAllowed(KosError):
+    pass
+
+
+class NotFound(KosError):
+    pass
+
+
+class BadInput(KosError):
+    """``param`` is the field that is refused, where the API names one."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnexpectedAnswer(KosError):
+    pass
+
+
+class TaskFailed(KosError):
+    """``task`` has the status and the last error."""
+
+    def __init__(self, task: Task) -> None:
+        reason = task.last_error or "nobody gave a reason"
+        super().__init__(f"task {task.id} is {task.status}: {reason}; `client.retry` runs it again")
+        self.task = task

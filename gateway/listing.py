@@ -97,7 +97,8 @@ def _of_server(server: ServerScan) -> Iterator[Listed]:
 def _categories(scan: Scan) -> Iterator[Listed]:
     for category in Category:
         best = next((model for s in scan.servers if (model := s.pick(category))), None)
-        if best is not None:
+        # Any model may take a task of words; only one that sees may take a picture.
+        if best is not None and (category is not Category.VISION or category in best.categories):
             text = f"the best model for {category.value} that is there, such as {best.name}"
             yield Listed(category.value, "kos", text, _virtual(category.value))
     yield Listed(AUTO, "kos", "the category follows from the text", _virtual(AUTO))

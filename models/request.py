@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from datetime import datetime
+from datetime import date, datetime
 
 from psycopg2.extras import execute_values
 
+from models.base import fetch_all
 from models.database import database
 
 
@@ -46,9 +47,22 @@ def record(rows: Sequence[NewRequest]) -> None:
         )
 
 
-def usage_by_day(days: int) -> list[dict[str, object]]:
-    """Requests, tokens and seconds by caller and day, newest day first."""
-    cursor = database.execute_sql(
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one caller asked for on one day; ``failed`` are requests answered with an error."""
+
+    day: date
+    caller: str
+    requests: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+def usage_by_day(days: int) -> list[Usage]:
+    """Newest day first, then by caller."""
+    rows = fetch_all(
         "SELECT at::date AS day, caller, count(*) AS requests, "
         "count(*) FILTER (WHERE status >= 400) AS failed, "
         "coalesce(sum(prompt_tokens), 0) AS prompt_tokens, "
@@ -58,8 +72,51 @@ def usage_by_day(days: int) -> list[dict[str, object]]:
         "GROUP BY 1, 2 ORDER BY 1 DESC, 2",
         (days,),
     )
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return [Usage(**row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class LastRequest:
+    """A line of the ledger, without its text."""
+
+    at: datetime
+    caller: str
+    asked: str
+    status: int
+    backend: str | None
+    model: str | None
+    queue_seconds: float
+    load_seconds: float
+    first_token_seconds: float | None
+    duration_seconds: float
+    completion_tokens: int | None
+    error: str | None
+
+
+def newest(limit: int) -> list[LastRequest]:
+    """Newest first."""
+    columns = ", ".join(field.name for field in fields(LastRequest))
+    rows = fetch_all(f"SELECT {columns} FROM kos_requests ORDER BY at DESC LIMIT %s", (limit,))
+    return [LastRequest(**row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class HourSums:
+    """Requests of the last hour at one backend, by the first digit of their status."""
+
+    backend: str
+    status_class: int
+    count: int
+    queue_seconds: float
+
+
+def of_last_hour() -> list[HourSums]:
+    rows = fetch_all(
+        "SELECT coalesce(backend, '') AS backend, status / 100 AS status_class, "
+        "count(*) AS count, coalesce(sum(queue_seconds), 0) AS queue_seconds "
+        "FROM kos_requests WHERE at > now() - interval '1 hour' GROUP BY 1, 2"
+    )
+    return [HourSums(**row) for row in rows]
 
 
 def prune(keep_days: float) -> int:

@@ -30,7 +30,7 @@ from console.web.batches.runner import BatchRunner
 from console.web.errors import HANDLERS
 from console.web.figures.scan import model_names
 from console.web.metrics import Metrics, scrape
-from console.web.pages import bulk, login, machines, overview, submit, task, tasks
+from console.web.pages import bulk, chats, login, machines, overview, submit, task, tasks
 from console.web.pages.plumbing import action
 from console.web.security.guard import Guard
 from console.web.site import THREADS, Site, build_site
@@ -116,6 +116,7 @@ def _pages() -> list[BaseRoute]:
         Route("/queues", machines.queues_page),
         Route("/queues/{queue}", machines.queue_page),
         Route("/experts", machines.experts_page),
+        Route("/chats", chats.chats_page),
         Route("/schedule", machines.schedule_page),
         Route("/health", machines.health_page),
     ]

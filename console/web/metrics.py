@@ -21,10 +21,12 @@ from console.web.site import Site
 from jobs.process.clock import utc_now
 from jobs.queues.names import PLANNER, SCHEDULER_TICK, WORKERS
 from llm.breaker import BreakerPhase
+from models import request as request_ledger
 from models import task_figures
 from models.attempt import MinuteSums
 from models.base import Row
 from models.database import DatabaseUnavailable, session
+from models.request import HourSums
 
 PHASES = {phase.value: number for number, phase in enumerate(BreakerPhase)}
 LATE_SECONDS = 15.0
@@ -59,8 +61,9 @@ class Metrics:
     def _from_postgres(self) -> list[Metric]:
         with session():
             leases = task_figures.running_leases()
+            chats = request_ledger.of_last_hour()
         ended = self._site.overviews.hour().ended
-        return [*_of_attempts(ended),
+        return [*_of_attempts(ended), *_of_requests(chats),
                 _gauge("kos_leases_late", "Running tasks whose lease ran out", leases.late),
                 _gauge("kos_longest_running_seconds", "Age of the oldest running attempt",
                        leases.longest_seconds)]  # fmt: skip
@@ -149,6 +152,22 @@ def _of_lanes(lanes: list[Row]) -> Iterator[Metric]:
             if lane["split"]:
                 shares.add_metric([lane["backend"], part], lane["split"][part])
     yield shares
+
+
+def _of_requests(sums: Iterable[HourSums]) -> Iterator[Metric]:
+    """What people asked the gateway for in the last hour."""
+    count = GaugeMetricFamily(
+        "kos_requests_hour", "Requests of the gateway", labels=["backend", "status"]
+    )
+    waited = GaugeMetricFamily(
+        "kos_request_queue_seconds_hour", "Seconds they waited", labels=["backend", "status"]
+    )
+    for line in sums:
+        labels = [line.backend, f"{line.status_class}xx"]
+        count.add_metric(labels, line.count)
+        waited.add_metric(labels, line.queue_seconds)
+    yield count
+    yield waited
 
 
 def _of_attempts(ended: Iterable[MinuteSums]) -> Iterator[Metric]:

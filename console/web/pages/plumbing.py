@@ -30,6 +30,7 @@ NAVIGATION = (
     ("/backends", "Backends", "b"),
     ("/queues", "Queues", "q"),
     ("/experts", "Experts", "e"),
+    ("/chats", "Chats", "c"),
     ("/schedule", "Schedule", "s"),
     ("/health", "Health", "h"),
 )

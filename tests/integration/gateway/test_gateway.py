@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +262,34 @@ def test_hostile_requests_are_refused_and_leave_nothing_behind(door: Door) -> No
     assert max(memory[250:]) < max(memory[:250]) * 1.1
     door.system.wait(lambda: slots_in_use(door) == 0, what="slots free", deadline_seconds=10)
     assert door.requests(asked="\ufffd"), "a name with a NUL is in the ledger too"
+
+
+def test_the_dashboard_and_the_metrics_show_who_asked(door: Door) -> None:
+    requests.post(
+        f"{door.url}/v1/chat/completions",
+        json={"model": "fast", "messages": MESSAGES},
+        headers={"x-kos-caller": "seen-everywhere"},
+        timeout=30,
+    ).raise_for_status()
+    assert door.requests(caller="seen-everywhere")
+    with dashboard(door.system) as page_of:
+        page = page_of("/chats")
+        assert "seen-everywhere" in page
+        assert f"{door.url}/v1" in page
+        assert 'kos_requests_hour{backend="' in page_of("/metrics")
+
+
+@contextmanager
+def dashboard(system: System) -> Iterator[Callable[[str], str]]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "console.web"],
+        env={**os.environ, **system.environ, "KOS_DASHBOARD_PORT": str(port)},
+    )
+    try:
+        system.wait(lambda: answers(url), what="dashboard answers")
+        yield lambda path: requests.get(f"{url}{path}", timeout=20).text
+    finally:
+        process.terminate()
+        process.wait(20)

@@ -84,6 +84,48 @@ def take_back(db: Database, table: str) -> None:
     db.execute_sql(f"DROP TABLE {table}")
 
 
+def follow_dependencies(db: Database) -> bool:
+    """Copy ``task_dependencies (parent_task_id, child_task_id)`` of the site from now on.
+
+    Whether there was something to do: the table has that shape and was not yet followed.
+    """
+    if not dependencies_unfollowed(db):
+        return False
+    db.execute_sql(
+        "CREATE TRIGGER kos_follow_dependency AFTER INSERT OR UPDATE OR DELETE "
+        "ON task_dependencies FOR EACH ROW EXECUTE FUNCTION kos_follow_dependency()"
+    )
+    db.execute_sql(
+        "INSERT INTO kos_dependencies (task_id, depends_on_id) "
+        "SELECT child_task_id, parent_task_id FROM task_dependencies "
+        "WHERE child_task_id IS NOT NULL AND parent_task_id IS NOT NULL ON CONFLICT DO NOTHING"
+    )
+    return True
+
+
+def dependencies_unfollowed(db: Database) -> bool:
+    """Whether the site has a ``task_dependencies`` of that shape that we do not follow yet."""
+    if not all(
+        is_uuid(db, "task_dependencies", side) for side in ("parent_task_id", "child_task_id")
+    ):
+        return False
+    followed = db.execute_sql(
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = 'task_dependencies'::regclass "
+        "AND tgname = 'kos_follow_dependency'"
+    ).fetchone()
+    return followed is None
+
+
+def is_uuid(db: Database, table: str, column: str) -> bool:
+    """Whether there is such a column, of that type."""
+    row = db.execute_sql(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s "
+        "AND NOT attisdropped AND atttypid = 'uuid'::regtype",
+        (table, column),
+    ).fetchone()
+    return row is not None
+
+
 def _require_uuid_id(db: Database, table: str) -> None:
     row = db.execute_sql(
         "SELECT format_type(atttypid, NULL) FROM pg_attribute "

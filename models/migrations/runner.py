@@ -15,7 +15,7 @@ from playhouse.migrations import Runner
 
 from models import server
 from models.database import database, session
-from models.migrations.adopt import columns_of
+from models.migrations.adopt import columns_of, follow_dependencies
 from models.waiting import patience
 
 DIRECTORY = Path(__file__).parent
@@ -46,7 +46,9 @@ def up() -> list[str]:
     with _one_transaction() as runner:
         _require_utf8()
         _move_former_history(runner)
-        return list(runner.up())
+        names = list(runner.up())
+        follow_dependencies(database)  # the table may have come after our step
+        return names
 
 
 def down() -> list[str]:

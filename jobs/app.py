@@ -24,6 +24,7 @@ from jobs.planning.failover import Failover
 from jobs.planning.plan_log import PlanLog
 from jobs.planning.planner import Planner
 from jobs.process.owners import process_owner
+from jobs.queues.actor_errors import CountActorErrors
 from jobs.queues.broker_heartbeat import BrokerHeartbeat
 from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX, MAINTENANCE_QUEUE
 from jobs.runtime import Runtime, connect
@@ -47,7 +48,7 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App
     """The app that serves ``queues``: ``control``, ``maintenance``, ``llm-<backend>``.
 
     Middleware runs in this order before a message and in reverse after it: the heartbeat keeps the
-    process known, periodiq drops ticks that come too late, the slots admit.
+    process known, periodiq drops ticks that come too late, the slots admit, exceptions are counted.
     """
     runtime = connect(settings, program=program.replace(":", "-"))
     owner = process_owner()
@@ -56,6 +57,7 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App
     runtime.broker.add_middleware(BrokerHeartbeat(owner=owner, about=about))
     runtime.broker.add_middleware(PeriodiqMiddleware(skip_delay=TICK_VALID_SECONDS))
     runtime.broker.add_middleware(admission)
+    runtime.broker.add_middleware(CountActorErrors(runtime.redis))
     lease_keeper = LeaseKeeper(
         owner=owner,
         slots=runtime.slots,

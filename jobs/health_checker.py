@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 
 import redis
 
+from jobs.planning.plan_log import PlanLog
 from jobs.process import signals
 from jobs.process.clock import utc_now
 from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
@@ -23,6 +24,7 @@ from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from jobs.upkeep.health import endpoint, programs, services
 from jobs.upkeep.health.backends import MLX_PROGRAM, BackendWatch
+from jobs.upkeep.health.backlog import BacklogWatch
 from jobs.upkeep.health.checks import Check
 from jobs.upkeep.health.restarts import Restarter
 from jobs.upkeep.health.transitions import TransitionLog
@@ -45,6 +47,7 @@ class HealthChecker:
     runtime: Runtime
     restarter: Restarter
     watch: BackendWatch
+    backlog: BacklogWatch
     limit_control: LimitControl
     checks: list[Check] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
@@ -70,7 +73,8 @@ class HealthChecker:
         checks += self._checked("scheduler", lambda: [programs.scheduler(client)])
         checks += self._checked("listener", lambda: [programs.listener(client)])
         checks += self._checked("workers", lambda: programs.workers(client, _workers(settings)))
-        checks += self._checked("backlog", lambda: [self._backlog()])
+        checks += self._checked("backlog", lambda: [self.backlog.look()])
+        checks += self._checked("actors", lambda: [programs.actors(client)])
         for name, url in (("victoria", settings.victoria_url), ("veronica", settings.veronica_url)):
             if url:
                 checks.append(services.agent(name, url))
@@ -82,11 +86,6 @@ class HealthChecker:
             return make()
         except (redis.RedisError, DatabaseUnavailable) as error:
             return [Check(name, False, f"cannot be checked: {error}")]
-
-    def _backlog(self) -> Check:
-        settings, breakers = self.runtime.settings, self.runtime.breakers
-        available = any(breakers.blocked(spec.name) is None for spec in settings.backends)
-        return services.backlog_age(settings.fairness_seconds, anything_available=available)
 
     def _publish(self, checks: list[Check]) -> None:
         document = {"at": time.time(), "checks": [asdict(check) for check in checks]}
@@ -144,6 +143,7 @@ def build(runtime: Runtime) -> HealthChecker:
             learned=runtime.figures,
             supervised=supervised,
         ),
+        backlog=BacklogWatch(runtime.state, PlanLog(runtime.redis), settings.fairness_seconds),
         limit_control=LimitControl(
             settings,
             backends=runtime.backends,

@@ -218,6 +218,17 @@ def oldest_untried_seconds() -> float | None:
     return row["age"] if row else None
 
 
+def since_last_move_seconds() -> float:
+    """Since the last dispatch, claim or outcome of any task; infinite where there was none."""
+    row = fetch_one(
+        "SELECT extract(epoch FROM now() - greatest("
+        "(SELECT max(queued_at) FROM tasks WHERE status IN ('queued', 'in_progress')), "
+        "(SELECT started_at FROM kos_attempts ORDER BY id DESC LIMIT 1), "
+        "(SELECT max(finished_at) FROM kos_attempts)))::float AS seconds"
+    )
+    return row["seconds"] if row and row["seconds"] is not None else float("inf")
+
+
 def ended_groups(task_ids: Sequence[str]) -> list[EndedGroup]:
     """What became of these tasks."""
     rows = fetch_all(

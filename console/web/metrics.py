@@ -11,7 +11,7 @@ from typing import Any
 import peewee
 import redis
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +19,7 @@ from console.operations import queues
 from console.web.figures.overview import Overview
 from console.web.site import Site
 from jobs.process.clock import utc_now
+from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import PLANNER, SCHEDULER_TICK, WORKERS
 from llm.breaker import BreakerPhase
 from models import request as request_ledger
@@ -80,7 +81,12 @@ class Metrics:
         tick: Any = client.get(SCHEDULER_TICK)
         planner: Any = client.hgetall(PLANNER)
         late = sum(age > LATE_SECONDS for age in _worker_ages(client))
-        return [depth, consumers,
+        errors = CounterMetricFamily(
+            "kos_actor_errors", "Exceptions that left an actor", labels=["actor"]
+        )
+        for one in read_errors(client):
+            errors.add_metric([one.actor], one.count)
+        return [depth, consumers, errors,
                 _gauge("kos_plans_total", "Plans made", float(planner.get("plans", 0))),
                 _gauge("kos_planner_seconds_total", "Spent on planning",
                        float(planner.get("seconds", 0))),

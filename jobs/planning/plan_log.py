@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime
+from typing import Any
 
 import redis
 
 from jobs.policy.types import Plan, Snapshot
-from jobs.queues.names import PLANNER
+from jobs.queues.names import PLANNER, PLANNER_CYCLE
 from models import attempt
 
 logger = logging.getLogger(__name__)
@@ -40,3 +42,12 @@ class PlanLog:
             if completed:
                 logger.info("Completed: %d tasks processed", completed)
         self._last_at = snapshot.now
+
+    def cycle_ended(self) -> None:
+        """Without an exception, whether or not there was anything to plan or send."""
+        self._client.set(PLANNER_CYCLE, time.time())
+
+    def since_cycle_seconds(self) -> float:
+        """Since a cycle last ended in any process; infinite where none ever did."""
+        stored: Any = self._client.get(PLANNER_CYCLE)
+        return time.time() - float(stored) if stored is not None else float("inf")

@@ -84,6 +84,7 @@ class Planner:
                 # Fewer than wanted: rows of the plan have changed since, so look again.
                 if sent == wanted:
                     break
+        self._log.cycle_ended()
         return dispatched
 
     def _is_stale(self, state: CurrentState, reason: str) -> bool:

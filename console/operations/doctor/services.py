@@ -11,7 +11,7 @@ import redis
 from console.operations.connections import Connections
 from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import BadInput, Unreachable
-from console.operations.status import programs
+from console.operations.status import health, programs
 from console.services.errors import ServiceError
 from jobs.settings.load import Settings
 from models import server, task_figures
@@ -39,6 +39,7 @@ def program_check(settings: Settings) -> Check:
 def service_checks(connections: Connections) -> Iterator[Check]:
     yield from _postgres(connections)
     yield _redis(connections)
+    yield from _work(connections)
 
 
 def _postgres(connections: Connections) -> Iterator[Check]:
@@ -112,6 +113,21 @@ def _redis(connections: Connections) -> Check:
         remedy = "redis-cli CONFIG SET maxmemory-policy noeviction"
         return red("redis", f"evicts keys ({about['maxmemory_policy']})", remedy)
     return _redis_version(about)
+
+
+WORK = ("backlog", "actors")
+
+
+def _work(connections: Connections) -> Iterator[Check]:
+    """What the health checker says of the work itself; nothing where it does not run."""
+    try:
+        last_round = health(connections.redis)
+    except (Unreachable, redis.RedisError):
+        return  # said by the check of Redis
+    for seen in last_round:
+        if seen["name"] in WORK:
+            detail, remedy = str(seen["detail"]), seen["remedy"] or "kos status"
+            yield ok(seen["name"], detail) if seen["ok"] else red(seen["name"], detail, remedy)
 
 
 # Versions with the fixes of October 2025 for Lua (CVE-2025-49844 and its kind), by release line:

@@ -9,12 +9,15 @@ from collections.abc import Iterable
 import redis
 
 from jobs.process.owners import process_is_gone
+from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK, WORKERS
 from jobs.upkeep.health.checks import Check
 
 TICK_SECONDS = 150.0
 LISTENER_SECONDS = 45.0
 WORKER_SECONDS = 30.0
+ERROR_SECONDS = 90.0
+"""An exception is red for this long: the schedule calls each actor of the control queue sooner."""
 
 
 def scheduler(client: redis.Redis) -> Check:
@@ -33,6 +36,16 @@ def workers(client: redis.Redis, expected: Iterable[str]) -> list[Check]:
     ]
     alive = [line for line in lines if not process_is_gone(line["owner"])]
     return [_worker(program, alive) for program in expected]
+
+
+def actors(client: redis.Redis) -> Check:
+    """Red while an actor raised lately."""
+    errors = list(read_errors(client))
+    recent = [one for one in errors if time.time() - one.at < ERROR_SECONDS]
+    if not recent:
+        return Check("actors", True, f"{sum(one.count for one in errors)} exceptions, none lately")
+    detail = "; ".join(f"{one.actor} raised {one.last} ({one.count} in all)" for one in recent)
+    return Check("actors", False, detail, "see `kos logs`; an exception there is a fault of ours")
 
 
 def _worker(program: str, lines: list[dict[str, object]]) -> Check:

@@ -13,7 +13,7 @@ import requests
 from jobs.policy.fields import shown
 from jobs.upkeep.health.checks import Check
 from llm import direct
-from models import backlog, decision, task_figures
+from models import decision
 from models.database import DatabaseUnavailable, database, session
 from models.decision import NewDecision
 
@@ -61,21 +61,6 @@ def disk(home: Path) -> Check:
     low = usage.free < LOW_DISK_BYTES or usage.free / usage.total < LOW_DISK_SHARE
     remedy = "free some space, or move KOS_HOME; `kos ctl status` shows what stopped"
     return Check("disk", not low, free, remedy if low else "")
-
-
-def backlog_age(bound_seconds: float, *, anything_available: bool) -> Check:
-    """Red when no backend takes work and a task has waited for four times the fairness bound."""
-    try:
-        with session():
-            first = backlog.window(1)
-            oldest = task_figures.oldest_untried_seconds()
-    except DatabaseUnavailable as error:
-        return Check("backlog", False, f"cannot be measured: {error}")
-    age = oldest if oldest is not None and first else 0.0
-    late = age > bound_seconds * 4 and not anything_available
-    detail = f"oldest waiting task: {age:.0f} s"
-    remedy = "no backend takes work: see `kos backends`" if late else ""
-    return Check("backlog", not late, detail, remedy)
 
 
 def agent(name: str, url: str) -> Check:

@@ -1,0 +1,70 @@
+"""The check of the backlog: red where it could move and does not, or has nowhere to go."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from jobs.planning.current_state import CurrentState, StateReader
+from jobs.planning.plan_log import PlanLog
+from jobs.policy.standstill import Flow, could_move, standstill
+from jobs.upkeep.health.checks import Check
+from models import backlog, task_figures
+from models.database import session
+
+NOWHERE_TO_GO = 4
+"""Times the fairness bound that a task may wait while no backend takes work."""
+
+
+@dataclass(slots=True)
+class BacklogWatch:
+    """Remembers since when the backlog could move. One instance, one thread."""
+
+    state: StateReader
+    log: PlanLog
+    fairness_seconds: float
+    could_move_since: float | None = None
+
+    def look(self) -> Check:
+        """Raises DatabaseUnavailable and RedisError where it cannot be measured."""
+        scan = self.state.scan()
+        with session():
+            current = self.state.read(scan)
+            flow = self._flow(current)
+            oldest = task_figures.oldest_untried_seconds() if flow.waiting else None
+        age = oldest or 0.0
+        detail = f"oldest waiting task: {age:.0f} s"
+        fault = standstill(flow, could_move_seconds=self._could_move_seconds(flow))
+        if fault is not None:
+            return Check("backlog", False, f"{fault}; {detail}", "see `kos plan` and `kos logs`")
+        available = any(view.unavailable is None for view in current.backends)
+        late = age > self.fairness_seconds * NOWHERE_TO_GO and not available
+        remedy = "no backend takes work: see `kos backends`" if late else ""
+        return Check("backlog", not late, detail, remedy)
+
+    def _flow(self, current: CurrentState) -> Flow:
+        open_lanes = [
+            view
+            for view in current.backends
+            # Where people work with a model, tasks of other models wait for them.
+            if view.unavailable is None and view.interactive is None
+        ]
+        in_flight = len(current.in_flight)
+        free = sum(max(0, view.slots - view.in_flight) for view in open_lanes)
+        unservable = self.state.unservable(current)
+        return Flow(
+            waiting=backlog.anything_eligible(unservable=unservable) or bool(backlog.unassigned(1)),
+            free_slots=min(free, max(0, current.total - in_flight)),
+            in_flight=in_flight,
+            since_move_seconds=task_figures.since_last_move_seconds(),
+            since_cycle_seconds=self.log.since_cycle_seconds(),
+        )
+
+    def _could_move_seconds(self, flow: Flow) -> float:
+        now = time.monotonic()
+        if not could_move(flow):
+            self.could_move_since = None
+            return 0.0
+        if self.could_move_since is None:
+            self.could_move_since = now
+        return now - self.could_move_since

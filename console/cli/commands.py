@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "recover": Entry("plan", "Look for orphaned and stuck tasks now."),
         "simulate": Entry("simulate", "Run the planner on a virtual clock."),
         "bench": Entry("bench", "Run the measurements of scripts/bench."),
+        "mcp": Entry("mcp", "Serve tasks and experts to agents over MCP."),
         "completion": Entry("completion", "Print the completion script of your shell."),
     },
 }

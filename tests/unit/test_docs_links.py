@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
-NAMED = re.compile(r"`((?:jobs|llm|models|console|tests|scripts|benchmarks|docs)/[\w./-]+\.\w+)`")
+NAMED = re.compile(
+    r"`((?:jobs|llm|models|console|gateway|kos_client|tests|scripts|benchmarks|docs)/[\w./-]+\.\w+)`"
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import redis
 
 from jobs.admission.breakers import Breakers
+from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.rates import Rates
 from jobs.admission.residency import Residency
@@ -47,6 +48,7 @@ class Runtime:
     limits: Limits
     breakers: Breakers
     residency: Residency
+    consumers: Consumers
     backends: Backends
     scanner: Scanner
     figures: LearnedFigures
@@ -110,6 +112,7 @@ def connect(settings: Settings, *, program: str = "kos") -> Runtime:
         client, lease_seconds=settings.lease_seconds, renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS
     )
     limits, breakers, residency = Limits(client, settings), Breakers(client), Residency(client)
+    consumers = Consumers(client)
     return Runtime(
         settings=settings,
         redis=client,
@@ -120,11 +123,17 @@ def connect(settings: Settings, *, program: str = "kos") -> Runtime:
         limits=limits,
         breakers=breakers,
         residency=residency,
+        consumers=consumers,
         backends=backends,
         scanner=scanner,
         figures=LearnedFigures(settings.backends, scanner),
         state=StateReader(
-            settings, scanner=scanner, limits=limits, breakers=breakers, residency=residency
+            settings,
+            scanner=scanner,
+            limits=limits,
+            breakers=breakers,
+            residency=residency,
+            consumers=consumers,
         ),
-        recovery=Recovery(settings, client, slots, breakers),
+        recovery=Recovery(settings, client, slots, breakers, consumers),
     )

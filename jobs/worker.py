@@ -73,6 +73,8 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: signals.Stop) ->
     while healthy and not stop.wait(WATCHDOG_SECONDS):
         healthy = _alive(app, worker)
         _flush(app)
+        if CONTROL_QUEUE in queues:
+            _watch_consumers(app)
     _drain(app, worker, stop)
     freed_slots.stop()
     app.runtime.close()
@@ -103,6 +105,7 @@ def _request_plan(app: App, queues: Sequence[str]) -> None:
     try:
         if CONTROL_QUEUE in queues:
             requests.clear_dedup_keys()
+            app.runtime.consumers.start_anew()
         requests.plan("worker started")
     except redis.RedisError as error:
         logger.warning("no_plan_requested_at_start error=%s", error)
@@ -123,6 +126,17 @@ def _flush(app: App) -> None:
         app.runtime.requests.flush()
     except redis.RedisError as error:
         logger.warning("still_pending error=%s", error)
+
+
+def _watch_consumers(app: App) -> None:
+    """A stopped worker says nothing: what is queued for it goes back, and the plan is made anew."""
+    runtime = app.runtime
+    try:
+        if runtime.consumers.changed(spec.name for spec in runtime.settings.backends):
+            runtime.requests.recover("consumers")
+            runtime.requests.plan("consumers")
+    except redis.RedisError as error:
+        logger.warning("consumers_unknown error=%s", error)
 
 
 def _drain(app: App, worker: Worker, stop: signals.Stop) -> None:

@@ -11,6 +11,7 @@ from console.operations.connections import Connections
 from console.operations.lanes import done_of, lane_of
 from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
+from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.queues.names import llm_queue
@@ -71,7 +72,9 @@ def look(connections: Connections, *, now: datetime) -> Look:
 
 def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) -> tuple[Lane, ...]:
     client, settings = connections.redis, connections.settings
-    states = BackendStates(Breakers(client), Limits(client, settings), Residency(client))
+    states = BackendStates(
+        Breakers(client), Limits(client, settings), Residency(client), Consumers(client)
+    )
     names = [llm_queue(spec.name) for spec in settings.backends]
     queued = {row["queue"]: row for row in queues.overview(client, names, now=now)}
     lanes = []

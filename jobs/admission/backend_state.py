@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.admission.breakers import Breakers
+from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limit, Limits
 from jobs.admission.residency import Residency
 from llm.breaker import CLOSED, BreakerPhase
@@ -15,7 +16,8 @@ from llm.types import ServerScan
 @dataclass(frozen=True, slots=True)
 class BackendState:
     """``error`` is why the last scan got no models, ``blocked`` why nothing is sent there: it is
-    paused, or its breaker is not closed, of which the reason is told only then.
+    paused, no worker takes its queue, or its breaker is not closed, of which the reason is told
+    only then.
 
     ``resident`` are the models in memory, as last seen; none at a server that is away.
     """
@@ -38,6 +40,7 @@ class BackendStates:
     breakers: Breakers
     limits: Limits
     residency: Residency
+    consumers: Consumers
 
     def of(self, name: str, server: ServerScan | None) -> BackendState:
         """``server`` is what the last scan found, None before the first. Raises RedisError."""
@@ -48,7 +51,7 @@ class BackendStates:
             limit=self.limits.of(name),
             paused=name in self.breakers.paused(),
             error=server.error or "not scanned" if server and not server.reachable else None,
-            blocked=self.breakers.blocked(name),
+            blocked=self.breakers.blocked(name) or self.consumers.missing(name),
             breaker=breaker.phase,
             breaker_reason=breaker.reason if is_open else None,
             breaker_retry_at=breaker.retry_at if is_open else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
+from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.policy.planners.choices import unservable
@@ -42,13 +43,14 @@ class StateReader:
         limits: Limits,
         breakers: Breakers,
         residency: Residency,
+        consumers: Consumers,
     ) -> None:
         self._settings = settings
         self._scanner = scanner
         self._limits = limits
         self._breakers = breakers
         self._residency = residency
-        self._states = BackendStates(breakers, limits, residency)
+        self._states = BackendStates(breakers, limits, residency, consumers)
 
     def scan(self) -> Scan:
         """The last scan; a new one where there is none. Never asks the servers otherwise."""

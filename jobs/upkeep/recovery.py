@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterable
@@ -12,11 +11,12 @@ import redis
 from dramatiq import Message
 
 from jobs.admission.breakers import Breakers
+from jobs.admission.consumers import Consumers
 from jobs.admission.slots import Slots
 from jobs.process.clock import ClockWatch
 from jobs.process.owners import process_is_gone, process_is_here
-from jobs.queues.broker_heartbeat import HEARTBEAT_SECONDS
 from jobs.queues.names import NAMESPACE, WORKERS, llm_queue
+from jobs.queues.worker_register import SILENT_SECONDS, register
 from jobs.settings.load import Settings
 from models import orphans
 from models.database import session
@@ -26,8 +26,6 @@ from models.states import TaskState
 logger = logging.getLogger(__name__)
 
 UNSENT_GRACE_SECONDS = 2.0
-SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
-"""A process without a heartbeat for so long is dead, frozen, or on a host that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,7 @@ class Recovery:
     client: redis.Redis
     slots: Slots
     breakers: Breakers
+    consumers: Consumers
     clock: ClockWatch = field(default_factory=ClockWatch)
 
     def run(self) -> Recovered:
@@ -128,10 +127,10 @@ class Recovery:
         return messages
 
     def _return_blocked(self) -> list[Returned]:
-        """What was queued for a backend that is down or paused goes back to the planner."""
+        """What was queued for a backend that is down, paused or without a worker."""
         returned: list[Returned] = []
         for spec in self.settings.backends:
-            reason = self.breakers.blocked(spec.name)
+            reason = self.breakers.blocked(spec.name) or self.consumers.missing(spec.name)
             if reason is not None:
                 returned += orphans.return_queued_at(spec.name, reason=f"{spec.name}: {reason}")
         return returned
@@ -139,7 +138,7 @@ class Recovery:
 
 def unregister_dead_workers(client: redis.Redis) -> int:
     """Drop dead processes of this host, and so what was delivered to them; how many."""
-    gone = [owner for owner in _register(client) if process_is_gone(owner)]
+    gone = [owner for owner in register(client) if process_is_gone(owner)]
     if gone:
         client.hdel(WORKERS, *gone)
     return len(gone)
@@ -149,8 +148,8 @@ def _alive_owners(client: redis.Redis) -> list[str]:
     """Owners of running rows that run on this machine, or that said so lately."""
     lately = {
         owner
-        for owner, line in _register(client).items()
-        if time.time() - float(str(line["beat_at"])) < SILENT_SECONDS
+        for owner, line in register(client).items()
+        if time.time() - float(line["beat_at"]) < SILENT_SECONDS
     }
     return [
         holder.owner
@@ -163,8 +162,8 @@ def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[
     """Keys of the messages that live processes have, and of those that went with a silent one."""
     alive = {
         line.get("broker_id")
-        for line in _register(client).values()
-        if time.time() - float(str(line["beat_at"])) < SILENT_SECONDS
+        for line in register(client).values()
+        if time.time() - float(line["beat_at"]) < SILENT_SECONDS
     }
     delivered: set[bytes | str] = set()
     lost: set[bytes | str] = set()
@@ -173,13 +172,6 @@ def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[
         keys = client.smembers(f"{NAMESPACE}:__acks__.{name}.{queue}")
         (delivered if name in alive else lost).update(keys)
     return delivered, lost
-
-
-def _register(client: redis.Redis) -> dict[str, dict[str, object]]:
-    return {
-        (owner.decode() if isinstance(owner, bytes) else owner): json.loads(line)
-        for owner, line in client.hgetall(WORKERS).items()
-    }
 
 
 def _task_and_epoch(data: bytes | str) -> Iterable[str]:

@@ -13,6 +13,7 @@ from console.operations.lanes import done_of, lane_of
 from console.web.figures import scan
 from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers, split
+from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.admission.slots import Slots
@@ -37,7 +38,9 @@ class Lanes:
         self._client = client
         self._limits = Limits(client, settings)
         self._breakers = Breakers(client)
-        self._states = BackendStates(self._breakers, self._limits, Residency(client))
+        self._states = BackendStates(
+            self._breakers, self._limits, Residency(client), Consumers(client)
+        )
         self._slots = Slots(client, lease_seconds=settings.lease_seconds)
 
     def look(

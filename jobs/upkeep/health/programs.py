@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 
@@ -10,7 +9,8 @@ import redis
 
 from jobs.process.owners import process_is_gone
 from jobs.queues.actor_errors import read_errors
-from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK, WORKERS
+from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK
+from jobs.queues.worker_register import register
 from jobs.upkeep.health.checks import Check
 
 TICK_SECONDS = 150.0
@@ -30,11 +30,7 @@ def listener(client: redis.Redis) -> Check:
 
 def workers(client: redis.Redis, expected: Iterable[str]) -> list[Check]:
     """One check for each expected program, by its line in the register of workers."""
-    lines = [
-        {**json.loads(line), "owner": owner.decode() if isinstance(owner, bytes) else owner}
-        for owner, line in client.hgetall(WORKERS).items()
-    ]
-    alive = [line for line in lines if not process_is_gone(line["owner"])]
+    alive = [line for owner, line in register(client).items() if not process_is_gone(owner)]
     return [_worker(program, alive) for program in expected]
 
 

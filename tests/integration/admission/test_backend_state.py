@@ -10,6 +10,7 @@ import redis
 
 from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
+from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.settings.load import load
@@ -25,7 +26,9 @@ AWAY = ServerScan("ollama", BackendKind.OLLAMA, None, error="unreachable: refuse
 @pytest.fixture
 def states(client: redis.Redis, tmp_path: Path) -> BackendStates:
     settings = load({"KOS_HOME": str(tmp_path)}, in_container=False)
-    return BackendStates(Breakers(client), Limits(client, settings), Residency(client))
+    return BackendStates(
+        Breakers(client), Limits(client, settings), Residency(client), Consumers(client)
+    )
 
 
 def test_models_last_seen_in_memory_win_over_those_of_the_scan(states: BackendStates) -> None:

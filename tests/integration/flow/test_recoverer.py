@@ -11,9 +11,9 @@ import pytest
 
 from jobs.process.owners import process_owner
 from jobs.queues.names import NAMESPACE, WORKERS
+from jobs.queues.worker_register import SILENT_SECONDS
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import load
-from jobs.upkeep.recovery import SILENT_SECONDS
 from models.base import fetch_all, fetch_one
 from models.task import NewTask, Task
 

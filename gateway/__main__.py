@@ -12,6 +12,7 @@ from gateway.admission import Admissions
 from gateway.app import Gateway, build_app
 from gateway.demand import DemandKeeper, Running
 from gateway.desk import Desk
+from gateway.flexible import FlexibleTasks
 from gateway.ledger import Ledger
 from gateway.upstream import Client
 from jobs.admission.demand import InteractiveDemand
@@ -96,6 +97,7 @@ def assemble(runtime: Runtime) -> Gateway:
         admissions=admissions,
         client=Client(settings.backends, settings.environ),
         ledger=Ledger(),
+        flexible=FlexibleTasks(),
         freed=FreedSlots(redis, runtime.slots.freed_channel, admissions.freed_from_thread),
     )
 

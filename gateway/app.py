@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,9 +18,17 @@ from starlette.routing import BaseRoute, Route
 from gateway import listing
 from gateway.access import Access
 from gateway.admission import Admissions
-from gateway.calls import Api, read_call
+from gateway.calls import Api, Call, read_call, read_object
 from gateway.desk import Desk
 from gateway.errors import BadCall, GatewayError, UnknownModel
+from gateway.flexible import (
+    FlexibleTasks,
+    as_task,
+    chat_body,
+    completion,
+    is_flexible,
+    response,
+)
 from gateway.ledger import Ledger
 from gateway.relay import Relay
 from gateway.upstream import Client
@@ -43,6 +52,7 @@ class Gateway:
     admissions: Admissions
     client: Client
     ledger: Ledger
+    flexible: FlexibleTasks
     freed: FreedSlots
 
 
@@ -63,12 +73,13 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     await gateway.client.start()
     gateway.freed.start()
-    for part in (gateway.admissions, gateway.ledger, gateway.desk.demand):
+    parts = (gateway.admissions, gateway.ledger, gateway.desk.demand, gateway.flexible)
+    for part in parts:
         part.start()
     try:
         yield
     finally:
-        for part in (gateway.desk.demand, gateway.admissions, gateway.ledger):
+        for part in reversed(parts):
             await part.stop()
         gateway.freed.stop()
         await gateway.client.close()
@@ -79,6 +90,9 @@ def _routes() -> list[BaseRoute]:
     return [
         *calls,
         Route("/api/embeddings", _relayed(Api.OLLAMA_EMBED), methods=["POST"]),
+        Route("/v1/responses", _respond, methods=["POST"]),
+        Route("/v1/responses/{response}", _response),
+        Route("/v1/responses/{response}/cancel", _cancel_response, methods=["POST"]),
         Route("/v1/models", _openai_models),
         Route("/v1/models/{name:path}", _openai_model),
         Route("/api/tags", _tags),
@@ -94,6 +108,8 @@ def _relayed(api: Api) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         gateway: Gateway = request.app.state.gateway
         call = read_call(api, await _body(request))
+        if api is Api.OPENAI_CHAT and is_flexible(call):
+            return await _wait_for_task(request, call)
         return Relay(
             call,
             request.scope["kos_caller"],
@@ -104,6 +120,43 @@ def _relayed(api: Api) -> Callable[[Request], Awaitable[Response]]:
         )
 
     return endpoint
+
+
+async def _wait_for_task(request: Request, call: Call) -> Response:
+    """The answer of the task that the call became, or of the one that ``X-KOS-Task`` names."""
+    gateway: Gateway = request.app.state.gateway
+    task_id = request.headers.get("x-kos-task")
+    if task_id is None:
+        target = await gateway.desk.target(call)
+        task_id = await gateway.flexible.submit(as_task(call, target, request.scope["kos_caller"]))
+    answer = await gateway.flexible.wait(task_id)
+    headers = {"x-kos-task": task_id, "x-kos-backend": answer.backend or ""}
+    return JSONResponse(completion(answer), headers=headers)
+
+
+async def _respond(request: Request) -> Response:
+    gateway: Gateway = request.app.state.gateway
+    chat = json.dumps(chat_body(read_object(await _body(request)))).encode()
+    call = read_call(Api.OPENAI_CHAT, chat)
+    target = await gateway.desk.target(call)
+    task_id = await gateway.flexible.submit(as_task(call, target, request.scope["kos_caller"]))
+    answer = await gateway.flexible.read(task_id)
+    return JSONResponse(response(answer), headers={"x-kos-task": task_id})
+
+
+async def _response(request: Request) -> Response:
+    gateway: Gateway = request.app.state.gateway
+    return JSONResponse(response(await gateway.flexible.read(_task_of(request))))
+
+
+async def _cancel_response(request: Request) -> Response:
+    gateway: Gateway = request.app.state.gateway
+    return JSONResponse(response(await gateway.flexible.cancel(_task_of(request))))
+
+
+def _task_of(request: Request) -> str:
+    name: str = request.path_params["response"]
+    return name.removeprefix("resp_")
 
 
 async def _body(request: Request) -> bytes:

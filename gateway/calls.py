@@ -90,7 +90,7 @@ class Call:
 
 def read_call(api: Api, raw: bytes) -> Call:
     """Raises BadCall, with a sentence that names the field."""
-    body = _object(raw)
+    body = read_object(raw)
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         raise BadCall("model: name a model, a category, or expert/NAME; GET /v1/models lists them")
@@ -107,7 +107,8 @@ def read_call(api: Api, raw: bytes) -> Call:
     return Call(api, model.strip(), body, stream and not api.embeds, _needs(api, body))
 
 
-def _object(raw: bytes) -> JsonObject:
+def read_object(raw: bytes) -> JsonObject:
+    """The JSON object of a body; raises BadCall."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -23,12 +23,12 @@ from console.operations.submission import Rules
 from console.operations.submission_lines import Line, read_lines
 from console.web.batches.disk import Disk
 from console.web.batches.mapping import (
-    LineError,
     as_submission,
     custom_id_of,
     error_line,
     output_line,
 )
+from jobs.policy.chat_task import ChatTaskError
 from models import batch as store
 from models import task_views
 from models.base import Row
@@ -155,7 +155,7 @@ class BatchRunner:
             try:
                 value = _checked(line, key=_key(batch_id, line.number), models=models)
                 lines.append(Line(line.number, value))
-            except LineError as error:
+            except ChatTaskError as error:
                 placed.append((line.number, ids[line.number], None, error.as_json()))
         report = submission.submit(lines, rules=self._rules)
         refused = dict(report.rejected)
@@ -224,7 +224,7 @@ class BatchRunner:
 
 def _checked(line: Line, *, key: str, models: frozenset[str] | None) -> dict[str, Any]:
     if line.error is not None:
-        raise LineError("invalid_json_line", line.error)
+        raise ChatTaskError("invalid_json_line", line.error)
     return as_submission(line.value, key=key, models=models)
 
 

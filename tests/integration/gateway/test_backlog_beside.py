@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import openai
 import pytest
 import requests
 
@@ -129,4 +130,39 @@ def test_a_killed_gateway_holds_no_slot_and_reserves_no_server_for_long(
                 list(pieces)
         task_id = system.insert("after", "Count", metadata={"preferred_model": "long"})
         system.wait_status(task_id, "completed", deadline_seconds=60)
+    database.close_all()
+
+
+def test_a_flexible_request_is_a_task_that_outlives_the_gateway(
+    postgres_url: str, redis_url: str, tmp_path: Path, ports: tuple[int, str]
+) -> None:
+    port, url = ports
+    with running_system(
+        postgres_url, redis_url, tmp_path, MLX_API_URL="disabled", KOS_GATEWAY_PORT=str(port)
+    ) as system:
+        system.start("gateway")
+        system.wait(lambda: answers(url), what="gateway answers")
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        begun = client.responses.create(
+            model="fast", input="Name a colour", instructions="Be brief.", background=True
+        )
+        assert begun.status == "queued"
+
+        system.kill("gateway")
+        system.start("control", "llm-ollama", "listener", "gateway")
+        system.wait(lambda: answers(url), what="gateway answers again")
+        system.wait_status(begun.id.removeprefix("resp_"), "completed")
+
+        found = client.responses.retrieve(begun.id)
+        assert (found.status, bool(found.output_text)) == ("completed", True)
+        waited = client.chat.completions.with_raw_response.create(
+            model="expert/Anna",
+            messages=[{"role": "user", "content": "Name a colour"}],
+            service_tier="flex",
+        )
+        task_id = waited.headers["x-kos-task"]
+        assert waited.parse().choices[0].message.content == system.task(task_id)["result"]
+        assert system.task(task_id)["priority"] == "low"
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve("resp_" + system.insert("foreign", "Not through the door"))
     database.close_all()

@@ -8,12 +8,12 @@ import pytest
 
 from console.web.batches.disk import Disk
 from console.web.batches.mapping import (
-    LineError,
     as_submission,
     custom_id_of,
     error_line,
     output_line,
 )
+from jobs.policy.chat_task import ChatTaskError
 from jobs.policy.metadata import Submission, check_submission
 
 URL = "/v1/chat/completions"
@@ -83,7 +83,7 @@ def test_a_schema_is_taken_over() -> None:
     ],
 )
 def test_what_is_not_served_is_named(body: dict[str, Any], code: str) -> None:
-    with pytest.raises(LineError) as refused:
+    with pytest.raises(ChatTaskError) as refused:
         _mapped(**body)
 
     assert refused.value.code == code
@@ -91,7 +91,7 @@ def test_what_is_not_served_is_named(body: dict[str, Any], code: str) -> None:
 
 @pytest.mark.parametrize("line", [None, [], "x", {}, {"url": URL}, {"url": URL, "body": 5}])
 def test_what_is_no_request_is_refused(line: object) -> None:
-    with pytest.raises(LineError):
+    with pytest.raises(ChatTaskError):
         as_submission(line, key="k", models=None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from periodiq import PeriodiqMiddleware
 
-from jobs.actors import maintain, plan, recover, run_task, scan
+from jobs.actors import maintain, plan, recover, run_task, scan, start_due
 from jobs.admission.demand import InteractiveDemand
 from jobs.admission.middleware import SlotMiddleware
 from jobs.attempt.answer_review import AnswerReview
@@ -69,6 +69,7 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App
     if CONTROL_QUEUE in queues:
         plan.add(runtime.broker, _planner(runtime), runtime.requests)
         recover.add(runtime.broker, runtime.recovery, runtime.requests)
+        start_due.add(runtime.broker, runtime.requests)
     if MAINTENANCE_QUEUE in queues:
         _add_maintenance(runtime)
     for queue in queues:

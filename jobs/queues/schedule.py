@@ -24,6 +24,7 @@ TABLE = (
         "plan", CONTROL_QUEUE, "* * * * *", "assign, plan and dispatch what no request covered"
     ),
     Periodic("recover", CONTROL_QUEUE, "* * * * *", "return orphaned and stuck tasks"),
+    Periodic("start_due", CONTROL_QUEUE, "* * * * *", "start the recurring work that is due"),
     Periodic("scan", MAINTENANCE_QUEUE, "*/2 * * * *", "look at every model server"),
     Periodic("prune", MAINTENANCE_QUEUE, "17 * * * *", "delete history beyond its retention"),
     Periodic("tidy", MAINTENANCE_QUEUE, "41 3 * * *", "refresh the statistics of Postgres"),

@@ -1,0 +1,38 @@
+"""Rows of templates: a task's line with variables, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg2.extras import Json
+
+from models.base import Row, fetch_all, fetch_one
+
+
+def add(name: str, line: Mapping[str, Any]) -> bool:
+    """False: a template of that name is there already."""
+    rows = fetch_all(
+        "INSERT INTO kos_templates (name, line) VALUES (%s, %s) ON CONFLICT DO NOTHING "
+        "RETURNING name",
+        (name, Json(dict(line))),
+    )
+    return bool(rows)
+
+
+def get(name: str) -> Row | None:
+    return fetch_one("SELECT name, line, created_at FROM kos_templates WHERE name = %s", (name,))
+
+
+def listed() -> list[Row]:
+    return fetch_all("SELECT name, line, created_at FROM kos_templates ORDER BY name")
+
+
+def used_by(name: str) -> list[str]:
+    """The names of the schedules that use it."""
+    rows = fetch_all("SELECT name FROM kos_schedules WHERE template = %s ORDER BY name", (name,))
+    return [row["name"] for row in rows]
+
+
+def remove(name: str) -> bool:
+    return bool(fetch_all("DELETE FROM kos_templates WHERE name = %s RETURNING name", (name,)))

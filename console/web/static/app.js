@@ -19,7 +19,8 @@
   function draw(values) {
     const place = one("#chart");
     if (!place || typeof uPlot === "undefined") return;
-    const data = [values.at, values.completed, values.failed];
+    // A minute without failures draws nothing: a red line at zero would say that something failed.
+    const data = [values.at, values.completed, values.failed.map((count) => count || null)];
     if (chart) { chart.setData(data); return; }
     const grid = { stroke: colour("--line"), width: 1 };
     const axis = { stroke: colour("--dim"), grid, ticks: grid, font: "12px system-ui" };
@@ -30,7 +31,7 @@
       series: [
         { label: place.dataset.time, value: (u, at) => at ? new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false }) : "—" },
         { label: place.dataset.done, stroke: colour("--accent"), fill: colour("--prefill"), width: 1, paths: bars, points: { show: false } },
-        { label: place.dataset.failed, stroke: colour("--bad"), width: 2, points: { show: false } },
+        { label: place.dataset.failed, stroke: colour("--bad"), fill: colour("--bad"), width: 2, points: { show: true, size: 6 } },
       ],
       axes: [{ ...axis, values: (u, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })) }, { ...axis, size: 42 }],
     }, data, place);

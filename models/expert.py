@@ -78,6 +78,12 @@ class Expert(BaseRow):
         return list(cls.select().where(cls.is_active.is_null() | cls.is_active))
 
     @classmethod
+    def roster(cls) -> list[Expert]:
+        """The active ones with no more than an assignment reads: of thousands, each page anew."""
+        columns = (cls.id, cls.name, cls.role, cls.department)
+        return list(cls.select(*columns).where(cls.is_active.is_null() | cls.is_active))
+
+    @classmethod
     def open_tasks(cls) -> dict[str, int]:
         """How many unfinished tasks each expert has, by id."""
         rows = fetch_all(

@@ -13,6 +13,7 @@ from jobs.planning.assigner import expert_view
 from jobs.policy.assignment import AssignTask, assign
 from jobs.policy.complexity import assess
 from jobs.policy.sampling import SAMPLING_KEYS
+from jobs.policy.team import Team
 from models import expert_history
 from models.base import Row
 from models.expert import Expert
@@ -145,7 +146,7 @@ def match(text: str, *, hint: str | None = None) -> dict[str, Any]:
     assessed = assess(title, description, {}, has_dependencies=False)
     task = AssignTask(title, description, category=assessed.category, assignee_hint=hint)
     views = [expert_view(expert) for expert in Expert.by_name()]
-    choice = assign(task, views, loads=Expert.open_tasks())
+    choice = assign(task, Team(views, loads=Expert.open_tasks()))
     names = {view.id: view.name for view in views}
     return {
         "expert": names.get(choice.expert_id or ""),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
+
+import peewee
 
 from jobs.policy import metadata
-from jobs.policy.assignment import Assignment, AssignTask, ExpertView, assign
+from jobs.policy.assignment import Assignment, AssignTask, assign
 from jobs.policy.complexity import Assessment, assess
 from jobs.policy.fields import shown
 from jobs.policy.metadata import TaskOptions
+from jobs.policy.team import ExpertView, Team
 from models import backlog, decision
 from models.base import Row
-from models.database import database, session
+from models.database import FAULTS_OF_ROWS, database, session
 from models.decision import NewDecision
 from models.expert import Expert
 from models.states import Priority
@@ -39,12 +43,13 @@ def assign_page() -> bool:
 
 def _assign(rows: Sequence[Row]) -> bool:
     """False where nobody can take a task: then another page would fare no better."""
-    experts = [expert_view(expert) for expert in Expert.active() or _assistant()]
+    experts = Expert.roster() or _assistant()
     if not experts:
         logger.warning("nobody_to_assign: no expert is active; add some with `kos experts add`")
         return False
-    loads = Expert.open_tasks()
-    names = {expert.id: expert.name for expert in experts}
+    views = tuple(expert_view(expert) for expert in experts)
+    team = _team(views).with_loads(Expert.open_tasks())
+    names = {view.id: view.name for view in views}
     assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
     for row in rows:
@@ -52,22 +57,28 @@ def _assign(rows: Sequence[Row]) -> bool:
         if _refused(row, options):
             continue
         assessed = _assess(row)
-        choice = assign(_task(row, options, assessed), experts, loads=loads)
+        choice = assign(_task(row, options, assessed), team)
         if choice.expert_id is None:
             logger.warning("not_assigned task=%s: %s", row["id"], choice.reason)
             continue
-        loads[choice.expert_id] = loads.get(choice.expert_id, 0) + 1
+        team.add_load(choice.expert_id)
         assignments.append(_assigned(row, assessed, choice))
         reasons[row["id"]] = _why(row, names[choice.expert_id], options, assessed, choice)
     _write(assignments, reasons)
     return True
 
 
+@lru_cache(maxsize=1)
+def _team(experts: tuple[ExpertView, ...]) -> Team:
+    """Its index is made once, and again when an expert comes, goes or changes."""
+    return Team(experts, loads={})
+
+
 def _assistant() -> list[Expert]:
     """The built-in assistant, made now: a task must not wait for an expert that nobody has."""
     if Expert.add_assistant():
         logger.info("assistant_added: no expert was active")
-    return Expert.active()
+    return Expert.roster()
 
 
 def _classify(rows: Sequence[Row]) -> None:
@@ -89,11 +100,29 @@ def _classify(rows: Sequence[Row]) -> None:
 
 
 def _write(assignments: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
-    with database.atomic():
-        moved = Task.assign(assignments)
-        decision.record([reasons[task_id] for task_id in reasons if task_id in moved])
+    """All in one statement; where a row makes it fail, one by one, and that row alone fails."""
+    try:
+        with database.atomic():
+            moved = Task.assign(assignments)
+            decision.record([reasons[task_id] for task_id in reasons if task_id in moved])
+    except FAULTS_OF_ROWS as error:
+        if len(assignments) == 1:
+            _cannot_be_written(assignments[0].id, str(error).strip().splitlines()[0])
+        for one in assignments if len(assignments) > 1 else ():
+            _write([one], reasons)
+        return
     if moved:
         logger.info("assigned tasks=%d", len(moved))
+
+
+def _cannot_be_written(task_id: str, fault: str) -> None:
+    """Postgres refuses the row as assigned: a constraint or a trigger of the site."""
+    logger.warning("not_assigned task=%s: %s", task_id, fault)
+    try:
+        with database.atomic():
+            backlog.refuse({task_id: f"cannot be assigned: {fault}"})
+    except peewee.DatabaseError as error:
+        logger.warning("not_refused task=%s: %s", task_id, error)
 
 
 def _refused(row: Row, options: TaskOptions) -> bool:

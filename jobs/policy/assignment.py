@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
+from jobs.policy.team import ExpertView, Profile, Team, is_cyrillic
 from jobs.policy.topics import stem, topics, words
 from jobs.policy.types import Rejected
 from llm.types import BackendKind, Category
@@ -39,17 +40,6 @@ class AssignTask:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpertView:
-    """An expert as the assignment sees it."""
-
-    id: str
-    name: str
-    role: str = ""
-    department: str = ""
-    active: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Assignment:
     """``expert_id`` is None where nobody is active: the task waits, and ``reason`` says so."""
 
@@ -67,18 +57,16 @@ class _Scored:
     load: int
 
 
-def assign(
-    task: AssignTask, experts: Sequence[ExpertView], *, loads: Mapping[str, int]
-) -> Assignment:
-    """The expert for ``task``; ``loads`` holds the open tasks per expert id (absent: none)."""
-    active = [expert for expert in experts if expert.active]
-    if not active:
-        return Assignment(None, task.preferred_source, _nobody(experts))
-    hinted, note = _hinted(task.assignee_hint, active, experts)
-    ranked = _ranked(task, hinted or active, loads)
+def assign(task: AssignTask, team: Team) -> Assignment:
+    """The expert for ``task``. Whoever follows the choice adds it to the loads of ``team``."""
+    if not team:
+        return Assignment(None, task.preferred_source, _nobody(team))
+    hinted, note = _hinted(task.assignee_hint, team)
+    candidates = hinted or team
+    ranked = _ranked(task, candidates)
     chosen = ranked[0]
     source, source_reason = _source(task, chosen.expert)
-    reason = f"{note}{_why(chosen, alone=len(ranked) == 1)}; {source_reason}"
+    reason = f"{note}{_why(chosen, alone=len(candidates) == 1)}; {source_reason}"
     return Assignment(chosen.expert.id, source, reason, _rejected(ranked, chosen))
 
 
@@ -102,92 +90,68 @@ def _mlx_departments() -> Mapping[str, list[str]]:
     return marks
 
 
-def _nobody(experts: Sequence[ExpertView]) -> str:
-    if not experts:
+def _nobody(team: Team) -> str:
+    if not team.size:
         return "there are no experts; add one"
-    return f"none of {len(experts)} experts is active; activate one"
+    return f"none of {team.size} experts is active; activate one"
 
 
-def _hinted(
-    hint: str | None, active: Sequence[ExpertView], everyone: Sequence[ExpertView]
-) -> tuple[list[ExpertView], str]:
+def _hinted(hint: str | None, team: Team) -> tuple[Team | None, str]:
     """Active experts the hint means, and what to say about it."""
     if not hint:
-        return [], ""
-    found, kind = _meant(hint, active)
+        return None, ""
+    found, kind = team.meant(hint)
     if found:
         return found, f'asked for by {kind} "{hint:.60}": '
-    idle, _ = _meant(hint, everyone)
-    state = "is not active" if idle else "is nobody's name, role or department"
-    return [], f'the hint "{hint:.60}" {state}; '
+    state = "is not active" if team.is_inactive(hint) else "is nobody's name, role or department"
+    return None, f'the hint "{hint:.60}" {state}; '
 
 
-def _meant(hint: str, experts: Sequence[ExpertView]) -> tuple[list[ExpertView], str]:
-    wanted = words(hint)
-    for kind in ("id", "name", "role", "department"):
-        exact = [e for e in experts if words(str(getattr(e, kind))) == wanted]
-        if exact:
-            return exact, kind
-    stems = {stem(word) for word in wanted}
-    for kind in ("name", "role", "department"):
-        partly = [
-            e for e in experts if stems and stems <= {stem(w) for w in words(getattr(e, kind))}
-        ]
-        if partly:
-            return partly, kind
-    return [], ""
-
-
-def _ranked(
-    task: AssignTask, experts: Sequence[ExpertView], loads: Mapping[str, int]
-) -> list[_Scored]:
+def _ranked(task: AssignTask, team: Team) -> list[_Scored]:
+    """The best first; of those who fit equally well only as many as are told of."""
     text = f"{task.title} {task.title} {task.domain or ''} {task.description}"[:TEXT_CHARS_READ]
     about = topics(text)
     if task.category in _CATEGORY_TOPICS:
         about.setdefault(_CATEGORY_TOPICS[task.category], 1)
     stems = frozenset(stem(word) for word in words(text))
     domain = words(task.domain or "")
-    cyrillic = _is_cyrillic(text)
-    scored = [_scored(expert, about, stems, domain, loads) for expert in experts]
-    best = max(item.score for item in scored)
+    scores = {
+        profile: _score(profile, about, stems, domain)
+        for profile in team.profiles(about, stems, domain)
+    }
+    best = max(scores.values(), default=0.0)
+    cyrillic = is_cyrillic(text)
 
     def order(item: _Scored) -> tuple[bool, int, float, str, str]:
         fits = item.score >= best * _ABOUT_AS_WELL
-        other_script = cyrillic != _is_cyrillic(item.expert.name)
+        other_script = cyrillic != is_cyrillic(item.expert.name)
         load = item.load + _OTHER_SCRIPT_LOAD * other_script if fits else 0
         return (not fits, load, -item.score, item.expert.name.casefold(), item.expert.id)
 
-    return sorted(scored, key=order)
+    found: dict[str, _Scored] = {}
+    for profile in (*sorted(scores, key=lambda one: -scores[one]), None):
+        if len(found) > MAX_REJECTED and (
+            profile is None or scores[profile] < best * _ABOUT_AS_WELL
+        ):
+            break
+        for member in team.least_busy(profile, most=MAX_REJECTED + 1):
+            own = team.profile(member.expert)
+            matched = tuple(sorted((own.topics | own.role_topics) & about.keys()))
+            scored = _Scored(member.expert, scores.get(own, 0.0), matched, member.load)
+            found[member.expert.id] = scored
+    return sorted(found.values(), key=order)
 
 
-def _scored(
-    expert: ExpertView,
-    about: Mapping[str, int],
-    stems: frozenset[str],
-    domain: tuple[str, ...],
-    loads: Mapping[str, int],
-) -> _Scored:
-    strong, own_stems = _profile(expert.department)
-    role_topics, role_stems = _profile(expert.role)
+def _score(
+    profile: Profile, about: Mapping[str, int], stems: frozenset[str], domain: tuple[str, ...]
+) -> float:
     total = sum(about.values()) or 1
-    score = 3.0 * sum(about.get(topic, 0) for topic in strong) / total
-    score += 2.0 * sum(about.get(topic, 0) for topic in role_topics) / total
-    score += 1.0 * bool(own_stems & stems) + 0.5 * bool(role_stems & stems)
-    if domain and domain == words(expert.department):
+    score = 3.0 * sum(about.get(topic, 0) for topic in profile.topics) / total
+    score += 2.0 * sum(about.get(topic, 0) for topic in profile.role_topics) / total
+    score += 1.0 * bool(profile.stems & stems) + 0.5 * bool(profile.role_stems & stems)
+    if domain and domain == profile.department:
         score += 3.0
-    matched = tuple(topic for topic in (strong | role_topics) if topic in about)
-    return _Scored(expert, round(score, 6), tuple(sorted(matched)), loads.get(expert.id, 0))
-
-
-@lru_cache(maxsize=4096)
-def _profile(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    return frozenset(topics(text)), frozenset(stem(word) for word in words(text) if len(word) > 3)
-
-
-@lru_cache(maxsize=4096)
-def _is_cyrillic(text: str) -> bool:
-    letters = [char for char in text[:2000] if char.isalpha()]
-    return sum("\u0400" <= char <= "\u052f" for char in letters) * 2 > len(letters)
+    return round(score, 6)
 
 
 def _source(task: AssignTask, expert: ExpertView) -> tuple[str, str]:

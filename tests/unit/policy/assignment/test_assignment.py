@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.assignment import AssignTask, ExpertView, assign, preferred_source
+from jobs.policy.assignment import AssignTask, assign, preferred_source
+from jobs.policy.team import ExpertView, Team
 from llm.types import Category
 
 TEAM = (
@@ -20,7 +21,7 @@ TEAM = (
 
 
 def name_for(title: str, description: str = "", **facts: object) -> str | None:
-    decision = assign(AssignTask(title, description, **facts), TEAM, loads={})  # type: ignore[arg-type]
+    decision = assign(AssignTask(title, description, **facts), Team(TEAM, loads={}))  # type: ignore[arg-type]
     return next((e.name for e in TEAM if e.id == decision.expert_id), None)
 
 
@@ -66,7 +67,7 @@ def test_a_hint_wins_over_the_text(hint: str, expected: str) -> None:
 
 
 def test_a_hint_that_means_nobody_is_named_and_the_text_decides() -> None:
-    decision = assign(AssignTask("Deploy with Docker", assignee_hint="Zed"), TEAM, loads={})
+    decision = assign(AssignTask("Deploy with Docker", assignee_hint="Zed"), Team(TEAM, loads={}))
 
     assert decision.expert_id == "7"
     assert 'the hint "Zed" is nobody\'s name' in decision.reason
@@ -75,7 +76,7 @@ def test_a_hint_that_means_nobody_is_named_and_the_text_decides() -> None:
 def test_a_hint_to_somebody_inactive_is_named_and_the_text_decides() -> None:
     team = (*TEAM, ExpertView("9", "Vera", "Writer", "Docs", active=False))
 
-    decision = assign(AssignTask("Deploy with Docker", assignee_hint="Vera"), team, loads={})
+    decision = assign(AssignTask("Deploy with Docker", assignee_hint="Vera"), Team(team, loads={}))
 
     assert decision.expert_id == "7"
     assert '"Vera" is not active' in decision.reason
@@ -85,8 +86,8 @@ def test_of_two_who_fit_the_one_with_less_work_takes_it() -> None:
     team = (*TEAM, ExpertView("9", "Zoya", "Backend Developer", "Backend"))
     task = AssignTask("Fix the REST endpoint")
 
-    busy = assign(task, team, loads={"1": 4, "9": 1})
-    idle = assign(task, team, loads={"1": 1, "9": 1})
+    busy = assign(task, Team(team, loads={"1": 4, "9": 1}))
+    idle = assign(task, Team(team, loads={"1": 1, "9": 1}))
 
     assert busy.expert_id == "9"
     assert "has 4 open tasks against 1" in {r.option: r.reason for r in busy.rejected}["Игорь"]
@@ -99,17 +100,17 @@ def test_of_two_with_the_same_work_the_one_who_shares_the_tasks_script_takes_it(
 ) -> None:
     team = (*TEAM, ExpertView("9", "Zoya", "Backend Developer", "Backend"))
 
-    assert assign(AssignTask(title), team, loads={}).expert_id == expected
+    assert assign(AssignTask(title), Team(team, loads={})).expert_id == expected
 
 
 def test_much_work_does_not_send_a_task_to_a_stranger_of_the_field() -> None:
-    assert assign(AssignTask("Fix the REST endpoint"), TEAM, loads={"1": 50}).expert_id == "1"
+    assert assign(AssignTask("Fix the REST endpoint"), Team(TEAM, loads={"1": 50})).expert_id == "1"
 
 
 def test_a_text_that_matches_nobody_goes_to_the_least_loaded() -> None:
     loads = {expert.id: 3 for expert in TEAM} | {"6": 1}
 
-    decision = assign(AssignTask("Lorem ipsum dolor"), TEAM, loads=loads)
+    decision = assign(AssignTask("Lorem ipsum dolor"), Team(TEAM, loads=loads))
 
     assert decision.expert_id == "6"
     assert "no department fits better" in decision.reason
@@ -125,7 +126,7 @@ def test_a_category_counts_where_the_text_says_nothing() -> None:
 
 @pytest.mark.parametrize("team", [(), (ExpertView("1", "Vera", active=False),)])
 def test_nobody_active_is_a_decision_that_says_so(team: tuple[ExpertView, ...]) -> None:
-    decision = assign(AssignTask("Anything", preferred_source="mlx"), team, loads={})
+    decision = assign(AssignTask("Anything", preferred_source="mlx"), Team(team, loads={}))
 
     assert decision.expert_id is None
     assert decision.preferred_source == "mlx"
@@ -166,14 +167,14 @@ def test_a_department_prefers_a_backend(department: str, source: str) -> None:
 def test_a_creators_own_source_is_kept() -> None:
     task = AssignTask("Обучить нейросеть", preferred_source="ollama")
 
-    decision = assign(task, TEAM, loads={})
+    decision = assign(task, Team(TEAM, loads={}))
 
     assert decision.preferred_source == "ollama"
     assert "as its creator asked" in decision.reason
 
 
 def test_the_reason_and_those_passed_over_are_recorded() -> None:
-    decision = assign(AssignTask("Deploy with Docker"), TEAM, loads={"7": 2})
+    decision = assign(AssignTask("Deploy with Docker"), Team(TEAM, loads={"7": 2}))
 
     assert decision.reason == (
         "Sergey (DevOps/SRE) fits by devops, 2 open tasks; ollama suits the department DevOps/SRE"
@@ -193,4 +194,4 @@ def test_the_order_of_the_experts_changes_nothing(
 ) -> None:
     task = AssignTask(title, assignee_hint=hint)
 
-    assert assign(task, order, loads=loads) == assign(task, TEAM, loads=loads)
+    assert assign(task, Team(order, loads=loads)) == assign(task, Team(TEAM, loads=loads))

@@ -79,7 +79,7 @@ class Client:
         report = read(Submitted, self._http.post(f"{API}/tasks", body))
         if report.rejected:
             raise BadInput(report.rejected[0].error)
-        return self.task(report.ids[0] if report.ids else str(options.get("custom_id")))
+        return self.task((report.ids + report.known_ids)[0])
 
     def submit_many(self, tasks: Iterable[str | Mapping[str, Any]]) -> Submitted:
         """Many tasks, each a text or a mapping with ``description`` and `Options`.
@@ -179,7 +179,7 @@ class Client:
         A failed one is in the list as well: see its ``status``. The bar is on stderr.
 
         Raises:
-            BadInput: one is refused; none of its page is waited for.
+            BadInput: one is refused; those that went in are cancelled.
             TimedOut: some have not ended; they go on.
         """
         bodies = [{**options, **_as_body(prompt)} for prompt in prompts]
@@ -189,7 +189,7 @@ class Client:
         if report.rejected:
             self.cancel(*report.ids)
             first = report.rejected[0]
-            raise BadInput(f"prompt {first.line}: {first.error}; nothing was started")
+            raise BadInput(f"prompt {first.line}: {first.error}; the others are cancelled")
         done = following.ended(self.page, report.ids, timeout_seconds=timeout_seconds)
         shown = following.with_bar(done, total=len(report.ids)) if progress else done
         by_id = {task.id: task for task in shown}
@@ -199,6 +199,9 @@ class Client:
         """The answer piece by piece as it is written; all pieces together end with the answer.
 
         An attempt that begins anew is parted from what was given up by an empty line.
+
+        Raises:
+            TimedOut: within ten seconds after ``timeout_seconds``; the task goes on.
         """
         end = time.monotonic() + timeout_seconds
         shown = ""
@@ -211,8 +214,12 @@ class Client:
 
     def cancel(self, *tasks: Task | str) -> list[str]:
         """Cancel waiting tasks, ask running ones to stop; the ids of both."""
-        found = self._changed("cancel", tasks)
-        return [*member(found, "cancelled"), *member(found, "stopping")]
+        ids = [task.id if isinstance(task, Task) else task for task in tasks]
+        moved: list[str] = []
+        for part in following.parts(ids, PAGE_TASKS):
+            found = self._http.post(f"{API}/tasks/cancel", {"ids": part})
+            moved += [*member(found, "cancelled"), *member(found, "stopping")]
+        return moved
 
     def retry(self, task: Task | str, *, elsewhere: bool = False) -> Task:
         """Send a failed or cancelled task through again; ``elsewhere``: not to where it was."""
@@ -273,10 +280,6 @@ class Client:
     ) -> None:
         self.close()
 
-    def _changed(self, verb: str, tasks: Sequence[Task | str]) -> Any:
-        ids = [task.id if isinstance(task, Task) else task for task in tasks]
-        return self._http.post(f"{API}/tasks/{verb}", {"ids": ids})
-
 
 def _path(task: Task | str, rest: str = "") -> str:
     name = task.id if isinstance(task, Task) else task
@@ -301,4 +304,5 @@ def _joined(whole: Submitted, page: Submitted, lines_before: int) -> Submitted:
         duplicates=whole.duplicates + page.duplicates,
         rejected=whole.rejected + moved,
         ids=whole.ids + page.ids,
+        known_ids=whole.known_ids + page.known_ids,
     )

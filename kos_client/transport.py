@@ -63,7 +63,10 @@ class Transport:
             return parse(answer.text)
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
-        """Server-sent events as (name, data), until the dashboard ends the stream."""
+        """Server-sent events as (name, data), until the dashboard ends the stream.
+
+        ("comment", None) says that nothing has happened for a while.
+        """
         name = "message"
         with self._answer("GET", path, stream=True, silent_seconds=SILENT_SECONDS) as answer:
             for line in answer.iter_lines(chunk_size=None):
@@ -72,6 +75,8 @@ class Transport:
                     name = value
                 elif key == "data":
                     yield name, parse(value)
+                elif line.startswith(b":"):
+                    yield "comment", None
 
     def close(self) -> None:
         self._session.close()

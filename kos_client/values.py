@@ -76,12 +76,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """``ids`` of the new tasks in order; ``duplicates`` had a ``custom_id`` that was there."""
+    """``ids`` of the new tasks in order; ``known_ids`` of those whose ``custom_id`` was there."""
 
     submitted: int = 0
     duplicates: int = 0
     rejected: tuple[Rejection, ...] = ()
     ids: tuple[str, ...] = ()
+    known_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ def submitted(request: Request, body: Any) -> Response:
     report = submission.submit(lines, rules=site.rules)
     site.changed()
     accepted = report.submitted + report.duplicates
-    return Json(report.document(), status_code=201 if accepted or not values else 422)
+    document = {**report.document(), "known_ids": report.known_ids}
+    return Json(document, status_code=201 if accepted or not values else 422)
 
 
 def cancelled(request: Request, body: Any) -> Response:

@@ -65,6 +65,7 @@ def test_a_task_is_submitted_waited_for_and_read(client: Client, system: System)
     assert done.attempts[-1].outcome == "completed"
     assert client.result("lease") == done.result
     assert client.submit("Something else.", custom_id="lease").id == task.id
+    assert client.submit_many([{"description": "x", "custom_id": "lease"}]).known_ids == (task.id,)
 
 
 def test_the_streamed_pieces_together_are_the_answer(
@@ -92,6 +93,12 @@ def test_map_keeps_the_order_and_as_completed_gives_each_once(
     assert {task.status for task in tasks} == {"completed"}
     again = list(client.as_completed(tasks, PATIENCE_SECONDS))
     assert sorted(task.id for task in again) == sorted(task.id for task in tasks)
+
+
+def test_a_custom_id_may_be_a_path(client: Client) -> None:
+    task = client.submit("Summarise it.", custom_id="docs/a page.md")
+
+    assert client.submit("Summarise it.", custom_id="docs/a page.md") == task
 
 
 def test_lines_that_are_refused_are_named_and_the_rest_goes_in(
@@ -182,6 +189,8 @@ def test_time_that_is_over_and_names_that_are_not_there_are_said(client: Client)
 
     with pytest.raises(TimedOut, match="go on"):
         client.wait(task, 0.3)
+    with pytest.raises(TimedOut, match="goes on"):
+        list(client.stream(task, 0.3))
     with pytest.raises(NotFound):
         client.task("nothing-of-that-name")
     with pytest.raises(NotFound):

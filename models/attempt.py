@@ -109,7 +109,8 @@ def since(moment: datetime, limit: int = 5000) -> list[Row]:
     """Attempts that finished after ``moment``, oldest first: what limits are decided from."""
     return fetch_all(
         "SELECT * FROM (SELECT backend, model, started_at, finished_at, load_seconds, "
-        "completion_tokens, error, error_code FROM kos_attempts WHERE finished_at > %s "
+        "first_token_seconds, duration_seconds, completion_tokens, error, error_code "
+        "FROM kos_attempts WHERE finished_at > %s "
         "ORDER BY finished_at DESC LIMIT %s) AS newest ORDER BY finished_at",
         (moment, limit),
     )

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from jobs.policy.limit_holds import HoldConfig, LimitHolds, held_limit
+from jobs.policy.parallelism import MOST_AHEAD
 from llm.kinds import traits_of
 from llm.types import BackendKind
 
@@ -53,7 +54,8 @@ class ServerLoad:
     ``ours`` is how many of its requests our slots account for. ``active_requests``,
     ``max_concurrent`` and ``queue_size`` are what the server says (MLX), None where it tells
     nothing (Ollama). ``learned_limit`` is the limiter's present answer, ``configured_limit`` the
-    configuration's. ``error`` tells why the server could not be measured.
+    configuration's. ``parallelism`` is how many requests it works on at once, as learned from its
+    answers, None while that is unknown. ``error`` tells why the server could not be measured.
     """
 
     backend: str
@@ -66,6 +68,7 @@ class ServerLoad:
     queue_size: int | None = None
     learned_limit: int | None = None
     learned_reason: str = ""
+    parallelism: int | None = None
     error: str | None = None
 
 
@@ -168,6 +171,7 @@ def _server_limit(
     if server.learned_limit is not None and server.learned_limit < limit:
         limit = max(1, server.learned_limit)
         reason = server.learned_reason or f"the throughput knee is at {limit}"
+    limit, reason = _by_parallelism(limit, reason, server, config)
     hold = holds.holds.get(server.backend)
     allowed = held_limit(hold, config.hold, now=now)
     if hold is not None and allowed < limit:
@@ -175,6 +179,21 @@ def _server_limit(
         reason = hold.reason if now < hold.until else f"{allowed} regained; {hold.reason}"
     heavy = config.heavy_limits.get(server.kind, server.configured_limit)
     return BackendLimit(server.backend, limit, min(heavy, limit), overloaded, reason)
+
+
+def _by_parallelism(
+    limit: int, reason: str, server: ServerLoad, config: ConcurrencyConfig
+) -> tuple[int, str]:
+    """What is sent beyond the requests that a server works on only waits there."""
+    if server.parallelism is None or server.max_concurrent is not None:
+        return limit, reason
+    useful = server.parallelism + MOST_AHEAD
+    if useful >= limit:
+        return limit, reason
+    works = f"this server works {server.parallelism} at a time"
+    if not config.adaptive:
+        return limit, f"{reason}; {works}"
+    return useful, f"{useful} of {server.configured_limit}: {works}"
 
 
 def _own_capacity(server: ServerLoad, config: ConcurrencyConfig) -> tuple[int, str, bool]:

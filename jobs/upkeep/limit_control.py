@@ -19,6 +19,7 @@ from jobs.policy.effective_limit import (
     effective_limit,
 )
 from jobs.policy.limit_holds import CallEvent, HoldConfig, holds_after, trouble_of
+from jobs.policy.parallelism import Call, learned, parallelism
 from jobs.policy.throughput_search import Decode, LimiterConfig, LimiterState, step, window_of
 from jobs.process.clock import utc_now
 from jobs.queues.control_requests import ControlRequests
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 TROUBLE_SECONDS = 900.0
 WORKLOAD_CALLS = 20
+PARALLELISM_CALLS = 100
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class LimitControl:
     requests: ControlRequests
     meter: HostMeter = field(default_factory=HostMeter)
     states: dict[str, LimiterState] = field(default_factory=dict)
+    parallelism: dict[str, int | None] = field(default_factory=dict)
     decided_at: datetime | None = None
 
     def decide(self) -> ConcurrencyDecision:
@@ -58,6 +61,7 @@ class LimitControl:
         with session():
             ended = attempt.since(now - timedelta(seconds=TROUBLE_SECONDS))
             running = attempt.running() if settings.adaptive_concurrency else []
+        self._learn_parallelism(ended)
         if settings.adaptive_concurrency:
             self._learn_knees([*ended, *running], now)
         servers = [self._server_load(spec) for spec in settings.backends]
@@ -68,6 +72,13 @@ class LimitControl:
         self._publish(decision, host)
         self.decided_at = now
         return decision
+
+    def _learn_parallelism(self, ended: Sequence[Row]) -> None:
+        for spec in self.settings.backends:
+            mine = [row for row in ended if row["backend"] == spec.name]
+            calls = [call for row in mine if (call := _call(row)) is not None]
+            seen = parallelism(calls[-PARALLELISM_CALLS:])
+            self.parallelism[spec.name] = learned(self.parallelism.get(spec.name), seen)
 
     def _learn_knees(self, calls: Sequence[Row], now: datetime) -> None:
         start = self.decided_at
@@ -100,6 +111,7 @@ class LimitControl:
             queue_size=health.queue_size if health else None,
             learned_limit=state.limit if state else None,
             learned_reason=state.reason if state else "",
+            parallelism=self.parallelism.get(spec.name),
             error=health.error if health and not health.reachable else None,
         )
 
@@ -147,6 +159,18 @@ def _events(ended: Sequence[Row]) -> list[CallEvent]:
         for row in ended
         if row["backend"] and (at := as_utc(row["finished_at"])) is not None
     ]
+
+
+def _call(row: Row) -> Call | None:
+    sent = as_utc(row["started_at"])
+    if sent is None or row["first_token_seconds"] is None or row["duration_seconds"] is None:
+        return None
+    first = min(row["first_token_seconds"], row["duration_seconds"])
+    return Call(
+        sent_at=sent,
+        first_token_at=sent + timedelta(seconds=first),
+        ended_at=sent + timedelta(seconds=row["duration_seconds"]),
+    )
 
 
 def _decode(row: Row) -> Decode | None:

@@ -142,6 +142,17 @@ def test_the_learned_knee_lowers_a_limit_and_is_named() -> None:
     assert (limit.limit, limit.reason) == (4, "8 at once were slower than 4")
 
 
+def test_a_server_gets_one_request_more_than_it_works_on_and_that_is_said() -> None:
+    narrow = replace(OLLAMA, parallelism=2)
+
+    limit = effective_limit(IDLE, [narrow], CONFIG, CALM, now=NOW).limits["ollama"]
+    assert (limit.limit, limit.reason) == (3, "3 of 10: this server works 2 at a time")
+    fixed = effective_limit(IDLE, [narrow], ConcurrencyConfig(), CALM, now=NOW).limits["ollama"]
+    assert (fixed.limit, fixed.reason) == (10, "configured; this server works 2 at a time")
+    wide = effective_limit(IDLE, [replace(OLLAMA, parallelism=9)], CONFIG, CALM, now=NOW)
+    assert wide.limit("ollama") == 10
+
+
 def test_a_held_limit_is_regained_step_by_step() -> None:
     hold = Hold(2, NOW, NOW + timedelta(minutes=5), "held at 2 after it ran out of memory")
     holds = LimitHolds({"ollama": hold})

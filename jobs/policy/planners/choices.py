@@ -183,8 +183,8 @@ class Router:
     def _not_failed(
         self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
     ) -> list[ModelView]:
-        """Another model or server than those that failed; for a complex task (a second bad answer
-        makes it one) a stronger model, where there is one."""
+        """Another place than those that failed: for a complex task (a second bad answer makes it
+        one) a stronger model, where there is one, and rather on another server."""
         fresh = [m for m in models if (m.backend, m.name) not in task.avoid]
         if not fresh or len(fresh) == len(models):
             return models
@@ -195,9 +195,21 @@ class Router:
             m.strength_for(task.category) for m in models if (m.backend, m.name) in task.avoid
         )
         stronger = [m for m in kept if m.strength_for(task.category) > failed]
-        if task.complexity < COMPLEX_FROM or not stronger:
-            return kept
-        return _keep(kept, stronger, rejected, "no stronger than the model that failed")
+        if task.complexity >= COMPLEX_FROM and stronger:
+            kept = _keep(kept, stronger, rejected, "no stronger than the model that failed")
+        return self._elsewhere(task, kept, rejected)
+
+    def _elsewhere(
+        self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
+    ) -> list[ModelView]:
+        """Servers where the task has not failed, if they can do the work: what hangs or echoes is
+        mostly the server, and every model of it would spend an attempt."""
+        failed = {backend for backend, _ in task.avoid}
+        enough = max(_suits(m, task) for m in models) - _tolerance(task)
+        others = [m for m in models if m.backend not in failed]
+        if not any(_suits(m, task) >= enough for m in others):
+            return models
+        return _keep(models, others, rejected, "the task failed on this server before")
 
     def _of_category(
         self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
@@ -206,9 +218,8 @@ class Router:
         enough; servers whose best is far weaker than the best of all are left out."""
         if self._has_preferred_model(task):
             return models
-        tolerance = COMPLEX_DOUBLINGS if task.complexity >= COMPLEX_FROM else UNABLE_DOUBLINGS
         enough = max((_suits(m, task) for m in _able(models, task.category)), default=0.0)
-        enough -= tolerance
+        enough -= _tolerance(task)
         fit: list[ModelView] = []
         for backend in sorted({m.backend for m in models}):
             here = [m for m in models if m.backend == backend]
@@ -265,6 +276,11 @@ class Router:
 def _suits(model: ModelView, task: TaskView) -> float:
     """The model's strength for the task. Of fast work only the time counts, so all are equal."""
     return 0.0 if task.category is Category.FAST else model.strength_for(task.category)
+
+
+def _tolerance(task: TaskView) -> float:
+    """Doublings by which a server's best may be weaker than the best of all."""
+    return COMPLEX_DOUBLINGS if task.complexity >= COMPLEX_FROM else UNABLE_DOUBLINGS
 
 
 def others(snapshot: Snapshot, task: TaskView, *, than: str) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ def assert_true_reasons(
                 assert backend in paused
             case "failed on this task before":
                 assert (backend, model) in failed
+            case "the task failed on this server before":
+                assert backend in {name for name, _ in failed}
             case "no stronger than the model that failed":
                 assert model == "weak" or any(name == model for _, name in failed)
             case "strong ranks before it for coding":
@@ -126,6 +128,21 @@ def test_after_a_second_bad_answer_only_a_stronger_model_will_do() -> None:
     )
 
     assert {option.key.model for option in found.options} == {"strong"}
+
+
+def test_a_task_that_failed_on_a_server_tries_another_server_before_its_weaker_models() -> None:
+    found = choices_for((mlx(), ollama()), MODELS, avoid=frozenset({("mlx", "strong")}))
+
+    assert {option.key.backend for option in found.options} == {"ollama"}
+
+
+def test_a_task_stays_where_it_failed_if_the_other_server_cannot_do_the_work() -> None:
+    blind = ModelView("ollama", "blind", (CODING,), strengths={CODING: -95.0})
+    found = choices_for(
+        (mlx(), ollama()), (*MODELS[:2], blind), avoid=frozenset({("mlx", "strong")})
+    )
+
+    assert {option.key.backend for option in found.options} == {"mlx"}
 
 
 def test_another_model_of_the_same_server_is_another_place() -> None:

@@ -18,6 +18,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "status": Entry("status", "Programs, tasks by state, health, addresses."),
         "ctl": Entry("lifecycle", "Speak to supervisor: start, stop, tail one program."),
         "doctor": Entry("doctor", "Check this machine and say the remedy of each red line."),
+        "adopt": Entry("adopt", "Move in beside another system: look first, then --apply."),
         "migrate": Entry("migrate", "Create or adopt the tables; show and take back steps."),
     },
     "Tasks": {

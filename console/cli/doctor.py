@@ -42,7 +42,7 @@ def doctor_command(app: App, as_json: bool) -> int:
 
 def _checks(app: App) -> Iterator[Check]:
     from console.operations.doctor.check import red
-    from console.operations.doctor.machine import machine_checks
+    from console.operations.doctor.machine import bare_checks, machine_checks
     from console.operations.doctor.servers import server_checks
     from console.operations.doctor.services import program_check, service_checks
     from jobs.settings.load import SettingsError
@@ -52,7 +52,9 @@ def _checks(app: App) -> Iterator[Check]:
     except SettingsError as error:
         for problem in error.problems:
             yield red("settings", problem, "correct it in the environment or in .env")
+        yield from bare_checks()
         return
+    yield from bare_checks()
     programs = program_check(settings)
     yield from machine_checks(settings, running=programs.level.value != "warning")
     yield programs

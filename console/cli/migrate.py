@@ -16,6 +16,7 @@ from console.cli.output import Column, now_utc, print_json, print_table, say
         ("kos migrate status", "what is applied, what is pending"),
         ("kos migrate up", "create the tables, or adopt those that stand there"),
         ("kos migrate down --yes", "take back the newest step"),
+        ("kos migrate grants kos_runner", "what a role needs that is not the owner"),
     ),
 )
 def migrate_command() -> None:
@@ -73,3 +74,22 @@ def status_command(app: App, as_json: bool) -> None:
     now = now_utc()
     rows = [[s.name, ago(as_utc(s.applied_at), now=now) or "pending"] for s in steps]
     print_table((Column("STEP"), Column("APPLIED")), rows, empty="No steps.")
+
+
+@migrate_command.command("grants", cls=Command)
+@click.argument("role")
+@json_option
+@pass_app
+def grants_command(app: App, role: str, as_json: bool) -> None:
+    """Print the GRANT statements with which ROLE runs everything but migrations."""
+    from models import site
+    from models.database import session
+
+    app.connections.use_database()
+    with session():
+        statements = site.grants(role)
+    if as_json:
+        print_json({"role": role, "statements": statements})
+        return
+    for statement in statements:
+        click.echo(statement)

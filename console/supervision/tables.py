@@ -11,6 +11,7 @@ from console.operations.errors import BadInput
 from console.operations.submission_lines import read_lines
 from console.services.errors import ServiceError
 from jobs.settings.load import Settings, shipped
+from models import site
 from models.database import DatabaseUnavailable, configure, session
 from models.expert import Expert
 from models.migrations import runner
@@ -50,9 +51,12 @@ def check_experts_file(path: Path | None) -> None:
 def _staff(settings: Settings, *, demo: bool) -> list[str]:
     """A demo's experts, those of KOS_EXPERTS_FILE, else the built-in assistant."""
     files = [settings.experts_file] if settings.experts_file else []
-    if demo:
+    lines = []
+    if demo and site.adopted():
+        lines.append("the experts of this database take the tasks; no sample experts were added")
+    elif demo:
         files.append(shipped("examples") / "experts.jsonl")
-    lines = [line for path in files for line in _add_from(path)]
+    lines += [line for path in files for line in _add_from(path)]
     try:
         if Expert.add_assistant():
             lines.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from jobs.settings.names import name_in_message
 from llm.backends.file import BackendsFileError
 from llm.backends.file import load as load_file
 from llm.types import BackendKind, BackendSpec
@@ -58,4 +59,8 @@ def configured_backends(
 def _variable(name: str, variables: Mapping[str, str]) -> str:
     if name == "mlx":
         return "MLX_API_URL"
-    return "OLLAMA_API_URL" if variables.get("OLLAMA_API_URL", "").strip() else "OLLAMA_BASE_URL"
+    return (
+        "OLLAMA_API_URL"
+        if variables.get("OLLAMA_API_URL", "").strip()
+        else name_in_message("OLLAMA_BASE_URL")
+    )

@@ -7,8 +7,19 @@ from collections.abc import Iterable, Mapping
 
 OUR_PREFIXES = ("KOS_", "SMART_WORKER_", "ADAPTIVE_", "MLX_")
 
-OLD_NAMES = {"KOS_HAND": "KOS_DISPATCH_AHEAD"}
-"""Names of former releases, each with the one that took its place. They stay valid."""
+OLD_NAMES = {
+    "KOS_HAND": "KOS_DISPATCH_AHEAD",
+    "SMART_WORKER_MAX_ATTEMPTS": "KOS_MAX_ATTEMPTS",
+    "OLLAMA_URL": "OLLAMA_BASE_URL",
+}
+"""Names of former releases and systems, each with the one in its place. They stay valid."""
+
+UNUSED_NAMES = {
+    "SMART_WORKER_BATCH_GROUP_LLM": "tasks of one expert and file are grouped anyway",
+    "SMART_WORKER_BATCH_GROUP_MAX": "KOS_POLICY and KOS_FAIRNESS_SECONDS bound a block",
+    "MLX_SCAN_TIMEOUT": "a scan has a deadline; KOS_SCAN_CACHE_SECONDS says how long it holds",
+}
+"""Names of the system that ours replaces which have no effect, each with what there is instead."""
 
 READ_ELSEWHERE = frozenset(
     {
@@ -76,6 +87,8 @@ def unknown_names(environ: Iterable[str], known: Iterable[str]) -> tuple[str, ..
 
 
 def _warning(name: str, ours: Iterable[str]) -> str:
+    if name in UNUSED_NAMES:
+        return f"{name} is not used: {UNUSED_NAMES[name]}"
     near = difflib.get_close_matches(name, sorted(ours), n=1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else "nothing reads it"
     return f"{name} is not a setting: {hint}"

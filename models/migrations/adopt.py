@@ -27,7 +27,7 @@ def columns_of(db: Database, table: str) -> set[str]:
 def create_or_adopt(db: Database, table: str, columns: Mapping[str, str]) -> None:
     """Create ``table`` with ``columns`` (name -> SQL type and default), or add those it lacks."""
     if table_exists(db, table):
-        _require_uuid_id(db, table)
+        require_uuid_id(db, table)
         _add_missing(db, table, columns)
         return
     body = ", ".join(f"{name} {definition}" for name, definition in columns.items())
@@ -126,7 +126,8 @@ def is_uuid(db: Database, table: str, column: str) -> bool:
     return row is not None
 
 
-def _require_uuid_id(db: Database, table: str) -> None:
+def require_uuid_id(db: Database, table: str) -> None:
+    """Raises MigrationError where the table has no ``id`` of that type."""
     row = db.execute_sql(
         "SELECT format_type(atttypid, NULL) FROM pg_attribute "
         "WHERE attrelid = %s::regclass AND attname = 'id' AND NOT attisdropped",

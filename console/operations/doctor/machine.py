@@ -29,15 +29,19 @@ LEAST_DESCRIPTORS = 1024
 
 def machine_checks(settings: Settings, *, running: bool) -> Iterator[Check]:
     """``running``: whether our programs run, which then own their ports."""
-    yield _python()
-    yield _packages()
     yield from _settings(settings)
     yield _home(settings.home)
     yield _disk(settings.home)
-    yield _descriptors()
     yield _file_roots(settings)
     yield from _embedded(settings)
     yield from _ports(settings, running=running)
+
+
+def bare_checks() -> Iterator[Check]:
+    """What can be checked where no setting can be read."""
+    yield _python()
+    yield _packages()
+    yield _descriptors()
 
 
 def _python() -> Check:

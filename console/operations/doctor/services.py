@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import peewee
 import redis
 
 from console.operations.connections import Connections
@@ -14,10 +15,11 @@ from console.operations.errors import BadInput, Unreachable
 from console.operations.status import health, programs
 from console.services.errors import ServiceError
 from jobs.settings.load import Settings
-from models import server, task_figures
-from models.database import DatabaseUnavailable, session
+from models import server, site, task_figures
+from models.database import DatabaseUnavailable, database, session
 from models.expert import Expert
 from models.migrations import runner
+from models.migrations.adopt import columns_of, dependencies_unfollowed
 from models.states import TaskState
 
 LEAST_POSTGRES = 14
@@ -51,19 +53,57 @@ def _postgres(connections: Connections) -> Iterator[Check]:
             yield _clock(found.now)
             if found.encoding != server.ENCODING:
                 yield red("encoding", f"the database is {found.encoding}", server.ENCODING_REMEDY)
-                return
-            missing = runner.pending()
-            if missing:
-                yield red("tables", f"pending: {', '.join(missing)}", "kos migrate up")
-                return
-            yield ok("tables", "up to date")
-            yield _experts()
-            yield _statuses()
+            yield from _tables()
+            for name, check in (("experts", _experts), ("statuses", _statuses)):
+                yield _guarded(name, check)
+            try:
+                yield from _unused()
+            except peewee.DatabaseError as error:
+                yield _refused("site", error)
     except (Unreachable, DatabaseUnavailable) as error:
         remedy = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
         yield red("postgres", str(error), remedy)
     except BadInput as error:
         yield red("postgres", str(error), "correct DATABASE_URL")
+
+
+def _tables() -> Iterator[Check]:
+    """Never names a command that would be refused: what refuses it comes first."""
+    missing = runner.pending()
+    if not missing:
+        yield ok("tables", "up to date")
+        return
+    obstacles = list(site.obstacles())
+    for found in obstacles:
+        yield red("adoption", found.subject, found.meaning)
+    command = "kos adopt" if site.adopted() else "kos migrate up"
+    remedy = f"first {obstacles[0].meaning}" if obstacles else command
+    yield red("tables", f"pending: {', '.join(missing)}", remedy)
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    """One check of rows; tables that are not there yet, or not readable, end no other check."""
+    try:
+        return check()
+    except peewee.DatabaseError as error:
+        return _refused(name, error)
+
+
+def _refused(name: str, error: peewee.DatabaseError) -> Check:
+    reason = str(error).strip().splitlines()[0]
+    if "permission denied" in reason:
+        return red(name, reason, "kos migrate grants ROLE, by the owner, says what it needs")
+    return red(name, reason, "see the line on tables above")
+
+
+def _unused() -> Iterator[Check]:
+    """What the site's programs write and ours does not read."""
+    if "status" in columns_of(database, "tasks"):
+        for found in site.unused():
+            yield ok("site", f"{found.subject}; {found.meaning}")
+        if dependencies_unfollowed(database):
+            detail = "task_dependencies came after our tables, and nothing waits for it yet"
+            yield warning("site", detail, "kos adopt --apply")
 
 
 def _postgres_version(number: int) -> Check:

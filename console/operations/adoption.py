@@ -1,0 +1,60 @@
+"""``kos adopt``: what a site has, what we would add to it, and adding it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import peewee
+
+from console.operations.connections import Connections
+from jobs.settings.names import OLD_NAMES, UNUSED_NAMES
+from jobs.settings.sources import read_dotenv
+from models import site
+from models.database import session
+from models.migrations import runner
+
+
+def report(connections: Connections) -> dict[str, Any]:
+    """The document of ``kos adopt --json``, of a database that is only read."""
+    connections.use_database()
+    with session():
+        obstacles = list(site.obstacles())
+        try:
+            found = site.findings()
+        except peewee.ProgrammingError as error:  # a role that may not read them
+            reason = str(error).strip().splitlines()[0]
+            found = [site.Finding(reason, "the rest of the database was not read")]
+        pending = runner.pending()
+    return {
+        "database": _documents(found),
+        "environment": _environment(connections),
+        "obstacles": _documents(obstacles) if pending else [],
+        "will_add": pending,
+    }
+
+
+def _documents(found: Iterable[site.Finding]) -> list[dict[str, str]]:
+    return [{"found": item.subject, "meaning": item.meaning} for item in found]
+
+
+def _environment(connections: Connections) -> list[dict[str, str]]:
+    """Names of other programs that are set, and what each does here."""
+    names = {*os.environ, *read_dotenv(connections.settings.dotenv)}
+    found = [
+        {"found": name, "meaning": f"honoured; its name here is {current}"}
+        for name, current in OLD_NAMES.items()
+        if name in names
+    ]
+    found += [
+        {"found": name, "meaning": f"not used: {reason}"}
+        for name, reason in UNUSED_NAMES.items()
+        if name in names
+    ]
+    told = set(UNUSED_NAMES)
+    for warning in connections.settings.warnings:
+        name, _, meaning = warning.partition(" ")
+        if name not in told:
+            found.append({"found": name, "meaning": meaning})
+    return found

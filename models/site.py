@@ -1,0 +1,213 @@
+"""What a site's database holds before and beside us: read only, whatever its tables look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from playhouse.migrations import MigrationError
+
+from models.base import Row, fetch_all, fetch_one
+from models.database import database
+from models.migrations.adopt import (
+    OURS,
+    columns_of,
+    dependencies_unfollowed,
+    require_states_allowed,
+    require_uuid_id,
+    table_exists,
+)
+from models.states import TaskState
+
+SHARED_TABLES = ("tasks", "experts")
+READ_ONLY_TABLES = ("domains",)
+NULLS = {
+    "status": "worked as pending",
+    "priority": "worked as medium",
+    "metadata": "read as {}",
+    "title": "shown without one",
+    "created_at": "worked as old",
+}
+NOT_USED = {
+    "required_models": "a task names its model in metadata.preferred_model",
+    "complexity_score": "our own estimate is in the column complexity",
+}
+"""Columns of a site that we leave alone, and what does their work."""
+STATES = tuple(state.value for state in TaskState)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``subject``: what was found; ``meaning``: what it means for us."""
+
+    subject: str
+    meaning: str
+
+
+def adopted() -> bool:
+    """Whether tasks or experts stand there that our migrations did not create."""
+    rows = fetch_all(
+        "SELECT 1 FROM unnest(%s) AS t(name) WHERE to_regclass(name) IS NOT NULL "
+        "AND obj_description(to_regclass(name), 'pg_class') IS DISTINCT FROM %s",
+        (list(SHARED_TABLES), OURS),
+    )
+    return bool(rows)
+
+
+def findings() -> list[Finding]:
+    """What is there and out of the ordinary, in an order to be read."""
+    found = [*_tables()]
+    if table_exists(database, "tasks"):
+        found += [*_statuses(), *_nulls(), *_metadata(), *_waiting(), *unused()]
+    return [*found, *_triggers(), *_clashes()]
+
+
+def obstacles() -> Iterator[Finding]:
+    """Why ``kos migrate up`` would be refused, each with what to do first."""
+    if not _may("has_schema_privilege(current_schema(), 'CREATE')"):
+        yield Finding(
+            "this role may not create tables here",
+            "run kos adopt --apply with the DATABASE_URL of the owner of the schema",
+        )
+    for table in filter(_exists, SHARED_TABLES):
+        owner = fetch_all(
+            "SELECT pg_get_userbyid(relowner) AS name, pg_has_role(relowner, 'USAGE') AS ours "
+            "FROM pg_class WHERE oid = to_regclass(%s)",
+            (table,),
+        )[0]
+        if not owner["ours"]:
+            yield Finding(
+                f"table {table} belongs to {owner['name']}",
+                f"run kos adopt --apply with a DATABASE_URL of {owner['name']}",
+            )
+        yield from _refusals(table)
+
+
+def _refusals(table: str) -> Iterator[Finding]:
+    try:
+        require_uuid_id(database, table)
+        if table == "tasks":
+            require_states_allowed(database, "tasks", "status", STATES)
+    except MigrationError as error:
+        subject, separator, remedy = str(error).partition(": run ")
+        yield Finding(subject, f"run {remedy}" if separator else "use a database of its own")
+
+
+def unused() -> Iterator[Finding]:
+    """Columns and keys with values of the site that nothing of ours reads."""
+    present = columns_of(database, "tasks")
+    for column, instead in NOT_USED.items():
+        if column in present:
+            default = "AND complexity_score <> 1" if column == "complexity_score" else ""
+            n = _count(f"{column} IS NOT NULL {default}")
+            if n:
+                yield Finding(f"tasks.{column} is set in {n} open rows", f"not used: {instead}")
+    if "metadata" in present and (n := _count("metadata::jsonb ? 'batch_group'")):
+        yield Finding(
+            f"metadata.batch_group is set in {n} open rows",
+            "not used: tasks run in blocks of one model, grouped by expert and files",
+        )
+
+
+def grants(role: str) -> list[str]:
+    """The statements that let ``role`` run everything but migrations."""
+    quoted = fetch_all(
+        "SELECT quote_ident(%s) AS role, quote_ident(current_schema()) AS schema", (role,)
+    )[0]
+    to, schema = f"TO {quoted['role']}", quoted["schema"]
+    rows = fetch_all(
+        "SELECT relname, relkind FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
+        "AND relkind IN ('r', 'p', 'S') AND (relname LIKE 'kos\\_%%' OR relname = ANY(%s)) "
+        "ORDER BY relkind, relname",
+        ([*SHARED_TABLES, *READ_ONLY_TABLES],),
+    )
+    tables = [row["relname"] for row in rows if row["relkind"] != "S"]
+    written = [f"{schema}.{name}" for name in tables if name not in READ_ONLY_TABLES]
+    read = [f"{schema}.{name}" for name in tables if name in READ_ONLY_TABLES]
+    sequences = [f"{schema}.{row['relname']}" for row in rows if row["relkind"] == "S"]
+    return [
+        f"GRANT USAGE ON SCHEMA {schema} {to};",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(written)} {to};",
+        *([f"GRANT SELECT ON {', '.join(read)} {to};"] if read else []),
+        *([f"GRANT USAGE, SELECT ON SEQUENCE {', '.join(sequences)} {to};"] if sequences else []),
+    ]
+
+
+def _tables() -> Iterator[Finding]:
+    for table in filter(_exists, SHARED_TABLES):
+        n = fetch_all(f"SELECT count(*) AS n FROM {table}")[0]["n"]
+        yield Finding(f"table {table} with {n} rows", "adopted as it stands")
+
+
+def _statuses() -> Iterator[Finding]:
+    if "status" not in columns_of(database, "tasks"):
+        return
+    rows = fetch_all(
+        "SELECT status::text AS word, count(*) AS n FROM tasks WHERE status::text <> ALL(%s) "
+        "GROUP BY 1 ORDER BY 1",
+        (list(STATES),),
+    )
+    for row in rows:
+        yield Finding(f"status {row['word']!r} in {row['n']} rows", "nothing works them")
+
+
+def _nulls() -> Iterator[Finding]:
+    for column, meaning in NULLS.items():
+        if column in columns_of(database, "tasks") and (n := _count_all(f"{column} IS NULL")):
+            yield Finding(f"{column} is NULL in {n} rows", meaning)
+
+
+def _metadata() -> Iterator[Finding]:
+    if "metadata" in columns_of(database, "tasks"):
+        n = _count_all("jsonb_typeof(metadata::jsonb) <> 'object'")
+        if n:
+            yield Finding(f"metadata is no object in {n} rows", "read as far as it can be")
+
+
+def _waiting() -> Iterator[Finding]:
+    columns = columns_of(database, "tasks")
+    if "parent_task_id" in columns and (n := _count("parent_task_id IS NOT NULL")):
+        yield Finding(f"parent_task_id is set in {n} open rows", "they wait for that task")
+    if "metadata" in columns and (n := _count("metadata::jsonb ? 'next_retry_after'")):
+        yield Finding(f"next_retry_after is set in {n} open rows", "not taken before it")
+    if {"parent_task_id", "child_task_id"} <= columns_of(database, "task_dependencies"):
+        followed = not dependencies_unfollowed(database)
+        meaning = "followed" if followed else "the child waits, once kos adopt --apply has run"
+        yield Finding("table task_dependencies (parent, child)", meaning)
+
+
+def _triggers() -> Iterator[Finding]:
+    rows = fetch_all(
+        "SELECT tgname, tgrelid::regclass::text AS table FROM pg_trigger "
+        "WHERE tgrelid IN (SELECT to_regclass(name) FROM unnest(%s) AS t(name)) "
+        "AND NOT tgisinternal AND tgname NOT LIKE 'kos\\_%%' ORDER BY 2, 1",
+        (list(SHARED_TABLES),),
+    )
+    for row in rows:
+        yield Finding(f"trigger {row['tgname']} on {row['table']}", "stays and fires for us too")
+
+
+def _clashes() -> Iterator[Finding]:
+    if "migration_name" in columns_of(database, "schema_migrations"):
+        yield Finding("table schema_migrations of another program", "left alone: ours has its own")
+
+
+def _exists(table: str) -> bool:
+    return table_exists(database, table)
+
+
+def _may(condition: str) -> bool:
+    row = fetch_one(f"SELECT {condition} AS may")
+    return bool(row and row["may"])
+
+
+def _count(condition: str) -> int:
+    """Rows that are still to be worked, with that condition."""
+    if "status" not in columns_of(database, "tasks"):
+        return _count_all(condition)
+    return _count_all(f"coalesce(status, 'pending') IN ('pending', 'queued') AND {condition}")
+
+
+def _count_all(condition: str) -> int:
+    rows: Sequence[Row] = fetch_all(f"SELECT count(*) AS n FROM tasks WHERE {condition}")
+    return int(rows[0]["n"])

@@ -32,14 +32,16 @@ def mcp_command(app: App, port: int | None, url: str | None) -> None:
         from kos_client import mcp as server
     except ImportError as error:
         raise BadInput(
-            f"{error.name or error} is missing: pip install 'knowledge-os-jobs[mcp]'"
+            f"a package is missing ({error}): pip install 'knowledge-os-jobs[mcp]'"
         ) from error
-    from console.supervision.addresses import dashboard_url
+    from console.supervision.addresses import accepts, dashboard_url
     from kos_client import Client
 
     token = app.settings.dashboard_token
     connect = partial(Client, url or dashboard_url(app.settings), token)
     if port is None:
         server.serve_stdio(connect)
+    elif accepts((server.HOST, port)):
+        raise BadInput(f"port {port} is taken by another program: choose another one")
     else:
         server.serve_http(connect, port=port, token=token)

@@ -1,0 +1,30 @@
+"""``kos mcp`` where it cannot start."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+from console.cli.main import main
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "kos_client.mcp", raising=False)
+    monkeypatch.delattr("kos_client.mcp", raising=False)
+    monkeypatch.setitem(sys.modules, "mcp", None)
+
+    assert main(["mcp"]) == 2
+    assert "knowledge-os-jobs[mcp]" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        assert main(["mcp", "--http", str(port)]) == 2
+
+    assert f"port {port} is taken" in capsys.readouterr().err

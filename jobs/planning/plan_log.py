@@ -16,12 +16,18 @@ from models import attempt
 logger = logging.getLogger(__name__)
 
 
+COMPLETED_SECONDS = 10.0
+"""While the backlog drains, what was completed is said this often."""
+
+
 class PlanLog:
-    """Counts what was completed from plan to plan. Needs a session."""
+    """Says what was planned, and what was completed since it last said so. Needs a session."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._last_at: datetime | None = None
+        self._since: datetime | None = None
+        self._logged_at: datetime | None = None
+        self._logged = 0
 
     def record(self, reason: str, snapshot: Snapshot, plan: Plan, *, seconds: float) -> None:
         """``seconds`` is how long the plan took to make: the metrics show it."""
@@ -37,11 +43,22 @@ class PlanLog:
         pending = len(snapshot.tasks) + sum(further.count for further in snapshot.beyond)
         logger.info("Found %d pending tasks", pending)
         logger.info("Батчи по модели: %d блоков", len(plan.blocks))
-        if self._last_at is not None:
-            completed = attempt.completed_between(self._last_at, snapshot.now)
-            if completed:
-                logger.info("Completed: %d tasks processed", completed)
-        self._last_at = snapshot.now
+
+    def completed(self, now: datetime, *, at_end: bool) -> None:
+        """Log what was completed: every few seconds, and ``at_end``, once nothing is left to run.
+
+        Counted from the start of the backlog each time, so that an end committed late is not lost.
+        """
+        if self._since is None or self._logged_at is None:
+            self._since = self._logged_at = now
+        if not at_end and (now - self._logged_at).total_seconds() < COMPLETED_SECONDS:
+            return
+        count = attempt.completed_between(self._since, now)
+        if count > self._logged:
+            logger.info("Completed: %d tasks processed", count - self._logged)
+        self._logged_at, self._logged = now, count
+        if at_end:
+            self._since, self._logged = now, 0
 
     def cycle_ended(self) -> None:
         """Without an exception, whether or not there was anything to plan or send."""

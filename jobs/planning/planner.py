@@ -84,6 +84,7 @@ class Planner:
                 # Fewer than wanted: rows of the plan have changed since, so look again.
                 if sent == wanted:
                     break
+            self._log.completed(utc_now(), at_end=_is_drained(state, dispatched))
         self._log.cycle_ended()
         return dispatched
 
@@ -136,6 +137,11 @@ class Planner:
             block.replace_plan(_new_blocks(planned), policy=planned.policy.value)
             _park(planned.unplaced, until=seen.now + timedelta(seconds=POSTPONE_SECONDS))
         self._log.record(reason, seen, planned, seconds=seconds)
+
+
+def _is_drained(state: CurrentState, dispatched: int) -> bool:
+    remaining = sum(row["remaining"] for row in state.blocks)
+    return not state.in_flight and not remaining and not dispatched
 
 
 def preview(

@@ -10,6 +10,8 @@ from models.base import Row
 from models.states import Priority, TaskState
 from models.task_figures import PendingGroup
 
+IDLE_MINUTES = 3
+"""This minute, which has hardly begun, and two whole ones."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -56,8 +58,13 @@ def with_estimates(
 
 
 def recent_rate(completed: tuple[int, ...], *, now: datetime) -> float:
-    """Tasks a second over the last ten minutes, or since the first of them that saw any."""
+    """Tasks a second over the last ten minutes, or since the first of them that saw any.
+
+    0 where nothing was completed in this minute and the two before it: nothing runs.
+    """
     last = completed[-10:]
+    if not any(last[-IDLE_MINUTES:]):
+        return 0.0
     busy = next((index for index, count in enumerate(last) if count), None)
     if busy is None:
         return 0.0

@@ -105,6 +105,11 @@ def test_the_rate_counts_from_the_first_busy_minute() -> None:
     assert recent_rate((0,) * 58 + (30, 15), now=NOON) == 0.5
 
 
+def test_the_rate_is_zero_when_nothing_runs() -> None:
+    assert recent_rate((0,) * 54 + (30, 30, 30, 0, 0, 0), now=NOON) == 0
+    assert recent_rate((0,) * 54 + (30, 30, 30, 30, 0, 0), now=NOON) > 0
+
+
 def test_groups_are_done_one_after_the_other() -> None:
     groups = [
         PendingGroup("coding", "high", 10, NOON - timedelta(seconds=5), 0),

@@ -23,6 +23,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Tasks": {
         "submit": Entry("submit", "Submit one task, or a JSONL file of them."),
+        "templates": Entry("templates", "Tasks with variables: list, show, add, remove."),
+        "schedules": Entry("schedules", "Recurring work: list, add, edit, pause, run, remove."),
         "tasks": Entry("tasks", "List tasks, newest first."),
         "show": Entry("show", "One task whole: its timeline, attempts and answer."),
         "why": Entry("show", "Every decision on a task, with what was not chosen."),

@@ -28,6 +28,7 @@ EXAMPLES = (
         'kos submit "Review this" --file app.py --category coding --priority high',
         "with a file, which lies inside KOS_FILE_ROOTS",
     ),
+    ("kos submit --template review --vars files.csv", "a template, one task a row"),
     ("kos submit --from tasks.jsonl", "many; a custom_id is never submitted twice"),
     ("jq -c '.[]' list.json | kos submit --from - --json", "from another program"),
 )
@@ -36,6 +37,11 @@ EXAMPLES = (
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("text", required=False)
 @click.option("--from", "source", type=click.File("rb"), metavar="FILE|-", help="JSONL of tasks.")
+@click.option("--template", metavar="NAME", help="A template of `kos templates`.")
+@click.option("--var", "pairs", multiple=True, metavar="NAME=VALUE", help="For --template.")
+@click.option(
+    "--vars", "table", type=click.File("rb"), metavar="FILE", help="CSV or JSONL: a task a row."
+)
 @click.option("--title", help="A short name; else the first line of the text.")
 @click.option("--priority", type=Word(PRIORITIES), metavar="|".join(PRIORITIES))
 @click.option("--category", type=Word(CATEGORIES), metavar="|".join(CATEGORIES))
@@ -55,12 +61,15 @@ def submit_command(
     /,
     text: str | None,
     source: BinaryIO | None,
+    template: str | None,
+    pairs: tuple[str, ...],
+    table: BinaryIO | None,
     waiting: bool,
     timeout: float | None,
     as_json: bool,
     **fields: Any,
 ) -> int:
-    """Submit one task (TEXT), or a JSONL file of them.
+    """Submit one task (TEXT), a template filled with variables, or a JSONL file of tasks.
 
     A line of the file is {"description", "title"?, "custom_id"?, "priority"?, "category"?,
     "expert"?, "backend"?, "model"?, "after"?: [custom_id], "schema"?, "files"?, "metadata"?}.
@@ -69,7 +78,9 @@ def submit_command(
     from console.operations.known_models import known_models
     from console.operations.submission import Rules, submit
 
-    _check_usage(text, source, fields, waiting=waiting, timeout=timeout)
+    _check_usage(text, source, template, fields, waiting=waiting, timeout=timeout)
+    if template is None and (pairs or table):
+        raise click.UsageError("--var and --vars belong to --template")
     rules = Rules(
         base=_base(source),
         file_roots=app.settings.roots_for_submitting,
@@ -80,13 +91,16 @@ def submit_command(
     with ExitStack() as stack:
         if source is not None:
             lines, on_line = _from_file(source, stack)
+        elif template is not None:
+            stack.enter_context(app.database())
+            lines, on_line = _from_template(template, pairs, table, _line(app, fields)), None
         else:
             lines, on_line = iter([Line(1, value=_single(app, text or "", fields))]), None
         report = submit(lines, rules=rules, on_line=on_line)
     ids = report.task_ids
     document = report.document()
     if not as_json:
-        _tell(document, ids, single=source is None)
+        _tell(document, ids, single=source is None and table is None)
     code = _wait_for_them(app, ids, document, timeout, as_json) if waiting and ids else DONE
     if as_json:
         print_json(document)
@@ -97,13 +111,16 @@ def submit_command(
 def _check_usage(
     text: str | None,
     source: BinaryIO | None,
+    template: str | None,
     fields: dict[str, Any],
     *,
     waiting: bool,
     timeout: float | None,
 ) -> None:
-    if (text is None) == (source is None):
-        raise click.UsageError('write the task in quotes, or --from FILE: kos submit "..."')
+    if sum(way is not None for way in (text, source, template)) != 1:
+        raise click.UsageError(
+            'write the task in quotes, or --from FILE, or --template NAME: kos submit "..."'
+        )
     if timeout is not None and not waiting:
         raise click.UsageError("--timeout belongs to --wait")
     given = [name for name, value in fields.items() if value]
@@ -122,11 +139,16 @@ def _base(source: BinaryIO | None) -> Path:
 
 
 def _single(app: App, text: str, fields: dict[str, Any]) -> dict[str, Any]:
-    from console.operations import ids
-
     if text == "-":
         text = sys.stdin.read()
-    line: dict[str, Any] = {"description": text}
+    return {"description": text, **_line(app, fields)}
+
+
+def _line(app: App, fields: dict[str, Any]) -> dict[str, Any]:
+    """What the options say of the task."""
+    from console.operations import ids
+
+    line: dict[str, Any] = {}
     for name in ("title", "priority", "category", "expert", "backend", "model"):
         if fields[name] is not None:
             line[name] = fields[name]
@@ -140,6 +162,18 @@ def _single(app: App, text: str, fields: dict[str, Any]) -> dict[str, Any]:
         with app.database():
             line["after"] = ids.resolve_all(fields["after"])
     return line
+
+
+def _from_template(
+    name: str, pairs: tuple[str, ...], table: BinaryIO | None, over: dict[str, Any]
+) -> Iterator[Line]:
+    from console.operations import templates
+
+    if table is None:
+        rows = iter([Line(1, value={})])
+    else:
+        rows = templates.read_rows(table, is_csv=table.name.lower().endswith(".csv"))
+    return templates.lines(name, rows, templates.pairs(pairs), over)
 
 
 def _schema(source: BinaryIO) -> Any:

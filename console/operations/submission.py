@@ -95,6 +95,13 @@ def submit(
     return submitter.report
 
 
+def problem_of(value: object, *, rules: Rules) -> str | None:
+    """Why :func:`submit` would refuse this line now; None: it would not. Writes nothing."""
+    submitter = _Submitter(rules, experts=_experts())
+    submitter.add(Line(1, value=value))
+    return submitter.report.rejected[0][1] if submitter.report.rejected else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """An expert that lines may name."""

@@ -30,7 +30,7 @@ from console.web.batches.runner import BatchRunner
 from console.web.errors import HANDLERS
 from console.web.figures.scan import model_names
 from console.web.metrics import Metrics, scrape
-from console.web.pages import bulk, chats, login, machines, overview, submit, task, tasks
+from console.web.pages import bulk, chats, login, machines, overview, schedules, submit, task, tasks
 from console.web.pages.plumbing import action
 from console.web.security.guard import Guard
 from console.web.site import THREADS, Site, build_site
@@ -117,7 +117,7 @@ def _pages() -> list[BaseRoute]:
         Route("/queues/{queue}", machines.queue_page),
         Route("/experts", machines.experts_page),
         Route("/chats", chats.chats_page),
-        Route("/schedule", machines.schedule_page),
+        Route("/schedule", schedules.schedule_page),
         Route("/health", machines.health_page),
     ]
 
@@ -132,6 +132,7 @@ def _actions() -> list[BaseRoute]:
         ("/submit", submit.submit),
         ("/backends/{backend}/{verb}", machines.steer_backend),
         ("/queues/{queue}/{verb}", machines.steer_queue),
+        ("/schedule/{verb}", schedules.steer_schedule),
     )
     return [Route(path, action(change), methods=["POST"]) for path, change in changes]
 

@@ -149,7 +149,7 @@ def _until(recurrence: Recurrence, start: datetime, now: datetime) -> Iterator[d
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):  # a name nobody knows, a directory, or no name at all
+    except (KeyError, OSError, ValueError):  # nobody knows it, a directory, or no name at all
         raise RecurrenceError(
             f"zone: {name[:60]!r} is unknown; write one as Europe/Berlin"
         ) from None

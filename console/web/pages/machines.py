@@ -1,4 +1,4 @@
-"""Backends, queues, experts, schedule and health."""
+"""Backends, queues, experts and health."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from console.operations import backends, queue_actions, queue_differences, queue
 from console.operations.plan_request import wake_planner
 from console.services.errors import ServiceError
 from console.web.figures import scan
-from console.web.figures.cron import described, next_runs
-from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
+from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from jobs.process.clock import utc_now
-from jobs.queues import schedule
 from models import task_figures
 from models.database import session
 
@@ -83,22 +81,6 @@ def steer_queue(request: Request, form: FormData) -> Response:
 
 def experts_page(request: Request) -> Response:
     return page(request, "experts.html", experts=site_of(request).overviews.experts())
-
-
-def schedule_page(request: Request) -> Response:
-    now, words = utc_now(), words_of(request)
-    lines = [
-        {
-            "actor": line.actor,
-            "queue": line.queue,
-            "cron": line.cron,
-            "purpose": line.purpose,
-            "words": described(line.cron, words),
-            "next": next_runs(line.cron, now, count=3),
-        }
-        for line in schedule.TABLE
-    ]
-    return page(request, "schedule.html", lines=lines)
 
 
 def health_page(request: Request) -> Response:

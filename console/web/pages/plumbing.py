@@ -143,6 +143,7 @@ SAID = {
     "submitted": "Submitted: {n}.",
     "paused": "Paused: nothing more is sent there; what runs goes on.",
     "resumed": "Resumed.",
+    "schedule_paused": "Paused: due times pass without a run.",
     "requeued": "Dead letters sent again: {n}.",
     "deleted": "Messages deleted: {n}.",
     "unconfirmed": "Nothing was deleted: type the queue's name to confirm.",

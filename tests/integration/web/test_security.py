@@ -26,6 +26,7 @@ CHANGES: tuple[tuple[str, dict[str, str]], ...] = (
     ("/tasks", {"verb": "cancel"}), ("/submit", {"description": "x"}),
     ("/tasks/{task}/cancel", {}), ("/tasks/{task}/retry", {}), ("/tasks/{task}/elsewhere", {}),
     ("/backends/mlx/pause", {}), ("/backends/mlx/resume", {}),
+    ("/schedule/pause", {"name": "plan"}), ("/schedule/run", {"name": "plan"}),
     ("/queues/llm-mlx/requeue", {}), ("/queues/llm-mlx/delete", {}),
     ("/queues/llm-mlx/purge", {"confirm": "llm-mlx", "part": "all"}), ("/logout", {}),
     ("/prefer", {"lang": "ru"}), ("/login", {"token": TOKEN}),

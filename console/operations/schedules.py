@@ -1,0 +1,179 @@
+"""Schedules: list, add, change, run now. What a command or a page shows of each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from console.operations.errors import BadInput, NotFound, near
+from console.operations.submission import Rules, problem_of
+from console.operations.templates import MAX_NAME_CHARS
+from jobs.policy.recurrence import Recurrence, RecurrenceError, plain_to_cron
+from jobs.policy.templates import filled, variables
+from jobs.upkeep import recurring
+from models import schedule, template
+from models.base import Row
+
+NEXT_RUNS = 5
+RUNS_SHOWN = 20
+KEEP = 1000
+MOST_KEPT = 1_000_000
+OWN_VARIABLES = ("date", "time", "last_result")
+DEFAULTS: dict[str, Any] = {
+    "zone": "UTC",
+    "template": None,
+    "variables": {},
+    "catch_up": False,
+    "keep": KEEP,
+}
+
+
+def listed(*, now: datetime) -> list[dict[str, Any]]:
+    return [_shown(row, now) for row in schedule.listed()]
+
+
+def details(name: str, *, now: datetime) -> dict[str, Any]:
+    """One schedule with its task's line and its last runs. Raises NotFound."""
+    row = _row(name)
+    runs = schedule.runs(row["id"], limit=RUNS_SHOWN)
+    return {**_shown(row, now), "task": recurring.line_of(row), "runs": [_run(run) for run in runs]}
+
+
+def add(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> dict[str, Any]:
+    """Add a schedule; ``values`` by column, and ``every`` for plain words in place of ``cron``.
+
+    Raises:
+        BadInput: the name is taken, or the time, the template or the task's line is wrong.
+    """
+    if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
+        raise BadInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
+    stored = _checked({**DEFAULTS, **_with_cron(values)}, rules, now)
+    if not schedule.add(name, stored, now=now):
+        raise BadInput(f"name: {name!r} is there already; `kos schedules edit` changes it")
+    return details(name, now=now)
+
+
+def edit(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> dict[str, Any]:
+    """Change what ``values`` names; a new time counts from ``now``. Raises as :func:`add`."""
+    row, changes = _row(name), _with_cron(values)
+    if not changes:
+        raise BadInput("nothing to change: name an option, such as --every")
+    if "line" in changes:
+        changes["line"] = {**row["line"], **changes["line"]}
+    if changes.get("template"):
+        changes["line"] = {k: v for k, v in row["line"].items() if k != "description"}
+    current = {column: row[column] for column in schedule.CHANGEABLE}
+    _checked({**current, **changes}, rules, now)
+    moved = {"cron", "zone"} & set(changes)
+    schedule.change(name, changes, now=now if moved else None)
+    return details(name, now=now)
+
+
+def pause(name: str) -> None:
+    """Due times pass without a run until :func:`resume`. Raises NotFound."""
+    _row(name)
+    schedule.change(name, {"paused": True})
+
+
+def resume(name: str, *, now: datetime) -> None:
+    """Due times count from ``now`` again. Raises NotFound."""
+    if _row(name)["paused"]:
+        schedule.change(name, {"paused": False}, now=now)
+
+
+def run(name: str, *, now: datetime) -> str:
+    """Start one run now, besides the due times; the task's id. Raises BadInput."""
+    task_id, problem = recurring.start_now(_row(name), now=now)
+    if task_id is None:
+        raise BadInput(f"{name}: {problem}")
+    return task_id
+
+
+def remove(name: str) -> None:
+    """The schedule and the list of its runs; the tasks stay. Raises NotFound."""
+    _row(name)
+    schedule.remove(name)
+
+
+def last_in_words(shown: dict[str, Any]) -> str:
+    """``completed``, ``failed: timeout``, ``missed (3 before it)``; empty before the first run."""
+    last = shown["last"]
+    if last is None:
+        return ""
+    words = last["status"] if last["outcome"] == "run" else last["outcome"]
+    words = words or "deleted"
+    words += f": {last['problem']}" if last["problem"] else ""
+    return words + (f" ({last['passed']} before it)" if last["passed"] else "")
+
+
+def _row(name: str) -> Row:
+    row = schedule.get(name)
+    if row is None:
+        names = [known["name"] for known in schedule.listed()]
+        raise NotFound(f"no schedule {name!r}: {near(name, names)}")
+    return row
+
+
+def _shown(row: Row, now: datetime) -> dict[str, Any]:
+    """A row whose time cannot be read (SQL wrote it) says so and hides no other."""
+    recurrence, problem = recurring.recurrence_of(row), None
+    times: list[datetime] = []
+    words = row["cron"]
+    try:
+        times = [recurrence.local(at) for at in recurrence.next_times(now, NEXT_RUNS)]
+        words = recurrence.words()
+    except RecurrenceError as error:
+        problem = str(error)
+    kept = ("name", "cron", "zone", "template", "catch_up", "keep", "paused")
+    return {
+        **{key: row[key] for key in kept},
+        "words": words,
+        "problem": problem,
+        "next": [] if row["paused"] else times,
+        "last": _run(row) if row["outcome"] else None,
+    }
+
+
+def _run(row: Row) -> dict[str, Any]:
+    kept = ("due_at", "outcome", "passed", "task_id", "status")
+    failed = row["status"] in {"failed", "cancelled"}
+    problem = row["problem"] or (row["last_error"] if failed else None)
+    return {**{key: row[key] for key in kept}, "problem": problem}
+
+
+def _with_cron(values: dict[str, Any]) -> dict[str, Any]:
+    changes = dict(values)
+    every = changes.pop("every", None)
+    if every is not None:
+        try:
+            changes["cron"] = plain_to_cron(every)
+        except RecurrenceError as error:
+            raise BadInput(str(error)) from None
+    return changes
+
+
+def _checked(values: dict[str, Any], rules: Rules, now: datetime) -> dict[str, Any]:
+    try:
+        if not Recurrence(values["cron"], values["zone"]).next_times(now, 1):
+            raise BadInput(f"cron: {values['cron']!r} never comes")
+    except RecurrenceError as error:
+        raise BadInput(str(error)) from None
+    if not 1 <= values["keep"] <= MOST_KEPT:
+        raise BadInput(f"keep: write a number from 1 to {MOST_KEPT}")
+    _check_line(values, rules)
+    return values
+
+
+def _check_line(values: dict[str, Any], rules: Rules) -> None:
+    name = values["template"]
+    found = template.get(name) if name else None
+    if name and found is None:
+        names = [known["name"] for known in template.listed()]
+        raise BadInput(f"template: {name!r} is unknown; {near(name, names)}")
+    line = {**(found["line"] if found else {}), **values["line"]}
+    known = {**dict.fromkeys(OWN_VARIABLES, "1"), **values["variables"]}
+    missing = sorted(variables(line) - set(known))
+    if missing:
+        raise BadInput(f"no value for {', '.join(missing)}; write --var {missing[0]}=VALUE")
+    if problem := problem_of(filled(line, known), rules=rules):
+        raise BadInput(problem)

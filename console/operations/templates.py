@@ -1,0 +1,110 @@
+"""Templates: tasks with variables, kept by name, and the lines they become."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+from console.operations.errors import BadInput, NotFound, near
+from console.operations.submission_lines import MAX_ARRAY_BYTES, Line, read_lines
+from jobs.policy.metadata import SUBMIT_KEYS
+from jobs.policy.templates import MissingVariables, filled, variables
+from models import template
+
+MAX_NAME_CHARS = 100
+
+
+def listed() -> list[dict[str, Any]]:
+    """``{"name", "variables", "line", "created_at"}`` each, by name."""
+    return [_shown(row) for row in template.listed()]
+
+
+def details(name: str) -> dict[str, Any]:
+    """One of :func:`listed`. Raises NotFound."""
+    row = template.get(name)
+    if row is None:
+        names = [known["name"] for known in template.listed()]
+        raise NotFound(f"no template {name!r}: {near(name, names)}")
+    return _shown(row)
+
+
+def add(name: str, line: Any) -> dict[str, Any]:
+    """Raises BadInput: the name is taken, or ``line`` is no task's line."""
+    if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
+        raise BadInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
+    if not isinstance(line, dict) or not isinstance(line.get("description"), str):
+        raise BadInput('the template needs a text: {"description": "Review {{file}}"}')
+    for key in line:
+        if key not in SUBMIT_KEYS:
+            raise BadInput(f"{key[:60]}: is not a known key; {near(key, SUBMIT_KEYS)}")
+    if not template.add(name, line):
+        raise BadInput(f"template {name!r} is there already; remove it first")
+    return details(name)
+
+
+def remove(name: str) -> None:
+    """Raises BadInput: no such template, or schedules use it."""
+    details(name)
+    if schedules := template.used_by(name):
+        raise BadInput(f"template {name!r} is used by the schedules {', '.join(schedules)}")
+    template.remove(name)
+
+
+def lines(
+    name: str, rows: Iterable[Line], fixed: dict[str, str], over: dict[str, Any]
+) -> Iterator[Line]:
+    """The template, with the keys of ``over`` in place of its own, filled by each row and
+    ``fixed``; a row that lacks a variable is an error. Raises NotFound.
+    """
+    found = {**details(name)["line"], **over}
+    for row in rows:
+        if row.error is not None or not isinstance(row.value, dict):
+            yield Line(row.number, error=row.error or "line: is not an object of variables")
+            continue
+        values = {key: _text(value) for key, value in row.value.items()}
+        try:
+            yield Line(row.number, value=filled(found, {**values, **fixed}))
+        except MissingVariables as error:
+            yield Line(row.number, error=str(error))
+
+
+def read_rows(stream: BinaryIO, *, is_csv: bool) -> Iterator[Line]:
+    """Each row of a CSV with a head, or of JSONL, as an object of variables. Raises BadInput."""
+    return _csv_rows(stream) if is_csv else read_lines(stream)
+
+
+def pairs(written: Iterable[str]) -> dict[str, str]:
+    """``("file=app.py",)`` as a dictionary. Raises BadInput."""
+    values = {}
+    for pair in written:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadInput(f"--var {pair[:60]!r}: write NAME=VALUE")
+        values[name] = value
+    return values
+
+
+def _csv_rows(stream: BinaryIO) -> Iterator[Line]:
+    content = stream.read(MAX_ARRAY_BYTES + 1)
+    if len(content) > MAX_ARRAY_BYTES:
+        raise BadInput("the CSV is larger than 64 MB; split it")
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        for row in reader:
+            if None in row:
+                yield Line(reader.line_num, error="line: has more fields than the head")
+            else:
+                kept = {key: value for key, value in row.items() if value is not None}
+                yield Line(reader.line_num, value=kept)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"the CSV cannot be read as UTF-8 with a head ({error})") from None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "variables": sorted(variables(row["line"]))}

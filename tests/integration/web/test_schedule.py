@@ -1,0 +1,48 @@
+"""Recurring work on the schedule page."""
+
+from __future__ import annotations
+
+import re
+
+import requests
+
+from tests.integration.web.dashboards import Dashboard
+from tests.support.system import System
+
+ADD = """
+INSERT INTO kos_schedules (name, cron, zone, line, keep, handled_until) VALUES
+  ('plan <b>', '30 7 * * 1-5', 'Europe/Berlin', '{"description": "Plan {{date}}"}', 5, now()),
+  ('by SQL', 'whenever', 'Europe/Berlin', '{"description": "a"}', 5, now())
+"""
+
+
+def test_a_schedule_is_paused_resumed_and_run_on_its_page(
+    dashboard: Dashboard, system: System
+) -> None:
+    system.sql(ADD)
+    browser = requests.Session()
+    text = browser.get(f"{dashboard.url}/schedule", timeout=20).text
+    form = re.search(r'name="csrf" value="([0-9a-f]+)"', text)
+    assert form
+    assert "plan &lt;b&gt;" in text
+    assert "At 07:30 on Monday through Friday" in text
+    assert "has not five fields" in text
+
+    def press(verb: str, name: str = "plan <b>") -> requests.Response:
+        return browser.post(
+            f"{dashboard.url}/schedule/{verb}", data={"csrf": form[1], "name": name}, timeout=20
+        )
+
+    assert "Paused: due times pass" in press("pause").text
+    assert system.sql("SELECT paused FROM kos_schedules WHERE cron LIKE '30%%'")[0]["paused"]
+    assert press("resume").status_code == 200
+    shown = press("run").text
+    [task] = system.sql("SELECT id::text, description FROM tasks")
+    assert re.fullmatch(r"Plan \d{4}-\d\d-\d\d", task["description"])
+    assert f"/tasks/{task['id']}" in shown
+    assert press("run", "nobody's").status_code == 404
+    russian = browser.get(
+        f"{dashboard.url}/schedule", headers={"Accept-Language": "ru"}, timeout=20
+    ).text
+    assert "Повторяющаяся работа" in russian
+    assert "Запустить сейчас" in russian

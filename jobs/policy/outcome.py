@@ -38,6 +38,7 @@ from llm.errors import (
     BadRequest,
     CallCancelled,
     ConnectTimeout,
+    FirstTokenTimeout,
     LLMError,
     LoadFailed,
     ModelNotFound,
@@ -46,6 +47,7 @@ from llm.errors import (
     PromptTooLong,
     QueueTimeout,
     SchemaUnsupported,
+    StallTimeout,
     TransientError,
 )
 
@@ -211,6 +213,9 @@ def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _
         return _Answer(error.code, message, config.soon_seconds, avoid=True)
     if isinstance(error, LoadFailed | NotAuthorized | SchemaUnsupported):
         return _Answer(error.code, message, moved, avoid=True)
+    if isinstance(error, FirstTokenTimeout | StallTimeout) and event.elsewhere:
+        # A server that stands still would take the next attempt's half minute as well.
+        return _Answer(error.code, message, config.soon_seconds, avoid=True)
     if isinstance(error, TransientError):
         return _Answer(error.code, message, backoff, avoid=event.attempt_count >= 1)
     return _Answer(error.code, message, backoff, avoid=True)

@@ -178,6 +178,15 @@ class TestBrokenCalls:
         assert (delay_seconds(second), second.avoid) == (180, ("ollama", "qwen:7b"))
         assert isinstance(decided(error=kind("broken"), attempt_count=2), Fail)
 
+    @pytest.mark.parametrize("kind", [errors.FirstTokenTimeout, errors.StallTimeout])
+    def test_a_task_leaves_a_server_that_stands_still_at_once_where_another_is_up(
+        self, kind: type[errors.LLMError]
+    ) -> None:
+        outcome = retried(error=kind("no token"), elsewhere=True)
+
+        assert outcome.avoid == ("ollama", "qwen:7b")
+        assert delay_seconds(outcome) == CONFIG.soon_seconds
+
     def test_a_model_that_is_missing_is_sought_elsewhere_after_a_fresh_scan(self) -> None:
         outcome = retried(error=errors.ModelNotFound("no such model"), elsewhere=True)
 

@@ -177,6 +177,19 @@ def completed_since(backend: str, seconds: float) -> bool:
     return bool(rows)
 
 
+def variation(backend: str, model: str, newest: int = 200) -> tuple[int, float]:
+    """(how many of the newest attempts were completed, deviation of their durations over mean)."""
+    (row,) = fetch_all(
+        "SELECT count(*) AS n, coalesce(stddev_samp(duration_seconds) / "
+        "nullif(avg(duration_seconds), 0), 0)::float AS variation FROM ("
+        "SELECT duration_seconds, outcome FROM kos_attempts WHERE backend = %s AND model = %s "
+        "AND finished_at IS NOT NULL ORDER BY id DESC LIMIT %s) AS newest "
+        "WHERE outcome = 'completed' AND duration_seconds IS NOT NULL",
+        (backend, model, newest),
+    )
+    return int(row["n"]), float(row["variation"])
+
+
 def completed_between(began: datetime, ended: datetime) -> int:
     """How many tasks were completed in that time."""
     rows = fetch_all(

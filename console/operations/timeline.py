@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from console.operations.queue_position import Turn
-from console.operations.times import span
+from console.operations.times import about, span
 from jobs.policy import metadata
 from models.base import Row, as_utc
 from models.task_figures import progress_in
@@ -95,7 +95,8 @@ def _asked(task: Row) -> str:
 
 def _turn(turn: Turn, *, now: datetime) -> str:
     left_seconds = (turn.expected_at - now).total_seconds() if turn.expected_at else 0.0
-    soon = f", in about {span(left_seconds)}" if left_seconds >= 1 else ""
+    off = turn.spread * left_seconds
+    soon = f", in {about(left_seconds - off, left_seconds + off)}" if left_seconds >= 1 else ""
     before = f"after {turn.before} others of its block" if turn.before else "next of its block"
     return f"planned for {turn.backend} with {turn.model}, {before}{soon}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -66,6 +67,14 @@ def span(seconds: float | None) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return _two_largest(round(seconds))
+
+
+def about(low: float, high: float) -> str:
+    """``about 4-6 min``: a range of seconds in one unit, that of its upper end; never empty."""
+    units = (("h", 3600), ("min", 60), ("s", 1))
+    unit, size = next(one for one in units if high >= 1.5 * one[1] or one[1] == 1)
+    first, last = max(0, math.floor(low / size)), math.ceil(high / size)
+    return f"about {first}-{last} {unit}" if first < last else f"about {last} {unit}"
 
 
 def _two_largest(seconds: int) -> str:

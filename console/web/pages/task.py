@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import ids, tasks, timeline
+from console.operations import ids, queue_position, tasks, timeline
 from console.web.live import event
 from console.web.pages.overview import EVENT_STREAM
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
@@ -50,7 +50,9 @@ def describe(task_id: str) -> dict[str, Any]:
         "task": task,
         "story": timeline.told(task, decisions),
         "decisions": decisions,
-        "standing": timeline.standing(task, statuses, now=utc_now()),
+        "standing": timeline.standing(
+            task, statuses, now=utc_now(), turn=queue_position.turn_of(task_id)
+        ),
         "parents": parents,
         "children": _linked(task_views.waiting_for(task_id)),
         "attempts": [_with_rate(attempt) for attempt in task["attempts"]],

@@ -99,11 +99,11 @@ def test_where_a_task_stands_is_one_sentence(
     ("before", "seconds", "sentence"),
     [
         (0, 0, "planned for mlx with qwen, next of its block"),
-        (3, 90, "planned for mlx with qwen, after 3 others of its block, in about 1 min"),
+        (3, 300, "planned for mlx with qwen, after 3 others of its block, in about 4-6 min"),
         (3, -5, "planned for mlx with qwen, after 3 others of its block"),
     ],
 )
 def test_a_planned_task_knows_its_place(before: int, seconds: float, sentence: str) -> None:
-    turn = Turn("mlx", "qwen", before, NOW + timedelta(seconds=seconds))
+    turn = Turn("mlx", "qwen", before, NOW + timedelta(seconds=seconds), spread=0.2)
 
     assert standing(task(), {}, now=NOW, turn=turn) == sentence

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.operations.errors import BadInput
-from console.operations.times import ago, parse_since, span
+from console.operations.times import about, ago, parse_since, span
 
 NOW = datetime(2026, 3, 14, 15, 30, tzinfo=UTC)
 
@@ -63,3 +63,17 @@ def test_a_moment_is_told_as_people_say_it(seconds: float, told: str) -> None:
 )
 def test_a_span_is_told_with_its_unit(seconds: float | None, told: str) -> None:
     assert span(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (240, 360, "about 4-6 min"),
+        (20, 31, "about 20-31 s"),
+        (0, 1, "about 0-1 s"),
+        (300, 300, "about 5 min"),
+        (3600, 9000, "about 1-3 h"),
+    ],
+)
+def test_a_range_is_told_in_one_unit(low: float, high: float, words: str) -> None:
+    assert about(low, high) == words

@@ -170,14 +170,29 @@ def window_of_all_kinds(
     return rows, totals
 
 
+MOST_COUNTED = 10_000
+"""Of a category: the cost of a plan must not follow the length of the backlog."""
+
+# Steps from category to category through the index ``kos_tasks_pending_groups``.
+_PENDING_BY_CATEGORY = """
+WITH RECURSIVE found(category) AS (
+  (SELECT category FROM tasks WHERE status = 'pending' AND category IS NOT NULL
+   ORDER BY category LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.category FROM tasks t WHERE t.status = 'pending' AND t.category > found.category
+          ORDER BY t.category LIMIT 1) FROM found WHERE found.category IS NOT NULL
+)
+SELECT found.category::text AS category, (SELECT count(*) FROM (
+  SELECT FROM tasks t WHERE t.status = 'pending' AND t.category = found.category
+    AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now()) LIMIT %(most)s) bounded) AS n
+FROM found WHERE found.category IS NOT NULL
+"""
+
+
 def _pending_by_category() -> dict[str, int]:
-    """Read from the index ``kos_tasks_pending_groups`` alone."""
-    rows = fetch_all(
-        "SELECT category::text AS category, count(*) AS n FROM tasks WHERE status = 'pending' "
-        "AND category IS NOT NULL AND (next_attempt_at IS NULL OR next_attempt_at <= now()) "
-        "GROUP BY 1"
-    )
-    return {row["category"]: row["n"] for row in rows}
+    """What may run of each category, up to :data:`MOST_COUNTED`."""
+    rows = fetch_all(_PENDING_BY_CATEGORY, {"most": MOST_COUNTED})
+    return {row["category"]: row["n"] for row in rows if row["n"]}
 
 
 def _first_urgent(least: int, unservable: Unservable) -> list[Row]:

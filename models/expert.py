@@ -85,12 +85,9 @@ class Expert(BaseRow):
 
     @classmethod
     def open_tasks(cls) -> dict[str, int]:
-        """How many unfinished tasks each expert has, by id."""
-        rows = fetch_all(
-            "SELECT assignee_expert_id::text AS id, count(*) AS n FROM tasks "
-            "WHERE status IN ('pending', 'queued', 'in_progress') "
-            "AND assignee_expert_id IS NOT NULL GROUP BY 1"
-        )
+        """How many unfinished tasks each expert has, by id; at most :data:`MOST_OPEN` are counted,
+        for who has that many is not given less by an exact number."""
+        rows = fetch_all(OPEN_TASKS, {"most": MOST_OPEN})
         return {row["id"]: row["n"] for row in rows}
 
     @classmethod
@@ -106,6 +103,15 @@ def written_by(author: str) -> Iterator[None]:
         database.execute_sql("SELECT set_config('kos.author', %s, true)", (author,))
         yield
 
+
+MOST_OPEN = 500
+OPEN_TASKS = """
+SELECT e.id::text AS id, open.n FROM experts e, LATERAL (
+  SELECT count(*) AS n FROM (
+    SELECT FROM tasks t WHERE t.assignee_expert_id = e.id
+      AND t.status IN ('pending', 'queued', 'in_progress') LIMIT %(most)s) bounded) open
+WHERE open.n > 0
+"""
 
 ASSISTANT = {
     "name": "Assistant",

@@ -60,7 +60,7 @@ def read_the_path() -> None:
     backlog.window_of_all_kinds(PAGE, least=10)
 
 
-def test_every_statement_of_assigning_and_planning_touches_as_much_of_a_long_backlog(
+def test_assigning_and_planning_touch_as_much_of_a_long_backlog_beyond_their_bounds(
     buffers: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Bounds below the short backlog: what is bounded is then as full there as in the long one.

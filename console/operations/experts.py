@@ -8,6 +8,7 @@ from typing import Any
 
 from console.operations.errors import BadInput, NotFound, near
 from console.operations.expert_fields import KNOWN_FIELDS, problem_of
+from console.operations.ids import is_whole
 from console.operations.submission_lines import Line
 from jobs.planning.assigner import expert_view
 from jobs.policy.assignment import AssignTask, assign
@@ -195,7 +196,11 @@ def _metadata(expert: Expert) -> dict[str, Any]:
 
 
 def _named(name: str) -> Expert:
-    expert = Expert.named(name.strip())
+    """The expert of that name, or of that id."""
+    if is_whole(name):
+        expert = Expert.get_or_none(Expert.id == name)
+    else:
+        expert = Expert.named(name.strip()) if name.isprintable() else None
     if expert is None:
         known = [one.name or "" for one in Expert.by_name()]
         raise NotFound(f"no expert is named {name[:60]!r}: {near(name, known)}")

@@ -30,7 +30,18 @@ from console.web.batches.runner import BatchRunner
 from console.web.errors import HANDLERS
 from console.web.figures.scan import model_names
 from console.web.metrics import Metrics, scrape
-from console.web.pages import bulk, chats, login, machines, overview, schedules, submit, task, tasks
+from console.web.pages import (
+    bulk,
+    chats,
+    experts,
+    login,
+    machines,
+    overview,
+    schedules,
+    submit,
+    task,
+    tasks,
+)
 from console.web.pages.plumbing import action
 from console.web.security.guard import Guard
 from console.web.site import THREADS, Site, build_site
@@ -115,7 +126,8 @@ def _pages() -> list[BaseRoute]:
         Route("/backends", machines.backends_page),
         Route("/queues", machines.queues_page),
         Route("/queues/{queue}", machines.queue_page),
-        Route("/experts", machines.experts_page),
+        Route("/experts", experts.experts_page),
+        Route("/experts/{expert}", experts.expert_page),
         Route("/chats", chats.chats_page),
         Route("/schedule", schedules.schedule_page),
         Route("/health", machines.health_page),
@@ -130,6 +142,7 @@ def _actions() -> list[BaseRoute]:
         ("/tasks", bulk.bulk),
         ("/tasks/{task}/{verb}", task.change),
         ("/submit", submit.submit),
+        ("/experts/{expert}/{verb}", experts.change),
         ("/backends/{backend}/{verb}", machines.steer_backend),
         ("/queues/{queue}/{verb}", machines.steer_queue),
         ("/schedule/{verb}", schedules.steer_schedule),

@@ -1,4 +1,4 @@
-"""Backends, queues, experts and health."""
+"""Backends, queues and health."""
 
 from __future__ import annotations
 
@@ -77,10 +77,6 @@ def steer_queue(request: Request, form: FormData) -> Response:
     part = field(form, "part")
     number = queue_actions.purge(site.redis, name, part=part if part in PARTS else "ready")  # type: ignore[arg-type]
     return back_to(back, "deleted", n=number)
-
-
-def experts_page(request: Request) -> Response:
-    return page(request, "experts.html", experts=site_of(request).overviews.experts())
 
 
 def health_page(request: Request) -> Response:

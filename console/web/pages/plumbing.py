@@ -145,6 +145,7 @@ SAID = {
     "resumed": "Resumed.",
     "schedule_paused": "Paused: due times pass without a run.",
     "requeued": "Dead letters sent again: {n}.",
+    "changed": "Changed.",
     "deleted": "Messages deleted: {n}.",
     "unconfirmed": "Nothing was deleted: type the queue's name to confirm.",
 }

@@ -7,6 +7,8 @@ import re
 import pytest
 import requests
 
+from models.database import session
+from models.expert import Expert
 from tests.integration.web.dashboards import Dashboard
 from tests.support.system import System
 
@@ -47,8 +49,37 @@ def test_a_submitted_task_runs_and_its_page_tells_everything(
         assert browser.get(f"{dashboard.url}{path}", timeout=20).status_code == 200
 
 
-def test_an_unknown_page_and_task_are_told_kindly(dashboard: Dashboard) -> None:
-    for path in ("/nowhere", "/tasks/ffffffff", "/queues/none", "/tasks/%00"):
+def test_an_expert_has_a_page_where_an_older_prompt_comes_back(
+    dashboard: Dashboard, system: System
+) -> None:
+    with session():
+        Expert.add({"name": "Vera <b>", "system_prompt": "You <i>test</i>."}, author="anna")
+        vera = str(Expert.get(Expert.name == "Vera <b>").id)
+        Expert.change(vera, {"system_prompt": "You sleep."}, author="boris")
+    assert f'href="/experts/{vera}"' in dashboard.get("/experts").text
+    browser, form = _page(dashboard, f"/experts/{vera}")
+
+    answer = browser.post(
+        f"{dashboard.url}/experts/{vera}/restore", data={"csrf": form, "version": "1"}, timeout=20
+    )
+
+    assert answer.status_code == 200, answer.text
+    assert "You &lt;i&gt;test&lt;/i&gt;." in answer.text
+    assert "boris" in answer.text
+    assert "<i>test" not in answer.text
+    with session():
+        found = Expert.get(Expert.id == vera)
+        assert (found.system_prompt, found.is_active) == ("You <i>test</i>.", True)
+    browser.post(f"{dashboard.url}/experts/{vera}/deactivate", data={"csrf": form}, timeout=20)
+    with session():
+        assert Expert.get(Expert.id == vera).is_active is False
+
+
+def test_an_unknown_page_and_task_are_answered_kindly(dashboard: Dashboard) -> None:
+    for path in (
+        "/nowhere", "/tasks/ffffffff", "/queues/none", "/tasks/%00", "/experts/Nobody",
+        "/experts/%00", "/experts/00000000-0000-0000-0000-000000000000",
+    ):  # fmt: skip
         assert dashboard.get(path).status_code == 404
 
 

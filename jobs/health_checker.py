@@ -51,6 +51,7 @@ class HealthChecker:
     limit_control: LimitControl
     checks: list[Check] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
+    red_since: dict[str, float] = field(default_factory=dict)
     silent_since: dict[str, float] = field(default_factory=dict)
     transitions: TransitionLog = field(default_factory=TransitionLog)
 
@@ -88,7 +89,10 @@ class HealthChecker:
             return [Check(name, False, f"cannot be checked: {error}")]
 
     def _publish(self, checks: list[Check]) -> None:
-        document = {"at": time.time(), "checks": [asdict(check) for check in checks]}
+        now, before = time.time(), self.red_since
+        self.red_since = {one.name: before.get(one.name, now) for one in checks if not one.ok}
+        said = [{**asdict(one), "since": self.red_since.get(one.name)} for one in checks]
+        document = {"at": now, "checks": said}
         ttl = int(self.runtime.settings.health_interval_seconds * KEPT_ROUNDS) + 1
         try:
             self.runtime.redis.set(HEALTH, json.dumps(document), ex=ttl)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from console.cli.app import App, pass_app
@@ -11,6 +13,7 @@ from console.cli.output import Column, note, print_json, print_table, say, state
 from console.cli.text import one_line
 
 PROGRAM_COLUMNS = (Column("PROGRAM"), Column("STATE"), Column("PID", "right"), Column("SINCE"))
+LEVEL_STYLES = {"ok": "bold green", "busy": "bold", "warn": "bold yellow", "bad": "bold red"}
 HEALTH_COLUMNS = (Column("HEALTH"), Column("STATE"), Column("DETAIL", flexible=True))
 
 
@@ -36,6 +39,8 @@ def status_command(app: App, as_json: bool) -> int:
     if as_json:
         print_json(document)
     else:
+        say(document["verdict"]["text"], LEVEL_STYLES[document["verdict"]["level"]])
+        _say_problems(document["verdict"]["problems"])
         rows = [
             [row["name"], state_text(row["state"]), row["pid"], span(row["uptime_seconds"])]
             for row in document["programs"]
@@ -59,6 +64,13 @@ def status_command(app: App, as_json: bool) -> int:
         note(f"kos: {one_line('; '.join(found.problems))}", "red")
         return UNREACHABLE
     return RED if found.red else DONE
+
+
+def _say_problems(problems: list[dict[str, Any]]) -> None:
+    for problem in problems:
+        remedy = f" → {problem['remedy']}" if problem["remedy"] else ""
+        say(f"  {problem['what']}{remedy}")
+    say("")
 
 
 def _print_tasks(counts: dict[str, int]) -> None:

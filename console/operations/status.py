@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import redis
 
+from console.operations import verdict
 from console.operations.connections import Connections
 from console.operations.errors import BadInput, Unreachable
+from console.operations.pace import Pace, PlanEnd, pace_of, plan_end
 from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
 from console.supervision.client import ProgramStatus
 from console.supervision.status import status as program_status
+from jobs.process.clock import utc_now
 from jobs.queues.names import HEALTH
 from jobs.settings.load import Settings
-from models import backlog
+from models import attempt, backlog, block
 from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
 
 T = TypeVar("T")
+HOUR = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -55,11 +59,12 @@ def gather(connections: Connections) -> Status:
         found.document["programs"] = programs(settings)
     except ServiceError as error:
         found.problems.append(str(error))
-    postgres = _try(found, "postgres", lambda: _counted(connections))
+    postgres = _try(found, "postgres", lambda: _work(connections))
     reports = _try(found, "redis", lambda: health(connections.redis))
-    found.document["tasks"] = postgres or {}
+    found.document["tasks"] = postgres.counts if postgres else {}
     asked = {row["name"] for row in found.document["health"]}
     found.document["health"] += [row for row in reports or [] if row["name"] not in asked]
+    found.document["verdict"] = _verdict(found, postgres or _Work())
     return found
 
 
@@ -77,7 +82,7 @@ def task_counts() -> dict[str, int]:
 
 
 def health(client: redis.Redis) -> list[Row]:
-    """``{"name", "ok", "detail", "remedy", "at"}`` of each check of the last round.
+    """``{"name", "ok", "detail", "remedy", "at", "since"}`` of each check of the last round.
 
     Empty where it does not run: a round is kept for a few intervals only.
     """
@@ -104,10 +109,28 @@ def model_servers(settings: Settings) -> list[Row]:
     ]
 
 
-def _counted(connections: Connections) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the database says: tasks by state, how fast they go, and the plan's end."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    plan: PlanEnd | None = None
+
+
+def _work(connections: Connections) -> _Work:
     connections.use_database()
+    now = utc_now()
     with session():
-        return task_counts()
+        sums = attempt.by_minute(now - HOUR)
+        return _Work(task_counts(), pace_of(sums, now=now), plan_end(block.open_blocks()))
+
+
+def _verdict(found: Status, work: _Work) -> dict[str, Any]:
+    now = utc_now()
+    problems = verdict.problems_of(found.document["health"], found.document["programs"])
+    judged = verdict.judge(work.counts, problems, pace=work.pace, plan=work.plan, now=now)
+    return verdict.document(judged, now=now)
 
 
 def _try(found: Status, name: str, ask: Callable[[], T]) -> T | None:
@@ -140,8 +163,16 @@ def _check(check: dict[str, Any], at: datetime) -> Row:
         "detail": check.get("detail"),
         "remedy": check.get("remedy") or None,
         "at": at,
+        "since": datetime.fromtimestamp(check["since"], tz=UTC) if check.get("since") else None,
     }
 
 
 def _report(name: str, problem: str | None) -> Row:
-    return {"name": name, "ok": problem is None, "detail": problem, "remedy": None, "at": None}
+    return {
+        "name": name,
+        "ok": problem is None,
+        "detail": problem,
+        "remedy": None,
+        "at": None,
+        "since": None,
+    }

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 15.0
-SECTIONS = ("figures", "lanes", "backlog", "failures", "health")
+SECTIONS = ("verdict", "figures", "lanes", "backlog", "failures", "health")
 
 
 @dataclass(eq=False, slots=True)

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import backends, experts, queues
+from console.operations import backends, experts, queues, verdict
 from console.operations import status as statuses
 from console.operations.errors import NotFound
 from console.operations.plan_request import wake_planner
@@ -92,6 +92,7 @@ def status(request: Request) -> Response:
         {
             "at": overview["at"],
             "tasks": overview["counts"],
+            "verdict": verdict.document(overview["verdict"], now=overview["at"]),
             "health": overview["health"],
             "urls": statuses.urls(site.settings),
             "lanes": overview["lanes"],

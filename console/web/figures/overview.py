@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from console.operations import experts, status
+from console.operations import experts, pace, status, verdict
 from console.web.figures import split, waiting
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
@@ -91,13 +91,22 @@ class Overviews:
             now = self._clock()
             parts = self._parts
             hour = parts.hour.get()
-            rate = waiting.recent_rate(hour.completed, now=now)
-            reloads = parts.reloads.get()
+            found = pace.pace_of(hour.ended, now=now)
+            rate = found.per_second
+            reloads, counts = parts.reloads.get(), parts.counts.get()
+            health, blocks = parts.health.get(), parts.blocks.get()
             return {
                 "at": now,
-                "counts": parts.counts.get(),
+                "counts": counts,
+                "verdict": verdict.judge(
+                    counts,
+                    verdict.problems_of(health),
+                    pace=found,
+                    plan=pace.plan_end(blocks),
+                    now=now,
+                ),
                 "lanes": self._lanes.look(
-                    blocks=parts.blocks.get(),
+                    blocks=blocks,
                     splits=parts.splits.get(),
                     reloads=reloads,
                     now=now,
@@ -107,7 +116,7 @@ class Overviews:
                 "reloads": _totals(reloads),
                 "throughput": _throughput(hour),
                 "failures": [{"code": code, "n": n} for code, n in hour.failures],
-                "health": parts.health.get(),
+                "health": health,
             }
 
 

@@ -10,8 +10,6 @@ from models.base import Row
 from models.states import Priority, TaskState
 from models.task_figures import PendingGroup
 
-IDLE_MINUTES = 3
-"""This minute, which has hardly begun, and two whole ones."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -55,21 +53,6 @@ def with_estimates(
             }
         )
     return told
-
-
-def recent_rate(completed: tuple[int, ...], *, now: datetime) -> float:
-    """Tasks a second over the last ten minutes, or since the first of them that saw any.
-
-    0 where nothing was completed in this minute and the two before it: nothing runs.
-    """
-    last = completed[-10:]
-    if not any(last[-IDLE_MINUTES:]):
-        return 0.0
-    busy = next((index for index, count in enumerate(last) if count), None)
-    if busy is None:
-        return 0.0
-    seconds = (len(last) - busy - 1) * 60 + max(1, now.second)
-    return sum(last) / seconds
 
 
 def _rank(priority: str) -> int:

@@ -52,6 +52,7 @@
         if (name === "chart") draw(JSON.parse(text));
         else if (name === "problem") problem(JSON.parse(text));
         else swap(one(`#part-${name}`), text);
+        if (name === "verdict") document.title = one("#verdict").textContent.trim() + " · Knowledge OS Jobs";
       }
     });
     source.addEventListener("open", () => problem(""));

@@ -34,9 +34,13 @@ def test_status_tells_what_it_can_when_no_program_runs(kos: Kos) -> None:
 
     assert ran.code == 4
     assert "kos up" in ran.err
-    assert set(ran.json) == {"programs", "tasks", "health", "urls", "backends"}
     assert all(set(row) == {"name", "url", "simulated"} for row in ran.json["backends"])
     assert [row["simulated"] for row in ran.json["backends"]] == [False, False]
+    assert set(ran.json) == {"programs", "tasks", "health", "backends", "urls", "verdict"}
+    assert ran.json["verdict"]["level"] == "bad"
+    assert ran.json["verdict"]["text"].startswith("Nothing runs: 1 wait.")
+    assert ran.json["verdict"]["problems"][0]["remedy"] == "kos up"
+    assert kos("status").out.startswith("Nothing runs: 1 wait.")
     assert ran.json["tasks"] == {
         "pending": 1, "queued": 0, "in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0,
     }  # fmt: skip

@@ -27,6 +27,22 @@ def test_every_page_shows_on_an_empty_system(dashboard: Dashboard, language: str
         assert f'<html lang="{language}"' in answer.text
 
 
+def test_the_first_screen_begins_with_the_verdict_and_has_it_as_its_title(
+    dashboard: Dashboard, system: System
+) -> None:
+    system.insert("wait", "for somebody")
+    system.wait(lambda: dashboard.get("/api/v1/status").json()["tasks"]["pending"] == 1)
+
+    text = dashboard.get("/api/v1/status").json()["verdict"]["text"]
+    page = dashboard.get("/").text
+
+    assert text.startswith("Nothing runs: 1 wait. 1 problem: the health checker")
+    assert f"<title>{text}" in page
+    assert page.index('id="verdict"') < page.index('id="part-lanes"')
+    russian = dashboard.get("/", headers={"Accept-Language": "ru"}).text
+    assert "<title>Ничего не выполняется: ждут 1." in russian
+
+
 def test_a_submitted_task_runs_and_its_page_tells_everything(
     dashboard: Dashboard, system: System
 ) -> None:

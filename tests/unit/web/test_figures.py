@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from console.operations.pace import recent_rate
 from console.web.figures.cache import Cached
 from console.web.figures.cron import described, next_runs
 from console.web.figures.split import union_seconds
-from console.web.figures.waiting import recent_rate, with_estimates
+from console.web.figures.waiting import with_estimates
 from console.web.words import words_for
 from jobs.queues import schedule
 from models.task_figures import PendingGroup

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import console.web.words as words
+from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
 from console.web.pages.plumbing import NAVIGATION, SAID
 from console.web.words import LANGUAGES, in_words, preferred, spoken_span, words_for
 from jobs.queues import schedule
@@ -20,7 +21,12 @@ FIELD = re.compile(r"{(\w+)}")
 
 
 def _said() -> set[str]:
-    found = set(SAID.values()) | {name for _, name, _ in NAVIGATION}
+    found = (
+        set(SAID.values())
+        | set(SENTENCES)
+        | {NOTHING_RUNS, CHECKER_SILENT}
+        | {name for _, name, _ in NAVIGATION}
+    )
     for path in (WEB / "templates").rglob("*.html"):
         for one, other in CALLED.findall(path.read_text(encoding="utf-8")):
             found.add(one or other)

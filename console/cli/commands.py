@@ -16,6 +16,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "up": Entry("lifecycle", "Start everything; returns when all is healthy."),
         "down": Entry("lifecycle", "Stop everything; work in flight is kept."),
         "status": Entry("status", "Programs, tasks by state, health, addresses."),
+        "open": Entry("opening", "Open the dashboard in the browser."),
+        "logs": Entry("opening", "The end of a program's log; -f goes on."),
         "ctl": Entry("lifecycle", "Speak to supervisor: start, stop, tail one program."),
         "doctor": Entry("doctor", "Check this machine and say the remedy of each red line."),
         "adopt": Entry("adopt", "Move in beside another system: look first, then --apply."),

@@ -31,6 +31,7 @@ COLUMNS = (
     Column("TRIES", justify="right", min_width=90),
     Column("AGE", justify="right"),
 )
+REASON = Column("REASON", flexible=True)
 STATES = tuple(state.value for state in TaskState)
 FILTERS = {
     "backend": "Only those planned or run there.",
@@ -82,7 +83,7 @@ def since_moment(written: str | None) -> datetime | None:
     cls=Command,
     examples=(
         ("kos tasks", "the newest fifty"),
-        ("kos tasks --status failed --since 2h", "what failed in the last two hours"),
+        ("kos tasks --status failed --since 2h", "what failed in the last two hours, and why"),
         ("kos tasks --status pending --status queued --json | jq length", "how many wait"),
     ),
 )
@@ -102,7 +103,11 @@ def tasks_command(app: App, /, limit: int, offset: int, as_json: bool, **filters
         print_json(rows)
         return
     empty = 'No tasks yet: try `kos submit "..."`.' if chosen.is_empty else "No task matches."
-    print_table(COLUMNS, cells(rows), empty=empty)
+    if chosen.statuses == (TaskState.FAILED.value,):
+        table = [[*line, row["last_error"]] for line, row in zip(cells(rows), rows, strict=True)]
+        print_table((*COLUMNS, REASON), table, empty=empty)
+    else:
+        print_table(COLUMNS, cells(rows), empty=empty)
     if len(rows) == limit:
         note(f"The newest {limit}; `--limit` shows more.")
 

@@ -126,9 +126,13 @@ def _cannot_be_written(task_id: str, fault: str) -> None:
 
 
 def _refused(row: Row, options: TaskOptions) -> bool:
-    """A category that does not exist would run the task as something it is not."""
+    """A slip in the category would run the task as something it is not.
+
+    A site's programs write words of their own into ``metadata.category``: those are left out, and
+    the text decides. The column is ours, and holds our words only.
+    """
     column = metadata.read({"category": row["category"] or None}).problems
-    theirs = [problem for problem in options.problems if problem.field == "category"]
+    theirs = [p for p in options.problems if p.field == "category" and not p.foreign]
     if not column and not theirs:
         return False
     where = "invalid metadata: " if theirs else ""

@@ -20,10 +20,14 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """What is wrong with one field, and what to write instead."""
+    """What is wrong with one field, and what to write instead.
+
+    ``foreign``: the value is a word of somebody else's, near none of ours; not a slip of ours.
+    """
 
     field: str
     message: str
+    foreign: bool = False
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
@@ -115,7 +119,8 @@ class FieldReader:
         wanted = value.strip().lower()
         if wanted in options:
             return kind(wanted)
-        self.refuse(name, f"unknown value {shown(value)}{hint(wanted, options)}")
+        message = f"unknown value {shown(value)}{hint(wanted, options)}"
+        self.problems.append(FieldProblem(name, message, foreign=not _near(wanted, options)))
         return None
 
     def mapping(self, name: str) -> Mapping[str, object] | None:
@@ -154,8 +159,12 @@ def shown(value: object) -> str:
 def hint(wanted: str, options: Iterable[str]) -> str:
     """``"; did you mean coding?"``, or the options where nothing is near."""
     known = list(options)
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
+    near = _near(wanted, known)
     return f"; did you mean {near[0]}?" if near else f"; write one of {', '.join(known)}"
+
+
+def _near(wanted: str, options: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(wanted, list(options), n=1, cutoff=0.6)
 
 
 def unstorable(value: object, name: str) -> FieldProblem | None:

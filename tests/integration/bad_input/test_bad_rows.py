@@ -94,6 +94,8 @@ METADATA = (
 COLUMNS = (
     Bad("category of metadata", "failed", ("category: unknown value", "did you mean coding?"),
         metadata={"category": "codign"}),
+    Bad("category in a word of the site's own", "completed",
+        ("category: unknown value", "trends"), metadata={"category": "trends"}),
     Bad("category of a wrong type", "failed", ("category: expected one of",),
         metadata={"category": 5}),
     Bad("category column", "failed", ("category: unknown value", "poetry"),

@@ -21,6 +21,8 @@ from models.waiting import ANSWER_SECONDS, CONNECT_SECONDS, BoundedConnection, w
 POOL_WAIT_SECONDS = 10
 LOCK_WAIT_SECONDS = 3
 """Somebody's open transaction may hold a row; nobody waits longer for it."""
+IDLE_IN_TRANSACTION_SECONDS = 8
+"""Postgres ends a transaction whose client went silent: its locks would hold up all others."""
 LINK = {
     "connect_timeout": int(CONNECT_SECONDS),
     "keepalives": 1,
@@ -30,6 +32,10 @@ LINK = {
     "tcp_user_timeout": int(ANSWER_SECONDS * 1000),
 }
 """How the kernel finds out that the other end is gone; a parameter in the URL wins."""
+AT_START = (
+    f"SET TIME ZONE 'UTC'; SET lock_timeout TO '{LOCK_WAIT_SECONDS}s'; "
+    f"SET idle_in_transaction_session_timeout TO '{IDLE_IN_TRANSACTION_SECONDS}s'"
+)
 PEEWEE_ERRORS = (peewee.DatabaseError, peewee.InterfaceError)
 DRIVER_ERRORS = (psycopg2.DatabaseError, psycopg2.InterfaceError)
 """What bulk statements raise, which go past peewee to the driver."""
@@ -61,7 +67,7 @@ class _Connection(BoundedConnection):
         super().__init__(dsn, **parameters)
         self.autocommit = True
         with self.cursor() as cursor:
-            cursor.execute(f"SET TIME ZONE 'UTC'; SET lock_timeout TO '{LOCK_WAIT_SECONDS}s'")
+            cursor.execute(AT_START)
         self.autocommit = False
 
 

@@ -3,45 +3,61 @@
 They belong to a transaction, not to a session: a pooler that gives a session to somebody else
 after each transaction would leave a session's lock behind for ever. The transaction has a
 connection of its own, so that what is done under the lock commits when it likes.
+
+A holder whose connection went silent is still there for Postgres, which would keep its lock for
+ever. So Postgres itself ends a holder that says nothing for a while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import peewee
 
 from models.database import DatabaseUnavailable, lock_database, session_of
 
+SILENT_SECONDS = 8
+"""A holder that waits for others renews its lock more often than this."""
+LONGEST_HOLD_SECONDS = 900
+"""Longer than any work under a lock that nobody waits for."""
+
 
 @contextmanager
-def locked(key: int, *, wait_seconds: float) -> Iterator[None]:
-    """Hold the lock; wait for it.
+def locked(
+    key: int, *, wait_seconds: float, silent_seconds: float = SILENT_SECONDS
+) -> Iterator[Callable[[], None]]:
+    """Hold the lock; wait for it. Yields what renews it, to be called within ``silent_seconds``.
 
     Raises:
-        DatabaseUnavailable: Postgres does not answer, or the lock was not free in time.
+        DatabaseUnavailable: Postgres does not answer, the lock was not free in time, or it was
+            lost for not being renewed.
     """
-    with _transaction():
+    with _transaction(silent_seconds):
         lock_database.execute_sql(f"SET LOCAL lock_timeout = '{int(wait_seconds * 1000)}ms'")
         try:
             lock_database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
         except peewee.OperationalError as error:
             raise DatabaseUnavailable(f"lock {key:#x}: {error}".strip()) from error
-        yield
+        yield _renew
 
 
 @contextmanager
 def lock_if_free(key: int) -> Iterator[bool]:
     """Whether this process holds the lock now; False at once where another one does."""
-    with _transaction():
+    with _transaction(LONGEST_HOLD_SECONDS):
         row = lock_database.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", (key,)).fetchone()
         yield bool(row[0])
 
 
 @contextmanager
-def _transaction() -> Iterator[None]:
-    """It idles while the work under the lock is done, and no time limit may end it for that."""
+def _transaction(silent_seconds: float) -> Iterator[None]:
+    """It idles while the work under the lock is done, for ``silent_seconds`` at a stretch."""
+    limit = f"SET LOCAL idle_in_transaction_session_timeout = '{int(silent_seconds * 1000)}ms'"
     with session_of(lock_database), lock_database.atomic():
-        lock_database.execute_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        lock_database.execute_sql(limit)
         yield
+
+
+def _renew() -> None:
+    lock_database.execute_sql("SELECT 1")

@@ -121,6 +121,8 @@ def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
     where, parameters = chosen.where()
     # A cursor of the server lives in a transaction; peewee's connections commit by themselves.
     with database.atomic():
+        # Its reader sets the pace, and it holds no row.
+        fetch_all("SET LOCAL idle_in_transaction_session_timeout = 0")
         fetch_all(
             f"DECLARE kos_export NO SCROLL CURSOR FOR SELECT {COLUMNS} {FROM} {where} "
             "ORDER BY t.created_at, t.id",

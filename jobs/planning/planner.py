@@ -36,7 +36,8 @@ from models.locks import locked
 from models.task import Task
 
 LOCK_KEY = 0x6B6F73_02
-LOCK_WAIT_SECONDS = 30.0
+LOCK_WAIT_SECONDS = 6.0
+"""Less than a statement may take: a lock that is held is no outage of Postgres."""
 REPLAN_SECONDS = 1.0
 """New rows wait for the plan to be this old while every lane is busy."""
 IDLE_REPLAN_SECONDS = 0.25
@@ -70,9 +71,10 @@ class Planner:
     def run(self, reason: str, *, replan: bool = False) -> int:
         """One cycle; how many tasks were dispatched."""
         scan = self._state.scan()
-        with session(), locked(LOCK_KEY, wait_seconds=LOCK_WAIT_SECONDS):
+        with session(), locked(LOCK_KEY, wait_seconds=LOCK_WAIT_SECONDS) as renew_lock:
             dispatched = 0
             for _ in range(MAX_CYCLES):
+                renew_lock()
                 state = self._state.read(scan)
                 if replan or self._is_stale(state, reason):
                     self._plan(state, reason)

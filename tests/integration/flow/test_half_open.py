@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 import redis
 
@@ -14,7 +15,8 @@ from jobs.queues.clients import ANSWER_SECONDS as REDIS_ANSWER_SECONDS
 from jobs.queues.clients import client_for
 from models import database
 from models.base import fetch_one
-from models.database import DatabaseUnavailable, session
+from models.database import IDLE_IN_TRANSACTION_SECONDS, DatabaseUnavailable, session
+from models.locks import locked
 from models.waiting import ANSWER_SECONDS, CONNECT_SECONDS
 from tests.support.freezing_proxy import FreezingProxy, freezing_proxy
 from tests.support.system import System, running_system
@@ -71,6 +73,30 @@ def test_work_goes_on_after_every_open_connection_went_silent(
 
     assert time.monotonic() - began < WORK_GOES_ON_SECONDS, linked.tell()
     assert all(process.poll() is None for process in linked.programs.values())
+
+
+def test_what_a_silent_connection_locked_is_free_again_within_a_bound(
+    postgres_link: tuple[FreezingProxy, str], postgres_url: str
+) -> None:
+    """For Postgres its client is still there, so only a time limit of the server frees it."""
+    proxy, url = postgres_link
+    database.configure(url, pool_size=2)
+    with pytest.raises(DatabaseUnavailable):
+        _hold_locks_over_a_connection_that_goes_silent(proxy, postgres_url)
+    database.close_all()
+
+
+def _hold_locks_over_a_connection_that_goes_silent(proxy: FreezingProxy, postgres_url: str) -> None:
+    planning, row = 41, 42
+    with session(), locked(planning, wait_seconds=1), database.database.atomic():
+        fetch_one("SELECT pg_advisory_xact_lock(%s)", (row,))
+        proxy.freeze_open_connections()
+        with closing(psycopg2.connect(postgres_url)) as other, other.cursor() as cursor:
+            limit = IDLE_IN_TRANSACTION_SECONDS + SLACK_SECONDS
+            cursor.execute(f"SET lock_timeout = '{limit}s'")
+            cursor.execute("SELECT pg_advisory_lock(%s), pg_advisory_lock(%s)", (planning, row))
+        proxy.stop()
+        fetch_one("SELECT 1 AS one")
 
 
 def test_a_statement_without_an_answer_ends(postgres_link: tuple[FreezingProxy, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -56,3 +57,27 @@ def test_no_lock_is_left_after_an_error(database_here: str) -> None:
 
     with lock_if_free(KEY) as mine:
         assert mine
+
+
+def test_a_lock_that_is_not_renewed_is_lost_and_one_that_is_stays(database_here: str) -> None:
+    with locked(KEY, wait_seconds=5, silent_seconds=1) as renew:
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            renew()
+            time.sleep(0.1)
+
+    with pytest.raises(DatabaseUnavailable):
+        _renew_too_late()
+
+
+def _renew_too_late() -> None:
+    with locked(KEY, wait_seconds=5, silent_seconds=0.2) as renew:
+        _wait_until_free()
+        renew()
+
+
+def _wait_until_free() -> None:
+    deadline = time.monotonic() + 10
+    while database.execute_sql(MINE).fetchone() != (0,):
+        assert time.monotonic() < deadline, "the lock is still held"
+        time.sleep(0.05)

@@ -123,14 +123,18 @@ def finish_cancels() -> int:
     """Waiting rows with a cancel on them; running ones are taken back with their lease."""
     rows = fetch_all(
         "UPDATE tasks SET status = 'cancelled', completed_at = now(), last_error = 'cancelled' "
-        "WHERE cancel_requested_at IS NOT NULL AND status IN ('pending', 'queued') RETURNING id"
+        "WHERE id IN (SELECT id FROM tasks WHERE cancel_requested_at IS NOT NULL "
+        "AND status IN ('pending', 'queued') FOR UPDATE SKIP LOCKED) RETURNING id"
     )
     return len(rows)
 
 
 def adopt_stateless() -> int:
     """Rows inserted before our triggers may have no status: they are pending."""
-    rows = fetch_all("UPDATE tasks SET status = 'pending' WHERE status IS NULL RETURNING id")
+    rows = fetch_all(
+        "UPDATE tasks SET status = 'pending' WHERE id IN (SELECT id FROM tasks "
+        "WHERE status IS NULL FOR UPDATE SKIP LOCKED) RETURNING id"
+    )
     return len(rows)
 
 

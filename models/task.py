@@ -7,7 +7,9 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,7 +19,7 @@ from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 from psycopg2.extras import Json, execute_values
 
 from models import task_sql as sql
-from models.base import BaseRow, Row, fetch_all, fetch_one
+from models.base import BaseRow, Row, fetch_all, fetch_one, fetch_soon
 from models.database import database
 from models.states import AttemptOutcome, TaskState
 
@@ -90,6 +92,8 @@ class NewTask:
     after: tuple[str, ...] = ()
 
 
+LOCKED_ROWS_SECONDS = 2.0
+"""For all the rows together that others keep locked."""
 Beat = tuple[str, int, Mapping[str, Any]]
 
 
@@ -214,22 +218,17 @@ class Task(BaseRow):
 
     @classmethod
     def heartbeat(cls, owner: str, beats: Sequence[Beat], *, lease_seconds: float) -> set[str]:
-        """Renew the leases of (id, epoch, progress) in one statement; the ids still ours."""
-        if not beats:
-            return set()
-        cursor = database.cursor()
-        rows = execute_values(
-            cursor,
-            sql.HEARTBEAT,
-            [
-                (task_id, epoch, Json(dict(progress)), owner, lease_seconds)
-                for task_id, epoch, progress in beats
-            ],
-            template="(%s::uuid, %s, %s::jsonb, %s, %s)",
-            page_size=1000,
-            fetch=True,
-        )
-        return {row[0] for row in rows}
+        """Renew the leases of (id, epoch, progress); the ids renewed.
+
+        One statement renews the rows that nobody else has locked. The others follow each by
+        itself, for a short while, so that none holds up the rest.
+        """
+        renewed = _renew(sql.HEARTBEAT_OF_FREE, owner, beats, lease_seconds, fetch_all)
+        deadline = time.monotonic() + LOCKED_ROWS_SECONDS
+        for beat in beats:
+            if beat[0] not in renewed and time.monotonic() < deadline:
+                renewed |= _renew(sql.HEARTBEAT, owner, [beat], lease_seconds, fetch_soon)
+        return renewed
 
     @classmethod
     def live_marks(cls, owner: str, task_ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
@@ -296,10 +295,19 @@ class Task(BaseRow):
         return _end(sql.END_CANCELLED, task_id, epoch, state, outcome, ending, {})
 
     @classmethod
-    def cancel(cls, task_ids: Sequence[str]) -> dict[str, str]:
-        """Cancel waiting rows at once, mark running ones; the status by id."""
-        rows = fetch_all(sql.CANCEL, {"ids": list(task_ids)})
-        return {row["id"]: row["status"] for row in rows}
+    def cancel(cls, task_ids: Sequence[str]) -> dict[str, str | None]:
+        """Cancel waiting rows at once, mark running ones; the status by id, None where another
+        transaction keeps the row locked."""
+        rows = fetch_all(sql.CANCEL_FREE, {"ids": list(task_ids)})
+        after: dict[str, str | None] = {row["id"]: row["status"] for row in rows}
+        rest = [task_id for task_id in task_ids if task_id not in after]
+        deadline = time.monotonic() + LOCKED_ROWS_SECONDS
+        for row in fetch_all(sql.OPEN_AMONG, {"ids": rest}) if rest else ():
+            after[row["id"]] = None
+            if time.monotonic() < deadline:
+                for late in fetch_soon(sql.CANCEL, {"ids": [row["id"]]}):
+                    after[late["id"]] = late["status"]
+        return after
 
     @classmethod
     def refuse(cls, task_id: str, *, error: str) -> bool:
@@ -326,6 +334,23 @@ class Task(BaseRow):
         best one; the number of the attempt, None where there is no such answer or it runs."""
         row = fetch_one(sql.ACCEPT, {"id": task_id, "number": number})
         return row["number"] if row is not None else None
+
+
+def _renew(
+    statement: str,
+    owner: str,
+    beats: Sequence[Beat],
+    lease_seconds: float,
+    fetch: Callable[[str, Mapping[str, Any]], list[Row]],
+) -> set[str]:
+    parameters = {
+        "owner": owner,
+        "lease": lease_seconds,
+        "ids": [task_id for task_id, _, _ in beats],
+        "epochs": [epoch for _, epoch, _ in beats],
+        "progress": [json.dumps(dict(progress)) for _, _, progress in beats],
+    }
+    return {row["id"] for row in fetch(statement, parameters)} if beats else set()
 
 
 def _end(

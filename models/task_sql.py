@@ -31,7 +31,9 @@ UPDATE tasks t SET
       'preferred_model', (SELECT e.metadata->>'preferred_model' FROM experts e
         WHERE e.id = coalesce(t.assignee_expert_id, given.expert))
     )) || coalesce(t.metadata, '{}') END
-FROM (VALUES %s) AS given(id, expert, category, complexity, source)
+FROM (VALUES %s) AS given(id, expert, category, complexity, source), LATERAL (
+  SELECT 1 FROM tasks l WHERE l.id = given.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
+) AS free
 WHERE t.id = given.id AND t.status = 'pending'
   AND (t.assignee_expert_id IS NULL OR t.complexity IS NULL)
 RETURNING t.id::text
@@ -94,14 +96,19 @@ SELECT c.id::text, c.title, c.description, c.priority, c.metadata, c.epoch, c.at
 FROM claimed c, ledger
 """
 
+# Counted from the time of writing: a row may have been waited for.
 HEARTBEAT = """
-UPDATE tasks t SET updated_at = now(), progress = beat.progress,
-  lease_expires_at = now() + beat.lease * interval '1 second'
-FROM (VALUES %s) AS beat(id, epoch, progress, owner, lease)
-WHERE t.id = beat.id AND t.epoch = beat.epoch AND t.status = 'in_progress'
-  AND t.lease_owner = beat.owner
-RETURNING t.id::text
+WITH held AS (
+  SELECT t.id, beat.progress FROM tasks t
+  JOIN unnest(%(ids)s::uuid[], %(epochs)s::int[], %(progress)s::text[])
+    AS beat(id, epoch, progress) ON beat.id = t.id AND beat.epoch = t.epoch
+  WHERE t.status = 'in_progress' AND t.lease_owner = %(owner)s FOR UPDATE OF t
+)
+UPDATE tasks t SET updated_at = now(), progress = held.progress::jsonb,
+  lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
+FROM held WHERE t.id = held.id RETURNING t.id::text
 """
+HEARTBEAT_OF_FREE = HEARTBEAT.replace("FOR UPDATE OF t", "FOR UPDATE OF t SKIP LOCKED")
 
 LIVE_MARKS = """
 SELECT id::text, epoch, cancel_requested_at IS NOT NULL AS cancelled FROM tasks
@@ -151,12 +158,21 @@ END_UNLESS_CANCELLED = _END.format(guard="AND cancel_requested_at IS NULL")
 END_CANCELLED = _END.format(guard="AND cancel_requested_at IS NOT NULL")
 
 CANCEL = """
-UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, now()),
+WITH found AS (
+  SELECT id FROM tasks
+  WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('pending', 'queued', 'in_progress') FOR UPDATE
+)
+UPDATE tasks t SET cancel_requested_at = coalesce(cancel_requested_at, now()),
   status = CASE WHEN status = 'in_progress' THEN status ELSE 'cancelled' END,
   completed_at = CASE WHEN status = 'in_progress' THEN completed_at ELSE now() END,
   last_error = CASE WHEN status = 'in_progress' THEN last_error ELSE 'cancelled' END
+FROM found WHERE t.id = found.id RETURNING t.id::text, t.status
+"""
+CANCEL_FREE = CANCEL.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
+
+OPEN_AMONG = """
+SELECT id::text FROM tasks
 WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('pending', 'queued', 'in_progress')
-RETURNING id::text, status
 """
 
 REFUSE = """
@@ -166,7 +182,10 @@ WHERE id = %(id)s::uuid AND status = 'pending' RETURNING id
 
 POSTPONE = """
 UPDATE tasks SET next_attempt_at = %(at)s, last_error = %(reason)s
-WHERE id = ANY(%(ids)s::uuid[]) AND status = 'pending' RETURNING id
+WHERE id IN (
+  SELECT id FROM tasks WHERE id = ANY(%(ids)s::uuid[]) AND status = 'pending'
+  FOR UPDATE SKIP LOCKED
+) RETURNING id
 """
 
 REDRIVE = """

@@ -16,6 +16,11 @@ from console.cli.tasks import chosen_by, filter_options
 PAGE = 1000
 OPEN = ("pending", "queued", "in_progress")
 
+LOCKED = (
+    "its row is locked by somebody's open transaction; end that (`SELECT * FROM pg_stat_activity "
+    "WHERE state LIKE 'idle in transaction%'` shows it), then try again"
+)
+
 
 def dry_run_option(function: Any) -> Any:
     return click.option("--dry-run", is_flag=True, help="Say which, and change nothing.")(function)
@@ -169,4 +174,5 @@ def _tell(what: str, task_ids: list[str]) -> None:
 
 def _tell_unchanged(unchanged: list[dict[str, Any]], why: str) -> None:
     for entry in unchanged[:20]:
-        note(f"{entry['id'][:8]} is {entry['status']}: {why}", "yellow")
+        reason = LOCKED if entry.get("locked") else why
+        note(f"{entry['id'][:8]} is {entry['status']}: {reason}", "yellow")

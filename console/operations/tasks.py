@@ -69,17 +69,20 @@ def explained(task_id: str) -> dict[str, Any]:
 def cancel(task_ids: Sequence[str]) -> dict[str, Any]:
     """Cancel waiting tasks at once and ask running ones to stop.
 
-    ``{"cancelled": [...], "stopping": [...], "unchanged": [{"id", "status"}]}``; the unchanged
-    had ended before.
+    ``{"cancelled": [...], "stopping": [...], "unchanged": [{"id", "status", "locked"}]}``; the
+    unchanged had ended before, or another transaction keeps their rows locked.
     """
     after = Task.cancel(task_ids)
-    rest = [task_id for task_id in task_ids if task_id not in after]
+    rest = [task_id for task_id in task_ids if after.get(task_id) is None]
     statuses = task_views.statuses_of(rest) if rest else {}
     running = TaskState.IN_PROGRESS.value
     return {
         "cancelled": [i for i in task_ids if after.get(i) == TaskState.CANCELLED.value],
         "stopping": [i for i in task_ids if after.get(i) == running],
-        "unchanged": [{"id": i, "status": statuses.get(i)} for i in rest],
+        "unchanged": [
+            {"id": i, "status": statuses.get(i), **({"locked": True} if i in after else {})}
+            for i in rest
+        ],
     }
 
 

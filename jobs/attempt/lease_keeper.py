@@ -1,8 +1,9 @@
 """The lease keeper of a worker process: keeps the leases of all its running attempts.
 
-Every ``heartbeat_seconds`` one UPDATE renews the row leases. Every second, while anything runs,
-one SELECT notices a cancel or a lost lease and stops that call, one Lua call renews the slots (so
-that a Redis that forgot them has them back within seconds), and watched answers are shown. It
+Two threads, so that neither Postgres nor Redis holds up what the other keeps. Every second, while
+anything runs, one reads the rows, stops calls that were cancelled or lost, and renews the leases
+every ``heartbeat_seconds``; the other renews the slots (so that a Redis that forgot them has them
+back within seconds), stops calls that must give way, and shows watched answers. It
 shares nothing with the threads that work, so reading files or waiting for a pool starves nobody.
 A task whose thread has died is no longer renewed: its lease runs out.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,7 @@ class RunningAttempt:
 
 
 class LeaseKeeper:
-    """Keeps the leases of this process. ``start`` it once; ``stop`` joins its thread."""
+    """Keeps the leases of this process. ``start`` it once; ``stop`` joins its threads."""
 
     def __init__(
         self,
@@ -88,22 +89,29 @@ class LeaseKeeper:
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._attempts: dict[tuple[str, int], RunningAttempt] = {}
-        self._lock = threading.Lock()
-        self._work_came = threading.Event()
+        self._renewed_at = time.monotonic()
+        self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep_leases, name="lease-keeper", daemon=True)
+        steps = (("lease-keeper", self._keep_rows), ("slot-keeper", self._keep_slots))
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(step,), name=name, daemon=True)
+            for name, step in steps
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._work_came.set()
-        self._thread.join(timeout=5)
+        with self._changed:
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=5)
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def running(self) -> int:
@@ -141,76 +149,79 @@ class LeaseKeeper:
             thread=threading.current_thread(),
             renewed_at=time.monotonic(),
         )
-        with self._lock:
+        with self._changed:
             self._attempts[task_id, epoch] = attempt
-        self._work_came.set()
+            self._changed.notify_all()
         return attempt
 
     def remove(self, attempt: RunningAttempt) -> None:
-        with self._lock:
+        with self._changed:
             self._attempts.pop((attempt.task_id, attempt.epoch), None)
 
     def cancel_all(self, reason: str) -> None:
         for attempt in self._snapshot():
             attempt.token.cancel(reason)
 
-    def _keep_leases(self) -> None:
-        renewed_at = time.monotonic()
+    def _repeat(self, step: Callable[[list[RunningAttempt]], None]) -> None:
+        """``step`` for what runs, every second while anything does."""
         while not self._stopping.is_set():
-            if not self._attempts:
-                self._work_came.wait()
-                self._work_came.clear()
+            with self._changed:
+                self._changed.wait_for(lambda: self._attempts or self._stopping.is_set())
             if self._stopping.wait(WATCH_SECONDS):
                 return
-            due = time.monotonic() - renewed_at >= self._heartbeat_seconds
-            if self._heartbeat(renew=due) and due:
-                renewed_at = time.monotonic()
+            attempts = [attempt for attempt in self._snapshot() if attempt.thread.is_alive()]
+            if not attempts:
+                continue
+            try:
+                step(attempts)
+            except (DatabaseUnavailable, redis.RedisError) as error:
+                logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
+            except Exception:
+                # Whatever one round met, without its lease keeper the process would end.
+                logger.exception("heartbeat_broke owner=%s", self._owner)
 
-    def _heartbeat(self, *, renew: bool) -> bool:
-        """One look at every running attempt; False when it could not be made."""
-        attempts = [attempt for attempt in self._snapshot() if attempt.thread.is_alive()]
-        if not attempts:
-            return True
+    def _keep_rows(self, attempts: list[RunningAttempt]) -> None:
+        due = time.monotonic() - self._renewed_at >= self._heartbeat_seconds
         try:
             with session():
-                self._watch(attempts)
-                if renew:
-                    self._renew(attempts)
-            self._renew_slots(attempts)
-            self._interrupt_preempted(attempts)
-            self._live.show(attempts)
-        except (DatabaseUnavailable, redis.RedisError) as error:
-            logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
-        except Exception:
-            # A deadlock with a bulk cancel, say: without its lease keeper the process would end.
-            logger.exception("heartbeat_broke owner=%s", self._owner)
-        else:
-            return True
-        self._give_up_expired(attempts)
-        return False
+                ours = self._watch(attempts)
+                if due and self._renew(ours):
+                    self._renewed_at = time.monotonic()
+        finally:
+            self._give_up_expired(attempts)
 
-    def _watch(self, attempts: list[RunningAttempt]) -> None:
+    def _keep_slots(self, attempts: list[RunningAttempt]) -> None:
+        self._renew_slots(attempts)
+        self._interrupt_preempted(attempts)
+        self._live.show(attempts)
+
+    def _watch(self, attempts: list[RunningAttempt]) -> list[RunningAttempt]:
+        """Those whose rows are still ours; the calls of the others end."""
         marks = Task.live_marks(self._owner, [attempt.task_id for attempt in attempts])
+        ours = []
         for attempt in attempts:
             epoch, cancelled = marks.get(attempt.task_id, (None, False))
             if epoch != attempt.epoch:
                 self._lose(attempt)
-            elif cancelled:
+                continue
+            ours.append(attempt)
+            if cancelled:
                 attempt.token.cancel(CANCELLED)
+        return ours
 
     def _lose(self, attempt: RunningAttempt) -> None:
         # The thread may have ended the attempt between our look at the list and at the row.
         if (attempt.task_id, attempt.epoch) in self._attempts:
             attempt.token.cancel(LEASE_LOST)
 
-    def _renew(self, attempts: list[RunningAttempt]) -> None:
+    def _renew(self, attempts: list[RunningAttempt]) -> bool:
+        """Whether every lease was renewed. A row that somebody else has locked is ours for as
+        long: nobody can take it."""
         heartbeats = [(attempt.task_id, attempt.epoch, attempt.report()) for attempt in attempts]
-        kept = Task.heartbeat(self._owner, heartbeats, lease_seconds=self._lease_seconds)
+        renewed = Task.heartbeat(self._owner, heartbeats, lease_seconds=self._lease_seconds)
         for attempt in attempts:
-            if attempt.task_id in kept:
-                attempt.renewed_at = time.monotonic()
-            else:
-                self._lose(attempt)
+            attempt.renewed_at = time.monotonic()
+        return len(renewed) == len(attempts)
 
     def _renew_slots(self, attempts: list[RunningAttempt]) -> None:
         holders: dict[str, list[str]] = {}
@@ -234,5 +245,5 @@ class LeaseKeeper:
                 attempt.token.cancel(LEASE_LOST)
 
     def _snapshot(self) -> list[RunningAttempt]:
-        with self._lock:
+        with self._changed:
             return list(self._attempts.values())

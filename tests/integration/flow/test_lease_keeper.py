@@ -6,17 +6,25 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any, cast
 
+import psycopg2
 import pytest
+import redis
 
 from jobs.attempt.lease_keeper import LEASE_LOST, SLOT_LOST, LeaseKeeper
+from jobs.queues.clients import client_for
 from llm.types import CancelToken
+from models import orphans
 from models.base import fetch_all, fetch_one
-from models.database import database, session
+from models.database import configure, database, session
 from models.task import NewTask, Task
+from models.waiting import ANSWER_SECONDS
+from tests.support.freezing_proxy import freezing_proxy
 
 OWNER = "here/1/1"
+SHORT_LEASE_SECONDS = 5.0
 DEADLOCKED = """
 CREATE SEQUENCE deadlocks;
 CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -56,20 +64,26 @@ def slots() -> KeptSlots:
     return KeptSlots()
 
 
-@pytest.fixture
-def lease_keeper(database_here: str, slots: KeptSlots) -> Iterator[LeaseKeeper]:
+@contextmanager
+def keeper(slots: Any, *, lease_seconds: float = 60) -> Iterator[LeaseKeeper]:
     database.close()
     beating = LeaseKeeper(
         owner=OWNER,
-        slots=cast(Any, slots),
+        slots=slots,
         live=cast(Any, NobodyWatches()),
         demand=cast(Any, NobodyWants()),
-        lease_seconds=60,
+        lease_seconds=lease_seconds,
         heartbeat_seconds=0,
     )
     beating.start()
     yield beating
     beating.stop()
+
+
+@pytest.fixture
+def lease_keeper(database_here: str, slots: KeptSlots) -> Iterator[LeaseKeeper]:
+    with keeper(slots) as beating:
+        yield beating
 
 
 def claimed(task_id: str) -> int:
@@ -169,3 +183,83 @@ def test_the_lease_of_a_thread_that_died_is_not_renewed(
     wait(lambda: bool(slots.renewed), "renewed slots")
     assert not has(renewed.format(dead))
     assert all(dead not in holder for held in slots.renewed.values() for holder in held)
+
+
+@pytest.fixture
+def four(database_here: str, slots: KeptSlots) -> Iterator[tuple[list[str], list[CancelToken]]]:
+    """Four running tasks, whose leases last :data:`SHORT_LEASE_SECONDS`."""
+    tokens = [CancelToken() for _ in range(4)]
+    with keeper(slots, lease_seconds=SHORT_LEASE_SECONDS) as beating:
+        with session():
+            ids = [str(i) for i in Task.submit([NewTask("T", "D")] * 4)]
+            for task_id, token in zip(ids, tokens, strict=True):
+                beating.add(task_id, claimed(task_id), backend="b", token=token)
+        yield ids, tokens
+
+
+def test_a_row_that_somebody_locked_costs_no_lease(
+    four: tuple[list[str], list[CancelToken]], database_here: str
+) -> None:
+    (locked, *_), tokens = four
+    with closing(psycopg2.connect(database_here)) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT id FROM tasks WHERE id = %s FOR UPDATE", (locked,))
+        end = time.monotonic() + 2 * SHORT_LEASE_SECONDS
+        while time.monotonic() < end:
+            with session():
+                assert orphans.return_expired() == []
+                assert Task.cancel([locked]) == {locked: None}
+
+    renewed = f"SELECT 1 FROM tasks WHERE id = '{locked}' AND lease_expires_at > now()"
+    wait(lambda: has(renewed), "the lease renewed as soon as the row is free")
+    with session():
+        rows = fetch_all("SELECT status, crash_count FROM tasks")
+    assert rows == [{"status": "in_progress", "crash_count": 0}] * 4
+    assert [token.reason for token in tokens] == [None] * 4
+
+
+class FrozenSlots:
+    """A Redis that does not answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def renew(self, holders: dict[str, list[str]]) -> tuple[str, ...]:
+        self._client.get("slots")
+        return ()
+
+
+def test_a_frozen_redis_does_not_hold_up_row_leases(database_here: str, redis_url: str) -> None:
+    token = CancelToken()
+    with (
+        freezing_proxy(redis_url) as (proxy, through),
+        closing(client_for(through)) as client,
+        keeper(FrozenSlots(client), lease_seconds=SHORT_LEASE_SECONDS) as beating,
+    ):
+        proxy.freeze()
+        with session():
+            (task_id,) = Task.submit([NewTask("T", "D")])
+            beating.add(str(task_id), claimed(str(task_id)), backend="b", token=token)
+        end = time.monotonic() + 2 * SHORT_LEASE_SECONDS
+        while time.monotonic() < end:
+            with session():
+                assert fetch_one("SELECT 1 FROM tasks WHERE lease_expires_at > now()")
+            time.sleep(0.1)
+        assert not token.cancelled
+
+
+def test_a_frozen_postgres_does_not_hold_up_slots(database_here: str, slots: KeptSlots) -> None:
+    with freezing_proxy(database_here) as (proxy, through):
+        with session():
+            (task_id,) = Task.submit([NewTask("T", "D")])
+            epoch = claimed(str(task_id))
+        configure(through, pool_size=2)
+        with keeper(slots) as beating:
+            beating.add(str(task_id), epoch, backend="b", token=CancelToken())
+            wait(lambda: has("SELECT 1 FROM tasks WHERE progress IS NOT NULL"), "a renewed lease")
+            proxy.freeze()
+            for _ in range(3):
+                slots.renewed = {}
+                began = time.monotonic()
+                wait(lambda: bool(slots.renewed), "renewed slots")
+                assert time.monotonic() - began < ANSWER_SECONDS / 2
+            proxy.thaw()

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import redis
 
@@ -68,21 +69,24 @@ class HealthChecker:
 
     def _look(self) -> list[Check]:
         settings, client = self.runtime.settings, self.runtime.redis
-        checks = [services.postgres(), services.redis_server(client)]
-        checks += [services.disk(settings.home)]
-        checks += self._checked("backends", lambda: [self.watch.look(s) for s in settings.backends])
-        checks += self._checked("scheduler", lambda: [programs.scheduler(client)])
-        checks += self._checked("listener", lambda: [programs.listener(client)])
-        checks += self._checked("workers", lambda: programs.workers(client, _workers(settings)))
-        checks += self._checked("backlog", lambda: [self.backlog.look()])
-        checks += self._checked("actors", lambda: [programs.actors(client)])
+        queue = services.redis_server(client)
+        checked = partial(self._checked, queue=queue)
+        checks = [services.postgres(), queue, services.disk(settings.home)]
+        checks += checked("backends", lambda: [self.watch.look(s) for s in settings.backends])
+        checks += checked("scheduler", lambda: [programs.scheduler(client)])
+        checks += checked("listener", lambda: [programs.listener(client)])
+        checks += checked("workers", lambda: programs.workers(client, _workers(settings)))
+        checks += checked("backlog", lambda: [self.backlog.look()])
+        checks += checked("actors", lambda: [programs.actors(client)])
         for name, url in (("victoria", settings.victoria_url), ("veronica", settings.veronica_url)):
             if url:
                 checks.append(services.agent(name, url))
         return checks
 
-    def _checked(self, name: str, make: Callable[[], list[Check]]) -> list[Check]:
-        """A check that cannot be made is red."""
+    def _checked(self, name: str, make: Callable[[], list[Check]], queue: Check) -> list[Check]:
+        """A check that cannot be made is red; at once where Redis is, for it would wait as long."""
+        if not queue.ok:
+            return [Check(name, False, f"cannot be checked without redis: {queue.detail}")]
         try:
             return make()
         except (redis.RedisError, DatabaseUnavailable) as error:

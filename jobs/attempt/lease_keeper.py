@@ -24,8 +24,8 @@ from jobs.admission.slots import Slots
 from jobs.attempt.live_answers import LiveAnswers
 from jobs.queues.task_message import TaskMessage
 from llm.types import CancelToken, Phase, Progress
-from models.database import DatabaseUnavailable, session
-from models.task import Claimed, Task
+from models.database import DatabaseUnavailable, database, session
+from models.task import Claimed, Ending, Task
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +161,22 @@ class LeaseKeeper:
     def cancel_all(self, reason: str) -> None:
         for attempt in self._snapshot():
             attempt.token.cancel(reason)
+
+    def give_back_all(self) -> None:
+        """Return the rows of calls that outlast a drain: the end of this process is no crash."""
+        ending = Ending(error=DRAINED, error_code="interrupted")
+        for attempt in self._snapshot():
+            task_id, epoch = attempt.task_id, attempt.epoch
+            try:
+                with session(), database.atomic():
+                    back = Task.retry(
+                        task_id, epoch, ending, at=None, spend_attempt=False
+                    ) or Task.finish_cancel(task_id, epoch, ending)
+            except DatabaseUnavailable as error:
+                logger.warning("not_given_back task=%s error=%s", task_id, error)
+                return
+            if back:
+                logger.warning("given_back_after_drain task=%s", task_id)
 
     def _repeat(self, step: Callable[[list[RunningAttempt]], None]) -> None:
         """``step`` for what runs, every second while anything does."""

@@ -217,6 +217,26 @@ def test_a_row_that_somebody_locked_costs_no_lease(
     assert [token.reason for token in tokens] == [None] * 4
 
 
+def test_what_outlasts_a_drain_is_given_back_and_counts_no_crash(
+    lease_keeper: LeaseKeeper,
+) -> None:
+    with session():
+        ids = [str(i) for i in Task.submit([NewTask("T", "D")] * 2)]
+        for task_id in ids:
+            lease_keeper.add(task_id, claimed(task_id), backend="b", token=CancelToken())
+        Task.cancel(ids[:1])
+
+    lease_keeper.give_back_all()
+
+    with session():
+        assert orphans.return_of_dead([OWNER], max_crashes=3) == []
+        rows = fetch_all("SELECT status, crash_count, attempt_count FROM tasks ORDER BY status")
+    assert rows == [
+        {"status": "cancelled", "crash_count": 0, "attempt_count": 0},
+        {"status": "pending", "crash_count": 0, "attempt_count": 0},
+    ]
+
+
 class FrozenSlots:
     """A Redis that does not answer."""
 

@@ -28,6 +28,7 @@ from tests.support.embedded import Server
 from tests.support.simulators import RunningSimulator, simulator
 from tests.support.system import migrate
 
+RED_SECONDS = 30.0
 MODEL = "tinyllama:1.1b-chat"
 QUICK = Deadlines(first_token_seconds=0.5, between_tokens_seconds=0.5, total_seconds=1.0)
 
@@ -306,3 +307,16 @@ def test_a_postgres_that_takes_no_write_is_red(
         assert time.monotonic() < deadline
 
     assert "read-only" in by_name(checker.round())["postgres"].detail
+
+
+def test_a_frozen_redis_is_red_within_a_bound(checker: HealthChecker, own_redis: Server) -> None:
+    assert by_name(checker.round())["redis"].ok
+    own_redis.freeze()
+    began = time.monotonic()
+    try:
+        check = by_name(checker.round())["redis"]
+    finally:
+        own_redis.thaw()
+
+    assert not check.ok
+    assert time.monotonic() - began < RED_SECONDS

@@ -1,0 +1,61 @@
+"""A supervisord that is stopped holds up nobody who speaks to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.process import supervisor
+from jobs.process.clock import utc_now
+from jobs.upkeep.health.restarts import Restarter
+
+CONFIG = """
+[unix_http_server]
+file = {socket}
+[supervisord]
+nodaemon = true
+logfile = /dev/null
+logfile_maxbytes = 0
+pidfile = {directory}/supervisord.pid
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+STARTED_SECONDS = 20.0
+LIMIT_SECONDS = 1.0
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a supervisord that answered, and was stopped then."""
+    socket, config = tmp_path / "s.sock", tmp_path / "supervisord.conf"
+    config.write_text(CONFIG.format(socket=socket, directory=tmp_path))
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + STARTED_SECONDS
+    while not socket.exists():
+        assert time.monotonic() < deadline, "supervisord did not start"
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGSTOP)
+    yield socket
+    os.kill(process.pid, signal.SIGCONT)
+    process.terminate()
+    process.wait(timeout=STARTED_SECONDS)
+
+
+def test_a_frozen_supervisord_holds_up_the_health_checker_for_one_time_limit(
+    frozen: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "CALL_TIMEOUT_SECONDS", LIMIT_SECONDS)
+
+    began = time.monotonic()
+    assert Restarter(frozen).start_fatal(utc_now()) == []
+
+    assert LIMIT_SECONDS <= time.monotonic() - began < 10 * LIMIT_SECONDS
+    assert "supervisor_not_asked" in caplog.text

@@ -1,8 +1,8 @@
 """Tasks: the row class, and every transition of its state as one guarded method.
 
-Only this module and :mod:`models.orphans` write ``UPDATE tasks``. Each method names the state it
-requires, and those of a running attempt the epoch too: a worker that lost its lease changes
-nothing.
+Only this module, :mod:`models.orphans` and the refusals of :mod:`models.backlog` write
+``UPDATE tasks``. Each method names the state it requires, and those of a running attempt the
+epoch too: a worker that lost its lease changes nothing.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Execution:
         if claim is None:
             return None
         claimed, running = claim
-        with self._company(claimed, running):
+        with self._alone_if_suspect(claimed, running):
             try:
                 result = self._answering.answer(task, claimed, running)
                 return self._recorder.record(claimed, running, result)
@@ -74,7 +74,7 @@ class Execution:
                 self._lease_keeper.remove(running)
 
     @contextmanager
-    def _company(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:
+    def _alone_if_suspect(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:
         """Alone for a suspect, and on record as such: only a death while alone is evidence."""
         if claimed.row["suspicion"] is None:
             yield

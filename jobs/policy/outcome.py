@@ -121,7 +121,7 @@ Outcome = Complete | Retry | Fail
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Proposal:
     """A decision before time and attempt bounds are applied."""
 
     code: str
@@ -157,32 +157,32 @@ def backoff_seconds(attempt_count: int, config: RetryConfig) -> float:
     return min(config.cap_seconds, grown)
 
 
-def _answer(event: AttemptEvent, config: RetryConfig) -> _Answer:
+def _answer(event: AttemptEvent, config: RetryConfig) -> _Proposal:
     if event.error is None:
         return _rejected(event, config)
     if isinstance(event.error, CallCancelled):
         reason = f"interrupted: {_message(event.error)}"
-        return _Answer("interrupted", reason, 0.0, spends=False)
+        return _Proposal("interrupted", reason, 0.0, spends=False)
     if isinstance(event.error, BadAnswer):
         return _bad_answer(event, event.error.code, _message(event.error), config)
     if isinstance(event.error, LLMError) and not _is_bug(event.error):
         return _failed_call(event, event.error, config)
-    return _Answer(
+    return _Proposal(
         "poisoned", f"a fault of the worker: {_message(event.error)}", config.soon_seconds
     )
 
 
-def _rejected(event: AttemptEvent, config: RetryConfig) -> _Answer:
+def _rejected(event: AttemptEvent, config: RetryConfig) -> _Proposal:
     verdict = event.verdict
     assert verdict is not None
     reason = f"answer rejected ({verdict.score:.2f}): {verdict.reason}"
     return _bad_answer(event, verdict.code or "rejected", reason, config)
 
 
-def _bad_answer(event: AttemptEvent, code: str, reason: str, config: RetryConfig) -> _Answer:
+def _bad_answer(event: AttemptEvent, code: str, reason: str, config: RetryConfig) -> _Proposal:
     second_fault = event.attempt_count >= 1
     cut_short = code == "truncated"
-    return _Answer(
+    return _Proposal(
         code,
         reason,
         backoff_seconds(event.attempt_count - 1, config) if second_fault else config.soon_seconds,
@@ -191,34 +191,34 @@ def _bad_answer(event: AttemptEvent, code: str, reason: str, config: RetryConfig
     )
 
 
-def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _Answer:
+def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _Proposal:
     backoff = backoff_seconds(event.attempt_count, config)
     moved = config.soon_seconds if event.elsewhere else backoff
     message = _message(error)
     if isinstance(error, Overloaded):
         wait = config.soon_seconds if event.elsewhere else _overload_seconds(error, config)
-        return _Answer(error.code, message, wait, spends=False, avoid=event.elsewhere)
+        return _Proposal(error.code, message, wait, spends=False, avoid=event.elsewhere)
     if isinstance(error, QueueTimeout):
-        return _Answer(error.code, message, moved, spends=False)
+        return _Proposal(error.code, message, moved, spends=False)
     if isinstance(error, BackendUnreachable | ConnectTimeout):
         if event.elsewhere:
-            return _Answer(error.code, message, config.soon_seconds, avoid=True)
+            return _Proposal(error.code, message, config.soon_seconds, avoid=True)
         waiting = f"{message}; no other backend can take it now, the task waits"
-        return _Answer(error.code, waiting, config.down_seconds, spends=False)
+        return _Proposal(error.code, waiting, config.down_seconds, spends=False)
     if isinstance(error, ModelNotFound):
         # The scan was wrong, not the task. The rescan may take a moment.
         wait = config.soon_seconds if event.elsewhere else config.down_seconds
-        return _Answer(error.code, message, wait, spends=False, avoid=True, rescan=True)
+        return _Proposal(error.code, message, wait, spends=False, avoid=True, rescan=True)
     if isinstance(error, BadRequest | PromptTooLong):
-        return _Answer(error.code, message, config.soon_seconds, avoid=True)
+        return _Proposal(error.code, message, config.soon_seconds, avoid=True)
     if isinstance(error, LoadFailed | NotAuthorized | SchemaUnsupported):
-        return _Answer(error.code, message, moved, avoid=True)
+        return _Proposal(error.code, message, moved, avoid=True)
     if isinstance(error, FirstTokenTimeout | StallTimeout) and event.elsewhere:
         # A server that stands still would take the next attempt's half minute as well.
-        return _Answer(error.code, message, config.soon_seconds, avoid=True)
+        return _Proposal(error.code, message, config.soon_seconds, avoid=True)
     if isinstance(error, TransientError):
-        return _Answer(error.code, message, backoff, avoid=event.attempt_count >= 1)
-    return _Answer(error.code, message, backoff, avoid=True)
+        return _Proposal(error.code, message, backoff, avoid=event.attempt_count >= 1)
+    return _Proposal(error.code, message, backoff, avoid=True)
 
 
 def _overload_seconds(error: Overloaded, config: RetryConfig) -> float:
@@ -229,7 +229,7 @@ def _overload_seconds(error: Overloaded, config: RetryConfig) -> float:
 
 
 def _retry(
-    answer: _Answer, event: AttemptEvent, *, config: RetryConfig, now: datetime, jitter: float
+    answer: _Proposal, event: AttemptEvent, *, config: RetryConfig, now: datetime, jitter: float
 ) -> Retry:
     added = 1 + config.spread * min(1.0, max(0.0, jitter))
     here = (event.backend, event.model) if event.backend and event.model else None

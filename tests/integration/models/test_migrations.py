@@ -184,3 +184,9 @@ def test_two_migrations_at_once_apply_each_step_once(configured: str) -> None:
         thread.join(timeout=30)
 
     assert sorted(len(names) for names in applied) == [0, 0, 0, len(runner.status())]
+
+
+def test_every_step_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in runner.DIRECTORY.glob("0*.py")]
+
+    assert sorted(numbers) == [f"{number:04d}" for number in range(1, len(numbers) + 1)]

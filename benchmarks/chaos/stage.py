@@ -26,7 +26,7 @@ from tests.support.simulators import RunningSimulator
 from tests.support.system import ROOT, System, running_system
 
 LEASE_SECONDS = 8.0
-LIMITS = {"ollama": 4, "mlx": 3}
+LIMITS = {"ollama": 6, "mlx": 3}
 TOTAL_LIMIT = 6
 RESTART_SECONDS = 1.0
 POLL_SECONDS = 0.05
@@ -79,7 +79,6 @@ ENVIRON = {
     "SMART_WORKER_LLM_TIMEOUT": "8",
     "MODEL_LOAD_BUFFER_SEC": "1",
     "SMART_WORKER_MAX_CONCURRENT": str(TOTAL_LIMIT),
-    "ADAPTIVE_OLLAMA_MAX": str(LIMITS["ollama"]),
     "MLX_MAX_CONCURRENT": str(LIMITS["mlx"]),
 }
 

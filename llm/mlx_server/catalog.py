@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import struct
 import threading
 import time
 import tomllib
@@ -157,7 +158,7 @@ def _entry(
         name=folder.relative_to(root).as_posix(),
         folder=folder,
         family=family,
-        size_bytes=memory.float32_bytes(folder, config) if float32 else file_bytes,
+        size_bytes=_loaded_bytes(folder, config, file_bytes) if float32 else file_bytes,
         file_bytes=file_bytes,
         parameters=file_bytes * 8 // (int(bits) if bits else 16),
         quantization=f"{bits}bit" if bits else "",
@@ -168,6 +169,16 @@ def _entry(
         chats=templates.may_chat(folder, model_type=family),
         float32=float32,
     )
+
+
+def _loaded_bytes(folder: Path, config: Mapping[str, Any], file_bytes: int) -> int:
+    """The size once all weights are float32. Weights that cannot be read are listed all the same:
+    their load fails with the reason, and a caller hears of it."""
+    try:
+        return memory.float32_bytes(folder, config)
+    except (OSError, ValueError, struct.error) as error:
+        logger.warning("weights_unreadable folder=%s error=%s", folder, error)
+        return file_bytes
 
 
 def _vocabulary(*configs: Mapping[str, Any]) -> int | None:

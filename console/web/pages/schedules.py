@@ -11,7 +11,7 @@ from console.web.figures.cron import described, next_runs
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
 from jobs.process.clock import utc_now
 from jobs.queues import schedule
-from models.database import session
+from models.database import DatabaseUnavailable, session
 
 
 def schedule_page(request: Request) -> Response:
@@ -27,8 +27,11 @@ def schedule_page(request: Request) -> Response:
         }
         for line in schedule.TABLE
     ]
-    with session():
-        recurring = schedules.listed(now=now)
+    try:
+        with session():
+            recurring = schedules.listed(now=now)
+    except DatabaseUnavailable:
+        recurring = None  # the system's own schedule is known without Postgres
     # cronsim speaks English; a cron line is read in every language.
     return page(
         request,

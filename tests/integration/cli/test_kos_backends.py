@@ -21,7 +21,7 @@ from tests.support.simulators import simulator
 
 FIELDS = {
     "name", "kind", "url", "healthy", "error", "models", "resident", "in_flight", "limit",
-    "limit_reason", "breaker",
+    "limit_reason", "breaker", "simulated",
 }  # fmt: skip
 
 

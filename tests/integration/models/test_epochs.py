@@ -24,6 +24,7 @@ CALLS: dict[str, Callable[[str, int], object]] = {
         OWNER, [(task_id, epoch, {"step": 9})], lease_seconds=3600
     ),
     "save_checkpoint": lambda task_id, epoch: Task.save_checkpoint(task_id, epoch, {"step": "x"}),
+    "mark_alone": Task.mark_alone,
     "complete": lambda task_id, epoch: Task.complete(
         task_id, epoch, ENDING, result="old", score=1.0
     ),

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import anyio.to_thread
 
@@ -180,10 +179,6 @@ class Desk:
     def used(self, place: Place, num_ctx: int | None) -> None:
         """An answer came: the model is in memory, and stays for the caller's next request."""
         self._residency.used(place.backend, place.model, num_ctx or 0)
-
-    @property
-    def patience(self) -> timedelta:
-        return timedelta(seconds=self.settings.interactive_patience_seconds)
 
 
 def _read_experts() -> tuple[Persona, ...]:

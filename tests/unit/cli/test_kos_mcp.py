@@ -15,7 +15,8 @@ def test_a_missing_package_is_named_with_its_extra(
 ) -> None:
     monkeypatch.delitem(sys.modules, "kos_client.mcp", raising=False)
     monkeypatch.delattr("kos_client.mcp", raising=False)
-    monkeypatch.setitem(sys.modules, "mcp", None)
+    for name in ["mcp", "mcp.server"]:
+        monkeypatch.setitem(sys.modules, name, None)
 
     assert main(["mcp"]) == 2
     assert "knowledge-os-jobs[mcp]" in capsys.readouterr().err

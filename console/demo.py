@@ -165,7 +165,7 @@ def _wait(
         TimeElapsedColumn(),
     )
     console = screen()
-    shown: set[str] = set()
+    printed: set[str] = set()
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -173,18 +173,18 @@ def _wait(
 
         def on_progress(progress: waiting.Progress) -> None:
             bar.update(line, completed=progress.ended)
-            if show_answers and progress.ended > len(shown):
-                _print_answers(console, task_ids, shown)
+            if show_answers and progress.ended > len(printed):
+                _print_answers(console, task_ids, printed)
 
         return waiting.wait(task_ids, timeout_seconds=timeout, on_progress=on_progress)
 
 
-def _print_answers(console: Console, task_ids: Sequence[str], shown: set[str]) -> None:
+def _print_answers(console: Console, task_ids: Sequence[str], printed: set[str]) -> None:
     """The answers that came since: title, and two or three lines of each."""
     with database.session():
-        answers = answers_among(task_ids, besides=shown)
+        answers = answers_among(task_ids, besides=printed)
     for answer in answers:
-        shown.add(answer.id)
+        printed.add(answer.id)
         console.print(f"\n  {answer.title}", style="bold" if answer.completed else "bold red")
         text = one_line(answer.text, max_chars=ANSWER_CHARACTERS)
         console.print(fill(text, 96, initial_indent="    ", subsequent_indent="    "))

@@ -79,7 +79,7 @@ def assemble(runtime: Runtime) -> Gateway:
         patience=timedelta(seconds=settings.interactive_patience_seconds),
         keep_at_most_seconds=settings.interactive_keep_seconds,
         running=lambda backend: _running(settings, residency, backend),
-        ask_for_plan=lambda: runtime.requests.plan("interactive"),
+        request_plan=lambda: runtime.requests.plan("interactive"),
     )
     desk = Desk(
         settings=settings,

@@ -64,13 +64,13 @@ class Access:
         return None
 
     async def _caller(self, headers: Headers) -> str | None:
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        shown = shown.strip() if scheme.casefold() == "bearer" else ""
-        if shown.startswith(caller_key.PREFIX):
-            name = (await self._keys()).get(caller_key.hash_of(shown))
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        key = key.strip() if scheme.casefold() == "bearer" else ""
+        if key.startswith(caller_key.PREFIX):
+            name = (await self._keys()).get(caller_key.hash_of(key))
             if name is not None:
                 return name
-        if self._token and hmac.compare_digest(shown.encode(), self._token.encode()):
+        if self._token and hmac.compare_digest(key.encode(), self._token.encode()):
             return WITH_TOKEN
         if self._required:
             return None

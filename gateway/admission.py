@@ -28,7 +28,7 @@ from jobs.admission.slots import INTERACTIVE, SlotDecision, Slots
 logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 1.0
-ASK_AGAIN_SECONDS = 0.5
+POLL_SECONDS = 0.5
 NOTE_SECONDS = 3.0
 MAX_WAITING = 200
 """More requests than this in one server's line are turned away with 429."""
@@ -179,7 +179,7 @@ class Admissions:
                 line.queue.take()
                 waiter.admitted.set()
             else:
-                with anyio.move_on_after(ASK_AGAIN_SECONDS):
+                with anyio.move_on_after(POLL_SECONDS):
                     await line.freed.wait()
 
     async def _ask(self, backend: str, waiter: _Waiter) -> SlotDecision | None:

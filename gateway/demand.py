@@ -98,13 +98,13 @@ class DemandKeeper:
         patience: timedelta,
         keep_at_most_seconds: float,
         running: Callable[[str], Running],
-        ask_for_plan: Callable[[], object],
+        request_plan: Callable[[], object],
     ) -> None:
         self._shared = shared
         self._patience = patience
         self._keep_at_most = keep_at_most_seconds
         self._running = running
-        self._ask_for_plan = ask_for_plan
+        self._request_plan = request_plan
         self._wishes: dict[tuple[str, str], _Wish] = {}
         self._published: dict[str, Demand] = {}
         self._changed = asyncio.Event()
@@ -157,12 +157,12 @@ class DemandKeeper:
             self._shared.publish(backend, demand)
             self._published[backend] = demand
             if before is None or before.model != demand.model:
-                self._ask_for_plan()
+                self._request_plan()
             if demand.waiting_since is not None:
                 self._preempt(backend, demand, now)
         for backend in set(self._published) - set(wanted):
             self._withdraw(backend)
-            self._ask_for_plan()
+            self._request_plan()
 
     def _demands(self, now: datetime) -> dict[str, Demand]:
         best: dict[str, tuple[tuple[bool, float], Demand]] = {}

@@ -199,8 +199,8 @@ def chat_body(body: JsonObject) -> JsonObject:
     """The chat request that a request of the responses API stands for; raises BadCall."""
     if body.get("background") is not True:
         raise BadCall("background: only true is served; for an answer at once use chat completions")
-    given = body.get("input")
-    messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    value = body.get("input")
+    messages = [{"role": "user", "content": value}] if isinstance(value, str) else value
     if not isinstance(messages, list):
         raise BadCall("input: write a text or a list of messages")
     if isinstance(body.get("instructions"), str):

@@ -131,12 +131,12 @@ def _capable(places: Iterable[Place], call: Call, scan: Scan) -> tuple[Place, ..
 
 def _can(model: ScannedModel, call: Call) -> bool:
     """A server that does not tell what its model can do is asked all the same."""
-    told = model.info.capabilities
-    if not told:
+    capabilities = model.info.capabilities
+    if not capabilities:
         return True
-    if "embedding" in told and not call.api.embeds and "completion" not in told:
+    if "embedding" in capabilities and not call.api.embeds and "completion" not in capabilities:
         return False
-    return call.needs <= told
+    return call.needs <= capabilities
 
 
 def _unknown(name: str, scan: Scan, experts: Sequence[Persona]) -> UnknownModel:

@@ -191,8 +191,8 @@ class Client:
             first = report.rejected[0]
             raise BadInput(f"prompt {first.line}: {first.error}; the others are cancelled")
         done = following.ended(self.page, report.ids, timeout_seconds=timeout_seconds)
-        shown = following.with_bar(done, total=len(report.ids)) if progress else done
-        by_id = {task.id: task for task in shown}
+        before = following.with_bar(done, total=len(report.ids)) if progress else done
+        by_id = {task.id: task for task in before}
         return [by_id[task_id] for task_id in report.ids]
 
     def stream(self, task: Task | str, timeout_seconds: float = WAIT_SECONDS) -> Iterator[str]:
@@ -204,13 +204,13 @@ class Client:
             TimedOut: within ten seconds after ``timeout_seconds``; the task goes on.
         """
         end = time.monotonic() + timeout_seconds
-        shown = ""
+        before = ""
         for text in following.texts(self._http.events(_path(task, "/live")), end=end):
-            yield following.more(shown, text)
-            shown = text
+            yield following.more(before, text)
+            before = text
         result = self.task(task).result or ""
-        if not shown.startswith(result):
-            yield following.more(shown, result)
+        if not before.startswith(result):
+            yield following.more(before, result)
 
     def cancel(self, *tasks: Task | str) -> list[str]:
         """Cancel waiting tasks, ask running ones to stop; the ids of both."""

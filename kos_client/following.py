@@ -80,10 +80,10 @@ def texts(events: Iterable[tuple[str, Any]], *, end: float) -> Iterator[str]:
             raise TimedOut("the answer is not whole yet; the task goes on: call `stream` again")
 
 
-def more(shown: str, text: str) -> str:
+def more(before: str, text: str) -> str:
     """What to write after ``shown`` so that it ends with ``text``."""
-    if text.startswith(shown):
-        return text[len(shown) :]
+    if text.startswith(before):
+        return text[len(before) :]
     return f"\n\n{text}"
 
 

@@ -151,8 +151,8 @@ class Tools:
         with self._client() as client:
             status = client.status()
         red = [check for check in status.health if not check.get("ok")]
-        said = [f"{one.get('name')}: {one.get('detail')}; {one.get('remedy')}" for one in red]
-        return Queue(status.tasks, said)
+        problems = [f"{one.get('name')}: {one.get('detail')}; {one.get('remedy')}" for one in red]
+        return Queue(status.tasks, problems)
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
@@ -200,8 +200,8 @@ class _Guarded:
         self._expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        shown = dict(scope.get("headers") or ()).get(b"authorization", b"")
-        if scope["type"] != "http" or hmac.compare_digest(shown, self._expected):
+        token = dict(scope.get("headers") or ()).get(b"authorization", b"")
+        if scope["type"] != "http" or hmac.compare_digest(token, self._expected):
             await self._app(scope, receive, send)
             return
         message = "send the header Authorization: Bearer KOS_DASHBOARD_TOKEN"

@@ -133,7 +133,7 @@ def _checked(url: str) -> str:
 
 def _refusal(answer: requests.Response) -> KosError:
     """The error that an answer with a status of 300 or more stands for."""
-    message, param = _told(answer)
+    message, param = _message_and_field(answer)
     kind = REFUSALS.get(answer.status_code, UnexpectedAnswer)
     if kind is BadInput:
         return BadInput(message, param=param)
@@ -147,7 +147,7 @@ def _is_report(answer: requests.Response) -> bool:
     return answer.status_code == 422 and "rejected" in _document(answer)
 
 
-def _told(answer: requests.Response) -> tuple[str, str | None]:
+def _message_and_field(answer: requests.Response) -> tuple[str, str | None]:
     error = _document(answer).get("error")
     if isinstance(error, dict) and error.get("message"):
         return str(error["message"]), error.get("param")

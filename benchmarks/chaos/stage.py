@@ -154,9 +154,9 @@ def stage(directory: Path, **environ: str) -> Iterator[Stage]:
         with running_system(
             postgres.url, redis.url, directory, time_scale=1.0, profile=PROFILE, **wanted
         ) as system:
-            made = Stage(system, postgres, redis, directory / "clock-offset")
+            started = Stage(system, postgres, redis, directory / "clock-offset")
             try:
-                yield made
+                yield started
             finally:
-                made.stop_keeping()
+                started.stop_keeping()
                 database.close_all()

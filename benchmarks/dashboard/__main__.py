@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=1_000_000)
     parser.add_argument("--days", type=float, default=7.0)
     parser.add_argument("--pages", type=int, default=20)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as directory,
         postgres_server() as postgres,
@@ -45,8 +45,8 @@ def main() -> None:
         migrate(postgres.url)
         database.close_all()
         began = time.monotonic()
-        seed(postgres.url, tasks=asked.tasks, attempts=asked.attempts, days=asked.days)
-        print(f"seeded {asked.tasks} tasks, {asked.attempts} attempts over {asked.days} days "
+        seed(postgres.url, tasks=options.tasks, attempts=options.attempts, days=options.days)
+        print(f"seeded {options.tasks} tasks, {options.attempts} attempts over {options.days} days "
               f"in {time.monotonic() - began:.0f} s")  # fmt: skip
         environ = {
             "DATABASE_URL": postgres.url,
@@ -60,7 +60,7 @@ def main() -> None:
             _measure_browser(dashboard)
             _measure_feed(dashboard, postgres.pid, pages=0)
             _measure_feed(dashboard, postgres.pid, pages=1)
-            _measure_feed(dashboard, postgres.pid, pages=asked.pages)
+            _measure_feed(dashboard, postgres.pid, pages=options.pages)
 
 
 def _measure_pages(dashboard: Dashboard) -> None:

@@ -46,10 +46,10 @@ def lateness() -> dict[str, dict[str, float]]:
             backend = build(BackendSpec("late", BackendKind(kind), server.url), environ={})
             for fault, deadlines in HANGS.items():
                 late = [_after_deadline(backend, server, fault, deadlines) for _ in range(REPEATS)]
-                found[f"{kind} {fault}"] = _told(late)
+                found[f"{kind} {fault}"] = _summary(late)
             for fault in ("dead", "hang-after"):
                 late = [_after_cancel(backend, server, fault) for _ in range(REPEATS)]
-                found[f"{kind} cancel in {fault}"] = _told(late)
+                found[f"{kind} cancel in {fault}"] = _summary(late)
             backend.close()
     return found
 
@@ -99,7 +99,7 @@ def _request(kind: Kind) -> GenerateRequest:
     )
 
 
-def _told(late_seconds: list[float]) -> dict[str, float]:
+def _summary(late_seconds: list[float]) -> dict[str, float]:
     return {
         "median_ms": round(statistics.median(late_seconds) * 1000, 1),
         "worst_ms": round(max(late_seconds) * 1000, 1),

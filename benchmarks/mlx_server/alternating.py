@@ -61,8 +61,8 @@ def _alternate(server: RunningServer, models: list[str]) -> float:
 
 def _print(rates: dict[str, list[float]], loads: dict[str, list[int]]) -> None:
     for name in rates:
-        shown = [round(rate) for rate in rates[name]]
-        print(f"{name:5}: tokens/s {shown}, loads {loads[name]}")
+        text = [round(rate) for rate in rates[name]]
+        print(f"{name:5}: tokens/s {text}, loads {loads[name]}")
     ratio = statistics.median(rates["ours"]) / statistics.median(rates["stock"])
     print(f"throughput ours/stock {ratio:.1f}")
 

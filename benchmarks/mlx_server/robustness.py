@@ -144,8 +144,8 @@ def _wait_until_unloaded(server: RunningServer, name: str) -> None:
 
 def _get(server: RunningServer, path: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=30) as answer:
-        said: dict[str, Any] = json.load(answer)
-    return said
+        document: dict[str, Any] = json.load(answer)
+    return document
 
 
 def _post(server: RunningServer, path: str, body: dict[str, Any]) -> None:

@@ -103,8 +103,8 @@ def _raw(model: Path) -> float:
 
 def _print(figures: Figures) -> None:
     for name, values in figures.items():
-        shown = " ".join(f"{value:.3g}" for value in values)
-        print(f"{name:30} median {statistics.median(values):9.4g}   {shown}")
+        text = " ".join(f"{value:.3g}" for value in values)
+        print(f"{name:30} median {statistics.median(values):9.4g}   {text}")
     print("ratios (median of the rounds' ratios):")
     for kind in ("whole", "streamed"):
         rate = f"ours {kind} tokens/s"

@@ -40,7 +40,7 @@ MODULES = {
     "llm/backends/mapping.py": "tests/unit/llm/test_llm_transport.py "
     "tests/unit/llm/test_llm_openai.py",
 }
-LEFT_OUT = (".git", ".venv", ".kos", "artifacts", "*.egg-info", "__pycache__", ".*_cache")
+EXCLUDED = (".git", ".venv", ".kos", "artifacts", "*.egg-info", "__pycache__", ".*_cache")
 
 
 def main() -> int:
@@ -48,16 +48,18 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="default: all of the table")
     parser.add_argument("--sample", type=int, default=20, help="bugs a module, drawn at random")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    unknown = [name for name in asked.modules if name not in MODULES]
+    options = parser.parse_args()
+    unknown = [name for name in options.modules if name not in MODULES]
     if unknown:
         parser.error(f"no tests are known for {unknown[0]}; known are {', '.join(MODULES)}")
     scores: list[Score] = []
     with tempfile.TemporaryDirectory(prefix="kos-mutation-") as folder:
         tree = Path(folder, "tree")
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
-        for module in asked.modules or MODULES:
-            score = score_of(tree, module, MODULES[module], sample=asked.sample, seed=asked.seed)
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*EXCLUDED))
+        for module in options.modules or MODULES:
+            score = score_of(
+                tree, module, MODULES[module], sample=options.sample, seed=options.seed
+            )
             scores.append(score)
             print(f"{score.noticed:3} of {score.tried:3}  {module}", flush=True)
             for bug in score.missed:

@@ -69,10 +69,10 @@ def _draw(bugs: WorkDB, *, sample: int, seed: int) -> None:
     items.sort(key=lambda item: [(m.operator_name, m.occurrence) for m in item.mutations])
     drawn = random.Random(seed).sample(items, min(sample, len(items)))
     chosen = {item.job_id for item in drawn}
-    left_out = WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED)
+    excluded = WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED)
     for item in list(bugs.pending_work_items):
         if item.job_id not in chosen:
-            bugs.set_result(item.job_id, left_out)
+            bugs.set_result(item.job_id, excluded)
 
 
 def _score(bugs: WorkDB) -> Score:

@@ -23,7 +23,7 @@ from tests.support.system import System, running_system
 
 TIME_SCALE = 20.0
 SLOTS = 4
-HAND = 2
+DISPATCH_AHEAD = 2
 INSERT = """
 INSERT INTO tasks (title, description, metadata)
 SELECT 'Task ' || n, 'Write about subject number ' || n || ' of round ' || %(round)s,
@@ -53,7 +53,7 @@ def main() -> None:
         seconds = _round(system, 2, options.tasks)
         with database.session():
             workload = workload_of_history(load(system.environ), limit=options.tasks)
-        predicted = simulate(workload, dispatch_ahead=HAND)
+        predicted = simulate(workload, dispatch_ahead=DISPATCH_AHEAD)
         loads = _loads(system) - loads_before
     database.close_all()
     figures: dict[str, Any] = {

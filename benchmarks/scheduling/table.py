@@ -65,10 +65,10 @@ def as_json(runs: Sequence[Run], summary: Summary) -> dict[str, Any]:
 def _line(run: Run) -> str:
     result = run.result
     urgent = run.urgent_p95_seconds
-    shown = "" if urgent is None else f"{urgent:.0f} < {run.urgent_bound_seconds:.0f}"
+    text = "" if urgent is None else f"{urgent:.0f} < {run.urgent_bound_seconds:.0f}"
     return (
         f"{result.workload:22}{result.policy:14}{result.tasks:>6}"
         f"{result.makespan_seconds:>10.0f}{result.lower_bound_seconds:>9.0f}{result.ratio:>7.3f}"
         f"{result.reloads:>7}{result.reload_bound:>6}{result.waits.p50:>10.0f}"
-        f"{result.waits.p95:>8.0f}{result.waits.max:>8.0f}{shown:>12}\n"
+        f"{result.waits.p95:>8.0f}{result.waits.max:>8.0f}{text:>12}\n"
     )

@@ -53,8 +53,8 @@ def _report(heading: str, corpus: list[Labelled]) -> None:
     print(f"{seconds / len(results) * 1e6:.0f} us an answer")
     for result in results:
         if not result.right:
-            said = "accepted" if result.verdict.ok else "rejected"
-            print(f"{said} {result.labelled.id}: {result.verdict}")
+            judgement = "accepted" if result.verdict.ok else "rejected"
+            print(f"{judgement} {result.labelled.id}: {result.verdict}")
 
 
 def _row(name: str, results: list[Judged]) -> None:

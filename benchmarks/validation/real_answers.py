@@ -76,8 +76,8 @@ def _line(server: RunningMLXServer, prompt: str, schema: dict[str, Any] | None) 
         "options": {"temperature": 0, "num_predict": MAX_TOKENS},
         **({"format": schema} if schema else {}),
     }
-    said = server.post("/api/chat", body, timeout=CALL_SECONDS).json()
-    answer = Answer(said["message"]["content"], said["done_reason"])
+    document = server.post("/api/chat", body, timeout=CALL_SECONDS).json()
+    answer = Answer(document["message"]["content"], document["done_reason"])
     verdict = judge(answer, Request(prompt, response_schema=schema))
     return {
         "prompt": prompt,

@@ -60,16 +60,16 @@ def cancel_command(
     statuses = ("pending", "queued") if all_pending else ()
     chosen = _chosen(app, task_ids, filters, statuses, otherwise=OPEN)
     if dry_run:
-        return _only_say("would be cancelled", chosen, as_json=as_json)
+        return _preview("would be cancelled", chosen, as_json=as_json)
     if chosen and not task_ids and not yes:
         click.confirm(f"Cancel {len(chosen)} tasks?", abort=True, err=True)
     document = _in_pages(app, chosen, tasks.cancel)
     if as_json:
         print_json(document)
         return _code(document, ("cancelled", "stopping"), bool(task_ids))
-    _tell("cancelled", document["cancelled"])
-    _tell("asked to stop", document["stopping"])
-    _tell_unchanged(document["unchanged"], "had ended")
+    _print("cancelled", document["cancelled"])
+    _print("asked to stop", document["stopping"])
+    _print_unchanged(document["unchanged"], "had ended")
     return _code(document, ("cancelled", "stopping"), bool(task_ids))
 
 
@@ -108,13 +108,13 @@ def retry_command(
     statuses = tuple(status for status, wanted in named if wanted)
     chosen = _chosen(app, task_ids, filters, statuses, otherwise=("failed",))
     if dry_run:
-        return _only_say("would be sent through again", chosen, as_json=as_json)
+        return _preview("would be sent through again", chosen, as_json=as_json)
     document = _in_pages(app, chosen, tasks.retry)
     if as_json:
         print_json(document)
     else:
-        _tell("sent through again", document["retried"])
-        _tell_unchanged(document["unchanged"], "cannot be retried: only failed or cancelled can")
+        _print("sent through again", document["retried"])
+        _print_unchanged(document["unchanged"], "cannot be retried: only failed or cancelled can")
     return _code(document, ("retried",), bool(task_ids))
 
 
@@ -140,11 +140,11 @@ def _chosen(
         return matching_ids(replace(wanted, statuses=every))
 
 
-def _only_say(what: str, task_ids: list[str], *, as_json: bool) -> int:
+def _preview(what: str, task_ids: list[str], *, as_json: bool) -> int:
     if as_json:
         print_json({"dry_run": True, "ids": task_ids})
     elif task_ids:
-        _tell(what, task_ids)
+        _print(what, task_ids)
     else:
         say("no task matches")
     return DONE
@@ -165,14 +165,14 @@ def _code(document: dict[str, Any], done: tuple[str, ...], by_name: bool) -> int
     return WRONG if by_name and document["unchanged"] and not changed else DONE
 
 
-def _tell(what: str, task_ids: list[str]) -> None:
+def _print(what: str, task_ids: list[str]) -> None:
     if task_ids:
-        shown = ", ".join(task_id[:8] for task_id in task_ids[:5])
+        listed = ", ".join(task_id[:8] for task_id in task_ids[:5])
         more = f" and {len(task_ids) - 5} more" if len(task_ids) > 5 else ""
-        say(f"{len(task_ids)} {what}: {shown}{more}")
+        say(f"{len(task_ids)} {what}: {listed}{more}")
 
 
-def _tell_unchanged(unchanged: list[dict[str, Any]], why: str) -> None:
+def _print_unchanged(unchanged: list[dict[str, Any]], why: str) -> None:
     for entry in unchanged[:20]:
         reason = LOCKED if entry.get("locked") else why
         note(f"{entry['id'][:8]} is {entry['status']}: {reason}", "yellow")

@@ -39,11 +39,11 @@ def adopt_command(app: App, apply: bool, as_json: bool) -> int:
     if as_json:
         print_json(document)
     else:
-        _tell(document, apply=apply)
+        _print(document, apply=apply)
     return RED if blocked else DONE
 
 
-def _tell(document: dict[str, Any], *, apply: bool) -> None:
+def _print(document: dict[str, Any], *, apply: bool) -> None:
     for key, title in TITLES.items():
         rows = [[item["found"], item["meaning"]] for item in document[key]]
         if rows:

@@ -48,7 +48,7 @@ def backends_command(app: App, refresh: bool, as_json: bool) -> None:
         if row["error"]:
             note(f"{row['name']} at {row['url']}: {row['error']}", "red")
     for trouble in backends.troubled_models(client) if client else []:
-        _tell_trouble(trouble)
+        _print_trouble(trouble)
 
 
 @click.command(cls=Command, examples=(("kos pause ollama", "until `kos resume ollama`"),))
@@ -97,7 +97,7 @@ def _cells(row: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _tell_trouble(trouble: dict[str, Any]) -> None:
+def _print_trouble(trouble: dict[str, Any]) -> None:
     from console.operations.times import ago
 
     place = trouble["backend"] + (f" with {trouble['model']}" if trouble["model"] else "")

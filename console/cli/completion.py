@@ -29,8 +29,8 @@ def completion_command(shell: str | None) -> None:
     name = shell or Path(os.environ.get("SHELL", "bash")).name
     if name not in SHELLS:
         raise click.UsageError(f"no completion for {name}: write one of {', '.join(SHELLS)}")
-    made = get_completion_class(name)
-    assert made is not None
+    completion_class = get_completion_class(name)
+    assert completion_class is not None
     # `source` asks bash for its version, which a machine without bash cannot tell.
-    script = made(cli, {}, "kos", "_KOS_COMPLETE")
+    script = completion_class(cli, {}, "kos", "_KOS_COMPLETE")
     click.echo(script.source_template % script.source_vars())

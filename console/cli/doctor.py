@@ -34,7 +34,7 @@ def doctor_command(app: App, as_json: bool) -> int:
     for check in _checks(app):
         checks.append(check)
         if not as_json:
-            _tell(check)
+            _print(check)
     if as_json:
         print_json([check.document() for check in checks])
     return RED if any(check.level.value == "red" for check in checks) else DONE
@@ -62,7 +62,7 @@ def _checks(app: App) -> Iterator[Check]:
     yield from server_checks(settings)
 
 
-def _tell(check: Check) -> None:
+def _print(check: Check) -> None:
     mark, style = MARKS[check.level.value]
     line = styled(f"{mark} ", style) + styled(f"{check.name}: {one_line(check.detail)}")
     if check.remedy:

@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     app = App()
     # What libraries log is for the programs' logs; a command speaks for itself.
     logging.getLogger().addHandler(logging.NullHandler())
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return run_guarded(
-            lambda: cli.main(args=given, prog_name="kos", standalone_mode=False, obj=app),
+            lambda: cli.main(args=words, prog_name="kos", standalone_mode=False, obj=app),
             log_directory=app.log_directory,
         )
     finally:

@@ -86,20 +86,20 @@ def table(
 ) -> Table:
     from rich.table import Table
 
-    shown = [index for index, column in enumerate(columns) if column.min_width <= width]
-    flexible = any(columns[index].flexible for index in shown)
-    made = Table(
+    visible = [index for index, column in enumerate(columns) if column.min_width <= width]
+    flexible = any(columns[index].flexible for index in visible)
+    grid = Table(
         box=None, pad_edge=False, header_style="bold", expand=fit and flexible, padding=(0, 2, 0, 0)
     )
-    for index in shown:
+    for index in visible:
         column = columns[index]
         ratio = 1 if column.flexible and fit else None
-        made.add_column(
+        grid.add_column(
             column.title, justify=column.justify, no_wrap=True, overflow="ellipsis", ratio=ratio
         )
     for row in rows:
-        made.add_row(*(_cell(row[index]) for index in shown))
-    return made
+        grid.add_row(*(_cell(row[index]) for index in visible))
+    return grid
 
 
 def styled(text: str, style: str = "") -> Text:

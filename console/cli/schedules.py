@@ -94,7 +94,7 @@ def show_command(app: App, name: str, as_json: bool) -> None:
     from console.operations import schedules
 
     with app.database():
-        _tell(schedules.details(name, now=now_utc()), as_json)
+        _print(schedules.details(name, now=now_utc()), as_json)
 
 
 @schedules_command.command("add", cls=Command)
@@ -112,7 +112,7 @@ def add_command(app: App, /, name: str, as_json: bool, **fields: Any) -> None:
         raise click.UsageError("say what: --text or --template")
     values = _values(fields)
     with app.database():
-        _tell(schedules.add(name, values, rules=_rules(app), now=now_utc()), as_json)
+        _print(schedules.add(name, values, rules=_rules(app), now=now_utc()), as_json)
 
 
 @schedules_command.command("edit", cls=Command)
@@ -131,7 +131,7 @@ def edit_command(app: App, /, name: str, as_json: bool, **fields: Any) -> None:
     if fields["text"] is not None:
         values["template"] = None
     with app.database():
-        _tell(schedules.edit(name, values, rules=_rules(app), now=now_utc()), as_json)
+        _print(schedules.edit(name, values, rules=_rules(app), now=now_utc()), as_json)
 
 
 @schedules_command.command("pause", cls=Command)
@@ -207,25 +207,25 @@ def _rules(app: App) -> Any:
     return Rules(base=Path.cwd(), file_roots=app.settings.roots_for_submitting, backends=backends)
 
 
-def _next(shown: dict[str, Any]) -> str:
-    if shown["paused"]:
+def _next(document: dict[str, Any]) -> str:
+    if document["paused"]:
         return "paused"
-    return f"{shown['next'][0]:{TIMES}}" if shown["next"] else "never"
+    return f"{document['next'][0]:{TIMES}}" if document["next"] else "never"
 
 
-def _tell(shown: dict[str, Any], as_json: bool) -> None:
+def _print(document: dict[str, Any], as_json: bool) -> None:
     from console.operations import schedules
 
     if as_json:
-        print_json(shown)
+        print_json(document)
         return
-    say(f"{shown['name']}{' (paused)' if shown['paused'] else ''}", "bold")
-    say(shown["problem"] or f"{shown['words']}, {shown['zone']}")
-    for at in shown["next"]:
+    say(f"{document['name']}{' (paused)' if document['paused'] else ''}", "bold")
+    say(document["problem"] or f"{document['words']}, {document['zone']}")
+    for at in document["next"]:
         say(f"  {at:{TIMES}}", "dim")
     rows = [
         [f"{run['due_at']:{TIMES}}", schedules.last_in_words({"last": run}), run["task_id"] or ""]
-        for run in shown["runs"]
+        for run in document["runs"]
     ]
     columns = (Column("DUE (UTC)"), Column("WHAT BECAME OF IT", flexible=True), Column("TASK"))
     print_table(columns, rows, empty="no runs yet", title="\nlast runs")

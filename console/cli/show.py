@@ -24,7 +24,7 @@ from console.cli.output import (
 from console.cli.text import safe
 
 if TYPE_CHECKING:
-    from console.operations.queue_position import Turn
+    from console.operations.queue_position import QueuePosition
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -57,7 +57,7 @@ ATTEMPT_COLUMNS = (
 def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool) -> int:
     """One task whole: what it is, its story, its attempts and its answer."""
     from console.operations import ids, tasks
-    from console.operations.queue_position import turn_of
+    from console.operations.queue_position import position_of
     from models import decision
 
     if sum((answer, follow, as_json)) > 1:
@@ -67,17 +67,17 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
     if follow:
         return _follow(app, task_id)
     with app.database():
-        row = tasks.shown(task_id)
+        row = tasks.details(task_id)
         decisions = decision.of_task(task_id)
-        parents, turn = _parents(row), turn_of(task_id)
+        parents, position = _parents(row), position_of(task_id)
     if as_json:
         print_json(row)
     elif answer:
         text = safe(row["result"] or "") if sys.stdout.isatty() else row["result"] or ""
         click.echo(text, nl=not text.endswith("\n"))
     else:
-        _print_head(row, parents, turn)
-        _print_story(row, decisions)
+        _print_head(row, parents, position)
+        _print_timeline(row, decisions)
         _print_attempts(row)
         _print_answer(row)
     return DONE
@@ -96,18 +96,18 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
 def why_command(app: App, task: str, as_json: bool) -> None:
     """Every decision on a task, with what was not chosen, and what it waits for now."""
     from console.operations import ids, tasks
-    from console.operations.queue_position import turn_of
+    from console.operations.queue_position import position_of
 
     with app.database():
         task_id = ids.resolve(task)
         document = tasks.explained(task_id)
-        row = tasks.shown(task_id)
-        parents, turn = _parents(row), turn_of(task_id)
+        row = tasks.details(task_id)
+        parents, position = _parents(row), position_of(task_id)
     if as_json:
         print_json(document)
         return
-    _print_head(row, parents, turn)
-    _print_story(row, document["decisions"])
+    _print_head(row, parents, position)
+    _print_timeline(row, document["decisions"])
 
 
 def _follow(app: App, task_id: str) -> int:
@@ -132,7 +132,9 @@ def _parents(row: dict[str, Any]) -> dict[str, str]:
     return task_views.statuses_of(row["depends_on"]) if row["depends_on"] else {}
 
 
-def _print_head(row: dict[str, Any], parents: dict[str, str], turn: Turn | None) -> None:
+def _print_head(
+    row: dict[str, Any], parents: dict[str, str], position: QueuePosition | None
+) -> None:
     from console.operations.timeline import standing
     from console.operations.times import ago
 
@@ -151,14 +153,16 @@ def _print_head(row: dict[str, Any], parents: dict[str, str], turn: Turn | None)
         if value:
             say(f"  {name:<11} {value}")
     line = styled("  now         ") + state_text(row["status"])
-    told = standing(row, parents, now=now, turn=turn).removeprefix(row["status"]).strip(" :,")
-    screen().print(line + styled(f": {told}" if told else ""), soft_wrap=True)
+    rest = (
+        standing(row, parents, now=now, position=position).removeprefix(row["status"]).strip(" :,")
+    )
+    screen().print(line + styled(f": {rest}" if rest else ""), soft_wrap=True)
 
 
-def _print_story(row: dict[str, Any], decisions: list[dict[str, Any]]) -> None:
-    from console.operations.timeline import told
+def _print_timeline(row: dict[str, Any], decisions: list[dict[str, Any]]) -> None:
+    from console.operations.timeline import events_of
 
-    events = told(row, decisions)
+    events = events_of(row, decisions)
     if not events:
         return
     say("\nStory", "bold")

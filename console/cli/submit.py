@@ -100,11 +100,11 @@ def submit_command(
     ids = report.task_ids
     document = report.document()
     if not as_json:
-        _tell(document, ids, single=source is None and table is None)
+        _print(document, ids, single=source is None and table is None)
     code = _wait_for_them(app, ids, document, timeout, as_json) if waiting and ids else DONE
     if as_json:
         print_json(document)
-        _tell_refusals(document["rejected"], shown=1)
+        _print_refusals(document["rejected"], limit=1)
     return WRONG if document["rejected"] else code
 
 
@@ -123,10 +123,10 @@ def _check_usage(
         )
     if timeout is not None and not waiting:
         raise click.UsageError("--timeout belongs to --wait")
-    given = [name for name, value in fields.items() if value]
-    if source is not None and given:
+    fields_set = [name for name, value in fields.items() if value]
+    if source is not None and fields_set:
         names = {"files": "file"}
-        option = names.get(given[0], given[0])
+        option = names.get(fields_set[0], fields_set[0])
         raise click.UsageError(f"--{option} is for one task; write it into the lines of the file")
 
 
@@ -223,8 +223,8 @@ def _size_bytes(source: BinaryIO) -> int | None:
         return None
 
 
-def _tell(document: dict[str, Any], ids: list[str], *, single: bool) -> None:
-    _tell_refusals(document["rejected"], shown=REFUSALS_SHOWN)
+def _print(document: dict[str, Any], ids: list[str], *, single: bool) -> None:
+    _print_refusals(document["rejected"], limit=REFUSALS_SHOWN)
     if single and ids:
         say(f"{'there already' if document['duplicates'] else 'submitted'}: {ids[0]}")
     elif not single:
@@ -234,10 +234,10 @@ def _tell(document: dict[str, Any], ids: list[str], *, single: bool) -> None:
         say(", ".join(parts))
 
 
-def _tell_refusals(rejected: list[dict[str, Any]], *, shown: int) -> None:
-    for entry in rejected[:shown]:
-        more = f" (and {len(rejected) - shown} more)" if len(rejected) > shown else ""
-        last = entry is rejected[:shown][-1]
+def _print_refusals(rejected: list[dict[str, Any]], *, limit: int) -> None:
+    for entry in rejected[:limit]:
+        more = f" (and {len(rejected) - limit} more)" if len(rejected) > limit else ""
+        last = entry is rejected[:limit][-1]
         note(f"kos: line {entry['line']}: {entry['error']}{more if last else ''}", "red")
 
 
@@ -252,7 +252,7 @@ def _wait_for_them(
     if not (as_json or single):
         return code
     with app.database():
-        rows = [tasks.shown(task_id) for task_id in ids]
+        rows = [tasks.details(task_id) for task_id in ids]
     if as_json:
         document["tasks"] = rows
     elif rows[0]["result"]:

@@ -76,7 +76,7 @@ def wait_for(
     if as_json:
         print_json({"ended": ended, "tasks": dict(progress.counts)})
     elif not silent:
-        _tell(progress, ended)
+        _print(progress, ended)
     if not ended:
         return TIMED_OUT
     return RED if progress.failed else DONE
@@ -134,7 +134,7 @@ class _Eta:
         return f"about {span(seconds)} left"
 
 
-def _tell(progress: Progress, ended: bool) -> None:
+def _print(progress: Progress, ended: bool) -> None:
     if progress.total == 0:
         note("No tasks to wait for.")
         return
@@ -149,5 +149,5 @@ def _tell(progress: Progress, ended: bool) -> None:
 
 def _states(progress: Progress, *, running_only: bool = False) -> str:
     skipped = {"completed"} if running_only else set()
-    shown = [(n, state) for state, n in sorted(progress.counts.items()) if state not in skipped]
-    return ", ".join(f"{n} {state}" for n, state in shown if n)
+    counts = [(n, state) for state, n in sorted(progress.counts.items()) if state not in skipped]
+    return ", ".join(f"{n} {state}" for n, state in counts if n)

@@ -67,7 +67,7 @@ def _head(look: Look) -> RenderableType:
 
 
 def _lanes(look: Look, selection: Selection) -> Table:
-    made = _table("BACKEND", "IN FLIGHT", "QUEUE", "BLOCK", "NEXT", "IN MEMORY", "LIMIT")
+    table = _table("BACKEND", "IN FLIGHT", "QUEUE", "BLOCK", "NEXT", "IN MEMORY", "LIMIT")
     for index, lane in enumerate(look.lanes):
         trouble = "paused" if lane.paused else lane.trouble
         name = styled(lane.backend, "yellow" if lane.paused else "red" if trouble else "green")
@@ -81,23 +81,23 @@ def _lanes(look: Look, selection: Selection) -> Table:
             styled(one_line(", ".join(lane.resident)) or "-"),
             styled(one_line(why), "red" if trouble else "dim"),
         ]
-        made.add_row(*cells, style=_mark(selection, "lanes", index))
-    return made
+        table.add_row(*cells, style=_style(selection, "lanes", index))
+    return table
 
 
 def _running(look: Look, selection: Selection, *, rows: int) -> Table:
-    made = _table("RUNNING", "BACKEND", "MODEL", "PHASE", "TOKENS", "FOR", flexible="TITLE")
+    table = _table("RUNNING", "BACKEND", "MODEL", "PHASE", "TOKENS", "FOR", flexible="TITLE")
     for index in _window(len(look.running), selection, "running", rows):
         task = look.running[index]
         elapsed = (look.at - task.started_at).total_seconds() if task.started_at else None
         cells = [task.id[:8], task.backend, task.model, task.progress.phase or "starting",
                  str(task.progress.tokens or ""), span(elapsed), one_line(task.title)]  # fmt: skip
-        made.add_row(*map(styled, cells), style=_mark(selection, "running", index))
-    return made
+        table.add_row(*map(styled, cells), style=_style(selection, "running", index))
+    return table
 
 
 def _failed(look: Look, selection: Selection, *, rows: int) -> Table:
-    made = _table("FAILED", "WHEN", "TITLE", flexible="REASON")
+    table = _table("FAILED", "WHEN", "TITLE", flexible="REASON")
     for index in _window(len(look.failed), selection, "failed", rows):
         row = look.failed[index]
         cells = [
@@ -106,19 +106,19 @@ def _failed(look: Look, selection: Selection, *, rows: int) -> Table:
             one_line(row["title"] or "", max_chars=40),
             one_line(row["last_error"] or ""),
         ]
-        made.add_row(*map(styled, cells), style=_mark(selection, "failed", index))
-    return made
+        table.add_row(*map(styled, cells), style=_style(selection, "failed", index))
+    return table
 
 
 def _table(*titles: str, flexible: str = "") -> Table:
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, header_style="bold", expand=True, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True, padding=(0, 2, 0, 0))
     for title in titles:
-        made.add_column(title, no_wrap=True, overflow="ellipsis")
+        table.add_column(title, no_wrap=True, overflow="ellipsis")
     if flexible:
-        made.add_column(flexible, no_wrap=True, overflow="ellipsis", ratio=1)
-    return made
+        table.add_column(flexible, no_wrap=True, overflow="ellipsis", ratio=1)
+    return table
 
 
 def _bar(used: int, limit: int, *, width: int = 10) -> str:
@@ -137,5 +137,5 @@ def _window(count: int, selection: Selection, panel: str, rows: int) -> Sequence
     return range(start, min(count, start + rows))
 
 
-def _mark(selection: Selection, panel: str, index: int) -> str:
+def _style(selection: Selection, panel: str, index: int) -> str:
     return "reverse" if selection == Selection(panel, index) else ""

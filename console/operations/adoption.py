@@ -52,9 +52,9 @@ def _environment(connections: Connections) -> list[dict[str, str]]:
         for name, reason in UNUSED_NAMES.items()
         if name in names
     ]
-    told = set(UNUSED_NAMES)
+    reported = set(UNUSED_NAMES)
     for warning in connections.settings.warnings:
         name, _, meaning = warning.partition(" ")
-        if name not in told:
+        if name not in reported:
             found.append({"found": name, "meaning": meaning})
     return found

@@ -11,7 +11,7 @@ import redis
 
 from console.operations.connections import Connections
 from console.operations.errors import NotFound, near
-from console.operations.plan_request import wake_planner
+from console.operations.plan_request import request_plan
 from jobs.admission.breakers import CACHE_SECONDS, Breakers, split
 from jobs.admission.limits import Limits
 from jobs.admission.slots import Slots
@@ -28,7 +28,7 @@ PAUSED_REASON = "paused by hand"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Probe:
     """What a server said just now: the models in its memory, or why it said nothing."""
 
     resident: tuple[str, ...] = ()
@@ -53,13 +53,13 @@ def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = 
     servers, scanner = model_servers(settings, client)
     try:
         scan = scanner.scan(refresh=refresh)
-        asked = _ask_all(scanner, settings.backends)
+        probe = _probe_all(scanner, settings.backends)
     finally:
         servers.close()
     states = Breakers(client).states() if client else {}
     paused = Breakers(client).paused() if client else frozenset()
     return [
-        _row(spec, scan.server(spec.name), asked[spec.name])
+        _row(spec, scan.server(spec.name), probe[spec.name])
         | _admission(settings, client, spec, paused=spec.name in paused)
         | {
             "breaker": _phase(spec.name, states),
@@ -98,27 +98,27 @@ def set_paused(connections: Connections, backend: str, *, paused: bool) -> None:
     time.sleep(CACHE_SECONDS)
     connections.use_database()
     with session():
-        wake_planner("pause" if paused else "resume")
+        request_plan("pause" if paused else "resume")
 
 
-def _ask_all(scanner: Scanner, specs: Sequence[BackendSpec]) -> dict[str, Asked]:
+def _probe_all(scanner: Scanner, specs: Sequence[BackendSpec]) -> dict[str, Probe]:
     if not specs:
         return {}
     with ThreadPoolExecutor(max_workers=len(specs)) as pool:
-        answers = pool.map(lambda spec: _ask(scanner, spec.name), specs)
+        answers = pool.map(lambda spec: _probe(scanner, spec.name), specs)
         return {spec.name: answer for spec, answer in zip(specs, answers, strict=True)}
 
 
-def _ask(scanner: Scanner, name: str) -> Asked:
+def _probe(scanner: Scanner, name: str) -> Probe:
     try:
-        return Asked(resident=tuple(model.name for model in scanner.residents(name)))
+        return Probe(resident=tuple(model.name for model in scanner.residents(name)))
     except LLMError as error:
-        return Asked(error=f"{error.code}: {error}")
+        return Probe(error=f"{error.code}: {error}")
 
 
-def _row(spec: BackendSpec, server: ServerScan | None, asked: Asked) -> Row:
+def _row(spec: BackendSpec, server: ServerScan | None, probe: Probe) -> Row:
     models = server.models if server else None
-    error = asked.error or (server.error if server and server.models is None else None)
+    error = probe.error or (server.error if server and server.models is None else None)
     return {
         "name": spec.name,
         "kind": spec.kind.value,
@@ -126,7 +126,7 @@ def _row(spec: BackendSpec, server: ServerScan | None, asked: Asked) -> Row:
         "healthy": error is None,
         "error": error,
         "models": [model.name for model in models or () if model.broken is None],
-        "resident": list(asked.resident),
+        "resident": list(probe.resident),
     }
 
 

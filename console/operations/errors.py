@@ -31,5 +31,5 @@ def near(wanted: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(wanted.casefold(), list(by_folded), n=1, cutoff=0.6)
     if close:
         return f"did you mean {by_folded[close[0]]}?"
-    shown = ", ".join(options[:12])
-    return f"write one of {shown}" + (", ..." if len(options) > 12 else "")
+    choices = ", ".join(options[:12])
+    return f"write one of {choices}" + (", ..." if len(options) > 12 else "")

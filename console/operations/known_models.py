@@ -37,10 +37,10 @@ def known_models(connections: Connections) -> Known:
 
 def unknown_model(model: str, backend: str | None, known: Known) -> str | None:
     """What is wrong with ``model``, None where some server has it or cannot be asked. Pure."""
-    asked = [names for name, names in known.items() if backend is None or name == backend]
-    if not asked or None in asked:
+    lists = [names for name, names in known.items() if backend is None or name == backend]
+    if not lists or None in lists:
         return None
-    names = {name for found in asked for name in found or ()}
+    names = {name for found in lists for name in found or ()}
     if model in names or model + DEFAULT_TAG in names:
         return None
     where = backend or "any server"

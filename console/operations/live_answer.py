@@ -24,15 +24,15 @@ def followed(client: redis.Redis, task_id: str) -> Iterator[str]:
 
     When a new attempt begins anew, an empty line parts it from the text that was given up.
     """
-    shown = ""
+    before = ""
     while True:
         row = _row(task_id)
         if row["status"] in _FINAL:
-            yield from _more(shown, row["result"] or "")
+            yield from _more(before, row["result"] or "")
             return
         text = _live(client, task_id)
-        yield from _more(shown, text)
-        shown = text or shown
+        yield from _more(before, text)
+        before = text or before
         time.sleep(POLL_SECONDS)
 
 
@@ -45,12 +45,12 @@ def _live(client: redis.Redis, task_id: str) -> str:
     return text.decode() if isinstance(text, bytes) else text or ""
 
 
-def _more(shown: str, text: str) -> Iterator[str]:
-    if not text or text == shown:
+def _more(before: str, text: str) -> Iterator[str]:
+    if not text or text == before:
         return
-    if text.startswith(shown):
-        yield text[len(shown) :]
-    elif not shown.startswith(text):
+    if text.startswith(before):
+        yield text[len(before) :]
+    elif not before.startswith(text):
         yield f"\n\n{text}"
 
 

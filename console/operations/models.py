@@ -138,8 +138,8 @@ def _place(
     scanned: tuple[ServerScan, ...], settings: Settings, model: str, backend: str | None
 ) -> ServerScan:
     wanted = checked_name(settings, backend) if backend else None
-    asked = [server for server in scanned if wanted in (None, server.backend)]
-    answering = [server for server in asked if server.models is not None]
+    listed = [server for server in scanned if wanted in (None, server.backend)]
+    answering = [server for server in listed if server.models is not None]
     if not answering:
         raise Unreachable("no model server answers: start one, or see `kos doctor`")
     for server in answering:

@@ -5,6 +5,6 @@ from __future__ import annotations
 from models import server
 
 
-def wake_planner(reason: str) -> None:
+def request_plan(reason: str) -> None:
     """Through Postgres, like every inserted row: it reaches the planner without Redis too."""
     server.notify(server.TASKS_CHANNEL, reason)

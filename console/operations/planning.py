@@ -43,20 +43,20 @@ def recover(runtime: Runtime) -> dict[str, int]:
     return {**asdict(found), "returned": found.returned}
 
 
-def _document(made: Plan) -> dict[str, Any]:
+def _document(plan: Plan) -> dict[str, Any]:
     return {
-        "policy": made.policy.value,
-        "reason": made.reason,
-        "blocks": [_block(index, made) for index in range(len(made.blocks))],
+        "policy": plan.policy.value,
+        "reason": plan.reason,
+        "blocks": [_block(index, plan) for index in range(len(plan.blocks))],
         "unplaced": [
             {"task": one.task_id, "reason": one.reason, "rejected": _options(one.rejected)}
-            for one in made.unplaced
+            for one in plan.unplaced
         ],
     }
 
 
-def _block(index: int, made: Plan) -> Row:
-    planned = made.blocks[index]
+def _block(index: int, plan: Plan) -> Row:
+    planned = plan.blocks[index]
     return {
         "backend": planned.key.backend,
         "model": planned.key.model,

@@ -16,7 +16,7 @@ PLAN_ERROR = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class QueuePosition:
     """``before`` tasks of the same block start earlier; ``expected_at`` is the plan's estimate, and
     ``spread`` by which fraction of the time until then it may be off, either way."""
 
@@ -27,7 +27,7 @@ class Turn:
     spread: float = 0.0
 
 
-def turn_of(task_id: str) -> Turn | None:
+def position_of(task_id: str) -> QueuePosition | None:
     """None where no block in force holds the task. Needs a session."""
     place = block.place_of(task_id)
     if place is None or place.index < place.next_index:
@@ -35,7 +35,7 @@ def turn_of(task_id: str) -> Turn | None:
     seconds = place.start_seconds + place.index / place.size * max(
         0.0, place.finish_seconds - place.start_seconds
     )
-    return Turn(
+    return QueuePosition(
         backend=place.backend,
         model=place.model,
         before=place.index - place.next_index,

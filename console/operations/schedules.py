@@ -29,14 +29,18 @@ DEFAULTS: dict[str, Any] = {
 
 
 def listed(*, now: datetime) -> list[dict[str, Any]]:
-    return [_shown(row, now) for row in schedule.listed()]
+    return [_document(row, now) for row in schedule.listed()]
 
 
 def details(name: str, *, now: datetime) -> dict[str, Any]:
     """One schedule with its task's line and its last runs. Raises NotFound."""
     row = _row(name)
     runs = schedule.runs(row["id"], limit=RUNS_SHOWN)
-    return {**_shown(row, now), "task": recurring.line_of(row), "runs": [_run(run) for run in runs]}
+    return {
+        **_document(row, now),
+        "task": recurring.line_of(row),
+        "runs": [_run(run) for run in runs],
+    }
 
 
 def add(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> dict[str, Any]:
@@ -95,9 +99,9 @@ def remove(name: str) -> None:
     schedule.remove(name)
 
 
-def last_in_words(shown: dict[str, Any]) -> str:
+def last_in_words(document: dict[str, Any]) -> str:
     """``completed``, ``failed: timeout``, ``missed (3 before it)``; empty before the first run."""
-    last = shown["last"]
+    last = document["last"]
     if last is None:
         return ""
     words = last["status"] if last["outcome"] == "run" else last["outcome"]
@@ -114,7 +118,7 @@ def _row(name: str) -> Row:
     return row
 
 
-def _shown(row: Row, now: datetime) -> dict[str, Any]:
+def _document(row: Row, now: datetime) -> dict[str, Any]:
     """A row whose time cannot be read (SQL wrote it) says so and hides no other."""
     recurrence, problem = recurring.recurrence_of(row), None
     times: list[datetime] = []

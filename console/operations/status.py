@@ -62,8 +62,8 @@ def gather(connections: Connections) -> Status:
     postgres = _try(found, "postgres", lambda: _work(connections))
     reports = _try(found, "redis", lambda: health(connections.redis))
     found.document["tasks"] = postgres.counts if postgres else {}
-    asked = {row["name"] for row in found.document["health"]}
-    found.document["health"] += [row for row in reports or [] if row["name"] not in asked]
+    known = {row["name"] for row in found.document["health"]}
+    found.document["health"] += [row for row in reports or [] if row["name"] not in known]
     found.document["verdict"] = _verdict(found, postgres or _Work())
     return found
 
@@ -90,9 +90,9 @@ def health(client: redis.Redis) -> list[Row]:
     if text is None:
         return []
     try:
-        said = json.loads(text)
-        at = datetime.fromtimestamp(said["at"], tz=UTC)
-        return [_check(check, at) for check in said["checks"]]
+        report = json.loads(text)
+        at = datetime.fromtimestamp(report["at"], tz=UTC)
+        return [_check(check, at) for check in report["checks"]]
     except (ValueError, KeyError, TypeError) as error:
         return [_report("health checker", f"its report cannot be read ({error!r})")]
 

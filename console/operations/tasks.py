@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from console.operations.errors import BadInput, near
-from console.operations.plan_request import wake_planner
+from console.operations.plan_request import request_plan
 from models import attempt, decision, task_views
 from models.base import Row
 from models.states import TaskState
@@ -30,7 +30,7 @@ def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.replace("-", "_") for name in names))
 
 
-def shown(task_id: str) -> Row:
+def details(task_id: str) -> Row:
     """One task whole, with its ``attempts``. ``task_id`` exists."""
     row = task_views.one(task_id)
     assert row is not None
@@ -41,7 +41,7 @@ def shown(task_id: str) -> Row:
 
 
 def best_answer(row: Row) -> Row | None:
-    """Of a task that `shown` gave and that has no result: its best attempt with an answer."""
+    """The best attempt with an answer of a task without a result; ``row`` is from `details`."""
     found: list[Row] = [one for one in row["attempts"] if one["answer"] and one["outcome"]]
     if row["result"] or not found:
         return None
@@ -57,7 +57,7 @@ def accept(task_id: str, number: int | None = None) -> dict[str, Any]:
     if accepted is None:
         which = "an attempt" if number is None else f"attempt {number}"
         raise BadInput(f"{which} of {task_id} with an answer is not there, or the task runs now")
-    wake_planner("accept")
+    request_plan("accept")
     return {"accepted": accepted}
 
 
@@ -94,7 +94,7 @@ def retry(task_ids: Sequence[str], *, elsewhere: bool = False) -> dict[str, Any]
     """
     moved = set(Task.redrive(task_ids, elsewhere=elsewhere))
     if moved:
-        wake_planner("retry")
+        request_plan("retry")
     rest = [task_id for task_id in task_ids if task_id not in moved]
     statuses = task_views.statuses_of(rest) if rest else {}
     return {

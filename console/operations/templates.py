@@ -18,7 +18,7 @@ MAX_NAME_CHARS = 100
 
 def listed() -> list[dict[str, Any]]:
     """``{"name", "variables", "line", "created_at"}`` each, by name."""
-    return [_shown(row) for row in template.listed()]
+    return [_document(row) for row in template.listed()]
 
 
 def details(name: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def details(name: str) -> dict[str, Any]:
     if row is None:
         names = [known["name"] for known in template.listed()]
         raise NotFound(f"no template {name!r}: {near(name, names)}")
-    return _shown(row)
+    return _document(row)
 
 
 def add(name: str, line: Any) -> dict[str, Any]:
@@ -106,5 +106,5 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _document(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "variables": sorted(variables(row["line"]))}

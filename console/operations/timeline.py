@@ -1,4 +1,4 @@
-"""A task's life in order, and where it stands now: what ``kos why`` tells people."""
+"""The events of a task in order, and its present state in a sentence: what ``kos why`` prints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from console.operations.queue_position import Turn
+from console.operations.queue_position import QueuePosition
 from console.operations.times import about, span
 from jobs.policy import metadata
 from models.base import Row, as_utc
@@ -32,8 +32,8 @@ class Event:
     details: tuple[str, ...] = ()
 
 
-def told(task: Row, decisions: Sequence[Row]) -> list[Event]:
-    """Every event of a task as ``tasks.shown`` returns it, oldest first."""
+def events_of(task: Row, decisions: Sequence[Row]) -> list[Event]:
+    """Every event of a task as ``tasks.details`` returns it, oldest first."""
     events = [Event(task["created_at"], "submitted")] if task.get("created_at") else []
     events += [_decided(decision) for decision in decisions]
     for attempt in task["attempts"]:
@@ -44,7 +44,7 @@ def told(task: Row, decisions: Sequence[Row]) -> list[Event]:
 
 
 def standing(
-    task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn | None = None
+    task: Row, parents: Mapping[str, str], *, now: datetime, position: QueuePosition | None = None
 ) -> str:
     """Where the task stands now and what it waits for, in one sentence.
 
@@ -52,7 +52,7 @@ def standing(
     """
     status = task["status"]
     if status == "pending":
-        return _waiting(task, parents, now=now, turn=turn)
+        return _waiting(task, parents, now=now, position=position)
     place = _place(task)
     if status == "queued":
         return f"queued{place}: a worker takes it as soon as a slot is free"
@@ -69,7 +69,9 @@ def standing(
     return f"rests: nothing works a task whose status is {status!r}; set it to 'pending'"
 
 
-def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn | None) -> str:
+def _waiting(
+    task: Row, parents: Mapping[str, str], *, now: datetime, position: QueuePosition | None
+) -> str:
     for parent in task.get("depends_on", ()):
         status = parents.get(parent)
         if status in {"failed", "cancelled"}:
@@ -82,23 +84,27 @@ def _waiting(task: Row, parents: Mapping[str, str], *, now: datetime, turn: Turn
         return f"waits until {due:%H:%M:%S}, {span((due - now).total_seconds())} from now{why}"
     if not task.get("expert"):
         return "waits for an expert: none is assigned yet"
-    return _turn(turn, now=now) if turn is not None else f"waits for the next plan{_asked(task)}"
+    if position is None:
+        return f"waits for the next plan{_requirements(task)}"
+    return _planned(position, now=now)
 
 
-def _asked(task: Row) -> str:
-    """What only some servers can give: a plan leaves the task out while none of them can."""
+def _requirements(task: Row) -> str:
+    """The backend or model that the task requires; it is not planned while none can serve it."""
     options = metadata.read(task.get("metadata"))
     named = (("backend", options.required_backend), ("model", options.preferred_model))
     wishes = " and ".join(f"{what} {wish}" for what, wish in named if wish)
-    return f" with {wishes}: `kos backends` tells whether that can be had" if wishes else ""
+    return f" with {wishes}: `kos backends` shows whether one serves it" if wishes else ""
 
 
-def _turn(turn: Turn, *, now: datetime) -> str:
-    left_seconds = (turn.expected_at - now).total_seconds() if turn.expected_at else 0.0
-    off = turn.spread * left_seconds
+def _planned(position: QueuePosition, *, now: datetime) -> str:
+    left_seconds = (position.expected_at - now).total_seconds() if position.expected_at else 0.0
+    off = position.spread * left_seconds
     soon = f", in {about(left_seconds - off, left_seconds + off)}" if left_seconds >= 1 else ""
-    before = f"after {turn.before} others of its block" if turn.before else "next of its block"
-    return f"planned for {turn.backend} with {turn.model}, {before}{soon}"
+    before = (
+        f"after {position.before} others of its block" if position.before else "next of its block"
+    )
+    return f"planned for {position.backend} with {position.model}, {before}{soon}"
 
 
 def _decided(decision: Row) -> Event:
@@ -136,8 +142,8 @@ def _figures(attempt: Row) -> tuple[str, ...]:
         ("prompt tokens", attempt["prompt_tokens"]),
         ("answer tokens", attempt["completion_tokens"]),
     )
-    told_figures = [f"{name} {value}" for name, value in named if value]
-    return (", ".join(told_figures),) if told_figures else ()
+    figures = [f"{name} {value}" for name, value in named if value]
+    return (", ".join(figures),) if figures else ()
 
 
 def _place(row: Mapping[str, Any]) -> str:

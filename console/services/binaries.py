@@ -87,10 +87,10 @@ def _package(name: str) -> Path | None:
 
 def _major(postgres: Path) -> int:
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [postgres, "--version"], capture_output=True, text=True, check=True, timeout=30
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise ServiceError(f"{postgres} does not run here ({error}); set DATABASE_URL") from error
-    matched = re.search(r"\b(\d+)\b", said)
+    matched = re.search(r"\b(\d+)\b", output)
     return int(matched.group(1)) if matched else 0

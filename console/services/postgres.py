@@ -146,9 +146,9 @@ def _run(
         raise ServiceError(f"{program} failed in {directory}: {_complaint(done.stderr)}")
 
 
-def _complaint(said: str) -> str:
+def _complaint(output: str) -> str:
     """The line that says why; initdb goes on to tell how it cleans up."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     reasons = [line for line in lines if re.search(r"error|fatal|could not|no space", line, re.I)]
     return (reasons or lines or ["no message"])[-1]
 
@@ -161,8 +161,8 @@ def wait_until_connectable(url: str, *, timeout_seconds: float) -> None:
             psycopg2.connect(url, connect_timeout=2).close()
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline:
-                said = str(error).strip().splitlines()
-                raise ServiceError(f"Postgres does not answer: {said[0]}") from error
+                output = str(error).strip().splitlines()
+                raise ServiceError(f"Postgres does not answer: {output[0]}") from error
             time.sleep(0.02)
         else:
             return

@@ -47,12 +47,12 @@ def _do(what: str, settings: Settings) -> int:
 
 def _run(settings: Settings) -> int:
     """Stay until told to stop, or until supervisord is gone, which is an error."""
-    told = threading.Event()
+    stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stop_requested.set())
     settings = up(settings, say=print)
     print("running; SIGTERM stops everything", flush=True)
-    while not told.wait(WATCH_SECONDS):
+    while not stop_requested.wait(WATCH_SECONDS):
         if supervisord_pid(settings.home) is None:
             print("supervisord is gone; starting again is up to who started us", file=sys.stderr)
             return 1

@@ -20,29 +20,30 @@ from jobs.settings.load import Settings
 POLL_SECONDS = 0.05
 SLICE_SECONDS = 0.25
 EMBEDDED_SECONDS = 60.0
-GIVEN_SECONDS = 5.0
+GRACE_SECONDS = 5.0
 HOPELESS_RESTARTS = 2
-GIVEN_UP = frozenset({"FATAL", "UNKNOWN"})
+HOPELESS_STATES = frozenset({"FATAL", "UNKNOWN"})
 
 
 class Watch:
-    """Remembers how often each program fell, to tell a slow start from a hopeless one."""
+    """Counts the restarts of each program, to tell a slow start from a hopeless one."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._falls: Counter[str] = Counter()
+        self._restarts: Counter[str] = Counter()
         self._before: dict[str, ProgramStatus] = {}
 
     def look(self, programs: Iterable[ProgramStatus]) -> None:
         """Raises ServiceError naming a program that will not stay up, with its last words."""
         for program in programs:
-            self._falls[program.name] += self._fell(program)
+            self._restarts[program.name] += self._has_restarted(program)
             self._before[program.name] = program
-            if program.state in GIVEN_UP or self._falls[program.name] >= HOPELESS_RESTARTS:
+            restarts = self._restarts[program.name]
+            if program.state in HOPELESS_STATES or restarts >= HOPELESS_RESTARTS:
                 raise ServiceError(complaint(program, self._settings))
 
-    def _fell(self, program: ProgramStatus) -> bool:
-        """It was started again since the last look, and not by us."""
+    def _has_restarted(self, program: ProgramStatus) -> bool:
+        """Whether supervisor restarted it since the last look."""
         before = self._before.get(program.name)
         return before is not None and before.started not in {0, program.started}
 
@@ -76,7 +77,7 @@ def wait_for_databases(supervisor: Supervisor, settings: Settings) -> None:
         (settings.redis_url, settings.embedded_redis, wait_until_pings, "REDIS_URL"),
     ):
         watch = Watch(settings)
-        deadline = time.monotonic() + (EMBEDDED_SECONDS if embedded else GIVEN_SECONDS)
+        deadline = time.monotonic() + (EMBEDDED_SECONDS if embedded else GRACE_SECONDS)
         while True:
             try:
                 wait(url or "", timeout_seconds=SLICE_SECONDS)
@@ -122,9 +123,9 @@ def _silent(settings: Settings) -> list[str]:
 
 def complaint(program: ProgramStatus, settings: Settings) -> str:
     log = settings.log_directory / f"{program.name.partition(':')[2]}.log"
-    said = last_words(log) or program.detail or "it wrote nothing"
+    message = last_words(log) or program.detail or "it wrote nothing"
     what = "runs but is not ready" if program.state == "RUNNING" else "does not stay up"
-    return f"{program.name} {what} ({program.state}): {said}; see {log}"
+    return f"{program.name} {what} ({program.state}): {message}; see {log}"
 
 
 def _silence(name: str, settings: Settings) -> str:

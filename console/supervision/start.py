@@ -139,8 +139,8 @@ def _start_supervisord(settings: Settings, environ: Mapping[str, str]) -> None:
         start_new_session=True,
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise ServiceError(f"supervisord did not start: {said[-1] if said else 'no message'}")
+        output = (done.stderr or done.stdout).strip().splitlines()
+        raise ServiceError(f"supervisord did not start: {output[-1] if output else 'no message'}")
 
 
 def _wait_for_supervisord(supervisor: Supervisor, settings: Settings) -> None:

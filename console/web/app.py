@@ -166,7 +166,7 @@ def _api() -> list[BaseRoute]:
         post("/tasks", api_tasks.submitted, optional=False),
         post("/tasks/cancel", api_tasks.many(cancel), optional=False),
         post("/tasks/retry", api_tasks.many(retry), optional=False),
-        get("/tasks/{task}", api_tasks.shown),
+        get("/tasks/{task}", api_tasks.details),
         get("/tasks/{task}/why", api_tasks.explained),
         get("/tasks/{task}/live", task.live),
         post("/tasks/{task}/cancel", api_tasks.cancelled),

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_MISSING = ("UndefinedTable", "UndefinedColumn")
 
 
-async def _told(request: Request, status: int, message: str) -> Response:
+async def _respond(request: Request, status: int, message: str) -> Response:
     if request.url.path.startswith(FOR_PROGRAMS):
         code = "not_found" if status == 404 else None
         return error_answer(ApiError(status, message, code=code))
@@ -45,47 +45,47 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = await _told(request, error.status_code, error.detail)
+    answer = await _respond(request, error.status_code, error.detail)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    return await _told(request, 404, str(error))
+    return await _respond(request, 404, str(error))
 
 
 async def _bad_input(request: Request, error: Exception) -> Response:
-    return await _told(request, 422, str(error))
+    return await _respond(request, 422, str(error))
 
 
 async def _unreachable(request: Request, error: Exception) -> Response:
     line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     logger.warning("unreachable path=%s error=%s", request.url.path, line)
-    return await _told(request, 503, f"{line}; `kos doctor` says what to do")
+    return await _respond(request, 503, f"{line}; `kos doctor` says what to do")
 
 
 async def _database(request: Request, error: Exception) -> Response:
     """A value that no column holds is the caller's; a missing table wants a migration."""
     line = str(error).strip().splitlines()[0]
     if isinstance(error, peewee.DataError | psycopg2.DataError):
-        return await _told(request, 422, line)
+        return await _respond(request, 422, line)
     if any(name in repr(error) for name in SCHEMA_MISSING) or "does not exist" in line:
-        return await _told(request, 503, f"{line}; run `kos migrate up`")
+        return await _respond(request, 503, f"{line}; run `kos migrate up`")
     logger.error("query_broke path=%s", request.url.path, exc_info=error)
-    return await _told(request, 503, line)
+    return await _respond(request, 503, line)
 
 
 async def _cut_off(request: Request, error: Exception) -> Response:
     """The caller is gone, or its body went beyond what is accepted."""
     status = request.scope.get("kos_cut_off", 413)
     why = "it came too slowly" if status == 408 else "it is too large"
-    return await _told(request, status, f"the body was cut off: {why}")
+    return await _respond(request, status, f"the body was cut off: {why}")
 
 
 async def _broke(request: Request, error: Exception) -> Response:
     logger.error("page_broke path=%s", request.url.path, exc_info=error)
-    return await _told(request, 500, "something broke here; the dashboard's log says what")
+    return await _respond(request, 500, "something broke here; the dashboard's log says what")
 
 
 HANDLERS: Mapping[Any, Callable[[Request, Exception], Any]] = {

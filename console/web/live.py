@@ -116,12 +116,12 @@ class Feed:
         except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError) as error:
             logger.warning("feed_blind error=%s", error)
             overview, problem = None, str(error).strip().splitlines()[0]
-        made: dict[str, dict[str, tuple[str, str]]] = {}
+        parts_by_language: dict[str, dict[str, tuple[str, str]]] = {}
         for page in list(self._pages):
-            if page.language not in made:
+            if page.language not in parts_by_language:
                 words = words_for(page.language)
-                made[page.language] = self._parts(overview, problem, words)
-            self._tell(page, made[page.language])
+                parts_by_language[page.language] = self._parts(overview, problem, words)
+            self._push(page, parts_by_language[page.language])
 
     def _parts(
         self, overview: Overview | None, problem: str | None, words: Words
@@ -137,7 +137,7 @@ class Feed:
         parts["problem"] = json.dumps(None)
         return {name: _digested(text) for name, text in parts.items()}
 
-    def _tell(self, page: _Page, parts: dict[str, tuple[str, str]]) -> None:
+    def _push(self, page: _Page, parts: dict[str, tuple[str, str]]) -> None:
         changed = {
             name: text for name, (text, digest) in parts.items() if page.seen.get(name) != digest
         }

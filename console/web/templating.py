@@ -20,22 +20,22 @@ _BYTE_STEPS = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024))
 
 def environment() -> Environment:
     """The one template environment of the process."""
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    templates.filters |= {
         "size": human_bytes,
         "percent": lambda share: f"{share * 100:.0f}%",
         "thousands": lambda number: f"{number:,}".replace(",", "\u202f"),
     }
-    return made
+    return templates
 
 
-def render(made: Environment, template: str, words: Words, **values: Any) -> str:
+def render(templates: Environment, template: str, words: Words, **values: Any) -> str:
     """``template`` in the language of ``words``."""
     now = utc_now()
     spoken = {
@@ -46,7 +46,7 @@ def render(made: Environment, template: str, words: Words, **values: Any) -> str
         "verdict": lambda found: sentence(found, now=now, say=partial(_say, words)),
         "ago": lambda moment: in_words(ago(_moment(moment), now=now), words),
     }
-    return made.get_template(template).render(**spoken, **values)
+    return templates.get_template(template).render(**spoken, **values)
 
 
 def _say(words: Words, sentence: str, **values: Any) -> str:

@@ -43,10 +43,10 @@ EXPRESSIBLE = frozenset(
 
 def translated(api: Api, body: JsonObject, *, num_ctx: int) -> Route | None:
     """The route through ``/api/chat``, or None where it cannot carry the call."""
-    given = {name for name, value in body.items() if value is not None}
+    fields = {name for name, value in body.items() if value is not None}
     tool_choice_is_default = body.get("tool_choice", "auto") == "auto"
     single = body.get("n", 1) == 1
-    rest = given - EXPRESSIBLE - {"n", "tool_choice"}
+    rest = fields - EXPRESSIBLE - {"n", "tool_choice"}
     if api is not Api.OPENAI_CHAT or rest or not tool_choice_is_default or not single:
         return None
     include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
@@ -134,15 +134,15 @@ def _whole(answer: bytes, *, model: str) -> tuple[bytes, Tokens]:
     if found is None or not isinstance(found.get("message"), dict):
         raise BrokenStream("the server's answer holds no message")
     message = found["message"]
-    said: JsonObject = {"role": "assistant", "content": message.get("content") or ""}
+    reply: JsonObject = {"role": "assistant", "content": message.get("content") or ""}
     if message.get("thinking"):
-        said["reasoning_content"] = message["thinking"]
+        reply["reasoning_content"] = message["thinking"]
     calls = _openai_calls(_tool_calls(found), first=0)
     if calls:
-        said["tool_calls"] = calls
+        reply["tool_calls"] = calls
     tokens = _tokens(found)
     reason = _finish_reason(found, len(calls))
-    choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": reason}
+    choice = {"index": 0, "message": reply, "logprobs": None, "finish_reason": reason}
     body = {
         "id": _new_id(),
         "object": "chat.completion",

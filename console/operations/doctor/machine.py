@@ -104,8 +104,8 @@ def _descriptors() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < LEAST_DESCRIPTORS:
         return red("open files", f"limit {soft}", f"ulimit -n {max(4096, LEAST_DESCRIPTORS)}")
-    shown = "unlimited" if soft == resource.RLIM_INFINITY else str(soft)
-    return ok("open files", f"limit {shown}" + (f" of {hard}" if hard > soft > 0 else ""))
+    soft_text = "unlimited" if soft == resource.RLIM_INFINITY else str(soft)
+    return ok("open files", f"limit {soft_text}" + (f" of {hard}" if hard > soft > 0 else ""))
 
 
 def _file_roots(settings: Settings) -> Check:

@@ -56,5 +56,5 @@ def _server(spec: BackendSpec, server: ServerScan | None, *, some_answer: bool) 
         return trouble(
             name, f"{spec.url} answers, but has no usable model", traits_of(spec.kind).fill
         )
-    shown = ", ".join(usable[:MODELS_SHOWN]) + (", ..." if len(usable) > MODELS_SHOWN else "")
-    return ok(name, f"{spec.url}: {len(usable)} models ({shown})")
+    names = ", ".join(usable[:MODELS_SHOWN]) + (", ..." if len(usable) > MODELS_SHOWN else "")
+    return ok(name, f"{spec.url}: {len(usable)} models ({names})")

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from console.operations import backends, experts, queues, verdict
 from console.operations import status as statuses
 from console.operations.errors import NotFound
-from console.operations.plan_request import wake_planner
+from console.operations.plan_request import request_plan
 from console.web.api.answers import ApiError, Json, query_text, whole_number
 from console.web.live import event
 from console.web.pages.plumbing import site_of
@@ -54,7 +54,7 @@ def _steered(request: Request, *, pausing: bool) -> Response:
     else:
         backends.resume(site.redis, name)
         with session():
-            wake_planner("resume")
+            request_plan("resume")
     site.changed()
     return Json({"backend": name, "paused": pausing})
 
@@ -110,16 +110,16 @@ async def events(request: Request) -> Response:
 
 
 async def _events(site: Site) -> AsyncIterator[str]:
-    last, told, quiet = utc_now(), None, 0
+    last, sent, quiet = utc_now(), None, 0
     yield "retry: 2000\n\n"
     while True:
         try:
             counts, ended = await run_in_threadpool(_look, site, last)
         except (DatabaseUnavailable, redis.RedisError):
-            counts, ended = told, []
+            counts, ended = sent, []
         quiet += 1
-        if counts != told:
-            told, quiet = counts, 0
+        if counts != sent:
+            sent, quiet = counts, 0
             yield event("status", {"tasks": counts})
         for one in ended:
             last, quiet = max(last, one.finished_at), 0

@@ -47,9 +47,9 @@ def listed(request: Request) -> Response:
     return Json({"tasks": rows[:limit], "next_offset": offset + limit if has_more else None})
 
 
-def shown(request: Request) -> Response:
+def details(request: Request) -> Response:
     with session():
-        return Json(tasks.shown(_task_id(request)))
+        return Json(tasks.details(_task_id(request)))
 
 
 def explained(request: Request) -> Response:

@@ -162,13 +162,13 @@ def _id(request: Request, name: str) -> str:
 
 
 def _list(data: list[Row], limit: int) -> Response:
-    shown = data[:limit]
+    listed = data[:limit]
     return Json(
         {
             "object": "list",
-            "data": shown,
-            "first_id": shown[0]["id"] if shown else None,
-            "last_id": shown[-1]["id"] if shown else None,
+            "data": listed,
+            "first_id": listed[0]["id"] if listed else None,
+            "last_id": listed[-1]["id"] if listed else None,
             "has_more": len(data) > limit,
         }
     )

@@ -234,8 +234,8 @@ def _lines(batch_id: str, *, well: bool) -> Iterator[bytes]:
         reached = rows[-1]["line"]
         for row in rows:
             if (row["status"] == "completed") is well:
-                made = (output_line if well else error_line)(batch_id, row)
-                yield json.dumps(made, ensure_ascii=False).encode() + b"\n"
+                result_line = (output_line if well else error_line)(batch_id, row)
+                yield json.dumps(result_line, ensure_ascii=False).encode() + b"\n"
 
 
 def _key(batch_id: str, line: int) -> str:

@@ -43,7 +43,7 @@ class HourOfAttempts:
     def look(self, now: datetime) -> Hour:
         with self._lock:
             self._top_up(now)
-            return _told(self._minutes, now)
+            return _summary(self._minutes, now)
 
     def _top_up(self, now: datetime) -> None:
         minute = now.replace(second=0, microsecond=0)
@@ -57,7 +57,7 @@ class HourOfAttempts:
         self._minutes = kept | fresh | ({} if minute in fresh else {minute: []})
 
 
-def _told(minutes: dict[datetime, list[MinuteSums]], now: datetime) -> Hour:
+def _summary(minutes: dict[datetime, list[MinuteSums]], now: datetime) -> Hour:
     newest = now.replace(second=0, microsecond=0)
     axis = tuple(newest - timedelta(minutes=back) for back in range(MINUTES - 1, -1, -1))
     every = tuple(sums for of_minute in minutes.values() for sums in of_minute)

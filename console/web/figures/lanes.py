@@ -110,7 +110,7 @@ def _models(server: ServerScan | None) -> list[str]:
 
 
 def _plan(lane: Sequence[Row]) -> Row:
-    told = [
+    blocks = [
         {
             "model": row["model"],
             "size": row["size"],
@@ -124,12 +124,12 @@ def _plan(lane: Sequence[Row]) -> Row:
         for row in lane
     ]
     return {
-        "blocks": told[:SEGMENTS_SHOWN],
-        "block_count": len(told),
-        "present": told[0] if told else None,
-        "next": told[1] if len(told) > 1 else None,
-        "planned": sum(block["remaining"] + block["in_flight"] for block in told),
-        "finish_seconds": max((b["expected_finish_seconds"] for b in told), default=None),
+        "blocks": blocks[:SEGMENTS_SHOWN],
+        "block_count": len(blocks),
+        "present": blocks[0] if blocks else None,
+        "next": blocks[1] if len(blocks) > 1 else None,
+        "planned": sum(block["remaining"] + block["in_flight"] for block in blocks),
+        "finish_seconds": max((b["expected_finish_seconds"] for b in blocks), default=None),
     }
 
 

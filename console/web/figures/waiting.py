@@ -36,12 +36,12 @@ def with_estimates(
     ``eta_seconds`` is when the last task of the group is done: groups are served in order of
     priority at ``per_second`` tasks. None where nothing has been done lately.
     """
-    told = []
+    rows = []
     ahead = 0
     for group in groups:
         ahead += group.count
         oldest = group.oldest
-        told.append(
+        rows.append(
             {
                 "category": group.category,
                 "priority": group.priority,
@@ -52,7 +52,7 @@ def with_estimates(
                 "eta_seconds": ahead / per_second if per_second > 0 else None,
             }
         )
-    return told
+    return rows
 
 
 def _rank(priority: str) -> int:

@@ -27,7 +27,7 @@ class _Change:
     """``run`` returns how many tasks it moved; ``statuses`` are those that it can move."""
 
     run: Callable[[list[str]], int]
-    said: str
+    message: str
     statuses: tuple[str, ...]
 
 
@@ -38,16 +38,16 @@ def bulk(request: Request, form: FormData) -> Response:
     Raises BadInput for another verb, and for a status whose tasks the verb cannot move.
     """
     back = local_path(field(form, "back"), "/tasks")
-    asked = field(form, "verb")
-    verb = asked.removesuffix("-all")
+    word = field(form, "verb")
+    verb = word.removesuffix("-all")
     change = _CHANGES.get(verb)
     if change is None:
-        raise BadInput(f"tasks can be cancelled or retried; {asked!r} is neither")
-    pages = iter([_ticked(form)]) if verb == asked else _all_of(_fitting(form, verb, change))
+        raise BadInput(f"tasks can be cancelled or retried; {word!r} is neither")
+    pages = iter([_ticked(form)]) if verb == word else _all_of(_fitting(form, verb, change))
     with session():
         number = sum(change.run(page) for page in pages)
     site_of(request).changed()
-    return back_to(back, change.said if number else "nothing", n=number)
+    return back_to(back, change.message if number else "nothing", n=number)
 
 
 def _fitting(form: FormData, verb: str, change: _Change) -> TaskFilter:

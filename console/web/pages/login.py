@@ -11,7 +11,7 @@ from console.web.security.guard import address_of, is_secure
 
 
 def login_page(request: Request) -> Response:
-    if not site_of(request).needs_token or session_of(request).entered:
+    if not site_of(request).needs_token or session_of(request).authenticated:
         return RedirectResponse("/", status_code=303)
     return page(request, "login.html", problem="", wait_seconds=0)
 
@@ -21,7 +21,7 @@ def login(request: Request, form: FormData) -> Response:
     address = address_of(request.scope)
     token = field(form, "token")
     if site.sessions.is_token(token):
-        return _with_session(request, "/", entered=True)
+        return _with_session(request, "/", authenticated=True)
     wait_seconds = site.logins.failed(address, token)
     if wait_seconds == 0:
         return page(request, "login.html", status=403, problem="wrong", wait_seconds=0)
@@ -32,14 +32,14 @@ def login(request: Request, form: FormData) -> Response:
 
 def logout(request: Request, form: FormData) -> Response:
     session = session_of(request)
-    if session.entered:
+    if session.authenticated:
         site_of(request).sessions.end(session)
-    return _with_session(request, "/login", entered=False)
+    return _with_session(request, "/login", authenticated=False)
 
 
-def _with_session(request: Request, path: str, *, entered: bool) -> Response:
+def _with_session(request: Request, path: str, *, authenticated: bool) -> Response:
     answer = RedirectResponse(path, status_code=303)
     sessions = site_of(request).sessions
-    begun = sessions.new(entered=entered)
+    begun = sessions.new(authenticated=authenticated)
     answer.headers["set-cookie"] = sessions.set_cookie(begun, secure=is_secure(request.scope))
     return answer

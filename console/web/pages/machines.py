@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import backends, queue_actions, queue_differences, queues, status
-from console.operations.plan_request import wake_planner
+from console.operations.plan_request import request_plan
 from console.services.errors import ServiceError
 from console.web.figures import scan
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
@@ -33,7 +33,7 @@ def steer_backend(request: Request, form: FormData) -> Response:
     pausing = known_verb(request, ("pause", "resume")) == "pause"
     (backends.pause if pausing else backends.resume)(site.redis, name)
     if not pausing:
-        _wake("resume")
+        _request_plan("resume")
     site.changed()
     return back_to("/backends", "paused" if pausing else "resumed")
 
@@ -52,8 +52,8 @@ def queues_page(request: Request) -> Response:
 def queue_page(request: Request) -> Response:
     site = site_of(request)
     name = queues.checked_name(request.path_params["queue"], queues.names(site.settings))
-    asked = request.query_params.get("where", "")
-    where: queues.Where = asked if asked in {"ready", "delayed", "dead"} else "ready"  # type: ignore[assignment]
+    written = request.query_params.get("where", "")
+    where: queues.Where = written if written in {"ready", "delayed", "dead"} else "ready"  # type: ignore[assignment]
     now = utc_now()
     rows = queues.messages(site.redis, name, where=where, limit=MESSAGES_SHOWN, now=now)
     summary = queues.overview(site.redis, (name,), now=now)[0]
@@ -89,6 +89,6 @@ def health_page(request: Request) -> Response:
     return page(request, "health.html", checks=checks, programs=programs, problem=problem)
 
 
-def _wake(reason: str) -> None:
+def _request_plan(reason: str) -> None:
     with session():
-        wake_planner(reason)
+        request_plan(reason)

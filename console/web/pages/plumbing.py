@@ -78,9 +78,9 @@ def action(change: Change) -> Callable[[Request], Any]:
         async with request.form(
             max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
         ) as form:
-            shown = form.get("csrf") or request.headers.get("x-csrf-token") or ""
+            token = form.get("csrf") or request.headers.get("x-csrf-token") or ""
             if not hmac.compare_digest(
-                str(shown).encode(), session_of(request).form_token.encode()
+                str(token).encode(), session_of(request).form_token.encode()
             ):
                 return await run_in_threadpool(_refused, request)
             return await run_in_threadpool(change, request, form)
@@ -88,16 +88,16 @@ def action(change: Change) -> Callable[[Request], Any]:
     return endpoint
 
 
-def back_to(path: str, said: str = "", **numbers: int) -> RedirectResponse:
+def back_to(path: str, message: str = "", **numbers: int) -> RedirectResponse:
     """After a change: show ``path`` again and say there what happened."""
-    query = urlencode({"said": said, **numbers}) if said else ""
-    mark = "&" if "?" in path else "?"
-    return RedirectResponse(f"{path}{mark}{query}" if query else path, status_code=303)
+    query = urlencode({"said": message, **numbers}) if message else ""
+    separator = "&" if "?" in path else "?"
+    return RedirectResponse(f"{path}{separator}{query}" if query else path, status_code=303)
 
 
 def notice(request: Request) -> str:
     """The sentence of the change that led here; only sentences of ours, filled with numbers."""
-    sentence = SAID.get(request.query_params.get("said", ""))
+    sentence = NOTICES.get(request.query_params.get("said", ""))
     if sentence is None:
         return ""
     return words_of(request)(sentence, n=number_field(request, "n"))
@@ -134,7 +134,7 @@ def _refused(request: Request) -> Response:
     return page(request, "refused.html", status=403)
 
 
-SAID = {
+NOTICES = {
     "cancelled": "Cancelled: {n}.",
     "retried": "Sent through again: {n}.",
     "elsewhere": "Sent through again elsewhere: {n}.",

@@ -53,5 +53,5 @@ def steer_schedule(request: Request, form: FormData) -> Response:
         else:
             schedules.run(name, now=utc_now())
     site_of(request).changed()
-    said = {"pause": "schedule_paused", "resume": "resumed", "run": "submitted"}[verb]
-    return back_to("/schedule", said, n=1)
+    message = {"pause": "schedule_paused", "resume": "resumed", "run": "submitted"}[verb]
+    return back_to("/schedule", message, n=1)

@@ -42,16 +42,16 @@ def task_page(request: Request) -> Response:
 
 def describe(task_id: str) -> dict[str, Any]:
     """``{"task", "story", "standing", "parents", "children", ...}``; the task exists."""
-    task = tasks.shown(task_id)
+    task = tasks.details(task_id)
     decisions = tasks.explained(task_id)["decisions"]
     parents = _linked(task["depends_on"])
     statuses = {row["id"]: row["status"] for row in parents}
     return {
         "task": task,
-        "story": timeline.told(task, decisions),
+        "story": timeline.events_of(task, decisions),
         "decisions": decisions,
         "standing": timeline.standing(
-            task, statuses, now=utc_now(), turn=queue_position.turn_of(task_id)
+            task, statuses, now=utc_now(), position=queue_position.position_of(task_id)
         ),
         "parents": parents,
         "children": _linked(task_views.waiting_for(task_id)),
@@ -76,22 +76,22 @@ def change(request: Request, form: FormData) -> Response:
     with session():
         if verb == "cancel":
             done = tasks.cancel([task_id])
-            said, moved = "cancelled", done["cancelled"] + done["stopping"]
+            message, moved = "cancelled", done["cancelled"] + done["stopping"]
         elif verb == "accept":
             number = field(form, "attempt")
             accepted = tasks.accept(task_id, int(number) if number.isdecimal() else None)
-            said, moved = "accepted", [str(accepted["accepted"])]
+            message, moved = "accepted", [str(accepted["accepted"])]
         elif verb == "elsewhere":
-            said, moved = "elsewhere", tasks.retry([task_id], elsewhere=True)["retried"]
+            message, moved = "elsewhere", tasks.retry([task_id], elsewhere=True)["retried"]
         else:
-            said, moved = "retried", tasks.retry([task_id])["retried"]
+            message, moved = "retried", tasks.retry([task_id])["retried"]
     site_of(request).changed()
-    return back_to(f"/tasks/{task_id}", said if moved else "nothing", n=len(moved))
+    return back_to(f"/tasks/{task_id}", message if moved else "nothing", n=len(moved))
 
 
 async def _watch(site: Site, task_id: str) -> AsyncIterator[str]:
     seen: tuple[str, Any] | None = None
-    shown = ""
+    sent = ""
     quiet = 0
     yield "retry: 2000\n\n"
     while True:
@@ -99,13 +99,13 @@ async def _watch(site: Site, task_id: str) -> AsyncIterator[str]:
             text, state = await run_in_threadpool(_look, site, task_id)
         except (redis.RedisError, DatabaseUnavailable):
             # The page keeps what it shows; the next look may find them again.
-            text, state = shown, seen
+            text, state = sent, seen
         quiet += 1
-        if text and text != shown:
-            is_more = text.startswith(shown)
-            value = {"more": text[len(shown) :]} if is_more and shown else {"whole": text}
+        if text and text != sent:
+            is_more = text.startswith(sent)
+            value = {"more": text[len(sent) :]} if is_more and sent else {"whole": text}
             yield event("answer", value)
-            shown, quiet = text, 0
+            sent, quiet = text, 0
         if state != seen:
             yield event("state", {"changed": seen is not None, "state": state})
             seen, quiet = state, 0
@@ -152,8 +152,8 @@ def _with_rate(attempt: Row) -> Row:
     decode = (whole or 0) - (first or 0)
     rate = (tokens - 1) / decode if first is not None and decode > 0 and tokens > 1 else None
     verdict = attempt["verdict"]
-    shown = json.dumps(verdict, ensure_ascii=False, default=str) if verdict else ""
-    return {**attempt, "tokens_per_second": rate, "verdict_text": shown}
+    sent = json.dumps(verdict, ensure_ascii=False, default=str) if verdict else ""
+    return {**attempt, "tokens_per_second": rate, "verdict_text": sent}
 
 
 def _as_curl(request: Request, task: Row) -> str:

@@ -71,23 +71,23 @@ def tasks_page(request: Request) -> Response:
     )
 
 
-def read_filters(asked: Mapping[str, str], *, offset: int = 0) -> Filters:
+def read_filters(query: Mapping[str, str], *, offset: int = 0) -> Filters:
     """What the address or the form of the list asks for."""
     problem, since_moment = "", None
-    status = asked.get("status", "").strip()
+    status = query.get("status", "").strip()
     try:
         status = (tasks.checked_statuses([status]) or ("",))[0]
     except BadInput as error:
         problem, status = str(error), ""
-    since = asked.get("since", "").strip()
+    since = query.get("since", "").strip()
     try:
         since_moment = parse_since(since, now=utc_now()) if since else None
     except BadInput as error:
         problem, since = str(error), ""
     return Filters(
         status=status,
-        backend=_clean(asked.get("backend", "")),
-        search=_clean(asked.get("q", "")),
+        backend=_clean(query.get("backend", "")),
+        search=_clean(query.get("q", "")),
         since=since,
         since_moment=since_moment,
         offset=min(MAX_OFFSET, offset),

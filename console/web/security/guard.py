@@ -62,7 +62,7 @@ class Guard:
         headers = Headers(scope=scope)
         session = self._sessions.read(_cookie(headers, self._sessions.cookie_name))
         fresh = session is None
-        session = session or self._sessions.new(entered=False)
+        session = session or self._sessions.new(authenticated=False)
         scope["kos"] = session
         refusal = self._refusal(scope, headers, session)
         app = refusal if refusal is not None else self._app
@@ -75,38 +75,38 @@ class Guard:
         path, method = scope["path"], scope["method"]
         host = headers.get("host", "")
         if self._hosts is not None and host_name(host) not in self._hosts:
-            return _told(path, 421, "this host name is not served here")
-        shut = self._shut(scope, headers)
-        if shut is not None:
-            return shut
+            return _respond(path, 421, "this host name is not served here")
+        locked = self._locked_out(scope, headers)
+        if locked is not None:
+            return locked
         if method not in SAFE_METHODS:
             origin, site = headers.get("origin"), headers.get("sec-fetch-site")
             if not is_same_origin(host, origin=origin, fetch_site=site):
-                return _told(path, 403, "the request comes from another site")
+                return _respond(path, 403, "the request comes from another site")
             if self._read_only and path not in COOKIES_ONLY:
-                return _told(path, 403, "this dashboard is read-only (KOS_DASHBOARD_READ_ONLY)")
+                return _respond(path, 403, "this dashboard is read-only (KOS_DASHBOARD_READ_ONLY)")
         if _too_large(headers, path):
-            return _told(path, 413, f"the body is larger than {_bound(path)} bytes")
-        entered = not self._needs_token or session.entered or scope["kos_bearer"]
-        if entered or path in OPEN_PATHS or path.startswith("/static/"):
+            return _respond(path, 413, f"the body is larger than {_bound(path)} bytes")
+        authenticated = not self._needs_token or session.authenticated or scope["kos_bearer"]
+        if authenticated or path in OPEN_PATHS or path.startswith("/static/"):
             return self._without_form_token(scope, headers, session)
         if path.startswith(FOR_PROGRAMS):
             message = "send the header Authorization: Bearer KOS_DASHBOARD_TOKEN"
-            return _told(path, 401, message, {"www-authenticate": "Bearer"})
+            return _respond(path, 401, message, {"www-authenticate": "Bearer"})
         return RedirectResponse("/login", status_code=303)
 
-    def _shut(self, scope: Scope, headers: Headers) -> Response | None:
+    def _locked_out(self, scope: Scope, headers: Headers) -> Response | None:
         """Looks at the bearer token: a right one always opens, too many wrong ones have to wait."""
         scope["kos_bearer"] = False
-        shown, address = _bearer(headers), address_of(scope)
-        if shown is None or not self._needs_token:
+        token, address = _bearer(headers), address_of(scope)
+        if token is None or not self._needs_token:
             return None
-        scope["kos_bearer"] = self._sessions.is_token(shown)
-        wait_seconds = 0 if scope["kos_bearer"] else self._attempts.failed(address, shown)
+        scope["kos_bearer"] = self._sessions.is_token(token)
+        wait_seconds = 0 if scope["kos_bearer"] else self._attempts.failed(address, token)
         if wait_seconds == 0:
             return None
         message = f"too many wrong tokens: wait {wait_seconds} s"
-        return _told(scope["path"], 429, message, {"retry-after": str(wait_seconds)})
+        return _respond(scope["path"], 429, message, {"retry-after": str(wait_seconds)})
 
     def _without_form_token(
         self, scope: Scope, headers: Headers, session: Session
@@ -117,10 +117,10 @@ class Guard:
             return None
         if not self._needs_token or scope["kos_bearer"]:
             return None
-        shown = headers.get("x-csrf-token", "")
-        if hmac.compare_digest(shown.encode(), session.form_token.encode()):
+        token = headers.get("x-csrf-token", "")
+        if hmac.compare_digest(token.encode(), session.form_token.encode()):
             return None
-        return _told(path, 403, "send a bearer token, or the page's token in X-CSRF-Token")
+        return _respond(path, 403, "send a bearer token, or the page's token in X-CSRF-Token")
 
 
 class _Adding:
@@ -185,7 +185,7 @@ def is_secure(scope: Scope) -> bool:
     return bool(scope.get("scheme") == "https")
 
 
-def _told(
+def _respond(
     path: str, status: int, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     if path.startswith(FOR_PROGRAMS):
@@ -212,5 +212,5 @@ def _bound(path: str) -> int:
 
 
 def _too_large(headers: Headers, path: str) -> bool:
-    said = headers.get("content-length", "0")
-    return small_number(said, default=_bound(path) + 1) > _bound(path)
+    length = headers.get("content-length", "0")
+    return small_number(length, default=_bound(path) + 1) > _bound(path)

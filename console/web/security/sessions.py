@@ -23,7 +23,7 @@ class Session:
     """``entered``: the token was shown. ``form_token`` must come back with every change."""
 
     cookie: str
-    entered: bool
+    authenticated: bool
     form_token: str
 
 
@@ -48,20 +48,20 @@ class Sessions:
         seed = token.encode() if token else secrets.token_bytes(32)
         self._key = hmac.new(seed, b"kos dashboard session", hashlib.sha256).digest()
 
-    def new(self, *, entered: bool) -> Session:
+    def new(self, *, authenticated: bool) -> Session:
         expires = int(self._clock() + SESSION_SECONDS)
-        body = f"{int(entered)}.{expires}.{secrets.token_urlsafe(16)}"
-        return self._session(f"{body}.{self._sign('cookie', body)}", entered=entered)
+        body = f"{int(authenticated)}.{expires}.{secrets.token_urlsafe(16)}"
+        return self._session(f"{body}.{self._sign('cookie', body)}", authenticated=authenticated)
 
     def read(self, cookie: str | None) -> Session | None:
         """The session of a cookie that we signed, that has not expired, and that nobody ended."""
         body, _, signature = (cookie or "").rpartition(".")
         if not body or not _same(signature, self._sign("cookie", body)):
             return None
-        entered, expires, name = body.split(".")
+        authenticated, expires, name = body.split(".")
         if int(expires) < self._clock() or name in self._ended:
             return None
-        return self._session(f"{body}.{signature}", entered=entered == "1")
+        return self._session(f"{body}.{signature}", authenticated=authenticated == "1")
 
     def end(self, session: Session) -> None:
         """From now on its cookie opens nothing, whoever kept a copy. Raises OSError."""
@@ -76,12 +76,12 @@ class Sessions:
             f"SameSite=Strict{tail}"
         )
 
-    def is_token(self, shown: str | None) -> bool:
-        """Whether ``shown`` is the dashboard's token; takes the same time for every wrong one."""
-        return bool(self._token) and _same(shown or "", self._token or "")
+    def is_token(self, token: str | None) -> bool:
+        """Whether ``token`` is the dashboard's token; takes the same time for every wrong one."""
+        return bool(self._token) and _same(token or "", self._token or "")
 
-    def _session(self, cookie: str, *, entered: bool) -> Session:
-        return Session(cookie, entered, self._sign("form", cookie))
+    def _session(self, cookie: str, *, authenticated: bool) -> Session:
+        return Session(cookie, authenticated, self._sign("form", cookie))
 
     def _sign(self, purpose: str, text: str) -> str:
         return hmac.new(self._key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()

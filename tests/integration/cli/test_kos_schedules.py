@@ -71,7 +71,7 @@ def test_a_template_becomes_one_task_a_row(kos: Kos, postgres_url: str) -> None:
     assert many.json["rejected"] == [{"line": 3, "error": "no value for what"}]
     ids = [*one.json["ids"], *many.json["ids"], *more.json["ids"]]
     with rows(postgres_url):
-        found = [tasks.shown(task_id) for task_id in ids]
+        found = [tasks.details(task_id) for task_id in ids]
     assert [row["description"] for row in found] == [
         "Review x.py for y",
         "Review a.py for speed, mostly",

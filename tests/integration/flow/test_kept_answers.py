@@ -19,8 +19,8 @@ def test_a_rejected_answer_is_kept_and_becomes_the_result_when_accepted(system: 
     system.wait_status(task_id, "failed")
 
     with session():
-        (kept,) = tasks.shown(task_id)["attempts"]
-        best = tasks.best_answer(tasks.shown(task_id))
+        (kept,) = tasks.details(task_id)["attempts"]
+        best = tasks.best_answer(tasks.details(task_id))
         accepted = tasks.accept(task_id)
 
     assert kept["answer"].startswith("[simulated")

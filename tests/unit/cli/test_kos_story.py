@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from console.operations.queue_position import Turn
-from console.operations.timeline import standing, told
+from console.operations.queue_position import QueuePosition
+from console.operations.timeline import events_of, standing
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 NOW = START + timedelta(minutes=5)
@@ -52,7 +52,7 @@ def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
         load_seconds=0.01, first_token_seconds=1.0, completion_tokens=7,
     )  # fmt: skip
 
-    events = told(task(attempts=[first]), decisions)
+    events = events_of(task(attempts=[first]), decisions)
 
     assert [event.what for event in events] == [
         "submitted",
@@ -75,7 +75,7 @@ def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
             {"metadata": {"required_backend": "mlx", "preferred_model": "qwq:32b"}},
             {},
             "waits for the next plan with backend mlx and model qwq:32b: "
-            "`kos backends` tells whether that can be had",
+            "`kos backends` shows whether one serves it",
         ),
         ({"expert": None}, {}, "waits for an expert"),
         ({"next_attempt_at": NOW + timedelta(seconds=90), "last_error": "timeout"}, {},
@@ -104,6 +104,6 @@ def test_where_a_task_stands_is_one_sentence(
     ],
 )
 def test_a_planned_task_knows_its_place(before: int, seconds: float, sentence: str) -> None:
-    turn = Turn("mlx", "qwen", before, NOW + timedelta(seconds=seconds), spread=0.2)
+    position = QueuePosition("mlx", "qwen", before, NOW + timedelta(seconds=seconds), spread=0.2)
 
-    assert standing(task(), {}, now=NOW, turn=turn) == sentence
+    assert standing(task(), {}, now=NOW, position=position) == sentence

@@ -21,18 +21,18 @@ class Clock:
 
 
 def test_a_session_outlives_a_restart_and_ends_with_its_token() -> None:
-    cookie = Sessions("secret", port=11480).new(entered=True).cookie
+    cookie = Sessions("secret", port=11480).new(authenticated=True).cookie
 
     again = Sessions("secret", port=11480).read(cookie)
 
     assert again is not None
-    assert again.entered
+    assert again.authenticated
     assert Sessions("another", port=11480).read(cookie) is None
 
 
 def test_without_a_token_each_process_has_its_own_key() -> None:
     assert (
-        Sessions(None, port=11480).read(Sessions(None, port=11480).new(entered=False).cookie)
+        Sessions(None, port=11480).read(Sessions(None, port=11480).new(authenticated=False).cookie)
         is None
     )
 
@@ -40,7 +40,7 @@ def test_without_a_token_each_process_has_its_own_key() -> None:
 def test_a_session_expires() -> None:
     clock = Clock()
     sessions = Sessions("secret", port=11480, clock=clock)
-    cookie = sessions.new(entered=True).cookie
+    cookie = sessions.new(authenticated=True).cookie
 
     clock.now += SESSION_SECONDS + 1
 
@@ -49,7 +49,7 @@ def test_a_session_expires() -> None:
 
 def test_nobody_can_declare_a_session_entered() -> None:
     sessions = Sessions("secret", port=11480)
-    cookie = sessions.new(entered=False).cookie
+    cookie = sessions.new(authenticated=False).cookie
 
     assert sessions.read("1" + cookie[1:]) is None
 
@@ -62,7 +62,9 @@ def test_rubbish_is_no_session(cookie: str | None) -> None:
 def test_form_tokens_differ_by_session() -> None:
     sessions = Sessions("secret", port=11480)
 
-    assert sessions.new(entered=True).form_token != sessions.new(entered=True).form_token
+    assert (
+        sessions.new(authenticated=True).form_token != sessions.new(authenticated=True).form_token
+    )
 
 
 def test_no_token_is_ever_right_where_none_is_set() -> None:
@@ -92,7 +94,7 @@ def test_an_ended_session_stays_ended_after_a_restart(tmp_path: Path) -> None:
     def after_a_start() -> Sessions:
         return Sessions("secret", port=11480, ended=EndedSessions(tmp_path / "run" / "ended.json"))
 
-    ended, other = (after_a_start().new(entered=True) for _ in range(2))
+    ended, other = (after_a_start().new(authenticated=True) for _ in range(2))
     after_a_start().end(ended)
 
     assert after_a_start().read(ended.cookie) is None
@@ -104,7 +106,7 @@ def test_a_spoiled_list_of_ended_sessions_locks_nobody_out(tmp_path: Path) -> No
     for text in ("", "[1]", '{"a": "x"}', "\x00"):
         file.write_text(text)
         sessions = Sessions("secret", port=11480, ended=EndedSessions(file))
-        assert sessions.read(sessions.new(entered=True).cookie) is not None
+        assert sessions.read(sessions.new(authenticated=True).cookie) is not None
 
 
 def test_any_host_may_be_named_only_where_it_does_not_listen_on_loopback() -> None:

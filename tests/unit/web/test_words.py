@@ -8,7 +8,7 @@ from pathlib import Path
 
 import console.web.words as words
 from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
-from console.web.pages.plumbing import NAVIGATION, SAID
+from console.web.pages.plumbing import NAVIGATION, NOTICES
 from console.web.words import LANGUAGES, in_words, preferred, spoken_span, words_for
 from jobs.queues import schedule
 from llm.breaker import BreakerPhase
@@ -22,7 +22,7 @@ FIELD = re.compile(r"{(\w+)}")
 
 def _said() -> set[str]:
     found = (
-        set(SAID.values())
+        set(NOTICES.values())
         | set(SENTENCES)
         | {NOTHING_RUNS, CHECKER_SILENT}
         | {name for _, name, _ in NAVIGATION}

@@ -71,10 +71,10 @@ class Access:
             if name is not None:
                 return name
         if self._token and hmac.compare_digest(key.encode(), self._token.encode()):
-            return WITH_TOKEN
+            return _own_name(headers) or WITH_TOKEN
         if self._required:
             return None
-        return headers.get("x-kos-caller", "")[:100] or WITHOUT_KEY
+        return _own_name(headers) or WITHOUT_KEY
 
     async def _keys(self) -> Mapping[str, str]:
         """The keys in use. While Postgres is away, those that were read last."""
@@ -85,6 +85,11 @@ class Access:
             except DatabaseUnavailable as error:
                 logger.warning("keys_not_read error=%s", error)
         return self._names
+
+
+def _own_name(headers: Headers) -> str:
+    """What a caller that has no key of its own calls itself."""
+    return headers.get("x-kos-caller", "")[:100]
 
 
 def _read_keys() -> Mapping[str, str]:

@@ -25,15 +25,23 @@ class Exchange:
         self._send = send
         self.begun = False
 
-    async def note_wait(self, position: int, expected_seconds: float) -> None:
+    async def note(self, text: str) -> None:
         """Keeps a streaming caller and the proxies between from giving up: a comment, which every
         reader of server-sent events passes over. Ollama's lines have no comments."""
         if self._call.stream and not self._call.api.is_ollama:
-            await self.begin_stream({})
-            text = f": queue position={position + 1} expected_seconds={expected_seconds:.0f}\n\n"
-            await self.piece(text.encode())
+            await self._head_of_stream({})
+            await self.piece(f": {text}\n\n".encode())
+
+    async def note_wait(self, position: int, expected_seconds: float) -> None:
+        await self.note(f"queue position={position + 1} expected_seconds={expected_seconds:.0f}")
 
     async def begin_stream(self, headers: Mapping[str, str]) -> None:
+        """``headers`` say where the answer comes from; where the head is out already, a comment."""
+        if self.begun:
+            await self.note("answered " + " ".join(f"{n}={v}" for n, v in headers.items()))
+        await self._head_of_stream(headers)
+
+    async def _head_of_stream(self, headers: Mapping[str, str]) -> None:
         if self.begun:
             return
         media = ollama.NDJSON if self._call.api.is_ollama else openai.EVENT_STREAM

@@ -17,7 +17,7 @@ import redis
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.admission import Admissions, Slot
+from gateway.admission import NOTE_SECONDS, Admissions, Slot
 from gateway.calls import Call
 from gateway.desk import Desk
 from gateway.dialects.route import route
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 MOST_PLACES = 3
 STALL_SECONDS = 120.0
+LOADING = "loading the model"
+READING = "reading the prompt"
 
 
 class Relay(Response):
@@ -59,6 +61,7 @@ class Relay(Response):
         self._record = Record(caller=caller, api=call.api.value, asked=call.model, text=text)
         self._began = time.monotonic()
         self._on_first_byte: Callable[[], None] = _nothing
+        self._phase: str | None = None
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,11 +69,20 @@ class Relay(Response):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_until_hangup, receive, group.cancel_scope)
+                group.start_soon(self._note_phases, exchange)
                 await self._answer(exchange)
                 group.cancel_scope.cancel()
         finally:
             self._record.duration_seconds = time.monotonic() - self._began
             self._ledger.add(self._record)
+
+    async def _note_phases(self, exchange: Exchange) -> None:
+        """A load may take minutes: the caller hears every few seconds what it waits for. Its place
+        in the line is noted by the line."""
+        while True:
+            await anyio.sleep(NOTE_SECONDS)
+            if self._phase is not None:
+                await exchange.note(self._phase)
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
@@ -106,6 +118,7 @@ class Relay(Response):
             try:
                 await self._at(place, call, exchange)
             except LLMError as error:
+                self._phase = None
                 await self._count(place, error)
                 if self._record.first_token_seconds is not None:
                     raise
@@ -131,9 +144,12 @@ class Relay(Response):
         ) as request:
             async with self._admissions.slot(place, caller, note) as slot:
                 self._record.queue_seconds += slot.waited_seconds
+                self._phase = LOADING
                 self._record.load_seconds = await self._desk.ensure_loaded(place, num_ctx)
                 if self._record.load_seconds > 0:
                     request.loaded(self._record.load_seconds)
+                if resident or self._record.load_seconds > 0:
+                    self._phase = READING
                 self._on_first_byte = request.answered
                 await self._send_on(place, way, slot, exchange)
         self._desk.used(place, num_ctx)
@@ -187,6 +203,7 @@ class Relay(Response):
         await exchange.end()
 
     def _first_byte(self) -> None:
+        self._phase = None
         self._on_first_byte()
         if self._record.first_token_seconds is None:
             self._record.first_token_seconds = round(time.monotonic() - self._began, 4)
@@ -194,7 +211,7 @@ class Relay(Response):
     def _routing_headers(self) -> dict[str, str]:
         return {
             "x-kos-backend": self._record.backend or "",
-            "x-kos-model": self._record.model or "",
+            "x-kos-model": "".join(c if c.isprintable() else "?" for c in self._record.model or ""),
             "x-kos-queue-seconds": f"{self._record.queue_seconds:.3f}",
         }
 

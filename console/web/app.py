@@ -32,6 +32,7 @@ from console.web.figures.scan import model_names
 from console.web.metrics import Metrics, scrape
 from console.web.pages import (
     bulk,
+    chat,
     chats,
     experts,
     login,
@@ -128,6 +129,7 @@ def _pages() -> list[BaseRoute]:
         Route("/queues/{queue}", machines.queue_page),
         Route("/experts", experts.experts_page),
         Route("/experts/{expert}", experts.expert_page),
+        Route("/chat", chat.chat_page),
         Route("/chats", chats.chats_page),
         Route("/schedule", schedules.schedule_page),
         Route("/health", machines.health_page),
@@ -147,7 +149,11 @@ def _actions() -> list[BaseRoute]:
         ("/queues/{queue}/{verb}", machines.steer_queue),
         ("/schedule/{verb}", schedules.steer_schedule),
     )
-    return [Route(path, action(change), methods=["POST"]) for path, change in changes]
+    return [
+        Route("/chat/ask", chat.ask, methods=["POST"]),
+        Route("/chat/task", chat.make_task, methods=["POST"]),
+        *(Route(path, action(change), methods=["POST"]) for path, change in changes),
+    ]
 
 
 def _api() -> list[BaseRoute]:

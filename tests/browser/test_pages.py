@@ -16,6 +16,7 @@ PAGES = {
     "queues": "/queues",
     "queue": "/queues/llm-ollama?where=dead",
     "experts": "/experts",
+    "chat": "/chat",
     "chats": "/chats",
     "schedule": "/schedule",
     "health": "/health",

@@ -30,7 +30,7 @@ NAVIGATION = (
     ("/backends", "Backends", "b"),
     ("/queues", "Queues", "q"),
     ("/experts", "Experts", "e"),
-    ("/chats", "Chats", "c"),
+    ("/chat", "Chat", "c"),
     ("/schedule", "Schedule", "s"),
     ("/health", "Health", "h"),
 )

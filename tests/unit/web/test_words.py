@@ -8,6 +8,7 @@ from pathlib import Path
 
 import console.web.words as words
 from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
+from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
 from console.web.words import LANGUAGES, in_words, preferred, spoken_span, words_for
 from jobs.queues import schedule
@@ -24,6 +25,7 @@ def _said() -> set[str]:
     found = (
         set(NOTICES.values())
         | set(SENTENCES)
+        | set(GROUPS)
         | {NOTHING_RUNS, CHECKER_SILENT}
         | {name for _, name, _ in NAVIGATION}
     )

@@ -107,7 +107,7 @@ class _Timers:
 
     def refresh(self) -> None:
         self._read_at = datetime.now(UTC)
-        self._eligible, lease, queued = backlog.next_alarm()
+        self._eligible, lease, queued = backlog.next_due_times()
         self._lease = lease and lease + LEASE_SLACK
         self._late = queued and max(queued, self._late_checked_at) + self._patience
 

@@ -149,11 +149,11 @@ def loads(text: str) -> BreakerState:
         raise ValueError(f"not a breaker state: {exc!r}") from exc
 
 
-def _cooldown(rules: BreakerRules, trips: int, asked: float | None) -> float:
+def _cooldown(rules: BreakerRules, trips: int, retry_after: float | None) -> float:
     own = min(rules.cooldown_seconds * 2.0 ** min(trips, 30), rules.max_cooldown_seconds)
-    if asked is None:
+    if retry_after is None:
         return own
-    return float(min(max(asked, 0.0), rules.max_cooldown_seconds))
+    return float(min(max(retry_after, 0.0), rules.max_cooldown_seconds))
 
 
 def _moment(text: str | None) -> datetime | None:

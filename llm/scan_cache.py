@@ -45,24 +45,24 @@ class CachedScan:
     """What the cache holds: the last scan, and the models set aside."""
 
     scan: Scan
-    asides: QuarantinedModels
+    quarantined: QuarantinedModels
 
     def dumps(self) -> str:
-        asides = [
+        quarantined = [
             [item.backend, item.model, item.reason, item.until.isoformat()]
-            for item in self.asides.items
+            for item in self.quarantined.items
         ]
-        return json.dumps({"scan": scan_json.dumps(self.scan), "asides": asides})
+        return json.dumps({"scan": scan_json.dumps(self.scan), "asides": quarantined})
 
     @classmethod
     def loads(cls, text: str) -> CachedScan | None:
         """None where another version wrote it: then a new scan is due."""
         try:
             document = json.loads(text)
-            asides = tuple(
+            quarantined = tuple(
                 QuarantinedModel(backend, model, reason, datetime.fromisoformat(until))
                 for backend, model, reason, until in document["asides"]
             )
-            return cls(scan_json.loads(document["scan"]), QuarantinedModels(asides))
+            return cls(scan_json.loads(document["scan"]), QuarantinedModels(quarantined))
         except (ValueError, KeyError, TypeError):
             return None

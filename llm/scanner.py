@@ -91,7 +91,7 @@ class Scanner:
         """The models that server ``name`` holds in memory now; raises `LLMError`s."""
         return self._backends.get(name).resident_models()
 
-    def set_aside(self, backend: str, model: str, reason: str, *, seconds: float = 1800.0) -> None:
+    def quarantine(self, backend: str, model: str, reason: str, *, seconds: float = 1800.0) -> None:
         """Leave a model out of choice for a while, as after a failed canary or load."""
         until = self._clock() + timedelta(seconds=seconds)
         logger.warning("model_set_aside backend=%s model=%s reason=%s", backend, model, reason)
@@ -99,17 +99,19 @@ class Scanner:
             cached = self._cached()
             if cached is None:
                 cached = CachedScan(Scan(at=_NEVER, servers=()), QuarantinedModels())
-            asides = cached.asides.adding(backend, model, reason, until=until)
-            self._store(replace(cached, asides=asides, scan=asides.applied(cached.scan)))
+            quarantined = cached.quarantined.adding(backend, model, reason, until=until)
+            self._store(
+                replace(cached, quarantined=quarantined, scan=quarantined.applied(cached.scan))
+            )
 
     def _scan_now(self) -> Scan:
         now = self._clock()
-        asked = Scan(at=now, servers=self._servers(now))
+        fresh = Scan(at=now, servers=self._servers(now))
         # Read only now: while the servers were asked, another process may have set a model aside.
         cached = self._cached()
-        asides = (cached.asides if cached else QuarantinedModels()).lasting(now)
-        scan = asides.applied(asked)
-        self._store(CachedScan(scan, asides))
+        quarantined = (cached.quarantined if cached else QuarantinedModels()).lasting(now)
+        scan = quarantined.applied(fresh)
+        self._store(CachedScan(scan, quarantined))
         for server in scan.servers:
             self._warn_of(server, now)
         return scan

@@ -99,7 +99,7 @@ class Watch:
             self._release()
         _watcher.remove()
 
-    def pardon(self) -> None:
+    def complete(self) -> None:
         """The call has what it wanted: it is over, and a verdict that came since is void."""
         self.detach()
         self.verdict = None

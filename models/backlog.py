@@ -284,7 +284,7 @@ def in_flight() -> list[Row]:
     )
 
 
-def next_alarm() -> tuple[datetime | None, datetime | None, datetime | None]:
+def next_due_times() -> tuple[datetime | None, datetime | None, datetime | None]:
     """When the next waiting row becomes eligible, when the next running lease runs out, and since
     when the oldest row is queued that no worker has claimed."""
     row = fetch_one(

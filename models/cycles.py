@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-SHOWN = 4
+MAX_NAMED = 4
 
 
-def rings(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+def find_cycles(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
     """Rings among (task, what it waits for): each waits for the next, the last for the first.
 
     The rings share no task, and there is at least one where the edges hold a cycle at all; what
@@ -23,12 +23,12 @@ def rings(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
     return _loops(following)
 
 
-def told(ring: tuple[str, ...]) -> str:
+def describe(cycle: tuple[str, ...]) -> str:
     """Why the first task of ``ring`` can never run, and what to do."""
-    if len(ring) == 1:
+    if len(cycle) == 1:
         return "dependency cycle: the task depends on itself; delete that line of kos_dependencies"
-    named = ", that for ".join(ring[1:SHOWN])
-    more = f", {len(ring) - SHOWN} more in between" if len(ring) > SHOWN else ""
+    named = ", that for ".join(cycle[1:MAX_NAMED])
+    more = f", {len(cycle) - MAX_NAMED} more in between" if len(cycle) > MAX_NAMED else ""
     return (
         f"dependency cycle: the task waits for {named}{more}, and that for the task itself; "
         "delete one of these lines of kos_dependencies"

@@ -145,16 +145,16 @@ def fail_cycles(*, oldest: int = OLDEST_ROWS) -> list[str]:
     them, and what waits for ever comes among them.
     """
     edges = fetch_all(WAITING_FOR_PENDING, {"oldest": oldest, "edges": EDGES})
-    found = cycles.rings((row["task"], row["parent"]) for row in edges)
-    turned = [ring[at:] + ring[:at] for ring in found for at in range(len(ring))]
+    found = cycles.find_cycles((row["task"], row["parent"]) for row in edges)
+    turned = [cycle[at:] + cycle[:at] for cycle in found for at in range(len(cycle))]
     if not turned:
         return []
     rows = fetch_all(
         FAIL_CYCLES,
         {
-            "ids": [ring[0] for ring in turned],
-            "parents": [ring[1 % len(ring)] for ring in turned],
-            "reasons": [cycles.told(ring) for ring in turned],
+            "ids": [cycle[0] for cycle in turned],
+            "parents": [cycle[1 % len(cycle)] for cycle in turned],
+            "reasons": [cycles.describe(cycle) for cycle in turned],
         },
     )
     return [row["id"] for row in rows]
@@ -188,13 +188,13 @@ LIMIT %(edges)s
 
 FAIL_CYCLES = """
 WITH failed AS (
-  UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = given.reason
+  UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = cyclic.reason
   FROM unnest(%(ids)s::uuid[], %(parents)s::uuid[], %(reasons)s::text[])
-    AS given(id, parent, reason)
-  WHERE t.id = given.id AND t.status = 'pending' AND EXISTS (
+    AS cyclic(id, parent, reason)
+  WHERE t.id = cyclic.id AND t.status = 'pending' AND EXISTS (
     SELECT 1 FROM kos_dependencies d
-    WHERE d.task_id = given.id AND d.depends_on_id = given.parent)
-  RETURNING t.id, given.reason
+    WHERE d.task_id = cyclic.id AND d.depends_on_id = cyclic.parent)
+  RETURNING t.id, cyclic.reason
 ), why AS (
   INSERT INTO kos_decisions (task_id, stage, chosen, reason)
   SELECT id, 'plan', NULL, reason FROM failed

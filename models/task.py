@@ -320,12 +320,12 @@ class Task(BaseRow):
         return len(fetch_all(sql.POSTPONE, {"ids": list(task_ids), "at": at, "reason": reason}))
 
     @classmethod
-    def redrive(cls, task_ids: Sequence[str], *, elsewhere: bool = False) -> list[str]:
+    def redrive(cls, task_ids: Sequence[str], *, avoid_tried: bool = False) -> list[str]:
         """``failed | cancelled -> pending`` with fresh counters; the ids that moved.
 
-        ``elsewhere`` avoids every (backend, model) that was tried before.
+        ``avoid_tried`` excludes every (backend, model) that an earlier attempt used.
         """
-        parameters = {"ids": list(task_ids), "elsewhere": elsewhere}
+        parameters = {"ids": list(task_ids), "avoid_tried": avoid_tried}
         return [row["id"] for row in fetch_all(sql.REDRIVE, parameters)]
 
     @classmethod

@@ -21,20 +21,20 @@ INSERT INTO kos_dependencies (task_id, depends_on_id) VALUES %s ON CONFLICT DO N
 
 ASSIGN = """
 UPDATE tasks t SET
-  assignee_expert_id = coalesce(t.assignee_expert_id, given.expert),
-  category = coalesce(t.category, given.category),
-  complexity = coalesce(t.complexity, given.complexity),
+  assignee_expert_id = coalesce(t.assignee_expert_id, chosen.expert),
+  category = coalesce(t.category, chosen.category),
+  complexity = coalesce(t.complexity, chosen.complexity),
   metadata = CASE
     WHEN jsonb_typeof(coalesce(t.metadata, '{}')) <> 'object' THEN t.metadata
     ELSE jsonb_strip_nulls(jsonb_build_object(
-      'preferred_source', given.source,
+      'preferred_source', chosen.source,
       'preferred_model', (SELECT e.metadata->>'preferred_model' FROM experts e
-        WHERE e.id = coalesce(t.assignee_expert_id, given.expert))
+        WHERE e.id = coalesce(t.assignee_expert_id, chosen.expert))
     )) || coalesce(t.metadata, '{}') END
-FROM (VALUES %s) AS given(id, expert, category, complexity, source), LATERAL (
-  SELECT 1 FROM tasks l WHERE l.id = given.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
+FROM (VALUES %s) AS chosen(id, expert, category, complexity, source), LATERAL (
+  SELECT 1 FROM tasks l WHERE l.id = chosen.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
 ) AS free
-WHERE t.id = given.id AND t.status = 'pending'
+WHERE t.id = chosen.id AND t.status = 'pending'
   AND (t.assignee_expert_id IS NULL OR t.complexity IS NULL)
 RETURNING t.id::text
 """
@@ -192,7 +192,7 @@ REDRIVE = """
 UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, suspicion = NULL,
   next_attempt_at = NULL,
   cancel_requested_at = NULL, completed_at = NULL, last_error = NULL,
-  avoid = CASE WHEN %(elsewhere)s THEN (
+  avoid = CASE WHEN %(avoid_tried)s THEN (
     SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(a.backend, a.model)), '[]')
     FROM kos_attempts a
     WHERE a.task_id = tasks.id AND a.backend IS NOT NULL AND a.model IS NOT NULL) END

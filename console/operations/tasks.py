@@ -92,7 +92,7 @@ def retry(task_ids: Sequence[str], *, elsewhere: bool = False) -> dict[str, Any]
 
     ``{"retried": [...], "unchanged": [{"id", "status"}]}``.
     """
-    moved = set(Task.redrive(task_ids, elsewhere=elsewhere))
+    moved = set(Task.redrive(task_ids, avoid_tried=elsewhere))
     if moved:
         request_plan("retry")
     rest = [task_id for task_id in task_ids if task_id not in moved]

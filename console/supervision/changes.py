@@ -14,7 +14,7 @@ from pathlib import Path
 
 from console.home import write_private
 from jobs.settings.load import SETTING_NAMES, Settings
-from jobs.settings.names import OUR_PREFIXES, READ_ELSEWHERE
+from jobs.settings.names import OTHER_PROGRAMS_NAMES, OUR_PREFIXES
 from jobs.settings.sources import EMBEDDED, EXPORTED, read_dotenv, without_loaded
 
 FILES = ("KOS_BACKENDS_FILE", "KOS_CATALOG_FILE")
@@ -100,7 +100,7 @@ def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, 
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith(OUR_PREFIXES) or name in SETTING_NAMES or name in READ_ELSEWHERE
+    return name.startswith(OUR_PREFIXES) or name in SETTING_NAMES or name in OTHER_PROGRAMS_NAMES
 
 
 def _concerned(name: str) -> Iterable[str]:

@@ -67,7 +67,7 @@ def add(
         if isinstance(outcome, Retry) and outcome.rescan:
             # A server may go on listing what it does not serve: the same task must not come back.
             seconds = MISSING_SECONDS[outcome.code]
-            scanner.set_aside(backend, model, outcome.reason, seconds=seconds)
+            scanner.quarantine(backend, model, outcome.reason, seconds=seconds)
             requests.scan(outcome.reason)
         requests.plan(TASK_ENDED)
 

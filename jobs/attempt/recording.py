@@ -62,7 +62,7 @@ class Recorder:
             attempt_count=claimed.row["attempt_count"],
             backend=task.backend,
             model=task.model,
-            elsewhere=not (verdict is not None and verdict.ok)
+            failover=not (verdict is not None and verdict.ok)
             and self._failover.is_possible(
                 claimed.row, failed=(task.backend, task.model), error=result.error
             ),

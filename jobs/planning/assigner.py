@@ -11,7 +11,7 @@ import peewee
 from jobs.policy import metadata
 from jobs.policy.assignment import Assignment, AssignTask, assign
 from jobs.policy.complexity import Assessment, assess
-from jobs.policy.fields import shown
+from jobs.policy.fields import literal
 from jobs.policy.metadata import TaskOptions
 from jobs.policy.team import ExpertView, Team
 from models import backlog, decision
@@ -147,7 +147,7 @@ def _left_out(row: Row, options: TaskOptions) -> str:
     left = [f"left out of metadata: {'; '.join(map(str, options.problems))}"]
     notes = left if options.problems else []
     if row["priority"] not in PRIORITIES:
-        notes.append(f"priority: {shown(row['priority'])} is unknown and counts as medium")
+        notes.append(f"priority: {literal(row['priority'])} is unknown and counts as medium")
     if row["unknown_parents"]:
         notes.append(
             f"depends_on_id: {row['unknown_parents'][0]} is no task, so it is not waited for"

@@ -11,7 +11,7 @@ from jobs.admission.breakers import Breakers
 from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
-from jobs.policy.planners.choices import unservable
+from jobs.policy.plan_building.choices import unservable
 from jobs.policy.types import BackendView, BlockKey
 from jobs.settings.load import Settings
 from llm.scanner import Scanner

@@ -10,7 +10,7 @@ from jobs.planning.current_state import StateReader
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.snapshots import avoided_places, category_of, snapshot
 from jobs.policy import metadata
-from jobs.policy.planners.choices import has_other_place, others
+from jobs.policy.plan_building.choices import has_other_place, others
 from jobs.policy.types import Snapshot, TaskView
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
@@ -82,7 +82,7 @@ def _requirements(row: Row) -> TaskView:
         created_at=row["created_at"],
         category=category_of(row["category"]),
         required_backend=options.required_backend,
-        preferred_model=options.preferred_model,
+        required_model=options.preferred_model,
         avoid=avoided_places(row["avoid"]),
     )
 

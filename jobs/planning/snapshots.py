@@ -12,7 +12,7 @@ import psutil
 
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.policy import metadata
-from jobs.policy.planners.choices import asks_for
+from jobs.policy.plan_building.choices import asks_for
 from jobs.policy.prompt_size import prompt_size
 from jobs.policy.types import (
     BackendView,
@@ -162,7 +162,7 @@ def task_view(row: Row, now: datetime) -> TaskView:
         complexity=row["complexity"] if row["complexity"] is not None else 0.5,
         preferred_source=options.preferred_source,
         required_backend=options.required_backend,
-        preferred_model=options.preferred_model,
+        required_model=options.preferred_model,
         num_ctx=size.num_ctx,
         prompt_tokens=size.prompt_tokens,
         max_tokens=size.max_tokens,

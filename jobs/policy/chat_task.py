@@ -36,7 +36,7 @@ class ChatTask:
 def chat_task(body: Mapping[str, Any]) -> ChatTask:
     """Raises ChatTaskError, with a sentence that names the field."""
     _refuse_unserved(body)
-    system, asked = _messages(body.get("messages"))
+    system, question = _messages(body.get("messages"))
     metadata: dict[str, Any] = {"verbatim": True}
     if system:
         metadata["system"] = system
@@ -44,7 +44,7 @@ def chat_task(body: Mapping[str, Any]) -> ChatTask:
     if tokens is not None:
         metadata["max_tokens"] = tokens
     metadata.update({name: body[name] for name in SAMPLING_KEYS if body.get(name) is not None})
-    return ChatTask(asked, metadata, _schema(body.get("response_format")))
+    return ChatTask(question, metadata, _schema(body.get("response_format")))
 
 
 def _refuse_unserved(body: Mapping[str, Any]) -> None:
@@ -75,8 +75,8 @@ def _messages(messages: object) -> tuple[str, str]:
             "invalid_messages", "messages: the last one must be the user's, with text"
         )
     earlier = "\n\n".join(f"{role}: {text}" for role, text in turns[:-1])
-    asked = turns[-1][1]
-    return "\n\n".join(system), f"{earlier}\n\nuser: {asked}" if earlier else asked
+    question = turns[-1][1]
+    return "\n\n".join(system), f"{earlier}\n\nuser: {question}" if earlier else question
 
 
 def _text(content: object) -> str:

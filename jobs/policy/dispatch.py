@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.policy.planners.memory import capacity
+from jobs.policy.plan_building.memory import capacity
 from jobs.policy.types import (
     BackendView,
     BlockKey,
@@ -65,11 +65,11 @@ def _fill(
         if view.unavailable is not None:
             result.hold(waiting, view.unavailable)
             continue
-        lane = _lane(view, blocks, dispatch_ahead, shares)
+        server = _server_room(view, blocks, dispatch_ahead, shares)
         if config.policy is PolicyName.RELOAD_AWARE:
-            _fill_by_block(lane, waiting, blocks, heavy_at, config, result)
+            _fill_by_block(server, waiting, blocks, heavy_at, config, result)
         else:
-            _fill_in_order(lane, waiting, result)
+            _fill_in_order(server, waiting, result)
     return result
 
 
@@ -116,16 +116,16 @@ class _Result:
     preloads: list[PreloadOrder] = field(default_factory=list)
     held: list[Rejected] = field(default_factory=list)
 
-    def send(self, lane: _ServerRoom, block: OpenBlock, count: int, reason: str) -> None:
+    def send(self, server: _ServerRoom, block: OpenBlock, count: int, reason: str) -> None:
         self.orders.append(DispatchOrder(block.block_id, block.key, count, reason))
-        lane.room -= count
-        lane.busy[block.key] = lane.busy.get(block.key, 0) + count
+        server.room -= count
+        server.busy[block.key] = server.busy.get(block.key, 0) + count
 
     def hold(self, blocks: Sequence[OpenBlock], reason: str) -> None:
         self.held.extend(Rejected(block.block_id, reason) for block in blocks)
 
 
-def _lane(
+def _server_room(
     view: BackendView,
     blocks: Sequence[OpenBlock],
     dispatch_ahead: int,
@@ -152,19 +152,19 @@ def _busy(view: BackendView, blocks: Sequence[OpenBlock]) -> dict[BlockKey, int]
     return busy
 
 
-def _fill_in_order(lane: _ServerRoom, waiting: Sequence[OpenBlock], result: _Result) -> None:
+def _fill_in_order(server: _ServerRoom, waiting: Sequence[OpenBlock], result: _Result) -> None:
     """Plain queues: whatever is next goes out while there is room, whichever model it wants."""
     for place, block in enumerate(waiting):
-        count = min(lane.room, block.remaining)
+        count = min(server.room, block.remaining)
         if count > 0:
-            result.send(lane, block, count, f"next in line, {count} free places")
+            result.send(server, block, count, f"next in line, {count} free places")
         if count < block.remaining:
-            result.hold(waiting[place:], lane.full)
+            result.hold(waiting[place:], server.full)
             return
 
 
 def _fill_by_block(
-    lane: _ServerRoom,
+    server: _ServerRoom,
     waiting: Sequence[OpenBlock],
     blocks: Sequence[OpenBlock],
     heavy_at: set[str],
@@ -172,53 +172,53 @@ def _fill_by_block(
     result: _Result,
 ) -> None:
     line = sorted(waiting, key=lambda block: not block.urgent)
-    line = _without_second_heavy(lane, line, heavy_at, config, result)
+    line = _without_second_heavy(server, line, heavy_at, config, result)
     for place, block in enumerate(line):
-        obstacle = _obstacle(lane, block)
+        obstacle = _obstacle(server, block)
         if obstacle is not None:
             result.hold(line[place:], obstacle)
             return
-        count = min(lane.room, block.remaining, _heavy_room(lane, block, blocks))
+        count = min(server.room, block.remaining, _heavy_room(server, block, blocks))
         if count > 0:
-            result.send(lane, block, count, _why(lane, block))
+            result.send(server, block, count, _why(server, block))
             if block.heavy:
-                heavy_at.add(lane.view.name)
+                heavy_at.add(server.view.name)
         if count < block.remaining:
-            _preload_next(lane, block.key, line[place + 1 :], result)
-        if lane.room <= 0:
-            result.hold(line[place + (count >= block.remaining) :], lane.full)
+            _preload_next(server, block.key, line[place + 1 :], result)
+        if server.room <= 0:
+            result.hold(line[place + (count >= block.remaining) :], server.full)
             return
         if count < block.remaining:
-            result.hold([block], f"{lane.view.heavy_limit} heavy tasks at a time")
+            result.hold([block], f"{server.view.heavy_limit} heavy tasks at a time")
 
 
 def _without_second_heavy(
-    lane: _ServerRoom,
+    server: _ServerRoom,
     line: Sequence[OpenBlock],
     heavy_at: set[str],
     config: PlanningConfig,
     result: _Result,
 ) -> list[OpenBlock]:
     """While another server is heavy, this one runs its light blocks only."""
-    if config.allow_two_heavy or not heavy_at - {lane.view.name}:
+    if config.allow_two_heavy or not heavy_at - {server.view.name}:
         return list(line)
-    other = min(heavy_at - {lane.view.name})
+    other = min(heavy_at - {server.view.name})
     result.hold([b for b in line if b.heavy], f"{other} runs a heavy model; one at a time")
     return [block for block in line if not block.heavy]
 
 
-def _obstacle(lane: _ServerRoom, block: OpenBlock) -> str | None:
+def _obstacle(server: _ServerRoom, block: OpenBlock) -> str | None:
     """Why this block cannot begin beside what is busy, or None.
 
     A busy model counts even before it is resident: it will claim its memory.
     """
-    others = {key for key in lane.busy if key != block.key}
+    others = {key for key in server.busy if key != block.key}
     if any(key.model == block.key.model for key in others):
         return f"{block.key.model} must be loaded anew with other options: draining first"
-    if not others or len({key.model for key in others}) < capacity(lane.view):
+    if not others or len({key.model for key in others}) < capacity(server.view):
         return None
     names = ", ".join(sorted(key.model for key in others))
-    return f"{lane.view.name} drains {names} before it can run {block.key.model}"
+    return f"{server.view.name} drains {names} before it can run {block.key.model}"
 
 
 def _resident(view: BackendView, key: BlockKey) -> bool:
@@ -228,27 +228,27 @@ def _resident(view: BackendView, key: BlockKey) -> bool:
     return current is None or current.model != key.model or current == key
 
 
-def _heavy_room(lane: _ServerRoom, block: OpenBlock, blocks: Sequence[OpenBlock]) -> int:
+def _heavy_room(server: _ServerRoom, block: OpenBlock, blocks: Sequence[OpenBlock]) -> int:
     if not block.heavy:
-        return lane.room
+        return server.room
     heavy_keys = {b.key for b in blocks if b.heavy}
-    return lane.view.heavy_limit - sum(n for key, n in lane.busy.items() if key in heavy_keys)
+    return server.view.heavy_limit - sum(n for key, n in server.busy.items() if key in heavy_keys)
 
 
 def _preload_next(
-    lane: _ServerRoom, key: BlockKey, later: Sequence[OpenBlock], result: _Result
+    server: _ServerRoom, key: BlockKey, later: Sequence[OpenBlock], result: _Result
 ) -> None:
     """Load the next block's model where it fits beside the busy ones."""
     following = next((block for block in later if block.key != key), None)
     if (
         following is None
-        or not lane.busy
-        or _resident(lane.view, following.key)
-        or lane.view.loading
+        or not server.busy
+        or _resident(server.view, following.key)
+        or server.view.loading
     ):
         return
-    needed = {busy.model for busy in lane.busy} | {key.model}
-    if following.key.model in needed or len(needed) >= capacity(lane.view):
+    needed = {busy.model for busy in server.busy} | {key.model}
+    if following.key.model in needed or len(needed) >= capacity(server.view):
         return
     result.preloads.append(
         PreloadOrder(
@@ -260,9 +260,9 @@ def _preload_next(
     )
 
 
-def _why(lane: _ServerRoom, block: OpenBlock) -> str:
+def _why(server: _ServerRoom, block: OpenBlock) -> str:
     if block.urgent:
         return "urgent tasks first"
-    if _resident(lane.view, block.key):
+    if _resident(server.view, block.key):
         return "its model is in memory"
     return "the server is free for the next block"

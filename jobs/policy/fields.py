@@ -48,7 +48,7 @@ class FieldReader:
         if value is None:
             return None
         if not isinstance(value, str):
-            self.refuse(name, f'expected text in quotes, got {shown(value)}; write "..."')
+            self.refuse(name, f'expected text in quotes, got {literal(value)}; write "..."')
             return None
         if not value.strip():
             self.refuse(name, "is blank; leave it out or write some text")
@@ -64,11 +64,13 @@ class FieldReader:
             return ()
         if isinstance(value, str):
             self.refuse(
-                name, f"expected a list of texts, got {shown(value)}; write [{shown(value)}]"
+                name, f"expected a list of texts, got {literal(value)}; write [{literal(value)}]"
             )
             return ()
         if not isinstance(value, list | tuple):
-            self.refuse(name, f'expected a list of texts, got {shown(value)}; write ["...", "..."]')
+            self.refuse(
+                name, f'expected a list of texts, got {literal(value)}; write ["...", "..."]'
+            )
             return ()
         if len(value) > MAX_LIST_ITEMS:
             self.refuse(name, f"has {len(value)} items; at most {MAX_LIST_ITEMS} are read")
@@ -80,10 +82,10 @@ class FieldReader:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.refuse(name, f"expected a number, got {shown(value)}; write {low:g} to {high:g}")
+            self.refuse(name, f"expected a number, got {literal(value)}; write {low:g} to {high:g}")
             return None
         if math.isnan(value) or not low <= value <= high:
-            self.refuse(name, f"is {shown(value)}; write a number from {low:g} to {high:g}")
+            self.refuse(name, f"is {literal(value)}; write a number from {low:g} to {high:g}")
             return None
         return float(value)
 
@@ -94,10 +96,12 @@ class FieldReader:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            self.refuse(name, f"expected a whole number, got {shown(value)}; write {low} to {high}")
+            self.refuse(
+                name, f"expected a whole number, got {literal(value)}; write {low} to {high}"
+            )
             return None
         if not low <= value <= high:
-            self.refuse(name, f"is {shown(value)}; write a whole number from {low} to {high}")
+            self.refuse(name, f"is {literal(value)}; write a whole number from {low} to {high}")
             return None
         return value
 
@@ -105,7 +109,7 @@ class FieldReader:
         value = self.source.get(name)
         if value is None or isinstance(value, bool):
             return value
-        self.refuse(name, f"expected true or false, got {shown(value)}; write it unquoted")
+        self.refuse(name, f"expected true or false, got {literal(value)}; write it unquoted")
         return None
 
     def choice(self, name: str, kind: type[Choice]) -> Choice | None:
@@ -114,12 +118,12 @@ class FieldReader:
             return None
         options = [option.value for option in kind]
         if not isinstance(value, str):
-            self.refuse(name, f"expected one of {', '.join(options)}; got {shown(value)}")
+            self.refuse(name, f"expected one of {', '.join(options)}; got {literal(value)}")
             return None
         wanted = value.strip().lower()
         if wanted in options:
             return kind(wanted)
-        message = f"unknown value {shown(value)}{hint(wanted, options)}"
+        message = f"unknown value {literal(value)}{hint(wanted, options)}"
         self.problems.append(FieldProblem(name, message, foreign=not _near(wanted, options)))
         return None
 
@@ -128,7 +132,7 @@ class FieldReader:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            self.refuse(name, f"expected an object, got {shown(value)}; write {{...}}")
+            self.refuse(name, f"expected an object, got {literal(value)}; write {{...}}")
             return None
         return value
 
@@ -138,11 +142,11 @@ class FieldReader:
     def _is_item(self, name: str, index: int, item: object) -> bool:
         if isinstance(item, str) and item.strip():
             return True
-        self.refuse(f"{name}[{index}]", f"expected some text, got {shown(item)}")
+        self.refuse(f"{name}[{index}]", f"expected some text, got {literal(item)}")
         return False
 
 
-def shown(value: object) -> str:
+def literal(value: object) -> str:
     """A value as a person wrote it, at most 40 characters."""
     if isinstance(value, Mapping):
         return "an object"
@@ -196,7 +200,7 @@ def _walk(value: object, name: str) -> Iterator[tuple[str, int, object]]:
             continue
         if isinstance(item, Mapping):
             for key, inner in item.items():
-                yield f"{path} (key {shown(key)})", depth, str(key)
+                yield f"{path} (key {literal(key)})", depth, str(key)
                 waiting.append((f"{path}.{key}"[:120], depth + 1, inner))
         elif isinstance(item, list | tuple):
             waiting.extend((f"{path}[{i}]"[:120], depth + 1, x) for i, x in enumerate(item))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from jobs.policy.fields import FieldProblem, FieldReader, hint, shown, unstorable
+from jobs.policy.fields import FieldProblem, FieldReader, hint, literal, unstorable
 from jobs.policy.sampling import SAMPLING_KEYS, read_sampling
 from jobs.policy.schemas import schema_problem
 from llm.types import SERVER_DEFAULTS, Category, Sampling
@@ -134,7 +134,7 @@ def check_submission(line: object) -> Submission | tuple[FieldProblem, ...]:
     if not isinstance(line, Mapping):
         return (
             FieldProblem(
-                "line", f'expected an object, got {shown(line)}; write {{"description": ...}}'
+                "line", f'expected an object, got {literal(line)}; write {{"description": ...}}'
             ),
         )
     reader = FieldReader(line)
@@ -154,7 +154,7 @@ def _submission(reader: FieldReader) -> Submission:
     custom_id = reader.text("custom_id", max_chars=MAX_ID_CHARS)
     after = reader.texts("after")
     if custom_id is not None and custom_id in after:
-        reader.refuse("after", f"names the task itself ({shown(custom_id)}); remove it")
+        reader.refuse("after", f"names the task itself ({literal(custom_id)}); remove it")
     submission = Submission(
         title=title or _title_of(description),
         description=description,
@@ -177,7 +177,7 @@ def _with_metadata(submission: Submission, reader: FieldReader) -> Submission:
     theirs = read(own)
     for problem in theirs.problems:
         reader.refuse(f"metadata.{problem.field}", problem.message)
-    asked: dict[str, object] = {
+    own_fields: dict[str, object] = {
         "category": submission.category.value if submission.category else None,
         "assignee_hint": submission.expert,
         "required_backend": submission.backend,
@@ -185,7 +185,7 @@ def _with_metadata(submission: Submission, reader: FieldReader) -> Submission:
         "response_schema": submission.schema,
         "file_paths": list(dict.fromkeys(submission.files + theirs.file_paths)) or None,
     }
-    own.update({key: value for key, value in asked.items() if value is not None})
+    own.update({key: value for key, value in own_fields.items() if value is not None})
     own.update(submission.sampling.values())
     return replace(submission, metadata=own)
 
@@ -213,7 +213,7 @@ def _as_object(metadata: object) -> tuple[Mapping[str, object], list[FieldProble
         if inner is not None:
             return inner, [FieldProblem("metadata", "is an object in quotes; write it unquoted")]
     return {}, [
-        FieldProblem("metadata", f"expected an object, got {shown(metadata)}; write {{...}}")
+        FieldProblem("metadata", f"expected an object, got {literal(metadata)}; write {{...}}")
     ]
 
 
@@ -256,7 +256,7 @@ def _language(reader: FieldReader) -> str | None:
         return None
     name = _LANGUAGES.get(value.strip().lower())
     if name is None:
-        reader.refuse("language", f"unknown value {shown(value)}; write ru or en")
+        reader.refuse("language", f"unknown value {literal(value)}; write ru or en")
     return name
 
 

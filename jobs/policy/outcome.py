@@ -76,7 +76,7 @@ class RetryConfig:
 class AttemptEvent:
     """How one attempt ended: either ``verdict`` or ``error`` tells it.
 
-    ``attempt_count`` is the number of attempts spent before this one. ``elsewhere`` says that
+    ``attempt_count`` is the number of attempts spent before this one. ``failover`` says that
     another backend is up that could take the task. An ``error`` outside the tree of
     ``llm.errors`` is a bug of ours.
     """
@@ -86,7 +86,7 @@ class AttemptEvent:
     attempt_count: int = 0
     backend: str | None = None
     model: str | None = None
-    elsewhere: bool = False
+    failover: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def decide(event: AttemptEvent, *, config: RetryConfig, now: datetime, jitter: f
         return Complete(event.verdict.score)
     if event.error is None and event.verdict is None:
         raise ValueError("an attempt ends with a verdict or an error")
-    if isinstance(event.error, BadRequest | PromptTooLong) and not event.elsewhere:
+    if isinstance(event.error, BadRequest | PromptTooLong) and not event.failover:
         return Fail(f"refused, and no other backend can take it: {event.error}", event.error.code)
     if event.error is not None and _is_bug(event.error) and event.attempt_count >= 1:
         return Fail(f"failed twice by a fault of the worker: {_message(event.error)}", "poisoned")
@@ -187,33 +187,33 @@ def _bad_answer(event: AttemptEvent, code: str, reason: str, config: RetryConfig
         reason,
         backoff_seconds(event.attempt_count - 1, config) if second_fault else config.soon_seconds,
         avoid=not cut_short,
-        stronger=not cut_short and (second_fault or not event.elsewhere),
+        stronger=not cut_short and (second_fault or not event.failover),
     )
 
 
 def _failed_call(event: AttemptEvent, error: LLMError, config: RetryConfig) -> _Proposal:
     backoff = backoff_seconds(event.attempt_count, config)
-    moved = config.soon_seconds if event.elsewhere else backoff
+    moved = config.soon_seconds if event.failover else backoff
     message = _message(error)
     if isinstance(error, Overloaded):
-        wait = config.soon_seconds if event.elsewhere else _overload_seconds(error, config)
-        return _Proposal(error.code, message, wait, spends=False, avoid=event.elsewhere)
+        wait = config.soon_seconds if event.failover else _overload_seconds(error, config)
+        return _Proposal(error.code, message, wait, spends=False, avoid=event.failover)
     if isinstance(error, QueueTimeout):
         return _Proposal(error.code, message, moved, spends=False)
     if isinstance(error, BackendUnreachable | ConnectTimeout):
-        if event.elsewhere:
+        if event.failover:
             return _Proposal(error.code, message, config.soon_seconds, avoid=True)
         waiting = f"{message}; no other backend can take it now, the task waits"
         return _Proposal(error.code, waiting, config.down_seconds, spends=False)
     if isinstance(error, ModelNotFound):
         # The scan was wrong, not the task. The rescan may take a moment.
-        wait = config.soon_seconds if event.elsewhere else config.down_seconds
+        wait = config.soon_seconds if event.failover else config.down_seconds
         return _Proposal(error.code, message, wait, spends=False, avoid=True, rescan=True)
     if isinstance(error, BadRequest | PromptTooLong):
         return _Proposal(error.code, message, config.soon_seconds, avoid=True)
     if isinstance(error, LoadFailed | NotAuthorized | SchemaUnsupported):
         return _Proposal(error.code, message, moved, avoid=True)
-    if isinstance(error, FirstTokenTimeout | StallTimeout) and event.elsewhere:
+    if isinstance(error, FirstTokenTimeout | StallTimeout) and event.failover:
         # A server that stands still would take the next attempt's half minute as well.
         return _Proposal(error.code, message, config.soon_seconds, avoid=True)
     if isinstance(error, TransientError):

@@ -70,16 +70,20 @@ def _shares_advancing(calls: Sequence[Call]) -> dict[int, float]:
         )
     )
     in_flight = advancing = 0
-    asked: dict[int, float] = {}
-    done: dict[int, float] = {}
+    in_flight_seconds: dict[int, float] = {}
+    advancing_seconds: dict[int, float] = {}
     for (at, sent, began), (until, _, _) in pairwise(steps):
         in_flight, advancing = in_flight + sent, advancing + began
         seconds = (until - at).total_seconds()
         for level in range(1, in_flight + 1):
-            asked[level] = asked.get(level, 0.0) + seconds
+            in_flight_seconds[level] = in_flight_seconds.get(level, 0.0) + seconds
         for level in range(1, advancing + 1):
-            done[level] = done.get(level, 0.0) + seconds
-    return {level: done.get(level, 0.0) / seconds for level, seconds in asked.items() if seconds}
+            advancing_seconds[level] = advancing_seconds.get(level, 0.0) + seconds
+    return {
+        level: advancing_seconds.get(level, 0.0) / seconds
+        for level, seconds in in_flight_seconds.items()
+        if seconds
+    }
 
 
 def _waited_for_another(call: Call, calls: Sequence[Call], most: int) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jobs.policy.planners.fifo import plan_fifo
-from jobs.policy.planners.reload_aware import plan_reload_aware
-from jobs.policy.planners.seed import plan_seed
+from jobs.policy.plan_building.fifo import plan_fifo
+from jobs.policy.plan_building.reload_aware import plan_reload_aware
+from jobs.policy.plan_building.seed import plan_seed
 from jobs.policy.types import Plan, PolicyName, Snapshot
 
 _PLANNERS: Mapping[PolicyName, Callable[[Snapshot], Plan]] = {

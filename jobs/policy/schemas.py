@@ -208,7 +208,7 @@ def _pattern_problem(part: Mapping[object, object]) -> str | None:
         try:
             _compiled(pattern)
         except re2.error as error:
-            told = error.args[0] if error.args else error
-            reason = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
+            detail = error.args[0] if error.args else error
+            reason = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
             return f'holds the pattern "{pattern[:60]}", which is not served: {reason:.120}'
     return None

@@ -5,7 +5,7 @@ Where                   Rule
 ======================  ==========================================================================
 the window of rows      ``kos_plan_order`` (SQL, indexed): a step counts as 15 minutes of waiting
 a task in its block     `rank_tasks`: urgent, overdue by age, then priority (grouped by prefix)
-a block in its lane     ``planners.lanes``: urgent, overdue, warm, then mean priority of its tasks
+a block in its lane     ``plan_building.lanes``: urgent, overdue, warm, then mean priority
 what is sent now        ``dispatch``: urgent blocks first, then the order of the lane
 ======================  ==========================================================================
 

@@ -29,7 +29,7 @@ LEVELS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
 
 
 @dataclass(frozen=True, slots=True)
-class LimiterConfig:
+class SearchConfig:
     """``gain`` and ``loss`` are fractions of the base's rate. ``certainty`` is in standard errors.
 
     ``used`` is the share of a level that must be in flight for a window to count. ``drift`` is the
@@ -102,7 +102,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class LimiterState:
+class SearchState:
     """Where the search stands. ``limit`` is what should be in force now, a trial included."""
 
     base: int
@@ -122,8 +122,8 @@ class LimiterState:
 
 
 def step(
-    state: LimiterState, window: ThroughputWindow, config: LimiterConfig, *, most: int
-) -> LimiterState:
+    state: SearchState, window: ThroughputWindow, config: SearchConfig, *, most: int
+) -> SearchState:
     """The state after one more window; ``most`` is the highest limit allowed now."""
     state = _within(state, most)
     if window.workload != state.workload:
@@ -161,7 +161,7 @@ def window_of(
     return ThroughputWindow(end, busy_seconds / length, tokens / length, workload)
 
 
-def _within(state: LimiterState, most: int) -> LimiterState:
+def _within(state: SearchState, most: int) -> SearchState:
     most = max(1, most)
     if state.limit <= most:
         return state
@@ -172,13 +172,13 @@ def _within(state: LimiterState, most: int) -> LimiterState:
     )
 
 
-def _restarted(state: LimiterState, why: str, workload: str) -> LimiterState:
-    return LimiterState(base=state.base, reason=f"{state.base}: {why}", workload=workload)
+def _restarted(state: SearchState, why: str, workload: str) -> SearchState:
+    return SearchState(base=state.base, reason=f"{state.base}: {why}", workload=workload)
 
 
 def _watch(
-    state: LimiterState, window: ThroughputWindow, config: LimiterConfig, *, most: int
-) -> LimiterState:
+    state: SearchState, window: ThroughputWindow, config: SearchConfig, *, most: int
+) -> SearchState:
     drifted = _drifted(state, window.tokens_per_second, config)
     if drifted and state.next_trial_at is not None:
         # One odd window is noise; the pause ends, and the comparison to come will tell.
@@ -192,7 +192,7 @@ def _watch(
     return _try_neighbour(state, window.at, config, most=most)
 
 
-def _drifted(state: LimiterState, tokens_per_second: float, config: LimiterConfig) -> bool:
+def _drifted(state: SearchState, tokens_per_second: float, config: SearchConfig) -> bool:
     known = state.base_rate
     if known.windows < 2 * config.fewest_windows or known.mean <= 0:
         return False
@@ -202,8 +202,8 @@ def _drifted(state: LimiterState, tokens_per_second: float, config: LimiterConfi
 
 
 def _try_neighbour(
-    state: LimiterState, now: datetime, config: LimiterConfig, *, most: int
-) -> LimiterState:
+    state: SearchState, now: datetime, config: SearchConfig, *, most: int
+) -> SearchState:
     level = _neighbour(state.base, upwards=state.upwards, most=most)
     if level is None:
         return _side_lost(state, now, config, f"nothing {_way(state)} {state.base}", most=most)
@@ -212,13 +212,13 @@ def _try_neighbour(
 
 
 def _seen_in_trial(
-    state: LimiterState, window: ThroughputWindow, config: LimiterConfig
-) -> LimiterState:
+    state: SearchState, window: ThroughputWindow, config: SearchConfig
+) -> SearchState:
     rate = state.trial_rate.seen(window.tokens_per_second, memory=config.memory_windows)
     return replace(state, trial_rate=rate)
 
 
-def _judge(state: LimiterState, now: datetime, config: LimiterConfig, *, most: int) -> LimiterState:
+def _judge(state: SearchState, now: datetime, config: SearchConfig, *, most: int) -> SearchState:
     base, trial = state.base_rate, state.trial_rate
     if trial.windows < 2 or base.mean <= 0:
         return state
@@ -237,7 +237,7 @@ def _judge(state: LimiterState, now: datetime, config: LimiterConfig, *, most: i
     return _side_lost(replace(state, trial=None), now, config, compared, most=most)
 
 
-def _moved(state: LimiterState, compared: str) -> LimiterState:
+def _moved(state: SearchState, compared: str) -> SearchState:
     return replace(
         state,
         base=state.limit,
@@ -253,8 +253,8 @@ def _moved(state: LimiterState, compared: str) -> LimiterState:
 
 
 def _side_lost(
-    state: LimiterState, now: datetime, config: LimiterConfig, why: str, *, most: int
-) -> LimiterState:
+    state: SearchState, now: datetime, config: SearchConfig, why: str, *, most: int
+) -> SearchState:
     """Look the other way next; after both sides lost, pause."""
     reason = f"{state.base}: {why}"
     state = replace(state, upwards=not state.upwards, trial=None, trial_rate=Rate(), reason=reason)
@@ -284,5 +284,5 @@ def _neighbour(level: int, *, upwards: bool, most: int) -> int | None:
     return next((x for x in reversed(LEVELS) if x < level), None)
 
 
-def _way(state: LimiterState) -> str:
+def _way(state: SearchState) -> str:
     return "above" if state.upwards else "below"

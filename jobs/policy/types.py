@@ -31,7 +31,7 @@ class TaskView:
     """A task as a planner sees it.
 
     ``preferred_source`` is the name or kind of a preferred backend; ``required_backend`` and
-    ``preferred_model`` are the creator's requirements and are kept where they exist.
+    ``required_model`` are the creator's requirements and are kept where they exist.
     ``avoid`` holds (backend, model) pairs that already failed on this task.
     ``prefix`` names what its prompt begins with: its expert, then its files in order.
     ``only`` lists the (backend, model) pairs that can run it; None leaves that to its category.
@@ -44,7 +44,7 @@ class TaskView:
     complexity: float = 0.5
     preferred_source: str | None = None
     required_backend: str | None = None
-    preferred_model: str | None = None
+    required_model: str | None = None
     num_ctx: int = 0
     prompt_tokens: int = 0
     max_tokens: int = 1024

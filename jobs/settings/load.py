@@ -251,8 +251,8 @@ def _parse_all(sources: Sources) -> tuple[dict[str, Any], list[str]]:
         try:
             values[item.name] = item.metadata["parse"](text)
         except ValueError as error:
-            shown = "" if not item.repr else f"={text[:60]!r}"
-            problems.append(f"{name_in_message(name)}{shown} {error}")
+            value_text = "" if not item.repr else f"={text[:60]!r}"
+            problems.append(f"{name_in_message(name)}{value_text} {error}")
     if "lease_seconds" in values:
         values.setdefault("heartbeat_seconds", values["lease_seconds"] / 4)
     return values, problems

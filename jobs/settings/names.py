@@ -21,7 +21,7 @@ UNUSED_NAMES = {
 }
 """Names of the system that ours replaces which have no effect, each with what there is instead."""
 
-READ_ELSEWHERE = frozenset(
+OTHER_PROGRAMS_NAMES = frozenset(
     {
         "DATABASE_URL",
         "REDIS_URL",
@@ -76,7 +76,7 @@ def name_in_message(name: str) -> str:
 
 def unknown_names(environ: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """One warning a name of ours that nothing reads, with the nearest name that is read."""
-    ours = READ_ELSEWHERE | set(known) | set(OLD_NAMES)
+    ours = OTHER_PROGRAMS_NAMES | set(known) | set(OLD_NAMES)
     return tuple(
         _warning(name, ours)
         for name in sorted(environ)

@@ -48,7 +48,7 @@ class Canaries:
             logger.info("canary_failed key=%s error=%s", key, error)
             self.breakers.probe_failed(key, error)
             if model is not None:
-                self.scanner.set_aside(backend, model, f"its canary failed: {error}")
+                self.scanner.quarantine(backend, model, f"its canary failed: {error}")
             return False
         self.breakers.probe_succeeded(key)
         return True

@@ -20,7 +20,7 @@ from jobs.policy.effective_limit import (
 )
 from jobs.policy.limit_holds import CallEvent, HoldConfig, holds_after, trouble_of
 from jobs.policy.parallelism import Call, learned, parallelism
-from jobs.policy.throughput_search import Decode, LimiterConfig, LimiterState, step, window_of
+from jobs.policy.throughput_search import Decode, SearchConfig, SearchState, step, window_of
 from jobs.process.clock import utc_now
 from jobs.queues.control_requests import ControlRequests
 from jobs.settings.load import Settings
@@ -49,7 +49,7 @@ class LimitControl:
     limits: Limits
     requests: ControlRequests
     meter: HostMeter = field(default_factory=HostMeter)
-    states: dict[str, LimiterState] = field(default_factory=dict)
+    states: dict[str, SearchState] = field(default_factory=dict)
     parallelism: dict[str, int | None] = field(default_factory=dict)
     decided_at: datetime | None = None
 
@@ -91,8 +91,8 @@ class LimitControl:
             workload = models.most_common(1)[0][0] if models else ""
             window = window_of(decodes, start=start, end=now, workload=workload)
             most = self.limits.configured(spec.name).slots
-            state = self.states.get(spec.name) or LimiterState(base=most)
-            self.states[spec.name] = step(state, window, LimiterConfig(), most=most)
+            state = self.states.get(spec.name) or SearchState(base=most)
+            self.states[spec.name] = step(state, window, SearchConfig(), most=most)
 
     def _server_load(self, spec: BackendSpec) -> ServerLoad:
         state = self.states.get(spec.name)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from llm import errors
 from llm.backends.concessions import Concessions, LearnedConcessions, SchemaStep, conceding
-from llm.backends.mapping import border, from_error_line
+from llm.backends.mapping import from_error_line, mapped_errors
 from llm.backends.streaming import Call, Wire, complete
 from llm.backends.transport import Transport, decode
 from llm.framing import JsonObject
@@ -136,12 +136,15 @@ class HttpBackend:
             return completion
 
     def _get_bytes(self, path: str, *, seconds: float = QUICK_SECONDS) -> bytes:
-        with Watch(total_seconds=seconds) as watch, border(backend=self.name, watch=watch):
+        with Watch(total_seconds=seconds) as watch, mapped_errors(backend=self.name, watch=watch):
             return self._transport.get(path, watch=watch)
 
     def _get(self, path: str, read: Callable[[JsonObject], T]) -> T:
         """What ``read`` makes of the object at ``path``."""
-        with Watch(total_seconds=QUICK_SECONDS) as watch, border(backend=self.name, watch=watch):
+        with (
+            Watch(total_seconds=QUICK_SECONDS) as watch,
+            mapped_errors(backend=self.name, watch=watch),
+        ):
             return read(decode(self._transport.get(path, watch=watch)))
 
     def _post(
@@ -156,7 +159,7 @@ class HttpBackend:
         """What ``read`` makes of the answer; errors name ``model``."""
         with (
             Watch(total_seconds=seconds) as watch,
-            border(backend=self.name, model=model, watch=watch),
+            mapped_errors(backend=self.name, model=model, watch=watch),
         ):
             return read(decode(self._transport.post(path, body, watch=watch)))
 
@@ -173,7 +176,7 @@ class HttpBackend:
         started = time.monotonic()
         with (
             Watch(total_seconds=deadlines.load_seconds + 1.0, cancel=cancel) as watch,
-            border(backend=self.name, model=model, watch=watch),
+            mapped_errors(backend=self.name, model=model, watch=watch),
         ):
             watch.expect(_load_timeout, deadlines.load_seconds)
             try:

@@ -1,4 +1,4 @@
-"""The one border where foreign exceptions and HTTP answers become errors of ours."""
+"""Maps foreign exceptions and HTTP answers to our errors; nothing else does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llm.watch import Watch
 
 
 @contextmanager
-def border(*, backend: str, watch: Watch, model: str | None = None) -> Iterator[None]:
+def mapped_errors(*, backend: str, watch: Watch, model: str | None = None) -> Iterator[None]:
     """Only `LLMError`s leave it, each naming its backend and model.
 
     What broke after the watch had ended the call is the end's doing: its verdict is raised.

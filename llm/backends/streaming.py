@@ -11,7 +11,7 @@ from typing import Protocol
 from llm import errors
 from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
 from llm.backends.finish import FinishReason
-from llm.backends.mapping import border
+from llm.backends.mapping import mapped_errors
 from llm.backends.transport import Transport
 from llm.framing import JsonObject
 from llm.guard import AnswerGuard
@@ -103,7 +103,7 @@ def complete(
     with Watch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch:
         answer = _Answer(call.request, watch=watch, deadlines=deadlines, on_progress=on_progress)
         try:
-            with border(backend=backend, model=call.request.model, watch=watch):
+            with mapped_errors(backend=backend, model=call.request.model, watch=watch):
                 _read(transport, call, answer, watch=watch, deadlines=deadlines)
                 if cancel is not None and cancel.cancelled:
                     raise errors.CallCancelled(f"cancelled: {cancel.reason}")

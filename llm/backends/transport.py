@@ -47,7 +47,7 @@ STREAM_TYPES = frozenset(
 
 
 class Transport:
-    """GET and POST of JSON to ``spec.url``; raises only `LLMError`s when used inside `border`."""
+    """GET and POST of JSON to ``spec.url``; inside `mapped_errors` only `LLMError`s."""
 
     def __init__(
         self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None
@@ -185,7 +185,7 @@ class Stream:
         except (requests.exceptions.RequestException, HTTPError, HTTPException, OSError):
             self._response.raw.close()  # the answer is whole; only the connection is lost
         finally:
-            self._watch.pardon()
+            self._watch.complete()
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
@@ -273,12 +273,12 @@ def _body(response: requests.Response, limit: int, *, cut: bool = False) -> byte
 def _require_stream(response: requests.Response) -> None:
     """Raises where the server answers with a page. Some proxies send streams as text/plain, and
     some servers one whole JSON object: what they hold decides."""
-    given = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if not given or given in STREAM_TYPES:
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not content_type or content_type in STREAM_TYPES:
         return
     body = _body(response, MAX_ERROR_BYTES, cut=True)
     raise errors.StreamBroken(
-        f"the server answered {given!r} in place of a stream", body_excerpt=_excerpt(body)
+        f"the server answered {content_type!r} in place of a stream", body_excerpt=_excerpt(body)
     )
 
 

@@ -92,12 +92,12 @@ class AnswerText:
         if not self._stop and self._markers is None:
             return Piece(text=segment)
         self._held += segment
-        shown: dict[bool, str] = {False: "", True: ""}
-        while self._advance(shown):
+        output: dict[bool, str] = {False: "", True: ""}
+        while self._advance(output):
             pass
-        return Piece(text=shown[False], thinking=shown[True])
+        return Piece(text=output[False], thinking=output[True])
 
-    def _advance(self, shown: dict[bool, str]) -> bool:
+    def _advance(self, output: dict[bool, str]) -> bool:
         """Consume up to the first mark in the held text; False when there is none."""
         self._may_think = self._may_think and self._could_begin_thinking()
         turning = self._turning_mark()
@@ -105,11 +105,11 @@ class AnswerText:
         found = [_Found(self._held.find(mark), mark) for mark in marks if mark in self._held]
         if not found:
             safe = len(self._held) - _longest_overlap(self._held, marks)
-            shown[self._thinking] += self._held[:safe]
+            output[self._thinking] += self._held[:safe]
             self._held = self._held[safe:]
             return False
         at, mark = min(found, key=lambda each: (each.end, each.at))
-        shown[self._thinking] += self._held[:at]
+        output[self._thinking] += self._held[:at]
         if mark == turning:
             self._held = self._held[at + len(mark) :]
             self._thinking = not self._thinking

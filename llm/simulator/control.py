@@ -16,7 +16,7 @@ from llm.simulator.ledger import Ledger
 from llm.simulator.listener import Listener
 from llm.wire.values import dump
 
-_JOURNAL_SHOWN = 200
+_JOURNAL_ENTRIES = 200
 
 
 class Subject(Protocol):
@@ -56,8 +56,8 @@ class Control:
         exchange.respond(200, dump(self._subject.describe()))
 
     async def _stats(self, exchange: Exchange) -> None:
-        shown = _number(exchange.request, "journal", default=_JOURNAL_SHOWN)
-        body = self._subject.ledger.snapshot(journal=shown)
+        entries = _number(exchange.request, "journal", default=_JOURNAL_ENTRIES)
+        body = self._subject.ledger.snapshot(journal=entries)
         engine = self._subject.engine
         body["resident"] = [one.model.name for one in engine.residents if not one.is_loading]
         body["loading"] = [one.model.name for one in engine.residents if one.is_loading]

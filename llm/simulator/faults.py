@@ -113,15 +113,17 @@ class FaultBook:
         the measures of `Fault`}. Raises FaultError. `refuse` is not kept: the caller does it."""
         if not isinstance(body, dict):
             raise FaultError("a fault must be a JSON object")
-        given = dict(body)
-        fault = find(given.pop("fault", None))
-        measures = {name: given.pop(name) for name in _MEASURES if name in given}
+        rule_fields = dict(body)
+        fault = find(rule_fields.pop("fault", None))
+        measures = {name: rule_fields.pop(name) for name in _MEASURES if name in rule_fields}
         for name, value in measures.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise FaultError(f"{name}: must be a number that is not negative")
-        _check_rule(given)
+        _check_rule(rule_fields)
         self._number += 1
-        rule = Rule(number=self._number, fault=dataclasses.replace(fault, **measures), **given)
+        rule = Rule(
+            number=self._number, fault=dataclasses.replace(fault, **measures), **rule_fields
+        )
         if fault.name != "refuse":
             self.rules.append(rule)
         return rule
@@ -168,14 +170,14 @@ def _by_model(model: str) -> Fault | None:
 _MEASURES = tuple(field.name for field in dataclasses.fields(Fault) if field.name != "name")
 
 
-def _check_rule(given: dict[str, Any]) -> None:
+def _check_rule(rule_fields: dict[str, Any]) -> None:
     kinds: dict[str, tuple[type, ...]] = {
         "rate": (int, float),
         "count": (int,),
         "model": (str,),
         "match": (str,),
     }
-    for name, value in given.items():
+    for name, value in rule_fields.items():
         if name not in kinds:
             near = difflib.get_close_matches(name, (*kinds, *_MEASURES, "fault"), n=1)
             raise FaultError(
@@ -183,9 +185,9 @@ def _check_rule(given: dict[str, Any]) -> None:
             )
         if value is not None and (isinstance(value, bool) or not isinstance(value, kinds[name])):
             raise FaultError(f"{name}: must be of type {kinds[name][-1].__name__}")
-    if given.get("rate") is None:
-        given.pop("rate", None)
-    elif not 0 <= given["rate"] <= 1:
+    if rule_fields.get("rate") is None:
+        rule_fields.pop("rate", None)
+    elif not 0 <= rule_fields["rate"] <= 1:
         raise FaultError("rate: must be between 0 and 1")
-    if given.get("match") is None:
-        given.pop("match", None)
+    if rule_fields.get("match") is None:
+        rule_fields.pop("match", None)

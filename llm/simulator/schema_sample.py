@@ -132,14 +132,14 @@ class _Sampler:
         properties: dict[str, Schema] = schema.get("properties", {})
         required = schema.get("required", [])
         names = [name for name in properties if depth < _FULL_DEPTH or name in required]
-        made = {name: self.value(properties[name], depth=depth + 1) for name in names}
+        sample = {name: self.value(properties[name], depth=depth + 1) for name in names}
         extra = schema.get("additionalProperties", True)
-        missing = [name for name in required if name not in made]
-        while len(made) + len(missing) < _least(schema, "minProperties"):
-            missing.append(f"item_{len(made) + len(missing)}")
+        missing = [name for name in required if name not in sample]
+        while len(sample) + len(missing) < _least(schema, "minProperties"):
+            missing.append(f"item_{len(sample) + len(missing)}")
         for name in missing:
-            made[name] = self._text() if extra is True else self.value(extra, depth=depth + 1)
-        return made
+            sample[name] = self._text() if extra is True else self.value(extra, depth=depth + 1)
+        return sample
 
     def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
         first = [self.value(part, depth=depth + 1) for part in schema.get("prefixItems", [])]
@@ -151,9 +151,9 @@ class _Sampler:
         for _ in range(wanted * 4):
             if len(first) >= wanted:
                 break
-            made = self.value(items, depth=depth + 1)
-            if not schema.get("uniqueItems") or made not in first:
-                first.append(made)
+            item = self.value(items, depth=depth + 1)
+            if not schema.get("uniqueItems") or item not in first:
+                first.append(item)
         return first
 
     def _string(self, schema: dict[str, Any], _depth: int) -> str:

@@ -88,9 +88,9 @@ def _texts(
 ) -> tuple[list[tuple[str, str]], list[RefusedFile]]:
     texts: list[tuple[str, str]] = []
     refused: list[RefusedFile] = []
-    asked = list(dict.fromkeys(paths))
+    distinct = list(dict.fromkeys(paths))
     left_bytes = MAX_TOTAL_BYTES
-    for path in asked[:MAX_FILES]:
+    for path in distinct[:MAX_FILES]:
         try:
             content = read_inside(path, roots=roots, max_bytes=min(max_bytes, left_bytes))
             left_bytes -= len(content)
@@ -98,7 +98,7 @@ def _texts(
         except FileRefused as refusal:
             refused.append(RefusedFile(path, str(refusal)))
     refused.extend(
-        RefusedFile(path, f"is beyond the first {MAX_FILES} files") for path in asked[MAX_FILES:]
+        RefusedFile(path, f"is beyond the first {MAX_FILES} files") for path in distinct[MAX_FILES:]
     )
     return texts, refused
 

@@ -60,16 +60,16 @@ def read_inside(path: str, *, roots: Sequence[Path], max_bytes: int = MAX_FILE_B
 
 
 def _candidates(path: str, roots: Sequence[Path]) -> list[tuple[Path, tuple[str, ...]]]:
-    asked = PurePosixPath(path)
-    if ".." in asked.parts:
+    wanted = PurePosixPath(path)
+    if ".." in wanted.parts:
         raise FileRefused('holds ".."; write the path without it')
-    if not asked.is_absolute():
-        return [(root, asked.parts) for root in roots if asked.parts]
+    if not wanted.is_absolute():
+        return [(root, wanted.parts) for root in roots if wanted.parts]
     return [
-        (root, asked.relative_to(base).parts)
+        (root, wanted.relative_to(base).parts)
         for root in roots
         for base in dict.fromkeys((PurePosixPath(root), PurePosixPath(os.path.realpath(root))))
-        if asked.is_relative_to(base) and asked != base
+        if wanted.is_relative_to(base) and wanted != base
     ]
 
 

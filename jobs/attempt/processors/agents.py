@@ -57,7 +57,7 @@ def run(
     try:
         with (
             Watch(total_seconds=agent.total_seconds, cancel=cancel) as watch,
-            mapping.border(backend=agent.name, watch=watch),
+            mapping.mapped_errors(backend=agent.name, watch=watch),
         ):
             watch.expect(_late(agent), agent.total_seconds)
             reply = transport.post("/run", body, watch=watch, connect_seconds=CONNECT_SECONDS)

@@ -17,7 +17,9 @@ _LISTED = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _TASK_CHARS = 20_000
 _BETWEEN_WORDS = 4
-_ELSEWHERE = frozenset(words("for that with about from of which has have into для из которые про"))
+_PREPOSITIONS = frozenset(
+    words("for that with about from of which has have into для из которые про")
+)
 _SEPARATOR = re.compile(r"\s{0,9}[,;]\s{0,9}(?:and\s|и\s)?|\s(?:and|и)\s", re.IGNORECASE)
 _NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10,
@@ -40,7 +42,9 @@ def complete(answer: Answer, request: Request) -> Finding:
     if request.response_schema is not None:
         return Finding(1.0)
     return min(
-        _listed(answer.text, request.asked), _counted(answer.text, request.asked), key=_score
+        _listed(answer.text, request.instruction),
+        _counted(answer.text, request.instruction),
+        key=_score,
     )
 
 
@@ -60,13 +64,13 @@ def _listed(text: str, task: str) -> Finding:
 
 def _counted(text: str, task: str) -> Finding:
     wanted = [_number(found) for found in _counts(task)]
-    given = item_count(text)
-    if not wanted or given < 2:
+    count = item_count(text)
+    if not wanted or count < 2:
         return Finding(1.0)
     least = min(wanted)
-    if given >= least:
+    if count >= least:
         return Finding(1.0)
-    return Finding((given / least) ** 2, "missing_parts", f"{least} were asked for, {given} given")
+    return Finding((count / least) ** 2, "missing_parts", f"{least} were asked for, {count} given")
 
 
 def _counts(task: str) -> list[str]:
@@ -75,17 +79,17 @@ def _counts(task: str) -> list[str]:
         found.group(1)
         for sentence in _SENTENCE_END.split(task[:_TASK_CHARS])
         for found in _COUNTED.finditer(sentence)
-        if _is_asked_for(sentence[: found.start()])
+        if _is_requested(sentence[: found.start()])
     ]
 
 
-def _is_asked_for(before: str) -> bool:
+def _is_requested(before: str) -> bool:
     """Does the number follow the verb that asks, with no other thing between them?"""
     verbs = list(COUNT_ASKED.finditer(before))
     if not verbs:
         return False
     between = words(before[verbs[-1].end() :])
-    return len(between) <= _BETWEEN_WORDS and not _ELSEWHERE.intersection(between)
+    return len(between) <= _BETWEEN_WORDS and not _PREPOSITIONS.intersection(between)
 
 
 def _missing(text: str, parts: tuple[str, ...]) -> list[str]:

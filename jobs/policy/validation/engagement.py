@@ -48,12 +48,12 @@ def _message(text: str, request: Request) -> Finding:
     if not (opens or machine or polite):
         return Finding(1.0)
     reason = f'the answer reads like an error message: "{text[:60]}"'
-    asked = request.asked
-    about_errors = bool(ABOUT_ERRORS.search(asked) or MACHINE_MESSAGE.search(asked))
+    instruction = request.instruction
+    about_errors = bool(ABOUT_ERRORS.search(instruction) or MACHINE_MESSAGE.search(instruction))
     if machine and (opens or len(text) <= _OPENING_CHARS):
         return Finding(_HINT if about_errors else _REJECTED, "refusal", reason)
-    expected = about_errors or bool(SPEAKS_FOR_OTHERS.search(asked))
-    strays = not content_stems(text) & content_stems(asked)
+    expected = about_errors or bool(SPEAKS_FOR_OTHERS.search(instruction))
+    strays = not content_stems(text) & content_stems(instruction)
     return Finding(_REJECTED if strays and not expected else _HINT, "refusal", reason)
 
 
@@ -63,10 +63,10 @@ def _refusal(text: str, request: Request) -> Finding:
         return Finding(1.0)
     reason = f'the answer refuses or asks back: "{text[:60]}"'
     whole = len(text) <= _REFUSAL_CHARS
-    asked = request.asked
-    if whole and holds_material(asked) and MISSING_MATERIAL.search(text):
+    instruction = request.instruction
+    if whole and holds_material(instruction) and MISSING_MATERIAL.search(text):
         return Finding(_REJECTED, "refusal", f"the task holds what it says is missing: {reason}")
-    expected = any(words.search(asked) for words in _EXPECT_IT)
+    expected = any(words.search(instruction) for words in _EXPECT_IT)
     if expected or not whole or _adds_about(text, request):
         return Finding(_HINT, "refusal", reason)
     return Finding(_REJECTED, "refusal", reason)
@@ -82,4 +82,4 @@ def _turns_down(text: str) -> bool:
 def _adds_about(text: str, request: Request) -> bool:
     """Does the answer go on, beyond the sentence that turns down, to what the task is about?"""
     rest = " ".join(part for part in re.split(r"(?<=[.!?…])\s+", text) if not _turns_down(part))
-    return len(content_stems(rest) & content_stems(request.asked)) >= 2
+    return len(content_stems(rest) & content_stems(request.instruction)) >= 2

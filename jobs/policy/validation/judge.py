@@ -68,7 +68,7 @@ def _as_it_came(answer: Answer, request: Request) -> Verdict:
 
 def _says_nothing(text: str, request: Request) -> bool:
     """Nothing to read: signs alone say something where they differ, or were asked for."""
-    about_signs = bool(ABOUT_SIGNS.search(request.asked))
+    about_signs = bool(ABOUT_SIGNS.search(request.instruction))
     bare = text if about_signs else _TAG.sub("", text)
     if any(map(str.isalnum, bare)) or request.response_schema is not None:
         return is_blank(text)
@@ -76,7 +76,9 @@ def _says_nothing(text: str, request: Request) -> bool:
     short = len(bare.strip()) <= _SIGN_CHARS
     if any(unicodedata.category(sign) == "So" for sign in signs):
         return False
-    return not signs or not (len(signs) > 2 or about_signs or (short and "?" in request.asked))
+    return not signs or not (
+        len(signs) > 2 or about_signs or (short and "?" in request.instruction)
+    )
 
 
 def _blank(reason: str, *, code: str = "blank") -> Verdict:

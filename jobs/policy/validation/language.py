@@ -37,13 +37,13 @@ def language(answer: Answer, request: Request) -> Finding:
     foreign = total - scripts["LATIN"] - scripts["CYRILLIC"]
     if total < _MIN_LETTERS and foreign < _MIN_FOREIGN_LETTERS:
         return Finding(1.0)
-    wanted = request.language or asked_language(request.asked)
+    wanted = request.language or requested_language(request.instruction)
     if wanted in _NAMES:
-        return _asked_for(wanted, scripts, certain=request.language is not None)
+        return _mismatch(wanted, scripts, certain=request.language is not None)
     return _expected(scripts, foreign, request)
 
 
-def _asked_for(wanted: str, scripts: Counter[str], *, certain: bool) -> Finding:
+def _mismatch(wanted: str, scripts: Counter[str], *, certain: bool) -> Finding:
     share = scripts[_SCRIPTS[wanted]] / scripts.total()
     if share >= (0.4 if wanted == "ru" else 0.6):
         return Finding(1.0)
@@ -58,7 +58,7 @@ def _expected(scripts: Counter[str], foreign: int, request: Request) -> Finding:
     total = scripts.total()
     main, count = scripts.most_common(1)[0]
     used = _scripts(request.prompt[:_LOOKED_AT_CHARS])
-    if used[main] or ABOUT_LANGUAGES.search(request.asked):
+    if used[main] or ABOUT_LANGUAGES.search(request.instruction):
         return Finding(1.0)
     if main not in _SCRIPTS.values():
         if foreign / total > _FOREIGN_SHARE:
@@ -69,11 +69,11 @@ def _expected(scripts: Counter[str], foreign: int, request: Request) -> Finding:
     return Finding(1.0)
 
 
-def asked_language(task: str) -> str | None:
+def requested_language(task: str) -> str | None:
     """The one language a task wants its answer in; None where none or both are named, or where
     the language is what a question is about."""
-    asked = [name for name, pattern in _ASKS.items() if _wants(pattern, task)]
-    return asked[0] if len(asked) == 1 else None
+    named = [name for name, pattern in _ASKS.items() if _wants(pattern, task)]
+    return named[0] if len(named) == 1 else None
 
 
 def _wants(pattern: re.Pattern[str], task: str) -> bool:

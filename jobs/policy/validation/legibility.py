@@ -26,7 +26,7 @@ def legible(answer: Answer, request: Request) -> Finding:
     letters = sum(map(str.isalpha, text))
     if letters >= 20 and len(_MISREAD.findall(text)) > _MAX_MISREAD_SHARE * letters:
         return Finding(0.1, "garbage", "the answer is in a misread encoding")
-    drawn = request.category == "coding" or ABOUT_SIGNS.search(request.asked)
+    drawn = request.category == "coding" or ABOUT_SIGNS.search(request.instruction)
     if not drawn and _symbol_share(text) > _MAX_SYMBOL_SHARE:
         return Finding(0.1, "garbage", "the answer is made of symbols")
     return Finding(1.0)

@@ -16,7 +16,7 @@ from jobs.policy.validation.types import THRESHOLD, Answer, Request, Verdict
 from llm.types import Message
 
 MAX_TOKENS = 300
-SHOWN_CHARS = 6000
+EXCERPT_CHARS = 6000
 OPINION_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -37,8 +37,8 @@ _INSTRUCTIONS = (
 
 def opinion_messages(answer: Answer, request: Request) -> tuple[Message, ...]:
     """What to ask the other model; long texts are shown by their beginning and end."""
-    shown = f"# Task\n\n{_shown(request.asked)}\n\n# Answer\n\n{_shown(answer.text)}"
-    return (Message("system", _INSTRUCTIONS), Message("user", shown))
+    question = f"# Task\n\n{_excerpt(request.instruction)}\n\n# Answer\n\n{_excerpt(answer.text)}"
+    return (Message("system", _INSTRUCTIONS), Message("user", question))
 
 
 def with_opinion(verdict: Verdict, reply: str) -> Verdict:
@@ -47,13 +47,13 @@ def with_opinion(verdict: Verdict, reply: str) -> Verdict:
     opinion = _read(reply)
     if opinion is None:
         return replace(verdict, reason=verdict.reason or "the second opinion could not be read")
-    given, reason = opinion
-    parts = {**verdict.parts, "opinion": given}
-    score = round(verdict.score * given, 4)
+    opinion_score, reason = opinion
+    parts = {**verdict.parts, "opinion": opinion_score}
+    score = round(verdict.score * opinion_score, 4)
     if not verdict.ok or score >= THRESHOLD:
         return replace(verdict, score=score, parts=parts)
-    told = f"the second opinion gives {given:.2f}: {reason:.300}"
-    return Verdict(ok=False, score=score, parts=parts, code="opinion", reason=told)
+    message = f"the second opinion gives {opinion_score:.2f}: {reason:.300}"
+    return Verdict(ok=False, score=score, parts=parts, code="opinion", reason=message)
 
 
 def _read(reply: str) -> tuple[float, str] | None:
@@ -66,8 +66,8 @@ def _read(reply: str) -> tuple[float, str] | None:
     return float(value["score"]), str(value["reason"])
 
 
-def _shown(text: str) -> str:
-    if len(text) <= 2 * SHOWN_CHARS:
+def _excerpt(text: str) -> str:
+    if len(text) <= 2 * EXCERPT_CHARS:
         return text
-    left_out = len(text) - 2 * SHOWN_CHARS
-    return f"{text[:SHOWN_CHARS]}\n[… {left_out} characters left out …]\n{text[-SHOWN_CHARS:]}"
+    left_out = len(text) - 2 * EXCERPT_CHARS
+    return f"{text[:EXCERPT_CHARS]}\n[… {left_out} characters left out …]\n{text[-EXCERPT_CHARS:]}"

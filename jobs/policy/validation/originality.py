@@ -18,7 +18,7 @@ _LABEL = re.compile(r"^\W*\w{2,14}(?:\s\w{1,10})?\s*[:!.,]\s+")
 
 def original(answer: Answer, request: Request) -> Finding:
     unlabelled = _LABEL.sub("", answer.text, count=1)
-    for source in dict.fromkeys((request.prompt, request.asked)):
+    for source in dict.fromkeys((request.prompt, request.instruction)):
         if is_echo(answer.text, source) or is_echo(unlabelled, source):
             return Finding(0.0, "echo", "the answer is the prompt coming back")
     repeats = _opens_with_the_task(answer.text, request) and not _returned(answer.text, request)
@@ -29,16 +29,16 @@ def original(answer: Answer, request: Request) -> Finding:
 
 def _returned(text: str, request: Request) -> bool:
     """Is it the task's own text that was asked back, without the words that ask for it?"""
-    if not asks_for_its_own_text(request.asked):
+    if not asks_for_its_own_text(request.instruction):
         return False
-    return len(set(words(request.asked)) - set(words(text))) >= _INSTRUCTION_WORDS
+    return len(set(words(request.instruction)) - set(words(text))) >= _INSTRUCTION_WORDS
 
 
 def _opens_with_the_task(text: str, request: Request) -> bool:
     opening = squeezed(text[:400])[:_OPENING_CHARS]
     if len(opening) < _OPENING_CHARS:
         return False
-    return any(squeezed(s[:400]).startswith(opening) for s in (request.prompt, request.asked))
+    return any(squeezed(s[:400]).startswith(opening) for s in (request.prompt, request.instruction))
 
 
 def _own_share(text: str, request: Request) -> float:

@@ -37,12 +37,12 @@ def substantial(answer: Answer, request: Request) -> Finding:
     text = answer.text.strip()
     if _OPEN_THOUGHT.match(text):
         return Finding(0.1, "thinking_only", "the answer never leaves its thinking")
-    if text.casefold() in _NOTHING and PRODUCES.search(request.asked):
+    if text.casefold() in _NOTHING and PRODUCES.search(request.instruction):
         # "None" may be the list that was asked for; prose it is not.
-        score = 0.6 if LISTS.search(request.asked) else 0.1
+        score = 0.6 if LISTS.search(request.instruction) else 0.1
         return Finding(score, "blank", f'the answer is "{text}"')
     if _promises(text):
-        expected = SPEAKS_FOR_OTHERS.search(request.asked)
+        expected = SPEAKS_FOR_OTHERS.search(request.instruction)
         reason = f'the answer promises the work instead: "{text[:60]}"'
         return Finding(0.7 if expected else 0.3, "thin", reason)
     mark = _TEMPLATE_MARK.search(text)
@@ -62,9 +62,9 @@ def _promises(text: str) -> bool:
 def _against_demand(text: str, request: Request) -> Finding:
     """What the wording of a task lets expect. Read off single words, so a doubt and no more:
     it takes a second doubt to reject."""
-    if ASKS_CODE.search(request.asked) and not _CODE.search(text):
+    if ASKS_CODE.search(request.instruction) and not _CODE.search(text):
         return Finding(_DOUBT, "missing_parts", "code was asked for and there is none")
-    if len(text) < _THIN_CHARS and ASKS_MUCH.search(request.asked):
+    if len(text) < _THIN_CHARS and ASKS_MUCH.search(request.instruction):
         return Finding(_DOUBT, "thin", f"much was asked for, {len(text)} characters came")
     return Finding(1.0)
 

@@ -39,7 +39,7 @@ class Request:
     abandoned: Callable[[], bool] | None = None
 
     @property
-    def asked(self) -> str:
+    def instruction(self) -> str:
         return self.task or self.prompt
 
 

@@ -23,7 +23,7 @@ def varied(answer: Answer, request: Request) -> Finding:
     looped = repetition(answer.text)
     if looped is not None:
         return Finding(0.0, "repetition", f"the answer loops: {looped}")
-    if _ASKED_FOR.search(request.asked):
+    if _ASKED_FOR.search(request.instruction):
         return Finding(1.0)
     said = [part for part in sentences(prose(answer.text)) if _is_language(part)]
     share = min(_new_sentences(said), *(_new_runs(squeezed(part)) for part in said), 1.0)

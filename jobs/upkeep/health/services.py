@@ -10,7 +10,7 @@ from uuid import uuid4
 import redis
 import requests
 
-from jobs.policy.fields import shown
+from jobs.policy.fields import literal
 from jobs.upkeep.health.checks import Check
 from llm import direct
 from models import decision
@@ -69,6 +69,6 @@ def agent(name: str, url: str) -> Check:
         answer = direct.get(url, seconds=AGENT_SECONDS)
     except requests.RequestException as error:
         remedy = f"start it, or unset {name.upper()}_URL; tasks for it go to the expert meanwhile"
-        return Check(name, False, shown(str(error)), remedy)
+        return Check(name, False, literal(str(error)), remedy)
     healthy = answer.status_code < 500
     return Check(name, healthy, f"HTTP {answer.status_code} at {url}")

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobs.admission.residency import Residency
-from jobs.policy.planners.choices import Router
+from jobs.policy.plan_building.choices import Router
 from jobs.policy.types import ModelView
 from llm.backends.base import Backend
 from llm.backends.registry import Backends, build

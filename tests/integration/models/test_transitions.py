@@ -258,7 +258,7 @@ def test_redrive_elsewhere_avoids_where_it_was_tried() -> None:
     task_id, epoch = running()
     Task.fail(task_id, epoch, Ending(error="no", error_code="x"))
 
-    Task.redrive([task_id], elsewhere=True)
+    Task.redrive([task_id], avoid_tried=True)
 
     assert fetch_one("SELECT avoid FROM tasks WHERE id = %s", (task_id,)) == {
         "avoid": [["ollama", "m"]]

@@ -23,7 +23,7 @@ MAY_NAME_A_KIND = {
     "jobs/settings/load.py": "the settings that bear a kind's name",
     "jobs/policy/effective_limit.py": "the defaults of those settings",
     "jobs/policy/assignment.py": "the owner's rule: which departments prefer MLX",
-    "jobs/policy/planners/seed.py": "the former system's rule of two sources, kept for comparison",
+    "jobs/policy/plan_building/seed.py": "the former rule of two sources, kept for comparison",
     "jobs/policy/estimation.py": "the estimate for servers that are no longer configured",
     "jobs/attempt/processors/agents.py": "agents are addressed by OpenAI's wire format",
     "jobs/simulation/workload.py": "simulated fleets",

@@ -217,7 +217,7 @@ def test_a_model_is_described_once(house: House) -> None:
 
 def test_a_failed_canary_leaves_the_model_out_over_several_scans(house: House) -> None:
     house.scanner().scan()
-    house.scanner().set_aside("ollama", "qwen3:8b", "canary: stall_timeout", seconds=600)
+    house.scanner().quarantine("ollama", "qwen3:8b", "canary: stall_timeout", seconds=600)
 
     def broken() -> str | None:
         models = server(house.scanner().scan(), "ollama").models or ()
@@ -232,8 +232,8 @@ def test_a_failed_canary_leaves_the_model_out_over_several_scans(house: House) -
 
 def test_a_model_that_another_process_sets_aside_during_a_scan_stays_out(house: House) -> None:
     other = house.scanner()
-    other.set_aside("mlx", "llama3.2:3b", "known before")
-    house.ollama.before_list = lambda: other.set_aside("ollama", "qwen3:8b", "load failed")
+    other.quarantine("mlx", "llama3.2:3b", "known before")
+    house.ollama.before_list = lambda: other.quarantine("ollama", "qwen3:8b", "load failed")
 
     scans = [house.scanner().scan(refresh=True), house.scanner().scan()]
 
@@ -290,7 +290,7 @@ def test_a_scan_survives_being_written_down(house: House) -> None:
 
 def test_the_last_scan_is_told_however_old_without_asking_anyone(house: House) -> None:
     assert house.scanner().last() is None
-    house.scanner().set_aside("ollama", "qwen3:8b", "canary")
+    house.scanner().quarantine("ollama", "qwen3:8b", "canary")
     assert house.scanner().last() is None
 
     scan = house.scanner().scan()

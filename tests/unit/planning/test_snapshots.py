@@ -22,7 +22,7 @@ def views(
 ) -> list[TaskView]:
     return [
         TaskView(f"{category}-{model}-{priority}-{complexity}-{n}", NOW, priority=priority,
-                 category=category, preferred_model=model, complexity=complexity)
+                 category=category, required_model=model, complexity=complexity)
         for n in range(count)
     ]  # fmt: skip
 

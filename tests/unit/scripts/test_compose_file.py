@@ -9,7 +9,7 @@ import yaml
 
 from jobs.process.http_origins import allowed_hosts
 from jobs.settings.load import PROJECT, SETTING_NAMES
-from jobs.settings.names import READ_ELSEWHERE, unknown_names
+from jobs.settings.names import OTHER_PROGRAMS_NAMES, unknown_names
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_jobs_reach_the_host_and_wait_for_healthy_databases(compose: dict[st
 def test_every_variable_given_to_the_jobs_is_a_setting(compose: dict[str, Any]) -> None:
     given = set(compose["services"]["jobs"]["environment"])
 
-    assert given <= SETTING_NAMES | READ_ELSEWHERE
+    assert given <= SETTING_NAMES | OTHER_PROGRAMS_NAMES
 
 
 def test_every_setting_of_the_env_file_reaches_the_jobs_but_for_what_is_fixed(

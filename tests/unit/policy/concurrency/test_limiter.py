@@ -11,9 +11,9 @@ import pytest
 from jobs.policy.throughput_search import (
     LEVELS,
     Decode,
-    LimiterConfig,
-    LimiterState,
     Rate,
+    SearchConfig,
+    SearchState,
     ThroughputWindow,
     step,
     window_of,
@@ -21,7 +21,7 @@ from jobs.policy.throughput_search import (
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 WINDOW_SECONDS = 15
-CONFIG = LimiterConfig()
+CONFIG = SearchConfig()
 MOST = 16
 
 Curve = Callable[[int], float]
@@ -43,7 +43,7 @@ def plateau_from(knee: int) -> Curve:
 
 @dataclass
 class Run:
-    state: LimiterState
+    state: SearchState
     limits: list[int]
     bases: list[int]
     efficiency: float
@@ -58,7 +58,7 @@ def simulate(
 ) -> Run:
     """Drive the limiter with a server whose curve at each window is ``curve_at(window)``."""
     dice = random.Random(seed)
-    state = LimiterState(base=4)
+    state = SearchState(base=4)
     limits, bases, got, possible = [], [], 0.0, 0.0
     for number in range(windows):
         curve = curve_at(number)
@@ -123,7 +123,7 @@ def test_trials_become_rare_once_settled() -> None:
 
 
 def test_an_idle_server_teaches_nothing() -> None:
-    state = LimiterState(base=4)
+    state = SearchState(base=4)
 
     after = step(state, ThroughputWindow(START, 1.5, 30.0), CONFIG, most=MOST)
 
@@ -132,7 +132,7 @@ def test_an_idle_server_teaches_nothing() -> None:
 
 
 def test_requests_left_from_a_higher_limit_are_not_counted_for_the_lower() -> None:
-    state = LimiterState(base=4)
+    state = SearchState(base=4)
 
     after = step(state, ThroughputWindow(START, 7.0, 30.0), CONFIG, most=MOST)
 
@@ -140,7 +140,7 @@ def test_requests_left_from_a_higher_limit_are_not_counted_for_the_lower() -> No
 
 
 def test_a_lowered_bound_ends_a_trial_and_lowers_the_limit() -> None:
-    trying = replace(LimiterState(base=8), trial=10, base_rate=Rate(3, 50.0, 1.0))
+    trying = replace(SearchState(base=8), trial=10, base_rate=Rate(3, 50.0, 1.0))
 
     after = step(trying, ThroughputWindow(START, 5.0, 30.0), CONFIG, most=6)
 
@@ -149,7 +149,7 @@ def test_a_lowered_bound_ends_a_trial_and_lowers_the_limit() -> None:
 
 
 def test_another_model_starts_the_measurement_anew_from_the_present_limit() -> None:
-    state = replace(LimiterState(base=6, workload="a"), base_rate=Rate(9, 50.0, 1.0))
+    state = replace(SearchState(base=6, workload="a"), base_rate=Rate(9, 50.0, 1.0))
 
     after = step(state, ThroughputWindow(START, 6.0, 10.0, workload="b"), CONFIG, most=MOST)
 
@@ -157,7 +157,7 @@ def test_another_model_starts_the_measurement_anew_from_the_present_limit() -> N
 
 
 def test_a_limit_off_the_levels_finds_its_way() -> None:
-    state = LimiterState(base=5)
+    state = SearchState(base=5)
     for number in range(200):
         at = START + timedelta(seconds=WINDOW_SECONDS * number)
         rate = knee_at(8)(state.limit)
@@ -168,7 +168,7 @@ def test_a_limit_off_the_levels_finds_its_way() -> None:
 
 
 def test_every_state_says_why() -> None:
-    state = LimiterState(base=4)
+    state = SearchState(base=4)
     for number in range(100):
         at = START + timedelta(seconds=WINDOW_SECONDS * number)
         rate = knee_at(2)(state.limit)
@@ -178,7 +178,7 @@ def test_every_state_says_why() -> None:
 
 
 def test_a_server_that_gives_nothing_does_not_break_the_search() -> None:
-    state = LimiterState(base=4)
+    state = SearchState(base=4)
     for number in range(50):
         at = START + timedelta(seconds=WINDOW_SECONDS * number)
         state = step(state, ThroughputWindow(at, state.limit, 0.0), CONFIG, most=MOST)
@@ -211,7 +211,7 @@ def test_it_finds_the_knee_from_long_answers_that_overlap_its_windows() -> None:
         return START + timedelta(seconds=seconds)
 
     dice, curve, tick = random.Random(1), knee_at(4), 0.5
-    state = LimiterState(base=8)
+    state = SearchState(base=8)
     running: list[list[float]] = []
     decodes: list[Decode] = []
     for number in range(1, int(3600 / tick)):

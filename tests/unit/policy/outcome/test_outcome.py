@@ -57,7 +57,7 @@ def test_an_accepted_answer_completes_even_after_spent_attempts() -> None:
 
 class TestAnswersAtFault:
     def test_an_echo_goes_elsewhere_soon(self) -> None:
-        outcome = retried(error=errors.EchoAnswer("echo"), elsewhere=True)
+        outcome = retried(error=errors.EchoAnswer("echo"), failover=True)
 
         assert outcome.avoid == ("ollama", "qwen:7b")
         assert outcome.code == "echo"
@@ -66,12 +66,12 @@ class TestAnswersAtFault:
         assert not outcome.stronger
 
     def test_with_no_other_backend_a_stronger_model_takes_the_second_try(self) -> None:
-        outcome = retried(error=errors.BlankAnswer("blank"), elsewhere=False)
+        outcome = retried(error=errors.BlankAnswer("blank"), failover=False)
 
         assert outcome.stronger
 
     def test_a_second_bad_answer_asks_for_a_stronger_model_after_a_back_off(self) -> None:
-        outcome = retried(error=errors.RepetitionAnswer("loop"), elsewhere=True, attempt_count=1)
+        outcome = retried(error=errors.RepetitionAnswer("loop"), failover=True, attempt_count=1)
 
         assert outcome.stronger
         assert delay_seconds(outcome) == 90
@@ -79,7 +79,7 @@ class TestAnswersAtFault:
     def test_a_rejected_verdict_carries_its_code_and_reason(self) -> None:
         verdict = Verdict(ok=False, score=0.1, code="schema", reason="at $.n: not a number")
 
-        outcome = retried(verdict=verdict, elsewhere=True)
+        outcome = retried(verdict=verdict, failover=True)
 
         assert outcome.code == "schema"
         assert "at $.n: not a number" in outcome.reason
@@ -87,13 +87,13 @@ class TestAnswersAtFault:
     def test_an_answer_cut_by_its_limit_stays_with_its_model(self) -> None:
         verdict = Verdict(ok=False, score=0.2, code="truncated", reason="cut")
 
-        outcome = retried(verdict=verdict, elsewhere=True)
+        outcome = retried(verdict=verdict, failover=True)
 
         assert outcome.avoid is None
         assert not outcome.stronger
 
     def test_a_model_that_only_thought_is_left_for_another(self) -> None:
-        outcome = retried(error=errors.ThinkingOnly("thought and ran out"), elsewhere=True)
+        outcome = retried(error=errors.ThinkingOnly("thought and ran out"), failover=True)
 
         assert outcome.avoid == ("ollama", "qwen:7b")
 
@@ -112,14 +112,14 @@ class TestBackendsThatAreAway:
     def test_tasks_wait_and_never_fail_while_everything_is_down(
         self, kind: type[errors.LLMError], attempt_count: int
     ) -> None:
-        outcome = retried(error=kind("refused"), elsewhere=False, attempt_count=attempt_count)
+        outcome = retried(error=kind("refused"), failover=False, attempt_count=attempt_count)
 
         assert not outcome.spends_attempt
         assert outcome.avoid is None
         assert delay_seconds(outcome) == CONFIG.down_seconds
 
     def test_a_dead_backend_is_left_for_a_living_one_soon(self) -> None:
-        outcome = retried(error=errors.BackendUnreachable("refused"), elsewhere=True)
+        outcome = retried(error=errors.BackendUnreachable("refused"), failover=True)
 
         assert outcome.avoid == ("ollama", "qwen:7b")
         assert delay_seconds(outcome) == CONFIG.soon_seconds
@@ -132,7 +132,7 @@ class TestBackendsThatAreAway:
 
     def test_an_overloaded_server_is_left_for_one_that_is_free_soon(self) -> None:
         error = errors.Overloaded("busy", retry_after_seconds=40)
-        outcome = retried(error=error, elsewhere=True)
+        outcome = retried(error=error, failover=True)
 
         assert delay_seconds(outcome) == CONFIG.soon_seconds
         assert outcome.avoid == ("ollama", "qwen:7b")
@@ -182,13 +182,13 @@ class TestBrokenCalls:
     def test_a_task_leaves_a_server_that_stands_still_at_once_where_another_is_up(
         self, kind: type[errors.LLMError]
     ) -> None:
-        outcome = retried(error=kind("no token"), elsewhere=True)
+        outcome = retried(error=kind("no token"), failover=True)
 
         assert outcome.avoid == ("ollama", "qwen:7b")
         assert delay_seconds(outcome) == CONFIG.soon_seconds
 
     def test_a_model_that_is_missing_is_sought_elsewhere_after_a_fresh_scan(self) -> None:
-        outcome = retried(error=errors.ModelNotFound("no such model"), elsewhere=True)
+        outcome = retried(error=errors.ModelNotFound("no such model"), failover=True)
 
         assert outcome.rescan
         assert outcome.avoid == ("ollama", "qwen:7b")
@@ -204,7 +204,7 @@ class TestBrokenCalls:
     def test_what_a_server_refuses_is_tried_elsewhere_and_fails_where_nobody_else_is_up(
         self, kind: type[errors.LLMError]
     ) -> None:
-        tried = retried(error=kind("unknown role"), elsewhere=True)
+        tried = retried(error=kind("unknown role"), failover=True)
         failed = decided(error=kind("unknown role"))
 
         assert (tried.avoid, tried.spends_attempt) == (("ollama", "qwen:7b"), True)
@@ -254,21 +254,21 @@ class TestBounds:
     @given(
         kind=st.sampled_from(ALL_ERRORS),
         attempt_count=st.integers(0, 5),
-        elsewhere=st.booleans(),
+        failover=st.booleans(),
         jitter=st.floats(-1, 2),
     )
     def test_every_error_has_an_answer_that_is_bounded_and_reasoned(
         self,
         kind: type[errors.LLMError],
         attempt_count: int,
-        elsewhere: bool,
+        failover: bool,
         jitter: float,
     ) -> None:
         outcome = decided(
             jitter=jitter,
             error=kind("it broke"),
             attempt_count=attempt_count,
-            elsewhere=elsewhere,
+            failover=failover,
         )
 
         assert not isinstance(outcome, Complete)
@@ -280,15 +280,15 @@ class TestBounds:
 
     @given(
         kind=st.sampled_from(ALL_ERRORS),
-        elsewhere=st.booleans(),
+        failover=st.booleans(),
     )
     def test_attempts_that_are_spent_end_in_failure(
-        self, kind: type[errors.LLMError], elsewhere: bool
+        self, kind: type[errors.LLMError], failover: bool
     ) -> None:
-        outcome = decided(error=kind("x"), attempt_count=0, elsewhere=elsewhere)
+        outcome = decided(error=kind("x"), attempt_count=0, failover=failover)
         spent = 1
         while isinstance(outcome, Retry) and outcome.spends_attempt:
-            outcome = decided(error=kind("x"), attempt_count=spent, elsewhere=elsewhere)
+            outcome = decided(error=kind("x"), attempt_count=spent, failover=failover)
             spent += 1
 
         assert spent <= CONFIG.max_attempts

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import pytest
 
-from jobs.policy.planners.choices import Choices, Router, has_other_place
+from jobs.policy.plan_building.choices import Choices, Router, has_other_place
 from jobs.policy.types import BackendView, ModelView, TaskView
 from llm.types import Category
 from models.states import Priority
@@ -59,7 +59,7 @@ def test_every_combination_finds_a_place_where_there_is_one(
             models,
             complexity=complexity,
             required_backend=required,
-            preferred_model=preferred,
+            required_model=preferred,
             avoid=failed,
         )
 

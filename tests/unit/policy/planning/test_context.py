@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.policy.planners.choices import Router
+from jobs.policy.plan_building.choices import Router
 from jobs.policy.types import BlockKey, ModelView, TaskView
 from tests.support.plan_builders import mlx, ollama, snapshot, task
 

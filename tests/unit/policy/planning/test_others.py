@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.policy.planners.choices import others
+from jobs.policy.plan_building.choices import others
 from tests.support.plan_builders import MODELS, mlx, ollama, snapshot, task
 
 
@@ -33,7 +33,7 @@ def test_a_task_that_asks_for_a_backend_stays_there() -> None:
 def test_a_task_that_asks_for_a_model_goes_only_where_it_is() -> None:
     only_here = tuple(m for m in MODELS if (m.backend, m.name) != ("mlx", "thinker"))
 
-    asked = task(1, preferred_model="thinker")
+    asked = task(1, required_model="thinker")
 
     assert others(snapshot([]), asked, than="ollama") == ("mlx",)
     assert others(snapshot([], models=only_here), asked, than="ollama") == ()

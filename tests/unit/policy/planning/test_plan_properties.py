@@ -59,7 +59,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 complexity=st.floats(0, 1),
                 preferred_source=st.sampled_from([None, "mlx", "ollama", "moon"]),
                 required_backend=st.sampled_from([None, None, "mlx", "moon"]),
-                preferred_model=st.sampled_from([None, None, "coder", "unheard-of"]),
+                required_model=st.sampled_from([None, None, "coder", "unheard-of"]),
                 num_ctx=st.sampled_from([0, 0, 8192]),
                 bug_probability=st.none() | st.floats(0, 1),
                 avoid=PAIRS,

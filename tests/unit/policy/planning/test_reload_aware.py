@@ -107,7 +107,7 @@ def test_a_preferred_source_is_followed_where_it_costs_little() -> None:
 
 
 def test_a_required_backend_and_an_asked_model_are_kept() -> None:
-    waiting = [task(1, FAST, required_backend="ollama", preferred_model="thinker")]
+    waiting = [task(1, FAST, required_backend="ollama", required_model="thinker")]
 
     made = plan(snapshot(waiting))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.planners.simplex import Use, spread
+from jobs.policy.plan_building.simplex import Use, spread
 
 
 def test_a_group_is_split_so_that_two_equal_servers_end_together() -> None:

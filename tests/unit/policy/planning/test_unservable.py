@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.planners.choices import Router, unservable
+from jobs.policy.plan_building.choices import Router, unservable
 from jobs.policy.types import BackendView, ModelView
 from llm.types import BackendKind
 from tests.support.plan_builders import MODELS, mlx, ollama, snapshot, task
@@ -55,7 +55,7 @@ def test_it_agrees_with_the_router(system: tuple[list[BackendView], list[ModelVi
 
     for backend in ("mlx", "ollama", "big", None):
         for model in ("a", "b", "c", "unknown", None):
-            asking = task("t", required_backend=backend, preferred_model=model)
+            asking = task("t", required_backend=backend, required_model=model)
             excluded = backend in closed or (backend or "", model or "") in pairs
             if backend is not None or (model in {m.name for m in models}):
                 assert excluded == (not router.choices(asking).options)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.policy.validation.opinion import SHOWN_CHARS, opinion_messages, with_opinion
+from jobs.policy.validation.opinion import EXCERPT_CHARS, opinion_messages, with_opinion
 from jobs.policy.validation.types import Answer, Request, Verdict
 
 GOOD = Verdict(ok=True, score=0.9, parts={"present": 1.0})
@@ -44,9 +44,9 @@ def test_an_opinion_that_cannot_be_read_changes_nothing(reply: str) -> None:
 
 
 def test_long_texts_are_shown_by_their_ends() -> None:
-    text = "a" * SHOWN_CHARS + "m" * 1000 + "z" * SHOWN_CHARS
+    text = "a" * EXCERPT_CHARS + "m" * 1000 + "z" * EXCERPT_CHARS
 
     shown = opinion_messages(Answer(text), Request("Explain."))[1].content
 
     assert "[… 1000 characters left out …]" in shown
-    assert shown.endswith("z" * SHOWN_CHARS)
+    assert shown.endswith("z" * EXCERPT_CHARS)

@@ -59,7 +59,7 @@ def asks_for(task: TaskView) -> tuple[object, ...]:
         task.complexity >= COMPLEX_FROM,
         task.preferred_source,
         task.required_backend,
-        task.preferred_model,
+        task.required_model,
         task.num_ctx,
         task.needed_context,
         task.avoid,
@@ -149,19 +149,19 @@ class Router:
                 fit = self._at(fit, task.required_backend, rejected)
             else:
                 notes.append(f"the required backend {task.required_backend} is not configured")
-        if self._has_preferred_model(task):
+        if self._has_required_model(task):
             fit = _keep(
                 fit,
-                [m for m in fit if m.name == task.preferred_model],
+                [m for m in fit if m.name == task.required_model],
                 rejected,
-                f"the task requires {task.preferred_model}",
+                f"the task requires {task.required_model}",
             )
-        elif task.preferred_model is not None:
-            notes.append(f"the required model {task.preferred_model} is on no server")
+        elif task.required_model is not None:
+            notes.append(f"the required model {task.required_model} is on no server")
         return list(fit), "; ".join(notes)
 
-    def _has_preferred_model(self, task: TaskView) -> bool:
-        return task.preferred_model is not None and task.preferred_model in self._names
+    def _has_required_model(self, task: TaskView) -> bool:
+        return task.required_model is not None and task.required_model in self._names
 
     def _at(
         self, models: Iterable[ModelView], name: str, rejected: list[Rejected]
@@ -197,9 +197,9 @@ class Router:
         stronger = [m for m in kept if m.strength_for(task.category) > failed]
         if task.complexity >= COMPLEX_FROM and stronger:
             kept = _keep(kept, stronger, rejected, "no stronger than the model that failed")
-        return self._elsewhere(task, kept, rejected)
+        return self._on_other_servers(task, kept, rejected)
 
-    def _elsewhere(
+    def _on_other_servers(
         self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
     ) -> list[ModelView]:
         """Servers where the task has not failed, if they can do the work: what hangs or echoes is
@@ -216,7 +216,7 @@ class Router:
     ) -> list[ModelView]:
         """Per server the best model for the category, and resident ones beside it that are good
         enough; servers whose best is far weaker than the best of all are left out."""
-        if self._has_preferred_model(task):
+        if self._has_required_model(task):
             return models
         enough = max((_suits(m, task) for m in _able(models, task.category)), default=0.0)
         enough -= _tolerance(task)

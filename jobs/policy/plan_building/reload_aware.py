@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.policy.planners.balance import Balance, OpenServer, balance
-from jobs.policy.planners.choices import NOT_PREFERRED_FACTOR, Choices, Option, Router
-from jobs.policy.planners.groups import Group, group_tasks
-from jobs.policy.planners.lanes import order_lanes, start_order
-from jobs.policy.planners.memory import is_warm
-from jobs.policy.planners.timing import timed_blocks, unplaced
-from jobs.policy.planners.urgency import UrgentPlacement, place_urgent
-from jobs.policy.planners.whole_tasks import KeyAssignment, assign_tasks
+from jobs.policy.plan_building.balance import Balance, OpenServer, balance
+from jobs.policy.plan_building.choices import NOT_PREFERRED_FACTOR, Choices, Option, Router
+from jobs.policy.plan_building.groups import Group, group_tasks
+from jobs.policy.plan_building.lanes import order_lanes, start_order
+from jobs.policy.plan_building.memory import is_warm
+from jobs.policy.plan_building.timing import timed_blocks, unplaced
+from jobs.policy.plan_building.urgency import UrgentPlacement, place_urgent
+from jobs.policy.plan_building.whole_tasks import KeyAssignment, assign_tasks
 from jobs.policy.task_order import rank_tasks
 from jobs.policy.types import BlockKey, Plan, PolicyName, Route, Snapshot, TaskView
 from models.states import Priority

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.policy.planners.choices import Choices, Option
-from jobs.policy.planners.groups import Group
-from jobs.policy.planners.memory import is_warm
+from jobs.policy.plan_building.choices import Choices, Option
+from jobs.policy.plan_building.groups import Group
+from jobs.policy.plan_building.memory import is_warm
 from jobs.policy.types import BackendView, BlockKey, RunningTask, Snapshot, TaskView
 
 

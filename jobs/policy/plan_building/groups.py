@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.policy.planners.choices import Choices, Router
+from jobs.policy.plan_building.choices import Choices, Router
 from jobs.policy.types import FurtherTasks, TaskView
 
 

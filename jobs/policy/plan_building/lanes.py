@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
-from jobs.policy.planners.balance import Balance, OpenServer
-from jobs.policy.planners.choices import Option
-from jobs.policy.planners.fairness import bring_forward, margin_seconds, oldest_age
-from jobs.policy.planners.groups import Group
-from jobs.policy.planners.memory import is_warm
-from jobs.policy.planners.urgency import UrgentPlacement
+from jobs.policy.plan_building.balance import Balance, OpenServer
+from jobs.policy.plan_building.choices import Option
+from jobs.policy.plan_building.fairness import bring_forward, margin_seconds, oldest_age
+from jobs.policy.plan_building.groups import Group
+from jobs.policy.plan_building.memory import is_warm
+from jobs.policy.plan_building.urgency import UrgentPlacement
 from jobs.policy.types import BackendView, BlockKey, PlanningConfig, Snapshot, TaskView
 
 CORRECTION_PART = 0.06

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from jobs.policy.planners.choices import Option
-from jobs.policy.planners.groups import Group
-from jobs.policy.planners.memory import effective_slots, models_in_memory
-from jobs.policy.planners.simplex import Spread, Use, spread
+from jobs.policy.plan_building.choices import Option
+from jobs.policy.plan_building.groups import Group
+from jobs.policy.plan_building.memory import effective_slots, models_in_memory
+from jobs.policy.plan_building.simplex import Spread, Use, spread
 from jobs.policy.types import BackendView, BlockKey
 
 LOAD_WEIGHT = 0.004

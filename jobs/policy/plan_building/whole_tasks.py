@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.policy.planners.groups import Group
+from jobs.policy.plan_building.groups import Group
 from jobs.policy.types import BlockKey, TaskView
 
 

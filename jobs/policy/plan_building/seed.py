@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.policy.planners.choices import Option, Router
-from jobs.policy.planners.timing import timed_blocks, unplaced
+from jobs.policy.plan_building.choices import Option, Router
+from jobs.policy.plan_building.timing import timed_blocks, unplaced
 from jobs.policy.types import (
     BlockKey,
     Plan,

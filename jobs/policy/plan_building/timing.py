@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from jobs.policy.planners.choices import Router
-from jobs.policy.planners.memory import capacity, effective_slots, models_in_memory
+from jobs.policy.plan_building.choices import Router
+from jobs.policy.plan_building.memory import capacity, effective_slots, models_in_memory
 from jobs.policy.types import (
     BackendView,
     BlockKey,

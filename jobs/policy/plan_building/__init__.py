@@ -1,0 +1,1 @@
+"""The algorithms that turn a snapshot into blocks: one module for each policy, and their parts."""

@@ -1,1 +1,0 @@
-"""The planners by name, and what they share."""

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -22,13 +23,16 @@ from jobs.process import signals
 from jobs.queues.names import LISTENER_HEARTBEAT
 from jobs.runtime import Runtime, connect
 from models import backlog
-from models.database import DatabaseUnavailable, database, session
+from models.database import DatabaseUnavailable, behind_pooler, database, session
 from models.waiting import patience
 
 logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP = timedelta(seconds=4)
 """A claim sends no notification: its lease is read at the next look, before it can run out."""
+POLL = timedelta(seconds=1)
+"""Behind a pooler nothing is notified: new rows are looked for this often."""
+REMEDY = "set KOS_DATABASE_DIRECT_URL to Postgres itself, past its pooler"
 SHORTEST_SLEEP = timedelta(seconds=0.25)
 RECONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
@@ -39,7 +43,8 @@ LEASE_SLACK = timedelta(seconds=0.5)
 
 def main() -> int:
     settings = signals.prepare("listener")
-    runtime = connect(settings, program="listener")
+    direct = settings.database_direct_url or settings.database_url
+    runtime = connect(replace(settings, database_url=direct), program="listener")
     stop = signals.stop_on(signal.SIGTERM, signal.SIGINT)
     listen(runtime, stop)
     runtime.close()
@@ -58,13 +63,20 @@ def listen(runtime: Runtime, stop: signals.Stop) -> None:
 
 
 def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
-    database.execute_sql("LISTEN kos_tasks")
-    database.execute_sql("LISTEN kos_alarm")
+    polls = behind_pooler()
+    if polls:
+        logger.warning("listener_polls every_seconds=%g remedy=%s", POLL.total_seconds(), REMEDY)
+    else:
+        database.execute_sql("LISTEN kos_tasks")
+        database.execute_sql("LISTEN kos_alarm")
     connection = database.connection()
     logger.info("listener_ready")
     runtime.requests.recover("listener started")
     runtime.requests.plan("listener started")
-    timers = _Timers(patience=timedelta(seconds=runtime.settings.lease_seconds / 4))
+    timers = _Timers(
+        patience=timedelta(seconds=runtime.settings.lease_seconds / 4),
+        longest_sleep=POLL if polls else LONGEST_SLEEP,
+    )
     timers.refresh()
     while not stop.is_set():
         runtime.redis.set(LISTENER_HEARTBEAT, time.time())
@@ -76,7 +88,7 @@ def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
             runtime.requests.plan("insert")
         if channels != {"kos_tasks"} or timers.is_due():
             _run_due(runtime, timers)
-        if not channels and backlog.anything_eligible():
+        if not channels and (backlog.anything_eligible() or (polls and backlog.unassigned(1))):
             runtime.requests.plan("still waiting")
 
 
@@ -97,8 +109,9 @@ class _Timers:
     leaves it alone for as long again: its message may be waiting for a slot.
     """
 
-    def __init__(self, *, patience: timedelta) -> None:
+    def __init__(self, *, patience: timedelta, longest_sleep: timedelta) -> None:
         self._patience = patience
+        self._longest_sleep = longest_sleep
         self._eligible: datetime | None = None
         self._lease: datetime | None = None
         self._late: datetime | None = None
@@ -135,7 +148,7 @@ class _Timers:
 
     def _next_moment(self) -> datetime:
         moments = [at for at in (self._eligible, self._lease, self._late) if at]
-        soonest = min([*moments, self._read_at + LONGEST_SLEEP])
+        soonest = min([*moments, self._read_at + self._longest_sleep])
         return max(soonest, self._read_at + SHORTEST_SLEEP)
 
 

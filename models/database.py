@@ -12,7 +12,7 @@ import psycopg2
 import psycopg2.extensions
 from playhouse.pool import MaxConnectionsExceeded
 from psycopg2 import ProgrammingError
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from models import foreign, times
 from models.pool import BoundedPool
@@ -32,10 +32,15 @@ LINK = {
     "tcp_user_timeout": int(ANSWER_SECONDS * 1000),
 }
 """How the kernel finds out that the other end is gone; a parameter in the URL wins."""
-AT_START = (
-    f"SET TIME ZONE 'UTC'; SET lock_timeout TO '{LOCK_WAIT_SECONDS}s'; "
-    f"SET idle_in_transaction_session_timeout TO '{IDLE_IN_TRANSACTION_SECONDS}s'"
-)
+SESSION_SETTINGS = {
+    "TimeZone": "UTC",
+    "lock_timeout": f"{LOCK_WAIT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+}
+FOR_SESSION = "; ".join(f"SET {name} TO '{value}'" for name, value in SESSION_SETTINGS.items())
+FOR_TRANSACTION = FOR_SESSION.replace("SET ", "SET LOCAL ") + "; "
+ALONE = "VACUUM"
+"""The one statement of ours that may not share a transaction."""
 PEEWEE_ERRORS = (peewee.DatabaseError, peewee.InterfaceError)
 DRIVER_ERRORS = (psycopg2.DatabaseError, psycopg2.InterfaceError)
 """What bulk statements raise, which go past peewee to the driver."""
@@ -60,15 +65,40 @@ NOT_NOW = {
 """SQLSTATE, or its class of two letters -> what it says: the same statement may succeed later."""
 
 
-class _Connection(BoundedConnection):
-    """Set by a statement, not at the start: a pooler refuses ``options`` it cannot pass on."""
+class PooledSessionCursor(psycopg2.extensions.cursor):
+    """For a connection whose session others use too: settings hold for one transaction each.
+
+    They travel in the message of the statement that begins it, and so cost no round trip.
+    """
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        text = query if isinstance(query, bytes) else str(query).encode()
+        begins = self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        if begins and not text.startswith(ALONE.encode()):
+            text = FOR_TRANSACTION.encode() + text
+        super().execute(text, vars)
+
+
+class PostgresConnection(BoundedConnection):
+    """Set by a statement, not at the start: a pooler refuses ``options`` it cannot pass on.
+
+    ``behind_pooler``: the process that answers is not the one that greeted. PgBouncer in
+    transaction mode gives each transaction another session: nothing set there would last, and
+    what did would reach others.
+    """
+
+    behind_pooler = False
 
     def __init__(self, dsn: str, **parameters: Any) -> None:
         super().__init__(dsn, **parameters)
         self.autocommit = True
         with self.cursor() as cursor:
-            cursor.execute(AT_START)
-        self.autocommit = False
+            cursor.execute("SELECT pg_backend_pid()")
+            self.behind_pooler = cursor.fetchone() != (self.info.backend_pid,)
+            if not self.behind_pooler:
+                cursor.execute(FOR_SESSION)
+        if self.behind_pooler:
+            self.cursor_factory = PooledSessionCursor
 
 
 class DatabaseUnavailable(Exception):
@@ -84,9 +114,8 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
     Raises:
         ValueError: ``url`` is not a Postgres URL with a database name.
     """
-    parameters = _parameters(url)
+    parameters = _parameters(url, application_name)
     name = parameters.pop("dbname")
-    theirs = parameters.pop("application_name", "")
     close_all()
     times.register()
     foreign.register()
@@ -98,10 +127,18 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
             max_connections=connections,
             timeout=POOL_WAIT_SECONDS,
             stale_timeout=300,
-            application_name=f"{application_name} {theirs}".strip(),
-            connection_factory=_Connection,
+            connection_factory=PostgresConnection,
             **parameters,
         )
+
+
+def direct_connection(url: str, application_name: str) -> PostgresConnection:
+    """One connection beside the pools, bounded like theirs; raises ``psycopg2.Error``."""
+    opened: PostgresConnection = psycopg2.connect(
+        connection_factory=PostgresConnection, **_parameters(url, application_name)
+    )
+    opened.autocommit = True
+    return opened
 
 
 def session() -> AbstractContextManager[None]:
@@ -138,6 +175,11 @@ def session_of(pool: BoundedPool) -> Iterator[None]:
         pool.close()
 
 
+def behind_pooler() -> bool:
+    """Whether this thread's session is lent by a pooler, so that LISTEN is forgotten there."""
+    return bool(database.connection().behind_pooler)
+
+
 def close_all() -> None:
     """Close every pooled connection of this process."""
     for pool in (database, lock_database):
@@ -145,14 +187,15 @@ def close_all() -> None:
             pool.close_all()
 
 
-def _parameters(url: str) -> dict[str, Any]:
+def _parameters(url: str, application_name: str) -> dict[str, Any]:
     try:
         parameters = dict(parse_dsn(url))
     except ProgrammingError as error:
         raise ValueError(f"DATABASE_URL is not a Postgres URL: {_first_line(error)}") from error
     if not parameters.get("dbname"):
         raise ValueError("DATABASE_URL names no database: end it with /NAME")
-    return {**LINK, **parameters, "client_encoding": "utf8"}
+    name = f"{application_name} {parameters.get('application_name', '')}".strip()
+    return {**LINK, **parameters, "application_name": name, "client_encoding": "utf8"}
 
 
 def _cannot_serve(error: Exception) -> bool:

@@ -92,6 +92,7 @@ def choose_services(settings: Settings, *, running: bool) -> None:
             update_env(settings.home, {name: plan(settings.home).url, OWN[name]: None})
         else:
             update_env(settings.home, {name: url, OWN[name]: url})
+    update_env(settings.home, {OWN["KOS_DATABASE_DIRECT_URL"]: settings.database_direct_url})
 
 
 def forget_own_services(settings: Settings, environ: Mapping[str, str]) -> Settings:

@@ -76,6 +76,7 @@ class Settings:
     """
 
     database_url: str | None = secret("DATABASE_URL", of.database_url)
+    database_direct_url: str | None = secret("KOS_DATABASE_DIRECT_URL", of.database_url)
     redis_url: str | None = secret("REDIS_URL", of.redis_url)
     home: Path = setting("KOS_HOME", of.path, factory=default_home)
 
@@ -284,6 +285,10 @@ def _contradictions(settings: Settings) -> list[str]:
             f"ADAPTIVE_RAM_CRITICAL={settings.adaptive_ram_critical:g} is below "
             f"ADAPTIVE_HOST_RAM_THRESHOLD={settings.adaptive_host_ram_threshold:g}; "
             "write a fraction that is at least as large"
+        )
+    if settings.database_direct_url and settings.embedded_postgres:
+        problems.append(
+            "KOS_DATABASE_DIRECT_URL names a Postgres that DATABASE_URL does not; set both or none"
         )
     return problems + _catalog_problems(settings.catalog_file)
 

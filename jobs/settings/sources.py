@@ -27,6 +27,7 @@ EMBEDDED = {
 OWN = {
     "DATABASE_URL": "KOS_OWN_DATABASE_URL",
     "REDIS_URL": "KOS_OWN_REDIS_URL",
+    "KOS_DATABASE_DIRECT_URL": "KOS_OWN_DATABASE_DIRECT_URL",
 }
 EXPORTED = frozenset(
     {
@@ -73,6 +74,8 @@ class Sources:
     def layered(self) -> dict[str, str]:
         chosen = {name: text for name, text in self.written.items() if name not in ONLY_FOR_SHELLS}
         own = {name: self.written[twin] for name, twin in OWN.items() if self.written.get(twin)}
+        if self.explicit.get("DATABASE_URL", own.get("DATABASE_URL")) != own.get("DATABASE_URL"):
+            own.pop("KOS_DATABASE_DIRECT_URL", None)  # that of another database
         return {**chosen, **own, **self.explicit}
 
     def is_embedded(self, name: str) -> bool:

@@ -117,7 +117,7 @@ class Server:
 @contextmanager
 def postgres_server(*, durable: bool = False) -> Iterator[Server]:
     """A Postgres of one's own."""
-    with _directory() as home:
+    with scratch_directory() as home:
         account = unprivileged_account()
 
         def make(port: int) -> Server:
@@ -130,14 +130,14 @@ def postgres_server(*, durable: bool = False) -> Iterator[Server]:
                 stop_signal=signal.SIGINT,
             )
 
-        with _running(make) as server:
+        with running(make) as server:
             yield server
 
 
 @contextmanager
 def redis_server(*, durable: bool = False) -> Iterator[Server]:
     """A Redis of one's own."""
-    with _directory() as home:
+    with scratch_directory() as home:
         account = unprivileged_account()
 
         def make(port: int) -> Server:
@@ -150,7 +150,7 @@ def redis_server(*, durable: bool = False) -> Iterator[Server]:
                 stop_signal=signal.SIGTERM,
             )
 
-        with _running(make) as server:
+        with running(make) as server:
             yield server
 
 
@@ -216,7 +216,7 @@ def _with_path(url: str, path: str) -> str:
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def scratch_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="kos-test-")).resolve()
     directory.chmod(0o711)
     try:
@@ -226,7 +226,7 @@ def _directory() -> Iterator[Path]:
 
 
 @contextmanager
-def _running(make: Callable[[int], Server]) -> Iterator[Server]:
+def running(make: Callable[[int], Server]) -> Iterator[Server]:
     """Another process may take the port between choosing and binding it: then choose again."""
     for attempt in range(1, START_TRIES + 1):
         server = make(free_port())

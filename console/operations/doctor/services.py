@@ -20,11 +20,18 @@ from models.database import DatabaseUnavailable, database, session
 from models.expert import Expert
 from models.migrations import runner
 from models.migrations.adopt import columns_of, dependencies_unfollowed
+from models.notifications import Trial, try_to_listen
 from models.states import TaskState
 
 LEAST_POSTGRES = 14
 CLOCK_SECONDS = 5.0
 STATUSES_SHOWN = 5
+REFUSALS_OF_POOLERS = {
+    "unsupported startup parameter": "take it out of DATABASE_URL, or name it in "
+    "ignore_startup_parameters of the pooler",
+    "statement pooling mode": "set pool_mode = transaction in the pooler",
+}
+"""Words of PgBouncer (https://www.pgbouncer.org/config.html) -> what to do."""
 
 
 def program_check(settings: Settings) -> Check:
@@ -50,6 +57,7 @@ def _postgres(connections: Connections) -> Iterator[Check]:
         with session():
             found = server.state()
             yield _postgres_version(found.version)
+            yield _notifications(connections.settings)
             yield _clock(found.now)
             if found.encoding != server.ENCODING:
                 yield red("encoding", f"the database is {found.encoding}", server.ENCODING_REMEDY)
@@ -62,9 +70,28 @@ def _postgres(connections: Connections) -> Iterator[Check]:
                 yield _refused("site", error)
     except (Unreachable, DatabaseUnavailable) as error:
         remedy = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
-        yield red("postgres", str(error), remedy)
+        said = [advice for words, advice in REFUSALS_OF_POOLERS.items() if words in str(error)]
+        yield red("postgres", str(error), said[0] if said else remedy)
     except BadInput as error:
         yield red("postgres", str(error), "correct DATABASE_URL")
+
+
+def _notifications(settings: Settings) -> Check:
+    """By trying it: whether the listener hears of new rows at once."""
+    name = "KOS_DATABASE_DIRECT_URL" if settings.database_direct_url else "DATABASE_URL"
+    url = settings.database_direct_url or settings.database_url or ""
+    try:
+        trial = try_to_listen(url)
+    except DatabaseUnavailable as error:
+        return red("notifications", f"{name}: {error}", f"check {name}")
+    if trial is Trial.POOLED:
+        detail = f"{name} goes through a pooler: new rows are looked for every second, not heard of"
+        remedy = "set KOS_DATABASE_DIRECT_URL to Postgres itself, past its pooler"
+        return warning("notifications", detail, remedy)
+    if trial is Trial.SILENT:
+        detail = f"{name} does not hear what DATABASE_URL notifies"
+        return red("notifications", detail, "let both name the same database")
+    return ok("notifications", f"{name} hears of new rows at once")
 
 
 def _tables() -> Iterator[Check]:

@@ -29,7 +29,9 @@ case "$*" in
 "-m pytest --collect-only"*)
     echo tests/browser/test_pages.py::test_one
     echo tests/browser/test_pages.py::test_two
+    echo tests/integration/pooler/test_pgbouncer.py::test_four
     echo tests/unit/test_layers.py::test_three ;;
+"-m tests.support.poolers") [ ! -e "$FAKES/no-pooler" ] ;;
 "-m console.supervision running") exit 1 ;;
 "-m console.demo"*)
     if [ -e "$FAKES/demo-hangs" ]; then touch "$FAKES/hanging"; exec sleep 600; fi
@@ -131,8 +133,21 @@ def test_without_a_browser_its_tests_are_left_out_by_name_and_counted(checkout: 
     assert done.returncode == 0, done.stderr
     assert "tests/browser/test_pages.py::test_two" in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last == "2 tests of tests/browser were left out: there is no Chromium"
+    assert last == "Left out for want of a program: 2 tests of tests/browser (chromium). "
     assert "--ignore=tests/browser tests/unit" in checkout.calls()[-1]
+
+
+def test_without_a_pooler_its_tests_are_left_out_by_name_and_counted(checkout: Checkout) -> None:
+    checkout.has("no-pooler")
+
+    done = checkout.run("test", "tests/unit")
+
+    assert done.returncode == 0, done.stderr
+    assert "tests/integration/pooler/test_pgbouncer.py::test_four" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(
+        "1 tests of tests/integration/pooler (pgbouncer). "
+    )
+    assert "--ignore=tests/integration/pooler tests/unit" in checkout.calls()[-1]
 
 
 def test_a_browser_that_playwright_can_fetch_runs_its_tests(checkout: Checkout) -> None:

@@ -183,6 +183,23 @@ def test_services_of_ones_own_are_used_and_nothing_is_embedded(home: Path) -> No
     assert not settings.embedded_redis
 
 
+def test_the_address_past_a_pooler_is_remembered_with_the_database_it_belongs_to(
+    home: Path,
+) -> None:
+    pooled, direct = "postgresql://u:p@pooler:6432/db", "postgresql://u:p@db:5432/db"
+    (home / "env").write_text(
+        f"export KOS_OWN_DATABASE_URL={pooled} KOS_OWN_DATABASE_DIRECT_URL={direct}\n"
+    )
+
+    assert read(home).database_direct_url == direct
+    assert read(home, DATABASE_URL=pooled).database_direct_url == direct
+    assert read(home, DATABASE_URL=MINE).database_direct_url is None
+
+
+def test_an_address_past_a_pooler_without_the_pooler_is_refused(home: Path) -> None:
+    assert "set both or none" in problems(home, KOS_DATABASE_DIRECT_URL=MINE)
+
+
 def test_a_shell_that_sourced_the_env_file_does_not_pass_for_a_service_of_ones_own(
     home: Path,
 ) -> None:

@@ -140,7 +140,7 @@ def supervisor_socket_path(home: Path) -> Path:
 
 
 def private_directory(directory: Path) -> None:
-    """Make ``directory`` ours alone; one that somebody else made is refused."""
+    """Make ``directory`` private to us; refuse one of another user."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if directory.stat().st_uid != os.geteuid() or directory.is_symlink():
         raise ServiceError(f"{directory} belongs to somebody else; remove it or set KOS_HOME")

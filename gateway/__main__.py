@@ -29,7 +29,7 @@ KEEP_ALIVE_SECONDS = 75
 
 
 def main() -> int:
-    """Serves until it is told to stop; 2 where it refuses to start."""
+    """Serve until a stop signal; exit code 2 if it refuses to start."""
     settings = signals.prepare("gateway")
     try:
         runtime = connect(settings, program="gateway")

@@ -31,7 +31,7 @@ WITHOUT_KEY = "local"
 
 
 class Access:
-    """Middleware. ``scope["kos_caller"]`` names the caller of what it lets in."""
+    """Middleware. ``scope["kos_caller"]`` is the name of an admitted caller."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app

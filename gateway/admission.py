@@ -41,7 +41,7 @@ OnWait = Callable[[int, float], Awaitable[None]]
 
 @dataclass(slots=True)
 class Slot:
-    """A slot in hand. ``lost`` is set when Redis gave it to somebody else: the call must stop."""
+    """A granted slot. ``lost`` is set if Redis granted it to another call: this call must stop."""
 
     backend: str
     holder: str
@@ -57,7 +57,7 @@ class _Waiter:
 
 
 class _Line:
-    """The waiting requests of one server, and the task that asks for them one by one."""
+    """The waiting requests of one server, and the asyncio task that acquires slots for them."""
 
     def __init__(self) -> None:
         self.queue: FairQueue[_Waiter] = FairQueue()
@@ -70,7 +70,7 @@ class _Line:
 
 
 class Admissions:
-    """Used from one event loop. ``start`` keeps the slots in hand alive until ``stop``."""
+    """For one event loop. ``start`` keeps granted slots alive until ``stop``."""
 
     def __init__(self, slots: Slots, limits: Limits, *, wait_seconds: float) -> None:
         self._slots = slots
@@ -96,7 +96,7 @@ class Admissions:
             self._loop.call_soon_threadsafe(self.freed, backend)
 
     def freed(self, backend: str) -> None:
-        """A slot of ``backend`` was given back somewhere: ask at once."""
+        """A slot of ``backend`` was released: try to acquire it now."""
         for (name, _), line in self._lines.items():
             if name == backend:
                 line.freed.set()
@@ -148,7 +148,7 @@ class Admissions:
     async def _until_admitted(
         self, line: _Line, place: Place, caller: str, waiter: _Waiter, on_wait: OnWait
     ) -> None:
-        """Every few seconds the caller hears where it stands."""
+        """Report the caller's position every few seconds."""
         while True:
             with anyio.move_on_after(NOTE_SECONDS):
                 await waiter.admitted.wait()

@@ -1,4 +1,4 @@
-"""What a caller asked, read once: which API, which model, what it needs of a server."""
+"""A caller's request, parsed once: its API, its model, and the required capabilities."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Desk:
         return self._experts.value
 
     async def in_order(self, places: Sequence[Place], waiting: dict[str, int]) -> list[Place]:
-        """``places``, the best of this moment first. ``waiting`` requests stand in each line."""
+        """``places``, the best first. ``waiting`` is the number of waiting requests per server."""
         options = await anyio.to_thread.run_sync(self._options, places, waiting)
         by_key = {(place.backend, place.model): place for place in places}
         return [by_key[option.backend, option.model] for option in by_preference(options)]
@@ -123,7 +123,7 @@ class Desk:
         return found
 
     def num_ctx(self, place: Place, call: Call) -> int | None:
-        """The context to ask of a server that loads a model for one; None elsewhere."""
+        """The context for a server that loads a model for a given context; otherwise None."""
         spec = self.settings.backend(place.backend)
         if spec is None or not traits_of(spec.kind).takes_num_ctx:
             return None
@@ -165,7 +165,8 @@ class Desk:
             raise
 
     async def residents(self) -> dict[str, tuple[str, ...]]:
-        """The models last seen in memory, by server; servers nobody looked at are left out."""
+        """The resident models by server, as last seen; servers without a recent scan are
+        missing."""
 
         def look() -> dict[str, tuple[str, ...]]:
             names = [spec.name for spec in self.settings.backends]

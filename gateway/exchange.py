@@ -1,4 +1,4 @@
-"""The answer to one caller: its head, its stream, and how an error is said at either moment."""
+"""The response to one caller: its head, its stream, and its errors before and during the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is next at a server: callers take turns, each with its oldest request."""
+"""The next request of a server: callers take turns, each with its oldest request."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FairQueue(Generic[T]):
             del self._callers[caller]
 
     def position(self, caller: str, item: T) -> int:
-        """How many are served before it, as things stand."""
+        """How many requests will be served before it."""
         place = self._callers[caller].index(item)
         ahead = place
         before_us = True

@@ -79,7 +79,7 @@ def as_task(call: Call, target: Target, caller: str) -> NewTask:
 
 
 class FlexibleTasks:
-    """Submits tasks and waits for them: one look at the rows serves all who wait."""
+    """Submits tasks and waits for them: one query serves all waiting callers."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[ChatAnswer]] = {}
@@ -196,7 +196,7 @@ def response(answer: ChatAnswer) -> JsonObject:
 
 
 def chat_body(body: JsonObject) -> JsonObject:
-    """The chat request that a request of the responses API stands for; raises BadCall."""
+    """The equivalent chat request of a request of the responses API; raises BadCall."""
     if body.get("background") is not True:
         raise BadCall("background: only true is served; for an answer at once use chat completions")
     value = body.get("input")

@@ -1,4 +1,4 @@
-"""What was asked and what came of it, one row a request, written behind the callers' backs."""
+"""The record of requests: one row each, written in the background."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ USUAL_KEEP_ALIVE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A name, who owns it, and a sentence about it."""
+    """A name, its owner, and a sentence about it."""
 
     name: str
     owner: str

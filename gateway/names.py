@@ -56,7 +56,7 @@ class Target:
 
 
 def resolve(call: Call, *, scan: Scan, experts: Sequence[Persona]) -> Target:
-    """Raises UnknownModel with near matches, and BadCall where no server can do what is asked."""
+    """Raises UnknownModel with near matches, and BadCall if no server supports the request."""
     name = call.model
     places = _exact(name, scan) or _at_backend(name, scan)
     if places:
@@ -130,7 +130,7 @@ def _capable(places: Iterable[Place], call: Call, scan: Scan) -> tuple[Place, ..
 
 
 def _can(model: ScannedModel, call: Call) -> bool:
-    """A server that does not tell what its model can do is asked all the same."""
+    """A server that does not report its model's capabilities is assumed to have them."""
     capabilities = model.info.capabilities
     if not capabilities:
         return True

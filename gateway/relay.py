@@ -77,8 +77,10 @@ class Relay(Response):
             self._ledger.add(self._record)
 
     async def _note_phases(self, exchange: Exchange) -> None:
-        """A load may take minutes: the caller hears every few seconds what it waits for. Its place
-        in the line is noted by the line."""
+        """Report the load every few seconds, because it may take minutes.
+
+        The line itself reports the position.
+        """
         while True:
             await anyio.sleep(NOTE_SECONDS)
             if self._phase is not None:

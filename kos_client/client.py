@@ -33,7 +33,7 @@ WAIT_SECONDS = 3600.0
 
 
 class Options(TypedDict, total=False):
-    """What may stand beside the text of a task; docs/http-api.md describes each."""
+    """Options of a submitted task; docs/http-api.md describes each."""
 
     title: str
     custom_id: str
@@ -70,7 +70,7 @@ class Client:
         return self._http.url
 
     def submit(self, description: str, **options: Unpack[Options]) -> Task:
-        """One task. A ``custom_id`` that is there already gives the task that has it.
+        """Submit one task. If its ``custom_id`` exists, return the task that has it.
 
         Raises:
             BadInput: it is refused; the message begins with the field.
@@ -82,9 +82,9 @@ class Client:
         return self.task((report.ids + report.known_ids)[0])
 
     def submit_many(self, tasks: Iterable[str | Mapping[str, Any]]) -> Submitted:
-        """Many tasks, each a text or a mapping with ``description`` and `Options`.
+        """Submit many tasks, each a text or a mapping with ``description`` and `Options`.
 
-        What is refused stands in ``rejected`` with its line; the rest goes in.
+        ``rejected`` lists the refused ones with their line; the others are submitted.
         """
         whole = Submitted()
         for number, page in enumerate(following.parts(tasks, PAGE_TASKS)):
@@ -98,7 +98,7 @@ class Client:
         return read(Task, self._http.get(_path(task)))
 
     def why(self, task: Task | str) -> list[dict[str, Any]]:
-        """Every choice made on it, oldest first."""
+        """Every decision about the task, oldest first."""
         return list(member(self._http.get(_path(task, "/why")), "decisions"))
 
     def page(self, *, limit: int = 50, offset: int = 0, **filters: Any) -> TaskPage:
@@ -196,9 +196,9 @@ class Client:
         return [by_id[task_id] for task_id in report.ids]
 
     def stream(self, task: Task | str, timeout_seconds: float = WAIT_SECONDS) -> Iterator[str]:
-        """The answer piece by piece as it is written; all pieces together end with the answer.
+        """The answer piece by piece as it is written; the pieces end with the whole answer.
 
-        An attempt that begins anew is parted from what was given up by an empty line.
+        When a new attempt starts, an empty line separates it from the discarded text.
 
         Raises:
             TimedOut: within ten seconds after ``timeout_seconds``; the task goes on.
@@ -222,7 +222,8 @@ class Client:
         return moved
 
     def retry(self, task: Task | str, *, elsewhere: bool = False) -> Task:
-        """Send a failed or cancelled task through again; ``elsewhere``: not to where it was."""
+        """Send a failed or cancelled task through again. ``elsewhere`` excludes the places where it
+        ran."""
         self._http.post(_path(task, "/retry"), {"elsewhere": elsewhere})
         return self.task(task)
 

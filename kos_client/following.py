@@ -81,7 +81,7 @@ def texts(events: Iterable[tuple[str, Any]], *, end: float) -> Iterator[str]:
 
 
 def more(before: str, text: str) -> str:
-    """What to write after ``shown`` so that it ends with ``text``."""
+    """The text to write after ``before`` so that the output ends with ``text``."""
     if text.startswith(before):
         return text[len(before) :]
     return f"\n\n{text}"

@@ -156,7 +156,7 @@ class Tools:
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        """A client for one call, for calls run in threads; its errors are told to the agent."""
+        """A client for one call in a thread; the agent receives its errors as text."""
         try:
             with self._connect() as client:
                 yield client
@@ -183,8 +183,8 @@ def serve_stdio(connect: Connect = Client) -> None:
 
 
 def serve_http(connect: Connect = Client, *, port: int, token: str | None) -> None:
-    """Streamable HTTP at ``http://127.0.0.1:PORT/mcp`` until a signal; with ``token`` only for
-    those who show it."""
+    """Streamable HTTP at ``http://127.0.0.1:PORT/mcp`` until a signal. With ``token``, requests
+    need it."""
     app: ASGIApp = build_server(connect).streamable_http_app(host=HOST)
     uvicorn.run(
         _Guarded(app, token) if token else app, host=HOST, port=port, log_level="warning",
@@ -193,7 +193,7 @@ def serve_http(connect: Connect = Client, *, port: int, token: str | None) -> No
 
 
 class _Guarded:
-    """Lets through whoever shows the dashboard's token: this door opens the same house."""
+    """Admits requests with the dashboard's token, because these tools act with its rights."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app

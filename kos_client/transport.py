@@ -35,7 +35,7 @@ REFUSALS: Mapping[int, type[KosError]] = {
 
 
 class Transport:
-    """Calls ``url``; ``seconds`` is how long it may be silent before a call is given up."""
+    """Calls ``url``; a call fails after ``seconds`` of silence."""
 
     def __init__(self, url: str, *, token: str | None, seconds: float) -> None:
         self.url = _checked(url)
@@ -132,7 +132,7 @@ def _checked(url: str) -> str:
 
 
 def _refusal(answer: requests.Response) -> KosError:
-    """The error that an answer with a status of 300 or more stands for."""
+    """The error for an answer with a status of 300 or more."""
     message, param = _message_and_field(answer)
     kind = REFUSALS.get(answer.status_code, UnexpectedAnswer)
     if kind is BadInput:

@@ -64,7 +64,7 @@ class App:
 
     @contextmanager
     def runtime(self) -> Iterator[Runtime]:
-        """The parts that the programs work with, for commands that do what they do."""
+        """The services of the worker programs, for commands that act as they do."""
         from console.operations.errors import Unreachable
         from jobs.runtime import connect
 

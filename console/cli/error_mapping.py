@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 
 def run_guarded(action: Callable[[], Any], *, log_directory: Callable[[], Path | None]) -> int:
-    """The exit code of ``action``: what it returned, or what its error stands for."""
+    """The exit code of ``action``: its return value, or the code of its error."""
     try:
         result = action()
         sys.stdout.flush()

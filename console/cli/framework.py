@@ -17,7 +17,7 @@ HELP_WIDTH = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 
 
 class Command(click.Command):
-    """A command whose help ends with ``examples``: pairs of (what is typed, what it does)."""
+    """A command whose help ends with ``examples``: pairs of (command line, effect)."""
 
     def __init__(self, *args: Any, examples: Examples = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -59,7 +59,7 @@ def screen(*, stderr: bool = False) -> Console:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``min_width`` is the terminal's width from which the column is shown at all."""
+    """``min_width`` is the least terminal width with this column."""
 
     title: str
     justify: Literal["left", "right"] = "left"

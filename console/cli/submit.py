@@ -131,7 +131,7 @@ def _check_usage(
 
 
 def _base(source: BinaryIO | None) -> Path:
-    """Paths in a file are relative to that file, others to where one stands."""
+    """The directory of relative paths: that of the JSONL file, else the current one."""
     name = getattr(source, "name", None)
     if isinstance(name, str) and name not in {"-", "<stdin>"}:
         return Path(name).resolve().parent

@@ -135,7 +135,8 @@ def cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _check_backend(app: App, backend: str | None) -> None:
-    """A backend that is no longer configured may still stand in rows: only a near miss is told."""
+    """Raises BadInput for a misspelt backend. Rows may still name one that is no longer
+    configured."""
     from console.operations.errors import BadInput, near
 
     names = [spec.name for spec in app.settings.backends]

@@ -125,7 +125,7 @@ class Watch:
                 self._say(_lost(error))
 
     def _take_a_look(self) -> None:
-        """An outage is shown and outlasted; only the first look must succeed."""
+        """Query the system. The first query must succeed; later outages are displayed."""
         try:
             self._look = self.now_look()
         except GONE as error:
@@ -208,10 +208,8 @@ def _lost(error: Exception) -> str:
 
 
 def named(typed: bytes) -> list[str]:
-    """The names of the keys in ``typed``, without those that do nothing.
-
-    No bytes at all: the terminal is gone, which ends the view.
-    """
+    """The names of the known keys in ``typed``. An empty input means that the terminal has closed,
+    which ends the view."""
     if not typed:
         return ["quit"]
     found = _KEY.findall(typed.decode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""How the live view looks: a screen made from one look and what is selected."""
+"""The screen of the live view, built from one snapshot and the selection."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _queue(lane: Lane) -> str:
 
 
 def _window(count: int, selection: Selection, panel: str, rows: int) -> Sequence[int]:
-    """The rows that are shown: those around the selected one."""
+    """The visible rows: those around the selected one."""
     selected = selection.row if selection.panel == panel else 0
     start = max(0, min(selected - rows + 1, count - rows)) if selected >= rows else 0
     return range(start, min(count, start + rows))

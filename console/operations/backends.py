@@ -1,4 +1,4 @@
-"""Model servers as they stand: asked now, beside what the system decided about them."""
+"""Model servers: their state now, and the limits and breakers that apply to them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAUSED_REASON = "paused by hand"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a server said just now: the models in its memory, or why it said nothing."""
+    """The answer of a server: its resident models, or the error."""
 
     resident: tuple[str, ...] = ()
     error: str | None = None
@@ -89,10 +89,10 @@ def resume(client: redis.Redis, backend: str) -> None:
 
 
 def set_paused(connections: Connections, backend: str, *, paused: bool) -> None:
-    """Pause or resume, and return when every process has heard of it and the planner is awake.
+    """Pause or resume; return when every process has applied it and the planner is awake.
 
-    Processes remember for ``CACHE_SECONDS`` who is paused; a planner that is woken earlier would
-    act on what it remembers.
+    Processes cache for ``CACHE_SECONDS`` which backends are paused, so an earlier wake-up of the
+    planner would use the old state.
     """
     (pause if paused else resume)(connections.redis, backend)
     time.sleep(CACHE_SECONDS)

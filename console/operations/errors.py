@@ -11,7 +11,7 @@ class OperationError(Exception):
 
 
 class BadInput(OperationError):
-    """Something asked for is wrong or does not exist; nothing was changed."""
+    """The request is wrong or names something that does not exist; nothing was changed."""
 
 
 class NotFound(BadInput):

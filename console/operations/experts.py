@@ -1,4 +1,4 @@
-"""Experts: list, show, add, change, bring in from a file, and try who would get a text."""
+"""Experts: list, show, add, change, import, and preview the match for a text."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def add_one(values: Mapping[str, Any], *, author: str = "") -> dict[str, Any]:
 
 
 def match(text: str, *, hint: str | None = None) -> dict[str, Any]:
-    """Who would get a task with this text: the decision of the assignment, nothing is written.
+    """The expert that the assignment would choose for this text; nothing is written.
 
     ``{"expert", "preferred_source", "category", "reason", "rejected": [{"option", "reason"}]}``.
     """

@@ -10,9 +10,10 @@ from pathlib import Path
 def allowed_file(
     name: str, *, base: Path, roots: Sequence[Path], field: str = "files"
 ) -> tuple[Path | None, str | None]:
-    """(absolute path, None), or (None, what is wrong with it and what to do).
+    """(absolute path, None), or (None, the problem and its remedy).
 
-    ``name`` is relative to ``base``. Symbolic links are followed before the roots are asked.
+    ``name`` is relative to ``base``. Symbolic links are resolved before the check against the
+    roots.
     """
     try:
         path = (base / name).expanduser().resolve()

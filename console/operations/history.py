@@ -56,7 +56,8 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
 
 
 def _resident_at_first(rows: Iterable[Served]) -> dict[str, tuple[str, ...]]:
-    """By backend, what it held before the first of these attempts: no load, so it was there."""
+    """By backend, its models before the first of these attempts: an attempt without a load found
+    its model there."""
     first: dict[str, Served] = {}
     for row in rows:
         known = first.get(row.backend)

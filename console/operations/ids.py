@@ -17,11 +17,11 @@ CANDIDATES_SHOWN = 3
 
 
 def resolve(written: str) -> str:
-    """The id that ``written`` stands for: a whole id, else a custom_id, else a unique beginning.
+    """The task id for ``written``: a whole id, a custom_id, or a unique beginning of an id.
 
     Raises:
-        NotFound: no task has this id, custom_id or beginning.
-        BadInput: more than one task begins so, or the beginning is too short to be meant.
+        NotFound: no task matches.
+        BadInput: several tasks match, or the beginning is too short.
     """
     if is_whole(written) and written.lower() in task_views.statuses_of([written.lower()]):
         return written.lower()
@@ -56,7 +56,7 @@ def is_whole(text: str) -> bool:
 
 
 def short(task_id: str, *, among: Sequence[str] = ()) -> str:
-    """The first eight digits, or as many as tell it apart from the others shown beside it."""
+    """The first eight digits, or as many as distinguish it from the other listed ids."""
     length = 8
     while length < len(task_id) and any(
         other != task_id and other.startswith(task_id[:length]) for other in among

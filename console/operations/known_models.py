@@ -1,4 +1,4 @@
-"""Which models the servers have, for whoever submits a task that names one."""
+"""The models of the servers, to check a submitted task that names one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def known_models(connections: Connections) -> Known:
 
 
 def unknown_model(model: str, backend: str | None, known: Known) -> str | None:
-    """What is wrong with ``model``, None where some server has it or cannot be asked. Pure."""
+    """The error for ``model``; None if a server has it or cannot be asked. Pure."""
     lists = [names for name, names in known.items() if backend is None or name == backend]
     if not lists or None in lists:
         return None

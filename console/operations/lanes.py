@@ -14,5 +14,5 @@ def lane_of(blocks: Iterable[Row], backend: str) -> list[Row]:
 
 
 def done_of(block: Row) -> int:
-    """How many tasks of an open block have ended or were given back."""
+    """How many tasks of an open block have ended or returned to the backlog."""
     return max(0, int(block["size"] - block["remaining"] - block["in_flight"]))

@@ -20,9 +20,9 @@ _FINAL = frozenset(state.value for state in FINAL_STATES)
 
 
 def followed(client: redis.Redis, task_id: str) -> Iterator[str]:
-    """Yields what is new until the task has ended; all pieces together end with its answer.
+    """Yields new text until the task has ended; the pieces end with its answer.
 
-    When a new attempt begins anew, an empty line parts it from the text that was given up.
+    When a new attempt starts, an empty line separates it from the discarded text.
     """
     before = ""
     while True:

@@ -1,4 +1,4 @@
-"""Tells the listener that there is something to plan; it wakes the control queue."""
+"""Requests a plan by a notification to the listener, which wakes the control queue."""
 
 from __future__ import annotations
 

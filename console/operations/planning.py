@@ -1,4 +1,4 @@
-"""The plan in force, a plan made now for show, and recovery on request."""
+"""The present plan, a dry run of a new one, and recovery on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The broker's queues as they stand in Redis, read by key: no KEYS, no scan, no blocking call."""
+"""The broker's queues in Redis, read by key: no KEYS, no scan, no blocking call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names(settings: Settings) -> tuple[str, ...]:
 
 
 def checked_name(written: str, known: Sequence[str]) -> str:
-    """Raises NotFound; a backend's name stands for its queue."""
+    """The queue's name; a backend's name is accepted too. Raises NotFound."""
     for name in (written, llm_queue(written)):
         if name in known:
             return name

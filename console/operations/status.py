@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 
 @dataclass(slots=True)
 class Status:
-    """``problems`` are lines for people: what could not be asked, and what to do."""
+    """``problems`` are lines for people: what could not be queried, and the remedy."""
 
     document: dict[str, Any]
     problems: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Status:
 
 
 def gather(connections: Connections) -> Status:
-    """All of it, as far as it can be asked; whatever does not answer becomes a problem."""
+    """Everything that answers; each service that does not becomes a problem."""
     settings = connections.settings
     found = Status(
         {

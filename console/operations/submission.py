@@ -52,7 +52,7 @@ class Report:
 
     @property
     def task_ids(self) -> list[str]:
-        """Every task that the lines stand for, each once."""
+        """The task ids of all lines, without repetition."""
         return list(dict.fromkeys([*self.ids, *self.known_ids]))
 
     @property

@@ -21,7 +21,7 @@ ATTEMPT_FIELDS = (
 
 
 def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
-    """Statuses as they stand in rows; ``a,b`` counts as two. Raises BadInput for an unknown one."""
+    """The statuses as stored; ``a,b`` counts as two. Raises BadInput for an unknown one."""
     names = [part.strip().lower() for text in written for part in text.split(",") if part.strip()]
     known = [state.value for state in TaskState]
     for name in names:
@@ -62,7 +62,7 @@ def accept(task_id: str, number: int | None = None) -> dict[str, Any]:
 
 
 def explained(task_id: str) -> dict[str, Any]:
-    """``{"task", "decisions"}``: every choice made on it, oldest first."""
+    """``{"task", "decisions"}``: every decision about it, oldest first."""
     return {"task": task_id, "decisions": decision.of_task(task_id)}
 
 
@@ -87,8 +87,8 @@ def cancel(task_ids: Sequence[str]) -> dict[str, Any]:
 
 
 def retry(task_ids: Sequence[str], *, elsewhere: bool = False) -> dict[str, Any]:
-    """Send failed and cancelled tasks through again with fresh counters; ``elsewhere``: not to
-    where they were before.
+    """Send failed and cancelled tasks through again with fresh counters. ``elsewhere`` excludes the
+    places where they ran.
 
     ``{"retried": [...], "unchanged": [{"id", "status"}]}``.
     """

@@ -46,9 +46,10 @@ def events_of(task: Row, decisions: Sequence[Row]) -> list[Event]:
 def standing(
     task: Row, parents: Mapping[str, str], *, now: datetime, position: QueuePosition | None = None
 ) -> str:
-    """Where the task stands now and what it waits for, in one sentence.
+    """The present state of a task and what it waits for, in one sentence.
 
-    ``parents`` is the status of each task it depends on, ``turn`` its place in the plan in force.
+    ``parents`` maps the tasks that it depends on to their statuses; ``position`` is its place in
+    the present plan.
     """
     status = task["status"]
     if status == "pending":

@@ -46,10 +46,10 @@ def wait(
     since: datetime | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Progress, bool]:
-    """(how it stands, whether all have ended) of ``task_ids``, or of every task when None.
+    """(progress, whether all have ended) of ``task_ids``, or of every task when None.
 
-    ``since`` narrows "every task" to those created after it. Rows with a status of somebody else's
-    are not counted there: nothing of ours would ever end them.
+    ``since`` restricts "every task" to those created after it. Rows with an unknown status are not
+    counted, because we never end them.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     pause = POLL_SECONDS

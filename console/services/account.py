@@ -1,7 +1,7 @@
-"""Whom a database runs as, and where that account can reach its files.
+"""The account that a database runs as, and file locations that this account can reach.
 
-Postgres refuses to run as root and Redis should not. Root's own directories are closed to the
-account used instead, so binaries and data are put where it can enter; nobody's home is opened.
+Postgres refuses to run as root, and Redis should not. The other account cannot enter root's
+directories, so binaries and data go where it can; permissions of home directories stay.
 """
 
 from __future__ import annotations

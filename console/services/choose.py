@@ -16,7 +16,7 @@ REDIS_KEY = EMBEDDED["REDIS_URL"]
 
 
 def postgres_plan(home: Path, *, durable: bool = True) -> PostgresPlan:
-    """The plan kept in ``home/env``, made now where there is none."""
+    """The plan stored in ``home/env``, or a new one."""
     url = read_home_env(home).get(POSTGRES_KEY)
     if url is None:
         plan = PostgresPlan(home, port=free_port(), password=new_password(), durable=durable)
@@ -27,7 +27,7 @@ def postgres_plan(home: Path, *, durable: bool = True) -> PostgresPlan:
 
 
 def redis_plan(home: Path, *, durable: bool = True) -> RedisPlan:
-    """The plan kept in ``home/env``, made now where there is none."""
+    """The plan stored in ``home/env``, or a new one."""
     url = read_home_env(home).get(REDIS_KEY)
     if url is None:
         plan = RedisPlan(home, port=free_port(), password=new_password(), durable=durable)

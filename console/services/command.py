@@ -13,8 +13,8 @@ from console.services.account import Account
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``argv`` run in ``directory`` as ``account`` (None: as whoever we are), with ``environ`` on
-    top of the environment."""
+    """``argv`` run in ``directory`` as ``account`` (None: the present user), with ``environ`` added
+    to the environment."""
 
     argv: tuple[str, ...]
     directory: Path
@@ -22,7 +22,8 @@ class Command:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def exec(self) -> NoReturn:
-        """Become the program, so that a supervisor's signals reach it and nobody else."""
+        """Replace this process by the program, so that it receives the supervisor's signals
+        itself."""
         os.chdir(self.directory)
         if self.account is not None:
             self.account.become()

@@ -17,7 +17,7 @@ MARK = ".kos-home"
 
 
 def identity(home: Path) -> str:
-    """The name of ``home`` that no other home has, made at its first call."""
+    """The unique name of ``home``, created by the first call."""
     path = home / IDENTITY
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -39,7 +39,7 @@ def belongs(place: Path, home: Path) -> bool:
 
 
 def orphans(shared: Path) -> tuple[str, ...]:
-    """A line for each place below ``shared`` whose home is gone or was made anew."""
+    """A line for each place below ``shared`` whose home was deleted or created anew."""
     lines = []
     for place in sorted((shared / "homes").glob("*")):
         owner = _owner(place)

@@ -147,7 +147,7 @@ def _run(
 
 
 def _complaint(output: str) -> str:
-    """The line that says why; initdb goes on to tell how it cleans up."""
+    """The line with the cause; initdb prints its clean-up after it."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     reasons = [line for line in lines if re.search(r"error|fatal|could not|no space", line, re.I)]
     return (reasons or lines or ["no message"])[-1]

@@ -25,10 +25,8 @@ def end(processes: Iterable[psutil.Process], how: signal.Signals, *, seconds: fl
 
 
 def still_alive(processes: Iterable[psutil.Process], *, seconds: float) -> list[psutil.Process]:
-    """Those that still run after at most ``seconds``.
-
-    A zombie has ended: in a container nobody may ever reap it.
-    """
+    """The processes that still run after at most ``seconds``. A zombie counts as ended, because a
+    container may never reap it."""
     deadline = time.monotonic() + seconds
     left = [process for process in processes if runs(process)]
     while left and time.monotonic() < deadline:

@@ -46,7 +46,7 @@ def _do(what: str, settings: Settings) -> int:
 
 
 def _run(settings: Settings) -> int:
-    """Stay until told to stop, or until supervisord is gone, which is an error."""
+    """Run until a stop signal; the end of supervisord is an error."""
     stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_requested.set())

@@ -77,10 +77,10 @@ def write_paths(settings: Settings, *, socket: Path, project: Path, python: str)
 
 
 def choose_services(settings: Settings, *, running: bool) -> None:
-    """Write what this home runs on: the URLs of the embedded services, or of the person's own.
+    """Write the URLs of this home's services: the embedded ones, or the user's own.
 
-    Those of the embedded ones stay on record beside one's own, for their data stay too. Ports are
-    kept while our programs are ``running``: it is they who hold them.
+    URLs of embedded services stay on record beside the user's own, because their data stay too.
+    Ports stay as they are while our programs are ``running``, because these use them.
     """
     if not running:
         _forget_taken_ports(settings)

@@ -18,7 +18,7 @@ BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 60, 7
 
 
 class SupervisorNotRunning(ServiceError):
-    """Nobody answers at the supervisor's socket."""
+    """The supervisor's socket does not answer."""
 
     def __init__(self) -> None:
         super().__init__("the programs are not running; start them with: kos up")
@@ -45,7 +45,7 @@ class ProgramStatus:
 
 
 class Supervisor:
-    """The calls that we make. Raises SupervisorNotRunning when nobody listens."""
+    """The calls that we use. Raises SupervisorNotRunning if the socket does not answer."""
 
     def __init__(self, socket_path: Path) -> None:
         self._transport = UnixTransport(socket_path)

@@ -71,7 +71,7 @@ def wait_until_running(
 
 
 def wait_for_databases(supervisor: Supervisor, settings: Settings) -> None:
-    """Until both answer; at once when our own cannot start, or nothing is at a URL given."""
+    """Wait until both answer; fail at once if ours cannot start or a configured URL is dead."""
     for url, embedded, wait, variable in (
         (settings.database_url, settings.embedded_postgres, wait_until_connectable, "DATABASE_URL"),
         (settings.redis_url, settings.embedded_redis, wait_until_pings, "REDIS_URL"),

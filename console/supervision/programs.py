@@ -1,4 +1,4 @@
-"""Which programs a deployment has beyond those that stand in ``supervisord.conf``."""
+"""The programs of a deployment that are not in ``supervisord.conf``."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _servers(settings: Settings) -> list[Program]:
 
 
 def _port_option(settings: Settings) -> str:
-    """Where ``kos up`` chose the address itself, the server is told its port."""
+    """The server's port option, if ``kos up`` chose the address."""
     backend = settings.backend("mlx")
     if not settings.own_mlx_server or backend is None or "MLX_API_PORT" in settings.environ:
         return ""
@@ -113,7 +113,7 @@ def _port_option(settings: Settings) -> str:
 
 
 def runs_mlx_server(settings: Settings) -> bool:
-    """Asked for, and the backend's URL points at this machine."""
+    """Whether it is wanted and the backend's URL points at this machine."""
     backend = settings.backend("mlx")
     if not settings.run_mlx_server or backend is None or "mlx" in settings.simulated:
         return False

@@ -25,10 +25,10 @@ INSIST_SECONDS = 5.0
 
 
 def down(settings: Settings, *, timeout_seconds: float = 30.0) -> bool:
-    """Stop every program, the databases last; False where nothing ran.
+    """Stop every program, the databases last; False if none ran.
 
-    Workers first get to drain; towards the end of ``timeout_seconds`` they are told a second
-    time (which hands their tasks back) and then killed, after which recovery hands them back.
+    Workers drain first. Towards the end of ``timeout_seconds`` they get a second signal, which
+    returns their tasks, and are then killed; recovery returns the tasks of killed ones.
     """
     if not (settings.home / "run").is_dir():
         return False

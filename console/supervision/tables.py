@@ -1,4 +1,4 @@
-"""What the workers find in the database: the tables, and somebody who takes tasks."""
+"""Prepares the database for the workers: the tables and the experts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOBODY = "no expert is active: tasks wait until you add one (kos experts add --f
 
 
 def prepare_tables(settings: Settings, *, demo: bool = False) -> tuple[str, ...]:
-    """Create or adopt the tables and add experts; lines for the person who starts the system.
+    """Create or adopt the tables and add experts; returns lines for the terminal.
 
     Raises:
         ServiceError: a migration failed, or a file of experts cannot be read.

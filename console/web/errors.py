@@ -1,4 +1,4 @@
-"""What a page or a program is told when something does not work."""
+"""Error responses for pages and programs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def _database(request: Request, error: Exception) -> Response:
 
 
 async def _cut_off(request: Request, error: Exception) -> Response:
-    """The caller is gone, or its body went beyond what is accepted."""
+    """The client disconnected, or its body was too large or too slow."""
     status = request.scope.get("kos_cut_off", 413)
     why = "it came too slowly" if status == 408 else "it is too large"
     return await _respond(request, status, f"the body was cut off: {why}")

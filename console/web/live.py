@@ -1,7 +1,7 @@
-"""Live updates: one poller a process looks while anybody watches, and feeds every open page.
+"""Live updates: one poller per process queries while pages are open, and feeds all of them.
 
-A page is told only which of its parts changed. The parts are rendered once for each language,
-however many pages are open.
+A page receives only its changed parts. Parts are rendered once per language, however many pages are
+open.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def _of_lanes(lanes: list[Row]) -> Iterator[Metric]:
 
 
 def _of_requests(sums: Iterable[HourSums]) -> Iterator[Metric]:
-    """What people asked the gateway for in the last hour."""
+    """Requests to the gateway in the last hour."""
     count = GaugeMetricFamily(
         "kos_requests_hour", "Requests of the gateway", labels=["backend", "status"]
     )

@@ -52,7 +52,7 @@ class Site:
         )
 
     def changed(self) -> None:
-        """Something was changed by hand: the next look is fresh."""
+        """Drop the caches after a change by hand."""
         self.overviews.forget()
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ def words_for(language: str) -> Words:
 
 
 def preferred(chosen: str | None, accept_language: str) -> str:
-    """The language that was chosen, else the first one of ours that the browser asks for."""
+    """The chosen language, else the browser's first supported one."""
     if chosen in LANGUAGES:
         return str(chosen)
     for part in accept_language.split(","):

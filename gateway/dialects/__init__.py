@@ -1,1 +1,1 @@
-"""What callers and servers speak: bodies to send on, answers to hand back. Pure."""
+"""Wire formats of callers and servers: request bodies and answers. Pure."""

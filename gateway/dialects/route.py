@@ -22,8 +22,8 @@ from llm.types import BackendKind
 def route(call: Call, kind: BackendKind, *, model: str, num_ctx: int | None) -> Route:
     """The route of ``call`` to ``model`` at a server of ``kind``.
 
-    ``num_ctx`` is the context that the server is asked for, where a change of it would load the
-    model anew (Ollama); None elsewhere. Raises BadCall where the kind cannot serve the call.
+    ``num_ctx`` is the context of the request where a different one would reload the model (Ollama),
+    otherwise None. Raises BadCall if the kind cannot serve the call.
     """
     body = {**call.body, "model": model}
     traits = traits_of(kind)

@@ -50,7 +50,7 @@ class EventStreamAsIs:
 
     @property
     def tokens(self) -> Tokens:
-        """The server's own figures where it was asked for them, else one token an event."""
+        """The server's own count if requested, else one token per event."""
         for line in reversed(self._tail.split(b"\n")):
             usage = (event_of(line) or {}).get("usage")
             if isinstance(usage, dict):

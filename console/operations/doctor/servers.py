@@ -30,7 +30,7 @@ def server_checks(settings: Settings) -> Iterator[Check]:
 
 
 def silent_servers(settings: Settings) -> list[str]:
-    """A line for each model server that gives no answer, and one more where none does."""
+    """A line for each model server that does not answer, and one more if none answers."""
     checks = list(server_checks(settings))
     lines = [
         f"{check.name}: {check.detail}; {check.remedy}"

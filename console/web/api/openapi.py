@@ -1,4 +1,4 @@
-"""The description of the API for programs, as it stands in ``openapi.json`` beside this file."""
+"""The description of the API for programs: ``openapi.json`` beside this file."""
 
 from __future__ import annotations
 

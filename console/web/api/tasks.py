@@ -79,7 +79,7 @@ def cancelled(request: Request, body: Any) -> Response:
 
 
 def retried(request: Request, body: Any) -> Response:
-    """``{"elsewhere": true}`` keeps it from where it was."""
+    """``{"elsewhere": true}`` excludes the places where it ran."""
     elsewhere = body.get("elsewhere", False) if isinstance(body, dict) else None
     if not isinstance(elsewhere, bool):
         raise ApiError(422, "elsewhere: must be true or false", param="elsewhere")

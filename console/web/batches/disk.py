@@ -31,7 +31,7 @@ class Disk:
         return self.write(file_id, iter(lambda: source.read(COPY_BYTES), b""))
 
     def write(self, file_id: str, pieces: Iterable[bytes]) -> int:
-        """The same for pieces that are made one after the other."""
+        """The same for a sequence of pieces."""
         target = self.path(file_id)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=".part-", dir=self._directory)

@@ -14,9 +14,9 @@ FINISHED = "stop"
 
 
 def as_submission(line: object, *, key: str, models: Container[str] | None) -> dict[str, Any]:
-    """What `submission.submit` takes, with ``custom_id`` set to ``key``.
+    """The line for `submission.submit`, with ``custom_id`` set to ``key``.
 
-    ``models`` are those that exist, None where nobody knows them now. Raises ChatTaskError.
+    ``models`` are the known models, None if unknown. Raises ChatTaskError.
     """
     if not isinstance(line, Mapping):
         raise ChatTaskError("invalid_json_line", "the line is not a JSON object")

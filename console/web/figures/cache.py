@@ -1,4 +1,4 @@
-"""A value that is dear to compute, kept for longer the dearer it was."""
+"""Caches a computed value, longer if it was expensive."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LONGEST_SECONDS = 60.0
 
 
 class Cached(Generic[T]):
-    """``compute``, asked at most once in ``seconds``, and for at most a two hundredth of the time.
+    """Calls ``compute`` at most once in ``seconds``, and for at most a two hundredth of the time.
 
-    One thread computes; the others get the value that stands meanwhile. Safe for threads. What
-    ``compute`` raises is raised to the caller who asked first, and nothing is kept of it.
+    One thread computes while the others get the previous value. Safe for threads. An exception of
+    ``compute`` reaches the caller that ran it and is not cached.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ RUNNING_READ = 400
 
 
 class Lanes:
-    """Reads Redis in a few round trips; the database rows are given."""
+    """Reads Redis in a few round trips; the caller passes the database rows."""
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         self._settings = settings

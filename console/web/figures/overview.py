@@ -1,4 +1,4 @@
-"""Everything of the first screen in one document, each part cached by what it costs."""
+"""The whole overview in one document; each part is cached by its cost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Overview = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Caches of the parts; a part that became dear is read more seldom than the others."""
+    """Caches of the parts; expensive parts are read less often."""
 
     groups: Cached[list[PendingGroup]]
     counts: Cached[dict[str, int]]
@@ -70,7 +70,7 @@ class Overviews:
         return self._whole.get(stale_seconds=STALE_SECONDS)
 
     def fresh(self) -> Overview:
-        """The same, looked up before it is told."""
+        """The same, without the cache."""
         return self._whole.get()
 
     def hour(self) -> Hour:
@@ -82,7 +82,7 @@ class Overviews:
         return self._experts.get(stale_seconds=STALE_SECONDS)
 
     def forget(self) -> None:
-        """Something was changed by hand: the next look is fresh."""
+        """Drop the caches after a change by hand."""
         for cache in (self._parts.groups, self._parts.counts, self._parts.blocks, self._whole):
             cache.forget()
 

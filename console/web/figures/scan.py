@@ -1,4 +1,4 @@
-"""The last scan of the model servers, as every process shares it: read, never asked anew."""
+"""The last scan of the model servers, shared by all processes; this module only reads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llm.types import Scan, ServerScan
 
 
 def last(client: redis.Redis) -> Scan | None:
-    """None where nobody looked lately."""
+    """None without a recent scan."""
     text: Any = client.get(SCAN)
     if text is None:
         return None
@@ -23,7 +23,7 @@ def last(client: redis.Redis) -> Scan | None:
 
 
 def sizes(server: ServerScan | None) -> dict[str, int]:
-    """Bytes of memory by model, where the server told; else the size of the model's files."""
+    """Bytes of memory by model if the server reports them, else the size of its files."""
     if server is None:
         return {}
     listed = {model.name: model.info.size_bytes for model in server.models or ()}
@@ -32,7 +32,8 @@ def sizes(server: ServerScan | None) -> dict[str, int]:
 
 
 def model_names(settings: Settings, client: redis.Redis) -> list[str]:
-    """Every usable model of every server, each once; the servers are asked where nobody did."""
+    """Every usable model of every server, without repetition; scans the servers if no scan is
+    known."""
     found = last(client)
     if found is None:
         rows = backends.overview(settings, client)

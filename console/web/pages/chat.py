@@ -1,7 +1,7 @@
-"""A page for trying a model or an expert. What it asks goes to the gateway as any caller's chat.
+"""A page to try a model or an expert. Its requests go to the gateway like any chat.
 
-The browser talks to the dashboard alone: its session opens the page, and the gateway's token stays
-on this side.
+The browser talks only to the dashboard: its session opens the page, and the gateway's token stays
+on the server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who asked the gateway for what."""
+"""The callers of the gateway and their requests."""
 
 from __future__ import annotations
 

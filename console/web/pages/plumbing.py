@@ -52,7 +52,7 @@ def words_of(request: Request) -> Words:
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A whole page, or its ``main`` alone where a script of ours asked for that."""
+    """A whole page, or only its ``main`` for a request of our script."""
     site = site_of(request)
     theme = request.cookies.get("kos_theme")
     text = render(
@@ -125,7 +125,7 @@ def known_verb(request: Request, known: tuple[str, ...]) -> str:
 
 
 def local_path(written: str, default: str) -> str:
-    """``written`` where it is a path of ours, so that nobody is led to another site."""
+    """``written`` if it is a path of ours, so that a link cannot lead to another site."""
     good = written.startswith("/") and not written.startswith(("//", "/\\"))
     return written if good and written.isprintable() else default
 

@@ -1,4 +1,4 @@
-"""One task: what was asked, what came back, every attempt, and why."""
+"""One task: request, answer, attempts and decisions."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MAX_OFFSET = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the address asks for; what is wrong in it is told in ``problem`` and left out."""
+    """The filters of the address; ``problem`` describes an invalid one, which is ignored."""
 
     status: str = ""
     backend: str = ""
@@ -72,7 +72,7 @@ def tasks_page(request: Request) -> Response:
 
 
 def read_filters(query: Mapping[str, str], *, offset: int = 0) -> Filters:
-    """What the address or the form of the list asks for."""
+    """The filters of the address or of the list's form."""
     problem, since_moment = "", None
     status = query.get("status", "").strip()
     try:

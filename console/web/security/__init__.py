@@ -1,1 +1,1 @@
-"""Who may ask for what: sessions, tokens, hosts, headers."""
+"""Access control: sessions, tokens, hosts, headers."""

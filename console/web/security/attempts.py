@@ -1,4 +1,4 @@
-"""Wrong tokens are counted: after too many, a wrong one is told to wait. A right one never is."""
+"""Counts wrong tokens: after too many, further wrong ones must wait. A correct one never waits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MOST_KEPT = 1000
 class LoginAttempts:
     """Wrong tokens of the last minute, in the login form and in bearer headers. Safe for threads.
 
-    The same wrong token counts once an address: a program with an old token spends one guess of
-    its address, however often it asks.
+    The same wrong token counts once per address, so a program with an old token does not lock out
+    its address.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,7 +1,7 @@
-"""Bounds on connections: how many an address and all may hold, and how long a header may take.
+"""Bounds on connections: their number per address and in total, and the time for a header.
 
-uvicorn bounds none of this. Whoever opens thousands of connections and sends nothing would fill the
-table of file descriptors, and nobody else could come in.
+uvicorn has no such bounds. A client with thousands of silent connections would exhaust the file
+descriptors.
 """
 
 from __future__ import annotations

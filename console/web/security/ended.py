@@ -38,7 +38,7 @@ class EndedSessions:
 
 
 def _read(file: Path | None) -> dict[str, float]:
-    """What is not readable counts as empty: a logout is lost, nobody is locked out."""
+    """An unreadable file counts as empty: a logout is lost, but nobody is locked out."""
     if file is None:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""The one door: every request passes here before a route sees it."""
+"""Checks every request before a route sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The headers that keep a page what it is: no foreign script, no frame, no guessing of types."""
+"""Security headers: no foreign script, no frame, no guessing of content types."""
 
 from __future__ import annotations
 

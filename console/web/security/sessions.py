@@ -20,7 +20,8 @@ SESSION_SECONDS = 7 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """``entered``: the token was shown. ``form_token`` must come back with every change."""
+    """``authenticated``: the visitor has entered the token. ``form_token`` must accompany every
+    change."""
 
     cookie: str
     authenticated: bool
@@ -28,9 +29,9 @@ class Session:
 
 
 class Sessions:
-    """Makes and checks cookies. ``token`` is the dashboard's, None where nobody has to log in.
+    """Creates and checks cookies. ``token`` is the dashboard's, None without login.
 
-    Browsers send a cookie to every port of a host: ``port`` keeps two dashboards of one apart.
+    Browsers send a cookie to every port of a host; ``port`` separates the dashboards of one host.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Sessions:
         return self._session(f"{body}.{self._sign('cookie', body)}", authenticated=authenticated)
 
     def read(self, cookie: str | None) -> Session | None:
-        """The session of a cookie that we signed, that has not expired, and that nobody ended."""
+        """The session of a cookie with our signature that has neither expired nor ended."""
         body, _, signature = (cookie or "").rpartition(".")
         if not body or not _same(signature, self._sign("cookie", body)):
             return None
@@ -64,7 +65,7 @@ class Sessions:
         return self._session(f"{body}.{signature}", authenticated=authenticated == "1")
 
     def end(self, session: Session) -> None:
-        """From now on its cookie opens nothing, whoever kept a copy. Raises OSError."""
+        """End the session: its cookie is refused from now on, copies included. Raises OSError."""
         _, expires, name, _ = session.cookie.split(".")
         self._ended.add(name, expires=float(expires), now=self._clock())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -15,8 +15,18 @@ from models.database import database
 
 
 @dataclass(frozen=True, slots=True)
+class BlockRoute:
+    """Why tasks came into a block; ``rejected`` holds ``{"option", "reason"}`` of what was not
+    chosen."""
+
+    reason: str
+    rejected: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class NewBlock:
-    """A planned block. ``routes`` maps a task id to ``{"reason", "rejected"}``."""
+    """A planned block. ``route_of`` names the place in ``routes`` of the reason of each task:
+    tasks of a group have one reason, which is written and read once."""
 
     backend: str
     model: str
@@ -24,7 +34,8 @@ class NewBlock:
     heavy: bool
     task_ids: tuple[str, ...]
     reason: str
-    routes: dict[str, Any] = field(default_factory=dict)
+    routes: Sequence[BlockRoute] = ()
+    route_of: Sequence[int] = ()
     urgent: bool = False
     needs_load: bool = True
     expected_load_seconds: float = 0.0
@@ -44,10 +55,11 @@ def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
         execute_values(
             database.cursor(),
             "INSERT INTO kos_blocks (plan_id, backend, model, num_ctx, heavy, lane_order, "
-            "task_ids, policy, reason, routes, urgent, needs_load, expected_load_seconds, "
-            "expected_start_seconds, expected_finish_seconds) VALUES %s",
+            "task_ids, policy, reason, routes, route_of, urgent, needs_load, "
+            "expected_load_seconds, expected_start_seconds, expected_finish_seconds) VALUES %s",
             [_values(plan_id, order, policy, block) for order, block in enumerate(blocks)],
-            template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)",
+            template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s::int[], %s, %s, %s, "
+            "%s, %s)",
         )
     return plan_id
 
@@ -57,7 +69,7 @@ WITH unused AS (
   DELETE FROM kos_blocks WHERE state IN ('planned', 'active') AND started_at IS NULL
 )
 UPDATE kos_blocks SET state = 'done', finished_at = now(), task_ids = task_ids[1:next_index],
-  routes = '{}'
+  routes = '[]', route_of = '{}'
 WHERE state IN ('planned', 'active') AND started_at IS NOT NULL
 """
 
@@ -84,29 +96,6 @@ ORDER BY b.created_at, b.lane_order
 def open_blocks() -> list[Row]:
     """Blocks in lane order that have tasks to send (``remaining``) or in flight."""
     return fetch_all(OPEN)
-
-
-def take_next(block_id: str, count: int) -> tuple[list[str], dict[str, Any]]:
-    """The next ``count`` task ids of a block and their routes; the block moves past them."""
-    row = fetch_one(
-        """
-        WITH present AS (SELECT id, next_index FROM kos_blocks WHERE id = %(id)s FOR UPDATE)
-        UPDATE kos_blocks b SET
-          next_index = least(p.next_index + %(count)s, cardinality(b.task_ids)),
-          started_at = coalesce(b.started_at, now()),
-          state = CASE WHEN p.next_index + %(count)s >= cardinality(b.task_ids)
-            THEN 'done' ELSE 'active' END,
-          finished_at = CASE WHEN p.next_index + %(count)s >= cardinality(b.task_ids)
-            THEN now() END
-        FROM present p WHERE b.id = p.id
-        RETURNING b.task_ids[p.next_index + 1 : p.next_index + %(count)s]::text[] AS ids, b.routes
-        """,
-        {"id": block_id, "count": count},
-    )
-    if row is None:
-        return [], {}
-    routes = {task_id: row["routes"].get(task_id, {}) for task_id in row["ids"]}
-    return row["ids"], routes
 
 
 def recent(limit: int = 50) -> list[Row]:
@@ -168,7 +157,8 @@ def _values(plan_id: str, order: int, policy: str, block: NewBlock) -> tuple[Any
         list(block.task_ids),
         policy,
         block.reason,
-        Json(block.routes),
+        Json([asdict(route) for route in block.routes]),
+        list(block.route_of),
         block.urgent,
         block.needs_load,
         block.expected_load_seconds,

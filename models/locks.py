@@ -33,10 +33,14 @@ def locked(
         DatabaseUnavailable: Postgres does not answer, the lock was not free in time, or it was
             lost for not being renewed.
     """
-    with _transaction(silent_seconds):
-        lock_database.execute_sql(f"SET LOCAL lock_timeout = '{int(wait_seconds * 1000)}ms'")
+    with session_of(lock_database), lock_database.atomic():
         try:
-            lock_database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
+            lock_database.execute_sql(
+                f"{_may_be_silent_for(silent_seconds)}; "
+                f"SET LOCAL lock_timeout = '{int(wait_seconds * 1000)}ms'; "
+                "SELECT pg_advisory_xact_lock(%s)",
+                (key,),
+            )
         except peewee.OperationalError as error:
             raise DatabaseUnavailable(f"lock {key:#x}: {error}".strip()) from error
         yield _renew
@@ -45,18 +49,17 @@ def locked(
 @contextmanager
 def lock_if_free(key: int) -> Iterator[bool]:
     """Whether this process holds the lock now; False at once where another one does."""
-    with _transaction(LONGEST_HOLD_SECONDS):
-        row = lock_database.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", (key,)).fetchone()
+    with session_of(lock_database), lock_database.atomic():
+        row = lock_database.execute_sql(
+            f"{_may_be_silent_for(LONGEST_HOLD_SECONDS)}; SELECT pg_try_advisory_xact_lock(%s)",
+            (key,),
+        ).fetchone()
         yield bool(row[0])
 
 
-@contextmanager
-def _transaction(silent_seconds: float) -> Iterator[None]:
-    """It idles while the work under the lock is done, for ``silent_seconds`` at a stretch."""
-    limit = f"SET LOCAL idle_in_transaction_session_timeout = '{int(silent_seconds * 1000)}ms'"
-    with session_of(lock_database), lock_database.atomic():
-        lock_database.execute_sql(limit)
-        yield
+def _may_be_silent_for(seconds: float) -> str:
+    """The transaction idles while the work under the lock is done."""
+    return f"SET LOCAL idle_in_transaction_session_timeout = '{int(seconds * 1000)}ms'"
 
 
 def _renew() -> None:

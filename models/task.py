@@ -190,14 +190,10 @@ class Task(BaseRow):
         return {row[0] for row in moved}
 
     @classmethod
-    def queue(
-        cls, task_ids: Sequence[str], *, block_id: str, backend: str, model: str
-    ) -> list[tuple[str, int]]:
-        """``pending -> queued`` under a new epoch; (id, epoch) of those that still were pending."""
-        rows = fetch_all(
-            sql.QUEUE,
-            {"ids": list(task_ids), "block": block_id, "backend": backend, "model": model},
-        )
+    def queue(cls, block_id: str, count: int, *, reason: str) -> list[tuple[str, int]]:
+        """``pending -> queued`` under a new epoch for the next ``count`` rows of a block, which
+        moves past them, with a line on why; (id, epoch) of those that still were pending."""
+        rows = fetch_all(sql.QUEUE, {"block": block_id, "count": count, "reason": reason})
         return [(row["id"], row["epoch"]) for row in rows]
 
     @classmethod

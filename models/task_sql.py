@@ -40,22 +40,43 @@ RETURNING t.id::text
 """
 ASSIGN_ROW = "(%s::uuid, %s::uuid, %s::text, %s::real, %s::text)"
 
+# The block moves past the rows that it names next, also past those that may not run any more.
 QUEUE = """
-WITH wanted AS (
-  SELECT id, ord FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS w(id, ord)
+WITH block AS (
+  SELECT id, backend, model, task_ids, routes, route_of, next_index AS first,
+    least(next_index + %(count)s, cardinality(task_ids)) AS next
+  FROM kos_blocks WHERE id = %(block)s::uuid FOR UPDATE
+), passed AS (
+  UPDATE kos_blocks b SET next_index = block.next,
+    started_at = coalesce(b.started_at, now()),
+    state = CASE WHEN block.next = cardinality(b.task_ids) THEN 'done' ELSE 'active' END,
+    finished_at = CASE WHEN block.next = cardinality(b.task_ids) THEN now() END
+  FROM block WHERE b.id = block.id
+), wanted AS (
+  SELECT w.id, w.place, block.routes -> block.route_of[block.first + w.place] AS route
+  FROM block, unnest(block.task_ids[block.first + 1 : block.next])
+    WITH ORDINALITY AS w(id, place)
 ), locked AS (
-  SELECT t.id, w.ord FROM tasks t JOIN wanted w ON w.id = t.id
+  SELECT t.id, w.place, w.route FROM tasks t JOIN wanted w ON w.id = t.id
   WHERE t.status = 'pending' AND t.cancel_requested_at IS NULL
     AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now())
   FOR UPDATE OF t SKIP LOCKED
 ), moved AS (
   UPDATE tasks t SET status = 'queued', epoch = t.epoch + 1, queued_at = now(),
-    backend = %(backend)s, model = %(model)s, block_id = %(block)s::uuid,
+    backend = block.backend, model = block.model, block_id = block.id,
     lease_owner = NULL, lease_expires_at = NULL, progress = NULL
-  FROM locked l WHERE t.id = l.id
-  RETURNING t.id::text AS id, t.epoch, l.ord
+  FROM locked l, block WHERE t.id = l.id
+  RETURNING t.id, t.epoch, l.place, l.route
+), why AS (
+  INSERT INTO kos_decisions (task_id, stage, chosen, reason, rejected)
+  SELECT m.id, line.stage, block.backend || '/' || block.model, line.reason, line.rejected
+  FROM moved m, block, LATERAL (VALUES
+    (1, 'route', coalesce(m.route->>'reason', 'part of its block'),
+      coalesce(m.route->'rejected', '[]')),
+    (2, 'plan', %(reason)s, '[]')) AS line(number, stage, reason, rejected)
+  ORDER BY m.place, line.number
 )
-SELECT id, epoch FROM moved ORDER BY ord
+SELECT id::text, epoch FROM moved ORDER BY place
 """
 
 GIVE_BACK = """

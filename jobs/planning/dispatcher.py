@@ -15,10 +15,7 @@ from jobs.policy.types import BlockKey, DispatchOrder, OpenBlock, PreloadOrder
 from jobs.process.tracing import span
 from jobs.queues.task_message import TaskMessage, llm_message
 from jobs.settings.load import Settings
-from models import block, decision
 from models.base import Row
-from models.database import database
-from models.decision import NewDecision
 from models.task import Task
 
 
@@ -52,22 +49,11 @@ class Dispatcher:
         return sum(order.count for order in decided.orders), len(messages)
 
     def _queue(self, order: DispatchOrder, *, heavy: bool) -> list[TaskMessage]:
-        """Rows and reasons in one transaction. After a crash, recovery finds rows unsent."""
+        """Rows and reasons in one statement. After a crash, recovery finds rows unsent."""
         key = order.key
-        with database.atomic():
-            ids, routes = block.take_next(order.block_id, order.count)
-            queued = Task.queue(ids, block_id=order.block_id, backend=key.backend, model=key.model)
-            chosen = f"{key.backend}/{key.model}"
-            decision.record(
-                [
-                    line
-                    for task_id, _ in queued
-                    for line in _decisions(task_id, chosen, routes.get(task_id, {}), order.reason)
-                ]
-            )
         return [
             TaskMessage(task_id, epoch, key.backend, key.model, key.num_ctx, heavy)
-            for task_id, epoch in queued
+            for task_id, epoch in Task.queue(order.block_id, order.count, reason=order.reason)
         ]
 
     def _send(self, messages: Sequence[TaskMessage], preloads: Sequence[PreloadOrder]) -> None:
@@ -90,19 +76,3 @@ def _open_block(row: Row) -> OpenBlock:
         heavy=row["heavy"],
         urgent=row["urgent"],
     )
-
-
-def _decisions(
-    task_id: str, chosen: str, route: dict[str, object], order_reason: str
-) -> list[NewDecision]:
-    rejected = route.get("rejected")
-    return [
-        NewDecision(
-            task_id=task_id,
-            stage="route",
-            chosen=chosen,
-            reason=str(route.get("reason", "part of its block")),
-            rejected=rejected if isinstance(rejected, list) else [],
-        ),
-        NewDecision(task_id=task_id, stage="plan", chosen=chosen, reason=order_reason),
-    ]

@@ -22,6 +22,7 @@ from jobs.policy.types import (
     Plan,
     PlannedBlock,
     PolicyName,
+    Route,
     Snapshot,
     Unplaced,
 )
@@ -30,7 +31,7 @@ from jobs.queues.control_requests import DISPATCH_ONLY
 from jobs.settings.load import Settings
 from models import backlog, block
 from models.backlog import NOTHING_UNSERVABLE, Unservable
-from models.block import NewBlock
+from models.block import BlockRoute, NewBlock
 from models.database import database, session
 from models.locks import locked
 from models.task import Task
@@ -73,8 +74,9 @@ class Planner:
         scan = self._state.scan()
         with session(), locked(LOCK_KEY, wait_seconds=LOCK_WAIT_SECONDS) as renew_lock:
             dispatched = 0
-            for _ in range(MAX_CYCLES):
-                renew_lock()
+            for again in range(MAX_CYCLES):
+                if again:
+                    renew_lock()
                 state = self._state.read(scan)
                 if replan or self._is_stale(state, reason):
                     self._plan(state, reason)
@@ -190,20 +192,16 @@ def window_snapshot(
 
 
 def _new_blocks(planned: Plan) -> list[NewBlock]:
-    routes = {route.task_id: route for route in planned.routes}
+    route_of = {
+        task_id: number for number, route in enumerate(planned.routes) for task_id in route.task_ids
+    }
 
-    def explained(one: PlannedBlock) -> dict[str, object]:
-        return {
-            task_id: {
-                "reason": routes[task_id].reason,
-                "rejected": [
-                    {"option": other.option, "reason": other.reason}
-                    for other in routes[task_id].rejected
-                ],
-            }
-            for task_id in one.task_ids
-            if task_id in routes
-        }
+    def explained(one: PlannedBlock) -> tuple[tuple[BlockRoute, ...], tuple[int, ...]]:
+        """The routes of a block, and the place among them of each of its tasks."""
+        used = {route_of[task_id]: None for task_id in one.task_ids}
+        place = {number: index for index, number in enumerate(used)}
+        routes = tuple(_block_route(planned.routes[number]) for number in used)
+        return routes, tuple(place[route_of[task_id]] for task_id in one.task_ids)
 
     return [
         NewBlock(
@@ -213,7 +211,8 @@ def _new_blocks(planned: Plan) -> list[NewBlock]:
             heavy=one.heavy,
             task_ids=one.task_ids,
             reason=one.reason,
-            routes=explained(one),
+            routes=routes,
+            route_of=places,
             urgent=one.urgent,
             needs_load=one.needs_load,
             expected_load_seconds=one.expected_load_seconds,
@@ -221,7 +220,13 @@ def _new_blocks(planned: Plan) -> list[NewBlock]:
             expected_finish_seconds=one.expected_finish_seconds,
         )
         for one in planned.blocks
+        for routes, places in (explained(one),)
     ]
+
+
+def _block_route(route: Route) -> BlockRoute:
+    rejected = [{"option": other.option, "reason": other.reason} for other in route.rejected]
+    return BlockRoute(route.reason, rejected)
 
 
 def _park(unplaced: Sequence[Unplaced], *, until: datetime) -> None:

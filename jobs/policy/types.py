@@ -168,9 +168,9 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where one task goes, why, and what was not chosen."""
+    """Where tasks that fit alike go, why, and what was not chosen."""
 
-    task_id: str
+    task_ids: tuple[str, ...]
     key: BlockKey
     reason: str
     rejected: tuple[Rejected, ...] = ()

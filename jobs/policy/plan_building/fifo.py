@@ -22,7 +22,7 @@ def plan_fifo(snapshot: Snapshot) -> Plan:
         option = min(choices.options, key=lambda o: _rank(o, finish))
         slots = max(1, router.backends[option.key.backend].slots)
         finish[option.key.backend] += option.seconds / slots
-        routes.append(Route(task.id, option.key, "first come; this server is free soonest"))
+        routes.append(Route((task.id,), option.key, "first come; this server is free soonest"))
         run = last.get(option.key.backend)
         if run is None or run[0] != option.key:
             run = last[option.key.backend] = (option.key, [])

@@ -149,15 +149,18 @@ def _routes(
     split: Balance,
 ) -> tuple[Route, ...]:
     routes = [
-        Route(task.id, placement.key, placement.reason, placement.choices.rejected)
+        Route(_ids(placement.tasks), placement.key, placement.reason, placement.choices.rejected)
         for placement in placements
-        for task in placement.tasks
     ]
     for number, group in enumerate(groups):
         for key, tasks in assigned.parts[number].items():
             reason = _why(group.choices, key, split.shares[number].get(key, 0.0), group.count)
-            routes.extend(Route(t.id, key, reason, group.choices.rejected) for t in tasks)
+            routes.append(Route(_ids(tasks), key, reason, group.choices.rejected))
     return tuple(routes)
+
+
+def _ids(tasks: Sequence[TaskView]) -> tuple[str, ...]:
+    return tuple(task.id for task in tasks)
 
 
 def _why(choices: Choices, key: BlockKey, share: float, count: int) -> str:

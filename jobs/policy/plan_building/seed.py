@@ -63,7 +63,7 @@ def _route(
         option, why = _at_source(choices.options, router, to_mlx=to_mlx, why=why, turn=place)
         sent[_is_mlx(option, router)] += 1
         chosen[task.id] = option
-        routes.append(Route(task.id, option.key, why, choices.rejected))
+        routes.append(Route((task.id,), option.key, why, choices.rejected))
     return routes, chosen
 
 

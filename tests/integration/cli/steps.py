@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from models import attempt, block, decision
+from models import attempt, decision
 from models.database import configure, session
 from models.decision import NewDecision
 from models.expert import Expert
 from models.task import Claimed, Ending, Measures, Task
+from tests.support.queued import queue_rows
 
 
 @contextmanager
@@ -29,13 +30,7 @@ def add_expert(name: str = "Anna", *, active: bool = True) -> str:
 
 def queue(task_id: str, *, backend: str = "mlx", model: str = "qwen:4b") -> int:
     """``pending -> queued`` in a block of its own; the epoch."""
-    new = block.NewBlock(
-        backend=backend, model=model, num_ctx=0, heavy=False, task_ids=(task_id,), reason="alone"
-    )
-    block.replace_plan([new], policy="fifo")
-    planned = next(row for row in block.open_blocks() if row["remaining"])
-    block.take_next(planned["id"], 1)
-    ((_, epoch),) = Task.queue([task_id], block_id=planned["id"], backend=backend, model=model)
+    ((_, epoch),) = queue_rows([task_id], backend=backend, model=model)
     return epoch
 
 

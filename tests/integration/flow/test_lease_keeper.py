@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, cast
@@ -22,6 +21,7 @@ from models.database import configure, database, session
 from models.task import NewTask, Task
 from models.waiting import ANSWER_SECONDS
 from tests.support.freezing_proxy import freezing_proxy
+from tests.support.queued import queue_rows
 
 OWNER = "here/1/1"
 SHORT_LEASE_SECONDS = 5.0
@@ -88,7 +88,7 @@ def lease_keeper(database_here: str, slots: KeptSlots) -> Iterator[LeaseKeeper]:
 
 def claimed(task_id: str) -> int:
     """Queue and claim it anew; its epoch."""
-    ((_, epoch),) = Task.queue([task_id], block_id=str(uuid.uuid4()), backend="b", model="m")
+    ((_, epoch),) = queue_rows([task_id], backend="b", model="m")
     assert Task.claim(task_id, epoch, owner=OWNER, lease_seconds=60)
     return epoch
 

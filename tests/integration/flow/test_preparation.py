@@ -17,10 +17,10 @@ from llm.types import CancelToken
 from models import backlog
 from models.base import fetch_all
 from models.task import Ending, Measures, NewTask, Task
+from tests.support.queued import queue_rows
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
-BLOCK = "00000000-0000-0000-0000-00000000b10c"
 LONG = "Some finding of an earlier task. " * 3000
 CODE = "\n".join(f"def function_{n}(argument): return argument * {n}" for n in range(600))
 
@@ -44,7 +44,7 @@ def cut_short(task_id: str) -> None:
 
 
 def dispatch(task_id: str) -> int:
-    ((_, epoch),) = Task.queue([task_id], block_id=BLOCK, backend="ollama", model="m")
+    ((_, epoch),) = queue_rows([task_id], backend="ollama", model="m")
     return epoch
 
 

@@ -16,10 +16,10 @@ from jobs.runtime import Runtime, connect
 from jobs.settings.load import load
 from models.base import fetch_all, fetch_one
 from models.task import NewTask, Task
+from tests.support.queued import queue_rows
 
 QUEUE = "llm-ollama"
 LEASE_SECONDS = 30.0
-BLOCK = "00000000-0000-0000-0000-000000000001"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def queued_for(runtime: Runtime, seconds: float) -> str:
     """A row that has been queued for so long, with its message in the queue."""
     (task_id,) = Task.submit([NewTask("Title", "Description")])
     assert task_id is not None
-    ((_, epoch),) = Task.queue([task_id], block_id=BLOCK, backend="ollama", model="m")
+    ((_, epoch),) = queue_rows([task_id], backend="ollama", model="m")
     fetch_all(
         "UPDATE tasks SET queued_at = now() - %s * interval '1 second' WHERE id = %s RETURNING id",
         (seconds, task_id),

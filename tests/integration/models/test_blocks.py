@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models import block
+from models import block, decision
 from models.base import fetch_all
-from models.block import NewBlock
+from models.block import BlockRoute, NewBlock
 from models.task import NewTask, Task
 
 pytestmark = pytest.mark.usefixtures("database_here")
@@ -18,8 +18,8 @@ def submit(count: int) -> list[str]:
 
 
 def planned(backend: str, task_ids: list[str]) -> NewBlock:
-    routes = {task_id: {"reason": "r", "rejected": []} for task_id in task_ids}
-    return NewBlock(backend, "m", 0, False, tuple(task_ids), "r", routes=routes)
+    routes, of_each = (BlockRoute("it fits"),), (0,) * len(task_ids)
+    return NewBlock(backend, "m", 0, False, tuple(task_ids), "r", routes, of_each)
 
 
 def plan(*blocks: NewBlock) -> None:
@@ -27,8 +27,7 @@ def plan(*blocks: NewBlock) -> None:
 
 
 def send(block_id: str, count: int) -> list[tuple[str, int]]:
-    ids, _ = block.take_next(block_id, count)
-    return Task.queue(ids, block_id=block_id, backend="ollama", model="m")
+    return Task.queue(block_id, count, reason="a slot was free")
 
 
 def remaining() -> dict[str, int]:
@@ -44,7 +43,7 @@ def test_a_task_given_back_stands_where_it_stood_in_its_block() -> None:
     Task.give_back(*sent[1])
 
     assert remaining() == {"ollama": 2}
-    assert block.take_next(opened["id"], 1)[0] == [ids[1]]
+    assert [task_id for task_id, _ in send(opened["id"], 1)] == [ids[1]]
 
 
 @pytest.mark.parametrize("sent_before", [1, 4])
@@ -75,7 +74,7 @@ def test_of_a_plan_that_was_replaced_only_what_was_sent_is_kept() -> None:
         ("mlx", "planned"),
     ]
     assert rows[0]["task_ids"] == ids[:1]
-    assert rows[0]["routes"] == {}
+    assert rows[0]["routes"] == []
 
 
 def test_a_replaced_block_is_shown_while_its_tasks_run() -> None:
@@ -101,3 +100,34 @@ def test_open_blocks_are_found_without_reading_the_closed_ones() -> None:
     steps = "\n".join(row["QUERY PLAN"] for row in fetch_all(f"EXPLAIN {block.OPEN}"))
 
     assert "Seq Scan on blocks" not in steps
+
+
+def test_each_task_is_sent_with_the_reason_of_its_group() -> None:
+    ids = submit(3)
+    routes = (BlockRoute("soonest"), BlockRoute("urgent", [{"option": "mlx/m", "reason": "full"}]))
+    plan(NewBlock("ollama", "m", 0, False, tuple(ids), "r", routes, (1, 0, 0)))
+    opened = block.open_blocks()[0]["id"]
+    send(opened, 1)
+
+    send(opened, 2)
+
+    lines = [[(d["stage"], d["chosen"], d["reason"]) for d in decision.of_task(i)] for i in ids]
+    sent = ("plan", "ollama/m", "a slot was free")
+    assert lines == [
+        [("route", "ollama/m", "urgent"), sent],
+        [("route", "ollama/m", "soonest"), sent],
+        [("route", "ollama/m", "soonest"), sent],
+    ]
+    assert decision.of_task(ids[0])[0]["rejected"] == [{"option": "mlx/m", "reason": "full"}]
+    assert len(fetch_all("SELECT jsonb_array_elements(routes) FROM kos_blocks")) == len(routes)
+
+
+def test_a_row_that_may_not_run_any_more_is_passed_over() -> None:
+    ids = submit(3)
+    plan(planned("ollama", ids))
+    Task.cancel([ids[0]])
+
+    sent = send(block.open_blocks()[0]["id"], 2)
+
+    assert [task_id for task_id, _ in sent] == [ids[1]]
+    assert remaining() == {"ollama": 1}

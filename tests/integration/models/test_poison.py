@@ -7,12 +7,12 @@ import pytest
 from models import orphans
 from models.base import Row, fetch_all, fetch_one
 from models.task import Claimed, Ending, NewTask, Task
+from tests.support.queued import queue_rows
 
 ROWS = 1000
 CRASHERS = 20
 THREADS = 10
 MAX_CRASHES = 3
-BLOCK = "00000000-0000-0000-0000-000000000001"
 
 
 pytestmark = pytest.mark.usefixtures("database_here")
@@ -23,7 +23,7 @@ def claim(owner: str, most: int) -> list[Claimed]:
         "SELECT id::text FROM tasks WHERE status = 'pending' ORDER BY created_at, id LIMIT %s",
         (most,),
     )
-    queued = Task.queue([row["id"] for row in rows], block_id=BLOCK, backend="b", model="m")
+    queued = queue_rows([row["id"] for row in rows], backend="b", model="m")
     claimed = [Task.claim(i, epoch, owner=owner, lease_seconds=60) for i, epoch in queued]
     return [one for one in claimed if one is not None]
 

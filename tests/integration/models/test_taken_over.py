@@ -8,6 +8,7 @@ import pytest
 from models import orphans
 from models.base import fetch_all
 from models.task import NewTask, Task
+from tests.support.queued import queue_rows
 
 OWNER = "host/1/1.0"
 
@@ -17,7 +18,7 @@ def running(database_here: str) -> str:
     """The id of a task in progress."""
     (task_id,) = Task.submit([NewTask(title="t", description="d")])
     assert task_id is not None
-    ((_, epoch),) = Task.queue([task_id], block_id=task_id, backend="mlx", model="m")
+    ((_, epoch),) = queue_rows([task_id], backend="mlx", model="m")
     assert Task.claim(task_id, epoch, owner=OWNER, lease_seconds=60) is not None
     return task_id
 

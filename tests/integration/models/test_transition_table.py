@@ -12,9 +12,9 @@ from models.base import fetch_one
 from models.database import database
 from models.states import TRANSITIONS, TaskState
 from models.task import Ending, Measures, NewTask, Task
+from tests.support.queued import queue_rows
 
 EPOCH = 7
-BLOCK = "00000000-0000-0000-0000-00000000b10c"
 OWNER = "host/1/1.0"
 ENDING = Ending(measures=Measures())
 LEASED = "lease_owner = 'host/9/9.0', lease_expires_at = now() - interval '1 second'"
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("database_here")
 Move = Callable[[str], object]
 
 MOVES: dict[str, tuple[str, Move]] = {
-    "queue": ("", lambda t: Task.queue([t], block_id=BLOCK, backend="ollama", model="m")),
+    "queue": ("", lambda t: queue_rows([t], backend="ollama", model="m")),
     "give_back": ("", lambda t: Task.give_back(t, EPOCH)),
     "claim": ("", lambda t: Task.claim(t, EPOCH, owner=OWNER, lease_seconds=60)),
     "complete": ("", lambda t: Task.complete(t, EPOCH, ENDING, result="r", score=1.0)),

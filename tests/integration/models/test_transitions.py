@@ -11,9 +11,9 @@ from models.base import fetch_all, fetch_one
 from models.expert import Expert
 from models.states import TaskState
 from models.task import Assigned, Claimed, Ending, Measures, NewTask, Task
+from tests.support.queued import queue_rows
 
 OWNER = "host/1/1.0"
-BLOCK = "00000000-0000-0000-0000-00000000b10c"
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
@@ -25,7 +25,7 @@ def submit(**fields: object) -> str:
 
 
 def queue(task_id: str) -> int:
-    queued = Task.queue([task_id], block_id=BLOCK, backend="ollama", model="m")
+    queued = queue_rows([task_id], backend="ollama", model="m")
     assert len(queued) == 1
     return queued[0][1]
 
@@ -75,7 +75,7 @@ def test_a_task_is_queued_once_and_each_dispatch_raises_the_epoch() -> None:
     task_id = submit()
     first = queue(task_id)
 
-    assert Task.queue([task_id], block_id=BLOCK, backend="mlx", model="m") == []
+    assert queue_rows([task_id], backend="mlx", model="m") == []
     assert Task.give_back(task_id, first)
     assert queue(task_id) == first + 1
 
@@ -130,7 +130,7 @@ def test_a_retry_waits_and_remembers_where_it_failed() -> None:
 
     row = fetch_one("SELECT status, attempt_count, avoid FROM tasks WHERE id = %s", (task_id,))
     assert row == {"status": "pending", "attempt_count": 1, "avoid": [["ollama", "m"]]}
-    assert Task.queue([task_id], block_id=BLOCK, backend="mlx", model="m") == []
+    assert queue_rows([task_id], backend="mlx", model="m") == []
 
 
 def test_interrupted_work_spends_no_attempt() -> None:
@@ -151,7 +151,7 @@ def test_a_waiting_task_is_cancelled_at_once_and_stays_so(step: str) -> None:
     assert Task.cancel([task_id]) == {task_id: "cancelled"}
 
     assert Task.claim(task_id, epoch, owner=OWNER, lease_seconds=60) is None
-    assert Task.queue([task_id], block_id=BLOCK, backend="mlx", model="m") == []
+    assert queue_rows([task_id], backend="mlx", model="m") == []
 
 
 def test_a_cancel_of_a_running_task_beats_its_completion() -> None:

@@ -18,6 +18,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "status": Entry("status", "Programs, tasks by state, health, addresses."),
         "open": Entry("opening", "Open the dashboard in the browser."),
         "logs": Entry("opening", "The end of a program's log; -f goes on."),
+        "config": Entry("config", "Every setting, its value and its source."),
         "ctl": Entry("lifecycle", "Speak to supervisor: start, stop, tail one program."),
         "doctor": Entry("doctor", "Check this machine and say the remedy of each red line."),
         "adopt": Entry("adopt", "Move in beside another system: look first, then --apply."),

@@ -65,7 +65,11 @@ def add(
     """
     folder = _folder(settings)
     path = Path(source).expanduser()
+    if sha256 is not None and not path.is_file():
+        raise BadInput("--sha256 is the checksum of a GGUF file; what is known by name has its own")
     if source in KNOWN and not path.exists():
+        if name is not None:
+            raise BadInput(f"{source} is called {KNOWN[source].folder}; --name is for files")
         present = folder.has(KNOWN[source].folder)
         done = KNOWN[source].folder if present else _try(
             lambda: folder.add_known(source, on_progress=on_progress)

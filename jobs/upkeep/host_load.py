@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from jobs.policy.effective_limit import HostLoad, HostLoadError
-from jobs.upkeep.cgroups import CGROUP_ROOT, OWN_CGROUPS, GroupLimits, group_limits
+from llm.cgroups import CGROUP_ROOT, OWN_CGROUPS, GroupLimits, group_limits
 
 FIRST_CPU_SECONDS = 0.1
 

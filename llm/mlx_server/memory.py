@@ -8,6 +8,7 @@ import gc
 import json
 import math
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, Literal
 
 import mlx.core as mx
 import psutil
+
+from llm.cgroups import group_limits
 
 WARNING_SHARE = 0.85
 CRITICAL_SHARE = 0.95
@@ -61,10 +64,12 @@ def measure(*, reserved_bytes: int, limit_bytes: int) -> MemoryUse:
 
 
 def choose_limit(configured_bytes: int | None) -> int:
-    """The limit in bytes: as configured, else a safe share of what this host can give."""
+    """The limit in bytes: as configured, else a safe share of what this host, or the container
+    around this process, can give."""
     if configured_bytes is not None:
         return configured_bytes
-    share = int(psutil.virtual_memory().total * HOST_SHARE)
+    total = min(psutil.virtual_memory().total, group_limits().memory_limit_bytes or sys.maxsize)
+    share = int(total * HOST_SHARE)
     metal = mx.device_info().get("max_recommended_working_set_size")
     return min(share, int(metal)) if metal else share
 

@@ -13,6 +13,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from llm.cgroups import GroupLimits, group_limits
+
 FORTRAN = b"libgfortran.so.5"
 WHEEL_FILE = "cmeel.prefix/lib/libopenblas.so.0"
 
@@ -41,9 +43,12 @@ def fitting_threads(cores: int) -> int:
     return max(1, cores // 2)
 
 
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+def available_cores(limits: GroupLimits | None = None) -> int:
+    """The whole cores that this process may use: those it is bound to, and what the container
+    around it may spend."""
+    bound = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota = (limits or group_limits()).cpu_limit
+    return bound if quota is None else max(1, min(bound, int(quota)))
 
 
 def _candidates() -> list[Path]:

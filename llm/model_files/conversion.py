@@ -14,8 +14,9 @@ from safetensors.numpy import save_file
 
 from llm.model_files.errors import ModelFileError
 from llm.model_files.gguf_file import GgufFile, read_gguf
+from llm.model_files.rotary import ROPE_FACTORS, rope_scaling
 from llm.model_files.tokenizer import tokenizer_files
-from llm.model_files.weights import GROUP, convert_tensor
+from llm.model_files.weights import GROUP, convert_tensor, missing_tensor
 
 ARCHITECTURES = ("llama",)
 OnProgress = Callable[[float], None]
@@ -53,18 +54,23 @@ def _config(gguf: GgufFile) -> dict[str, Any]:
     heads = gguf.parameter("attention.head_count", int)
     if heads < 1 or hidden < 1:
         raise ModelFileError(f"damaged: {heads} heads for a width of {hidden}")
+    head = gguf.parameter("attention.key_length", int, hidden // heads)
+    layers = gguf.parameter("block_count", int)
     names = {tensor.name for tensor in gguf.tensors}
+    if (missing := missing_tensor(names, layers)) is not None:
+        raise ModelFileError(f"damaged, or one part of several files: it has no {missing}")
     return {
         "model_type": architecture,
         "hidden_size": hidden,
         "intermediate_size": gguf.parameter("feed_forward_length", int),
-        "num_hidden_layers": gguf.parameter("block_count", int),
+        "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": gguf.parameter("attention.head_count_kv", int, heads),
-        "head_dim": gguf.parameter("attention.key_length", int, hidden // heads),
+        "head_dim": head,
         "max_position_embeddings": gguf.parameter("context_length", int),
         "rms_norm_eps": gguf.parameter("attention.layer_norm_rms_epsilon", float),
         "rope_theta": gguf.parameter("rope.freq_base", float, 10_000.0),
+        "rope_scaling": rope_scaling(gguf, head),
         "vocab_size": len(gguf.value("tokenizer.ggml.tokens", list)),
         "attention_bias": "blk.0.attn_q.bias" in names,
         "mlp_bias": "blk.0.ffn_up.bias" in names,
@@ -81,6 +87,8 @@ def _weights(
     arrays: dict[str, Any] = {}
     quantized: dict[str, int] = {}
     for number, tensor in enumerate(gguf.tensors):
+        if tensor.name == ROPE_FACTORS:
+            continue  # in the config
         done = convert_tensor(
             tensor,
             heads=config["num_attention_heads"],

@@ -23,6 +23,7 @@ from llm.model_files.known import KNOWN, KnownModel
 STAGING = ".adding-"
 _LOCK = ".adding.lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tekken.json")
 _SPACE = 1.15  # what a conversion writes against what it reads, with room to spare
 
@@ -60,7 +61,7 @@ class ModelsFolder:
         if sha256 is not None:
             check_sum(file, sha256)
         return self._add(
-            name or file.stem,
+            name or _fitting(file.stem),
             lambda staging: convert(file, staging / "model", on_progress=on_progress),
             needs_bytes=int(file.stat().st_size * _SPACE),
         )
@@ -70,7 +71,7 @@ class ModelsFolder:
         check_folder(folder)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         return self._add(
-            name or folder.resolve().name,
+            name or _fitting(Path(os.path.abspath(folder)).name),  # a link is called as it is
             lambda staging: _copy(folder, staging / "model"),
             needs_bytes=size,
         )
@@ -126,6 +127,11 @@ class ModelsFolder:
                 f"the disk of {self.path} is too full: {needs_bytes / 1e6:.0f} MB are needed, "
                 f"{free / 1e6:.0f} MB are free"
             )
+
+
+def _fitting(name: str) -> str:
+    """A file's name as a model's: "My Llama (1).gguf" is My-Llama-1."""
+    return _UNFIT.sub("-", name).strip("-._")
 
 
 def check_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ rounded. Other kinds are computed out and kept as float16.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,8 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+_OF_THE_WHOLE = ("token_embd", "output_norm", "output")
+_ALWAYS = ("token_embd", "output_norm")  # "output" is left out where it is the embedding again
 _NAME = re.compile(r"(?:blk\.(?P<layer>\d+)\.)?(?P<part>[a-z_]+)\.(?P<kind>weight|bias)")
 
 
@@ -66,6 +68,16 @@ def convert_tensor(tensor: ReaderTensor, *, heads: int, kv_heads: int) -> Conver
         arrays = {"weight": _packed(codes, bits), "scales": scales, "biases": biases}
         return Converted(module, {f"{module}.{name}": a for name, a in arrays.items()}, bits)
     return Converted(module, {f"{module}.{matched['kind']}": _as_half(rows, tensor)})
+
+
+def missing_tensor(names: Collection[str], layers: int) -> str | None:
+    """The first tensor that a Llama of so many layers needs and ``names`` lack."""
+    of_a_layer = [part for part in NAMES if part not in _OF_THE_WHOLE]
+    needed = [
+        *(f"{part}.weight" for part in _ALWAYS),
+        *(f"blk.{layer}.{part}.weight" for layer in range(layers) for part in of_a_layer),
+    ]
+    return next((name for name in needed if name not in names), None)
 
 
 def _halves_apart(rows: Array, heads: int) -> Array:

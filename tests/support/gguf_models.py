@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFWriter, RopeScalingType
 from gguf.quants import dequantize, quantize
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -33,8 +34,14 @@ def write_gguf(
     kind: str = "Q4_1",
     tokenizer: str = "gpt2",
     seed: int = 0,
+    rope_factors: Sequence[float] | None = None,
+    rope_scaling: tuple[RopeScalingType, float] | None = None,
+    leave_out: str = "",
 ) -> Path:
-    """A random Llama whose matrices are quantised as ``kind``; its norms stay float32."""
+    """A random Llama whose matrices are quantised as ``kind``; its norms stay float32.
+
+    ``rope_factors`` divide its frequencies, as in Llama 3.1; the tensor ``leave_out`` is missing.
+    """
     tokens, merges = _byte_level_bpe()
     writer = GGUFWriter(path, architecture)
     writer.add_context_length(CONTEXT)
@@ -45,6 +52,9 @@ def write_gguf(
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(EPSILON)
     writer.add_rope_freq_base(ROPE_BASE)
+    if rope_scaling is not None:
+        writer.add_rope_scaling_type(rope_scaling[0])
+        writer.add_rope_scaling_factor(rope_scaling[1])
     writer.add_tokenizer_model(tokenizer)
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
@@ -52,7 +62,12 @@ def write_gguf(
     writer.add_token_merges(merges)
     writer.add_eos_token_id(0)
     writer.add_chat_template(TEMPLATE)
-    _add_tensors(writer, len(tokens), GGMLQuantizationType[kind], np.random.default_rng(seed))
+    if rope_factors is not None:
+        writer.add_tensor("rope_freqs.weight", np.array(rope_factors, dtype=np.float32))
+    dice = np.random.default_rng(seed)
+    for name, numbers, stored_as in _tensors(len(tokens), GGMLQuantizationType[kind], dice):
+        if name != leave_out:
+            writer.add_tensor(name, numbers, raw_dtype=stored_as)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -68,12 +83,15 @@ def reference_logits(path: Path, tokens: list[int]) -> Array:
     kv_heads = gguf.parameter("attention.head_count_kv", int)
     epsilon = gguf.parameter("attention.layer_norm_rms_epsilon", float)
     base = gguf.parameter("rope.freq_base", float)
+    stretch = weights.get("rope_freqs.weight", 1.0) * gguf.parameter(
+        "rope.scaling.factor", float, 1.0
+    )
     x = weights["token_embd.weight"][tokens]
     for layer in range(gguf.parameter("block_count", int)):
         w = {name.split(".", 2)[2]: a for name, a in weights.items() if f"blk.{layer}." in name}
         h = _norm(x, w["attn_norm.weight"], epsilon)
-        q = _turn(_heads(h @ w["attn_q.weight"].T, heads), base)
-        k = _turn(_heads(h @ w["attn_k.weight"].T, kv_heads), base)
+        q = _turn(_heads(h @ w["attn_q.weight"].T, heads), base, stretch)
+        k = _turn(_heads(h @ w["attn_k.weight"].T, kv_heads), base, stretch)
         v = _heads(h @ w["attn_v.weight"].T, kv_heads)
         x = x + _attend(q, k, v) @ w["attn_output.weight"].T
         h = _norm(x, w["ffn_norm.weight"], epsilon)
@@ -83,29 +101,29 @@ def reference_logits(path: Path, tokens: list[int]) -> Array:
     return last @ weights.get("output.weight", weights["token_embd.weight"]).T
 
 
-def _add_tensors(
-    writer: GGUFWriter, vocabulary: int, kind: GGMLQuantizationType, random: np.random.Generator
-) -> None:
-    def matrix(name: str, rows: int, columns: int) -> None:
-        numbers = random.normal(0, 0.1, (rows, columns)).astype(np.float32)
-        writer.add_tensor(name, quantize(numbers, kind), raw_dtype=kind)
+def _tensors(
+    vocabulary: int, kind: GGMLQuantizationType, dice: np.random.Generator
+) -> Iterator[tuple[str, Array, GGMLQuantizationType | None]]:
+    def matrix(name: str, rows: int, columns: int) -> tuple[str, Array, GGMLQuantizationType]:
+        numbers = dice.normal(0, 0.1, (rows, columns)).astype(np.float32)
+        return name, quantize(numbers, kind), kind
 
-    def norm(name: str) -> None:
-        writer.add_tensor(name, random.uniform(0.5, 1.5, HIDDEN).astype(np.float32))
+    def norm(name: str) -> tuple[str, Array, None]:
+        return name, dice.uniform(0.5, 1.5, HIDDEN).astype(np.float32), None
 
     head = HIDDEN // HEADS
-    matrix("token_embd.weight", vocabulary, HIDDEN)
-    norm("output_norm.weight")
+    yield matrix("token_embd.weight", vocabulary, HIDDEN)
+    yield norm("output_norm.weight")
     for layer in range(LAYERS):
-        norm(f"blk.{layer}.attn_norm.weight")
-        norm(f"blk.{layer}.ffn_norm.weight")
-        matrix(f"blk.{layer}.attn_q.weight", HIDDEN, HIDDEN)
-        matrix(f"blk.{layer}.attn_k.weight", KV_HEADS * head, HIDDEN)
-        matrix(f"blk.{layer}.attn_v.weight", KV_HEADS * head, HIDDEN)
-        matrix(f"blk.{layer}.attn_output.weight", HIDDEN, HIDDEN)
-        matrix(f"blk.{layer}.ffn_gate.weight", WIDE, HIDDEN)
-        matrix(f"blk.{layer}.ffn_up.weight", WIDE, HIDDEN)
-        matrix(f"blk.{layer}.ffn_down.weight", HIDDEN, WIDE)
+        yield norm(f"blk.{layer}.attn_norm.weight")
+        yield norm(f"blk.{layer}.ffn_norm.weight")
+        yield matrix(f"blk.{layer}.attn_q.weight", HIDDEN, HIDDEN)
+        yield matrix(f"blk.{layer}.attn_k.weight", KV_HEADS * head, HIDDEN)
+        yield matrix(f"blk.{layer}.attn_v.weight", KV_HEADS * head, HIDDEN)
+        yield matrix(f"blk.{layer}.attn_output.weight", HIDDEN, HIDDEN)
+        yield matrix(f"blk.{layer}.ffn_gate.weight", WIDE, HIDDEN)
+        yield matrix(f"blk.{layer}.ffn_up.weight", WIDE, HIDDEN)
+        yield matrix(f"blk.{layer}.ffn_down.weight", HIDDEN, WIDE)
 
 
 def _byte_level_bpe() -> tuple[list[str], list[str]]:
@@ -131,10 +149,10 @@ def _heads(x: Array, heads: int) -> Array:
     return x.reshape(x.shape[0], heads, -1).swapaxes(0, 1)
 
 
-def _turn(x: Array, base: float) -> Array:
-    """llama.cpp's rotary embedding: neighbours are turned together."""
+def _turn(x: Array, base: float, stretch: Array | float) -> Array:
+    """llama.cpp's rotary embedding: neighbours are turned together, slower by ``stretch``."""
     half = x.shape[-1] // 2
-    angles = np.arange(x.shape[1])[:, None] * base ** (-np.arange(half) / half)
+    angles = np.arange(x.shape[1])[:, None] * base ** (-np.arange(half) / half) / stretch
     cosine, sine = np.cos(angles), np.sin(angles)
     even, odd = x[..., 0::2], x[..., 1::2]
     turned = np.empty_like(x)

@@ -92,19 +92,22 @@ def test_a_cancel_stops_a_running_stream_and_sticks(slow: System) -> None:
         server.wait_until(lambda stats: stats["streams"]["now"] == 0)
 
 
-def test_a_drain_hands_the_task_back_without_spending_an_attempt(slow: System) -> None:
-    slow.start()
-    task_id = slow.insert("Study", LONG_TASK)
-    program = decoding(slow, task_id)
+def test_a_drain_hands_three_running_tasks_back_and_counts_no_crash(slow: System) -> None:
+    slow.start("control", "listener", "llm-ollama")
+    task_ids = [slow.insert(f"Study {n}", LONG_TASK) for n in range(3)]
+    for task_id in task_ids:
+        decoding(slow, task_id)
 
-    slow.stop(program)
+    slow.stop("llm-ollama")
 
-    row = slow.task(task_id)
-    assert row["status"] in ("pending", "queued", "in_progress")
-    assert (row["attempt_count"], row["crash_count"]) == (0, 0)
-    assert attempts(slow, task_id)[0] == "interrupted"
-    slow.start(program)
-    slow.wait_status(task_id, "completed", deadline_seconds=60)
+    assert slow.log("llm-ollama").rstrip().endswith("drained")
+    for task_id in task_ids:
+        row = slow.task(task_id)
+        assert row["status"] in ("pending", "queued")
+        assert (row["attempt_count"], row["crash_count"]) == (0, 0)
+        assert attempts(slow, task_id) == ["interrupted"]
+    slow.start("llm-ollama")
+    slow.wait_status(task_ids[0], "completed", deadline_seconds=60)
 
 
 def test_flushing_redis_loses_no_task(slow: System) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,19 @@ import pytest
 from console.cli.main import main
 from tests.support.gguf_models import write_gguf
 from tests.support.mlx_servers import mlx_server
+
+CTRL_C_AT_HALF = """
+import os, signal, sys
+from console.cli.main import main
+from llm.model_files import conversion
+convert = conversion.convert_tensor
+def interrupted(tensor, **more):
+    if tensor.name == "blk.1.attn_q.weight":
+        os.kill(os.getpid(), signal.SIGINT)
+    return convert(tensor, **more)
+conversion.convert_tensor = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture
@@ -58,6 +74,8 @@ def test_a_file_is_added_served_loaded_unloaded_and_removed(
     ("words", "said"),
     [
         (("add", "smolm2"), "did you mean smollm2?"),
+        (("add", "smollm2", "--name", "mine"), "--name is for files"),
+        (("add", ".", "--sha256", "00"), "--sha256 is the checksum of a GGUF file"),
         (("rm", "nobody"), "'nobody' is not in"),
         (("load", "x"), "no model server answers"),
         (("load", "x", "--on", "mlxx"), "did you mean mlx?"),
@@ -71,6 +89,20 @@ def test_what_does_not_exist_is_told_in_one_line(
     assert code in (2, 4)
     assert said in line
     assert line.count("\n") == 1
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    gguf, models = write_gguf(tmp_path / "tiny.gguf"), tmp_path / "models"
+    environ = {**os.environ, "KOS_HOME": str(tmp_path / "home"), "MLX_MODELS_DIR": str(models)}
+
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C_AT_HALF, "models", "add", str(gguf)],
+        capture_output=True, text=True, timeout=120, check=False, env=environ, cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert [file.name for file in models.iterdir()] == [".adding.lock"]
 
 
 def test_a_damaged_file_is_refused(kos: Any, tmp_path: Path) -> None:

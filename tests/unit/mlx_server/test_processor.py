@@ -11,9 +11,11 @@ import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
 
+from llm.cgroups import GroupLimits
 from llm.mlx_server.catalog import Catalog
 from llm.mlx_server.loading import LoadedModel, load_in_chunks
-from llm.mlx_server.openblas import fitting_threads
+from llm.mlx_server.memory import choose_limit
+from llm.mlx_server.openblas import available_cores, fitting_threads
 from llm.model_files.conversion import convert
 from tests.support.gguf_models import write_gguf
 from tests.support.tiny_models import build_llama
@@ -64,6 +66,20 @@ def test_without_float32_a_model_stays_as_it_is_stored(tmp_path: Path) -> None:
 
 def test_threads_leave_cores_to_the_others() -> None:
     assert [fitting_threads(cores) for cores in (1, 2, 4, 16)] == [1, 1, 2, 8]
+
+
+def test_a_container_has_the_cores_that_it_may_spend() -> None:
+    bound = available_cores(GroupLimits())
+
+    assert available_cores(GroupLimits(cpu_limit=0.5)) == 1
+    assert available_cores(GroupLimits(cpu_limit=bound + 7.5)) == bound
+
+
+def test_a_container_has_the_memory_of_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = GroupLimits(memory_limit_bytes=1_000_000_000)
+    monkeypatch.setattr("llm.mlx_server.memory.group_limits", lambda: limits)
+
+    assert choose_limit(None) == 750_000_000
 
 
 if sys.platform == "linux":

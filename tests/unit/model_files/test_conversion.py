@@ -9,6 +9,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
+from gguf import RopeScalingType
 from mlx.utils import tree_map
 from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -16,6 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from llm.model_files.conversion import convert
 from llm.model_files.errors import ModelFileError
 from llm.model_files.gguf_file import read_gguf
+from llm.model_files.tokenizer import tokenizer_files
 from tests.support.gguf_models import CORPUS, TEMPLATE, reference_logits, write_gguf
 from tests.support.real_model import real_gguf
 
@@ -57,6 +59,29 @@ def test_logits_equal_those_of_the_dequantised_weights(tmp_path: Path, kind: str
     assert np.abs(ours - reference).max() < 2e-3 * np.abs(reference).max()
 
 
+@pytest.mark.parametrize(
+    "stretched",
+    [
+        {"rope_factors": [1.0, 1.0, 1.7, 2.9, 5.0, 8.0, 8.0, 8.0]},  # as Llama 3.1 and later
+        {"rope_scaling": (RopeScalingType.LINEAR, 4.0)},
+        {"rope_scaling": (RopeScalingType.NONE, 1.0)},
+    ],
+)
+def test_a_stretched_rotary_embedding_turns_as_the_file_says(
+    tmp_path: Path, stretched: dict[str, Any]
+) -> None:
+    plain = write_gguf(tmp_path / "plain.gguf")
+    gguf = write_gguf(tmp_path / "tiny.gguf", **stretched)
+    tokens = [5, 17, 200, 31, 5, 80] * 20
+
+    ours = logits(converted(gguf, tmp_path / "model"), tokens)
+
+    reference = reference_logits(gguf, tokens)
+    assert np.abs(ours - reference).max() < 2e-3 * np.abs(reference).max()
+    is_plain = stretched.get("rope_scaling") == (RopeScalingType.NONE, 1.0)
+    assert np.allclose(reference, reference_logits(plain, tokens)) == is_plain
+
+
 def test_the_real_model_computes_as_its_file_says(tmp_path: Path) -> None:
     gguf = real_gguf()
     folder = converted(gguf, tmp_path / "model")
@@ -73,8 +98,7 @@ def test_the_real_model_computes_as_its_file_says(tmp_path: Path) -> None:
     assert tokenizer.decode([int(ours[-1].argmax())]) == "The"
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_the_tokenizer_is_byte_level_bpe_of_the_files_own_merges(text: str) -> None:
+def test_the_tokenizer_is_byte_level_bpe_of_the_files_own_merges() -> None:
     gguf = read_gguf(real_gguf())
     tokens, merges = (gguf.value(f"tokenizer.ggml.{name}", list) for name in ("tokens", "merges"))
     plain = Tokenizer(
@@ -88,16 +112,11 @@ def test_the_tokenizer_is_byte_level_bpe_of_the_files_own_merges(text: str) -> N
     )
     plain.decoder = decoders.ByteLevel()
 
-    ours = real_tokenizer()
+    ours = Tokenizer.from_str(tokenizer_files(gguf)["tokenizer.json"])
 
-    assert ours.encode(text).ids == plain.encode(text).ids
-    assert ours.decode(ours.encode(text).ids) == text
-
-
-def real_tokenizer() -> Tokenizer:
-    from llm.model_files.tokenizer import tokenizer_files
-
-    return Tokenizer.from_str(tokenizer_files(read_gguf(real_gguf()))["tokenizer.json"])
+    for text in TEXTS:
+        assert ours.encode(text).ids == plain.encode(text).ids
+        assert ours.decode(ours.encode(text).ids) == text
 
 
 def test_template_and_end_come_from_the_files_metadata(tmp_path: Path) -> None:
@@ -116,6 +135,9 @@ def test_template_and_end_come_from_the_files_metadata(tmp_path: Path) -> None:
     [
         ({"architecture": "qwen2"}, "unsupported architecture 'qwen2'"),
         ({"tokenizer": "llama"}, "not byte-level BPE"),
+        ({"rope_scaling": (RopeScalingType.YARN, 4.0)}, "is stretched as 'yarn'"),
+        ({"rope_factors": [1.0, 2.0]}, "does not fit heads of 16"),
+        ({"leave_out": "blk.1.ffn_up.weight"}, "one part of several files: it has no blk.1.ffn_up"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_by_name(

@@ -70,6 +70,42 @@ def test_a_folder_of_mlx_lm_is_copied(folder: ModelsFolder, tmp_path: Path) -> N
     assert folder.names() == ("mine",)
 
 
+def test_a_file_name_with_spaces_makes_a_name_that_fits(
+    folder: ModelsFolder, tmp_path: Path
+) -> None:
+    gguf = write_gguf(tmp_path / "My Llama (1) é.gguf")
+
+    assert add(folder, gguf) == "My-Llama-1"
+
+
+def test_a_link_is_followed_and_called_as_it_is(folder: ModelsFolder, tmp_path: Path) -> None:
+    """The cache of a hub keeps files as links to blobs."""
+    blob = write_gguf(tmp_path / "blob")
+    (tmp_path / "linked.gguf").symlink_to(blob)
+    source = build_llama(tmp_path / "snapshot")
+    (source / "model.safetensors").rename(tmp_path / "weights")
+    (source / "model.safetensors").symlink_to(tmp_path / "weights")
+    (tmp_path / "mine").symlink_to(source)
+
+    assert add(folder, tmp_path / "linked.gguf") == "linked"
+    assert folder.add_folder(tmp_path / "mine", name=None) == "mine"
+
+    assert not any(file.is_symlink() for file in folder.path.rglob("*"))
+
+
+def test_a_model_that_is_a_link_is_removed_without_what_it_points_to(
+    folder: ModelsFolder, tmp_path: Path
+) -> None:
+    source = build_llama(tmp_path / "mine")
+    folder.path.mkdir()
+    (folder.path / "mine").symlink_to(source)
+
+    folder.remove("mine")
+
+    assert nothing_is_there(folder)
+    assert (source / "model.safetensors").is_file()
+
+
 def test_a_folder_with_half_a_weights_file_is_refused(folder: ModelsFolder, tmp_path: Path) -> None:
     source = build_llama(tmp_path / "mine")
     weights = source / "model.safetensors"

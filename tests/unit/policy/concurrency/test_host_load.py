@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from jobs.policy.effective_limit import HostLoad, HostLoadError
-from jobs.upkeep.cgroups import GroupLimits, group_limits
 from jobs.upkeep.host_load import HostMeter
+from llm.cgroups import GroupLimits, group_limits
 
 GIB = 1024**3
 

@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlx_lm.generate import BatchGenerator
-from mlx_lm.utils import load_model, load_tokenizer
-
 from benchmarks.mlx_server.load import answer_tokens
+from llm.mlx_server.openblas import load_openblas
 
 
 def main() -> None:
+    load_openblas(threads=0)
+    from mlx_lm.generate import BatchGenerator  # after the BLAS, or MLX finds its own first
+    from mlx_lm.utils import load_model, load_tokenizer
+
     folder, requests, in_flight = Path(sys.argv[1]), *map(int, sys.argv[2:])
     model, config = load_model(folder)
     tokenizer = load_tokenizer(folder, {}, eos_token_ids=[config["eos_token_id"]])

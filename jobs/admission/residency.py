@@ -15,6 +15,7 @@ import redis
 
 from llm.backends.base import Backend
 from llm.errors import CallCancelled, LLMError, TransientError
+from llm.kinds import traits_of
 from llm.types import CancelToken, Deadlines, ResidentModel
 from models import load
 from models.database import DatabaseUnavailable, session
@@ -46,6 +47,7 @@ class Residency:
         self._failures: dict[Key, tuple[float, TransientError]] = {}
         self._default_ctx: dict[tuple[str, str], int] = {}
         self._shared: dict[tuple[str, str], str] = {}
+        self._recorded_at: dict[Key, float] = {}
 
     def ensure(
         self,
@@ -80,15 +82,30 @@ class Residency:
             self._used(key)
         residents = self._publish(backend)
         if seconds > 0:
-            if self._shares_a_runner(backend.name, model, residents):
+            warm = traits_of(backend.spec.kind).warm_load_seconds
+            if seconds <= warm and self._shares_a_runner(backend.name, model, residents):
                 return 0.0
             self._learn_default(key, residents)
+            self._recorded_at[key] = self._clock()
             self._record(backend.name, model, num_ctx, seconds, cause)
         return seconds
 
     def used(self, backend: str, model: str, num_ctx: int) -> None:
         """A whole answer came from it: it is in memory."""
         self._used((backend, model, num_ctx))
+
+    def loaded_inside(
+        self, backend: str, model: str, num_ctx: int, *, load_seconds: float, call_seconds: float
+    ) -> None:
+        """A call that took ``call_seconds`` until now reported a load: somebody else had brought
+        the model out of memory. Calls that waited for one load together report it each."""
+        key = (backend, model, num_ctx)
+        with self._lock:
+            began_at = self._clock() - call_seconds
+            if self._recorded_at.get(key, float("-inf")) >= began_at:
+                return
+            self._recorded_at[key] = self._clock()
+        self._record(backend, model, num_ctx, load_seconds, "task")
 
     def forget(self, backend: str) -> None:
         """The server failed: nothing that was known about it holds any more."""
@@ -175,7 +192,7 @@ class Residency:
         self, backend: str, model: str, residents: Sequence[ResidentModel]
     ) -> bool:
         """Names of the same weights are one model in memory, listed under one of the names: what
-        was just loaded and is not listed loaded nothing. The one it shares was used last."""
+        was there in no time and is not listed loaded nothing. The one it shares was used last."""
         if not residents or any(resident.name == model for resident in residents):
             return False
         last = max(residents, key=lambda one: one.expires_at or _NEVER)

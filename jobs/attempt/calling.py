@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -162,7 +163,7 @@ class ModelCaller:
             raise PoisonedCall(
                 f"{type(error).__name__}: {error}", backend=self._backend.name, model=self._model
             ) from error
-        self.spent.add(completion, self._load_seconds(load_seconds, completion))
+        self.spent.add(completion, load_seconds)
         self._refuse_cut_prompt(request, completion)
         self._residency.used(self._backend.name, self._model, self._num_ctx)
         best_effort(
@@ -185,6 +186,7 @@ class ModelCaller:
         queue_seconds = self._queue_seconds()
         deadlines = self._deadlines(request, resident=not loads_unseen, queue_seconds=queue_seconds)
         self._running.progress = Progress(Phase.PREFILL)
+        began = time.monotonic()
         try:
             completion = self._backend.generate(
                 request,
@@ -196,7 +198,7 @@ class ModelCaller:
             raise self._explained(error, request, deadlines, queue_seconds) from error
         spent = (completion.prompt_tokens or 0) + completion.completion_tokens
         best_effort(lambda: self._rates.settle(allowance, tokens=spent), otherwise=False)
-        return load_seconds, completion
+        return load_seconds + self._loaded_inside(completion, began), completion
 
     def _refuse_what_cannot_fit(self, request: GenerateRequest) -> None:
         """Before it is sent: some servers would cut it and answer as if nothing had happened."""
@@ -224,11 +226,20 @@ class ModelCaller:
                 model=self._model,
             )
 
-    def _load_seconds(self, loading: float, completion: Completion) -> float:
-        """Servers report some time of loading for a model that is there, too."""
+    def _loaded_inside(self, completion: Completion, began: float) -> float:
+        """Seconds that the call spent on a load of its own; servers report some time of loading for
+        a model that is there, too."""
         reported = completion.load_seconds or 0.0
-        warm = traits_of(self._backend.spec.kind).warm_load_seconds
-        return loading + (reported if reported > warm else 0.0)
+        if reported <= traits_of(self._backend.spec.kind).warm_load_seconds:
+            return 0.0
+        self._residency.loaded_inside(
+            self._backend.name,
+            self._model,
+            self._num_ctx,
+            load_seconds=reported,
+            call_seconds=time.monotonic() - began,
+        )
+        return reported
 
     def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
         """Wait until the backend's requests and tokens per minute allow one more call."""

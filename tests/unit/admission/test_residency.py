@@ -9,15 +9,17 @@ import pytest
 
 from jobs.admission.residency import Residency
 from llm.errors import CallCancelled, LoadTimeout
-from llm.types import CancelToken, Deadlines, ResidentModel
+from llm.types import BackendKind, BackendSpec, CancelToken, Deadlines, ResidentModel
 
 MODEL = "qwq:32b"
+SPEC = BackendSpec("ollama", BackendKind.OLLAMA, "http://x")
 
 
 class Server:
     """A server whose loads are let through, or failed, by the test."""
 
     name = "ollama"
+    spec = SPEC
 
     def __init__(self, error: Exception | None = None) -> None:
         self.loads = 0
@@ -107,6 +109,7 @@ class Sized:
     """A server that holds one model at a time, at 4096 tokens where no context is asked for."""
 
     name = "ollama"
+    spec = SPEC
 
     def __init__(self) -> None:
         self.context_tokens: int | None = None
@@ -149,3 +152,41 @@ def test_going_back_to_the_context_of_the_server_is_a_load(untold: Residency) ->
 
     assert seconds == [2.0, 2.0, 2.0]
     assert server.loads == [None, 8192, None]
+
+
+class TestWithAStrangerBesideUs:
+    @pytest.fixture
+    def recorded(self, monkeypatch: pytest.MonkeyPatch, residency: Residency) -> list[float]:
+        seconds: list[float] = []
+        monkeypatch.setattr(residency, "publish", lambda *told: None)
+        monkeypatch.setattr(residency, "_record", lambda *told: seconds.append(told[3]))
+        return seconds
+
+    def test_a_model_driven_out_right_after_its_load_was_loaded(
+        self, residency: Residency, recorded: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = Sized()
+        stranger = (ResidentModel("of-a-stranger", context_tokens=4096),)
+        monkeypatch.setattr(server, "resident_models", lambda: stranger)
+
+        assert sized(residency, server, 4096) == 2.0
+        assert recorded == [2.0]
+
+    def test_a_load_inside_calls_that_waited_for_it_together_is_one(
+        self, recorded: list[float]
+    ) -> None:
+        now = [100.0]
+        residency = Residency(cast(Any, None), clock=lambda: now[0])
+        residency._record = lambda *told: recorded.append(told[3])  # type: ignore[method-assign]
+
+        def ends(at: float, *, began: float) -> None:
+            now[0] = at
+            residency.loaded_inside(
+                "ollama", MODEL, 4096, load_seconds=4.0, call_seconds=at - began
+            )
+
+        ends(110.0, began=100.0)
+        ends(112.0, began=101.0)
+        assert recorded == [4.0]
+        ends(130.0, began=120.0)
+        assert recorded == [4.0, 4.0]

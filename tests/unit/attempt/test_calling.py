@@ -32,7 +32,10 @@ def caller(
     services = {
         "backend": SimpleNamespace(name="v", spec=spec, generate=_no_call),
         "residency": SimpleNamespace(
-            ensure=lambda *asked, **more: 0.0, used=lambda *asked: None, forget=lambda *asked: None
+            ensure=lambda *asked, **more: 0.0,
+            used=lambda *asked: None,
+            forget=lambda *asked: None,
+            loaded_inside=lambda *asked, **more: None,
         ),
         "rates": SimpleNamespace(
             try_acquire=lambda *asked, **more: SimpleNamespace(granted=True),
@@ -97,11 +100,14 @@ def test_a_prompt_that_was_read_whole_is_answered(tmp_path: Path) -> None:
 def test_what_a_warm_model_reports_as_loading_is_no_load(
     tmp_path: Path, reported: float | None, counted: float
 ) -> None:
-    one = caller(tmp_path, backend=answers(1, reported))
+    recorded: list[float] = []
+    residency = {"loaded_inside": lambda *asked, **more: recorded.append(more["load_seconds"])}
+    one = caller(tmp_path, backend=answers(1, reported), residency=residency)
 
     one((Message("user", "x"),), max_tokens=5, step="answer")
 
     assert one.spent.load_seconds == counted
+    assert recorded == ([counted] if counted else [])
 
 
 @pytest.mark.parametrize(

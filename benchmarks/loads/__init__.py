@@ -1,0 +1,1 @@
+"""Loads counted against loads done."""

@@ -1,0 +1,137 @@
+"""Loads that we recorded against loads that the server did, with a stranger using it beside us.
+
+    python -m benchmarks.loads [--runs 10] [--tasks 12]
+
+A simulated Ollama that holds two models and does what real ones do: it compares the context that
+was requested, reports some loading for warm models, and shares a runner among names of one blob.
+Every run mixes models, names and contexts by a seed of its own; a stranger meanwhile asks for a
+model of his own every few seconds, which drives one of ours out. Exits 1 where a count differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from models import database
+from tests.support.embedded import fresh_database, postgres_server, redis_server
+from tests.support.system import System, running_system
+
+STRANGER = "of-a-stranger"
+MODEL: dict[str, Any] = {
+    "parameters": 3_000_000_000, "context_tokens": 8192, "load_seconds": 2.0,
+    "prefill_tokens_per_second": 2000, "decode_tokens_per_second": 60,
+}  # fmt: skip
+SERVER: dict[str, Any] = {
+    "max_resident_models": 2,
+    "slots": 2,
+    "strict_order": True,
+    "compares_requested_context": True,
+    "warm_load_seconds": 0.3,
+    "min_answer_tokens": 20,
+    "max_answer_tokens": 90,
+    "models": [
+        {"name": "one", "blob": "sha256-1", **MODEL},
+        {"name": "one-again", "blob": "sha256-1", **MODEL},
+        {"name": "two", **MODEL},
+        {"name": "three", **MODEL},
+        {"name": STRANGER, "capabilities": ["embedding", "completion"], **MODEL},
+    ],
+}
+OURS = ("one", "one-again", "two", "three")
+CONTEXTS = (4096, 4096, 16384)  # the last is above what the models were trained for
+RUN_SECONDS = 300.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--tasks", type=int, default=12)
+    options = parser.parse_args()
+    wrong = 0
+    with _running() as system:
+        for seed in range(options.runs):
+            wrong += not _counts_alike(system, seed, options.tasks)
+    print("every load was counted once" if not wrong else f"{wrong} RUNS DIFFER")
+    return 1 if wrong else 0
+
+
+@contextmanager
+def _running() -> Iterator[System]:
+    with (
+        tempfile.TemporaryDirectory(prefix="kos-loads-") as scratch,
+        postgres_server() as postgres,
+        redis_server() as redis,
+        running_system(
+            fresh_database(postgres.url), redis.url, Path(scratch), time_scale=1.0,
+            profile=SERVER, MLX_API_URL="off", SMART_WORKER_MAX_CONCURRENT="4",
+        ) as system,
+    ):  # fmt: skip
+        try:
+            system.start("control", "listener", "llm-ollama")
+            yield system
+        finally:
+            system.stop()
+            database.close_all()
+
+
+def _counts_alike(system: System, seed: int, tasks: int) -> bool:
+    dice = random.Random(seed)
+    recorded, done = _recorded(system), _done(system)
+    over = threading.Event()
+    asked: list[int] = []
+    stranger = threading.Thread(target=_use_beside_us, args=(system, dice.random(), over, asked))
+    stranger.start()
+    try:
+        ids = [_insert(system, dice, number) for number in range(tasks)]
+        system.wait(
+            lambda: all(system.task(i)["status"] == "completed" for i in ids),
+            deadline_seconds=RUN_SECONDS,
+            what="all completed",
+        )
+    finally:
+        over.set()
+        stranger.join()
+    new_recorded, new_done = _recorded(system) - recorded, _done(system) - done
+    print(
+        f"run {seed}: {tasks} tasks, {len(asked)} requests of the stranger; "
+        f"loads recorded {new_recorded}, done for us {new_done}",
+        flush=True,
+    )
+    return new_recorded == new_done
+
+
+def _insert(system: System, dice: random.Random, number: int) -> str:
+    metadata = {"preferred_model": dice.choice(OURS), "num_ctx": dice.choice(CONTEXTS)}
+    return system.insert(f"Note {number}", "Say a word.", metadata=metadata)
+
+
+def _use_beside_us(system: System, seed: float, over: threading.Event, asked: list[int]) -> None:
+    dice = random.Random(seed)
+    body = {"model": STRANGER, "prompt": "Hello", "stream": False}
+    while not over.wait(dice.uniform(1.0, 6.0)):
+        answer = requests.post(f"{system.ollama.url}/api/generate", json=body, timeout=120)
+        asked.append(answer.status_code)
+
+
+def _recorded(system: System) -> int:
+    return int(system.sql("SELECT count(*) AS n FROM kos_loads")[0]["n"])
+
+
+def _done(system: System) -> int:
+    """What the server says it loaded for others than the stranger."""
+    models = system.ollama.stats(journal=0)["models"]
+    return sum(figures["loads"] for name, figures in models.items() if name != STRANGER)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,7 @@ from gateway.demand import DemandKeeper, Running
 from gateway.desk import Desk
 from gateway.flexible import FlexibleTasks
 from gateway.ledger import Ledger
+from gateway.protocol import BoundedProtocol
 from gateway.upstream import Client
 from jobs.admission.demand import InteractiveDemand
 from jobs.admission.residency import Residency
@@ -41,6 +42,7 @@ def main() -> int:
     try:
         uvicorn.run(
             build_app(assemble(runtime)),
+            http=BoundedProtocol,
             host=settings.gateway_host,
             port=settings.gateway_port,
             log_config=None,

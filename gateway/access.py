@@ -25,6 +25,9 @@ from models.database import DatabaseUnavailable, session
 logger = logging.getLogger(__name__)
 
 KEYS_SECONDS = 5.0
+CONTAINER_NAMES = ("host.docker.internal", "host.containers.internal")
+"""How a container names its host; ``.internal`` is reserved, so no foreign site can point it here
+(ICANN resolution 2024.07.29.06)."""
 OPEN_PATHS = frozenset({"/healthz"})
 WITH_TOKEN = "token"
 WITHOUT_KEY = "local"
@@ -37,7 +40,8 @@ class Access:
         self._app = app
         self._token = settings.gateway_token
         self._required = bool(self._token) or settings.gateway_host not in LOOPBACK
-        self._hosts = allowed_hosts(settings.gateway_host, settings.gateway_allowed_hosts)
+        names = (*CONTAINER_NAMES, *settings.gateway_allowed_hosts)
+        self._hosts = allowed_hosts(settings.gateway_host, names)
         self._names: Mapping[str, str] = {}
         self._read_at = float("-inf")
 

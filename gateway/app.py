@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -20,7 +21,7 @@ from gateway.access import Access
 from gateway.admission import Admissions
 from gateway.calls import Api, Call, read_call, read_object
 from gateway.desk import Desk
-from gateway.errors import BadCall, GatewayError, UnknownModel
+from gateway.errors import BadCall, GatewayError, NotServed, UnknownModel, Unpacked
 from gateway.flexible import (
     FlexibleTasks,
     as_task,
@@ -30,6 +31,7 @@ from gateway.flexible import (
     response,
 )
 from gateway.ledger import Ledger
+from gateway.names import spellings
 from gateway.relay import Relay
 from gateway.upstream import Client
 from jobs.admission.slot_events import FreedSlots
@@ -60,7 +62,7 @@ def build_app(gateway: Gateway) -> Starlette:
     app = Starlette(
         routes=_routes(),
         middleware=[Middleware(Access, settings=gateway.settings)],
-        exception_handlers={GatewayError: _failed},
+        exception_handlers={GatewayError: _failed, HTTPException: _not_served},
         lifespan=_lifespan,
     )
     app.state.gateway = gateway
@@ -160,7 +162,10 @@ def _task_of(request: Request) -> str:
 
 
 async def _body(request: Request) -> bytes:
-    """The body; raises BadCall where it is too large or takes too long."""
+    """The body; raises BadCall where it is packed, too large, or takes too long."""
+    packed = request.headers.get("content-encoding", "identity")
+    if packed.casefold() != "identity":
+        raise Unpacked(f"content-encoding {packed!r} is not served: send the body as it is")
     body = bytearray()
     with anyio.move_on_after(BODY_SECONDS) as scope:
         async for chunk in request.stream():
@@ -187,7 +192,7 @@ async def _openai_model(request: Request) -> Response:
 
 async def _entry(request: Request, name: str) -> listing.Listed:
     for entry in await _entries(request):
-        if entry.name in (name, f"{name}:latest"):
+        if entry.name in spellings(name):
             return entry
     raise UnknownModel(f"no server has the model {name!r}; GET /v1/models lists the names")
 
@@ -202,8 +207,11 @@ async def _ps(request: Request) -> Response:
 
 
 async def _show(request: Request) -> Response:
-    call = read_call(Api.OLLAMA_GENERATE, await _body(request))
-    entry = await _entry(request, call.model)
+    body = read_object(await _body(request))
+    name = body.get("model", body.get("name"))
+    if not isinstance(name, str):
+        raise BadCall("model: name a model; GET /api/tags lists them")
+    entry = await _entry(request, name)
     return JSONResponse(ollama.show(entry.card))
 
 
@@ -223,3 +231,12 @@ async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     body = error.body(ollama=request.url.path.startswith("/api/"))
     return JSONResponse(body, status_code=error.status, headers=error.headers)
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    """Paths and methods that are none of ours, in the words of the caller's API."""
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path[:200]}"
+    problem = NotServed(f"the gateway does not serve {what}; see docs/gateway.md")
+    problem.status = error.status_code
+    return await _failed(request, problem)

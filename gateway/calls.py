@@ -99,11 +99,13 @@ def read_call(api: Api, raw: bytes) -> Call:
             raise BadCall(f"{name}: write {'a list' if shape is list else 'an object'}")
     if body.get("messages") is not None or api is Api.OPENAI_CHAT:
         _check_messages(body.get("messages"), required=api is Api.OPENAI_CHAT)
-    stream = body.get("stream", api.is_ollama and not api.embeds)
+    stream = body.get("stream")
+    if stream is None:
+        stream = api.is_ollama and not api.embeds
     if not isinstance(stream, bool):
         raise BadCall("stream: write true or false")
-    if api is Api.OPENAI_COMPLETIONS and not isinstance(body.get("prompt"), str):
-        raise BadCall("prompt: write one text")
+    if api is Api.OPENAI_COMPLETIONS and not isinstance(body.get("prompt"), str | list):
+        raise BadCall("prompt: write a text")
     return Call(api, model.strip(), body, stream and not api.embeds, _needs(api, body))
 
 

@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from gateway.calls import Call
 from gateway.demand import DemandKeeper
+from gateway.dialects.stream import whole
 from gateway.names import Persona, Place, Target, resolve
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
@@ -94,11 +95,19 @@ class Desk:
         assert isinstance(self._experts.value, tuple)
         return self._experts.value
 
-    async def in_order(self, places: Sequence[Place], waiting: dict[str, int]) -> list[Place]:
-        """``places``, the best first. ``waiting`` is the number of waiting requests per server."""
+    async def in_order(
+        self, places: Sequence[Place], waiting: dict[str, int]
+    ) -> list[tuple[Place, bool]]:
+        """``places``, the best of this moment first, and whether the model is in memory there.
+
+        ``waiting`` requests stand in each line.
+        """
         options = await anyio.to_thread.run_sync(self._options, places, waiting)
         by_key = {(place.backend, place.model): place for place in places}
-        return [by_key[option.backend, option.model] for option in by_preference(options)]
+        return [
+            (by_key[option.backend, option.model], option.resident)
+            for option in by_preference(options)
+        ]
 
     def _options(self, places: Sequence[Place], waiting: dict[str, int]) -> list[Option]:
         names = sorted({place.backend for place in places})
@@ -127,14 +136,7 @@ class Desk:
         spec = self.settings.backend(place.backend)
         if spec is None or not traits_of(spec.kind).takes_num_ctx:
             return None
-        answer = call.max_tokens or DEFAULT_ANSWER_TOKENS
-        options = call.body.get("options")
-        own = options.get("num_ctx") if isinstance(options, dict) else None
-        if isinstance(own, int) and own > 0:
-            return own
-        wanted = bucket_num_ctx(estimate_tokens(call.text), answer, None)
-        wanted = max(wanted, USUAL_CONTEXT)
-        return min(wanted, place.context_tokens) if place.context_tokens else wanted
+        return context_of(call, trained_tokens=place.context_tokens)
 
     async def ensure_loaded(self, place: Place, num_ctx: int | None) -> float:
         """Seconds spent loading; raises LLMError. A server that loads by itself is left to it."""
@@ -174,12 +176,18 @@ class Desk:
 
         return await anyio.to_thread.run_sync(look)
 
-    def is_resident(self, place: Place) -> bool:
-        return place.model in (self._residency.seen(place.backend) or ())
-
     def used(self, place: Place, num_ctx: int | None) -> None:
         """An answer came: the model is in memory, and stays for the caller's next request."""
         self._residency.used(place.backend, place.model, num_ctx or 0)
+
+
+def context_of(call: Call, *, trained_tokens: int | None) -> int:
+    """As for tasks: one of a few sizes, and never beyond what the model was trained for."""
+    options = call.body.get("options")
+    own = whole(options.get("num_ctx")) if isinstance(options, dict) else None
+    answer = call.max_tokens or DEFAULT_ANSWER_TOKENS
+    wanted = max(bucket_num_ctx(estimate_tokens(call.text), answer, own), USUAL_CONTEXT)
+    return min(wanted, trained_tokens) if trained_tokens else wanted
 
 
 def _read_experts() -> tuple[Persona, ...]:

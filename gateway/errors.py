@@ -2,7 +2,9 @@
 
 GatewayError
 ├── BadCall          400  the body is wrong, or no server can do what it asks
+├── Unpacked         415  the body is compressed
 ├── UnknownModel     404  no server has the model; near matches are named
+├── NotServed        404  no such path or method here (405)
 ├── Overloaded       429  too many wait, or the wait was too long
 └── NoServer         502  every server that could serve it failed before the first byte
 """
@@ -37,6 +39,15 @@ class GatewayError(Exception):
 
 class BadCall(GatewayError):
     status = 400
+    kind = "invalid_request_error"
+
+
+class Unpacked(BadCall):
+    status = 415
+
+
+class NotServed(GatewayError):
+    status = 404
     kind = "invalid_request_error"
 
 

@@ -75,9 +75,13 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^\w]+", "-", plain).strip("-")
 
 
-def _exact(name: str, scan: Scan) -> tuple[Place, ...]:
+def spellings(name: str) -> tuple[str, ...]:
     """Ollama's names carry a tag that people leave out."""
-    wanted = {name, f"{name}:latest"}
+    return (name,) if ":" in name else (name, f"{name}:latest")
+
+
+def _exact(name: str, scan: Scan) -> tuple[Place, ...]:
+    wanted = spellings(name)
     return tuple(
         _place(server, model)
         for server, model in _models(scan)
@@ -143,7 +147,7 @@ def _unknown(name: str, scan: Scan, experts: Sequence[Persona]) -> UnknownModel:
     names = [model.name for _, model in _models(scan)]
     names += [f"{EXPERT}{expert.slug}" for expert in experts]
     names += [*(category.value for category in Category), AUTO]
-    near = difflib.get_close_matches(name, names, n=MAX_LISTED, cutoff=0.5)
+    near = difflib.get_close_matches(name, dict.fromkeys(names), n=MAX_LISTED, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; GET /v1/models lists the names"
     return UnknownModel(f"no server has the model {name!r}{hint}")
 

@@ -23,7 +23,7 @@ from gateway.desk import Desk
 from gateway.dialects.route import route
 from gateway.dialects.stream import BrokenStream
 from gateway.dialects.values import Route, StreamReader
-from gateway.errors import GatewayError, NoServer
+from gateway.errors import BadCall, GatewayError, NoServer
 from gateway.exchange import Exchange
 from gateway.ledger import Ledger, Record
 from gateway.names import Place, Target
@@ -115,10 +115,13 @@ class Relay(Response):
         if target.persona is not None:
             call = call.with_persona(target.persona.system_prompt)
         waiting = {p.backend: self._admissions.waiting(p.backend) for p in target.places}
+        refusals = []
         places = await self._desk.in_order(target.places, waiting)
-        for place in places[:MOST_PLACES]:
+        for place, resident in places[:MOST_PLACES]:
             try:
-                await self._at(place, call, exchange)
+                await self._at(place, call, exchange, resident=resident)
+            except BadCall as error:
+                refusals.append(error)
             except LLMError as error:
                 self._phase = None
                 await self._count(place, error)
@@ -131,15 +134,17 @@ class Relay(Response):
                 self._record.error = f"{place.backend}: {error}"
             else:
                 return
+        if self._record.error is None and refusals:
+            raise refusals[0]
         raise NoServer(f"no server could answer; {self._record.error}")
 
-    async def _at(self, place: Place, call: Call, exchange: Exchange) -> None:
+    async def _at(self, place: Place, call: Call, exchange: Exchange, *, resident: bool) -> None:
         self._record.backend, self._record.model = place.backend, place.model
         spec = self._desk.settings.backend(place.backend)
         assert spec is not None
         num_ctx = self._desk.num_ctx(place, call)
-        way = route(call, spec.kind, model=place.model, num_ctx=num_ctx)
-        resident = await anyio.to_thread.run_sync(self._desk.is_resident, place)
+        keep_alive = self._desk.settings.ollama_keep_alive
+        way = route(call, spec.kind, model=place.model, num_ctx=num_ctx, keep_alive=keep_alive)
         caller, note = self._record.caller, exchange.note_wait
         with self._desk.demand.request(
             place.backend, place.model, num_ctx or 0, resident=resident

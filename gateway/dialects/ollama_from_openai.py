@@ -2,15 +2,16 @@
 
 Ollama serves OpenAI's API too, but there no context can be named: a chat would load the model anew
 for the server's default, and the next task again for ours. So a chat is put to ``/api/chat`` with
-the context that tasks use. What that endpoint cannot express goes to ``/v1`` as it came.
+the context that tasks use, and a completion to ``/api/generate``. Fields that Ollama's ``/v1`` does
+not read either are left out; those that would change the answer are refused.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -32,25 +33,35 @@ OPTIONS = {
     "max_completion_tokens": "num_predict",
 }
 """OpenAI's fields and the options that mean the same (source: Ollama openai/openai.go)."""
-WITHOUT_EFFECT = frozenset({"user", "metadata", "store", "service_tier", "parallel_tool_calls"})
-EXPRESSIBLE = frozenset(
-    {"model", "messages", "stream", "stream_options", "response_format", "tools", "keep_alive"}
-    | {"reasoning_effort"}
-    | set(OPTIONS)
-    | WITHOUT_EFFECT
-)
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "logit_bias": ({},),
+    "functions": ([],),
+    "echo": (False,),
+    "modalities": (["text"],),
+    "audio": (),
+}
+"""Fields that change an answer and that Ollama has no word for, and the values that change nothing
+(source: the same)."""
 
 
 def translated(api: Api, body: JsonObject, *, num_ctx: int) -> Route | None:
-    """The route through ``/api/chat``, or None where it cannot carry the call."""
-    fields = {name for name, value in body.items() if value is not None}
-    tool_choice_is_default = body.get("tool_choice", "auto") == "auto"
-    single = body.get("n", 1) == 1
-    rest = fields - EXPRESSIBLE - {"n", "tool_choice"}
-    if api is not Api.OPENAI_CHAT or rest or not tool_choice_is_default or not single:
+    """The route in Ollama's own words, None for what only its ``/v1`` has; raises BadCall."""
+    if api is Api.OPENAI_EMBEDDINGS or body.get("logprobs"):
         return None
-    include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    for name, harmless in NEUTRAL.items():
+        if body.get(name) is not None and body[name] not in harmless:
+            raise BadCall(f"{name}: Ollama has no such choice; leave it out or name another server")
     model = body["model"]
+    include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    if api is Api.OPENAI_COMPLETIONS:
+        return Route(
+            "/api/generate",
+            completion_body(body, num_ctx=num_ctx),
+            partial(CompletionReader, model, include_usage=include_usage),
+            partial(_whole_completion, model=model),
+        )
     return Route(
         "/api/chat",
         chat_body(body, num_ctx=num_ctx),
@@ -61,21 +72,14 @@ def translated(api: Api, body: JsonObject, *, num_ctx: int) -> Route | None:
 
 def chat_body(body: JsonObject, *, num_ctx: int) -> JsonObject:
     """The body of ``/api/chat``; raises BadCall."""
-    options: JsonObject = {"num_ctx": num_ctx}
-    for name, option in OPTIONS.items():
-        if body.get(name) is not None:
-            options[option] = body[name]
-    if isinstance(options.get("stop"), str):
-        options["stop"] = [options["stop"]]
     chat: JsonObject = {
         "model": body["model"],
         "messages": [_message(message) for message in body["messages"]],
         "stream": bool(body.get("stream", False)),
-        "options": options,
+        "options": _options(body, num_ctx),
     }
-    for name in ("tools", "keep_alive"):
-        if body.get(name):
-            chat[name] = body[name]
+    if body.get("tools") and body.get("tool_choice") != "none":
+        chat["tools"] = body["tools"]
     if body.get("reasoning_effort") in ("low", "medium", "high"):
         chat["think"] = body["reasoning_effort"]
     answer_format = _format(body.get("response_format"))
@@ -84,13 +88,43 @@ def chat_body(body: JsonObject, *, num_ctx: int) -> JsonObject:
     return chat
 
 
+def completion_body(body: JsonObject, *, num_ctx: int) -> JsonObject:
+    """The body of ``/api/generate``; raises BadCall."""
+    prompt = body["prompt"]
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+    if not isinstance(prompt, str) or not prompt:
+        raise BadCall("prompt: write one text")
+    sent: JsonObject = {
+        "model": body["model"],
+        "prompt": prompt,
+        "stream": bool(body.get("stream", False)),
+        "options": _options(body, num_ctx),
+    }
+    if body.get("suffix"):
+        sent["suffix"] = body["suffix"]
+    return sent
+
+
+def _options(body: JsonObject, num_ctx: int) -> JsonObject:
+    options: JsonObject = {"num_ctx": num_ctx}
+    for name, option in OPTIONS.items():
+        if body.get(name) is not None:
+            options[option] = body[name]
+    if isinstance(options.get("stop"), str):
+        options["stop"] = [options["stop"]]
+    return options
+
+
 class ChatReader:
     """Ollama's chat lines to OpenAI's chunks."""
+
+    prefix = "chatcmpl"
 
     def __init__(self, model: str, *, include_usage: bool) -> None:
         self._model = model
         self._include_usage = include_usage
-        self._id = _new_id()
+        self._id = _new_id(self.prefix)
         self._lines = Lines()
         self._begun = False
         self._calls = 0
@@ -106,9 +140,7 @@ class ChatReader:
             raise BrokenStream("the server sent a line that is no JSON object")
         if "error" in found:
             raise BrokenStream(str(found["error"]))
-        pieces = [self._chunk(_delta(found, self._calls, first=not self._begun))]
-        self._begun = True
-        self._calls += len(_tool_calls(found))
+        pieces = [self._chunk(self._delta(found))]
         if found.get("done") is True:
             self.tokens = _tokens(found)
             self.finished = True
@@ -118,15 +150,54 @@ class ChatReader:
             return b"".join(openai.event(piece) for piece in pieces) + openai.DONE
         return openai.event(pieces[0])
 
+    def _delta(self, line: JsonObject) -> JsonObject:
+        delta = _delta(line, self._calls, first=not self._begun)
+        self._begun = True
+        self._calls += len(_tool_calls(line))
+        return delta
+
     def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return {
             "id": self._id,
             "object": "chat.completion.chunk",
-            "created": int(datetime.now(UTC).timestamp()),
+            "created": int(time.time()),
             "model": self._model,
             "choices": [choice],
         }
+
+
+class CompletionReader(ChatReader):
+    """Ollama's generated lines to OpenAI's completion chunks."""
+
+    prefix = "cmpl"
+
+    def _delta(self, line: JsonObject) -> JsonObject:
+        return {"text": line.get("response") or ""}
+
+    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
+        return _completion(self._id, self._model, delta.get("text", ""), finish_reason)
+
+
+def _completion(id_: str, model: str, text: str, finish_reason: str | None) -> JsonObject:
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+    return {
+        "id": id_,
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [choice],
+    }
+
+
+def _whole_completion(answer: bytes, *, model: str) -> tuple[bytes, Tokens]:
+    found = object_of(answer.strip())
+    if found is None or not isinstance(found.get("response"), str):
+        raise BrokenStream("the server's answer holds no response")
+    tokens = _tokens(found)
+    reason = _finish_reason(found, 0)
+    body = _completion(_new_id("cmpl"), model, found["response"], reason)
+    return dump({**body, "usage": _usage(tokens)}), tokens
 
 
 def _whole(answer: bytes, *, model: str) -> tuple[bytes, Tokens]:
@@ -144,9 +215,9 @@ def _whole(answer: bytes, *, model: str) -> tuple[bytes, Tokens]:
     reason = _finish_reason(found, len(calls))
     choice = {"index": 0, "message": reply, "logprobs": None, "finish_reason": reason}
     body = {
-        "id": _new_id(),
+        "id": _new_id("chatcmpl"),
         "object": "chat.completion",
-        "created": int(datetime.now(UTC).timestamp()),
+        "created": int(time.time()),
         "model": model,
         "choices": [choice],
         "usage": _usage(tokens),
@@ -260,5 +331,5 @@ def _usage(tokens: Tokens) -> JsonObject:
     return openai.usage_figures(figures)
 
 
-def _new_id() -> str:
-    return f"chatcmpl-{uuid.uuid4().hex}"
+def _new_id(prefix: str) -> str:
+    return f"{prefix}-{uuid.uuid4().hex}"

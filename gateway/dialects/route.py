@@ -19,13 +19,27 @@ from llm.kinds import traits_of
 from llm.types import BackendKind
 
 
-def route(call: Call, kind: BackendKind, *, model: str, num_ctx: int | None) -> Route:
+def route(
+    call: Call,
+    kind: BackendKind,
+    *,
+    model: str,
+    num_ctx: int | None,
+    keep_alive: str | int | None = None,
+) -> Route:
     """The route of ``call`` to ``model`` at a server of ``kind``.
 
-    ``num_ctx`` is the context of the request where a different one would reload the model (Ollama),
-    otherwise None. Raises BadCall if the kind cannot serve the call.
+    ``num_ctx`` is the context that the server is asked for, where a change of it would load the
+    model anew (Ollama); None elsewhere. ``keep_alive`` is what tasks tell Ollama.
+
+    Raises BadCall where the kind cannot serve the call.
     """
     body = {**call.body, "model": model}
+    # What stays in memory is decided in one place: a chat that names a keep_alive would unload the
+    # model of the tasks, or hold one that they have to replace.
+    body.pop("keep_alive", None)
+    if keep_alive is not None and call.api.is_ollama and not call.api.embeds:
+        body["keep_alive"] = keep_alive
     traits = traits_of(kind)
     if call.api.embeds and not traits.embeds:
         raise BadCall(f"{model} makes no embeddings; choose a model of another server")
@@ -57,10 +71,12 @@ def _unchanged(answer: bytes, *, is_ollama: bool) -> tuple[bytes, Tokens]:
 
 
 def _with_context(body: JsonObject, num_ctx: int | None, api: Api) -> JsonObject:
-    """Ollama loads a model anew for another context: callers that name none share the usual one."""
+    """Ollama loads a model anew for another context, so chats and tasks share a few sizes. What is
+    no number is the server's to refuse."""
     if num_ctx is None or api.embeds:
         return body
     options = body.get("options")
     options = dict(options) if isinstance(options, dict) else {}
-    options.setdefault("num_ctx", num_ctx)
+    if isinstance(options.get("num_ctx", num_ctx), int):
+        options["num_ctx"] = num_ctx
     return {**body, "options": options}

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,14 @@ def own_services(shared_postgres: Server, shared_redis: Server) -> Iterator[tupl
 def door(own_services: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     port = free_port()
     directory = tmp_path_factory.mktemp("gateway")
-    with running_system(*own_services, directory, KOS_GATEWAY_PORT=str(port)) as system:
+    # Proxies of the environment lead nowhere: a call that heeded them would fail every test here.
+    with running_system(
+        *own_services,
+        directory,
+        KOS_GATEWAY_PORT=str(port),
+        HTTP_PROXY="http://127.0.0.1:9",
+        ALL_PROXY="http://127.0.0.1:9",
+    ) as system:
         system.start("gateway")
         url = f"http://127.0.0.1:{port}"
         system.wait(lambda: answers(url), what="gateway answers")
@@ -164,6 +171,49 @@ def test_a_wrong_request_is_answered_in_the_callers_api(
     assert answer.status_code == status
     error = answer.json()["error"]
     assert says in (error if path.startswith("/api/") else error["message"])
+
+
+def raw(door: Door, request: bytes) -> bytes:
+    """What the gateway answers to these bytes until it closes the connection."""
+    host, port = door.url.removeprefix("http://").split(":")
+    answer = b""
+    with (
+        socket.create_connection((host, int(port)), timeout=30) as caller,
+        suppress(BrokenPipeError, ConnectionResetError),
+    ):
+        caller.sendall(request)
+        while piece := caller.recv(65536):
+            answer += piece
+    return answer
+
+
+def test_old_and_odd_programs_are_answered(door: Door) -> None:
+    body = json.dumps({"model": "fast", "messages": MESSAGES, "stream": None}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.%d\r\nhost: localhost\r\nconnection: close\r\n%s\r\n"
+    length = b"content-length: %d\r\n" % len(body)
+    assert b" 200 OK" in raw(door, head % (0, length) + body)
+    assert b" 200 OK" in raw(door, head % (1, length + b"expect: 100-continue\r\n") + body)
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    assert b" 200 OK" in raw(door, head % (1, b"transfer-encoding: chunked\r\n") + chunked)
+    packed = raw(door, head % (1, length + b"content-encoding: gzip\r\n") + body)
+    assert b" 415 " in packed.split(b"\r\n")[0]
+    assert b"content-encoding" in packed
+    assert requests.head(f"{door.url}/", timeout=5).status_code == 200
+    from_a_container = {"host": "host.docker.internal:11482"}
+    assert requests.get(f"{door.url}/api/tags", headers=from_a_container, timeout=5).ok
+
+
+def test_a_header_without_end_is_cut_off(door: Door) -> None:
+    assert raw(door, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 2_000_000) == b""
+
+
+def test_what_is_not_served_is_said_in_the_callers_api(door: Door) -> None:
+    assert "/api/pull" in requests.post(f"{door.url}/api/pull", json={}, timeout=5).json()["error"]
+    answer = requests.get(f"{door.url}/v1/chat/completions", timeout=5)
+    assert answer.status_code == 405
+    assert "GET /v1/chat/completions" in answer.json()["error"]["message"]
+    with pytest.raises(ollama.ResponseError, match="does not serve"):
+        door.ollama.delete("anything")
 
 
 def test_other_sites_and_other_host_names_are_refused(door: Door) -> None:

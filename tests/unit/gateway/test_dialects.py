@@ -63,13 +63,50 @@ def test_what_ollama_cannot_say_itself_goes_to_its_openai_face_as_it_came() -> N
     assert chosen.body["logprobs"] is True
 
 
-def test_an_ollama_caller_that_names_no_context_gets_the_usual_one() -> None:
+def test_a_completion_to_ollama_names_the_context_that_tasks_use() -> None:
+    chosen = way(
+        Api.OPENAI_COMPLETIONS, BackendKind.OLLAMA, num_ctx=8192, prompt=["Once"], max_tokens=3
+    )
+    assert (chosen.path, chosen.body["prompt"]) == ("/api/generate", "Once")
+    assert chosen.body["options"] == {"num_ctx": 8192, "num_predict": 3}
+    reader = way(
+        Api.OPENAI_COMPLETIONS, BackendKind.OLLAMA, num_ctx=8192, prompt="Once", stream=True
+    ).reader()
+    out = reader.feed(b'{"response":" upon","done":false}\n{"response":"","done":true}\n')
+    first, *_, end = out.split(b"\n\n")[:-1]
+    assert json.loads(first[6:])["choices"][0]["text"] == " upon"
+    assert end == b"data: [DONE]"
+
+
+@pytest.mark.parametrize("field", [{"n": 2}, {"logit_bias": {"1": 2}}, {"echo": True}])
+def test_a_choice_that_ollama_does_not_have_is_refused_by_name(field: dict[str, Any]) -> None:
+    with pytest.raises(BadCall, match=next(iter(field))):
+        way(Api.OPENAI_CHAT, BackendKind.OLLAMA, num_ctx=8192, messages=USER, **field)
+    elsewhere = way(Api.OPENAI_CHAT, BackendKind.OPENAI, messages=USER, **field)
+    assert field.items() <= elsewhere.body.items()
+
+
+def test_unknown_fields_do_not_lead_past_the_context_of_tasks() -> None:
+    chosen = way(Api.OPENAI_CHAT, BackendKind.OLLAMA, num_ctx=8192, messages=USER, chat_id="7")
+    assert chosen.path == "/api/chat"
+    assert "chat_id" not in chosen.body
+
+
+@pytest.mark.parametrize("api", [Api.OLLAMA_CHAT, Api.OLLAMA_GENERATE])
+def test_no_caller_decides_what_stays_in_memory(api: Api) -> None:
+    body = call(api, messages=USER, keep_alive=0)
+    assert "keep_alive" not in route(body, BackendKind.OLLAMA, model="m", num_ctx=1).body
+    chosen = route(body, BackendKind.OLLAMA, model="m", num_ctx=1, keep_alive="30m")
+    assert chosen.body["keep_alive"] == "30m"
+
+
+def test_chats_and_tasks_share_a_few_contexts() -> None:
     chosen = way(Api.OLLAMA_CHAT, BackendKind.OLLAMA, num_ctx=8192, messages=USER)
     assert chosen.body["options"] == {"num_ctx": 8192}
     own = way(
         Api.OLLAMA_CHAT, BackendKind.OLLAMA, num_ctx=8192, messages=USER, options={"num_ctx": 2048}
     )
-    assert own.body["options"] == {"num_ctx": 2048}
+    assert own.body["options"] == {"num_ctx": 8192}
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=8))

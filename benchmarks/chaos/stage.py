@@ -7,8 +7,6 @@ supervisor does: a program that ended is started again after a second.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,8 +20,9 @@ from benchmarks.chaos.script import WORKERS
 from console.home import free_port
 from models import database
 from tests.support.embedded import Server, postgres_server, redis_server
+from tests.support.programs import Program
 from tests.support.simulators import RunningSimulator
-from tests.support.system import ROOT, System, running_system
+from tests.support.system import System, running_system
 
 LEASE_SECONDS = 8.0
 LIMITS = {"ollama": 6, "mlx": 3}
@@ -126,15 +125,13 @@ class Stage:
                     self._launch(name)
 
     def _launch(self, name: str) -> None:
-        with (self.system.directory / f"{name}.log").open("ab") as log:
-            self.system.programs[name] = subprocess.Popen(
-                [sys.executable, "-m", *self._arguments(name)],
-                cwd=ROOT,
-                env={**os.environ, **self.system.environ},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        module, *arguments = self._arguments(name)
+        self.system.programs[name] = Program(
+            module,
+            *arguments,
+            environ={**os.environ, **self.system.environ},
+            log=self.system.directory / f"{name}.log",
+        )
 
     def _arguments(self, name: str) -> list[str]:
         if name == "scheduler":

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.model_servers import ROOT
+from tests.support.programs import ROOT
 from tests.support.simulators import RunningSimulator, simulator
 
 DEADLINE_SECONDS = 20.0

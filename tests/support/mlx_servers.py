@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +14,13 @@ import psutil
 import requests
 
 from tests.support.model_servers import model_server
+from tests.support.polling import pauses
+from tests.support.programs import Program
 from tests.support.tiny_models import build_llama, build_qwen, build_unbatchable
 
 START_DEADLINE_SECONDS = 60.0
 STOP_DEADLINE_SECONDS = 20.0
 CALL_DEADLINE_SECONDS = 30.0
-POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class RunningMLXServer:
     """A running server. ``process`` may be signalled or killed by a test."""
 
     url: str
-    process: subprocess.Popen[str]
+    process: Program
 
     @property
     def port(self) -> int:
@@ -50,9 +50,12 @@ class RunningMLXServer:
     ) -> dict[str, Any]:
         """The first health for which ``holds`` is true; AssertionError after the deadline."""
         end = time.monotonic() + deadline_seconds
-        while not holds(health := self.health()):
+        for pause in pauses():
+            health = self.health()
+            if holds(health):
+                break
             assert time.monotonic() < end, f"never so within {deadline_seconds} s: {health}"
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
         return health
 
     def rss_bytes(self) -> int:

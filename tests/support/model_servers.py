@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
+import os
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.polling import pauses
+from tests.support.programs import Program
 
 
 @contextmanager
@@ -19,46 +20,25 @@ def model_server(
     environ: Mapping[str, str] | None = None,
     start_seconds: float,
     stop_seconds: float,
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Start ``python -m module`` and end it by its process id; its address and its process.
-
-    ``--lifeline`` is added: the process also ends if this one dies.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments, "--lifeline"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environ,
-    )
-    try:
-        yield _await_url(module, process, start_seconds), process
-    finally:
-        _stop(process, stop_seconds)
+) -> Iterator[tuple[str, Program]]:
+    """Start ``python -m module`` and end it by its process id; its address and its process."""
+    with tempfile.TemporaryDirectory(prefix="kos-model-server-") as directory:
+        log = Path(directory) / "log"
+        process = Program(module, *arguments, environ=environ or os.environ, log=log)
+        try:
+            yield _await_url(process, log, start_seconds), process
+        finally:
+            process.stop(stop_seconds)
 
 
-def _await_url(module: str, process: subprocess.Popen[str], seconds: float) -> str:
-    assert process.stdout is not None
-    overdue = threading.Timer(seconds, process.kill)
-    overdue.start()
-    try:
-        line = process.stdout.readline()
-    finally:
-        overdue.cancel()
-        overdue.join()
-    assert " listening on " in line, f"{module} did not start: {line!r}"
-    return line.split()[-1]
-
-
-def _stop(process: subprocess.Popen[str], seconds: float) -> None:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.terminate()
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdin.close()
-    process.stdout.close()
+def _await_url(process: Program, log: Path, seconds: float) -> str:
+    end = time.monotonic() + seconds
+    for pause in pauses():
+        text = log.read_text(errors="replace") if log.exists() else ""
+        for line in text.splitlines(keepends=True):
+            if " listening on " in line and line.endswith("\n"):
+                return line.split()[-1]
+        assert process.poll() is None, f"{process.args} did not start: {text}"
+        assert time.monotonic() < end, f"{process.args} did not start: {text}"
+        time.sleep(pause)
+    raise AssertionError("pauses end never")

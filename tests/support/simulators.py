@@ -13,11 +13,11 @@ from typing import Any, Literal
 import requests
 
 from tests.support.model_servers import model_server
+from tests.support.polling import pauses
 
 START_DEADLINE_SECONDS = 20.0
 STOP_DEADLINE_SECONDS = 10.0
 CALL_DEADLINE_SECONDS = 10.0
-POLL_SECONDS = 0.01
 
 Kind = Literal["ollama", "mlx", "openai"]
 
@@ -55,9 +55,12 @@ class RunningSimulator:
     ) -> dict[str, Any]:
         """The first stats for which `holds` is true; AssertionError after the deadline."""
         end = time.monotonic() + deadline_seconds
-        while not holds(stats := self.stats()):
+        for pause in pauses():
+            stats = self.stats()
+            if holds(stats):
+                break
             assert time.monotonic() < end, f"never so within {deadline_seconds} s: {stats}"
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
         return stats
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +21,12 @@ import pytest
 from models import database
 from models.expert import Expert
 from models.migrations import runner
+from tests.support.polling import pauses
+from tests.support.programs import Program
 from tests.support.simulators import RunningSimulator, simulator
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 20.0
-POLL_SECONDS = 0.02
 
 EXPERTS = (
     {"name": "Anna", "role": "Backend engineer", "department": "Backend",
@@ -45,19 +44,18 @@ class System:
     directory: Path
     ollama: RunningSimulator
     mlx: RunningSimulator
-    programs: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    programs: dict[str, Program] = field(default_factory=dict)
 
     def start(self, *names: str) -> None:
         """Start programs by name: control, llm-ollama, llm-mlx, listener, scheduler."""
         for name in names or ("control", "llm-ollama", "llm-mlx", "listener"):
-            with (self.directory / f"{name}.log").open("ab") as log:
-                self.programs[name] = subprocess.Popen(
-                    [sys.executable, *_arguments(name)],
-                    cwd=ROOT,
-                    env={**os.environ, **self.environ},
-                    stdout=log,
-                    stderr=log,
-                )
+            module, *arguments = _program(name)
+            self.programs[name] = Program(
+                module,
+                *arguments,
+                environ={**os.environ, **self.environ},
+                log=self.directory / f"{name}.log",
+            )
 
     def kill(self, name: str, *, with_signal: signal.Signals = signal.SIGKILL) -> None:
         self.programs[name].send_signal(with_signal)
@@ -69,10 +67,7 @@ class System:
             process.send_signal(signal.SIGCONT)
             process.terminate()
         for process in chosen:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-            process.kill()
-            process.wait()
+            process.stop(STOP_SECONDS)
 
     def sql(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """What a stranger with psql would do: a connection of its own, rows as dictionaries."""
@@ -111,9 +106,11 @@ class System:
         self, holds: Callable[[], bool], *, deadline_seconds: float = 30.0, what: str = "condition"
     ) -> None:
         end = time.monotonic() + deadline_seconds
-        while not holds():
+        for pause in pauses():
+            if holds():
+                return
             assert time.monotonic() < end, f"{what} not so in {deadline_seconds} s\n{self.tell()}"
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
 
     def wait_status(
         self, task_id: str, status: str, *, deadline_seconds: float = 30.0
@@ -136,14 +133,15 @@ class System:
         return f"{[dict(row) for row in rows]}\n{logs}"
 
 
-def _arguments(name: str) -> list[str]:
+def _program(name: str) -> list[str]:
+    """The module of a program and its arguments."""
     if name in ("listener", "scheduler", "health_checker"):
-        return ["-m", f"jobs.{name}"]
+        return [f"jobs.{name}"]
     if name == "gateway":
-        return ["-m", "gateway"]
+        return ["gateway"]
     queues = "control,maintenance" if name == "control" else name.split("#")[0]
     threads = "4" if name == "control" else "12"
-    return ["-m", "jobs.worker", "--queues", queues, "--threads", threads]
+    return ["jobs.worker", "--queues", queues, "--threads", threads]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 from models import backlog, expert, task_figures
 from models.base import Row, fetch_all
 from models.expert import Expert
+from models.waiting import patience
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
@@ -46,9 +47,10 @@ def buffers(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def fill(rows: int) -> None:
-    fetch_all("DELETE FROM tasks RETURNING id")
-    fetch_all(ROWS + " RETURNING id", {"rows": rows})
-    fetch_all("ANALYZE tasks; SELECT 1 AS one")
+    with patience(None):
+        fetch_all("DELETE FROM tasks RETURNING id")
+        fetch_all(ROWS + " RETURNING id", {"rows": rows})
+        fetch_all("ANALYZE tasks; SELECT 1 AS one")
 
 
 def read_the_path() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +13,10 @@ from typing import Any
 import requests
 
 from console.home import free_port
+from tests.support.polling import pauses
+from tests.support.programs import Program
 
-ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 30.0
-POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class Dashboard:
     """``process`` is the program; ``log`` is where it writes."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Program
     log: Path
 
     def get(self, path: str, **options: Any) -> requests.Response:
@@ -43,30 +41,22 @@ def running_dashboard(
     """Started on ``port``, else a free one, answering, and gone afterwards."""
     port = port or free_port()
     log = directory / f"dashboard-{port}.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "console.web"],
-            cwd=ROOT,
-            env={**os.environ, **environ, "KOS_DASHBOARD_PORT": str(port)},
-            stdout=output,
-            stderr=output,
-        )
+    process = Program(
+        "console.web",
+        environ={**os.environ, **environ, "KOS_DASHBOARD_PORT": str(port)},
+        log=log,
+    )
     dashboard = Dashboard(f"http://127.0.0.1:{port}", process, log)
     try:
         _wait_until_it_answers(dashboard)
         yield dashboard
     finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.stop(15)
 
 
 def _wait_until_it_answers(dashboard: Dashboard) -> None:
     end = time.monotonic() + START_SECONDS
-    while True:
+    for pause in pauses():
         try:
             if dashboard.get("/healthz").ok:
                 return
@@ -74,4 +64,4 @@ def _wait_until_it_answers(dashboard: Dashboard) -> None:
             pass
         assert dashboard.process.poll() is None, dashboard.log.read_text()
         assert time.monotonic() < end, dashboard.log.read_text()
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.web.dashboards import Dashboard
@@ -109,18 +110,23 @@ def test_metrics_can_be_read_by_prometheus(dashboard: Dashboard, system: System)
     system.start()
     system.wait_status(system.insert("T", "Explain what a lease is."), "completed")
 
-    families = {
-        family.name: family
-        for family in text_string_to_metric_families(dashboard.get("/metrics").text)
-    }
+    def completed() -> float:
+        families.update((f.name, f) for f in _families(dashboard))
+        return sum(
+            s.value for s in families["kos_tasks"].samples if s.labels["state"] == "completed"
+        )
 
-    tasks = {s.labels["state"]: s.value for s in families["kos_tasks"].samples}
-    assert tasks["completed"] == 1
+    families: dict[str, Metric] = {}
+    system.wait(lambda: completed() == 1, what="one completed task in the metrics")
     assert {s.value for s in families["kos_up"].samples} == {1.0}
     limits = {s.labels["backend"]: s.value for s in families["kos_slots_limit"].samples}
     assert limits.keys() == {"ollama", "mlx"}
     assert sum(s.value for s in families["kos_completion_tokens_hour"].samples) > 0
     assert all(not math.isnan(s.value) for s in families["kos_queue_messages"].samples)
+
+
+def _families(dashboard: Dashboard) -> Iterable[Metric]:
+    return text_string_to_metric_families(dashboard.get("/metrics").text)
 
 
 def test_no_input_that_the_description_allows_breaks_the_api(dashboard: Dashboard) -> None:

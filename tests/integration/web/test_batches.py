@@ -51,7 +51,7 @@ def _ended(client: openai.OpenAI, batch_id: str) -> Any:
     end = time.monotonic() + DEADLINE_SECONDS
     while (batch := client.batches.retrieve(batch_id)).status not in ENDED:
         assert time.monotonic() < end, batch
-        time.sleep(0.05)
+        time.sleep(0.2)
     return batch
 
 
@@ -59,17 +59,17 @@ def _read(client: openai.OpenAI, file_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in client.files.content(file_id).text.splitlines()]
 
 
-def test_a_thousand_lines_run_to_the_end(client: openai.OpenAI, system: System) -> None:
+def test_many_lines_run_to_the_end(client: openai.OpenAI, system: System) -> None:
     system.start()
 
-    batch = _ended(client, _run(client, [_line(n) for n in range(1000)]).id)
+    batch = _ended(client, _run(client, [_line(n) for n in range(150)]).id)
 
     assert batch.status == "completed", batch
-    assert batch.request_counts.total == 1000
-    assert batch.request_counts.completed == 1000
+    assert batch.request_counts.total == 150
+    assert batch.request_counts.completed == 150
     assert batch.metadata == {"made_by": "a test"}
     answers = _read(client, batch.output_file_id)
-    assert [one["custom_id"] for one in answers] == [f"request-{n}" for n in range(1000)]
+    assert [one["custom_id"] for one in answers] == [f"request-{n}" for n in range(150)]
     body = answers[0]["response"]["body"]
     assert body["object"] == "chat.completion"
     assert body["choices"][0]["message"]["content"]
@@ -146,7 +146,7 @@ def test_a_file_that_repeats_a_custom_id_is_refused_whole(
 def test_a_batch_goes_on_after_the_dashboard_was_killed(
     client: openai.OpenAI, dashboard: Dashboard, system: System
 ) -> None:
-    started = _run(client, [_line(n) for n in range(1500)])
+    started = _run(client, [_line(n) for n in range(600)])
     system.wait(lambda: system.counts().get("pending", 0) > 0, what="the first tasks")
     dashboard.process.kill()
     dashboard.process.wait()
@@ -158,9 +158,9 @@ def test_a_batch_goes_on_after_the_dashboard_was_killed(
         answers = _read(follower, batch.output_file_id)
         follower.close()
 
-    assert batch.request_counts.completed == 1500
-    assert [one["custom_id"] for one in answers] == [f"request-{n}" for n in range(1500)]
-    assert system.counts() == {"completed": 1500}
+    assert batch.request_counts.completed == 600
+    assert [one["custom_id"] for one in answers] == [f"request-{n}" for n in range(600)]
+    assert system.counts() == {"completed": 600}
 
 
 def test_a_cancelled_batch_stops_and_tells_what_was_cancelled(

@@ -18,7 +18,8 @@ import requests
 
 from console.web.security.connections import HEADER_SECONDS
 from tests.integration.web.conftest import TOKEN
-from tests.integration.web.dashboards import ROOT, Dashboard, running_dashboard
+from tests.integration.web.dashboards import Dashboard, running_dashboard
+from tests.support.programs import ROOT
 from tests.support.system import System
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -20,7 +20,7 @@ from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.admission.slots import Slots
-from jobs.policy.interactive import Option, by_preference
+from jobs.policy.interactive import InteractiveOption, by_preference
 from jobs.policy.tokens import USUAL_CONTEXT, bucket_num_ctx, estimate_tokens
 from jobs.settings.load import Settings
 from llm.backends.registry import Backends
@@ -109,7 +109,7 @@ class Desk:
             for option in by_preference(options)
         ]
 
-    def _options(self, places: Sequence[Place], waiting: dict[str, int]) -> list[Option]:
+    def _options(self, places: Sequence[Place], waiting: dict[str, int]) -> list[InteractiveOption]:
         names = sorted({place.backend for place in places})
         held = {state.backend: len(state.leases) for state in self._slots.inspect(*names)}
         found = []
@@ -117,7 +117,7 @@ class Desk:
             resident = self._residency.seen(place.backend) or ()
             spec = self.settings.backend(place.backend)
             found.append(
-                Option(
+                InteractiveOption(
                     backend=place.backend,
                     model=place.model,
                     blocked=self.breakers.blocked(place.backend, place.model),

@@ -36,7 +36,7 @@ TICK_VALID_SECONDS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class App:
+class WorkerApp:
     """A process that works or schedules: its services, and what ends with it."""
 
     runtime: Runtime
@@ -44,7 +44,7 @@ class App:
     admission: SlotMiddleware
 
 
-def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App:
+def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> WorkerApp:
     """The app that serves ``queues``: ``control``, ``maintenance``, ``llm-<backend>``.
 
     Middleware runs in this order before a message and in reverse after it: the heartbeat keeps the
@@ -75,7 +75,7 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> App
     for queue in queues:
         if queue.startswith(LLM_QUEUE_PREFIX):
             _add_backend(runtime, queue.removeprefix(LLM_QUEUE_PREFIX), lease_keeper)
-    return App(runtime, lease_keeper, admission)
+    return WorkerApp(runtime, lease_keeper, admission)
 
 
 def _planner(runtime: Runtime) -> Planner:

@@ -26,7 +26,7 @@ from jobs.settings.load import Settings
 from jobs.upkeep.health import endpoint, programs, services
 from jobs.upkeep.health.backends import MLX_PROGRAM, BackendWatch
 from jobs.upkeep.health.backlog import BacklogWatch
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from jobs.upkeep.health.restarts import Restarter
 from jobs.upkeep.health.transitions import TransitionLog
 from jobs.upkeep.limit_control import LimitControl
@@ -50,13 +50,13 @@ class HealthChecker:
     watch: BackendWatch
     backlog: BacklogWatch
     limit_control: LimitControl
-    checks: list[Check] = field(default_factory=list)
+    checks: list[HealthCheck] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
     red_since: dict[str, float] = field(default_factory=dict)
     silent_since: dict[str, float] = field(default_factory=dict)
     transitions: TransitionLog = field(default_factory=TransitionLog)
 
-    def round(self) -> list[Check]:
+    def round(self) -> list[HealthCheck]:
         """Look at everything once; act on what hangs; the checks made."""
         checks = self._look()
         self.transitions.record(checks, now=time.monotonic())
@@ -67,7 +67,7 @@ class HealthChecker:
         self._act(checks)
         return checks
 
-    def _look(self) -> list[Check]:
+    def _look(self) -> list[HealthCheck]:
         settings, client = self.runtime.settings, self.runtime.redis
         queue = services.redis_server(client)
         checked = partial(self._checked, queue=queue)
@@ -83,16 +83,18 @@ class HealthChecker:
                 checks.append(services.agent(name, url))
         return checks
 
-    def _checked(self, name: str, make: Callable[[], list[Check]], queue: Check) -> list[Check]:
+    def _checked(
+        self, name: str, make: Callable[[], list[HealthCheck]], queue: HealthCheck
+    ) -> list[HealthCheck]:
         """A check that cannot be made is red; at once where Redis is, for it would wait as long."""
         if not queue.ok:
-            return [Check(name, False, f"cannot be checked without redis: {queue.detail}")]
+            return [HealthCheck(name, False, f"cannot be checked without redis: {queue.detail}")]
         try:
             return make()
         except (redis.RedisError, DatabaseUnavailable) as error:
-            return [Check(name, False, f"cannot be checked: {error}")]
+            return [HealthCheck(name, False, f"cannot be checked: {error}")]
 
-    def _publish(self, checks: list[Check]) -> None:
+    def _publish(self, checks: list[HealthCheck]) -> None:
         now, before = time.time(), self.red_since
         self.red_since = {one.name: before.get(one.name, now) for one in checks if not one.ok}
         said = [{**asdict(one), "since": self.red_since.get(one.name)} for one in checks]
@@ -103,7 +105,7 @@ class HealthChecker:
         except redis.RedisError as error:
             logger.warning("health_not_published error=%s", error)
 
-    def _act(self, checks: list[Check]) -> None:
+    def _act(self, checks: list[HealthCheck]) -> None:
         now = utc_now()
         for check in checks:
             if check.hung and self._is_sure(check):
@@ -117,7 +119,7 @@ class HealthChecker:
         except (redis.RedisError, DatabaseUnavailable) as error:
             logger.warning("round_incomplete error=%s", error)
 
-    def _is_sure(self, check: Check) -> bool:
+    def _is_sure(self, check: HealthCheck) -> bool:
         """A model server was tried; of our own programs we only see marks, so we look again."""
         if check.name.startswith("backend:"):
             return True

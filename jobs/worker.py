@@ -20,7 +20,7 @@ from dramatiq import Worker
 from dramatiq.worker import WorkerThread
 
 from jobs.admission.slot_events import FreedSlots
-from jobs.app import App, build_app
+from jobs.app import WorkerApp, build_app
 from jobs.attempt.lease_keeper import DRAINED
 from jobs.process import signals
 from jobs.queues.clients import LONGEST_BLOCK_SECONDS
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(app, threads=options.threads, queues=options.queues, stop=stop)
 
 
-def run(app: App, *, threads: int, queues: Sequence[str], stop: signals.Stop) -> int:
+def run(app: WorkerApp, *, threads: int, queues: Sequence[str], stop: signals.Stop) -> int:
     """Work until ``stop``, then drain. 0: drained; 1: a thread of the worker had died."""
     app.lease_keeper.start()
     _recover_at_start(app)
@@ -81,7 +81,7 @@ def run(app: App, *, threads: int, queues: Sequence[str], stop: signals.Stop) ->
     return 0 if healthy else 1
 
 
-def _listen_for_slots(app: App, queues: Sequence[str]) -> FreedSlots:
+def _listen_for_slots(app: WorkerApp, queues: Sequence[str]) -> FreedSlots:
     """Slots freed by other processes wake the messages that wait for one here."""
     slots = app.runtime.slots
     listener = FreedSlots(app.runtime.redis, slots.freed_channel, app.admission.freed)
@@ -90,7 +90,7 @@ def _listen_for_slots(app: App, queues: Sequence[str]) -> FreedSlots:
     return listener
 
 
-def _recover_at_start(app: App) -> None:
+def _recover_at_start(app: WorkerApp) -> None:
     """A predecessor killed a moment ago left rows behind: return them before anything else."""
     try:
         if app.runtime.recovery.run().returned:
@@ -99,7 +99,7 @@ def _recover_at_start(app: App) -> None:
         logger.warning("not_recovered_at_start error=%s", error)
 
 
-def _request_plan(app: App, queues: Sequence[str]) -> None:
+def _request_plan(app: WorkerApp, queues: Sequence[str]) -> None:
     """A planner that was killed may have taken a request for a plan with it."""
     requests = app.runtime.requests
     try:
@@ -112,7 +112,7 @@ def _request_plan(app: App, queues: Sequence[str]) -> None:
         requests.add_pending()
 
 
-def _alive(app: App, worker: Worker) -> bool:
+def _alive(app: WorkerApp, worker: Worker) -> bool:
     """A process that lost a thread stays RUNNING for supervisor: end it, and it is started anew."""
     threads = [*worker.consumers.values(), *worker.workers]
     if all(thread.is_alive() for thread in threads) and app.lease_keeper.alive:
@@ -121,14 +121,14 @@ def _alive(app: App, worker: Worker) -> bool:
     return False
 
 
-def _flush(app: App) -> None:
+def _flush(app: WorkerApp) -> None:
     try:
         app.runtime.requests.flush()
     except redis.RedisError as error:
         logger.warning("still_pending error=%s", error)
 
 
-def _watch_consumers(app: App) -> None:
+def _watch_consumers(app: WorkerApp) -> None:
     """A stopped worker says nothing: what is queued for it goes back, and the plan is made anew."""
     runtime = app.runtime
     try:
@@ -139,7 +139,7 @@ def _watch_consumers(app: App) -> None:
         logger.warning("consumers_unknown error=%s", error)
 
 
-def _drain(app: App, worker: Worker, stop: signals.Stop) -> None:
+def _drain(app: WorkerApp, worker: Worker, stop: signals.Stop) -> None:
     drain_seconds = app.runtime.settings.drain_seconds
     logger.info("draining running=%d seconds=%g", app.lease_keeper.running, drain_seconds)
     app.admission.drain()
@@ -171,7 +171,7 @@ def end_threads(threads: Sequence[WorkerThread], *, seconds: float) -> None:
 
 
 def _finish_drain(
-    app: App, stop: signals.Stop, drained: threading.Event, drain_seconds: float
+    app: WorkerApp, stop: signals.Stop, drained: threading.Event, drain_seconds: float
 ) -> None:
     """Wake idle consumers so that they see the end; interrupt calls that outlast the drain."""
     deadline = time.monotonic() + drain_seconds

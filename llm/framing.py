@@ -22,7 +22,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _raw_decode = json.JSONDecoder().raw_decode
 
 
-class Lines:
+class LineSplitter:
     """Cuts chunks of bytes into lines, without their ends. Memory is bounded by the line limit."""
 
     def __init__(self, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
@@ -67,7 +67,7 @@ class Lines:
 
 def ndjson_objects(chunks: Iterable[bytes]) -> Iterator[JsonObject]:
     """Every line as an object; also a last one without a line end."""
-    lines = Lines()
+    lines = LineSplitter()
     for chunk in chunks:
         for line in lines.feed(chunk):
             if line and not line.isspace():
@@ -85,7 +85,7 @@ def sse_objects(chunks: Iterable[bytes]) -> Iterator[JsonObject | None]:
     server that ignores `stream`.
     """
     events = _Events()
-    lines = Lines()
+    lines = LineSplitter()
     for chunk in _with_line_feeds(chunks):
         for line in lines.feed(chunk):
             yield from events.feed(line)

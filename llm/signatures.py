@@ -19,7 +19,7 @@ IN_STREAM = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ServerRefusal:
     """What a server said, and of which request.
 
     ``value`` is the content of its error: an object, a list or text. ``fields`` are the optional
@@ -50,7 +50,7 @@ class Signature:
     text: re.Pattern[str] | None = None
     needs: str | None = None
 
-    def fits(self, refusal: Refusal) -> bool:
+    def fits(self, refusal: ServerRefusal) -> bool:
         return (
             (not self.kinds or refusal.kind is None or refusal.kind in self.kinds)
             and (not self.statuses or refusal.status in self.statuses)
@@ -61,12 +61,12 @@ class Signature:
         )
 
 
-def signature_of(refusal: Refusal) -> Signature:
+def signature_of(refusal: ServerRefusal) -> Signature:
     """The first row that fits; the last row fits everything."""
     return next(row for row in table() if row.fits(refusal))
 
 
-def refused_field(refusal: Refusal) -> str | None:
+def refused_field(refusal: ServerRefusal) -> str | None:
     """The optional field of the request that the message names."""
     names = _field_patterns()
     for field in refusal.fields:

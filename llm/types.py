@@ -207,7 +207,7 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class GenerationProgress:
     """``partial_text`` gives the answer so far; it costs its length, so ask only to show it."""
 
     phase: Phase
@@ -215,7 +215,7 @@ class Progress:
     partial_text: Callable[[], str] | None = None
 
 
-ProgressHook = Callable[[Progress], None]
+ProgressHook = Callable[[GenerationProgress], None]
 
 
 class CancelToken:

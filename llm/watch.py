@@ -27,10 +27,10 @@ class Interruptible(Protocol):
     """A connection whose socket can be shut; ``watch`` is the call that owns it now."""
 
     sock: socket.socket | None
-    watch: Watch | None
+    watch: CallWatch | None
 
 
-class Watch:
+class CallWatch:
     """One call under watch. Use as a context manager around it.
 
     ``expect`` starts a phase: its error is raised when ``seconds`` pass without `touch`. The total
@@ -51,7 +51,7 @@ class Watch:
         self._cancel = cancel
         self._forget_cancel: Callable[[], None] = lambda: None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> CallWatch:
         _watcher.add(self)
         if self._cancel is not None:
             self._forget_cancel = self._cancel.on_cancel(self._cancelled)
@@ -141,12 +141,12 @@ class _Watcher:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._heap: list[tuple[float, int, Watch]] = []
+        self._heap: list[tuple[float, int, CallWatch]] = []
         self._ties = itertools.count()
         self._live = 0
         self._thread: threading.Thread | None = None
 
-    def add(self, watch: Watch) -> None:
+    def add(self, watch: CallWatch) -> None:
         with self._changed:
             self._live += 1
             self._push(watch)
@@ -154,7 +154,7 @@ class _Watcher:
                 self._thread = threading.Thread(target=self._run, name="llm-watch", daemon=True)
                 self._thread.start()
 
-    def reschedule(self, watch: Watch) -> None:
+    def reschedule(self, watch: CallWatch) -> None:
         with self._changed:
             self._push(watch)
 
@@ -168,7 +168,7 @@ class _Watcher:
                 self._heap = [entry for entry in self._heap if not entry[2].closed]
                 heapq.heapify(self._heap)
 
-    def _push(self, watch: Watch) -> None:
+    def _push(self, watch: CallWatch) -> None:
         entry = (watch.due_at(), next(self._ties), watch)
         heapq.heappush(self._heap, entry)
         if self._heap[0] is entry:

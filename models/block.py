@@ -109,7 +109,7 @@ def recent(limit: int = 50) -> list[Row]:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPosition:
     """Where a waiting task stands in a block in force. Seconds count from ``planned_at``."""
 
     backend: str
@@ -122,7 +122,7 @@ class Place:
     planned_at: datetime
 
 
-def place_of(task_id: str) -> Place | None:
+def place_of(task_id: str) -> BlockPosition | None:
     """None where no block in force holds the task."""
     row = fetch_one(
         "SELECT backend, model, array_position(task_ids, %(id)s::uuid) - 1 AS index, next_index, "
@@ -132,7 +132,7 @@ def place_of(task_id: str) -> Place | None:
         "ORDER BY created_at DESC LIMIT 1",
         {"id": task_id},
     )
-    return Place(**row) if row else None
+    return BlockPosition(**row) if row else None
 
 
 def prune(keep_days: float) -> int:

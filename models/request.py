@@ -48,7 +48,7 @@ def record(rows: Sequence[NewRequest]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class CallerUsage:
     """What one caller asked for on one day; ``failed`` are requests answered with an error."""
 
     day: date
@@ -60,7 +60,7 @@ class Usage:
     seconds: float
 
 
-def usage_by_day(days: int) -> list[Usage]:
+def usage_by_day(days: int) -> list[CallerUsage]:
     """Newest day first, then by caller."""
     rows = fetch_all(
         "SELECT at::date AS day, caller, count(*) AS requests, "
@@ -72,7 +72,7 @@ def usage_by_day(days: int) -> list[Usage]:
         "GROUP BY 1, 2 ORDER BY 1 DESC, 2",
         (days,),
     )
-    return [Usage(**row) for row in rows]
+    return [CallerUsage(**row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

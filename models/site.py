@@ -37,7 +37,7 @@ STATES = tuple(state.value for state in TaskState)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SiteFinding:
     """``subject``: what was found; ``meaning``: what it means for us."""
 
     subject: str
@@ -54,7 +54,7 @@ def adopted() -> bool:
     return bool(rows)
 
 
-def findings() -> list[Finding]:
+def findings() -> list[SiteFinding]:
     """What is there and out of the ordinary, in an order to be read."""
     found = [*_tables()]
     if table_exists(database, "tasks"):
@@ -62,10 +62,10 @@ def findings() -> list[Finding]:
     return [*found, *_triggers(), *_clashes()]
 
 
-def obstacles() -> Iterator[Finding]:
+def obstacles() -> Iterator[SiteFinding]:
     """Why ``kos migrate up`` would be refused, each with what to do first."""
     if not _may("has_schema_privilege(current_schema(), 'CREATE')"):
-        yield Finding(
+        yield SiteFinding(
             "this role may not create tables here",
             "run kos adopt --apply with the DATABASE_URL of the owner of the schema",
         )
@@ -76,24 +76,24 @@ def obstacles() -> Iterator[Finding]:
             (table,),
         )[0]
         if not owner["ours"]:
-            yield Finding(
+            yield SiteFinding(
                 f"table {table} belongs to {owner['name']}",
                 f"run kos adopt --apply with a DATABASE_URL of {owner['name']}",
             )
         yield from _refusals(table)
 
 
-def _refusals(table: str) -> Iterator[Finding]:
+def _refusals(table: str) -> Iterator[SiteFinding]:
     try:
         require_uuid_id(database, table)
         if table == "tasks":
             require_states_allowed(database, "tasks", "status", STATES)
     except MigrationError as error:
         subject, separator, remedy = str(error).partition(": run ")
-        yield Finding(subject, f"run {remedy}" if separator else "use a database of its own")
+        yield SiteFinding(subject, f"run {remedy}" if separator else "use a database of its own")
 
 
-def unused() -> Iterator[Finding]:
+def unused() -> Iterator[SiteFinding]:
     """Columns and keys with values of the site that nothing of ours reads."""
     present = columns_of(database, "tasks")
     for column, instead in NOT_USED.items():
@@ -101,9 +101,9 @@ def unused() -> Iterator[Finding]:
             default = "AND complexity_score <> 1" if column == "complexity_score" else ""
             n = _count(f"{column} IS NOT NULL {default}")
             if n:
-                yield Finding(f"tasks.{column} is set in {n} open rows", f"not used: {instead}")
+                yield SiteFinding(f"tasks.{column} is set in {n} open rows", f"not used: {instead}")
     if "metadata" in present and (n := _count("metadata::jsonb ? 'batch_group'")):
-        yield Finding(
+        yield SiteFinding(
             f"metadata.batch_group is set in {n} open rows",
             "not used: tasks run in blocks of one model, grouped by expert and files",
         )
@@ -133,13 +133,13 @@ def grants(role: str) -> list[str]:
     ]
 
 
-def _tables() -> Iterator[Finding]:
+def _tables() -> Iterator[SiteFinding]:
     for table in filter(_exists, SHARED_TABLES):
         n = fetch_all(f"SELECT count(*) AS n FROM {table}")[0]["n"]
-        yield Finding(f"table {table} with {n} rows", "adopted as it stands")
+        yield SiteFinding(f"table {table} with {n} rows", "adopted as it stands")
 
 
-def _statuses() -> Iterator[Finding]:
+def _statuses() -> Iterator[SiteFinding]:
     if "status" not in columns_of(database, "tasks"):
         return
     rows = fetch_all(
@@ -148,35 +148,35 @@ def _statuses() -> Iterator[Finding]:
         (list(STATES),),
     )
     for row in rows:
-        yield Finding(f"status {row['word']!r} in {row['n']} rows", "nothing works them")
+        yield SiteFinding(f"status {row['word']!r} in {row['n']} rows", "nothing works them")
 
 
-def _nulls() -> Iterator[Finding]:
+def _nulls() -> Iterator[SiteFinding]:
     for column, meaning in NULLS.items():
         if column in columns_of(database, "tasks") and (n := _count_all(f"{column} IS NULL")):
-            yield Finding(f"{column} is NULL in {n} rows", meaning)
+            yield SiteFinding(f"{column} is NULL in {n} rows", meaning)
 
 
-def _metadata() -> Iterator[Finding]:
+def _metadata() -> Iterator[SiteFinding]:
     if "metadata" in columns_of(database, "tasks"):
         n = _count_all("jsonb_typeof(metadata::jsonb) <> 'object'")
         if n:
-            yield Finding(f"metadata is no object in {n} rows", "read as far as it can be")
+            yield SiteFinding(f"metadata is no object in {n} rows", "read as far as it can be")
 
 
-def _waiting() -> Iterator[Finding]:
+def _waiting() -> Iterator[SiteFinding]:
     columns = columns_of(database, "tasks")
     if "parent_task_id" in columns and (n := _count("parent_task_id IS NOT NULL")):
-        yield Finding(f"parent_task_id is set in {n} open rows", "they wait for that task")
+        yield SiteFinding(f"parent_task_id is set in {n} open rows", "they wait for that task")
     if "metadata" in columns and (n := _count("metadata::jsonb ? 'next_retry_after'")):
-        yield Finding(f"next_retry_after is set in {n} open rows", "not taken before it")
+        yield SiteFinding(f"next_retry_after is set in {n} open rows", "not taken before it")
     if {"parent_task_id", "child_task_id"} <= columns_of(database, "task_dependencies"):
         followed = not dependencies_unfollowed(database)
         meaning = "followed" if followed else "the child waits, once kos adopt --apply has run"
-        yield Finding("table task_dependencies (parent, child)", meaning)
+        yield SiteFinding("table task_dependencies (parent, child)", meaning)
 
 
-def _triggers() -> Iterator[Finding]:
+def _triggers() -> Iterator[SiteFinding]:
     rows = fetch_all(
         "SELECT tgname, tgrelid::regclass::text AS table FROM pg_trigger "
         "WHERE tgrelid IN (SELECT to_regclass(name) FROM unnest(%s) AS t(name)) "
@@ -184,12 +184,16 @@ def _triggers() -> Iterator[Finding]:
         (list(SHARED_TABLES),),
     )
     for row in rows:
-        yield Finding(f"trigger {row['tgname']} on {row['table']}", "stays and fires for us too")
+        yield SiteFinding(
+            f"trigger {row['tgname']} on {row['table']}", "stays and fires for us too"
+        )
 
 
-def _clashes() -> Iterator[Finding]:
+def _clashes() -> Iterator[SiteFinding]:
     if "migration_name" in columns_of(database, "schema_migrations"):
-        yield Finding("table schema_migrations of another program", "left alone: ours has its own")
+        yield SiteFinding(
+            "table schema_migrations of another program", "left alone: ours has its own"
+        )
 
 
 def _exists(table: str) -> bool:

@@ -78,7 +78,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskAnswer:
     """What became of one task: ``text`` is its answer, or why there is none."""
 
     id: str
@@ -254,7 +254,7 @@ def failures_among(task_ids: Sequence[str], *, limit: int) -> list[Failure]:
     return [Failure(**row) for row in rows]
 
 
-def answers_among(task_ids: Sequence[str], *, besides: Collection[str] = ()) -> list[Answer]:
+def answers_among(task_ids: Sequence[str], *, besides: Collection[str] = ()) -> list[TaskAnswer]:
     """Those of these tasks that have ended, in that order, without those in ``besides``."""
     rows = fetch_all(
         "SELECT id::text, title, status = 'completed' AS completed, "
@@ -263,7 +263,7 @@ def answers_among(task_ids: Sequence[str], *, besides: Collection[str] = ()) -> 
         "AND status IN ('completed', 'failed', 'cancelled') ORDER BY completed_at NULLS LAST",
         (list(task_ids), list(besides)),
     )
-    return [Answer(**row) for row in rows]
+    return [TaskAnswer(**row) for row in rows]
 
 
 def blocks_used(task_ids: Sequence[str]) -> int:

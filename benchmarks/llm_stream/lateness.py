@@ -16,9 +16,9 @@ from llm.types import (
     CancelToken,
     Deadlines,
     GenerateRequest,
+    GenerationProgress,
     Message,
     Phase,
-    Progress,
 )
 from tests.support.simulators import Kind, RunningSimulator, simulator
 
@@ -61,7 +61,7 @@ def _after_deadline(
     server.fault(fault, seconds=0.2, after_tokens=1)
     marks = [time.monotonic()]
 
-    def mark(progress: Progress) -> None:
+    def mark(progress: GenerationProgress) -> None:
         if progress.phase is Phase.DECODING and fault == "hang-after":
             marks[0] = time.monotonic()
 

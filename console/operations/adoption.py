@@ -25,7 +25,7 @@ def report(connections: Connections) -> dict[str, Any]:
             found = site.findings()
         except peewee.ProgrammingError as error:  # a role that may not read them
             reason = str(error).strip().splitlines()[0]
-            found = [site.Finding(reason, "the rest of the database was not read")]
+            found = [site.SiteFinding(reason, "the rest of the database was not read")]
         pending = runner.pending()
     return {
         "database": _documents(found),
@@ -35,7 +35,7 @@ def report(connections: Connections) -> dict[str, Any]:
     }
 
 
-def _documents(found: Iterable[site.Finding]) -> list[dict[str, str]]:
+def _documents(found: Iterable[site.SiteFinding]) -> list[dict[str, str]]:
     return [{"found": item.subject, "meaning": item.meaning} for item in found]
 
 

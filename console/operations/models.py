@@ -214,8 +214,10 @@ def _names_on_disk(settings: Settings) -> Iterator[str]:
 def models_path(settings: Settings) -> Path:
     """MLX_MODELS_DIR. Raises BadInput for an MLX_ variable that cannot be used."""
     try:
-        return mlx_settings.Settings.from_environment(settings.environ).models_dir.expanduser()
-    except mlx_settings.SettingsError as error:
+        return mlx_settings.ServerSettings.from_environment(
+            settings.environ
+        ).models_dir.expanduser()
+    except mlx_settings.ServerSettingsError as error:
         raise BadInput(str(error)) from error
 
 

@@ -94,8 +94,10 @@ def _is_here(backend: BackendSpec) -> bool:
 
 def _has_models(settings: Settings) -> bool:
     try:
-        root = mlx_settings.Settings.from_environment(settings.environ).models_dir.expanduser()
-    except mlx_settings.SettingsError:
+        root = mlx_settings.ServerSettings.from_environment(
+            settings.environ
+        ).models_dir.expanduser()
+    except mlx_settings.ServerSettingsError:
         return False
     found = (*root.glob("[!.]*/config.json"), *root.glob("[!.]*/*/config.json"))
     return bool(found)

@@ -20,7 +20,7 @@ from gateway.dialects.stream import BrokenStream, Lines, object_of, whole
 from gateway.dialects.values import Route, Tokens
 from gateway.errors import BadCall
 from llm.wire import openai
-from llm.wire.values import Usage, dump
+from llm.wire.values import GenerationUsage, dump
 
 OPTIONS = {
     "temperature": "temperature",
@@ -327,7 +327,9 @@ def _tokens(found: JsonObject) -> Tokens:
 
 
 def _usage(tokens: Tokens) -> JsonObject:
-    figures = Usage(prompt_tokens=tokens.prompt or 0, completion_tokens=tokens.completion or 0)
+    figures = GenerationUsage(
+        prompt_tokens=tokens.prompt or 0, completion_tokens=tokens.completion or 0
+    )
     return openai.usage_figures(figures)
 
 

@@ -13,7 +13,7 @@ from gateway.dialects.stream import BrokenStream, Lines, event_of, object_of, us
 from gateway.dialects.values import Route, Tokens
 from gateway.errors import BadCall
 from llm.wire import ollama
-from llm.wire.values import Usage, dump
+from llm.wire.values import GenerationUsage, dump
 
 OPTIONS = {
     "temperature": "temperature",
@@ -197,7 +197,9 @@ def _final(
     text: str = "",
 ) -> JsonObject:
     build: Callable[..., JsonObject] = ollama.chat_final if chat else ollama.generate_final
-    usage = Usage(prompt_tokens=tokens.prompt or 0, completion_tokens=tokens.completion or 0)
+    usage = GenerationUsage(
+        prompt_tokens=tokens.prompt or 0, completion_tokens=tokens.completion or 0
+    )
     final = build(model=model, at=datetime.now(UTC), reason=reason, usage=usage, text=text)
     if functions and chat:
         final["message"]["tool_calls"] = [

@@ -37,9 +37,9 @@ from llm.types import (
     Completion,
     Deadlines,
     GenerateRequest,
+    GenerationProgress,
     Message,
     Phase,
-    Progress,
     Sampling,
 )
 from models.database import DatabaseUnavailable
@@ -172,7 +172,7 @@ class ModelCaller:
         return completion
 
     def _load_and_generate(self, request: GenerateRequest) -> tuple[float, Completion]:
-        self._running.progress = Progress(Phase.LOADING)
+        self._running.progress = GenerationProgress(Phase.LOADING)
         load_seconds = self._residency.ensure(
             self._backend,
             self._model,
@@ -185,7 +185,7 @@ class ModelCaller:
         allowance = self._wait_for_rate(request)
         queue_seconds = self._queue_seconds()
         deadlines = self._deadlines(request, resident=not loads_unseen, queue_seconds=queue_seconds)
-        self._running.progress = Progress(Phase.PREFILL)
+        self._running.progress = GenerationProgress(Phase.PREFILL)
         began = time.monotonic()
         try:
             completion = self._backend.generate(
@@ -252,7 +252,7 @@ class ModelCaller:
             )
             if decision.granted:
                 return decision
-            self._running.progress = Progress(Phase.WAITING)
+            self._running.progress = GenerationProgress(Phase.WAITING)
             self._running.note = decision.reason
             pause = min(decision.retry_in_seconds or RATE_PAUSE_SECONDS, RATE_PAUSE_SECONDS)
             if self._running.token.wait(pause):
@@ -307,7 +307,7 @@ class ModelCaller:
             resident=resident,
         )
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: GenerationProgress) -> None:
         self._running.progress = progress
 
     def _failed(self, error: LLMError, step: str) -> None:

@@ -23,7 +23,7 @@ from jobs.admission.demand import InteractiveDemand
 from jobs.admission.slots import Slots
 from jobs.attempt.live_answers import LiveAnswers
 from jobs.queues.task_message import TaskMessage
-from llm.types import CancelToken, Phase, Progress
+from llm.types import CancelToken, GenerationProgress, Phase
 from models.database import DatabaseUnavailable, database, session
 from models.task import Claimed, Ending, Task
 
@@ -48,7 +48,7 @@ class RunningAttempt:
     token: CancelToken
     thread: threading.Thread
     renewed_at: float
-    progress: Progress = field(default_factory=lambda: Progress(Phase.WAITING))
+    progress: GenerationProgress = field(default_factory=lambda: GenerationProgress(Phase.WAITING))
     note: str | None = None
     model: str = ""
     side_slots: tuple[tuple[str, str], ...] = ()

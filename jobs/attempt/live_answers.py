@@ -8,7 +8,7 @@ from typing import Protocol
 import redis
 
 from jobs.queues.names import live_key, watch_key
-from llm.types import Progress
+from llm.types import GenerationProgress
 
 KEPT_SECONDS = 10
 
@@ -17,7 +17,7 @@ class Watched(Protocol):
     """The fields of a running attempt that this reads."""
 
     task_id: str
-    progress: Progress
+    progress: GenerationProgress
 
 
 class LiveAnswers:

@@ -22,8 +22,8 @@ from jobs.policy.types import (
     Plan,
     PlannedBlock,
     PolicyName,
-    Route,
     Snapshot,
+    TaskRoute,
     Unplaced,
 )
 from jobs.process.clock import utc_now
@@ -224,7 +224,7 @@ def _new_blocks(planned: Plan) -> list[NewBlock]:
     ]
 
 
-def _block_route(route: Route) -> BlockRoute:
+def _block_route(route: TaskRoute) -> BlockRoute:
     rejected = [{"option": other.option, "reason": other.reason} for other in route.rejected]
     return BlockRoute(route.reason, rejected)
 

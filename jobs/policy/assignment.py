@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from jobs.policy.team import ExpertView, Profile, Team, is_cyrillic
+from jobs.policy.team import ExpertProfile, ExpertView, Team, is_cyrillic
 from jobs.policy.topics import stem, topics, words
 from jobs.policy.types import Rejected
 from llm.types import BackendKind, Category
@@ -143,7 +143,7 @@ def _ranked(task: AssignTask, team: Team) -> list[_Scored]:
 
 
 def _score(
-    profile: Profile, about: Mapping[str, int], stems: frozenset[str], domain: tuple[str, ...]
+    profile: ExpertProfile, about: Mapping[str, int], stems: frozenset[str], domain: tuple[str, ...]
 ) -> float:
     total = sum(about.values()) or 1
     score = 3.0 * sum(about.get(topic, 0) for topic in profile.topics) / total

@@ -20,7 +20,7 @@ PAUSE_MARGIN = 1.2
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class InteractiveOption:
     """A model at a server where a request may run, as things stand now.
 
     ``blocked`` says why nothing may be sent there, or is None. ``running`` calls hold ``slots``;
@@ -58,13 +58,13 @@ class Demand:
     waiting_since: datetime | None = None
 
 
-def by_preference(options: Sequence[Option]) -> list[Option]:
+def by_preference(options: Sequence[InteractiveOption]) -> list[InteractiveOption]:
     """Best first: in memory, a slot free, the fewest in line, the shortest load.
 
     A server that is blocked comes last, so that a caller hears of it only where nothing else is.
     """
 
-    def cost(option: Option) -> tuple[bool, bool, bool, bool, float, float]:
+    def cost(option: InteractiveOption) -> tuple[bool, bool, bool, bool, float, float]:
         crowd = (option.running + option.waiting) / max(1, option.slots)
         full = option.running + option.waiting >= option.slots
         return (

@@ -26,7 +26,7 @@ MOST_AHEAD = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TimedCall:
     """One request: when it was sent, when its first token came, when its last one came."""
 
     sent_at: datetime
@@ -42,7 +42,7 @@ class Parallelism:
     is_all: bool
 
 
-def parallelism(calls: Iterable[Call]) -> Parallelism:
+def parallelism(calls: Iterable[TimedCall]) -> Parallelism:
     """How many requests the server works on at once, as far as the calls show."""
     known = sorted(calls, key=lambda call: call.sent_at)
     shares = _shares_advancing(known)
@@ -58,7 +58,7 @@ def learned(before: int | None, seen: Parallelism) -> int | None:
     return None if before is not None and seen.works > before else before
 
 
-def _shares_advancing(calls: Sequence[Call]) -> dict[int, float]:
+def _shares_advancing(calls: Sequence[TimedCall]) -> dict[int, float]:
     """Level -> of the time with at least so many in flight, the share with so many advancing."""
     steps = sorted(
         step
@@ -86,7 +86,7 @@ def _shares_advancing(calls: Sequence[Call]) -> dict[int, float]:
     }
 
 
-def _waited_for_another(call: Call, calls: Sequence[Call], most: int) -> bool:
+def _waited_for_another(call: TimedCall, calls: Sequence[TimedCall], most: int) -> bool:
     """Whether ``most`` others were in flight as ``call`` was sent, and it began after an end."""
     began = call.first_token_at + SHARE_NOTED_LATE * (call.ended_at - call.first_token_at)
     ahead = [

@@ -34,7 +34,7 @@ class ExpertView:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class ExpertProfile:
     """What decides how well an expert fits; ``department`` is its name in words."""
 
     topics: frozenset[str]
@@ -62,7 +62,7 @@ class Team:
         self._experts = {expert.id: expert for expert in everyone if expert.active}
         self._inactive = [expert for expert in everyone if not expert.active]
         self._profiles = {i: _profile(e.department, e.role) for i, e in self._experts.items()}
-        self._by_word: dict[object, set[Profile]] = defaultdict(set)
+        self._by_word: dict[object, set[ExpertProfile]] = defaultdict(set)
         for profile in set(self._profiles.values()):
             for word in _index_words(profile):
                 self._by_word[word].add(profile)
@@ -86,7 +86,7 @@ class Team:
         """These loads in the place of those known so far."""
         self._hinted: dict[tuple[str, ...], tuple[Team | None, str]] = {}
         self._loads = {expert_id: loads.get(expert_id, 0) for expert_id in self._experts}
-        self._sorted: dict[tuple[Profile | None, bool], list[_Key]] = defaultdict(list)
+        self._sorted: dict[tuple[ExpertProfile | None, bool], list[_Key]] = defaultdict(list)
         for expert_id in self._experts:
             for place in self._places(expert_id):
                 self._sorted[place].append(self._key(expert_id))
@@ -109,20 +109,20 @@ class Team:
 
     def profiles(
         self, about: Iterable[str], stems: Iterable[str], domain: tuple[str, ...]
-    ) -> set[Profile]:
+    ) -> set[ExpertProfile]:
         """Those that share a topic, a word or the department with a task."""
-        found: set[Profile] = set()
+        found: set[ExpertProfile] = set()
         for word in chain((("topic", topic) for topic in about), stems, [domain]):
             found |= self._by_word.get(word, set())
         return found
 
-    def least_busy(self, profile: Profile | None, *, most: int) -> Iterator[Member]:
+    def least_busy(self, profile: ExpertProfile | None, *, most: int) -> Iterator[Member]:
         """Up to ``most`` experts of each script with that profile, or of all where it is None."""
         for cyrillic in (False, True):
             for load, _, expert_id in self._sorted.get((profile, cyrillic), [])[:most]:
                 yield Member(self._experts[expert_id], load)
 
-    def profile(self, expert: ExpertView) -> Profile:
+    def profile(self, expert: ExpertView) -> ExpertProfile:
         return self._profiles[expert.id]
 
     def meant(self, hint: str) -> tuple[Team | None, str]:
@@ -143,7 +143,7 @@ class Team:
     def _names_of_inactive(self) -> _Names:
         return _Names(self._inactive)
 
-    def _places(self, expert_id: str) -> tuple[tuple[Profile | None, bool], ...]:
+    def _places(self, expert_id: str) -> tuple[tuple[ExpertProfile | None, bool], ...]:
         cyrillic = self._cyrillic[expert_id]
         return (self._profiles[expert_id], cyrillic), (None, cyrillic)
 
@@ -184,8 +184,8 @@ def is_cyrillic(text: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _profile(department: str, role: str) -> Profile:
-    return Profile(*_marks(department), *_marks(role), words(department))
+def _profile(department: str, role: str) -> ExpertProfile:
+    return ExpertProfile(*_marks(department), *_marks(role), words(department))
 
 
 @lru_cache(maxsize=4096)
@@ -193,7 +193,7 @@ def _marks(text: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(topics(text)), frozenset(stem(word) for word in words(text) if len(word) > 3)
 
 
-def _index_words(profile: Profile) -> Iterator[object]:
+def _index_words(profile: ExpertProfile) -> Iterator[object]:
     for topic in profile.topics | profile.role_topics:
         yield "topic", topic
     yield from profile.stems | profile.role_stems

@@ -167,7 +167,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class TaskRoute:
     """Where tasks that fit alike go, why, and what was not chosen."""
 
     task_ids: tuple[str, ...]
@@ -206,7 +206,7 @@ class Plan:
 
     policy: PolicyName
     blocks: tuple[PlannedBlock, ...]
-    routes: tuple[Route, ...]
+    routes: tuple[TaskRoute, ...]
     unplaced: tuple[Unplaced, ...] = ()
     reason: str = ""
 

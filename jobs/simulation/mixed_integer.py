@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jobs.simulation.relaxation import TOLERANCE, Relaxation, Server
+from jobs.simulation.relaxation import TOLERANCE, Relaxation, ServerCapacity
 from jobs.simulation.workload import Pair
 
 TIME_LIMIT_SECONDS = 20.0
@@ -87,7 +87,7 @@ class _Program:
                     limit = server.until_seconds - server.lost_seconds
                     self.rows.append((row, -math.inf, limit))
 
-    def _times(self, server: Server) -> list[dict[int, float]]:
+    def _times(self, server: ServerCapacity) -> list[dict[int, float]]:
         """One resident: loads and work share the time. More: what cannot overlap still counts."""
         work: dict[Pair, dict[int, float]] = {}
         for kind, place in zip(self.problem.kinds, self.parts, strict=True):

@@ -24,7 +24,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerCapacity:
     """``loads_serially``: one resident model, so nothing is served during a load.
 
     ``lost_seconds`` is time before its end at which it does not serve; ``until_seconds`` when it
@@ -43,7 +43,7 @@ class Relaxation:
     """``load_seconds`` is 0 for what is resident from the start; ``cold`` are the others."""
 
     kinds: tuple[Kind, ...]
-    servers: tuple[Server, ...]
+    servers: tuple[ServerCapacity, ...]
     load_seconds: Mapping[Pair, float]
     cold: frozenset[Pair]
 
@@ -55,7 +55,7 @@ def relax(workload: Workload, *, certain_seconds: float = 0.0, lives: bool = Fal
     A server with such outages is one that loses their time or, with ``lives``, as many servers as
     it has lives: each must load anew what it serves.
     """
-    servers: list[Server] = []
+    servers: list[ServerCapacity] = []
     places: dict[str, list[str]] = {}
     for backend in workload.backends:
         split = _lives if lives else _whole
@@ -78,12 +78,12 @@ def relax(workload: Workload, *, certain_seconds: float = 0.0, lives: bool = Fal
     )
 
 
-def _whole(backend: VirtualBackend, certain_seconds: float) -> list[Server]:
+def _whole(backend: VirtualBackend, certain_seconds: float) -> list[ServerCapacity]:
     lost = sum(end - start for start, end in backend.outages if end <= certain_seconds)
     return [_server(backend, backend.name, lost_seconds=lost, until_seconds=_death(backend))]
 
 
-def _lives(backend: VirtualBackend, certain_seconds: float) -> list[Server]:
+def _lives(backend: VirtualBackend, certain_seconds: float) -> list[ServerCapacity]:
     """The first life keeps the backend's name: what is resident from the start is so in it."""
     lives, name, begin = [], backend.name, 0.0
     for start, end in sorted(backend.outages):
@@ -96,9 +96,9 @@ def _lives(backend: VirtualBackend, certain_seconds: float) -> list[Server]:
 
 def _server(
     backend: VirtualBackend, name: str, *, lost_seconds: float, until_seconds: float
-) -> Server:
+) -> ServerCapacity:
     serial = backend.resident_models == 1
-    return Server(name, backend.slots, serial, lost_seconds, until_seconds)
+    return ServerCapacity(name, backend.slots, serial, lost_seconds, until_seconds)
 
 
 def _death(backend: VirtualBackend) -> float:

@@ -29,7 +29,7 @@ MIX: Mapping[Category, float] = {FAST: 0.4, DEFAULT: 0.3, CODING: 0.2, REASONING
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class ModelTimes:
     """A model of a server: what it serves, its load and mean service seconds."""
 
     category: Category
@@ -40,20 +40,20 @@ class Profile:
 
 
 MLX = (
-    Profile(FAST, "qwen3:1.7b", 1.0, 2.0),
-    Profile(DEFAULT, "qwen3:4b", 2.0, 4.0),
-    Profile(CODING, "qwen2.5-coder:14b", 6.0, 24.0),
-    Profile(REASONING, "qwq:32b", 9.0, 50.0, heavy=True),
+    ModelTimes(FAST, "qwen3:1.7b", 1.0, 2.0),
+    ModelTimes(DEFAULT, "qwen3:4b", 2.0, 4.0),
+    ModelTimes(CODING, "qwen2.5-coder:14b", 6.0, 24.0),
+    ModelTimes(REASONING, "qwq:32b", 9.0, 50.0, heavy=True),
 )
 OLLAMA = (
-    Profile(FAST, "gemma3:4b", 8.0, 8.0),
-    Profile(DEFAULT, "qwen2.5:14b", 15.0, 25.0),
-    Profile(CODING, "qwen2.5-coder:14b", 20.0, 25.0),
-    Profile(REASONING, "qwq:32b", 43.0, 55.0, heavy=True),
+    ModelTimes(FAST, "gemma3:4b", 8.0, 8.0),
+    ModelTimes(DEFAULT, "qwen2.5:14b", 15.0, 25.0),
+    ModelTimes(CODING, "qwen2.5-coder:14b", 20.0, 25.0),
+    ModelTimes(REASONING, "qwq:32b", 43.0, 55.0, heavy=True),
 )
 VLLM = (
-    Profile(DEFAULT, "llama3.3:70b", 90.0, 6.0, heavy=True),
-    Profile(REASONING, "deepseek-r1:70b", 120.0, 30.0, heavy=True),
+    ModelTimes(DEFAULT, "llama3.3:70b", 90.0, 6.0, heavy=True),
+    ModelTimes(REASONING, "deepseek-r1:70b", 120.0, 30.0, heavy=True),
 )
 
 
@@ -98,7 +98,7 @@ def heavy_tails() -> Workload:
 def one_slow_server() -> Workload:
     """Ollama four times slower: how little should it get?"""
     slow = tuple(
-        Profile(p.category, p.model, p.load_seconds, 4 * p.mean_seconds, p.heavy) for p in OLLAMA
+        ModelTimes(p.category, p.model, p.load_seconds, 4 * p.mean_seconds, p.heavy) for p in OLLAMA
     )
     return _offline("one-slow-server", [_mlx(), (_ollama()[0], slow)], _counts(800), seed=19)
 
@@ -122,7 +122,8 @@ def ten_thousand() -> Workload:
 def many_models() -> Workload:
     """Twelve small models on each of two servers with two residents."""
     profiles = tuple(
-        Profile(list(MIX)[n % 4], f"expert-{n:02}", 3.0 + n, 4.0 + 3.0 * (n % 5)) for n in range(12)
+        ModelTimes(list(MIX)[n % 4], f"expert-{n:02}", 3.0 + n, 4.0 + 3.0 * (n % 5))
+        for n in range(12)
     )
     servers = [
         (VirtualBackend(name, slots=4, resident_models=2, kind=kind), profiles)
@@ -213,14 +214,14 @@ def day() -> Workload:
     return _online("day", [_mlx(), _ollama()], arrivals, seed=67, urgent_every_seconds=1200.0)
 
 
-Servers = Sequence[tuple[VirtualBackend, Sequence[Profile]]]
+Servers = Sequence[tuple[VirtualBackend, Sequence[ModelTimes]]]
 
 
-def _mlx(resident: int = 1) -> tuple[VirtualBackend, Sequence[Profile]]:
+def _mlx(resident: int = 1) -> tuple[VirtualBackend, Sequence[ModelTimes]]:
     return VirtualBackend("mlx", 4, resident, BackendKind.MLX), MLX
 
 
-def _ollama(name: str = "ollama", resident: int = 1) -> tuple[VirtualBackend, Sequence[Profile]]:
+def _ollama(name: str = "ollama", resident: int = 1) -> tuple[VirtualBackend, Sequence[ModelTimes]]:
     return VirtualBackend(name, 4, resident, BackendKind.OLLAMA), OLLAMA
 
 

@@ -19,7 +19,7 @@ from jobs.policy.effective_limit import (
     effective_limit,
 )
 from jobs.policy.limit_holds import CallEvent, HoldConfig, holds_after, trouble_of
-from jobs.policy.parallelism import Call, learned, parallelism
+from jobs.policy.parallelism import TimedCall, learned, parallelism
 from jobs.policy.throughput_search import Decode, SearchConfig, SearchState, step, window_of
 from jobs.process.clock import utc_now
 from jobs.queues.control_requests import ControlRequests
@@ -161,12 +161,12 @@ def _events(ended: Sequence[Row]) -> list[CallEvent]:
     ]
 
 
-def _call(row: Row) -> Call | None:
+def _call(row: Row) -> TimedCall | None:
     sent = as_utc(row["started_at"])
     if sent is None or row["first_token_seconds"] is None or row["duration_seconds"] is None:
         return None
     first = min(row["first_token_seconds"], row["duration_seconds"])
-    return Call(
+    return TimedCall(
         sent_at=sent,
         first_token_at=sent + timedelta(seconds=first),
         ended_at=sent + timedelta(seconds=row["duration_seconds"]),

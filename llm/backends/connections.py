@@ -14,7 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 
-from llm.watch import Interruptible, Watch
+from llm.watch import CallWatch, Interruptible
 
 SEND_SECONDS = 30.0
 MIN_HANDSHAKE_SECONDS = 0.05
@@ -23,7 +23,7 @@ _calling = threading.local()
 
 
 @contextmanager
-def serving(watch: Watch, *, connect_seconds: float) -> Iterator[None]:
+def serving(watch: CallWatch, *, connect_seconds: float) -> Iterator[None]:
     """What this thread opens or takes from the pool inside serves ``watch``'s call. A TLS
     handshake is to be over within ``connect_seconds``."""
     _calling.watch = watch
@@ -56,7 +56,7 @@ class WatchedAdapter(HTTPAdapter):
 class _WatchedHTTPConnection(HTTPConnection):
     """Tells the call that uses it which socket to shut."""
 
-    watch: Watch | None = None
+    watch: CallWatch | None = None
     _is_new = False
 
     def connect(self) -> None:

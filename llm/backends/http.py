@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from llm import errors
 from llm.backends.concessions import Concessions, LearnedConcessions, SchemaStep, conceding
 from llm.backends.mapping import from_error_line, mapped_errors
-from llm.backends.streaming import Call, Wire, complete
-from llm.backends.transport import Transport, decode
+from llm.backends.streaming import Wire, WireCall, complete
+from llm.backends.transport import HttpTransport, decode
 from llm.framing import JsonObject
 from llm.types import (
     BackendHealth,
@@ -25,7 +25,7 @@ from llm.types import (
     ModelInfo,
     ProgressHook,
 )
-from llm.watch import Watch
+from llm.watch import CallWatch
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class HttpBackend:
         self.name = spec.name
         self._wire = wire
         self._learned = LearnedConcessions()
-        self._transport = Transport(spec, api_key=api_key, ca_bundle=ca_bundle)
+        self._transport = HttpTransport(spec, api_key=api_key, ca_bundle=ca_bundle)
 
     def describe(self, model: ModelInfo) -> ModelInfo:
         return model
@@ -119,7 +119,7 @@ class HttpBackend:
         `complete` takes."""
         model, used = request.model, self._learned.of(request.model)
         while True:
-            call = Call(self._wire, request, used)
+            call = WireCall(self._wire, request, used)
             try:
                 completion = complete(self._transport, call, backend=self.name, **how)
             except (errors.FieldRefused, errors.SchemaUnsupported) as refused:
@@ -136,13 +136,16 @@ class HttpBackend:
             return completion
 
     def _get_bytes(self, path: str, *, seconds: float = QUICK_SECONDS) -> bytes:
-        with Watch(total_seconds=seconds) as watch, mapped_errors(backend=self.name, watch=watch):
+        with (
+            CallWatch(total_seconds=seconds) as watch,
+            mapped_errors(backend=self.name, watch=watch),
+        ):
             return self._transport.get(path, watch=watch)
 
     def _get(self, path: str, read: Callable[[JsonObject], T]) -> T:
         """What ``read`` makes of the object at ``path``."""
         with (
-            Watch(total_seconds=QUICK_SECONDS) as watch,
+            CallWatch(total_seconds=QUICK_SECONDS) as watch,
             mapped_errors(backend=self.name, watch=watch),
         ):
             return read(decode(self._transport.get(path, watch=watch)))
@@ -158,7 +161,7 @@ class HttpBackend:
     ) -> T:
         """What ``read`` makes of the answer; errors name ``model``."""
         with (
-            Watch(total_seconds=seconds) as watch,
+            CallWatch(total_seconds=seconds) as watch,
             mapped_errors(backend=self.name, model=model, watch=watch),
         ):
             return read(decode(self._transport.post(path, body, watch=watch)))
@@ -175,7 +178,7 @@ class HttpBackend:
         """POST what makes the server load ``model``; returns the seconds it took."""
         started = time.monotonic()
         with (
-            Watch(total_seconds=deadlines.load_seconds + 1.0, cancel=cancel) as watch,
+            CallWatch(total_seconds=deadlines.load_seconds + 1.0, cancel=cancel) as watch,
             mapped_errors(backend=self.name, model=model, watch=watch),
         ):
             watch.expect(_load_timeout, deadlines.load_seconds)

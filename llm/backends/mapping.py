@@ -13,13 +13,13 @@ import requests
 import urllib3.exceptions
 
 from llm import errors
-from llm.signatures import IN_STREAM, Refusal, refused_field, signature_of
+from llm.signatures import IN_STREAM, ServerRefusal, refused_field, signature_of
 from llm.types import BackendKind
-from llm.watch import Watch
+from llm.watch import CallWatch
 
 
 @contextmanager
-def mapped_errors(*, backend: str, watch: Watch, model: str | None = None) -> Iterator[None]:
+def mapped_errors(*, backend: str, watch: CallWatch, model: str | None = None) -> Iterator[None]:
     """Only `LLMError`s leave it, each naming its backend and model.
 
     What broke after the watch had ended the call is the end's doing: its verdict is raised.
@@ -75,7 +75,7 @@ def from_status(
     fields: Collection[str] = (),
 ) -> errors.LLMError:
     """What an HTTP status other than 2xx means, by the table of `llm.signatures`."""
-    refusal = Refusal(status, _error_in(body), kind, with_schema, fields)
+    refusal = ServerRefusal(status, _error_in(body), kind, with_schema, fields)
     words = refusal.message or "no explanation"
     return _error(
         refusal,
@@ -89,7 +89,7 @@ def from_error_line(value: object) -> errors.LLMError:
     """What an error inside a stream that began well means; its own code counts as a status."""
     code = value.get("code") if isinstance(value, Mapping) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else IN_STREAM
-    refusal = Refusal(status, value)
+    refusal = ServerRefusal(status, value)
     words = refusal.message or "no explanation"
     return _error(refusal, f"the server broke off: {words}", body_excerpt=words)
 
@@ -128,7 +128,7 @@ def _error_in(body: bytes) -> object:
 
 
 def _error(
-    refusal: Refusal,
+    refusal: ServerRefusal,
     message: str,
     *,
     retry_after_seconds: float | None = None,

@@ -12,7 +12,7 @@ from llm import errors
 from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
 from llm.backends.finish import FinishReason
 from llm.backends.mapping import mapped_errors
-from llm.backends.transport import Transport
+from llm.backends.transport import HttpTransport
 from llm.framing import JsonObject
 from llm.guard import AnswerGuard
 from llm.types import (
@@ -20,11 +20,11 @@ from llm.types import (
     Completion,
     Deadlines,
     GenerateRequest,
+    GenerationProgress,
     Phase,
-    Progress,
     ProgressHook,
 )
-from llm.watch import Watch
+from llm.watch import CallWatch
 
 REPORT_SECONDS = 1.0
 
@@ -59,7 +59,7 @@ class Wire(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class WireCall:
     """A request in a wire format, without what the server is known to refuse."""
 
     wire: Wire
@@ -86,8 +86,8 @@ class Call:
 
 
 def complete(
-    transport: Transport,
-    call: Call,
+    transport: HttpTransport,
+    call: WireCall,
     *,
     backend: str,
     deadlines: Deadlines,
@@ -100,8 +100,10 @@ def complete(
     ``any_text`` takes blank, echoed and thinking-only answers too: a canary proves generation,
     not sense.
     """
-    with Watch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch:
-        answer = _Answer(call.request, watch=watch, deadlines=deadlines, on_progress=on_progress)
+    with CallWatch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch:
+        answer = _StreamedAnswer(
+            call.request, watch=watch, deadlines=deadlines, on_progress=on_progress
+        )
         try:
             with mapped_errors(backend=backend, model=call.request.model, watch=watch):
                 _read(transport, call, answer, watch=watch, deadlines=deadlines)
@@ -114,11 +116,11 @@ def complete(
 
 
 def _read(
-    transport: Transport,
-    call: Call,
-    answer: _Answer,
+    transport: HttpTransport,
+    call: WireCall,
+    answer: _StreamedAnswer,
     *,
-    watch: Watch,
+    watch: CallWatch,
     deadlines: Deadlines,
 ) -> None:
     watch.expect(_first_token_timeout, deadlines.first_token_seconds)
@@ -142,7 +144,7 @@ def _read(
     raise errors.TruncatedStream("the stream ended without its terminal marker")
 
 
-class _Answer:
+class _StreamedAnswer:
     """The sink of one stream: text to the guard, time to the watch, phases to the hook."""
 
     __slots__ = (
@@ -163,7 +165,7 @@ class _Answer:
         self,
         request: GenerateRequest,
         *,
-        watch: Watch,
+        watch: CallWatch,
         deadlines: Deadlines,
         on_progress: ProgressHook | None,
     ) -> None:
@@ -194,7 +196,7 @@ class _Answer:
 
     def report(self, phase: Phase) -> None:
         if self._hook is not None:
-            self._hook(Progress(phase, self._guard.pieces, lambda: self.partial_text))
+            self._hook(GenerationProgress(phase, self._guard.pieces, lambda: self.partial_text))
 
     def completion(self, *, backend: str, any_text: bool) -> Completion:
         if self.finish_reason is None:

@@ -23,7 +23,7 @@ from llm.backends.connections import WatchedAdapter, serving
 from llm.direct import direct_session
 from llm.framing import JsonObject
 from llm.types import BackendSpec
-from llm.watch import Watch
+from llm.watch import CallWatch
 
 READ_BYTES = 1 << 16
 MAX_BODY_BYTES = 16 << 20
@@ -46,7 +46,7 @@ STREAM_TYPES = frozenset(
 )
 
 
-class Transport:
+class HttpTransport:
     """GET and POST of JSON to ``spec.url``; inside `mapped_errors` only `LLMError`s."""
 
     def __init__(
@@ -62,14 +62,14 @@ class Transport:
     def close(self) -> None:
         self._session.close()
 
-    def get(self, path: str, *, watch: Watch, connect_seconds: float = 3.05) -> bytes:
+    def get(self, path: str, *, watch: CallWatch, connect_seconds: float = 3.05) -> bytes:
         """The whole body of a GET."""
         with self._open("GET", path, None, watch, connect_seconds) as response:
             self._raise_for_status(response)
             return _body(response, MAX_BODY_BYTES)
 
     def post(
-        self, path: str, body: Mapping[str, Any], *, watch: Watch, connect_seconds: float = 3.05
+        self, path: str, body: Mapping[str, Any], *, watch: CallWatch, connect_seconds: float = 3.05
     ) -> bytes:
         """The whole body of a POST that is not streamed."""
         with self._open("POST", path, encode(body), watch, connect_seconds) as response:
@@ -82,7 +82,7 @@ class Transport:
         path: str,
         body: Mapping[str, Any],
         *,
-        watch: Watch,
+        watch: CallWatch,
         connect_seconds: float,
         with_schema: bool = False,
         optional: Collection[str] = (),
@@ -101,7 +101,7 @@ class Transport:
         method: str,
         path: str,
         data: bytes | None,
-        watch: Watch,
+        watch: CallWatch,
         connect_seconds: float,
         request_id: str | None = None,
     ) -> Iterator[requests.Response]:
@@ -122,7 +122,7 @@ class Transport:
         path: str,
         data: bytes | None,
         headers: Mapping[str, str],
-        watch: Watch,
+        watch: CallWatch,
         connect_seconds: float,
     ) -> requests.Response:
         watch.check()
@@ -169,7 +169,7 @@ class Transport:
 class Stream:
     """The chunks of an answer as they come."""
 
-    def __init__(self, response: requests.Response, watch: Watch) -> None:
+    def __init__(self, response: requests.Response, watch: CallWatch) -> None:
         self._response = response
         self._watch = watch
         self.chunks = _chunks(response)
@@ -208,7 +208,7 @@ def decode(body: bytes) -> JsonObject:
 
 
 def _connected(
-    send: Callable[[float], requests.Response], watch: Watch, connect_seconds: float
+    send: Callable[[float], requests.Response], watch: CallWatch, connect_seconds: float
 ) -> requests.Response:
     """Send, connecting in short attempts so that a cancelled call does not wait for the last; and
     once again where the server closed an idle connection just as it was taken from the pool."""

@@ -18,7 +18,7 @@ from types import FrameType
 import uvicorn
 
 from llm.mlx_server.openblas import load_openblas
-from llm.mlx_server.settings import Settings, SettingsError
+from llm.mlx_server.settings import ServerSettings, ServerSettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop. Returns the exit code: 0 stopped, 2 wrong settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
+        settings = ServerSettings.from_environment(os.environ)
+    except ServerSettingsError as error:
         print(f"mlx_server: {error}", file=sys.stderr)
         return EXIT_USAGE
     options = _parser(settings).parse_args(arguments)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(settings: Settings) -> argparse.ArgumentParser:
+def _parser(settings: ServerSettings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m llm.mlx_server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=settings.api_port)
@@ -60,7 +60,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(settings: Settings, *, host: str, lifeline: bool) -> None:
+async def _serve(settings: ServerSettings, *, host: str, lifeline: bool) -> None:
     from llm.mlx_server import memory
     from llm.mlx_server.app import build_server
     from llm.mlx_server.local_only import LocalOnly, is_loopback

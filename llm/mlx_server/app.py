@@ -15,17 +15,17 @@ from starlette.responses import Response
 
 from llm.mlx_server import memory
 from llm.mlx_server.admission import Admission
-from llm.mlx_server.catalog import Catalog
+from llm.mlx_server.catalog import LocalModels
 from llm.mlx_server.engine import Engine
 from llm.mlx_server.errors import ServerError
-from llm.mlx_server.metrics import Metrics
+from llm.mlx_server.metrics import ServerMetrics
 from llm.mlx_server.ollama_routes import OllamaRoutes
 from llm.mlx_server.openai_routes import OpenAIRoutes
 from llm.mlx_server.readiness import Readiness
 from llm.mlx_server.requests import TextRequest
 from llm.mlx_server.responses import CALLER_GONE, error_response
 from llm.mlx_server.service import Service
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.status_routes import StatusRoutes
 from llm.mlx_server.tokenizers import TokenizerStore
 from llm.mlx_server.watchdog import Watchdog
@@ -36,7 +36,7 @@ STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerApp:
     """``app`` for an ASGI server; after ``drain`` it takes no more work."""
 
     app: Starlette
@@ -47,8 +47,8 @@ class Server:
 
 
 def build_server(
-    settings: Settings, loop: asyncio.AbstractEventLoop, *, give_up: Callable[[str], None]
-) -> Server:
+    settings: ServerSettings, loop: asyncio.AbstractEventLoop, *, give_up: Callable[[str], None]
+) -> ServerApp:
     """The server on ``loop``. ``give_up`` must end the process: the engine cannot go on."""
 
     def engine_died(error: BaseException) -> None:
@@ -88,19 +88,19 @@ def build_server(
         Exception: _unexpected,
     }
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
-    return Server(app, service.admission)
+    return ServerApp(app, service.admission)
 
 
-def _service(settings: Settings, engine: Engine) -> Service:
+def _service(settings: ServerSettings, engine: Engine) -> Service:
     admission = Admission(
         max_active=settings.max_concurrent,
         max_queue=settings.max_queue,
         max_queue_per_model=settings.max_queue_per_model,
         retry_after_seconds=settings.retry_after_seconds,
     )
-    metrics = Metrics()
+    metrics = ServerMetrics()
     metrics.watch(lambda: engine.view, admission)
-    catalog = Catalog(
+    catalog = LocalModels(
         settings.models_dir,
         aliases_file=settings.aliases_file,
         max_context_tokens=settings.max_context_tokens,

@@ -77,7 +77,7 @@ class ModelEntry:
         )
 
 
-class Catalog:
+class LocalModels:
     """Finds models by name. Rescans the folder when an answer is older than two seconds.
 
     ``float32``: their weights and caches are held in that.

@@ -14,7 +14,7 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, StopSequences, generate_step
 from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
 
-from llm.mlx_server.job import FinishReason, Job
+from llm.mlx_server.job import EngineJob, FinishReason
 from llm.mlx_server.sampling import LogitsProcessor, processors_for, sampler_for
 from llm.mlx_server.token_batch import without_log_probabilities
 
@@ -25,7 +25,7 @@ PREFIXES_PER_MODEL = 64
 class Emission(NamedTuple):
     """One token of one request. ``token`` None: the end came with a token that is not text."""
 
-    job: Job
+    job: EngineJob
     token: int | None
     finish: FinishReason | None
 
@@ -33,8 +33,8 @@ class Emission(NamedTuple):
 class Decoder(Protocol):
     capacity: int
 
-    def insert(self, job: Job) -> None: ...
-    def remove(self, job: Job) -> None: ...
+    def insert(self, job: EngineJob) -> None: ...
+    def remove(self, job: EngineJob) -> None: ...
     def step(self) -> list[Emission]: ...
     def forget_prefixes(self) -> None: ...
     def close(self) -> None: ...
@@ -75,15 +75,15 @@ class BatchedDecoder:
         )
         without_log_probabilities(self._generator)
         self._prefixes = LRUPromptCache(PREFIXES_PER_MODEL, options.prefix_cache_bytes)
-        self._jobs: dict[int, Job] = {}
-        self._uids: dict[Job, int] = {}
+        self._jobs: dict[int, EngineJob] = {}
+        self._uids: dict[EngineJob, int] = {}
         self._awaiting_prefix: set[int] = set()
 
     @property
     def prefix_bytes(self) -> int:
         return int(self._prefixes.nbytes)
 
-    def insert(self, job: Job) -> None:
+    def insert(self, job: EngineJob) -> None:
         assert job.prompt is not None
         tokens = list(job.prompt.tokens)
         shared = job.prompt.shared_tokens if self._options.prefix_cache_bytes else 0
@@ -105,7 +105,7 @@ class BatchedDecoder:
         if len(segments) > 1:
             self._awaiting_prefix.add(uid)
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: EngineJob) -> None:
         uid = self._uids.pop(job, None)
         if uid is not None:
             del self._jobs[uid]
@@ -159,10 +159,10 @@ class SequentialDecoder:
     def __init__(self, model: Any, options: DecoderOptions) -> None:
         self._model = model
         self._options = options
-        self._job: Job | None = None
+        self._job: EngineJob | None = None
         self._tokens: Iterator[tuple[Any, Any]] | None = None
 
-    def insert(self, job: Job) -> None:
+    def insert(self, job: EngineJob) -> None:
         assert job.prompt is not None
         if self._job is not None:
             raise RuntimeError("this model takes one request at a time")
@@ -177,7 +177,7 @@ class SequentialDecoder:
             prompt_progress_callback=functools.partial(self._prefilled, job),
         )
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: EngineJob) -> None:
         if job is self._job:
             self._job = self._tokens = None
 
@@ -205,7 +205,7 @@ class SequentialDecoder:
     def close(self) -> None:
         self._job = self._tokens = None
 
-    def _prefilled(self, job: Job, done: int, total: int) -> None:
+    def _prefilled(self, job: EngineJob, done: int, total: int) -> None:
         self._options.on_progress()
         if job.cancelled and done < total:
             raise _CancelledInPrefill
@@ -215,7 +215,7 @@ class _CancelledInPrefill(Exception):
     pass
 
 
-def _processors(job: Job) -> list[LogitsProcessor]:
+def _processors(job: EngineJob) -> list[LogitsProcessor]:
     processors = processors_for(job.sampling)
     return [*processors, job.grammar] if job.grammar is not None else processors
 

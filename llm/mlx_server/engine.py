@@ -22,11 +22,11 @@ from llm.mlx_server import memory
 from llm.mlx_server.decoders import Emission, SequentialDecoder
 from llm.mlx_server.engine_view import EngineView, ResidentView, TokenRate, Totals
 from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
-from llm.mlx_server.job import FinishReason, Job, Loaded, Mailbox
+from llm.mlx_server.job import EngineJob, FinishReason, Loaded, Mailbox
 from llm.mlx_server.memory import MemoryUse
 from llm.mlx_server.placement import Placement
-from llm.mlx_server.residents import ResidentModel, Residents
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.residents import Residents, RunningModel
+from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.waiting import WaitingLine
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Engine:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServerSettings,
         loop: asyncio.AbstractEventLoop,
         *,
         on_death: Callable[[BaseException], None],
@@ -84,10 +84,10 @@ class Engine:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: EngineJob) -> None:
         self._commands.put(functools.partial(self._accept, job))
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: EngineJob) -> None:
         """Give up a request; its place is free after the step that is running."""
         job.cancelled = True
         self._commands.put(functools.partial(self._forget, job))
@@ -164,11 +164,11 @@ class Engine:
 
     # -- commands ------------------------------------------------------------------------------
 
-    def _accept(self, job: Job) -> None:
+    def _accept(self, job: EngineJob) -> None:
         if not job.cancelled:
             self._waiting.add(job)
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: EngineJob) -> None:
         self._waiting.discard(job)
         if (resident := self._residents.get(job.model.name)) is not None:
             resident.forget(job)
@@ -188,18 +188,18 @@ class Engine:
             self._waiting.discard(job)
             self._begin(job, now=now)
 
-    def _answer_loads(self, resident: ResidentModel, *, now: float) -> None:
+    def _answer_loads(self, resident: RunningModel, *, now: float) -> None:
         for job in self._waiting.take_loads(resident.name):
             resident.last_used_at = now
             resident.keep_alive_seconds = job.keep_alive_seconds
             self._mailbox.post(job.channel, Loaded(job.load_seconds))
             self._news = True
 
-    def _is_open(self, resident: ResidentModel) -> bool:
+    def _is_open(self, resident: RunningModel) -> bool:
         full = len(resident.active) >= resident.decoder.capacity
         return not full and resident.name not in self._placement.draining
 
-    def _begin(self, job: Job, *, now: float) -> None:
+    def _begin(self, job: EngineJob, *, now: float) -> None:
         resident = self._residents.get(job.model.name)
         assert resident is not None
         resident.keep_alive_seconds = job.keep_alive_seconds
@@ -212,7 +212,7 @@ class Engine:
         if job.prompt is not None:
             self._totals.prefilled_tokens += len(job.prompt.tokens) - job.cached_tokens
 
-    def _step(self, resident: ResidentModel) -> None:
+    def _step(self, resident: RunningModel) -> None:
         try:
             emissions = resident.decoder.step()
         except Exception as error:
@@ -230,7 +230,7 @@ class Engine:
             self._last_token_at = time.time()
         resident.last_used_at = now
 
-    def _deliver(self, resident: ResidentModel, emission: Emission, *, now: float) -> None:
+    def _deliver(self, resident: RunningModel, emission: Emission, *, now: float) -> None:
         job, token, finish = emission
         text = job.text
         assert text is not None
@@ -248,7 +248,7 @@ class Engine:
             self._finish(resident, job, finish, now=now)
 
     def _finish(
-        self, resident: ResidentModel, job: Job, reason: FinishReason, *, now: float
+        self, resident: RunningModel, job: EngineJob, reason: FinishReason, *, now: float
     ) -> None:
         resident.forget(job)
         self._news = True
@@ -261,7 +261,7 @@ class Engine:
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def _fail(self, jobs: Sequence[Job], error: ServerError) -> None:
+    def _fail(self, jobs: Sequence[EngineJob], error: ServerError) -> None:
         self._news = True
         for job in jobs:
             self._mailbox.post(job.channel, error)
@@ -320,7 +320,7 @@ def _nothing() -> None:
     """The command that only wakes the thread."""
 
 
-def _view(resident: ResidentModel, *, waiting: int) -> ResidentView:
+def _view(resident: RunningModel, *, waiting: int) -> ResidentView:
     expires_at = resident.expires_at
     return ResidentView(
         name=resident.name,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from llm.mlx_server.catalog import ModelEntry
 from llm.mlx_server.errors import ServerError
-from llm.mlx_server.sampling import Sampling
+from llm.mlx_server.sampling import DecoderSampling
 from llm.mlx_server.structured import GrammarProcessor
 from llm.mlx_server.text import AnswerText, Piece
 
@@ -43,7 +43,7 @@ Event = Piece | Finished | Loaded | ServerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class PromptTokens:
     """Token ids; the first ``shared_tokens`` are a prefix worth keeping for other requests."""
 
     tokens: tuple[int, ...]
@@ -51,7 +51,7 @@ class Prompt:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Job:
+class EngineJob:
     """A request for the engine. ``prompt`` None only loads the model.
 
     Built by the HTTP side and not touched by it until its last event came, but for ``cancelled``.
@@ -61,9 +61,9 @@ class Job:
 
     model: ModelEntry
     channel: Channel
-    prompt: Prompt | None = None
+    prompt: PromptTokens | None = None
     max_tokens: int = 0
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: DecoderSampling = field(default_factory=DecoderSampling)
     eos_token_ids: frozenset[int] = frozenset()
     text: AnswerText | None = None
     eager: bool = True

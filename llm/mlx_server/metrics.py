@@ -16,7 +16,7 @@ from llm.mlx_server.job import Finished
 SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-class Metrics:
+class ServerMetrics:
     """One registry per server, so that tests can run several."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from llm.mlx_server.requests import (
     read_messages,
     read_schema,
 )
-from llm.mlx_server.sampling import PENALTY_WINDOW_TOKENS, Sampling
+from llm.mlx_server.sampling import PENALTY_WINDOW_TOKENS, DecoderSampling
 from llm.mlx_server.structured import ANY_JSON_OBJECT
 
 THINK_LEVELS = ("low", "medium", "high")
@@ -66,9 +66,9 @@ def _request(
     )
 
 
-def _sampling(options: Fields) -> Sampling:
+def _sampling(options: Fields) -> DecoderSampling:
     window = options.integer("repeat_last_n", PENALTY_WINDOW_TOKENS, low=-1, high=MAX_TOKENS)
-    return Sampling(
+    return DecoderSampling(
         temperature=options.number("temperature", 0.8, low=0, high=100),
         top_p=options.number("top_p", 0.9, low=0, high=1),
         top_k=options.integer("top_k", 40, low=0, high=MAX_TOKENS),

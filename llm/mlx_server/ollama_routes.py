@@ -16,10 +16,10 @@ from llm.mlx_server.job import Finished, Loaded
 from llm.mlx_server.ollama_requests import read_chat, read_generate
 from llm.mlx_server.requests import TextRequest
 from llm.mlx_server.responses import StreamedAnswer, json_response, read_body, unless_gone
-from llm.mlx_server.service import Answer, Service, collect
+from llm.mlx_server.service import AnswerStream, Service, collect
 from llm.mlx_server.text import Piece
 from llm.wire import ollama
-from llm.wire.values import JsonObject, Usage
+from llm.wire.values import GenerationUsage, JsonObject
 
 VERSION = "0.32.0"
 FOR_EVER = timedelta(days=365 * 100)
@@ -108,7 +108,7 @@ class OllamaRoutes:
         return await read_body(request, max_bytes=self._service.settings.max_body_bytes)
 
 
-async def _whole(answer: Answer, wanted: TextRequest, final: Build) -> Response:
+async def _whole(answer: AnswerStream, wanted: TextRequest, final: Build) -> Response:
     whole = await collect(answer)
     answer.close()
     now = datetime.now(UTC)
@@ -126,7 +126,7 @@ async def _whole(answer: Answer, wanted: TextRequest, final: Build) -> Response:
 
 
 async def _lines(
-    answer: Answer,
+    answer: AnswerStream,
     event: Piece | Finished | Loaded,
     *,
     model: str,
@@ -147,8 +147,8 @@ async def _lines(
     yield ollama.line(final(model=model, at=at, reason=event.reason, usage=usage_of(event)))
 
 
-def usage_of(end: Finished) -> Usage:
-    return Usage(
+def usage_of(end: Finished) -> GenerationUsage:
+    return GenerationUsage(
         prompt_tokens=end.prompt_tokens,
         completion_tokens=end.completion_tokens,
         load_seconds=end.load_seconds,

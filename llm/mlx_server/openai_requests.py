@@ -15,7 +15,7 @@ from llm.mlx_server.requests import (
     read_messages,
     read_schema,
 )
-from llm.mlx_server.sampling import Sampling
+from llm.mlx_server.sampling import DecoderSampling
 from llm.mlx_server.structured import ANY_JSON_OBJECT
 
 MAX_BIASES = 1024
@@ -58,8 +58,8 @@ def _max_tokens(fields: Fields) -> int | None:
     return None
 
 
-def _sampling(fields: Fields) -> Sampling:
-    return Sampling(
+def _sampling(fields: Fields) -> DecoderSampling:
+    return DecoderSampling(
         temperature=fields.number("temperature", 1.0, low=0, high=100),
         top_p=fields.number("top_p", 1.0, low=0, high=1),
         top_k=max(0, fields.integer("top_k", 0, low=-1, high=MAX_TOKENS)),

@@ -22,7 +22,7 @@ from llm.mlx_server.responses import (
     read_body,
     unless_gone,
 )
-from llm.mlx_server.service import Answer, Service, collect
+from llm.mlx_server.service import AnswerStream, Service, collect
 from llm.mlx_server.text import Piece
 from llm.wire import openai
 
@@ -65,7 +65,7 @@ class OpenAIRoutes:
         )
 
 
-async def _whole(answer: Answer, model: str) -> Response:
+async def _whole(answer: AnswerStream, model: str) -> Response:
     whole = await collect(answer)
     answer.close()
     assert isinstance(whole.end, Finished)
@@ -82,7 +82,7 @@ async def _whole(answer: Answer, model: str) -> Response:
 
 
 async def _events(
-    answer: Answer, event: Piece | Finished | Loaded, wanted: ChatCompletionRequest
+    answer: AnswerStream, event: Piece | Finished | Loaded, wanted: ChatCompletionRequest
 ) -> AsyncIterator[bytes]:
     """The stream: role, pieces, finish reason, usage if asked for, and the end mark.
 

@@ -12,11 +12,11 @@ from llm.mlx_server.catalog import ModelEntry
 from llm.mlx_server.decoders import DecoderOptions
 from llm.mlx_server.engine_view import Totals
 from llm.mlx_server.errors import GenerationFailed, NeverFits, ServerError, Unavailable
-from llm.mlx_server.job import Job
+from llm.mlx_server.job import EngineJob
 from llm.mlx_server.loading import LoadedModel, load_in_chunks
-from llm.mlx_server.residents import ResidentModel, Residents
+from llm.mlx_server.residents import Residents, RunningModel
 from llm.mlx_server.scheduling import Drain, Load, Refuse, Room, decide_load
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.waiting import WaitingLine
 
 logger = logging.getLogger(__name__)
@@ -41,13 +41,13 @@ class Placement:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServerSettings,
         *,
         residents: Residents,
         waiting: WaitingLine,
         totals: Totals,
         limit_bytes: int,
-        fail: Callable[[Sequence[Job], ServerError], None],
+        fail: Callable[[Sequence[EngineJob], ServerError], None],
         on_progress: Callable[[], None],
     ) -> None:
         self.draining: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Placement:
             memory.give_back()
         return True
 
-    def fits(self, job: Job, *, now: float) -> bool:
+    def fits(self, job: EngineJob, *, now: float) -> bool:
         """Whether the memory an answer may grow to is there.
 
         It waits for others that run and for a load; else idle models and its own model's kept
@@ -153,17 +153,17 @@ class Placement:
     def _free_bytes(self) -> int:
         return self._limit_bytes - self.reserved_bytes
 
-    def _clear_for(self, resident: ResidentModel, *, now: float) -> None:
+    def _clear_for(self, resident: RunningModel, *, now: float) -> None:
         for other in self._residents:
             if other is not resident and not self._waiting.has(other.name):
                 self._evict(other.name, now=now)
         resident.decoder.forget_prefixes()
 
-    def _refuse(self, job: Job, error: ServerError) -> None:
+    def _refuse(self, job: EngineJob, error: ServerError) -> None:
         self._waiting.discard(job)
         self._fail([job], error)
 
-    def _too_long(self, job: Job) -> str:
+    def _too_long(self, job: EngineJob) -> str:
         return (
             f"model {job.model.name!r} has no room for an answer that may need "
             f"{job.reserve_bytes} bytes below the memory limit of {self._limit_bytes} bytes "
@@ -222,7 +222,7 @@ class Placement:
         logger.info("model_loaded model=%s seconds=%.3f", load.entry.name, now - load.began_at)
 
 
-def _bytes_to_serve(job: Job) -> int:
+def _bytes_to_serve(job: EngineJob) -> int:
     """A model's weights and room for one answer of ordinary length."""
     tokens = min(job.model.context_tokens, RESERVED_CONTEXT_TOKENS)
     return job.model.size_bytes + tokens * job.model.kv_bytes_per_token

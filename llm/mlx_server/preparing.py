@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from llm.mlx_server.catalog import ModelEntry
 from llm.mlx_server.errors import InvalidRequest
-from llm.mlx_server.job import Channel, Job, Prompt
+from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.requests import TextRequest
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.structured import GrammarProcessor, compile_schema
 from llm.mlx_server.text import AnswerText
 from llm.mlx_server.tokenizers import ModelTokenizer
 
 
-def load_job(request: TextRequest, entry: ModelEntry, settings: Settings) -> Job:
+def load_job(request: TextRequest, entry: ModelEntry, settings: ServerSettings) -> EngineJob:
     """A job that only brings the model into memory."""
-    return Job(
+    return EngineJob(
         model=entry, channel=Channel(), keep_alive_seconds=_keep_alive_seconds(request, settings)
     )
 
 
 def text_job(
-    request: TextRequest, entry: ModelEntry, tokenizer: ModelTokenizer, settings: Settings
-) -> Job:
+    request: TextRequest, entry: ModelEntry, tokenizer: ModelTokenizer, settings: ServerSettings
+) -> EngineJob:
     """A job that generates. Raises InvalidRequest naming the field that cannot be honoured."""
     if request.think and tokenizer.markers is None:
         raise InvalidRequest(f"model {entry.name!r} does not support thinking", field="think")
@@ -32,7 +32,7 @@ def text_job(
     tokens = _tokens(request, tokenizer, think=think)
     left = room.check(len(tokens))
     starts_thinking = tokenizer.starts_thinking(tokens)
-    return Job(
+    return EngineJob(
         model=entry,
         channel=Channel(),
         prompt=_prompt(request, tokenizer, settings, tokens=tokens, think=think),
@@ -103,16 +103,16 @@ def _text_bytes(request: TextRequest) -> int:
 def _prompt(
     request: TextRequest,
     tokenizer: ModelTokenizer,
-    settings: Settings,
+    settings: ServerSettings,
     *,
     tokens: list[int],
     think: bool | None,
-) -> Prompt:
+) -> PromptTokens:
     shared = 0
     if settings.prefix_cache_bytes and request.messages:
         shared = tokenizer.shared_prefix(request.messages, tokens, think=think)
     worth_keeping = shared >= settings.prefix_min_tokens
-    return Prompt(tokens=tuple(tokens), shared_tokens=shared if worth_keeping else 0)
+    return PromptTokens(tokens=tuple(tokens), shared_tokens=shared if worth_keeping else 0)
 
 
 def _grammar(
@@ -126,7 +126,7 @@ def _grammar(
     )
 
 
-def _keep_alive_seconds(request: TextRequest, settings: Settings) -> float | None:
+def _keep_alive_seconds(request: TextRequest, settings: ServerSettings) -> float | None:
     if request.keep_alive is None:
         return settings.keep_alive_seconds
     return request.keep_alive.seconds

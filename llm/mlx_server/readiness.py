@@ -10,7 +10,7 @@ from llm.mlx_server.watchdog import Watchdog
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ReadinessStatus:
     good: bool
     text: str
 
@@ -28,22 +28,22 @@ class Readiness:
     def still_seconds(self) -> float:
         return self.watchdog.still_seconds
 
-    def health(self) -> Status:
+    def health(self) -> ReadinessStatus:
         if not self.engine.alive:
-            return Status(False, "engine dead")
+            return ReadinessStatus(False, "engine dead")
         if self.watchdog.stalled:
-            return Status(False, "stalled")
-        return Status(True, "draining" if self.admission.draining else "ok")
+            return ReadinessStatus(False, "stalled")
+        return ReadinessStatus(True, "draining" if self.admission.draining else "ok")
 
-    def ready(self) -> Status:
+    def ready(self) -> ReadinessStatus:
         health = self.health()
         if not health.good:
             return health
         if self.admission.draining:
-            return Status(False, "draining")
+            return ReadinessStatus(False, "draining")
         if self.preloading:
-            return Status(False, "preloading")
+            return ReadinessStatus(False, "preloading")
         memory = self.engine.view.memory
         if memory is not None and memory.pressure == "critical":
-            return Status(False, "memory critical")
-        return Status(True, "ready")
+            return ReadinessStatus(False, "memory critical")
+        return ReadinessStatus(True, "ready")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from llm.mlx_server.errors import InvalidRequest
 from llm.mlx_server.fields import Fields, checked_text
-from llm.mlx_server.sampling import Sampling
+from llm.mlx_server.sampling import DecoderSampling
 from llm.wire.durations import go_duration
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -47,7 +47,7 @@ class TextRequest:
     max_tokens: int | None = None
     context_tokens: int | None = None
     stop: tuple[str, ...] = ()
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: DecoderSampling = field(default_factory=DecoderSampling)
     schema: dict[str, Any] | None = None
     schema_field: str = "format"
     think: bool | None = None

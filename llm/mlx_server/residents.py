@@ -9,12 +9,12 @@ from typing import Any
 
 from llm.mlx_server import memory, scheduling
 from llm.mlx_server.decoders import Decoder, DecoderOptions, make_decoder
-from llm.mlx_server.job import Job
+from llm.mlx_server.job import EngineJob
 from llm.mlx_server.loading import LoadedModel
 
 
 @dataclass(slots=True, eq=False)
-class ResidentModel:
+class RunningModel:
     """One model and what runs on it."""
 
     name: str
@@ -26,7 +26,7 @@ class ResidentModel:
     loaded_at: float = field(default_factory=time.monotonic)
     last_used_at: float = field(default_factory=time.monotonic)
     keep_alive_seconds: float | None = None
-    active: set[Job] = field(default_factory=set)
+    active: set[EngineJob] = field(default_factory=set)
 
     @property
     def held_bytes(self) -> int:
@@ -40,12 +40,12 @@ class ResidentModel:
             return None
         return self.last_used_at + self.keep_alive_seconds
 
-    def admit(self, job: Job, *, now: float) -> None:
+    def admit(self, job: EngineJob, *, now: float) -> None:
         self.decoder.insert(job)
         job.admitted_at = self.last_used_at = now
         self.active.add(job)
 
-    def forget(self, job: Job) -> None:
+    def forget(self, job: EngineJob) -> None:
         """Take a request off the model; a no-op for one that has left already."""
         if job in self.active:
             self.active.discard(job)
@@ -62,9 +62,9 @@ class Residents:
     """All models in memory, by name."""
 
     def __init__(self) -> None:
-        self._models: dict[str, ResidentModel] = {}
+        self._models: dict[str, RunningModel] = {}
 
-    def __iter__(self) -> Iterator[ResidentModel]:
+    def __iter__(self) -> Iterator[RunningModel]:
         return iter(tuple(self._models.values()))
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class Residents:
     def names(self) -> set[str]:
         return set(self._models)
 
-    def get(self, name: str) -> ResidentModel | None:
+    def get(self, name: str) -> RunningModel | None:
         return self._models.get(name)
 
     @property
@@ -85,8 +85,8 @@ class Residents:
     def reserved_bytes(self) -> int:
         return sum(resident.held_bytes for resident in self._models.values())
 
-    def add(self, name: str, loaded: LoadedModel, options: DecoderOptions) -> ResidentModel:
-        resident = ResidentModel(
+    def add(self, name: str, loaded: LoadedModel, options: DecoderOptions) -> RunningModel:
+        resident = RunningModel(
             name=name,
             model=loaded.model,
             decoder=make_decoder(loaded.model, options),
@@ -114,9 +114,9 @@ class Residents:
             and resident.expires_at <= now
         ]
 
-    def views(self, waiting: dict[str, int]) -> list[scheduling.Resident]:
+    def views(self, waiting: dict[str, int]) -> list[scheduling.ModelLoad]:
         return [
-            scheduling.Resident(
+            scheduling.ModelLoad(
                 name=resident.name,
                 active=len(resident.active),
                 waiting=waiting.get(resident.name, 0),

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llm.mlx_server.errors import BodyTooLarge, ServerError
-from llm.mlx_server.service import Answer
+from llm.mlx_server.service import AnswerStream
 from llm.wire import ollama, openai
 from llm.wire.values import JsonObject, dump
 
@@ -78,7 +78,9 @@ class StreamedAnswer(Response):
     A caller that hangs up ends it in peace: there is nobody left to tell of an error.
     """
 
-    def __init__(self, answer: Answer, chunks: AsyncIterator[bytes], *, media_type: str) -> None:
+    def __init__(
+        self, answer: AnswerStream, chunks: AsyncIterator[bytes], *, media_type: str
+    ) -> None:
         super().__init__(media_type=media_type, headers={"Cache-Control": "no-cache"})
         del self.headers["content-length"]
         self._answer = answer

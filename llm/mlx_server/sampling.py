@@ -24,7 +24,7 @@ SHARED_SAMPLERS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class DecoderSampling:
     """The sampling wishes of one request; the defaults are greedy and change nothing."""
 
     temperature: float = 0.0
@@ -39,7 +39,7 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
 
 
-def sampler_for(sampling: Sampling, *, vocabulary: int | None) -> Sampler:
+def sampler_for(sampling: DecoderSampling, *, vocabulary: int | None) -> Sampler:
     """The sampler of a request; ``vocabulary`` is the width of the logits, where it is known.
 
     Requests with the same wishes share one object: a batch with a single sampler is sampled in
@@ -52,7 +52,7 @@ def sampler_for(sampling: Sampling, *, vocabulary: int | None) -> Sampler:
     return _shared_sampler(*wishes) if sampling.seed is None else _Draw(*wishes, sampling.seed)
 
 
-def processors_for(sampling: Sampling) -> list[LogitsProcessor]:
+def processors_for(sampling: DecoderSampling) -> list[LogitsProcessor]:
     """Penalties and biases; empty for most requests, which keeps their batch on the fast path."""
     processors: list[LogitsProcessor] = make_logits_processors(
         logit_bias=dict(sampling.logit_bias),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resident:
+class ModelLoad:
     """A model in memory. ``waiting`` requests are queued for it, ``active`` ones are decoded.
 
     ``size_bytes`` is all that is free once it has left: weights, prefixes and its active answers.
@@ -78,7 +78,7 @@ Decision = Wait | Load | Drain | Refuse
 
 
 def decide_load(
-    residents: Sequence[Resident], claims: Sequence[Claim], *, room: Room, now: float
+    residents: Sequence[ModelLoad], claims: Sequence[Claim], *, room: Room, now: float
 ) -> Decision:
     """Serve the oldest claim: into free room, over idle models, or over busy ones in fairness.
 
@@ -99,7 +99,7 @@ def decide_load(
 
 
 def _enough(
-    leaving: Sequence[Resident], residents: Sequence[Resident], *, claim: Claim, room: Room
+    leaving: Sequence[ModelLoad], residents: Sequence[ModelLoad], *, claim: Claim, room: Room
 ) -> tuple[str, ...] | None:
     """The first of ``leaving`` that together make room for ``claim``, or None."""
     count, free = len(residents), room.free_bytes
@@ -114,7 +114,7 @@ def _enough(
     return None
 
 
-def _take_turn(residents: Sequence[Resident], *, claim: Claim, room: Room, now: float) -> Decision:
+def _take_turn(residents: Sequence[ModelLoad], *, claim: Claim, room: Room, now: float) -> Decision:
     if now - claim.since < room.fairness_seconds:
         return Wait()
     had_their_turn = [r for r in residents if now - r.loaded_at >= room.fairness_seconds]

@@ -8,24 +8,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from llm.mlx_server.admission import Admission
-from llm.mlx_server.catalog import Catalog, ModelEntry
+from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.engine import Engine
 from llm.mlx_server.errors import ServerError
-from llm.mlx_server.job import Finished, Job, Loaded
-from llm.mlx_server.metrics import Metrics
+from llm.mlx_server.job import EngineJob, Finished, Loaded
+from llm.mlx_server.metrics import ServerMetrics
 from llm.mlx_server.preparing import load_job, text_job
 from llm.mlx_server.requests import TextRequest
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.text import Piece
 from llm.mlx_server.tokenizers import ModelTokenizer, TokenizerStore
 
 INLINE_CHARS = 8_192
 
 
-class Answer:
+class AnswerStream:
     """The events of one request. ``close`` frees its place, whether it ended or not."""
 
-    def __init__(self, job: Job, *, engine: Engine, metrics: Metrics, place: ExitStack) -> None:
+    def __init__(
+        self, job: EngineJob, *, engine: Engine, metrics: ServerMetrics, place: ExitStack
+    ) -> None:
         self._job = job
         self._engine = engine
         self._metrics = metrics
@@ -79,7 +81,7 @@ class WholeAnswer:
     end: Finished | Loaded
 
 
-async def collect(answer: Answer) -> WholeAnswer:
+async def collect(answer: AnswerStream) -> WholeAnswer:
     """Read an answer to its end."""
     texts: list[str] = []
     thoughts: list[str] = []
@@ -93,14 +95,14 @@ async def collect(answer: Answer) -> WholeAnswer:
 class Service:
     """The parts of the server, put together."""
 
-    settings: Settings
-    catalog: Catalog
+    settings: ServerSettings
+    catalog: LocalModels
     tokenizers: TokenizerStore
     admission: Admission
     engine: Engine
-    metrics: Metrics
+    metrics: ServerMetrics
 
-    async def begin(self, request: TextRequest) -> Answer:
+    async def begin(self, request: TextRequest) -> AnswerStream:
         """Admit and submit ``request``. Raises ServerError before anything was begun.
 
         The answer must be closed.
@@ -111,7 +113,7 @@ class Service:
             job = await self._prepare(request, entry)
             kept = place.pop_all()
         self.engine.submit(job)
-        return Answer(job, engine=self.engine, metrics=self.metrics, place=kept)
+        return AnswerStream(job, engine=self.engine, metrics=self.metrics, place=kept)
 
     async def preload(self, request: TextRequest) -> None:
         """Bring a model into memory. Raises ServerError."""
@@ -130,7 +132,7 @@ class Service:
         """Drop a model once nobody uses it. Raises UnknownModel."""
         self.engine.unload(self.catalog.find(name).name)
 
-    async def _prepare(self, request: TextRequest, entry: ModelEntry) -> Job:
+    async def _prepare(self, request: TextRequest, entry: ModelEntry) -> EngineJob:
         if request.only_loads:
             await self.tokenizer(entry)  # a model is ready when its text can be read, too
             return load_job(request, entry, self.settings)
@@ -139,7 +141,7 @@ class Service:
             return text_job(request, entry, ready, self.settings)
         return await asyncio.to_thread(self._text_job, request, entry)
 
-    def _text_job(self, request: TextRequest, entry: ModelEntry) -> Job:
+    def _text_job(self, request: TextRequest, entry: ModelEntry) -> EngineJob:
         return text_job(request, entry, self.tokenizers.get(entry), self.settings)
 
 

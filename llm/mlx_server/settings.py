@@ -18,12 +18,12 @@ _WORDS = {
 }
 
 
-class SettingsError(ValueError):
+class ServerSettingsError(ValueError):
     """A variable has a value that cannot be used; the text names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ServerSettings:
     """Every choice an operator has. Names match the variables, in lower case without ``MLX_``.
 
     ``max_concurrent`` bounds the requests decoded at once over all models; the rest wait, up to
@@ -62,7 +62,7 @@ class Settings:
     test_freeze_file: Path | None = None
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str]) -> ServerSettings:
         """Read ``MLX_*``. Raises SettingsError naming the variable, also one that looks mistyped.
 
         Other ``MLX_*`` names are left alone: MLX itself and the callers of this server have some.
@@ -81,7 +81,7 @@ class Settings:
 def _refuse_typo(name: str) -> None:
     known = [PREFIX + field.upper() for field in _READERS]
     if close := difflib.get_close_matches(name, known, n=1, cutoff=TYPO_SIMILARITY):
-        raise SettingsError(f"{name} is not a setting; did you mean {close[0]}?")
+        raise ServerSettingsError(f"{name} is not a setting; did you mean {close[0]}?")
 
 
 def _read(name: str, text: str) -> object:
@@ -89,9 +89,9 @@ def _read(name: str, text: str) -> object:
     try:
         value = reader(text.strip())
     except ValueError as error:
-        raise SettingsError(f"{name}={text!r}: {error}") from error
+        raise ServerSettingsError(f"{name}={text!r}: {error}") from error
     if at_least is not None and isinstance(value, (int, float)) and value < at_least:
-        raise SettingsError(f"{name}={text!r}: must be at least {at_least}")
+        raise ServerSettingsError(f"{name}={text!r}: must be at least {at_least}")
     return value
 
 

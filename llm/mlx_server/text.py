@@ -102,7 +102,7 @@ class AnswerText:
         self._may_think = self._may_think and self._could_begin_thinking()
         turning = self._turning_mark()
         marks = self._marks(turning)
-        found = [_Found(self._held.find(mark), mark) for mark in marks if mark in self._held]
+        found = [_FoundMark(self._held.find(mark), mark) for mark in marks if mark in self._held]
         if not found:
             safe = len(self._held) - _longest_overlap(self._held, marks)
             output[self._thinking] += self._held[:safe]
@@ -136,7 +136,7 @@ class AnswerText:
         return stop if turning is None else (turning, *stop)
 
 
-class _Found(NamedTuple):
+class _FoundMark(NamedTuple):
     """A mark in the held text. The one that ends first counts, as it would letter by letter."""
 
     at: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
-from llm.mlx_server.job import Job
+from llm.mlx_server.job import EngineJob
 from llm.mlx_server.scheduling import Claim
 
 
@@ -13,16 +13,16 @@ class WaitingLine:
     """Engine thread only."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[Job]] = {}
+        self._lines: dict[str, deque[EngineJob]] = {}
         self._left_at: dict[str, float] = {}
 
     def __len__(self) -> int:
         return sum(len(line) for line in self._lines.values())
 
-    def add(self, job: Job) -> None:
+    def add(self, job: EngineJob) -> None:
         self._lines.setdefault(job.model.name, deque()).append(job)
 
-    def discard(self, job: Job) -> None:
+    def discard(self, job: EngineJob) -> None:
         line = self._lines.get(job.model.name)
         if line is not None and job in line:
             line.remove(job)
@@ -34,17 +34,17 @@ class WaitingLine:
     def counts(self) -> dict[str, int]:
         return {name: len(line) for name, line in self._lines.items()}
 
-    def take_all(self, name: str | None = None) -> list[Job]:
+    def take_all(self, name: str | None = None) -> list[EngineJob]:
         """Everything waiting, for one model or for all."""
         names = list(self._lines) if name is None else [name]
         return [job for each in names for job in self._lines.pop(each, ())]
 
-    def head(self, names: Collection[str]) -> Job | None:
+    def head(self, names: Collection[str]) -> EngineJob | None:
         """The request that waits longest for one of ``names``; it stays in line."""
         heads = (line[0] for name, line in self._lines.items() if name in names)
         return min(heads, key=lambda job: job.arrived_at, default=None)
 
-    def take_loads(self, name: str) -> list[Job]:
+    def take_loads(self, name: str) -> list[EngineJob]:
         """Requests that only wanted ``name`` in memory."""
         line = self._lines.get(name, deque())
         loads = [job for job in line if job.prompt is None]
@@ -68,7 +68,7 @@ class WaitingLine:
         self._left_at[name] = now
 
     def claims(
-        self, resident: Collection[str], *, need_bytes: Callable[[Job], int]
+        self, resident: Collection[str], *, need_bytes: Callable[[EngineJob], int]
     ) -> Iterator[Claim]:
         for name, line in self._lines.items():
             if name not in resident:

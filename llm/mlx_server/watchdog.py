@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from llm.mlx_server.engine import Engine
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Watchdog:
     """
 
     def __init__(
-        self, engine: Engine, settings: Settings, *, give_up: Callable[[str], None]
+        self, engine: Engine, settings: ServerSettings, *, give_up: Callable[[str], None]
     ) -> None:
         self.stalled = False
         self._engine = engine

@@ -27,7 +27,7 @@ class CallError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class SimulatedCall:
     """What is asked for. `prompt` is the last user message; `prompt_tokens` counts all messages.
 
     `max_tokens` None means no limit of the caller's; `thinks` None leaves it to the model;
@@ -50,7 +50,7 @@ class Call:
     with_usage: bool = False
 
 
-def ollama_generate(data: bytes) -> Call:
+def ollama_generate(data: bytes) -> SimulatedCall:
     """The call in the body of `/api/generate`. Raises CallError."""
     body = _object(data)
     prompt = _typed(body, "prompt", str) or ""
@@ -60,7 +60,7 @@ def ollama_generate(data: bytes) -> Call:
     return _ollama(body, prompt=prompt, tokens=tokens, images=len(images), is_empty=not prompt)
 
 
-def ollama_chat(data: bytes) -> Call:
+def ollama_chat(data: bytes) -> SimulatedCall:
     """The call in the body of `/api/chat`. Raises CallError."""
     body = _object(data)
     messages = _messages(body)
@@ -69,7 +69,7 @@ def ollama_chat(data: bytes) -> Call:
     return _ollama(body, prompt=prompt, tokens=tokens, images=images, is_empty=not messages)
 
 
-def openai_chat(data: bytes) -> Call:
+def openai_chat(data: bytes) -> SimulatedCall:
     """The call in the body of `/v1/chat/completions`. Raises CallError."""
     body = _object(data)
     messages = _messages(body)
@@ -81,7 +81,7 @@ def openai_chat(data: bytes) -> Call:
     if limit is not None and limit < 1:
         raise CallError(400, f"max_tokens must be at least 1, got {limit}.")
     options = _typed(body, "stream_options", dict) or {}
-    return Call(
+    return SimulatedCall(
         model=_model(body),
         prompt=prompt,
         prompt_tokens=tokens + images * IMAGE_TOKENS,
@@ -110,7 +110,9 @@ def parse_keep_alive(value: Any) -> float | None:
     return math.inf if seconds < 0 else seconds
 
 
-def _ollama(body: JsonObject, *, prompt: str, tokens: int, images: int, is_empty: bool) -> Call:
+def _ollama(
+    body: JsonObject, *, prompt: str, tokens: int, images: int, is_empty: bool
+) -> SimulatedCall:
     options = _typed(body, "options", dict) or {}
     keep_alive = parse_keep_alive(body.get("keep_alive"))
     limit = _typed(options, "num_predict", int)
@@ -118,7 +120,7 @@ def _ollama(body: JsonObject, *, prompt: str, tokens: int, images: int, is_empty
     purpose: Purpose = "generate"
     if is_empty:
         purpose = "unload" if keep_alive == 0 else "load"
-    return Call(
+    return SimulatedCall(
         model=_model(body),
         prompt=prompt,
         prompt_tokens=tokens + images * IMAGE_TOKENS,

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from llm.simulator.profiles import KINDS, Profile, ProfileError, load_profile
+from llm.simulator.profiles import KINDS, ProfileError, ServerProfile, load_profile
 from llm.simulator.server import Simulator
 
 
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(options: argparse.Namespace, profile: Profile) -> None:
+async def _serve(options: argparse.Namespace, profile: ServerProfile) -> None:
     simulator = Simulator(
         profile,
         kind=options.kind,

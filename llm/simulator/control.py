@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from llm.simulator.calls import CallError
-from llm.simulator.engine import Engine
+from llm.simulator.engine import SimulatedEngine
 from llm.simulator.faults import FaultBook, FaultError
-from llm.simulator.http_connection import Exchange
-from llm.simulator.http_request import Request
-from llm.simulator.ledger import Ledger
+from llm.simulator.http_connection import HttpExchange
+from llm.simulator.http_request import HttpRequest
+from llm.simulator.ledger import RequestLedger
 from llm.simulator.listener import Listener
 from llm.wire.values import dump
 
@@ -22,9 +22,9 @@ _JOURNAL_ENTRIES = 200
 class Subject(Protocol):
     """What is controlled."""
 
-    engine: Engine
+    engine: SimulatedEngine
     faults: FaultBook
-    ledger: Ledger
+    ledger: RequestLedger
 
     def describe(self) -> dict[str, Any]:
         """Kind, time scale and profile as JSON values."""
@@ -39,7 +39,7 @@ class Control:
     def __init__(self, subject: Subject, *, listener: Listener) -> None:
         self._subject = subject
         self._listener = listener
-        self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+        self._routes: dict[tuple[str, str], Callable[[HttpExchange], Awaitable[None]]] = {
             ("GET", "/_sim/profile"): self._profile,
             ("GET", "/_sim/stats"): self._stats,
             ("POST", "/_sim/reset"): self._reset,
@@ -48,14 +48,14 @@ class Control:
             ("DELETE", "/_sim/faults"): self._remove_faults,
         }
 
-    def route(self, request: Request) -> Callable[[Exchange], Awaitable[None]] | None:
+    def route(self, request: HttpRequest) -> Callable[[HttpExchange], Awaitable[None]] | None:
         """The handler of a control request, or None for any other."""
         return self._routes.get((request.method, request.path))
 
-    async def _profile(self, exchange: Exchange) -> None:
+    async def _profile(self, exchange: HttpExchange) -> None:
         exchange.respond(200, dump(self._subject.describe()))
 
-    async def _stats(self, exchange: Exchange) -> None:
+    async def _stats(self, exchange: HttpExchange) -> None:
         entries = _number(exchange.request, "journal", default=_JOURNAL_ENTRIES)
         body = self._subject.ledger.snapshot(journal=entries)
         engine = self._subject.engine
@@ -64,15 +64,15 @@ class Control:
         body["waiting"] = engine.waiting
         exchange.respond(200, dump(body))
 
-    async def _reset(self, exchange: Exchange) -> None:
+    async def _reset(self, exchange: HttpExchange) -> None:
         self._subject.start_over()
         exchange.respond(200, dump({"status": "reset"}))
 
-    async def _list_faults(self, exchange: Exchange) -> None:
+    async def _list_faults(self, exchange: HttpExchange) -> None:
         rules = [rule.as_json() for rule in self._subject.faults.rules]
         exchange.respond(200, dump({"faults": rules}))
 
-    async def _add_fault(self, exchange: Exchange) -> None:
+    async def _add_fault(self, exchange: HttpExchange) -> None:
         try:
             rule = self._subject.faults.add(json.loads(exchange.request.body))
         except FaultError as error:
@@ -84,7 +84,7 @@ class Control:
             self._listener.refuse(rule.fault.seconds, spare=exchange.connection)
         exchange.respond(200, dump(rule.as_json()))
 
-    async def _remove_faults(self, exchange: Exchange) -> None:
+    async def _remove_faults(self, exchange: HttpExchange) -> None:
         number = _number(exchange.request, "number", default=0)
         if not number:
             self._subject.faults.clear()
@@ -93,7 +93,7 @@ class Control:
         exchange.respond(200, dump({"status": "removed"}))
 
 
-def _number(request: Request, name: str, *, default: int) -> int:
+def _number(request: HttpRequest, name: str, *, default: int) -> int:
     values: Any = parse_qs(request.query).get(name)
     if not values:
         return default

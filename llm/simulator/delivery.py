@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from llm.simulator.calls import CallError
 from llm.simulator.faults import Fault
-from llm.simulator.http_connection import JSON_TYPE, Exchange
-from llm.simulator.ledger import Entry
-from llm.simulator.pace import Pace
+from llm.simulator.http_connection import JSON_TYPE, HttpExchange
+from llm.simulator.ledger import LedgerEntry
+from llm.simulator.pace import TokenPace
 from llm.simulator.scripts import Script
 from llm.simulator.speakers import Reason, Speaker
-from llm.wire.values import Usage
+from llm.wire.values import GenerationUsage
 
 _TOKENS_BETWEEN_YIELDS = 64
 RUNNER_ERROR = "an error was encountered while running the model"
@@ -46,11 +46,11 @@ class Delivery:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: HttpExchange,
         speaker: Speaker,
         *,
         streams: bool,
-        entry: Entry,
+        entry: LedgerEntry,
         fault: Fault | None,
     ) -> None:
         self._exchange = exchange
@@ -76,11 +76,11 @@ class Delivery:
         if self._harm == "hang-before":
             await asyncio.sleep(_FOREVER_SECONDS)
 
-    async def say(self, script: Script, pace: Pace) -> Reason:
+    async def say(self, script: Script, pace: TokenPace) -> Reason:
         """Say every token of the script; why it ended."""
         if self._fault is not None and self._harm == "drip":
             drops_per_second = 1.0 / self._fault.seconds if self._fault.seconds else 0.0
-            pace = Pace(lambda: drops_per_second)
+            pace = TokenPace(lambda: drops_per_second)
         for pieces, is_thought in ((script.thoughts, True), (script.pieces, False)):
             for piece in pieces:
                 if self.said.tokens >= script.limit:
@@ -93,7 +93,7 @@ class Delivery:
         await self._hurt()
         return "stop"
 
-    async def finish(self, reason: Reason, usage: Usage) -> None:
+    async def finish(self, reason: Reason, usage: GenerationUsage) -> None:
         """The terminal marker of a stream, or the whole body."""
         if self._streams:
             await self._close_stream(self._speaker.closing(reason, usage))
@@ -110,7 +110,7 @@ class Delivery:
             await self._flush()
         self._exchange.end()
 
-    async def _send_whole(self, reason: Reason, usage: Usage) -> None:
+    async def _send_whole(self, reason: Reason, usage: GenerationUsage) -> None:
         thinking, text = "".join(self.said.thinking), "".join(self.said.text)
         whole = self._speaker.whole(text, thinking=thinking, reason=reason, usage=usage)
         if self._harm == "invalid-utf8":
@@ -123,7 +123,7 @@ class Delivery:
         else:
             self._exchange.respond(200, whole)
 
-    async def _keep_pace(self, pace: Pace) -> None:
+    async def _keep_pace(self, pace: TokenPace) -> None:
         seconds = pace.wait_seconds(time.monotonic())
         if seconds:
             await self._flush()

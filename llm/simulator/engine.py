@@ -6,28 +6,28 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from llm.simulator.ledger import Ledger
-from llm.simulator.profiles import ModelProfile, Profile
-from llm.simulator.residents import LoadOrder, Options, QueueFullError, Resident, Ticket
-from llm.simulator.slots import Slots
+from llm.simulator.ledger import RequestLedger
+from llm.simulator.profiles import ModelProfile, ServerProfile
+from llm.simulator.residents import LoadOptions, LoadOrder, QueueFullError, SimulatedModel, Ticket
+from llm.simulator.slots import ModelSlots
 
 
-class Engine:
+class SimulatedEngine:
     """The model part of a server. A model is loaded when first asked for; when there is no room
     the least recently used idle one goes, and when none is idle one is drained.
     """
 
-    def __init__(self, profile: Profile, ledger: Ledger, *, time_scale: float) -> None:
+    def __init__(self, profile: ServerProfile, ledger: RequestLedger, *, time_scale: float) -> None:
         self.profile = profile
         self._ledger = ledger
         self._time_scale = time_scale
-        self._slots = Slots(profile, ledger)
-        self._residents: dict[str, Resident] = {}
+        self._slots = ModelSlots(profile, ledger)
+        self._residents: dict[str, SimulatedModel] = {}
         self._pending: list[Ticket] = []
         self._fairness_timer: asyncio.TimerHandle | None = None
 
     @property
-    def residents(self) -> list[Resident]:
+    def residents(self) -> list[SimulatedModel]:
         """Loaded models and those being loaded, in the order of loading."""
         return list(self._residents.values())
 
@@ -48,7 +48,7 @@ class Engine:
     @asynccontextmanager
     async def bound(
         self, order: LoadOrder, *, keep_alive_seconds: float | None = None
-    ) -> AsyncIterator[Resident]:
+    ) -> AsyncIterator[SimulatedModel]:
         """The model of `order`, resident for as long as the context lasts.
 
         Raises QueueFullError, and LoadFailedError when the order says that loading fails.
@@ -62,7 +62,7 @@ class Engine:
             self._unbind(resident)
 
     @asynccontextmanager
-    async def slot(self, resident: Resident) -> AsyncIterator[None]:
+    async def slot(self, resident: SimulatedModel) -> AsyncIterator[None]:
         """One of the model's slots, first come first served."""
         await self._slots.take(resident)
         try:
@@ -70,12 +70,12 @@ class Engine:
         finally:
             self._slots.give_back(resident)
 
-    def needs_load(self, model: ModelProfile, options: Options) -> bool:
+    def needs_load(self, model: ModelProfile, options: LoadOptions) -> bool:
         """True when a request would have the model loaded, or loaded anew."""
         resident = self._residents.get(model.runner)
         return resident is None or not resident.serves(options)
 
-    def make_resident(self, model: ModelProfile, options: Options) -> None:
+    def make_resident(self, model: ModelProfile, options: LoadOptions) -> None:
         """Have a model loaded in no time, as a server that loads before it listens."""
         self._residents[model.runner] = self._newcomer(model, options)
 
@@ -93,7 +93,7 @@ class Engine:
             if resident.is_idle:
                 self._remove(resident)
 
-    async def _bind(self, order: LoadOrder) -> Resident:
+    async def _bind(self, order: LoadOrder) -> SimulatedModel:
         loop = asyncio.get_running_loop()
         ticket = Ticket(order, loop.create_future(), loop.time())
         if self._is_full(order):
@@ -150,7 +150,7 @@ class Engine:
         self._load(ticket)
         return True
 
-    def _attach(self, ticket: Ticket, resident: Resident) -> None:
+    def _attach(self, ticket: Ticket, resident: SimulatedModel) -> None:
         resident.refs += 1
         resident.last_used = asyncio.get_running_loop().time()
         resident.stop_expiry()
@@ -202,11 +202,11 @@ class Engine:
             ticket.order.seconds / self._time_scale, self._loaded, resident, ticket.order
         )
 
-    def _newcomer(self, model: ModelProfile, options: Options) -> Resident:
+    def _newcomer(self, model: ModelProfile, options: LoadOptions) -> SimulatedModel:
         keep_alive = self.profile.keep_alive_seconds or float("inf")
-        return Resident(model, options, keep_alive_seconds=keep_alive)
+        return SimulatedModel(model, options, keep_alive_seconds=keep_alive)
 
-    def _loaded(self, resident: Resident, order: LoadOrder) -> None:
+    def _loaded(self, resident: SimulatedModel, order: LoadOrder) -> None:
         self._ledger.occupy("load", -1)
         resident.is_loading = False
         resident.loading = None
@@ -223,7 +223,7 @@ class Engine:
                 ticket.succeed(resident)
         self._schedule()
 
-    def _unbind(self, resident: Resident) -> None:
+    def _unbind(self, resident: SimulatedModel) -> None:
         resident.refs -= 1
         loop = asyncio.get_running_loop()
         resident.last_used = loop.time()
@@ -237,18 +237,18 @@ class Engine:
             self._cancel_load(resident)
         self._schedule()
 
-    def _cancel_load(self, resident: Resident) -> None:
+    def _cancel_load(self, resident: SimulatedModel) -> None:
         assert resident.loading is not None
         resident.loading.cancel()
         self._ledger.occupy("load", -1)
         del self._residents[resident.model.runner]
 
-    def _expired(self, resident: Resident) -> None:
+    def _expired(self, resident: SimulatedModel) -> None:
         resident.expiry = None
         self._drain(resident, is_eviction=False)
         self._schedule()
 
-    def _drain(self, resident: Resident, *, is_eviction: bool) -> None:
+    def _drain(self, resident: SimulatedModel, *, is_eviction: bool) -> None:
         resident.is_draining = True
         resident.is_eviction = is_eviction
         if resident.is_idle:
@@ -257,6 +257,6 @@ class Engine:
             if is_eviction:
                 self._ledger.count(resident.model.name, "evictions")
 
-    def _remove(self, resident: Resident) -> None:
+    def _remove(self, resident: SimulatedModel) -> None:
         resident.stop_expiry()
         self._residents.pop(resident.model.runner, None)

@@ -7,20 +7,26 @@ import math
 import time
 from dataclasses import dataclass
 
-from llm.simulator.calls import Call, CallError
+from llm.simulator.calls import CallError, SimulatedCall
 from llm.simulator.delivery import Delivery
 from llm.simulator.dialects import Dialect
-from llm.simulator.engine import Engine
+from llm.simulator.engine import SimulatedEngine
 from llm.simulator.faults import AT_ONCE, HARMLESS, LOAD_FAULTS, MODEL_PREFIX, Fault, FaultBook
-from llm.simulator.http_connection import Exchange
-from llm.simulator.ledger import Entry, Ledger
-from llm.simulator.pace import Pace, shared_rate
-from llm.simulator.profiles import ModelProfile, Profile
+from llm.simulator.http_connection import HttpExchange
+from llm.simulator.ledger import LedgerEntry, RequestLedger
+from llm.simulator.pace import TokenPace, shared_rate
+from llm.simulator.profiles import ModelProfile, ServerProfile
 from llm.simulator.rate_limit import WINDOW_SECONDS, RateLimit
-from llm.simulator.residents import LoadFailedError, LoadOrder, Options, QueueFullError, Resident
+from llm.simulator.residents import (
+    LoadFailedError,
+    LoadOptions,
+    LoadOrder,
+    QueueFullError,
+    SimulatedModel,
+)
 from llm.simulator.scripts import Script, compose
 from llm.simulator.speakers import OllamaSpeaker, Reason, Speaker
-from llm.wire.values import Usage
+from llm.wire.values import GenerationUsage
 
 _FOREVER_SECONDS = 365 * 86_400.0
 _STATUS_FAULTS = {
@@ -35,13 +41,13 @@ _HTML = b"<!doctype html><html><body><h1>Welcome to nginx!</h1></body></html>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class GenerationJob:
     """A call with everything that belongs to it while it runs."""
 
-    call: Call
-    exchange: Exchange
+    call: SimulatedCall
+    exchange: HttpExchange
     speaker: Speaker
-    entry: Entry
+    entry: LedgerEntry
     fault: Fault | None
 
 
@@ -50,12 +56,12 @@ class Generator:
 
     def __init__(
         self,
-        profile: Profile,
+        profile: ServerProfile,
         *,
         dialect: Dialect,
-        engine: Engine,
+        engine: SimulatedEngine,
         faults: FaultBook,
-        ledger: Ledger,
+        ledger: RequestLedger,
         time_scale: float,
     ) -> None:
         self._profile = profile
@@ -69,7 +75,7 @@ class Generator:
         )
         self._models = {model.name: model for model in profile.models}
 
-    async def serve(self, exchange: Exchange, call: Call, speaker: Speaker) -> None:
+    async def serve(self, exchange: HttpExchange, call: SimulatedCall, speaker: Speaker) -> None:
         """Answer `call`; when the client leaves, what runs for it ends at once."""
         entry = self._ledger.arrive(
             endpoint=exchange.request.path,
@@ -83,7 +89,7 @@ class Generator:
             can_happen=lambda name: self._can_happen(name, call),
         )
         entry.fault = fault.name if fault is not None else None
-        job = Job(call=call, exchange=exchange, speaker=speaker, entry=entry, fault=fault)
+        job = GenerationJob(call=call, exchange=exchange, speaker=speaker, entry=entry, fault=fault)
         outcome = "rejected"
         try:
             outcome = await self._run(job)
@@ -102,7 +108,7 @@ class Generator:
             found = ModelProfile(name=name, context_tokens=32768, decode_tokens_per_second=200.0)
         return found
 
-    def _can_happen(self, fault_name: str, call: Call) -> bool:
+    def _can_happen(self, fault_name: str, call: SimulatedCall) -> bool:
         """A rule must not be spent on a request that it cannot harm, such as a preload."""
         if fault_name in AT_ONCE:
             return True
@@ -113,7 +119,7 @@ class Generator:
             return False
         return self._engine.needs_load(model, self._options(call, model))
 
-    async def _run(self, job: Job) -> str:
+    async def _run(self, job: GenerationJob) -> str:
         seconds = self.rate_limit.admit(time.monotonic())
         if seconds:
             message = "rate limit exceeded: too many requests per minute"
@@ -142,7 +148,7 @@ class Generator:
         except LoadFailedError as error:
             raise CallError(500, str(error)) from error
 
-    async def _harm_at_once(self, job: Job, fault: Fault) -> bool:
+    async def _harm_at_once(self, job: GenerationJob, fault: Fault) -> bool:
         if fault.name in _STATUS_FAULTS:
             seconds = fault.retry_after_seconds if fault.name in _WITH_RETRY_AFTER else 0
             message = _STATUS_FAULTS[fault.name]
@@ -154,7 +160,7 @@ class Generator:
             return True
         return False
 
-    def _model_for(self, call: Call) -> ModelProfile:
+    def _model_for(self, call: SimulatedCall) -> ModelProfile:
         model = self.find_model(call.model)
         if model is None:
             raise CallError(404, self._dialect.no_model.format(call.model))
@@ -168,7 +174,7 @@ class Generator:
             raise CallError(400, f"{message} Your request has {call.prompt_tokens} input tokens.")
         return model
 
-    def _order(self, call: Call, *, model: ModelProfile, fault: Fault | None) -> LoadOrder:
+    def _order(self, call: SimulatedCall, *, model: ModelProfile, fault: Fault | None) -> LoadOrder:
         name = fault.name if fault is not None else ""
         factor = fault.factor if fault is not None and name == "slow-load" else 1.0
         broken = LoadFailedError("llama runner process has terminated: exit status 2")
@@ -179,23 +185,23 @@ class Generator:
             error=broken if name == "load-failure" else None,
         )
 
-    def _options(self, call: Call, model: ModelProfile) -> Options:
+    def _options(self, call: SimulatedCall, model: ModelProfile) -> LoadOptions:
         if not self._dialect.sized_by_call:
-            return Options(model.context_tokens)
+            return LoadOptions(model.context_tokens)
         wanted = call.context_tokens or self._profile.default_context_tokens
         others = call.load_options
         if self._profile.compares_requested_context:
             others = (*others, ("num_ctx", str(wanted)))
-        return Options(min(wanted, model.context_tokens), others)
+        return LoadOptions(min(wanted, model.context_tokens), others)
 
-    def _mark(self, job: Job, reason: str) -> str:
+    def _mark(self, job: GenerationJob, reason: str) -> str:
         assert isinstance(job.speaker, OllamaSpeaker)
         body = job.speaker.marker("load" if reason == "load" else "unload")
         job.exchange.respond(200, body)
         job.entry.status = 200
         return "completed"
 
-    async def _generate(self, job: Job, resident: Resident) -> str:
+    async def _generate(self, job: GenerationJob, resident: SimulatedModel) -> str:
         script = compose(
             job.call,
             model=resident.model,
@@ -218,7 +224,7 @@ class Generator:
         is_harmed = job.fault is not None and job.fault.name not in HARMLESS
         return "harmed" if is_harmed else "completed"
 
-    async def _prefill(self, delivery: Delivery, resident: Resident, script: Script) -> float:
+    async def _prefill(self, delivery: Delivery, resident: SimulatedModel, script: Script) -> float:
         started = time.monotonic()
         rate = resident.model.prefill_tokens_per_second * self._time_scale
         self._ledger.occupy("prefill", 1)
@@ -230,7 +236,7 @@ class Generator:
             self._ledger.occupy("prefill", -1)
         return time.monotonic() - started
 
-    async def _decode(self, delivery: Delivery, resident: Resident, script: Script) -> Reason:
+    async def _decode(self, delivery: Delivery, resident: SimulatedModel, script: Script) -> Reason:
         self._ledger.occupy("decode", 1)
         try:
             return (
@@ -239,14 +245,14 @@ class Generator:
         finally:
             self._ledger.occupy("decode", -1)
 
-    def _pace(self, resident: Resident) -> Pace:
+    def _pace(self, resident: SimulatedModel) -> TokenPace:
         alone = resident.model.decode_tokens_per_second * self._time_scale
         sharing = self._profile.sharing
         if not sharing:
-            return Pace(lambda: alone)
-        return Pace(lambda: shared_rate(alone, streams=resident.active, sharing=sharing))
+            return TokenPace(lambda: alone)
+        return TokenPace(lambda: shared_rate(alone, streams=resident.active, sharing=sharing))
 
-    def _reject(self, job: Job, error: CallError) -> None:
+    def _reject(self, job: GenerationJob, error: CallError) -> None:
         job.entry.status = error.status
         if job.exchange.started:
             job.exchange.send(job.speaker.error_line(str(error)))
@@ -258,8 +264,8 @@ class Generator:
         job.exchange.respond(error.status, body, headers=headers)
 
 
-def _usage(job: Job, *, started: float, prompt_seconds: float) -> Usage:
-    return Usage(
+def _usage(job: GenerationJob, *, started: float, prompt_seconds: float) -> GenerationUsage:
+    return GenerationUsage(
         prompt_tokens=job.entry.prompt_tokens,
         completion_tokens=job.entry.completion_tokens,
         load_seconds=job.entry.load_seconds,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import cast
 
-from llm.simulator.http_request import BadRequestError, Request, RequestReader
+from llm.simulator.http_request import BadRequestError, HttpRequest, RequestReader
 
 JSON_TYPE = "application/json; charset=utf-8"
 _LINGER_NONE = struct.pack("ii", 1, 0)
@@ -23,12 +23,12 @@ _READ_AHEAD_BYTES = 1024 * 1024
 Headers = Iterable[tuple[str, str]]
 
 
-class Exchange:
+class HttpExchange:
     """One request and the way to answer it. Everything sent is buffered until `flush` or `end`."""
 
     __slots__ = ("_chunked", "_out", "connection", "ended", "received_at", "request", "started")
 
-    def __init__(self, connection: Connection, request: Request, received_at: float) -> None:
+    def __init__(self, connection: Connection, request: HttpRequest, received_at: float) -> None:
         self.request = request
         self.received_at = received_at
         self.started = False
@@ -98,7 +98,7 @@ class Exchange:
         self.connection.reset()
 
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[HttpExchange], Awaitable[None]]
 
 
 class Connection(asyncio.Protocol):
@@ -190,10 +190,10 @@ class Connection(asyncio.Protocol):
                 self._reader.wants_continue = False
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
-        exchange = Exchange(self, request, self._first_byte_at)
+        exchange = HttpExchange(self, request, self._first_byte_at)
         self._task = asyncio.get_running_loop().create_task(self._serve(exchange))
 
-    async def _serve(self, exchange: Exchange) -> None:
+    async def _serve(self, exchange: HttpExchange) -> None:
         try:
             await self._handler(exchange)
         except asyncio.CancelledError:

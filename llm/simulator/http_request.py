@@ -20,7 +20,7 @@ class BadRequestError(Exception):
 
 
 @dataclass(slots=True)
-class Request:
+class HttpRequest:
     """One request, its body complete. Header names are in lower case."""
 
     method: str
@@ -37,7 +37,7 @@ class RequestReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._request: Request | None = None
+        self._request: HttpRequest | None = None
         self._length = 0
         self._chunks: list[bytes] | None = None
         self.wants_continue = False
@@ -56,7 +56,7 @@ class RequestReader:
         """Bytes received and not yet read as a request."""
         return len(self._buffer)
 
-    def next(self) -> Request | None:
+    def next(self) -> HttpRequest | None:
         """The next whole request, or None while bytes are missing. Raises BadRequestError."""
         if self._request is None and not self._read_head():
             return None
@@ -109,7 +109,7 @@ class RequestReader:
         return False
 
 
-def parse_head(head: str) -> Request:
+def parse_head(head: str) -> HttpRequest:
     """The request line and headers of `head` (without its last blank line)."""
     first, *lines = head.split("\r\n")
     parts = first.split(" ")
@@ -121,7 +121,7 @@ def parse_head(head: str) -> Request:
         raise BadRequestError(400, "missing Host header")
     connection = headers.get("connection", "").lower()
     path, _, query = parts[1].partition("?")
-    return Request(
+    return HttpRequest(
         method=parts[0],
         path=unquote(path),
         query=query,

@@ -23,7 +23,7 @@ _PHASES: tuple[Phase, ...] = ("decode", "prefill", "load")
 
 
 @dataclass(slots=True)
-class Entry:
+class LedgerEntry:
     """One request for a completion. `outcome` is `running`, `completed`, `aborted` (the client
     left), `rejected` (an error status) or `harmed` (a fault was done to it; `fault` names it)."""
 
@@ -78,7 +78,7 @@ class ModelFigures:
         return ModelFigures(streams=Gauge(streams, streams), in_flight=Gauge(in_flight, in_flight))
 
 
-class Ledger:
+class RequestLedger:
     """Counts everything. `clock` gives seconds and only moves forward."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -92,22 +92,24 @@ class Ledger:
         """Back to zero; what runs now stays in the gauges."""
         self.total = self.total.restarted()
         self.models = {name: figures.restarted() for name, figures in self.models.items()}
-        self.journal: deque[Entry] = deque(maxlen=JOURNAL_ENTRIES)
+        self.journal: deque[LedgerEntry] = deque(maxlen=JOURNAL_ENTRIES)
         self._number = 0
         self._busy: defaultdict[str, float] = defaultdict(float)
         self._since = self._started = self._clock()
 
-    def arrive(self, *, endpoint: str, model: str, task_id: str | None, arrived_at: float) -> Entry:
+    def arrive(
+        self, *, endpoint: str, model: str, task_id: str | None, arrived_at: float
+    ) -> LedgerEntry:
         """A request for a completion has come."""
         self._number += 1
-        entry = Entry(self._number, endpoint, model, task_id, arrived_at)
+        entry = LedgerEntry(self._number, endpoint, model, task_id, arrived_at)
         self.journal.append(entry)
         for figures in self._figures(model):
             figures.requests += 1
             figures.in_flight.move(1)
         return entry
 
-    def close(self, entry: Entry, outcome: str) -> None:
+    def close(self, entry: LedgerEntry, outcome: str) -> None:
         """The request has ended, in `outcome`."""
         entry.ended_at = time.time()
         entry.outcome = outcome

@@ -13,7 +13,7 @@ _CATCH_UP_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class Pace:
+class TokenPace:
     """When the next token is due. A `rate` of 0 tokens per second means at once; it is asked
     for each token, because streams that come and go may change it."""
 

@@ -1,6 +1,6 @@
 """What a simulated server is made of: its models, their speeds, its limits.
 
-A profile is JSON: the fields of `Profile`, with `models` a list of the fields of `ModelProfile`.
+A profile is JSON: the fields of `ServerProfile`; `models` is a list of `ModelProfile` fields.
 Built-in ones lie beside this file in `builtin/`.
 """
 
@@ -67,7 +67,7 @@ class ModelProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class ServerProfile:
     """A server. Every limit of 0 means "none"; times are before the time scale.
 
     `slots` bounds streams per model, `server_slots` streams in all. `queue_limit` bounds waiting
@@ -109,7 +109,7 @@ class Profile:
     lists_as: Literal["vllm", "llama-server"] = "vllm"
 
 
-def load_profile(kind: Kind, source: str | None = None) -> Profile:
+def load_profile(kind: Kind, source: str | None = None) -> ServerProfile:
     """The profile in the file `source`, or the built-in one of that name; by default `kind`'s own.
 
     Raises ProfileError with the name of the wrong field.
@@ -125,7 +125,7 @@ def load_profile(kind: Kind, source: str | None = None) -> Profile:
     return parse_profile(text, where=str(path))
 
 
-def parse_profile(text: str, *, where: str = "profile") -> Profile:
+def parse_profile(text: str, *, where: str = "profile") -> ServerProfile:
     """The profile that JSON `text` describes. Raises ProfileError."""
     try:
         body = json.loads(text)
@@ -140,10 +140,10 @@ def parse_profile(text: str, *, where: str = "profile") -> Profile:
     names = [model.name for model in body["models"]]
     if len(set(names)) < len(names):
         raise ProfileError(f"{where}: two models have the same name")
-    return _build(Profile, body, where=where)
+    return _build(ServerProfile, body, where=where)
 
 
-_Value = TypeVar("_Value", ModelProfile, Profile)
+_Value = TypeVar("_Value", ModelProfile, ServerProfile)
 
 
 def _build(cls: type[_Value], body: Any, *, where: str) -> _Value:

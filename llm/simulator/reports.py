@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from llm.simulator.engine import Engine
-from llm.simulator.ledger import Ledger
-from llm.simulator.profiles import Profile
+from llm.simulator.engine import SimulatedEngine
+from llm.simulator.ledger import RequestLedger
+from llm.simulator.profiles import ServerProfile
 from llm.wire.values import JsonObject
 
 _ASSUMED_KV_SLOTS = 16
 
 
-def health(engine: Engine, profile: Profile) -> JsonObject:
+def health(engine: SimulatedEngine, profile: ServerProfile) -> JsonObject:
     """Load figures as our MLX API server gives them."""
     residents = engine.residents
     return {
@@ -27,7 +27,7 @@ def health(engine: Engine, profile: Profile) -> JsonObject:
     }
 
 
-def llama_server_models(engine: Engine, profile: Profile) -> JsonObject:
+def llama_server_models(engine: SimulatedEngine, profile: ServerProfile) -> JsonObject:
     """`/v1/models` of llama-server as a router: all models, and what a slot of a loaded one has."""
     loaded = {one.model.runner for one in engine.residents if not one.is_loading}
     data: list[JsonObject] = []
@@ -42,7 +42,7 @@ def llama_server_models(engine: Engine, profile: Profile) -> JsonObject:
     return {"object": "list", "data": data}
 
 
-def vllm_metrics(engine: Engine, profile: Profile, ledger: Ledger) -> str:
+def vllm_metrics(engine: SimulatedEngine, profile: ServerProfile, ledger: RequestLedger) -> str:
     """Prometheus text with vLLM's names."""
     gauges = {"vllm:num_requests_running": {}, "vllm:num_requests_waiting": {}}  # type: dict[str, dict[str, float]]
     usage: dict[str, float] = {}

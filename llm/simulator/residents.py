@@ -22,7 +22,7 @@ class LoadFailedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LoadOptions:
     """What a model was loaded with; other options mean another load."""
 
     context_tokens: int
@@ -35,18 +35,18 @@ class LoadOrder:
     the error it ends in, if it does."""
 
     model: ModelProfile
-    options: Options
+    options: LoadOptions
     seconds: float
     error: LoadFailedError | None = None
 
 
 @dataclass(slots=True, eq=False)
-class Resident:
+class SimulatedModel:
     """A loaded model, or one being loaded. `refs` counts every request bound to it, `active`
     those that hold a slot; `last_used` is in loop time."""
 
     model: ModelProfile
-    options: Options
+    options: LoadOptions
     keep_alive_seconds: float
     refs: int = 0
     active: int = 0
@@ -64,7 +64,7 @@ class Resident:
         """True when it could be unloaded at once."""
         return self.refs == 0 and not self.is_loading
 
-    def serves(self, options: Options) -> bool:
+    def serves(self, options: LoadOptions) -> bool:
         """True when a request with `options` may be bound to it."""
         return not self.is_draining and self.options == options
 
@@ -80,11 +80,11 @@ class Ticket:
     """A request that waits for its model."""
 
     order: LoadOrder
-    placed: asyncio.Future[Resident]
+    placed: asyncio.Future[SimulatedModel]
     asked_at: float
-    resident: Resident | None = None
+    resident: SimulatedModel | None = None
 
-    def succeed(self, resident: Resident) -> None:
+    def succeed(self, resident: SimulatedModel) -> None:
         """Let the request go on, unless its client has left meanwhile."""
         if not self.placed.done():
             self.placed.set_result(resident)

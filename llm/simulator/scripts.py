@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm.simulator import answers, schema_sample
-from llm.simulator.calls import Call, CallError
+from llm.simulator.calls import CallError, SimulatedCall
 from llm.simulator.faults import Fault
-from llm.simulator.profiles import ModelProfile, Profile
+from llm.simulator.profiles import ModelProfile, ServerProfile
 
 _UNBOUNDED_CONTEXTS = 10  # Ollama caps a generation without limit at ten contexts
 
@@ -27,7 +27,12 @@ class Script:
 
 
 def compose(
-    call: Call, *, model: ModelProfile, profile: Profile, context_tokens: int, fault: Fault | None
+    call: SimulatedCall,
+    *,
+    model: ModelProfile,
+    profile: ServerProfile,
+    context_tokens: int,
+    fault: Fault | None,
 ) -> Script:
     """The script of an answer to `call`. Raises CallError for a schema without an instance."""
     prompt, prompt_tokens = _cut(call, context_tokens=context_tokens, fault=fault)
@@ -47,7 +52,7 @@ def compose(
     )
 
 
-def _cut(call: Call, *, context_tokens: int, fault: Fault | None) -> tuple[str, int]:
+def _cut(call: SimulatedCall, *, context_tokens: int, fault: Fault | None) -> tuple[str, int]:
     is_too_long = call.prompt_tokens > context_tokens
     if not is_too_long and (fault is None or fault.name != "cut-prompt"):
         return call.prompt, call.prompt_tokens
@@ -55,11 +60,13 @@ def _cut(call: Call, *, context_tokens: int, fault: Fault | None) -> tuple[str, 
     return call.prompt[len(call.prompt) // 2 :], max(kept, 1)
 
 
-def _thinks(call: Call, model: ModelProfile) -> bool:
+def _thinks(call: SimulatedCall, model: ModelProfile) -> bool:
     return "thinking" in model.capabilities and call.thinks is not False and call.schema is None
 
 
-def _good(call: Call, *, prompt: str, model: ModelProfile, profile: Profile) -> list[str]:
+def _good(
+    call: SimulatedCall, *, prompt: str, model: ModelProfile, profile: ServerProfile
+) -> list[str]:
     if call.schema is None:
         return answers.answer(
             prompt,
@@ -75,7 +82,12 @@ def _good(call: Call, *, prompt: str, model: ModelProfile, profile: Profile) -> 
 
 
 def _harmed(
-    name: str, call: Call, *, fault: Fault | None, model: ModelProfile, profile: Profile
+    name: str,
+    call: SimulatedCall,
+    *,
+    fault: Fault | None,
+    model: ModelProfile,
+    profile: ServerProfile,
 ) -> Iterable[str] | None:
     match name:
         case "echo":

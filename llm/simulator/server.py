@@ -11,19 +11,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from llm.simulator import calls
-from llm.simulator.calls import Call, CallError
+from llm.simulator.calls import CallError, SimulatedCall
 from llm.simulator.control import Control
 from llm.simulator.dialects import DIALECTS
-from llm.simulator.engine import Engine
+from llm.simulator.engine import SimulatedEngine
 from llm.simulator.faults import FAULTS, MODEL_PREFIX, FaultBook
 from llm.simulator.generation import Generator
-from llm.simulator.http_connection import Exchange
-from llm.simulator.http_request import Request
-from llm.simulator.ledger import Ledger
+from llm.simulator.http_connection import HttpExchange
+from llm.simulator.http_request import HttpRequest
+from llm.simulator.ledger import RequestLedger
 from llm.simulator.listener import Listener
-from llm.simulator.profiles import Kind, ModelProfile, Profile
+from llm.simulator.profiles import Kind, ModelProfile, ServerProfile
 from llm.simulator.reports import health, llama_server_models, vllm_metrics
-from llm.simulator.residents import Options, Resident
+from llm.simulator.residents import LoadOptions, SimulatedModel
 from llm.simulator.speakers import OllamaSpeaker, OpenAISpeaker, Speaker
 from llm.types import BackendKind
 from llm.wire import ollama, openai
@@ -32,7 +32,7 @@ from llm.wire.values import JsonObject, ModelCard, dump
 _FOREVER = timedelta(days=365 * 292)  # Go's longest duration, Ollama's "for ever"
 _OPEN_PATHS = ("/_sim/", "/health", "/ready", "/metrics")
 
-Route = Callable[[Exchange], Awaitable[None]]
+Route = Callable[[HttpExchange], Awaitable[None]]
 
 
 class Simulator:
@@ -40,7 +40,7 @@ class Simulator:
 
     def __init__(
         self,
-        profile: Profile,
+        profile: ServerProfile,
         *,
         kind: Kind,
         host: str = "127.0.0.1",
@@ -55,9 +55,9 @@ class Simulator:
         self._time_scale = time_scale
         self._lists_faults = lists_faults
         self._completion_numbers = count(1)
-        self.ledger = Ledger()
+        self.ledger = RequestLedger()
         self.faults = FaultBook(seed=seed)
-        self.engine = Engine(profile, self.ledger, time_scale=time_scale)
+        self.engine = SimulatedEngine(profile, self.ledger, time_scale=time_scale)
         self.listener = Listener(self._handle, host=host, port=port)
         self._generator = Generator(
             profile,
@@ -96,9 +96,9 @@ class Simulator:
     def _load_start_models(self) -> None:
         if self._profile.resident_at_start:
             for model in self._profile.models:
-                self.engine.make_resident(model, Options(model.context_tokens))
+                self.engine.make_resident(model, LoadOptions(model.context_tokens))
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _handle(self, exchange: HttpExchange) -> None:
         request = exchange.request
         method = "GET" if request.method == "HEAD" else request.method
         route = self._routes.get((method, request.path)) or self._control.route(request)
@@ -119,7 +119,7 @@ class Simulator:
             if not exchange.started:
                 exchange.respond(500, dump(ollama.error("the simulator failed; see its log")))
 
-    def _authorize(self, request: Request) -> None:
+    def _authorize(self, request: HttpRequest) -> None:
         key, is_open = self._profile.api_key, request.path.startswith(_OPEN_PATHS)
         if key and not is_open and request.headers.get("authorization") != f"Bearer {key}":
             raise CallError(401, "Unauthorized")
@@ -147,26 +147,26 @@ class Simulator:
             routes["GET", "/version"] = self._version
         return routes
 
-    async def _root(self, exchange: Exchange) -> None:
+    async def _root(self, exchange: HttpExchange) -> None:
         exchange.respond(200, ollama.ROOT_TEXT.encode(), content_type="text/plain; charset=utf-8")
 
-    async def _version(self, exchange: Exchange) -> None:
+    async def _version(self, exchange: HttpExchange) -> None:
         exchange.respond(200, dump(ollama.version(self._profile.version)))
 
-    async def _tags(self, exchange: Exchange) -> None:
+    async def _tags(self, exchange: HttpExchange) -> None:
         exchange.respond(200, dump(ollama.tags(self._cards())))
 
-    async def _ps(self, exchange: Exchange) -> None:
+    async def _ps(self, exchange: HttpExchange) -> None:
         loaded = [one for one in self.engine.residents if not one.is_loading]
         exchange.respond(200, dump(ollama.ps(self._ps_entry(one) for one in loaded)))
 
-    async def _show(self, exchange: Exchange) -> None:
+    async def _show(self, exchange: HttpExchange) -> None:
         model = self._generator.find_model(calls.model_name(exchange.request.body))
         if model is None:
             raise CallError(404, "model not found")
         exchange.respond(200, dump(ollama.show(self._card(model))))
 
-    async def _list_models(self, exchange: Exchange) -> None:
+    async def _list_models(self, exchange: HttpExchange) -> None:
         if self._profile.lists_as == "llama-server":
             exchange.respond(200, dump(llama_server_models(self.engine, self._profile)))
             return
@@ -179,31 +179,31 @@ class Simulator:
             return None
         body = dump(openai.model(self._card(model), owned_by=self._dialect.owner))
 
-        async def answer(exchange: Exchange) -> None:
+        async def answer(exchange: HttpExchange) -> None:
             exchange.respond(200, body)
 
         return answer
 
-    async def _health(self, exchange: Exchange) -> None:
+    async def _health(self, exchange: HttpExchange) -> None:
         with_figures = self._dialect.health == "figures"
         body = dump(health(self.engine, self._profile)) if with_figures else b""
         exchange.respond(200, body)
 
-    async def _metrics(self, exchange: Exchange) -> None:
+    async def _metrics(self, exchange: HttpExchange) -> None:
         text = vllm_metrics(self.engine, self._profile, self.ledger)
         exchange.respond(200, text.encode(), content_type="text/plain; version=0.0.4")
 
-    async def _ollama_generate(self, exchange: Exchange) -> None:
+    async def _ollama_generate(self, exchange: HttpExchange) -> None:
         await self._ollama(exchange, calls.ollama_generate(exchange.request.body), is_chat=False)
 
-    async def _ollama_chat(self, exchange: Exchange) -> None:
+    async def _ollama_chat(self, exchange: HttpExchange) -> None:
         await self._ollama(exchange, calls.ollama_chat(exchange.request.body), is_chat=True)
 
-    async def _ollama(self, exchange: Exchange, call: Call, *, is_chat: bool) -> None:
+    async def _ollama(self, exchange: HttpExchange, call: SimulatedCall, *, is_chat: bool) -> None:
         speaker: Speaker = OllamaSpeaker(call.model, is_chat=is_chat)
         await self._generator.serve(exchange, call, speaker)
 
-    async def _openai_chat(self, exchange: Exchange) -> None:
+    async def _openai_chat(self, exchange: HttpExchange) -> None:
         call = calls.openai_chat(exchange.request.body)
         speaker: Speaker = OpenAISpeaker(
             call.model,
@@ -223,7 +223,7 @@ class Simulator:
     def _card(self, model: ModelProfile) -> ModelCard:
         return model.card(format_name=self._profile.format)
 
-    def _ps_entry(self, resident: Resident) -> JsonObject:
+    def _ps_entry(self, resident: SimulatedModel) -> JsonObject:
         now = datetime.now(UTC)
         keep_alive = resident.keep_alive_seconds / self._time_scale
         expires_at = now + (_FOREVER if math.isinf(keep_alive) else timedelta(seconds=keep_alive))

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
-from llm.simulator.ledger import Ledger
-from llm.simulator.profiles import Profile
-from llm.simulator.residents import Resident
+from llm.simulator.ledger import RequestLedger
+from llm.simulator.profiles import ServerProfile
+from llm.simulator.residents import SimulatedModel
 
 
-class Slots:
+class ModelSlots:
     """First come, first served among the models that have a slot free."""
 
-    def __init__(self, profile: Profile, ledger: Ledger) -> None:
+    def __init__(self, profile: ServerProfile, ledger: RequestLedger) -> None:
         self._profile = profile
         self._ledger = ledger
-        self._queued: dict[Resident, None] = {}
+        self._queued: dict[SimulatedModel, None] = {}
         self._number = 0
         self.active = 0
         self.waiting = 0
 
-    async def take(self, resident: Resident) -> None:
+    async def take(self, resident: SimulatedModel) -> None:
         """Wait for a slot of `resident`."""
         if not resident.queue and self._has_room(resident):
             self._hold(resident)
@@ -42,7 +42,7 @@ class Slots:
                 self._serve_next()
             raise
 
-    def give_back(self, resident: Resident) -> None:
+    def give_back(self, resident: SimulatedModel) -> None:
         """Free a slot of `resident` and let the next in."""
         resident.active -= 1
         self.active -= 1
@@ -58,17 +58,17 @@ class Slots:
                 self._hold(resident)
                 turn.set_result(None)
 
-    def _has_room(self, resident: Resident) -> bool:
+    def _has_room(self, resident: SimulatedModel) -> bool:
         limit = self._profile.slots if resident.model.slots is None else resident.model.slots
         total = self._profile.server_slots
         return (not limit or resident.active < limit) and (not total or self.active < total)
 
-    def _hold(self, resident: Resident) -> None:
+    def _hold(self, resident: SimulatedModel) -> None:
         resident.active += 1
         self.active += 1
         self._ledger.stream(resident.model.name, 1)
 
-    def _left_queue(self, resident: Resident) -> None:
+    def _left_queue(self, resident: SimulatedModel) -> None:
         self.waiting -= 1
         if not resident.queue:
             self._queued.pop(resident, None)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from llm.wire import ollama, openai
-from llm.wire.values import JsonObject, Usage, dump
+from llm.wire.values import GenerationUsage, JsonObject, dump
 
 Reason = Literal["stop", "length"]
 
@@ -33,10 +33,10 @@ class Speaker(Protocol):
     def thought(self, text: str) -> bytes:
         """A token of thinking."""
 
-    def closing(self, reason: Reason, usage: Usage) -> bytes:
+    def closing(self, reason: Reason, usage: GenerationUsage) -> bytes:
         """The terminal marker and the figures."""
 
-    def whole(self, text: str, *, thinking: str, reason: Reason, usage: Usage) -> bytes:
+    def whole(self, text: str, *, thinking: str, reason: Reason, usage: GenerationUsage) -> bytes:
         """The body of an answer that is not streamed."""
 
     def error(self, message: str, *, status: int) -> bytes:
@@ -69,11 +69,11 @@ class OllamaSpeaker:
     def thought(self, text: str) -> bytes:
         return ollama.line(self._chunk(model=self._model, at=_now(), text="", thinking=text))
 
-    def closing(self, reason: Reason, usage: Usage) -> bytes:
+    def closing(self, reason: Reason, usage: GenerationUsage) -> bytes:
         final = self._final(model=self._model, at=_now(), reason=reason, usage=usage)
         return ollama.line(final)
 
-    def whole(self, text: str, *, thinking: str, reason: Reason, usage: Usage) -> bytes:
+    def whole(self, text: str, *, thinking: str, reason: Reason, usage: GenerationUsage) -> bytes:
         return dump(
             self._final(
                 model=self._model,
@@ -124,7 +124,7 @@ class OpenAISpeaker:
     def thought(self, text: str) -> bytes:
         return self._event(reasoning=text)
 
-    def closing(self, reason: Reason, usage: Usage) -> bytes:
+    def closing(self, reason: Reason, usage: GenerationUsage) -> bytes:
         said = self._event(finish_reason=reason)
         if self._with_usage:
             figures = openai.usage_chunk(
@@ -133,7 +133,7 @@ class OpenAISpeaker:
             said += openai.event(figures)
         return said + openai.DONE
 
-    def whole(self, text: str, *, thinking: str, reason: Reason, usage: Usage) -> bytes:
+    def whole(self, text: str, *, thinking: str, reason: Reason, usage: GenerationUsage) -> bytes:
         return dump(
             openai.completion(
                 completion_id=self._id,

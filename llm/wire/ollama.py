@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from llm.wire.values import JsonObject, ModelCard, Usage, dump, timestamp
+from llm.wire.values import GenerationUsage, JsonObject, ModelCard, dump, timestamp
 
 NDJSON = "application/x-ndjson"
 ROOT_TEXT = "Ollama is running"
@@ -48,7 +48,7 @@ def generate_final(
     model: str,
     at: datetime,
     reason: DoneReason,
-    usage: Usage | None = None,
+    usage: GenerationUsage | None = None,
     text: str = "",
     thinking: str = "",
 ) -> JsonObject:
@@ -73,7 +73,7 @@ def chat_final(
     model: str,
     at: datetime,
     reason: DoneReason,
-    usage: Usage | None = None,
+    usage: GenerationUsage | None = None,
     text: str = "",
     thinking: str = "",
 ) -> JsonObject:
@@ -82,7 +82,7 @@ def chat_final(
     return _finished(final, reason=reason, usage=usage)
 
 
-def metrics(usage: Usage) -> JsonObject:
+def metrics(usage: GenerationUsage) -> JsonObject:
     """The figures of a last line, in nanoseconds; those that are zero are left out."""
     figures = {
         "total_duration": _nanoseconds(usage.total_seconds),
@@ -178,7 +178,9 @@ def _tag(card: ModelCard) -> JsonObject:
     }
 
 
-def _finished(chunk: JsonObject, *, reason: DoneReason, usage: Usage | None) -> JsonObject:
+def _finished(
+    chunk: JsonObject, *, reason: DoneReason, usage: GenerationUsage | None
+) -> JsonObject:
     chunk["done"] = True
     chunk["done_reason"] = reason
     if usage is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from llm.wire.values import JsonObject, ModelCard, Usage, dump
+from llm.wire.values import GenerationUsage, JsonObject, ModelCard, dump
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
@@ -36,7 +36,7 @@ def completion(
     at: datetime,
     text: str,
     finish_reason: FinishReason,
-    usage: Usage,
+    usage: GenerationUsage,
     reasoning: str = "",
     reasoning_field: ReasoningField = "reasoning_content",
 ) -> JsonObject:
@@ -78,14 +78,16 @@ def chunk(
     return _chunk(completion_id, model=model, at=at, choices=[choice])
 
 
-def usage_chunk(*, completion_id: str, model: str, at: datetime, usage: Usage) -> JsonObject:
+def usage_chunk(
+    *, completion_id: str, model: str, at: datetime, usage: GenerationUsage
+) -> JsonObject:
     """The chunk after the last piece, with figures and no choices."""
     body = _chunk(completion_id, model=model, at=at, choices=[])
     body["usage"] = usage_figures(usage)
     return body
 
 
-def usage_figures(usage: Usage) -> JsonObject:
+def usage_figures(usage: GenerationUsage) -> JsonObject:
     """The `usage` object."""
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -44,7 +44,7 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class GenerationUsage:
     """Tokens and time of one generation; durations in seconds."""
 
     prompt_tokens: int = 0

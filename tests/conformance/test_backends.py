@@ -20,9 +20,9 @@ from llm.types import (
     CancelToken,
     Deadlines,
     GenerateRequest,
+    GenerationProgress,
     Message,
     Phase,
-    Progress,
 )
 from tests.support.simulators import RunningSimulator, simulator
 
@@ -104,7 +104,7 @@ def test_the_request_id_reaches_the_server(
 
 
 def test_progress_goes_from_waiting_to_decoding(backend: Backend, model: str) -> None:
-    seen: list[Progress] = []
+    seen: list[GenerationProgress] = []
 
     backend.generate(ask(model), deadlines=DEADLINES, on_progress=seen.append)
 

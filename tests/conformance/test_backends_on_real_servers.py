@@ -30,9 +30,9 @@ from llm.types import (
     Completion,
     Deadlines,
     GenerateRequest,
+    GenerationProgress,
     Message,
     Phase,
-    Progress,
     Sampling,
 )
 from tests.support.mlx_servers import build_models, mlx_server
@@ -130,7 +130,7 @@ def ask(model: str, **changes: Any) -> GenerateRequest:
 
 def test_an_answer_arrives_with_its_figures(pair: tuple[RealServer, Backend]) -> None:
     server, backend = pair
-    seen: list[Progress] = []
+    seen: list[GenerationProgress] = []
 
     completion = backend.generate(ask(server.model), deadlines=DEADLINES, on_progress=seen.append)
 
@@ -209,7 +209,7 @@ def test_a_cancelled_call_ends_within_a_second_and_the_server_lives(
     server, backend = pair
     cancel = CancelToken()
 
-    def stop_when_decoding(progress: Progress) -> None:
+    def stop_when_decoding(progress: GenerationProgress) -> None:
         if progress.phase is Phase.DECODING:
             cancel.cancel("lease lost")
 
@@ -277,7 +277,7 @@ def test_a_server_killed_in_the_middle_is_a_mapped_error(tmp_path: Path, kind: B
         backend = build(BackendSpec("real", kind, server.url), environ={})
         request = ask("llama", max_tokens=1800, sampling=Sampling(1.0, seed=1))
 
-        def kill_when_decoding(progress: Progress) -> None:
+        def kill_when_decoding(progress: GenerationProgress) -> None:
             if progress.phase is Phase.DECODING:
                 server.process.kill()
 

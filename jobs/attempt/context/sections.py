@@ -36,18 +36,18 @@ def relevant(
     around it; what overlaps is joined; sections with more different keywords come first. Where no
     keyword is found, the beginning of the text is taken.
     """
-    whole = _Page(text.split("\n"), estimate)
+    whole = _CostedLines(text.split("\n"), estimate)
     fitting = whole.section(0, len(whole.lines), budget_tokens)
     if fitting is not None:
         return (fitting,)
     wanted = [keyword.casefold() for keyword in keywords if keyword.strip()]
-    page = _Page([_shortened(line, wanted) for line in whole.lines], estimate)
+    page = _CostedLines([_shortened(line, wanted) for line in whole.lines], estimate)
     windows = _windows(page.lines, wanted) or [(0, len(page.lines), 0)]
     chosen = _fill(page, windows, budget_tokens)
     return tuple(sorted(chosen, key=lambda section: section.first))
 
 
-class _Page:
+class _CostedLines:
     """Lines, and what ranges of them cost."""
 
     def __init__(self, lines: Sequence[str], estimate: Estimate) -> None:
@@ -105,7 +105,7 @@ def _windows(lines: Sequence[str], wanted: Sequence[str]) -> list[tuple[int, int
 
 
 def _fill(
-    page: _Page, windows: Sequence[tuple[int, int, int]], budget_tokens: int
+    page: _CostedLines, windows: Sequence[tuple[int, int, int]], budget_tokens: int
 ) -> list[Section]:
     chosen: list[Section] = []
     left = budget_tokens

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm.backends import mapping
-from llm.backends.transport import Transport, decode
+from llm.backends.transport import HttpTransport, decode
 from llm.errors import ServerFailed, TotalTimeout
 from llm.types import BackendKind, BackendSpec, CancelToken
 from llm.urls import normalise
-from llm.watch import Watch
+from llm.watch import CallWatch
 
 CONNECT_SECONDS = 3.05
 _SUCCEEDED = frozenset({"success", "succeeded", "ok", "completed", "complete", "done", "finished"})
@@ -56,7 +56,7 @@ def run(
     transport = _AgentTransport(spec, correlation_id)
     try:
         with (
-            Watch(total_seconds=agent.total_seconds, cancel=cancel) as watch,
+            CallWatch(total_seconds=agent.total_seconds, cancel=cancel) as watch,
             mapping.mapped_errors(backend=agent.name, watch=watch),
         ):
             watch.expect(_late(agent), agent.total_seconds)
@@ -66,7 +66,7 @@ def run(
         transport.close()
 
 
-class _AgentTransport(Transport):
+class _AgentTransport(HttpTransport):
     """A transport for one request, which carries its correlation id."""
 
     def __init__(self, spec: BackendSpec, correlation_id: str) -> None:

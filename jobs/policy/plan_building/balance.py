@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from jobs.policy.plan_building.choices import Option
-from jobs.policy.plan_building.groups import Group
+from jobs.policy.plan_building.groups import TaskGroup
 from jobs.policy.plan_building.memory import effective_slots, models_in_memory
 from jobs.policy.plan_building.simplex import Spread, Use, spread
 from jobs.policy.types import BackendView, BlockKey
@@ -64,7 +64,7 @@ def _harmonic(count: int) -> float:
 
 
 def balance(
-    groups: Sequence[Group],
+    groups: Sequence[TaskGroup],
     lanes: Mapping[str, OpenServer],
     *,
     warm: frozenset[BlockKey],
@@ -81,7 +81,7 @@ def balance(
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Candidate:
     spread: Spread
     used: frozenset[BlockKey]
     loads: int
@@ -91,7 +91,7 @@ class _Found:
 class _Problem:
     def __init__(
         self,
-        groups: Sequence[Group],
+        groups: Sequence[TaskGroup],
         lanes: Mapping[str, OpenServer],
         warm: frozenset[BlockKey],
         *,
@@ -161,7 +161,7 @@ class _Problem:
             if view.max_resident > 1 and loads and not models_in_memory(view):
                 self.base[row] += min(loads)
 
-    def _prices(self, groups: Sequence[Group]) -> dict[BlockKey, float]:
+    def _prices(self, groups: Sequence[TaskGroup]) -> dict[BlockKey, float]:
         """What opening a key must gain, beside its part of the finish."""
         slots = sum(lane.slots for lane in self.lanes.values())
         square = sum(
@@ -173,7 +173,7 @@ class _Problem:
             for option in self.options
         }
 
-    def solve(self, open_keys: frozenset[BlockKey]) -> _Found | None:
+    def solve(self, open_keys: frozenset[BlockKey]) -> _Candidate | None:
         """The best split over these keys, then again without the keys it left empty."""
         chosen = [i for i, option in enumerate(self.options) if option.key in open_keys]
         if len({self.uses[i].group for i in chosen}) < self.uses[-1].group + 1:
@@ -193,7 +193,7 @@ class _Problem:
         cold = used - self.warm
         price = sum(self.prices[key] for key in cold)
         value = self._whole_finish(shares) * (1.0 + LOAD_WEIGHT * len(cold)) + price
-        return _Found(whole, used, len(cold), value)
+        return _Candidate(whole, used, len(cold), value)
 
     def _whole_finish(self, shares: Sequence[float]) -> float:
         """The finish when tasks are whole: what fits the slots takes as long as one task."""
@@ -234,7 +234,7 @@ class _Problem:
         return spread(self.base, uses)
 
 
-def _search(problem: _Problem) -> _Found:
+def _search(problem: _Problem) -> _Candidate:
     best = _start(problem)
     budget = max(6, _WORK_BUDGET // max(problem.cost, 1))
     improved = True
@@ -251,7 +251,7 @@ def _search(problem: _Problem) -> _Found:
     return best
 
 
-def _start(problem: _Problem) -> _Found:
+def _start(problem: _Problem) -> _Candidate:
     """Slope scaling: price each key's charge by the work the last solution gave it."""
     everything = problem.solve(frozenset(problem.keys))
     assert everything is not None

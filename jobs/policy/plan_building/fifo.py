@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.policy.plan_building.choices import Option, Router
 from jobs.policy.plan_building.timing import timed_blocks, unplaced
-from jobs.policy.types import BlockKey, Plan, PolicyName, Route, Snapshot, TaskView
+from jobs.policy.types import BlockKey, Plan, PolicyName, Snapshot, TaskRoute, TaskView
 
 
 def plan_fifo(snapshot: Snapshot) -> Plan:
@@ -12,7 +12,7 @@ def plan_fifo(snapshot: Snapshot) -> Plan:
     router = Router(snapshot)
     waiting = sorted(snapshot.tasks, key=lambda t: (-t.priority.rank, t.created_at, t.id))
     finish = _running_seconds(snapshot)
-    routes: list[Route] = []
+    routes: list[TaskRoute] = []
     runs: list[tuple[BlockKey, list[TaskView]]] = []
     last: dict[str, tuple[BlockKey, list[TaskView]]] = {}
     for task in waiting:
@@ -22,7 +22,7 @@ def plan_fifo(snapshot: Snapshot) -> Plan:
         option = min(choices.options, key=lambda o: _rank(o, finish))
         slots = max(1, router.backends[option.key.backend].slots)
         finish[option.key.backend] += option.seconds / slots
-        routes.append(Route((task.id,), option.key, "first come; this server is free soonest"))
+        routes.append(TaskRoute((task.id,), option.key, "first come; this server is free soonest"))
         run = last.get(option.key.backend)
         if run is None or run[0] != option.key:
             run = last[option.key.backend] = (option.key, [])

@@ -10,7 +10,7 @@ from jobs.policy.types import FurtherTasks, TaskView
 
 
 @dataclass(slots=True)
-class Group:
+class TaskGroup:
     """``tasks`` are in the order in which they shall start, ``ranks`` their places among all;
     ``beyond`` more wait outside the window."""
 
@@ -26,9 +26,9 @@ class Group:
 
 def group_tasks(
     tasks: Sequence[TaskView], router: Router, beyond: Sequence[FurtherTasks] = ()
-) -> list[Group]:
+) -> list[TaskGroup]:
     """Groups in the order of their first task; those that may run nowhere are left out."""
-    groups: dict[int, Group] = {}
+    groups: dict[int, TaskGroup] = {}
     further: Mapping[str, int] = {more.like: more.count for more in beyond}
     for place, task in enumerate(tasks):
         choices = router.choices(task)
@@ -36,7 +36,7 @@ def group_tasks(
             continue
         group = groups.get(id(choices))
         if group is None:
-            group = groups[id(choices)] = Group(choices)
+            group = groups[id(choices)] = TaskGroup(choices)
         group.tasks.append(task)
         group.ranks.append(place)
         if further:

@@ -15,7 +15,7 @@ from functools import partial
 from jobs.policy.plan_building.balance import Balance, OpenServer
 from jobs.policy.plan_building.choices import Option
 from jobs.policy.plan_building.fairness import bring_forward, margin_seconds, oldest_age
-from jobs.policy.plan_building.groups import Group
+from jobs.policy.plan_building.groups import TaskGroup
 from jobs.policy.plan_building.memory import is_warm
 from jobs.policy.plan_building.urgency import UrgentPlacement
 from jobs.policy.types import BackendView, BlockKey, PlanningConfig, Snapshot, TaskView
@@ -26,7 +26,7 @@ CORRECTION_PART = 0.06
 
 def start_order(
     split: Balance,
-    groups: Sequence[Group],
+    groups: Sequence[TaskGroup],
     lanes: Mapping[str, OpenServer],
     config: PlanningConfig,
     placements: Sequence[UrgentPlacement],
@@ -101,7 +101,7 @@ class _Part:
         return round(self.ranks / (self.tasks or 1.0))
 
 
-def _parts(split: Balance, groups: Sequence[Group]) -> dict[BlockKey, _Part]:
+def _parts(split: Balance, groups: Sequence[TaskGroup]) -> dict[BlockKey, _Part]:
     parts: dict[BlockKey, _Part] = {}
     for group, share in zip(groups, split.shares, strict=True):
         options = {option.key: option for option in group.choices.options}

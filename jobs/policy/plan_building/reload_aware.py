@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from jobs.policy.plan_building.balance import Balance, OpenServer, balance
 from jobs.policy.plan_building.choices import NOT_PREFERRED_FACTOR, Choices, Option, Router
-from jobs.policy.plan_building.groups import Group, group_tasks
+from jobs.policy.plan_building.groups import TaskGroup, group_tasks
 from jobs.policy.plan_building.lanes import order_lanes, start_order
 from jobs.policy.plan_building.memory import is_warm
 from jobs.policy.plan_building.timing import timed_blocks, unplaced
 from jobs.policy.plan_building.urgency import UrgentPlacement, place_urgent
 from jobs.policy.plan_building.whole_tasks import KeyAssignment, assign_tasks
 from jobs.policy.task_order import rank_tasks
-from jobs.policy.types import BlockKey, Plan, PolicyName, Route, Snapshot, TaskView
+from jobs.policy.types import BlockKey, Plan, PolicyName, Snapshot, TaskRoute, TaskView
 from models.states import Priority
 
 
@@ -50,7 +50,7 @@ def plan_reload_aware(snapshot: Snapshot) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class BlockDraft:
     key: BlockKey
     tasks: Sequence[TaskView]
     reason: str
@@ -69,7 +69,7 @@ def _lanes(snapshot: Snapshot) -> dict[str, OpenServer]:
 
 
 def _balanced(
-    groups: Sequence[Group],
+    groups: Sequence[TaskGroup],
     lanes: Mapping[str, OpenServer],
     snapshot: Snapshot,
     placements: Sequence[UrgentPlacement],
@@ -101,7 +101,9 @@ def _with_urgent(
 
 
 def _warm_keys(
-    groups: Sequence[Group], lanes: Mapping[str, OpenServer], placements: Sequence[UrgentPlacement]
+    groups: Sequence[TaskGroup],
+    lanes: Mapping[str, OpenServer],
+    placements: Sequence[UrgentPlacement],
 ) -> frozenset[BlockKey]:
     """Keys that open without a load: resident, or about to be for an urgent task."""
     opening = {placement.key for placement in placements}
@@ -127,35 +129,37 @@ def _runs(
     placements: Sequence[UrgentPlacement],
     first: Mapping[str, Sequence[BlockKey]],
     snapshot: Snapshot,
-) -> list[Run]:
+) -> list[BlockDraft]:
     """One run per key, urgent tasks at its head; lanes one after another."""
     urgent: dict[BlockKey, list[TaskView]] = {}
     for placement in placements:
         urgent.setdefault(placement.key, []).extend(placement.tasks)
-    runs: list[Run] = []
+    runs: list[BlockDraft] = []
     for lane in order_lanes(first, assigned.tasks, snapshot, placements):
         for place, (key, why) in enumerate(lane):
             tasks = [*urgent.get(key, ()), *assigned.tasks.get(key, ())]
             if tasks:
                 count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
-                runs.append(Run(key, tasks, f"{count}, number {place + 1}: {why}"))
+                runs.append(BlockDraft(key, tasks, f"{count}, number {place + 1}: {why}"))
     return runs
 
 
 def _routes(
-    groups: Sequence[Group],
+    groups: Sequence[TaskGroup],
     assigned: KeyAssignment,
     placements: Sequence[UrgentPlacement],
     split: Balance,
-) -> tuple[Route, ...]:
+) -> tuple[TaskRoute, ...]:
     routes = [
-        Route(_ids(placement.tasks), placement.key, placement.reason, placement.choices.rejected)
+        TaskRoute(
+            _ids(placement.tasks), placement.key, placement.reason, placement.choices.rejected
+        )
         for placement in placements
     ]
     for number, group in enumerate(groups):
         for key, tasks in assigned.parts[number].items():
             reason = _why(group.choices, key, split.shares[number].get(key, 0.0), group.count)
-            routes.append(Route(_ids(tasks), key, reason, group.choices.rejected))
+            routes.append(TaskRoute(_ids(tasks), key, reason, group.choices.rejected))
     return tuple(routes)
 
 

@@ -18,8 +18,8 @@ from jobs.policy.types import (
     Plan,
     PlanningConfig,
     PolicyName,
-    Route,
     Snapshot,
+    TaskRoute,
     TaskView,
 )
 from llm.types import BackendKind, Category
@@ -51,7 +51,7 @@ def plan_seed(snapshot: Snapshot) -> Plan:
 
 def _route(
     batch: Sequence[TaskView], router: Router, config: PlanningConfig
-) -> tuple[list[Route], dict[str, Option]]:
+) -> tuple[list[TaskRoute], dict[str, Option]]:
     routes, chosen = [], {}
     sent = {True: 0, False: 0}
     for place, task in enumerate(batch):
@@ -63,7 +63,7 @@ def _route(
         option, why = _at_source(choices.options, router, to_mlx=to_mlx, why=why, turn=place)
         sent[_is_mlx(option, router)] += 1
         chosen[task.id] = option
-        routes.append(Route((task.id,), option.key, why, choices.rejected))
+        routes.append(TaskRoute((task.id,), option.key, why, choices.rejected))
     return routes, chosen
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.policy.plan_building.choices import Choices, Option
-from jobs.policy.plan_building.groups import Group
+from jobs.policy.plan_building.groups import TaskGroup
 from jobs.policy.plan_building.memory import is_warm
 from jobs.policy.types import BackendView, BlockKey, RunningTask, Snapshot, TaskView
 
@@ -24,7 +24,7 @@ class UrgentPlacement:
     reason: str
 
 
-def place_urgent(groups: Sequence[Group], snapshot: Snapshot) -> list[UrgentPlacement]:
+def place_urgent(groups: Sequence[TaskGroup], snapshot: Snapshot) -> list[UrgentPlacement]:
     """One placement per group; a group that follows another waits for it, or shares its model."""
     views = {view.name: view for view in snapshot.backends}
     opened: dict[str, _Opened] = {}
@@ -75,7 +75,7 @@ def _wait(
 
 
 def _placement(
-    group: Group,
+    group: TaskGroup,
     best: Option,
     view: BackendView,
     wait: float,

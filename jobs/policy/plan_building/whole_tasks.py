@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.policy.plan_building.groups import Group
+from jobs.policy.plan_building.groups import TaskGroup
 from jobs.policy.types import BlockKey, TaskView
 
 
@@ -18,7 +18,7 @@ class KeyAssignment:
 
 
 def assign_tasks(
-    groups: Sequence[Group],
+    groups: Sequence[TaskGroup],
     shares: Sequence[Mapping[BlockKey, float]],
     lanes: Mapping[str, Sequence[BlockKey]],
 ) -> KeyAssignment:
@@ -50,7 +50,7 @@ def _whole(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def _merged(
-    groups: Sequence[Group], parts: Sequence[Mapping[BlockKey, Sequence[TaskView]]]
+    groups: Sequence[TaskGroup], parts: Sequence[Mapping[BlockKey, Sequence[TaskView]]]
 ) -> dict[BlockKey, list[TaskView]]:
     """Tasks of several groups at one key, by the rank that the groups' order of tasks carries."""
     merged: dict[BlockKey, list[TaskView]] = {}
@@ -67,7 +67,7 @@ def _merged(
     return merged
 
 
-def _interleaved(groups: Sequence[Group]) -> list[TaskView]:
+def _interleaved(groups: Sequence[TaskGroup]) -> list[TaskView]:
     ordered = [(group.ranks[n], task) for group in groups for n, task in enumerate(group.tasks)]
     ordered.sort(key=lambda entry: entry[0])
     return [task for _, task in ordered]

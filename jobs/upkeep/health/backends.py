@@ -18,7 +18,7 @@ from jobs.admission.limits import Limits, acquire
 from jobs.admission.slots import Slots
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.queues.control_requests import ControlRequests
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from jobs.upkeep.health.idle_models import IdleModels
 from llm.backends.registry import Backends
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
@@ -56,51 +56,53 @@ class BackendWatch:
     progress: dict[str, tuple[int, float]] = field(default_factory=dict)
     was_reachable: dict[str, bool] = field(default_factory=dict)
 
-    def look(self, spec: BackendSpec) -> Check:
+    def look(self, spec: BackendSpec) -> HealthCheck:
         name = f"backend:{spec.name}"
         health = self.backends.get(spec.name).health()
         self._note_change(spec.name, health.reachable)
         if not health.reachable:
             remedy = f"start the server at {spec.url}, or correct its URL"
-            return Check(name, False, health.error or "does not answer", remedy)
+            return HealthCheck(name, False, health.error or "does not answer", remedy)
         if _answered_lately(spec.name):
             self.failures[spec.name] = 0
             self.idle.in_use(spec.name)
-            return Check(name, True, "answered a task lately")
+            return HealthCheck(name, True, "answered a task lately")
         running = _running(spec.name)
         if running:
             self.idle.in_use(spec.name)
         still_seconds = self._still_seconds(spec.name, running)
         if running and still_seconds < MOVING_SECONDS:
-            return Check(name, True, f"{len(running)} tasks run; a token {still_seconds:.0f} s ago")
+            return HealthCheck(
+                name, True, f"{len(running)} tasks run; a token {still_seconds:.0f} s ago"
+            )
         if running or self.slots.in_use(spec.name):
             # A canary would wait behind them: a server of one slot would look dead.
             return self._judge_by_progress(spec, name, running, still_seconds)
         if _is_full(health):
-            return Check(name, True, "reachable; busy with requests of others")
+            return HealthCheck(name, True, "reachable; busy with requests of others")
         slot = self._slot(spec)
         if slot is None:
-            return Check(name, True, "reachable; no slot is free for a canary")
+            return HealthCheck(name, True, "reachable; no slot is free for a canary")
         return self._canary(spec, name, slot)
 
-    def _canary(self, spec: BackendSpec, name: str, slot: str) -> Check:
+    def _canary(self, spec: BackendSpec, name: str, slot: str) -> HealthCheck:
         backend = self.backends.get(spec.name)
         try:
             residents = backend.resident_models()
             tried = self.idle.to_try(spec.name, residents, datetime.now(UTC))
             if tried is None:
-                return Check(name, True, f"reachable; {_untried(residents)}")
+                return HealthCheck(name, True, f"reachable; {_untried(residents)}")
             began = time.monotonic()
             backend.canary(tried.name, num_ctx=tried.context_tokens, deadlines=CANARY_DEADLINES)
         except (Overloaded, ModelNotFound) as error:
-            return Check(name, True, f"reachable; canary not admitted: {error}")
+            return HealthCheck(name, True, f"reachable; canary not admitted: {error}")
         except LLMError as error:
             return self._failed(spec, name, error)
         finally:
             self.slots.release(spec.name, slot)
         self.failures[spec.name] = 0
         seconds = time.monotonic() - began
-        return Check(name, True, f"a token of {tried.name} in {seconds:.1f} s")
+        return HealthCheck(name, True, f"a token of {tried.name} in {seconds:.1f} s")
 
     def _slot(self, spec: BackendSpec) -> str | None:
         """A slot like any other call's, so that looking never goes over the limit."""
@@ -119,10 +121,10 @@ class BackendWatch:
 
     def _judge_by_progress(
         self, spec: BackendSpec, name: str, running: list[TaskInProgress], still_seconds: float
-    ) -> Check:
+    ) -> HealthCheck:
         """What runs there is proof of life while it moves; what waits or loads proves nothing."""
         if not running or still_seconds < self._patience_seconds(spec.name, running):
-            return Check(name, True, f"in use; no token for {still_seconds:.0f} s")
+            return HealthCheck(name, True, f"in use; no token for {still_seconds:.0f} s")
         self.progress.pop(spec.name)
         self.failures[spec.name] = FAILURES_UNTIL_HUNG
         error = StallTimeout(f"no token of {len(running)} running tasks in {still_seconds:.0f} s")
@@ -135,7 +137,7 @@ class BackendWatch:
         )
         return max(STANDS_STILL_SECONDS, SLOWER_THAN_EVER * first)
 
-    def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> Check:
+    def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> HealthCheck:
         self.failures[spec.name] = self.failures.get(spec.name, 0) + 1
         self.idle.in_use(spec.name)
         self.breakers.failed(spec.name, None, error)
@@ -146,7 +148,7 @@ class BackendWatch:
         detail = f"HTTP answers, generation does not: {error.code}: {error}"
         waiting = f"see its log; `kos pause {spec.name}` lets what runs end before you restart it"
         remedy = "is restarted" if hung else waiting
-        return Check(name, False, detail, remedy, hung)
+        return HealthCheck(name, False, detail, remedy, hung)
 
     def _note_change(self, backend: str, reachable: bool) -> None:
         before = self.was_reachable.get(backend)

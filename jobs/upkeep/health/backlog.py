@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jobs.planning.current_state import CurrentState, StateReader
 from jobs.planning.plan_log import PlanLog
 from jobs.policy.standstill import Flow, could_move, standstill
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from models import backlog, task_figures
 from models.database import session
 
@@ -25,7 +25,7 @@ class BacklogWatch:
     fairness_seconds: float
     could_move_since: float | None = None
 
-    def look(self) -> Check:
+    def look(self) -> HealthCheck:
         """Raises DatabaseUnavailable and RedisError where it cannot be measured."""
         scan = self.state.scan()
         with session():
@@ -36,11 +36,13 @@ class BacklogWatch:
         detail = f"oldest waiting task: {age:.0f} s"
         fault = standstill(flow, could_move_seconds=self._could_move_seconds(flow))
         if fault is not None:
-            return Check("backlog", False, f"{fault}; {detail}", "see `kos plan` and `kos logs`")
+            return HealthCheck(
+                "backlog", False, f"{fault}; {detail}", "see `kos plan` and `kos logs`"
+            )
         available = any(view.unavailable is None for view in current.backends)
         late = age > self.fairness_seconds * NOWHERE_TO_GO and not available
         remedy = "no backend takes work: see `kos backends`" if late else ""
-        return Check("backlog", not late, detail, remedy)
+        return HealthCheck("backlog", not late, detail, remedy)
 
     def _flow(self, current: CurrentState) -> Flow:
         open_lanes = [

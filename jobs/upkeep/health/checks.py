@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """One look at one part. ``hung`` names the supervised program that a restart would mend."""
 
     name: str

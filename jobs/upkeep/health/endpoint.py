@@ -9,11 +9,11 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from jobs.process.http_origins import LOOPBACK, host_name
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 
 REQUEST_SECONDS = 5.0
 
-LatestChecks = Callable[[], Sequence[Check]]
+LatestChecks = Callable[[], Sequence[HealthCheck]]
 
 
 def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
@@ -50,14 +50,14 @@ def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
     return server
 
 
-def _healthz(checks: Sequence[Check]) -> tuple[int, str]:
+def _healthz(checks: Sequence[HealthCheck]) -> tuple[int, str]:
     red = [check for check in checks if not check.ok]
     status = "starting" if not checks else "red" if red else "green"
     document = {"status": status, "checks": [asdict(check) for check in checks]}
     return (200 if status == "green" else 503), json.dumps(document, ensure_ascii=False) + "\n"
 
 
-def _metrics(checks: Sequence[Check]) -> str:
+def _metrics(checks: Sequence[HealthCheck]) -> str:
     lines = [
         "# HELP kos_check_up Whether a health check is green.",
         "# TYPE kos_check_up gauge",

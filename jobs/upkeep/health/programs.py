@@ -11,7 +11,7 @@ from jobs.process.owners import process_is_gone
 from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK
 from jobs.queues.worker_register import register
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 
 TICK_SECONDS = 150.0
 LISTENER_SECONDS = 45.0
@@ -20,45 +20,55 @@ ERROR_SECONDS = 90.0
 """An exception is red for this long: the schedule calls each actor of the control queue sooner."""
 
 
-def scheduler(client: redis.Redis) -> Check:
+def scheduler(client: redis.Redis) -> HealthCheck:
     return _mark(client, SCHEDULER_TICK, "scheduler", "jobs:scheduler", TICK_SECONDS)
 
 
-def listener(client: redis.Redis) -> Check:
+def listener(client: redis.Redis) -> HealthCheck:
     return _mark(client, LISTENER_HEARTBEAT, "listener", "jobs:listener", LISTENER_SECONDS)
 
 
-def workers(client: redis.Redis, expected: Iterable[str]) -> list[Check]:
+def workers(client: redis.Redis, expected: Iterable[str]) -> list[HealthCheck]:
     """One check for each expected program, by its line in the register of workers."""
     alive = [line for owner, line in register(client).items() if not process_is_gone(owner)]
     return [_worker(program, alive) for program in expected]
 
 
-def actors(client: redis.Redis) -> Check:
+def actors(client: redis.Redis) -> HealthCheck:
     """Red while an actor raised lately."""
     errors = list(read_errors(client))
     recent = [one for one in errors if time.time() - one.at < ERROR_SECONDS]
     if not recent:
-        return Check("actors", True, f"{sum(one.count for one in errors)} exceptions, none lately")
+        return HealthCheck(
+            "actors", True, f"{sum(one.count for one in errors)} exceptions, none lately"
+        )
     detail = "; ".join(f"{one.actor} raised {one.last} ({one.count} in all)" for one in recent)
-    return Check("actors", False, detail, "see `kos logs`; an exception there is a fault of ours")
+    return HealthCheck(
+        "actors", False, detail, "see `kos logs`; an exception there is a fault of ours"
+    )
 
 
-def _worker(program: str, lines: list[dict[str, object]]) -> Check:
+def _worker(program: str, lines: list[dict[str, object]]) -> HealthCheck:
     heartbeats = [float(str(line["beat_at"])) for line in lines if line.get("program") == program]
     if not heartbeats:
-        return Check(program, False, "not registered", f"start it: kos ctl start {program}")
+        return HealthCheck(program, False, "not registered", f"start it: kos ctl start {program}")
     age = time.time() - max(heartbeats)
     if age > WORKER_SECONDS:
-        return Check(program, False, f"last heartbeat {age:.0f} s ago", "is restarted", program)
-    return Check(program, True, f"heartbeat {age:.0f} s ago")
+        return HealthCheck(
+            program, False, f"last heartbeat {age:.0f} s ago", "is restarted", program
+        )
+    return HealthCheck(program, True, f"heartbeat {age:.0f} s ago")
 
 
-def _mark(client: redis.Redis, key: str, name: str, program: str, bound_seconds: float) -> Check:
+def _mark(
+    client: redis.Redis, key: str, name: str, program: str, bound_seconds: float
+) -> HealthCheck:
     stored = client.get(key)
     if stored is None:
-        return Check(name, False, "has left no mark yet", f"start it: kos ctl start {program}")
+        return HealthCheck(
+            name, False, "has left no mark yet", f"start it: kos ctl start {program}"
+        )
     age = time.time() - float(stored)
     if age > bound_seconds:
-        return Check(name, False, f"last mark {age:.0f} s ago", "is restarted", program)
-    return Check(name, True, f"last mark {age:.0f} s ago")
+        return HealthCheck(name, False, f"last mark {age:.0f} s ago", "is restarted", program)
+    return HealthCheck(name, True, f"last mark {age:.0f} s ago")

@@ -11,7 +11,7 @@ import redis
 import requests
 
 from jobs.policy.fields import literal
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from llm import direct
 from models import decision
 from models.database import DatabaseUnavailable, database, session
@@ -24,15 +24,15 @@ PROBE_KEY = "kos:probe"
 PROBE_KEPT_SECONDS = 60
 
 
-def postgres() -> Check:
+def postgres() -> HealthCheck:
     began = time.monotonic()
     try:
         with session():
             _write_and_undo()
     except DatabaseUnavailable as error:
         remedy = "see DATABASE_URL, or start it with `kos up`"
-        return Check("postgres", False, str(error), remedy)
-    return Check("postgres", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
+        return HealthCheck("postgres", False, str(error), remedy)
+    return HealthCheck("postgres", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
 
 
 def _write_and_undo() -> None:
@@ -42,33 +42,33 @@ def _write_and_undo() -> None:
         transaction.rollback()
 
 
-def redis_server(client: redis.Redis) -> Check:
+def redis_server(client: redis.Redis) -> HealthCheck:
     began = time.monotonic()
     try:
         # A replica and a server that is out of memory answer a ping, and take no write.
         client.set(PROBE_KEY, 1, ex=PROBE_KEPT_SECONDS)
     except redis.RedisError as error:
-        return Check("redis", False, str(error), "see REDIS_URL, or start it with `kos up`")
-    return Check("redis", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
+        return HealthCheck("redis", False, str(error), "see REDIS_URL, or start it with `kos up`")
+    return HealthCheck("redis", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
 
 
-def disk(home: Path) -> Check:
+def disk(home: Path) -> HealthCheck:
     try:
         usage = shutil.disk_usage(home)
     except OSError as error:
-        return Check("disk", False, f"{home}: {error}", "check that KOS_HOME exists")
+        return HealthCheck("disk", False, f"{home}: {error}", "check that KOS_HOME exists")
     free = f"{usage.free / 1e9:.1f} GB free at {home}"
     low = usage.free < LOW_DISK_BYTES or usage.free / usage.total < LOW_DISK_SHARE
     remedy = "free some space, or move KOS_HOME; `kos ctl status` shows what stopped"
-    return Check("disk", not low, free, remedy if low else "")
+    return HealthCheck("disk", not low, free, remedy if low else "")
 
 
-def agent(name: str, url: str) -> Check:
+def agent(name: str, url: str) -> HealthCheck:
     """Victoria or Veronica; tasks delegated to one that is away fall to the expert."""
     try:
         answer = direct.get(url, seconds=AGENT_SECONDS)
     except requests.RequestException as error:
         remedy = f"start it, or unset {name.upper()}_URL; tasks for it go to the expert meanwhile"
-        return Check(name, False, literal(str(error)), remedy)
+        return HealthCheck(name, False, literal(str(error)), remedy)
     healthy = answer.status_code < 500
-    return Check(name, healthy, f"HTTP {answer.status_code} at {url}")
+    return HealthCheck(name, healthy, f"HTTP {answer.status_code} at {url}")

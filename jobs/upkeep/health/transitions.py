@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class TransitionLog:
     def __init__(self) -> None:
         self._red_logged_at: dict[str, float] = {}
 
-    def record(self, checks: Iterable[Check], *, now: float) -> None:
+    def record(self, checks: Iterable[HealthCheck], *, now: float) -> None:
         for check in checks:
             logged_at = self._red_logged_at.get(check.name)
             if check.ok:

@@ -19,7 +19,7 @@ from jobs.runtime import connect
 from jobs.settings.load import load
 from jobs.upkeep.canaries import Canaries
 from jobs.upkeep.health import backends, idle_models
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from jobs.upkeep.health.restarts import MOST_IN_WINDOW, Restarter
 from llm.errors import LoadFailed, Overloaded
 from llm.types import Deadlines, GenerateRequest, Message
@@ -72,7 +72,7 @@ def checker(
     database.close_all()
 
 
-def by_name(checks: list[Check]) -> dict[str, Check]:
+def by_name(checks: list[HealthCheck]) -> dict[str, HealthCheck]:
     return {check.name: check for check in checks}
 
 

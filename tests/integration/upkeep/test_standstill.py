@@ -14,7 +14,7 @@ from jobs.health_checker import HealthChecker, build
 from jobs.queues.actor_errors import read_errors
 from jobs.runtime import connect
 from jobs.settings.load import load
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from tests.support.system import System
 
 NO_PLAN_CAN_BE_WRITTEN = """
@@ -32,7 +32,7 @@ def checker(system: System) -> Iterator[HealthChecker]:
     runtime.close()
 
 
-def wait_for(checker: HealthChecker, name: str, *, ok: bool, seconds: float) -> Check:
+def wait_for(checker: HealthChecker, name: str, *, ok: bool, seconds: float) -> HealthCheck:
     deadline = time.monotonic() + seconds
     while True:
         check = next(check for check in checker.round() if check.name == name)

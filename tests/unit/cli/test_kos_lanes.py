@@ -24,7 +24,7 @@ def test_progress_is_read_as_the_heart_writes_it() -> None:
         task_id="t", epoch=1, backend="mlx", token=CancelToken(),
         thread=threading.current_thread(), renewed_at=0.0,
     )  # fmt: skip
-    running.progress = types.Progress(Phase.DECODING, completion_tokens=42)
+    running.progress = types.GenerationProgress(Phase.DECODING, completion_tokens=42)
 
     assert progress_in(running.report()) == ReportedProgress("decoding", 42)
 

@@ -9,7 +9,7 @@ import pytest
 
 from llm import errors
 from llm.types import CancelToken
-from llm.watch import LINGER_SECONDS, Watch
+from llm.watch import LINGER_SECONDS, CallWatch
 
 
 class Connection:
@@ -18,7 +18,7 @@ class Connection:
     def __init__(self) -> None:
         self.sock: socket.socket | None
         self.sock, self.peer = socket.socketpair()
-        self.watch: Watch | None = None
+        self.watch: CallWatch | None = None
 
     def read(self) -> bytes:
         assert self.sock is not None
@@ -39,7 +39,7 @@ def connection() -> Iterator[Connection]:
 
 
 def test_a_silent_read_ends_when_the_phase_is_over(connection: Connection) -> None:
-    with Watch(total_seconds=10.0) as watch:
+    with CallWatch(total_seconds=10.0) as watch:
         watch.attach(connection, reused=False)
         watch.expect(lambda seconds: errors.StallTimeout(f"{seconds}"), 0.05)
 
@@ -49,7 +49,7 @@ def test_a_silent_read_ends_when_the_phase_is_over(connection: Connection) -> No
 
 
 def test_progress_postpones_the_end_of_the_phase() -> None:
-    with Watch(total_seconds=60.0) as watch:
+    with CallWatch(total_seconds=60.0) as watch:
         watch.expect(lambda seconds: errors.StallTimeout("early"), 20.0)
         before = watch.due_at()
         time.sleep(0.01)
@@ -59,7 +59,7 @@ def test_progress_postpones_the_end_of_the_phase() -> None:
 
 
 def test_progress_does_not_postpone_the_total(connection: Connection) -> None:
-    with Watch(total_seconds=0.1) as watch:
+    with CallWatch(total_seconds=0.1) as watch:
         watch.attach(connection, reused=False)
         watch.expect(lambda seconds: errors.StallTimeout("early"), 20.0)
         end = time.monotonic() + 5.0
@@ -71,7 +71,7 @@ def test_progress_does_not_postpone_the_total(connection: Connection) -> None:
 
 
 def test_a_new_phase_may_be_shorter_than_the_last(connection: Connection) -> None:
-    with Watch(total_seconds=10.0) as watch:
+    with CallWatch(total_seconds=10.0) as watch:
         watch.attach(connection, reused=False)
         watch.expect(lambda seconds: errors.FirstTokenTimeout("first"), 9.0)
         watch.expect(lambda seconds: errors.StallTimeout("second"), 0.05)
@@ -82,7 +82,7 @@ def test_a_new_phase_may_be_shorter_than_the_last(connection: Connection) -> Non
 
 def test_a_cancel_ends_a_read_at_once(connection: Connection) -> None:
     token = CancelToken()
-    with Watch(total_seconds=10.0, cancel=token) as watch:
+    with CallWatch(total_seconds=10.0, cancel=token) as watch:
         watch.attach(connection, reused=False)
         canceller = threading.Timer(0.02, token.cancel, ("lease lost",))
         canceller.start()
@@ -96,16 +96,16 @@ def test_a_call_cancelled_before_it_has_a_connection_gets_none(connection: Conne
     token = CancelToken()
     token.cancel("drain")
     with (
-        Watch(total_seconds=10.0, cancel=token) as watch,
+        CallWatch(total_seconds=10.0, cancel=token) as watch,
         pytest.raises(errors.CallCancelled, match="drain"),
     ):
         watch.attach(connection, reused=False)
 
 
 def test_a_call_that_is_over_leaves_the_connection_to_the_next(connection: Connection) -> None:
-    with Watch(total_seconds=10.0) as first:
+    with CallWatch(total_seconds=10.0) as first:
         first.attach(connection, reused=False)
-    with Watch(total_seconds=10.0) as second:
+    with CallWatch(total_seconds=10.0) as second:
         second.attach(connection, reused=True)
         first.abort(errors.TotalTimeout("late"))
         connection.peer.sendall(b"alive")
@@ -116,7 +116,7 @@ def test_a_call_that_is_over_leaves_the_connection_to_the_next(connection: Conne
 def test_a_verdict_on_a_call_whose_connection_moved_on_harms_nobody(
     connection: Connection,
 ) -> None:
-    with Watch(total_seconds=10.0) as first, Watch(total_seconds=10.0) as second:
+    with CallWatch(total_seconds=10.0) as first, CallWatch(total_seconds=10.0) as second:
         first.attach(connection, reused=False)
         second.attach(connection, reused=True)
         first.abort(errors.TotalTimeout("late"))
@@ -126,7 +126,7 @@ def test_a_verdict_on_a_call_whose_connection_moved_on_harms_nobody(
 
 
 def test_many_calls_need_one_thread_and_leave_none() -> None:
-    watches = [Watch(total_seconds=30.0) for _ in range(300)]
+    watches = [CallWatch(total_seconds=30.0) for _ in range(300)]
     for watch in watches:
         watch.__enter__()
     assert len(watching_threads()) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from llm import breaker, errors
 from llm.backends.registry import build
-from llm.signatures import Refusal, table
+from llm.signatures import ServerRefusal, table
 from llm.types import BackendKind, BackendSpec, Completion, Deadlines, GenerateRequest, Message
 from tests.unit.llm.raw_server import EVENTS, HEAD, NDJSON, chunk, raw_server, read_request
 
@@ -228,7 +228,7 @@ def test_every_row_has_a_source_and_the_last_one_takes_all() -> None:
     rows = table()
 
     assert all(row.source for row in rows)
-    assert rows[-1].fits(Refusal(418, "I am a teapot"))
+    assert rows[-1].fits(ServerRefusal(418, "I am a teapot"))
 
 
 def test_no_pattern_is_so_wide_that_it_takes_ordinary_words() -> None:

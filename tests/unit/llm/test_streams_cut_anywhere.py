@@ -20,7 +20,7 @@ from llm.backends.base import Backend
 from llm.backends.registry import build
 from llm.types import BackendKind, BackendSpec, Completion, Deadlines, GenerateRequest, Message
 from llm.wire import ollama, openai
-from llm.wire.values import Usage
+from llm.wire.values import GenerationUsage
 from tests.unit.llm.raw_server import EVENTS, HEAD, NDJSON, RawServer, chunk, raw_server, sends
 
 DEADLINES = Deadlines(
@@ -35,7 +35,7 @@ MARKS = {BackendKind.OLLAMA: b'"done":true', BackendKind.OPENAI: b"data: [DONE]"
 
 def ollama_stream() -> list[bytes]:
     parts = [ollama.line(ollama.chat_chunk(model="m", at=AT, text=word)) for word in WORDS]
-    usage = Usage(prompt_tokens=9, completion_tokens=8, total_seconds=1.0)
+    usage = GenerationUsage(prompt_tokens=9, completion_tokens=8, total_seconds=1.0)
     return [*parts, ollama.line(ollama.chat_final(model="m", at=AT, reason="stop", usage=usage))]
 
 
@@ -44,7 +44,7 @@ def openai_stream() -> list[bytes]:
     parts = [b": ping\n\n", openai.event(openai.chunk(**common, text="", role="assistant"))]
     parts += [openai.event(openai.chunk(**common, text=word)) for word in WORDS]
     parts += [openai.event(openai.chunk(**common, finish_reason="stop"))]
-    usage = Usage(prompt_tokens=9, completion_tokens=8)
+    usage = GenerationUsage(prompt_tokens=9, completion_tokens=8)
     return [*parts, openai.event(openai.usage_chunk(**common, usage=usage)), openai.DONE]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from llm.mlx_server.admission import Admission
-from llm.mlx_server.catalog import Catalog, ModelEntry
+from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.errors import Unavailable, UnknownModel
-from llm.mlx_server.job import Channel, Job, Prompt
+from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.memory import MemoryUse, kv_bytes_per_token
 from llm.mlx_server.waiting import WaitingLine
 
@@ -49,7 +49,7 @@ class TestAdmission:
 
 
 class TestWaitingLine:
-    def _job(self, model: str, arrived_at: float, *, load: bool = False) -> Job:
+    def _job(self, model: str, arrived_at: float, *, load: bool = False) -> EngineJob:
         entry = ModelEntry(
             name=model,
             folder=Path("/nowhere"),
@@ -63,8 +63,8 @@ class TestWaitingLine:
             kv_bytes_per_token=1,
             modified_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
-        prompt = None if load else Prompt(tokens=(1, 2))
-        return Job(model=entry, channel=Channel(), prompt=prompt, arrived_at=arrived_at)
+        prompt = None if load else PromptTokens(tokens=(1, 2))
+        return EngineJob(model=entry, channel=Channel(), prompt=prompt, arrived_at=arrived_at)
 
     def test_the_longest_waiting_request_of_the_open_models_is_the_head(self) -> None:
         line = WaitingLine()
@@ -105,7 +105,7 @@ class TestCatalog:
         self._model(tmp_path / "one")
         self._model(tmp_path / "org" / "two", quantization={"bits": 4, "group_size": 64})
         (tmp_path / "empty").mkdir()
-        one, two = Catalog(tmp_path, max_context_tokens=32).entries()
+        one, two = LocalModels(tmp_path, max_context_tokens=32).entries()
         assert (one.name, two.name) == ("one", "org/two")
         assert (one.context_tokens, one.parameters) == (32, 500)
         assert (two.quantization, two.parameters) == ("4bit", 2000)
@@ -114,7 +114,7 @@ class TestCatalog:
         self._model(tmp_path / "org" / "two")
         names = '[aliases]\nnick = "org/two"\n[categories]\ncoding = "org/two"\n'
         (tmp_path / "aliases.toml").write_text(names)
-        catalog = Catalog(tmp_path, max_context_tokens=32)
+        catalog = LocalModels(tmp_path, max_context_tokens=32)
         for name in ("org/two", "nick", "coding", "nick:latest"):
             assert catalog.find(name).name == "org/two"
 
@@ -122,13 +122,13 @@ class TestCatalog:
     def test_any_other_name_is_unknown(self, tmp_path: Path, name: str) -> None:
         self._model(tmp_path / "org" / "two")
         with pytest.raises(UnknownModel):
-            Catalog(tmp_path, max_context_tokens=32).find(name)
+            LocalModels(tmp_path, max_context_tokens=32).find(name)
 
     def test_unreadable_models_and_aliases_are_left_out(self, tmp_path: Path) -> None:
         self._model(tmp_path / "good")
         self._model(tmp_path / "bad", vocab_size="many")
         (tmp_path / "aliases.toml").write_text("not toml [")
-        entries = Catalog(tmp_path, max_context_tokens=32).entries()
+        entries = LocalModels(tmp_path, max_context_tokens=32).entries()
         assert [entry.name for entry in entries] == ["good"]
 
     @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ class TestCatalog:
     ) -> None:
         self._model(tmp_path / "good")
         self._model(tmp_path / "odd", **config)
-        catalog = Catalog(tmp_path, max_context_tokens=32)
+        catalog = LocalModels(tmp_path, max_context_tokens=32)
         assert [entry.name for entry in catalog.entries()] == ["good"]
         assert catalog.find("good").vocabulary == 9
         assert "odd" in caplog.text
@@ -162,7 +162,7 @@ class TestCatalog:
         self, tmp_path: Path, config: dict[str, object], vocabulary: int | None
     ) -> None:
         self._model(tmp_path / "one", **config)
-        assert Catalog(tmp_path, max_context_tokens=32).find("one").vocabulary == vocabulary
+        assert LocalModels(tmp_path, max_context_tokens=32).find("one").vocabulary == vocabulary
 
     @pytest.mark.parametrize(
         ("file", "text", "chats"),
@@ -181,7 +181,7 @@ class TestCatalog:
         self._model(tmp_path / "one")
         (tmp_path / "one" / file).parent.mkdir(exist_ok=True)
         (tmp_path / "one" / file).write_text(text)
-        entry = Catalog(tmp_path, max_context_tokens=32).find("one")
+        entry = LocalModels(tmp_path, max_context_tokens=32).find("one")
         assert entry.card().capabilities == (("completion",) if chats else ("raw",))
 
     @pytest.mark.parametrize("key", ["aliases", "categories"])
@@ -190,7 +190,7 @@ class TestCatalog:
     ) -> None:
         self._model(tmp_path / "one")
         (tmp_path / "aliases.toml").write_text(f'{key} = "x"')
-        assert Catalog(tmp_path, max_context_tokens=32).find("one").name == "one"
+        assert LocalModels(tmp_path, max_context_tokens=32).find("one").name == "one"
         assert f"[{key}] must be a table" in caplog.text
 
 

@@ -16,12 +16,12 @@ from mlx_lm.generate import generate_step
 from mlx_lm.utils import load_model
 
 from llm.mlx_server import decoders, placement
-from llm.mlx_server.catalog import Catalog, ModelEntry
+from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.engine import Engine
 from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
-from llm.mlx_server.job import Channel, Event, Finished, Job, Loaded, Prompt
+from llm.mlx_server.job import Channel, EngineJob, Event, Finished, Loaded, PromptTokens
 from llm.mlx_server.loading import LoadedModel, load_in_chunks
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.text import AnswerText, Piece
 from tests.support.tiny_models import build_llama, build_qwen, build_unbatchable
 
@@ -48,12 +48,12 @@ class Numbers:
 
 
 @pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> LocalModels:
     folder = tmp_path_factory.mktemp("models")
     build_llama(folder / "llama")
     build_qwen(folder / "qwen")
     build_unbatchable(folder / "solo")
-    return Catalog(folder, max_context_tokens=2048)
+    return LocalModels(folder, max_context_tokens=2048)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +65,7 @@ def _no_mlx_arrays_left_behind() -> Iterator[None]:
 @asynccontextmanager
 async def _engine(**settings: Any) -> AsyncIterator[Engine]:
     deaths: list[BaseException] = []
-    engine = Engine(Settings(**settings), asyncio.get_running_loop(), on_death=deaths.append)
+    engine = Engine(ServerSettings(**settings), asyncio.get_running_loop(), on_death=deaths.append)
     engine.start()
     try:
         yield engine
@@ -74,17 +74,19 @@ async def _engine(**settings: Any) -> AsyncIterator[Engine]:
         assert not engine.alive
 
 
-def _job(entry: ModelEntry, tokens: tuple[int, ...], *, count: int = 24, shared: int = 0) -> Job:
-    return Job(
+def _job(
+    entry: ModelEntry, tokens: tuple[int, ...], *, count: int = 24, shared: int = 0
+) -> EngineJob:
+    return EngineJob(
         model=entry,
         channel=Channel(),
-        prompt=Prompt(tokens=tokens, shared_tokens=shared),
+        prompt=PromptTokens(tokens=tokens, shared_tokens=shared),
         max_tokens=count,
         text=AnswerText(Numbers()),
     )
 
 
-async def _events(job: Job) -> list[Event]:
+async def _events(job: EngineJob) -> list[Event]:
     events: list[Event] = []
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not events or isinstance(events[-1], Piece):
@@ -92,7 +94,7 @@ async def _events(job: Job) -> list[Event]:
     return events
 
 
-async def _tokens(engine: Engine, job: Job) -> list[int]:
+async def _tokens(engine: Engine, job: EngineJob) -> list[int]:
     engine.submit(job)
     events = await _events(job)
     assert isinstance(events[-1], Finished), events[-1]
@@ -121,7 +123,7 @@ def _alone(entry: ModelEntry, prompt: tuple[int, ...], count: int) -> list[int]:
 
 @pytest.mark.parametrize("name", ["llama", "qwen"])
 def test_greedy_answers_of_a_batch_are_those_of_single_requests(
-    catalog: Catalog, name: str
+    catalog: LocalModels, name: str
 ) -> None:
     entry, prompts = catalog.find(name), _prompts(50)
 
@@ -134,7 +136,7 @@ def test_greedy_answers_of_a_batch_are_those_of_single_requests(
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen"])
-def test_a_kept_prefix_does_not_change_the_answer(catalog: Catalog, name: str) -> None:
+def test_a_kept_prefix_does_not_change_the_answer(catalog: LocalModels, name: str) -> None:
     entry = catalog.find(name)
     prefix = tuple(range(5, 70))
     prompts = [(*prefix, *tail) for tail in _prompts(6)]
@@ -150,7 +152,7 @@ def test_a_kept_prefix_does_not_change_the_answer(catalog: Catalog, name: str) -
     assert asyncio.run(scenario()) == [_alone(entry, prompt, 24) for prompt in prompts]
 
 
-def test_a_model_that_cannot_be_batched_serves_one_after_the_other(catalog: Catalog) -> None:
+def test_a_model_that_cannot_be_batched_serves_one_after_the_other(catalog: LocalModels) -> None:
     entry, prompts = catalog.find("solo"), _prompts(5)
 
     async def scenario() -> list[list[int]]:
@@ -162,7 +164,7 @@ def test_a_model_that_cannot_be_batched_serves_one_after_the_other(catalog: Cata
 
 
 def test_every_prefilled_chunk_of_a_model_that_is_not_batched_counts_as_progress(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: LocalModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[int] = []
     step = decoders.SequentialDecoder.step
@@ -187,7 +189,7 @@ def test_every_prefilled_chunk_of_a_model_that_is_not_batched_counts_as_progress
 
 
 def test_an_exception_fails_its_batch_and_the_next_request_is_served(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: LocalModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, prompt = catalog.find("llama"), (1, 2, 3)
     steps = decoders.BatchedDecoder.step
@@ -211,7 +213,7 @@ def test_an_exception_fails_its_batch_and_the_next_request_is_served(
 
 
 def test_a_dead_engine_fails_everyone_and_tells(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: LocalModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = catalog.find("llama")
 
@@ -222,7 +224,7 @@ def test_a_dead_engine_fails_everyone_and_tells(
         def note(_: BaseException) -> None:
             loop.call_soon_threadsafe(died.set)
 
-        engine = Engine(Settings(), loop, on_death=note)
+        engine = Engine(ServerSettings(), loop, on_death=note)
         monkeypatch.setattr(engine, "_admit", lambda now: 1 / 0)
         engine.start()
         job = _job(entry, (1, 2))
@@ -236,7 +238,7 @@ def test_a_dead_engine_fails_everyone_and_tells(
     asyncio.run(scenario())
 
 
-def test_a_stop_fails_what_is_inside_as_unavailable(catalog: Catalog) -> None:
+def test_a_stop_fails_what_is_inside_as_unavailable(catalog: LocalModels) -> None:
     async def scenario() -> list[Event]:
         async with _engine() as engine:
             job = _job(catalog.find("llama"), (1, 2), count=1_000_000)
@@ -247,7 +249,7 @@ def test_a_stop_fails_what_is_inside_as_unavailable(catalog: Catalog) -> None:
     assert isinstance(asyncio.run(scenario())[-1], Unavailable)
 
 
-def test_cancelled_requests_leave_no_trace(catalog: Catalog) -> None:
+def test_cancelled_requests_leave_no_trace(catalog: LocalModels) -> None:
     entry = catalog.find("llama")
 
     async def scenario() -> None:
@@ -264,7 +266,7 @@ def test_cancelled_requests_leave_no_trace(catalog: Catalog) -> None:
     asyncio.run(scenario())
 
 
-def test_who_has_an_answer_finds_it_in_the_view_of_a_busy_engine(catalog: Catalog) -> None:
+def test_who_has_an_answer_finds_it_in_the_view_of_a_busy_engine(catalog: LocalModels) -> None:
     entry = catalog.find("llama")
 
     async def scenario() -> list[int]:
@@ -281,7 +283,7 @@ def test_who_has_an_answer_finds_it_in_the_view_of_a_busy_engine(catalog: Catalo
     assert asyncio.run(scenario()) == [1] * 10
 
 
-def test_a_model_that_needs_the_place_of_two_busy_ones_gets_it(catalog: Catalog) -> None:
+def test_a_model_that_needs_the_place_of_two_busy_ones_gets_it(catalog: LocalModels) -> None:
     busy, large = [catalog.find("llama"), catalog.find("qwen")], catalog.find("solo")
     limit = large.size_bytes + large.context_tokens * large.kv_bytes_per_token + 100_000
     room = {"max_cached_models": 3, "memory_limit_bytes": limit, "fairness_seconds": 0.05}
@@ -300,7 +302,7 @@ def test_a_model_that_needs_the_place_of_two_busy_ones_gets_it(catalog: Catalog)
     asyncio.run(scenario())
 
 
-def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> None:
+def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: LocalModels) -> None:
     entry = catalog.find("llama")
 
     async def cycle(engine: Engine) -> int:
@@ -321,7 +323,7 @@ def test_twenty_loads_and_unloads_leave_no_memory_behind(catalog: Catalog) -> No
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["served", "left"])
 def test_a_model_unloaded_on_its_way_leaves_after_those_that_waited(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, leaves: bool
+    catalog: LocalModels, monkeypatch: pytest.MonkeyPatch, leaves: bool
 ) -> None:
     entry, may_arrive = catalog.find("llama"), threading.Event()
 
@@ -348,10 +350,12 @@ def test_a_model_unloaded_on_its_way_leaves_after_those_that_waited(
     asyncio.run(scenario())
 
 
-def test_a_request_that_only_loads_is_answered_when_the_model_is_there(catalog: Catalog) -> None:
+def test_a_request_that_only_loads_is_answered_when_the_model_is_there(
+    catalog: LocalModels,
+) -> None:
     async def scenario() -> Event | ServerError:
         async with _engine() as engine:
-            job = Job(model=catalog.find("qwen"), channel=Channel())
+            job = EngineJob(model=catalog.find("qwen"), channel=Channel())
             engine.submit(job)
             return (await _events(job))[-1]
 

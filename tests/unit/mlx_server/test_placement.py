@@ -11,13 +11,13 @@ import pytest
 
 from llm import breaker, errors
 from llm.backends.mapping import from_status
-from llm.mlx_server.catalog import Catalog, ModelEntry
+from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.engine_view import Totals
 from llm.mlx_server.errors import NeverFits, ServerError, Unavailable
-from llm.mlx_server.job import Channel, Job, Prompt
+from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.placement import RESERVED_CONTEXT_TOKENS, Placement
 from llm.mlx_server.residents import Residents
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.waiting import WaitingLine
 from tests.support.tiny_models import build_llama, build_qwen
 
@@ -26,11 +26,11 @@ LONG_TOKENS = RESERVED_CONTEXT_TOKENS + 100  # more than is reserved for a model
 
 
 @pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> LocalModels:
     folder = tmp_path_factory.mktemp("models")
     build_llama(folder / "llama")
     build_qwen(folder / "qwen")
-    return Catalog(folder, max_context_tokens=2048)
+    return LocalModels(folder, max_context_tokens=2048)
 
 
 @dataclass
@@ -44,7 +44,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.placement = Placement(
-            Settings(retry_after_seconds=RETRY_AFTER_SECONDS),
+            ServerSettings(retry_after_seconds=RETRY_AFTER_SECONDS),
             residents=self.residents,
             waiting=self.waiting,
             totals=Totals(),
@@ -53,9 +53,11 @@ class House:
             on_progress=lambda: None,
         )
 
-    def wait(self, entry: ModelEntry, *, tokens: int = 8) -> Job:
+    def wait(self, entry: ModelEntry, *, tokens: int = 8) -> EngineJob:
         """A new request in line whose answer may take ``tokens``, prompt included."""
-        job = Job(model=entry, channel=Channel(), prompt=Prompt(tokens=(1,)), max_tokens=tokens - 1)
+        job = EngineJob(
+            model=entry, channel=Channel(), prompt=PromptTokens(tokens=(1,)), max_tokens=tokens - 1
+        )
         self.waiting.add(job)
         return job
 
@@ -68,10 +70,10 @@ class House:
         self.waiting.discard(job)
         assert entry.name in self.residents.names
 
-    def fits(self, job: Job) -> bool:
+    def fits(self, job: EngineJob) -> bool:
         return self.placement.fits(job, now=0.0)
 
-    def _fail(self, jobs: Sequence[Job], error: ServerError) -> None:
+    def _fail(self, jobs: Sequence[EngineJob], error: ServerError) -> None:
         self.refused.extend(error for _ in jobs)
 
 
@@ -84,7 +86,7 @@ def _heard(error: ServerError) -> errors.LLMError:
     return from_status(error.status, {}, json.dumps({"error": str(error)}).encode())
 
 
-def _llama_and_qwen_in_memory(catalog: Catalog) -> tuple[House, ModelEntry]:
+def _llama_and_qwen_in_memory(catalog: LocalModels) -> tuple[House, ModelEntry]:
     """A house full with both, and the entry of llama, which came last."""
     entry, other = catalog.find("llama"), catalog.find("qwen")
     house = House(limit_bytes=_ordinary_bytes(entry) + other.size_bytes)
@@ -94,7 +96,7 @@ def _llama_and_qwen_in_memory(catalog: Catalog) -> tuple[House, ModelEntry]:
 
 
 class TestWhatNeverFits:
-    def test_a_model_above_the_limit_is_a_failed_load(self, catalog: Catalog) -> None:
+    def test_a_model_above_the_limit_is_a_failed_load(self, catalog: LocalModels) -> None:
         entry = catalog.find("llama")
         house = House(limit_bytes=_ordinary_bytes(entry) - 1)
         house.wait(entry)
@@ -108,7 +110,7 @@ class TestWhatNeverFits:
         assert not breaker.counts_against_backend(_heard(error))
 
     def test_an_answer_that_never_fits_beside_its_model_is_a_failed_load(
-        self, catalog: Catalog
+        self, catalog: LocalModels
     ) -> None:
         house, entry = _llama_and_qwen_in_memory(catalog)
         tokens = house.limit_bytes // entry.kv_bytes_per_token
@@ -123,7 +125,7 @@ class TestWhatNeverFits:
 
 class TestFairness:
     def test_what_the_answers_of_a_busy_model_hold_is_free_once_it_has_left(
-        self, catalog: Catalog
+        self, catalog: LocalModels
     ) -> None:
         entry, other = catalog.find("llama"), catalog.find("qwen")
         house = House(limit_bytes=_ordinary_bytes(entry) + 1000)
@@ -133,14 +135,14 @@ class TestFairness:
         resident.admit(house.wait(entry, tokens=RESERVED_CONTEXT_TOKENS), now=0.0)
         house.wait(other)
 
-        house.placement.place(now=time.monotonic() + 2 * Settings().fairness_seconds)
+        house.placement.place(now=time.monotonic() + 2 * ServerSettings().fairness_seconds)
 
         assert house.placement.draining == (entry.name,)
 
 
 class TestWhatDoesNotFitNow:
     def test_the_memory_of_a_model_on_its_way_is_not_given_to_an_answer(
-        self, catalog: Catalog
+        self, catalog: LocalModels
     ) -> None:
         entry, other = catalog.find("llama"), catalog.find("qwen")
         house = House(limit_bytes=entry.size_bytes + _ordinary_bytes(other))
@@ -156,7 +158,7 @@ class TestWhatDoesNotFitNow:
         assert house.refused == [], "it waits"
         assert house.residents.names == {entry.name}
 
-    def test_idle_models_leave_for_an_answer(self, catalog: Catalog) -> None:
+    def test_idle_models_leave_for_an_answer(self, catalog: LocalModels) -> None:
         house, entry = _llama_and_qwen_in_memory(catalog)
 
         assert house.fits(house.wait(entry, tokens=LONG_TOKENS))
@@ -164,7 +166,7 @@ class TestWhatDoesNotFitNow:
         assert house.residents.names == {"llama"}
 
     def test_beside_a_model_that_is_waited_for_it_is_told_to_come_back(
-        self, catalog: Catalog
+        self, catalog: LocalModels
     ) -> None:
         house, entry = _llama_and_qwen_in_memory(catalog)
         house.wait(catalog.find("qwen"))
@@ -177,7 +179,7 @@ class TestWhatDoesNotFitNow:
         assert type(_heard(error)) is errors.Overloaded
 
     def test_kept_prefixes_of_its_own_model_give_way(
-        self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+        self, catalog: LocalModels, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         entry = catalog.find("llama")
         house = House(limit_bytes=_ordinary_bytes(entry))

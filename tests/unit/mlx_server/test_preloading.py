@@ -11,7 +11,7 @@ import pytest
 from llm.mlx_server.app import _preload
 from llm.mlx_server.errors import UnknownModel
 from llm.mlx_server.requests import TextRequest
-from llm.mlx_server.settings import Settings
+from llm.mlx_server.settings import ServerSettings
 
 
 @pytest.mark.parametrize("failure", [UnknownModel("odd"), KeyError("vocab_size")])
@@ -24,7 +24,7 @@ def test_whatever_one_model_does_the_others_come_and_preloading_ends(failure: Ex
         preloaded.append(request.model)
 
     service: Any = SimpleNamespace(
-        settings=Settings(preload_models=("odd", "good")), preload=preload
+        settings=ServerSettings(preload_models=("odd", "good")), preload=preload
     )
     readiness: Any = SimpleNamespace(preloading=True)
 

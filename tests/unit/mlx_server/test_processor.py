@@ -12,7 +12,7 @@ import pytest
 from mlx.utils import tree_flatten
 
 from llm.cgroups import GroupLimits
-from llm.mlx_server.catalog import Catalog
+from llm.mlx_server.catalog import LocalModels
 from llm.mlx_server.loading import LoadedModel, load_in_chunks
 from llm.mlx_server.memory import choose_limit
 from llm.mlx_server.openblas import available_cores, fitting_threads
@@ -47,7 +47,7 @@ def test_what_is_reserved_is_what_the_weights_take_in_float32(tmp_path: Path, ki
     (tmp_path / "tiny").mkdir()
     convert(write_gguf(tmp_path / "tiny.gguf", kind=kind), tmp_path / "tiny")
 
-    entry = Catalog(tmp_path, max_context_tokens=256, float32=True).find("tiny")
+    entry = LocalModels(tmp_path, max_context_tokens=256, float32=True).find("tiny")
     loaded = whole(entry.folder, float32=entry.float32)
 
     parameters: Any = tree_flatten(loaded.model.parameters())
@@ -58,7 +58,7 @@ def test_what_is_reserved_is_what_the_weights_take_in_float32(tmp_path: Path, ki
 
 def test_without_float32_a_model_stays_as_it_is_stored(tmp_path: Path) -> None:
     build_llama(tmp_path / "tiny")
-    entry = Catalog(tmp_path, max_context_tokens=256).find("tiny")
+    entry = LocalModels(tmp_path, max_context_tokens=256).find("tiny")
 
     assert not entry.float32
     assert entry.size_bytes == entry.file_bytes

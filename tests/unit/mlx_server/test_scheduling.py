@@ -12,8 +12,8 @@ from llm.mlx_server.scheduling import (
     Decision,
     Drain,
     Load,
+    ModelLoad,
     Refuse,
-    Resident,
     Room,
     Wait,
     decide_load,
@@ -30,8 +30,8 @@ def _resident(
     loaded_at: float = 0.0,
     used: float = 0.0,
     size: int = 100,
-) -> Resident:
-    return Resident(
+) -> ModelLoad:
+    return ModelLoad(
         name=name,
         active=active,
         waiting=waiting,
@@ -42,7 +42,7 @@ def _resident(
 
 
 def _decide(
-    *residents: Resident,
+    *residents: ModelLoad,
     claims: tuple[tuple[str, float], ...] = (("new", 0.0),),
     size: int = 100,
     most: int = 2,

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from llm.mlx_server.settings import Settings, SettingsError
+from llm.mlx_server.settings import ServerSettings, ServerSettingsError
 
 
 def test_without_variables_the_defaults_hold() -> None:
-    settings = Settings.from_environment({"PATH": "/bin"})
-    assert settings == Settings()
+    settings = ServerSettings.from_environment({"PATH": "/bin"})
+    assert settings == ServerSettings()
     assert (settings.api_port, settings.max_cached_models, settings.max_concurrent) == (11435, 2, 5)
 
 
 def test_every_kind_of_value_is_read() -> None:
-    settings = Settings.from_environment(
+    settings = ServerSettings.from_environment(
         {
             "MLX_API_PORT": "4000",
             "MLX_MODELS_DIR": "/models",
@@ -47,15 +47,15 @@ def test_every_kind_of_value_is_read() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=name):
-        Settings.from_environment({name: value})
+    with pytest.raises(ServerSettingsError, match=name):
+        ServerSettings.from_environment({name: value})
 
 
 def test_a_mistyped_name_is_refused_with_the_right_one() -> None:
-    with pytest.raises(SettingsError, match="did you mean MLX_MAX_CONCURRENT"):
-        Settings.from_environment({"MLX_MAX_CONCURENT": "3"})
+    with pytest.raises(ServerSettingsError, match="did you mean MLX_MAX_CONCURRENT"):
+        ServerSettings.from_environment({"MLX_MAX_CONCURENT": "3"})
 
 
 def test_names_of_others_are_left_alone() -> None:
     others = {"MLX_API_URL": "http://x", "MLX_DISABLE_COMPILE": "1"}
-    assert Settings.from_environment(others) == Settings()
+    assert ServerSettings.from_environment(others) == ServerSettings()

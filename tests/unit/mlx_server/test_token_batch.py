@@ -12,15 +12,15 @@ import pytest
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.utils import load_model
 
-from llm.mlx_server.sampling import Sampling, processors_for, sampler_for
+from llm.mlx_server.sampling import DecoderSampling, processors_for, sampler_for
 from llm.mlx_server.token_batch import TokenBatch, without_log_probabilities
 from tests.support.tiny_models import build_llama
 
 VOCABULARY = 424
-GREEDY = Sampling()
-SEEDED = [Sampling(temperature=0.9, top_p=0.8, seed=number) for number in range(3)]
-BIASED = Sampling(logit_bias=((7, 4.0),), repeat_penalty=1.3)
-SEEDED_AND_BIASED = Sampling(temperature=0.7, top_k=20, seed=5, presence_penalty=0.5)
+GREEDY = DecoderSampling()
+SEEDED = [DecoderSampling(temperature=0.9, top_p=0.8, seed=number) for number in range(3)]
+BIASED = DecoderSampling(logit_bias=((7, 4.0),), repeat_penalty=1.3)
+SEEDED_AND_BIASED = DecoderSampling(temperature=0.7, top_k=20, seed=5, presence_penalty=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_model(folder)[0]
 
 
-def _answers(generator: BatchGenerator, wishes: list[Sampling]) -> list[list[int]]:
+def _answers(generator: BatchGenerator, wishes: list[DecoderSampling]) -> list[list[int]]:
     """Answers of different lengths, so that the batch shrinks and grows."""
     dice = random.Random(3)
     uids = [
@@ -57,11 +57,11 @@ def _answers(generator: BatchGenerator, wishes: list[Sampling]) -> list[list[int
     [
         pytest.param([GREEDY] * 6, id="all greedy"),
         pytest.param(SEEDED, id="each its own sampler"),
-        pytest.param([Sampling(temperature=0.8, top_p=0.9)] * 4, id="a shared sampler"),
+        pytest.param([DecoderSampling(temperature=0.8, top_p=0.9)] * 4, id="a shared sampler"),
         pytest.param([GREEDY, BIASED, *SEEDED, SEEDED_AND_BIASED], id="all kinds"),
     ],
 )
-def test_it_decodes_what_the_plain_batch_decodes(model: Any, wishes: list[Sampling]) -> None:
+def test_it_decodes_what_the_plain_batch_decodes(model: Any, wishes: list[DecoderSampling]) -> None:
     plain, lean = (BatchGenerator(model, completion_batch_size=4) for _ in range(2))
     assert without_log_probabilities(lean), "this mlx-lm is built differently"
 

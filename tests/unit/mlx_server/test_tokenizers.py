@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llm.mlx_server import tokenizers
-from llm.mlx_server.catalog import Catalog, ModelEntry
+from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.requests import ChatMessage
 from llm.mlx_server.tokenizers import ModelTokenizer, TokenizerStore
 from tests.support.tiny_models import build_llama
@@ -22,11 +22,11 @@ LONG = (ChatMessage("user", "hold"),)
 
 
 @pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> LocalModels:
     folder = tmp_path_factory.mktemp("models")
     for name in ("one", "other"):
         build_llama(folder / name)
-    return Catalog(folder, max_context_tokens=2048)
+    return LocalModels(folder, max_context_tokens=2048)
 
 
 class Hold:
@@ -42,7 +42,7 @@ class Hold:
 
 
 def test_a_short_chat_does_not_wait_for_a_long_one(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: LocalModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer, hold = TokenizerStore().get(catalog.find("one")), Hold()
     _holding(monkeypatch, tokenizer, hold)
@@ -58,7 +58,7 @@ def test_a_short_chat_does_not_wait_for_a_long_one(
 
 
 def test_a_loaded_tokenizer_does_not_wait_for_another_s_load(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: LocalModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = catalog.find("one"), catalog.find("other")
     store, hold, load = TokenizerStore(), Hold(), tokenizers._load
@@ -86,7 +86,7 @@ def test_many_threads_read_texts_as_one_does(tmp_path: Path) -> None:
     file = build_llama(tmp_path / "cut") / "tokenizer.json"
     cutting = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
     file.write_text(json.dumps({**json.loads(file.read_text()), "truncation": cutting}))
-    tokenizer = TokenizerStore().get(Catalog(tmp_path, max_context_tokens=2048).find("cut"))
+    tokenizer = TokenizerStore().get(LocalModels(tmp_path, max_context_tokens=2048).find("cut"))
     chats = [(ChatMessage("user", f"question {n} " * n),) for n in range(1, 40)]
 
     with ThreadPoolExecutor(8) as pool:

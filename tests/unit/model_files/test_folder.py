@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors import SafetensorError
 
-from llm.mlx_server.catalog import Catalog
+from llm.mlx_server.catalog import LocalModels
 from llm.model_files.errors import ModelFileError
 from llm.model_files.folder import STAGING, ModelsFolder
 from tests.support.gguf_models import write_gguf
@@ -58,7 +58,7 @@ def test_a_gguf_file_becomes_a_model_that_the_server_lists(
 ) -> None:
     assert add(folder, gguf) == "tiny"
 
-    entry = Catalog(folder.path, max_context_tokens=4096).find("tiny")
+    entry = LocalModels(folder.path, max_context_tokens=4096).find("tiny")
     assert (entry.family, entry.quantization, entry.context_tokens) == ("llama", "4bit", 256)
     assert entry.chats
 
@@ -186,7 +186,7 @@ def test_what_a_killed_one_left_is_unseen_and_cleared_by_the_next(
     assert died.returncode == -signal.SIGKILL
     assert list(folder.path.glob(f"{STAGING}*"))
     assert folder.names() == ()
-    assert Catalog(folder.path, max_context_tokens=4096).entries() == ()
+    assert LocalModels(folder.path, max_context_tokens=4096).entries() == ()
     assert add(folder, gguf) == "tiny"
     assert not list(folder.path.glob(f"{STAGING}*"))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobs.policy.interactive import (
     PERSON_WEIGHT,
     Demand,
-    Option,
+    InteractiveOption,
     by_preference,
     keep_seconds,
     preempted_models,
@@ -34,11 +34,11 @@ def preempted(demand: Demand, running: dict[str, int], *, most: int = 1) -> tupl
 
 def test_a_server_that_holds_the_model_comes_first_and_a_blocked_one_last() -> None:
     options = [
-        Option("blocked", "m", blocked="paused", resident=True),
-        Option("drains", "m", busy_models=1),
-        Option("loads", "m", max_resident=2),
-        Option("full", "m", resident=True, slots=2, running=2),
-        Option("free", "m", resident=True, slots=2, running=1),
+        InteractiveOption("blocked", "m", blocked="paused", resident=True),
+        InteractiveOption("drains", "m", busy_models=1),
+        InteractiveOption("loads", "m", max_resident=2),
+        InteractiveOption("full", "m", resident=True, slots=2, running=2),
+        InteractiveOption("free", "m", resident=True, slots=2, running=1),
     ]
     order = [option.backend for option in by_preference(options)]
     assert order == ["free", "full", "loads", "drains", "blocked"]

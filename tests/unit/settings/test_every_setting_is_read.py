@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.settings.load import PROJECT, Settings
-from llm.mlx_server.settings import Settings as MLXServerSettings
+from llm.mlx_server.settings import ServerSettings
 
 HOLDERS = frozenset({"settings", "_settings"})
 CHECKS_ONLY = "_contradictions"
@@ -33,7 +33,7 @@ def reads(path: Path) -> Iterator[str]:
 def test_every_setting_is_read_by_somebody() -> None:
     """What the MLX server has of the same name it reads from the environment by itself."""
     by_the_mlx_server = {
-        f"MLX_{field.name.upper()}" for field in dataclasses.fields(MLXServerSettings)
+        f"MLX_{field.name.upper()}" for field in dataclasses.fields(ServerSettings)
     }
     read = {
         name

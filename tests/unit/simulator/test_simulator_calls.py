@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm.simulator.calls import (
-    Call,
     CallError,
+    SimulatedCall,
     ollama_chat,
     ollama_generate,
     openai_chat,
@@ -23,7 +23,7 @@ from llm.simulator.calls import (
 USER = {"role": "user", "content": "hello"}
 
 
-def read(reader: Callable[[bytes], Call], **body: Any) -> Call:
+def read(reader: Callable[[bytes], SimulatedCall], **body: Any) -> SimulatedCall:
     return reader(json.dumps(body).encode())
 
 
@@ -120,7 +120,7 @@ def test_schemas_are_found_in_every_form() -> None:
     ],
 )
 def test_a_wrong_field_is_named(
-    reader: Callable[[bytes], Call], body: dict[str, Any], message: str
+    reader: Callable[[bytes], SimulatedCall], body: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CallError, match=message) as failure:
         read(reader, **body)
@@ -129,7 +129,9 @@ def test_a_wrong_field_is_named(
 
 @pytest.mark.parametrize("reader", [ollama_generate, ollama_chat, openai_chat])
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_object_is_400(reader: Callable[[bytes], Call], data: bytes) -> None:
+def test_what_is_no_json_object_is_400(
+    reader: Callable[[bytes], SimulatedCall], data: bytes
+) -> None:
     with pytest.raises(CallError) as failure:
         reader(data)
     assert failure.value.status == 400
@@ -163,7 +165,7 @@ FIELDS = st.sampled_from(
 @pytest.mark.parametrize("reader", [ollama_generate, ollama_chat, openai_chat])
 @given(body=st.dictionaries(FIELDS, JSON))
 def test_any_body_is_a_call_or_an_error_of_ours(
-    reader: Callable[[bytes], Call], body: dict[str, Any]
+    reader: Callable[[bytes], SimulatedCall], body: dict[str, Any]
 ) -> None:
     try:
         call = read(reader, **body)

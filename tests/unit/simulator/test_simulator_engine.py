@@ -8,30 +8,30 @@ from typing import Any
 
 import pytest
 
-from llm.simulator.engine import Engine
-from llm.simulator.ledger import Ledger
-from llm.simulator.profiles import ModelProfile, Profile
-from llm.simulator.residents import LoadFailedError, LoadOrder, Options, QueueFullError
+from llm.simulator.engine import SimulatedEngine
+from llm.simulator.ledger import RequestLedger
+from llm.simulator.profiles import ModelProfile, ServerProfile
+from llm.simulator.residents import LoadFailedError, LoadOptions, LoadOrder, QueueFullError
 
 DEADLINE_SECONDS = 10.0
 MODELS = {name: ModelProfile(name=name, size_bytes=10, load_seconds=0.01) for name in "abcd"}
-SMALL, LARGE = Options(4096), Options(8192)
+SMALL, LARGE = LoadOptions(4096), LoadOptions(8192)
 
 
 class Server:
     """An engine with its ledger, and requests that hold a model until told to let go."""
 
     def __init__(self, **limits: Any) -> None:
-        self.ledger = Ledger()
-        profile = Profile(models=tuple(MODELS.values()), **limits)
-        self.engine = Engine(profile, self.ledger, time_scale=1.0)
+        self.ledger = RequestLedger()
+        profile = ServerProfile(models=tuple(MODELS.values()), **limits)
+        self.engine = SimulatedEngine(profile, self.ledger, time_scale=1.0)
         self.journal: list[str] = []
 
     def ask(
         self,
         name: str,
         *,
-        options: Options = SMALL,
+        options: LoadOptions = SMALL,
         release: asyncio.Event | None = None,
         error: LoadFailedError | None = None,
         seconds: float = 0.01,

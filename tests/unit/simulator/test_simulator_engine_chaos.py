@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from llm.simulator.engine import Engine
-from llm.simulator.ledger import Ledger
-from llm.simulator.profiles import ModelProfile, Profile
-from llm.simulator.residents import LoadFailedError, LoadOrder, Options, QueueFullError
+from llm.simulator.engine import SimulatedEngine
+from llm.simulator.ledger import RequestLedger
+from llm.simulator.profiles import ModelProfile, ServerProfile
+from llm.simulator.residents import LoadFailedError, LoadOptions, LoadOrder, QueueFullError
 
 REQUESTS = 300
 DEADLINE_SECONDS = 30.0
@@ -23,11 +23,11 @@ MODELS = tuple(
 class Chaos:
     """Requests with random models, options, lengths, failures and departures."""
 
-    def __init__(self, profile: Profile, *, seed: int) -> None:
+    def __init__(self, profile: ServerProfile, *, seed: int) -> None:
         self.dice = random.Random(seed)
         self.profile = profile
-        self.ledger = Ledger()
-        self.engine = Engine(profile, self.ledger, time_scale=1.0)
+        self.ledger = RequestLedger()
+        self.engine = SimulatedEngine(profile, self.ledger, time_scale=1.0)
         self.finished = 0
 
     async def run(self) -> None:
@@ -48,7 +48,7 @@ class Chaos:
     async def _request(self) -> None:
         order = LoadOrder(
             self.dice.choice(MODELS),
-            Options(self.dice.choice((4096, 4096, 8192))),
+            LoadOptions(self.dice.choice((4096, 4096, 8192))),
             seconds=self.dice.choice((0, 0.001, 0.003)),
             error=LoadFailedError("broken") if self.dice.random() < 0.05 else None,
         )
@@ -78,10 +78,16 @@ class Chaos:
 @pytest.mark.parametrize(
     "profile",
     [
-        Profile(models=MODELS, max_resident_models=1, slots=2, queue_limit=0, strict_order=True),
-        Profile(models=MODELS, max_resident_models=2, slots=3, server_slots=4, queue_limit=40),
-        Profile(models=MODELS, memory_bytes=7, slots=0, fairness_seconds=0.002, queue_limit=0),
-        Profile(
+        ServerProfile(
+            models=MODELS, max_resident_models=1, slots=2, queue_limit=0, strict_order=True
+        ),
+        ServerProfile(
+            models=MODELS, max_resident_models=2, slots=3, server_slots=4, queue_limit=40
+        ),
+        ServerProfile(
+            models=MODELS, memory_bytes=7, slots=0, fairness_seconds=0.002, queue_limit=0
+        ),
+        ServerProfile(
             models=MODELS,
             max_resident_models=2,
             queue_limit=5,
@@ -92,7 +98,7 @@ class Chaos:
     ],
     ids=["strict", "server-slots", "memory", "ollama"],
 )
-def test_limits_hold_and_nothing_is_left_behind(profile: Profile, seed: int) -> None:
+def test_limits_hold_and_nothing_is_left_behind(profile: ServerProfile, seed: int) -> None:
     chaos = Chaos(profile, seed=seed)
     asyncio.run(asyncio.wait_for(chaos.run(), DEADLINE_SECONDS))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.simulator.http_request import BadRequestError, Request, RequestReader
+from llm.simulator.http_request import BadRequestError, HttpRequest, RequestReader
 
 PLAIN = b"GET /api/tags?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"
 SIZED = b"POST /api/chat HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
@@ -19,7 +19,7 @@ CHUNKED = (
 )
 
 
-def read(pieces: list[bytes]) -> list[Request]:
+def read(pieces: list[bytes]) -> list[HttpRequest]:
     reader, found = RequestReader(), []
     for piece in pieces:
         reader.feed(piece)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm.simulator.ledger import JOURNAL_ENTRIES, Ledger
+from llm.simulator.ledger import JOURNAL_ENTRIES, RequestLedger
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 
 def test_each_second_counts_for_the_most_useful_thing_that_ran() -> None:
     clock = Clock()
-    ledger = Ledger(clock=clock)
+    ledger = RequestLedger(clock=clock)
 
     clock.now = 1
     ledger.occupy("load", 1)
@@ -36,7 +36,7 @@ def test_each_second_counts_for_the_most_useful_thing_that_ran() -> None:
 
 
 def test_requests_are_counted_by_model_and_in_all() -> None:
-    ledger = Ledger()
+    ledger = RequestLedger()
     first = ledger.arrive(endpoint="/x", model="a", task_id="t1", arrived_at=1.0)
     second = ledger.arrive(endpoint="/x", model="b", task_id=None, arrived_at=2.0)
     ledger.close(first, "completed")
@@ -51,7 +51,7 @@ def test_requests_are_counted_by_model_and_in_all() -> None:
 
 
 def test_a_reset_keeps_what_runs_in_the_gauges() -> None:
-    ledger = Ledger()
+    ledger = RequestLedger()
     entry = ledger.arrive(endpoint="/x", model="a", task_id=None, arrived_at=1.0)
     ledger.stream("a", 1)
     ledger.reset()
@@ -63,7 +63,7 @@ def test_a_reset_keeps_what_runs_in_the_gauges() -> None:
 
 
 def test_the_journal_is_bounded() -> None:
-    ledger = Ledger()
+    ledger = RequestLedger()
     for number in range(JOURNAL_ENTRIES + 10):
         ledger.arrive(endpoint="/x", model="a", task_id=str(number), arrived_at=0.0)
     assert len(ledger.journal) == JOURNAL_ENTRIES

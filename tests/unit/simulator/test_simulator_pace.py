@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from llm.simulator.pace import SHORTEST_WAIT_SECONDS, Pace, shared_rate
+from llm.simulator.pace import SHORTEST_WAIT_SECONDS, TokenPace, shared_rate
 
 
-def spoken_after(pace: Pace, *, tokens: int) -> float:
+def spoken_after(pace: TokenPace, *, tokens: int) -> float:
     now = 0.0
     for _ in range(tokens):
         now += pace.wait_seconds(now)
@@ -16,16 +16,16 @@ def spoken_after(pace: Pace, *, tokens: int) -> float:
 
 @pytest.mark.parametrize("rate", [10.0, 150.0, 3000.0])
 def test_tokens_take_their_time(rate: float) -> None:
-    after = spoken_after(Pace(lambda: rate), tokens=600)
+    after = spoken_after(TokenPace(lambda: rate), tokens=600)
     assert after == pytest.approx(600 / rate, abs=SHORTEST_WAIT_SECONDS + 1 / rate)
 
 
 def test_without_a_rate_tokens_take_no_time() -> None:
-    assert spoken_after(Pace(lambda: 0.0), tokens=100) == 0.0
+    assert spoken_after(TokenPace(lambda: 0.0), tokens=100) == 0.0
 
 
 def test_a_late_stream_catches_up_but_not_on_everything() -> None:
-    pace = Pace(lambda: 10.0)
+    pace = TokenPace(lambda: 10.0)
     pace.wait_seconds(0.0)
     waits = [pace.wait_seconds(100.0) for _ in range(20)]
     assert [wait > 0 for wait in waits] == [False] * 10 + [True] * 10
@@ -33,7 +33,7 @@ def test_a_late_stream_catches_up_but_not_on_everything() -> None:
 
 def test_the_rate_may_change_while_it_speaks() -> None:
     rate = 10.0
-    pace = Pace(lambda: rate)
+    pace = TokenPace(lambda: rate)
     assert pace.wait_seconds(0.0) == pytest.approx(0.1)
     rate = 5.0
     assert pace.wait_seconds(0.1) == pytest.approx(0.2)

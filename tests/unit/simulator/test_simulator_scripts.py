@@ -11,9 +11,9 @@ import pytest
 from llm.detectors.blank import is_blank
 from llm.detectors.echo import is_echo
 from llm.detectors.repetition import repetition
-from llm.simulator.calls import Call
+from llm.simulator.calls import SimulatedCall
 from llm.simulator.faults import Fault
-from llm.simulator.profiles import ModelProfile, Profile
+from llm.simulator.profiles import ModelProfile, ServerProfile
 from llm.simulator.schema_sample import fits
 from llm.simulator.scripts import Script, compose
 
@@ -24,11 +24,11 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
 
 
 def script(fault: str | None = None, *, model: ModelProfile = MODEL, **fields: Any) -> Script:
-    call = Call(model=model.name, **{"prompt": PROMPT, "prompt_tokens": 12, **fields})
+    call = SimulatedCall(model=model.name, **{"prompt": PROMPT, "prompt_tokens": 12, **fields})
     return compose(
         call,
         model=model,
-        profile=Profile(models=(model,)),
+        profile=ServerProfile(models=(model,)),
         context_tokens=4096,
         fault=Fault(name=fault) if fault else None,
     )

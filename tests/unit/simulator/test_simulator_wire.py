@@ -10,7 +10,7 @@ from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from llm.wire import ollama, openai
-from llm.wire.values import ModelCard, Usage
+from llm.wire.values import GenerationUsage, ModelCard
 
 AT = datetime(2026, 3, 14, 9, 26, 53, 123456, tzinfo=UTC)
 CARD = ModelCard(
@@ -22,7 +22,7 @@ CARD = ModelCard(
     capabilities=("completion", "thinking"),
     family="qwen2",
 )
-USAGE = Usage(
+USAGE = GenerationUsage(
     prompt_tokens=11,
     completion_tokens=7,
     load_seconds=0.0,

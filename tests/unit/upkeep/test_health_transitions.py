@@ -6,11 +6,11 @@ import logging
 
 import pytest
 
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from jobs.upkeep.health.transitions import TransitionLog
 
-RED = Check("backend:mlx", False, "refuses connections", "start it")
-GREEN = Check("backend:mlx", True, "answers")
+RED = HealthCheck("backend:mlx", False, "refuses connections", "start it")
+GREEN = HealthCheck("backend:mlx", True, "answers")
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.parallelism import Call, Parallelism, learned, parallelism
+from jobs.policy.parallelism import Parallelism, TimedCall, learned, parallelism
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ def at(seconds: float) -> datetime:
 
 def served(
     durations: list[float], *, slots: int, in_flight: int, prefill: float = 0.2, late: float = 0.0
-) -> list[Call]:
+) -> list[TimedCall]:
     """Calls of a server with so many slots, and of a client that keeps so many in flight.
 
     ``late`` is how long after its last token a call is noted as ended.
@@ -33,7 +33,7 @@ def served(
         ended = begins + seconds
         heapq.heappush(free, ended)
         heapq.heappush(sent, ended + late)
-        calls.append(Call(at(sent_at), at(begins), at(ended + late)))
+        calls.append(TimedCall(at(sent_at), at(begins), at(ended + late)))
     return calls
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from jobs.upkeep.health.checks import Check
+from jobs.upkeep.health.checks import HealthCheck
 from jobs.upkeep.health.endpoint import serve
 
-checks: list[Check] = []
+checks: list[HealthCheck] = []
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def url() -> Iterator[str]:
 
 
 def test_green_is_200_and_red_is_503(url: str) -> None:
-    checks[:] = [Check("redis", True, "fine")]
+    checks[:] = [HealthCheck("redis", True, "fine")]
     assert requests.get(f"{url}/healthz", timeout=5).status_code == 200
 
-    checks.append(Check("postgres", False, "down", "start it"))
+    checks.append(HealthCheck("postgres", False, "down", "start it"))
     answer = requests.get(f"{url}/healthz", timeout=5)
 
     assert answer.status_code == 503
@@ -38,7 +38,7 @@ def test_before_the_first_round_it_is_not_green(url: str) -> None:
 
 
 def test_metrics_name_every_check(url: str) -> None:
-    checks[:] = [Check("redis", True, "fine"), Check("postgres", False, "down")]
+    checks[:] = [HealthCheck("redis", True, "fine"), HealthCheck("postgres", False, "down")]
 
     text = requests.get(f"{url}/metrics", timeout=5).text
 

@@ -107,6 +107,15 @@ def waiting_for(task_id: str, *, limit: int = 50) -> list[str]:
     return [row["id"] for row in rows]
 
 
+def reruns_of(task_id: str, *, limit: int = 50) -> list[Row]:
+    """``{"id", "title", "status", "expert", "model"}`` of the tasks that ran this one again."""
+    return fetch_all(
+        "SELECT t.id::text AS id, t.title, t.status, e.name AS expert, t.model "
+        f"{FROM} WHERE t.metadata ->> 'rerun_of' = %s ORDER BY t.created_at LIMIT %s",
+        (task_id, limit),
+    )
+
+
 def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
     """Task id by idempotency key."""
     rows = fetch_all(

@@ -79,11 +79,14 @@ def cancel_command(
         ("kos retry 3f2a90", "one that failed"),
         ("kos retry --failed --since today", "all that failed of today's"),
         ('kos retry --error "timed out" --backend ollama', "what failed there for that reason"),
+        ("kos retry 3f2a90 --model qwen3:8b", "the same task as a new one, with this model"),
+        ("kos retry 3f2a90 --again", "a completed one, unchanged, as a new task"),
     ),
 )
 @click.argument("task_ids", metavar="[ID]...", nargs=-1)
 @click.option("--failed", is_flag=True, help="Every failed task.")
 @click.option("--cancelled", is_flag=True, help="Every cancelled task.")
+@click.option("--again", is_flag=True, help="Run the named tasks as new ones; they stay.")
 @filter_options
 @dry_run_option
 @json_option
@@ -94,15 +97,22 @@ def retry_command(
     task_ids: tuple[str, ...],
     failed: bool,
     cancelled: bool,
+    again: bool,
     dry_run: bool,
     as_json: bool,
     **filters: Any,
 ) -> int:
     """Send failed or cancelled tasks through again, with fresh counters.
 
-    The options that choose tasks are those of `kos tasks`; of them, those that failed.
+    The options that choose tasks are those of `kos tasks`; of them, those that failed. With ids,
+    --model, --expert and --backend run them as new tasks there, also completed ones.
     """
-    from console.operations import tasks
+    from console.operations import reruns, tasks
+
+    changes = {name: filters[name] for name in reruns.CHANGES if task_ids and filters[name]}
+    if again or changes:
+        filters |= dict.fromkeys(reruns.CHANGES) if task_ids else {}
+        return _run_again(app, task_ids, filters, changes, dry_run=dry_run, as_json=as_json)
 
     named = (("failed", failed), ("cancelled", cancelled))
     statuses = tuple(status for status, wanted in named if wanted)
@@ -116,6 +126,31 @@ def retry_command(
         _print("sent through again", document["retried"])
         _print_unchanged(document["unchanged"], "cannot be retried: only failed or cancelled can")
     return _code(document, ("retried",), bool(task_ids))
+
+
+def _run_again(
+    app: App,
+    task_ids: tuple[str, ...],
+    filters: dict[str, Any],
+    changes: dict[str, str],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    from console.operations import reruns
+    from console.operations.rules import rules_of
+
+    chosen = _chosen(app, task_ids, filters, (), otherwise=("completed", "failed", "cancelled"))
+    if dry_run:
+        return _preview("would run again as new tasks", chosen, as_json=as_json)
+    rules = rules_of(app.connections)
+    document = _in_pages(app, chosen, lambda page: reruns.rerun(page, changes, rules=rules))
+    if as_json:
+        print_json(document)
+    else:
+        _print("submitted", [one["id"] for one in document["reruns"]])
+        _print_unchanged(document["unchanged"], "cannot run again")
+    return _code(document, ("reruns",), bool(task_ids))
 
 
 def _chosen(
@@ -174,5 +209,5 @@ def _print(what: str, task_ids: list[str]) -> None:
 
 def _print_unchanged(unchanged: list[dict[str, Any]], why: str) -> None:
     for entry in unchanged[:20]:
-        reason = LOCKED if entry.get("locked") else why
+        reason = LOCKED if entry.get("locked") else entry.get("error", why)
         note(f"{entry['id'][:8]} is {entry['status']}: {reason}", "yellow")

@@ -75,18 +75,13 @@ def submit_command(
     "expert"?, "backend"?, "model"?, "after"?: [custom_id], "schema"?, "files"?, "metadata"?}.
     Wrong lines are refused with their reason, the others go in; the exit code is then 2.
     """
-    from console.operations.known_models import known_models
-    from console.operations.submission import Rules, submit
+    from console.operations.rules import rules_of
+    from console.operations.submission import submit
 
     _check_usage(text, source, template, fields, waiting=waiting, timeout=timeout)
     if template is None and (pairs or table):
         raise click.UsageError("--var and --vars belong to --template")
-    rules = Rules(
-        base=_base(source),
-        file_roots=app.settings.roots_for_submitting,
-        backends=tuple(spec.name for spec in app.settings.backends),
-        models=lambda: known_models(app.connections),
-    )
+    rules = rules_of(app.connections, base=_base(source))
     app.connections.use_database()
     with ExitStack() as stack:
         if source is not None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import redis
 from jinja2 import Environment
 
 from console.operations.connections import Connections
-from console.operations.known_models import known_models
+from console.operations.rules import rules_of
 from console.operations.submission import Rules
 from console.web.figures.overview import Overviews
 from console.web.live import Feed
@@ -44,12 +43,7 @@ class Site:
     @property
     def rules(self) -> Rules:
         """What a submitted task may refer to."""
-        return Rules(
-            base=Path.cwd(),
-            file_roots=self.settings.roots_for_submitting,
-            backends=tuple(spec.name for spec in self.settings.backends),
-            models=lambda: known_models(self.connections),
-        )
+        return rules_of(self.connections)
 
     def changed(self) -> None:
         """Drop the caches after a change by hand."""

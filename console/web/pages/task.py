@@ -14,7 +14,8 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import ids, queue_position, tasks, timeline
+from console.operations import ids, queue_position, reruns, tasks, timeline
+from console.operations.errors import BadInput
 from console.web.live import event
 from console.web.pages.overview import EVENT_STREAM
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
@@ -55,6 +56,8 @@ def describe(task_id: str) -> dict[str, Any]:
         ),
         "parents": parents,
         "children": _linked(task_views.waiting_for(task_id)),
+        "first": _linked(_first_of(task)),
+        "reruns": task_views.reruns_of(task_id),
         "attempts": [_with_rate(attempt) for attempt in task["attempts"]],
         "metadata": json.dumps(task["metadata"], indent=2, ensure_ascii=False, default=str),
         "is_final": task["status"] in {state.value for state in FINAL_STATES},
@@ -70,9 +73,11 @@ async def live(request: Request) -> Response:
 
 
 def change(request: Request, form: FormData) -> Response:
-    """Cancel, retry, retry elsewhere, or accept an answer."""
-    verb = known_verb(request, ("cancel", "retry", "elsewhere", "accept"))
+    """Cancel, retry, retry elsewhere, run again as a new task, or accept an answer."""
+    verb = known_verb(request, ("cancel", "retry", "elsewhere", "again", "accept"))
     task_id = _named(request)
+    if verb == "again":
+        return _run_again(request, task_id)
     with session():
         if verb == "cancel":
             done = tasks.cancel([task_id])
@@ -87,6 +92,16 @@ def change(request: Request, form: FormData) -> Response:
             message, moved = "retried", tasks.retry([task_id])["retried"]
     site_of(request).changed()
     return back_to(f"/tasks/{task_id}", message if moved else "nothing", n=len(moved))
+
+
+def _run_again(request: Request, task_id: str) -> Response:
+    site = site_of(request)
+    with session():
+        done = reruns.rerun([task_id], {}, rules=site.rules)
+    site.changed()
+    if not done["reruns"]:
+        raise BadInput(f"{task_id[:8]} cannot run again: {done['unchanged'][0]['error']}")
+    return back_to(f"/tasks/{done['reruns'][0]['id']}", "submitted", n=1)
 
 
 async def _watch(site: Site, task_id: str) -> AsyncIterator[str]:
@@ -133,6 +148,14 @@ def _look(site: Site, task_id: str) -> tuple[str, tuple[str, Any] | None]:
 def _named(request: Request) -> str:
     with session():
         return ids.resolve(request.path_params["task"])
+
+
+def _first_of(task: Row) -> list[str]:
+    """The id of the task that this one runs again, if it still exists."""
+    written = task["metadata"].get(reruns.LINK) if isinstance(task["metadata"], dict) else None
+    if not isinstance(written, str) or not ids.is_whole(written):
+        return []
+    return list(task_views.statuses_of([written]))
 
 
 def _linked(task_ids: list[str]) -> list[Row]:

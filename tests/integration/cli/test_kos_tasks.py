@@ -381,3 +381,25 @@ def test_cancel_and_retry_take_the_filters_of_tasks_and_a_dry_run_changes_nothin
     assert kos("show", kept, "--json").json["status"] == "pending"
     assert kos("cancel", "--yes").code == 2
     assert kos("cancel", kept, "--search", "cats").code == 2
+
+
+def test_a_completed_task_runs_again_as_a_new_one_elsewhere(kos: Kos, postgres_url: str) -> None:
+    with rows(postgres_url):
+        add_expert("Anna")
+        add_expert("Boris")
+    first = three(kos, postgres_url)[0]
+
+    document = kos("retry", "good", "--model", "qwen3:8b", "--expert", "Boris", "--json").json
+
+    ((again,), unchanged) = document["reruns"], document["unchanged"]
+    assert (again["rerun_of"], unchanged) == (first, [])
+    new = kos("show", again["id"], "--json").json
+    assert (new["status"], new["expert"], new["custom_id"]) == ("pending", "Boris", None)
+    assert new["metadata"]["preferred_model"] == "qwen3:8b"
+    assert new["metadata"]["rerun_of"] == first
+    assert kos("show", first, "--json").json["status"] == "completed"
+    with rows(postgres_url):
+        assert [row["id"] for row in task_views.reruns_of(first)] == [again["id"]]
+
+    refused = kos("retry", "later", "--again")
+    assert (refused.code, "has not ended" in refused.err) == (2, True)

@@ -65,6 +65,27 @@ def test_a_submitted_task_runs_and_its_page_tells_everything(
         assert browser.get(f"{dashboard.url}{path}", timeout=20).status_code == 200
 
 
+def test_an_ended_task_runs_again_and_both_pages_link_to_each_other(
+    dashboard: Dashboard, system: System
+) -> None:
+    first = system.insert("A lease", "Explain a lease.", status="completed")
+    browser = requests.Session()
+    text = browser.get(f"{dashboard.url}/submit?again={first}", timeout=20).text
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', text)
+    assert token
+    assert "Explain a lease.</textarea>" in text
+
+    same = browser.post(f"{dashboard.url}/tasks/{first}/again", data={"csrf": token[1]}, timeout=20)
+    form = {"csrf": token[1], "again": first, "description": "Explain it shorter."}
+    edited = browser.post(f"{dashboard.url}/submit", data=form, timeout=20)
+
+    for page, request in ((same, "Explain a lease."), (edited, "Explain it shorter.")):
+        assert page.ok
+        assert f'href="/tasks/{first}"' in page.text
+        assert request in page.text
+        assert page.url.split("/")[-1].split("?")[0] in dashboard.get(f"/tasks/{first}").text
+
+
 def test_an_expert_has_a_page_where_an_older_prompt_comes_back(
     dashboard: Dashboard, system: System
 ) -> None:

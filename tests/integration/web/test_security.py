@@ -26,6 +26,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 CHANGES: tuple[tuple[str, dict[str, str]], ...] = (
     ("/tasks", {"verb": "cancel"}), ("/submit", {"description": "x"}),
     ("/tasks/{task}/cancel", {}), ("/tasks/{task}/retry", {}), ("/tasks/{task}/elsewhere", {}),
+    ("/tasks/{task}/again", {}),
     ("/backends/mlx/pause", {}), ("/backends/mlx/resume", {}),
     ("/schedule/pause", {"name": "plan"}), ("/schedule/run", {"name": "plan"}),
     ("/queues/llm-mlx/requeue", {}), ("/queues/llm-mlx/delete", {}),

@@ -1,0 +1,17 @@
+"""Finds the tasks that ran another one again: ``metadata.rerun_of`` names it."""
+
+from __future__ import annotations
+
+from peewee import Database
+from playhouse.migrate import SchemaMigrator
+
+
+def up(migrator: SchemaMigrator, db: Database) -> None:
+    db.execute_sql(
+        "CREATE INDEX IF NOT EXISTS kos_tasks_rerun_of ON tasks ((metadata ->> 'rerun_of')) "
+        "WHERE metadata ->> 'rerun_of' IS NOT NULL"
+    )
+
+
+def down(migrator: SchemaMigrator, db: Database) -> None:
+    db.execute_sql("DROP INDEX IF EXISTS kos_tasks_rerun_of")

@@ -107,6 +107,8 @@ def _counts_alike(system: System, seed: int, tasks: int) -> bool:
         f"loads recorded {new_recorded}, done for us {new_done}",
         flush=True,
     )
+    if new_recorded != new_done:
+        _explain(system, recorded)
     return new_recorded == new_done
 
 
@@ -121,6 +123,14 @@ def _use_beside_us(system: System, seed: float, over: threading.Event, asked: li
     while not over.wait(dice.uniform(1.0, 6.0)):
         answer = requests.post(f"{system.ollama.url}/api/generate", json=body, timeout=120)
         asked.append(answer.status_code)
+
+
+def _explain(system: System, after: int) -> None:
+    rows = system.sql("SELECT * FROM kos_loads ORDER BY id OFFSET %s", (after,))
+    for row in rows:
+        print("  recorded", row["model"], row["num_ctx"], round(row["seconds"], 2), row["cause"])
+    for name, figures in system.ollama.stats(journal=0)["models"].items():
+        print("  the server counts in all", name, figures["loads"])
 
 
 def _recorded(system: System) -> int:

@@ -81,13 +81,11 @@ class Residency:
                 raise
             self._used(key)
         residents = self._publish(backend)
-        if seconds > 0:
-            warm = traits_of(backend.spec.kind).warm_load_seconds
-            if seconds <= warm and self._shares_a_runner(backend.name, model, residents):
-                return 0.0
+        if seconds > 0 and self._is_unlisted(model, residents):
+            seconds += self._load_unlisted(backend, key, seconds, residents, deadlines, cause)
+        elif seconds > 0:
             self._learn_default(key, residents)
-            self._recorded_at[key] = self._clock()
-            self._record(backend.name, model, num_ctx, seconds, cause)
+            self._record(key, seconds, cause)
         return seconds
 
     def used(self, backend: str, model: str, num_ctx: int) -> None:
@@ -101,11 +99,11 @@ class Residency:
         the model out of memory. Calls that waited for one load together report it each."""
         key = (backend, model, num_ctx)
         with self._lock:
-            began_at = self._clock() - call_seconds
-            if self._recorded_at.get(key, float("-inf")) >= began_at:
-                return
+            known_at = self._recorded_at.get(key, float("-inf"))
             self._recorded_at[key] = self._clock()
-        self._record(backend, model, num_ctx, load_seconds, "task")
+        if known_at >= self._clock() - call_seconds:
+            return
+        self._record(key, load_seconds, "task")
 
     def forget(self, backend: str) -> None:
         """The server failed: nothing that was known about it holds any more."""
@@ -188,18 +186,36 @@ class Residency:
                 return 0.0
         return backend.preload(model, num_ctx=num_ctx or None, deadlines=deadlines, cancel=cancel)
 
-    def _shares_a_runner(
-        self, backend: str, model: str, residents: Sequence[ResidentModel]
-    ) -> bool:
-        """Names of the same weights are one model in memory, listed under one of the names: what
-        was there in no time and is not listed loaded nothing. The one it shares was used last."""
-        if not residents or any(resident.name == model for resident in residents):
-            return False
-        last = max(residents, key=lambda one: one.expires_at or _NEVER)
-        self._shared[backend, model] = last.name
-        return True
+    def _is_unlisted(self, model: str, residents: Sequence[ResidentModel]) -> bool:
+        return bool(residents) and all(resident.name != model for resident in residents)
 
-    def _record(self, backend: str, model: str, num_ctx: int, seconds: float, cause: Cause) -> None:
+    def _load_unlisted(
+        self,
+        backend: Backend,
+        key: Key,
+        seconds: float,
+        residents: Sequence[ResidentModel],
+        deadlines: Deadlines,
+        cause: Cause,
+    ) -> float:
+        """What was loaded in ``seconds`` and is not listed: a second name of weights that are in
+        memory under another, or a model that a stranger drove out again. Asked for once more, a
+        second name is there in no time. Returns the seconds to add."""
+        name, model, num_ctx = key
+        warm = traits_of(backend.spec.kind).warm_load_seconds
+        again = seconds
+        if seconds > warm:
+            again = backend.preload(model, num_ctx=num_ctx or None, deadlines=deadlines)
+        if again > warm:
+            self._record(key, seconds, cause)
+            self._record(key, again, cause)
+            return again
+        self._shared[name, model] = max(residents, key=lambda one: one.expires_at or _NEVER).name
+        return -seconds
+
+    def _record(self, key: Key, seconds: float, cause: Cause) -> None:
+        backend, model, num_ctx = key
+        self._recorded_at[key] = self._clock()
         logger.info("model_loaded backend=%s model=%s seconds=%.2f", backend, model, seconds)
         try:
             with session():

@@ -159,25 +159,41 @@ class TestWithAStrangerBesideUs:
     def recorded(self, monkeypatch: pytest.MonkeyPatch, residency: Residency) -> list[float]:
         seconds: list[float] = []
         monkeypatch.setattr(residency, "publish", lambda *told: None)
-        monkeypatch.setattr(residency, "_record", lambda *told: seconds.append(told[3]))
+        monkeypatch.setattr(residency, "_record", lambda *told: seconds.append(told[1]))
         return seconds
 
-    def test_a_model_driven_out_right_after_its_load_was_loaded(
-        self, residency: Residency, recorded: list[float], monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("took", "loads"),
+        [
+            ([2.0, 2.0], [2.0, 2.0]),  # driven out right after its load, and loaded anew
+            ([4.0, 0.1], []),  # a second name, which waited for the load of the first
+            ([0.1], []),  # a second name of what was in memory
+        ],
+    )
+    def test_what_is_not_listed_after_its_load_was_driven_out_or_is_a_second_name(
+        self,
+        residency: Residency,
+        recorded: list[float],
+        monkeypatch: pytest.MonkeyPatch,
+        took: list[float],
+        loads: list[float],
     ) -> None:
         server = Sized()
-        stranger = (ResidentModel("of-a-stranger", context_tokens=4096),)
-        monkeypatch.setattr(server, "resident_models", lambda: stranger)
+        other = (ResidentModel("another", context_tokens=4096),)
+        monkeypatch.setattr(server, "resident_models", lambda: other)
+        left = iter(took)
+        monkeypatch.setattr(server, "preload", lambda *told, **more: next(left))
 
-        assert sized(residency, server, 4096) == 2.0
-        assert recorded == [2.0]
+        assert sized(residency, server, 4096) == sum(loads)
+        assert recorded == loads
+        assert list(left) == []
 
     def test_a_load_inside_calls_that_waited_for_it_together_is_one(
         self, recorded: list[float]
     ) -> None:
         now = [100.0]
         residency = Residency(cast(Any, None), clock=lambda: now[0])
-        residency._record = lambda *told: recorded.append(told[3])  # type: ignore[method-assign]
+        residency._record = lambda *told: recorded.append(told[1])  # type: ignore[method-assign]
 
         def ends(at: float, *, began: float) -> None:
             now[0] = at

@@ -90,20 +90,23 @@ def test_a_cancel_stops_a_running_stream_and_sticks(slow: System) -> None:
 
 
 def test_a_drain_hands_three_running_tasks_back_and_counts_no_crash(slow: System) -> None:
-    slow.start("control", "listener", "llm-ollama")
-    task_ids = [slow.insert(f"Study {n}", LONG_TASK) for n in range(3)]
+    slow.mlx.fault("drip", seconds=1.0)
+    slow.start("control", "listener", "llm-mlx")
+    on_mlx = {"required_backend": "mlx", "preferred_model": "tinyllama:1.1b-chat"}
+    task_ids = [slow.insert(f"Study {n}", LONG_TASK, metadata=on_mlx) for n in range(3)]
     for task_id in task_ids:
         decoding(slow, task_id)
 
-    slow.stop("llm-ollama")
+    slow.stop("llm-mlx")
 
-    assert slow.log("llm-ollama").rstrip().endswith("drained")
+    assert slow.log("llm-mlx").rstrip().endswith("drained")
     for task_id in task_ids:
         row = slow.task(task_id)
         assert row["status"] in ("pending", "queued")
         assert (row["attempt_count"], row["crash_count"]) == (0, 0)
         assert attempts(slow, task_id) == ["interrupted"]
-    slow.start("llm-ollama")
+    slow.mlx.clear_faults()
+    slow.start("llm-mlx")
     slow.wait_status(task_ids[0], "completed", deadline_seconds=60)
 
 

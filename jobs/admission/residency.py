@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ TRUST_SECONDS = 30.0
 FORGET_SECONDS = 600.0
 LOOK_UP_SECONDS = 0.2
 ORDERED_FOR_SECONDS = 300
+SAME_LOAD_SECONDS = 0.5
+LOADS_REMEMBERED = 16
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 Key = tuple[str, str, int]
@@ -47,7 +50,7 @@ class Residency:
         self._failures: dict[Key, tuple[float, TransientError]] = {}
         self._default_ctx: dict[tuple[str, str], int] = {}
         self._shared: dict[tuple[str, str], str] = {}
-        self._recorded_at: dict[Key, float] = {}
+        self._load_ends: dict[Key, deque[float]] = {}
 
     def ensure(
         self,
@@ -85,6 +88,7 @@ class Residency:
             seconds += self._load_unlisted(backend, key, seconds, residents, deadlines, cause)
         elif seconds > 0:
             self._learn_default(key, residents)
+            self._is_new_load(key, self._clock())
             self._record(key, seconds, cause)
         return seconds
 
@@ -95,15 +99,13 @@ class Residency:
     def loaded_inside(
         self, backend: str, model: str, num_ctx: int, *, load_seconds: float, call_seconds: float
     ) -> None:
-        """A call that took ``call_seconds`` until now reported a load: somebody else had brought
-        the model out of memory. Calls that waited for one load together report it each."""
+        """A call that took ``call_seconds`` until now reported a load that ended ``load_seconds``
+        after it began: somebody else had brought the model out of memory. Calls that waited for
+        one load together report one end of it."""
         key = (backend, model, num_ctx)
-        with self._lock:
-            known_at = self._recorded_at.get(key, float("-inf"))
-            self._recorded_at[key] = self._clock()
-        if known_at >= self._clock() - call_seconds:
-            return
-        self._record(key, load_seconds, "task")
+        ended_at = self._clock() - call_seconds + load_seconds
+        if self._is_new_load(key, ended_at):
+            self._record(key, load_seconds, "task")
 
     def forget(self, backend: str) -> None:
         """The server failed: nothing that was known about it holds any more."""
@@ -213,9 +215,16 @@ class Residency:
         self._shared[name, model] = max(residents, key=lambda one: one.expires_at or _NEVER).name
         return -seconds
 
+    def _is_new_load(self, key: Key, ended_at: float) -> bool:
+        """Remember that a load ended then; False where it is known already."""
+        with self._lock:
+            known = self._load_ends.setdefault(key, deque(maxlen=LOADS_REMEMBERED))
+            is_new = all(abs(ended_at - each) > SAME_LOAD_SECONDS for each in known)
+            known.append(ended_at)
+        return is_new
+
     def _record(self, key: Key, seconds: float, cause: Cause) -> None:
         backend, model, num_ctx = key
-        self._recorded_at[key] = self._clock()
         logger.info("model_loaded backend=%s model=%s seconds=%.2f", backend, model, seconds)
         try:
             with session():

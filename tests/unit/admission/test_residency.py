@@ -195,14 +195,14 @@ class TestWithAStrangerBesideUs:
         residency = Residency(cast(Any, None), clock=lambda: now[0])
         residency._record = lambda *told: recorded.append(told[1])  # type: ignore[method-assign]
 
-        def ends(at: float, *, began: float) -> None:
+        def ends(at: float, *, began: float, loaded: float) -> None:
             now[0] = at
             residency.loaded_inside(
-                "ollama", MODEL, 4096, load_seconds=4.0, call_seconds=at - began
+                "ollama", MODEL, 4096, load_seconds=loaded - began, call_seconds=at - began
             )
 
-        ends(110.0, began=100.0)
-        ends(112.0, began=101.0)
+        ends(110.0, began=100.0, loaded=104.0)
+        ends(112.0, began=101.0, loaded=104.1)
         assert recorded == [4.0]
-        ends(130.0, began=120.0)
-        assert recorded == [4.0, 4.0]
+        ends(113.0, began=101.5, loaded=111.5)  # it waited as long, but another went in between
+        assert recorded == [4.0, 10.0]

@@ -42,6 +42,7 @@ class WorkerApp:
     runtime: Runtime
     lease_keeper: LeaseKeeper
     admission: SlotMiddleware
+    heartbeat: BrokerHeartbeat
 
 
 def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> WorkerApp:
@@ -54,7 +55,8 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> Wor
     owner = process_owner()
     about = {"program": program, "queues": list(queues), "started_at": time.time()}
     admission = SlotMiddleware(runtime.slots, runtime.limits)
-    runtime.broker.add_middleware(BrokerHeartbeat(owner=owner, about=about))
+    heartbeat = BrokerHeartbeat(owner=owner, about=about)
+    runtime.broker.add_middleware(heartbeat)
     runtime.broker.add_middleware(PeriodiqMiddleware(skip_delay=TICK_VALID_SECONDS))
     runtime.broker.add_middleware(admission)
     runtime.broker.add_middleware(CountActorErrors(runtime.redis))
@@ -75,7 +77,7 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> Wor
     for queue in queues:
         if queue.startswith(LLM_QUEUE_PREFIX):
             _add_backend(runtime, queue.removeprefix(LLM_QUEUE_PREFIX), lease_keeper)
-    return WorkerApp(runtime, lease_keeper, admission)
+    return WorkerApp(runtime, lease_keeper, admission, heartbeat)
 
 
 def _planner(runtime: Runtime) -> Planner:

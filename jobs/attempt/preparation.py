@@ -15,7 +15,7 @@ from jobs.attempt.processors.registry import Registry
 from jobs.attempt.prompts import DependencyResult, Persona, task_text
 from jobs.policy import metadata
 from jobs.policy.metadata import TaskOptions
-from jobs.policy.prompt_size import MATERIAL_SHARE, PromptSize, prompt_size
+from jobs.policy.prompt_size import MATERIAL_SHARE, PromptSize, cuts, prompt_size
 from jobs.policy.sampling import choose_sampling
 from jobs.policy.tokens import LARGEST_CONTEXT
 from jobs.settings.load import Settings
@@ -70,6 +70,7 @@ def prepare(
         context=_files(claimed, options, settings, int(context_tokens * MATERIAL_SHARE)),
         dependencies=dependencies,
         max_tokens=min(size.max_tokens, context_tokens // 2),
+        brief=not options.verbatim and cuts(row["faults"]) > 0,
         context_tokens=context_tokens,
         sampling=options.sampling
         if options.verbatim

@@ -35,6 +35,11 @@ class PromptSize:
     num_ctx: int
 
 
+def cuts(faults: Sequence[str]) -> int:
+    """How many of the attempts with these error codes ran out of tokens."""
+    return sum(code in CUT_SHORT for code in faults)
+
+
 def prompt_size(
     options: TaskOptions, *, text_bytes: int, earlier_bytes: int, faults: Sequence[str]
 ) -> PromptSize:
@@ -43,8 +48,8 @@ def prompt_size(
 
     The answer gets twice as many tokens for each time it was cut short.
     """
-    cut_short = sum(code in CUT_SHORT for code in faults)
-    max_tokens = (options.max_tokens or DEFAULT_MAX_TOKENS) << min(cut_short, MAX_DOUBLINGS)
+    doublings = min(cuts(faults), MAX_DOUBLINGS)
+    max_tokens = (options.max_tokens or DEFAULT_MAX_TOKENS) << doublings
     material_tokens = int(earlier_bytes / BYTES_PER_TOKEN)
     if options.file_paths or options.source is not None:
         # Files are not read for a plan, and a source may stand for work in steps.

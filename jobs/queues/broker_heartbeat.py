@@ -41,6 +41,15 @@ class BrokerHeartbeat(Middleware):
         )
         self._thread.start()
 
+    def take_no_more(self, broker: WakingBroker) -> None:
+        """Leave the queues while the last calls end: a drain may take minutes, and what is sent
+        meanwhile would wait for a worker that takes nothing."""
+        self._about["queues"] = []
+        try:
+            self._send_heartbeat(broker)
+        except redis.RedisError as error:
+            logger.warning("drain_not_registered owner=%s error=%s", self._owner, error)
+
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         self._stopping.set()
         if self._thread is not None:

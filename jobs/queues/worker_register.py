@@ -25,7 +25,8 @@ def register(client: redis.Redis) -> dict[str, dict[str, Any]]:
 
 
 def taken_queues(lines: Mapping[str, Mapping[str, Any]], *, now: float) -> frozenset[str]:
-    """Queues that a live process takes. ``now`` is in seconds since the epoch."""
+    """Queues that a live process takes; one that drains takes none. ``now`` is in seconds since
+    the epoch."""
     return frozenset(
         queue
         for owner, line in lines.items()

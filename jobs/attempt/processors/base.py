@@ -50,7 +50,8 @@ class TaskContext:
     """A task as a processor sees it.
 
     ``context`` is the text of its files, ``context_tokens`` the model's window, of which
-    ``max_tokens`` are kept for an answer. ``correlation_id`` follows the task to other services.
+    ``max_tokens`` are kept for an answer. ``brief`` asks for a short one: an earlier attempt was
+    cut. ``correlation_id`` follows the task to other services.
     """
 
     task_id: str
@@ -61,6 +62,7 @@ class TaskContext:
     context: str = ""
     dependencies: tuple[DependencyResult, ...] = ()
     max_tokens: int = 1024
+    brief: bool = False
     context_tokens: int = 8192
     sampling: Sampling = SERVER_DEFAULTS
     correlation_id: str = ""

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from jobs.attempt import prompts
 from jobs.attempt.processors.base import CallModel, Checkpoint, ProcessorResult, TaskContext
+from jobs.attempt.processors.steps import spoken_language
+
+BRIEFLY = {
+    "en": "An earlier answer was too long and was cut off. Answer briefly: only what was asked "
+    "for, and end within the space you have.",
+    "ru": "Прошлый ответ был слишком длинным и оборвался. Ответь кратко: только то, о чём просят, "
+    "и закончи в пределах отведённого места.",
+}
 
 
 class ExpertProcessor:
@@ -19,6 +27,7 @@ class ExpertProcessor:
             budget_tokens=task.prompt_budget_tokens,
             context=task.context,
             dependencies=task.dependencies,
+            instructions=BRIEFLY[spoken_language(task.description)] if task.brief else "",
         )
         completion = call(
             prompt.messages,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from jobs.queues.worker_register import register, taken_queues
 from models import database
 from tests.support.system import System, running_system
 
@@ -125,3 +126,26 @@ def test_flushing_redis_loses_no_task(slow: System) -> None:
     )
     assert slow.sql("SELECT task_id FROM kos_attempts WHERE outcome = 'completed' "
                     "GROUP BY 1 HAVING count(*) > 1") == []  # fmt: skip
+
+
+def test_a_worker_that_drains_takes_no_queue_while_its_last_call_ends(
+    postgres_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    with running_system(
+        postgres_url, redis_url, tmp_path, time_scale=1.0, KOS_DRAIN_SECONDS="60"
+    ) as system:
+        system.start()
+        task_id = system.insert("Study", LONG_TASK)
+        program = decoding(system, task_id)
+        client = redis.Redis.from_url(redis_url)
+
+        system.kill(program, with_signal=signal.SIGTERM)
+
+        system.wait(
+            lambda: program not in taken_queues(register(client), now=time.time()),
+            deadline_seconds=10,
+            what="its queue is left",
+        )
+        assert system.task(task_id)["status"] == "in_progress"
+        system.kill(program)
+    database.close_all()

@@ -28,3 +28,17 @@ def test_the_expert_answers_in_one_call_with_the_tasks_options(
     assert "### a.py" in result.prompt
     assert model.calls[0]["max_tokens"] == 77
     assert model.calls[0]["schema"] == schema
+
+
+def test_a_retry_after_a_cut_answer_asks_for_brevity_in_the_language_of_the_task(
+    model: FakeModel, checkpoint: KeptSteps
+) -> None:
+    for text, asked_for in (("Describe the plan", "Answer briefly"), ("Опиши план", "кратко")):
+        plain = ExpertProcessor().run(TaskContext("1", "", text), model, checkpoint=checkpoint)
+        brief = ExpertProcessor().run(
+            TaskContext("1", "", text, brief=True), model, checkpoint=checkpoint
+        )
+
+        assert asked_for not in plain.prompt
+        assert brief.prompt.startswith(plain.prompt)
+        assert asked_for in brief.prompt

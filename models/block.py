@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -41,6 +40,10 @@ class NewBlock:
     expected_load_seconds: float = 0.0
     expected_start_seconds: float = 0.0
     expected_finish_seconds: float = 0.0
+    drains: bool = True
+    task_seconds: float = 0.0
+    task_variation: float = 0.5
+    slots: int = 1
 
 
 def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
@@ -56,10 +59,10 @@ def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
             database.cursor(),
             "INSERT INTO kos_blocks (plan_id, backend, model, num_ctx, heavy, lane_order, "
             "task_ids, policy, reason, routes, route_of, urgent, needs_load, "
-            "expected_load_seconds, expected_start_seconds, expected_finish_seconds) VALUES %s",
+            "expected_load_seconds, expected_start_seconds, expected_finish_seconds, drains, "
+            "task_seconds, task_variation, slots) VALUES %s",
             [_values(plan_id, order, policy, block) for order, block in enumerate(blocks)],
-            template="(%s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s::int[], %s, %s, %s, "
-            "%s, %s)",
+            template=f"(%s, %s, %s, %s, %s, %s, %s::uuid[]{', %s' * 3}, %s::int[]{', %s' * 9})",
         )
     return plan_id
 
@@ -87,7 +90,8 @@ SELECT b.id::text, b.plan_id::text, b.backend, b.model, b.num_ctx, b.heavy, b.st
   CASE WHEN b.state IN ('planned', 'active')
     THEN cardinality(b.task_ids) - b.next_index ELSE 0 END AS remaining,
   coalesce(busy.n, 0) AS in_flight, b.lane_order, b.reason, b.urgent, b.created_at,
-  b.expected_start_seconds, b.expected_finish_seconds, b.started_at
+  b.expected_start_seconds, b.expected_finish_seconds, b.started_at, b.needs_load, b.drains,
+  b.expected_load_seconds, b.task_seconds, b.task_variation, b.slots
 FROM wanted JOIN kos_blocks b ON b.id = wanted.id LEFT JOIN busy ON busy.block_id = b.id
 ORDER BY b.created_at, b.lane_order
 """
@@ -110,29 +114,59 @@ def recent(limit: int = 50) -> list[Row]:
 
 @dataclass(frozen=True, slots=True)
 class BlockPosition:
-    """Where a waiting task stands in a block in force. Seconds count from ``planned_at``."""
+    """Where a waiting task stands in a block in force: ``before`` others of it start earlier."""
 
+    block_id: str
     backend: str
     model: str
-    index: int
-    next_index: int
-    size: int
-    start_seconds: float
-    finish_seconds: float
-    planned_at: datetime
+    before: int
 
 
-def place_of(task_id: str) -> BlockPosition | None:
-    """None where no block in force holds the task."""
-    row = fetch_one(
-        "SELECT backend, model, array_position(task_ids, %(id)s::uuid) - 1 AS index, next_index, "
-        "cardinality(task_ids) AS size, expected_start_seconds AS start_seconds, "
-        "expected_finish_seconds AS finish_seconds, created_at AS planned_at "
-        "FROM kos_blocks WHERE state IN ('planned', 'active') AND %(id)s::uuid = ANY(task_ids) "
-        "ORDER BY created_at DESC LIMIT 1",
-        {"id": task_id},
-    )
-    return BlockPosition(**row) if row else None
+def places_of(task_ids: Sequence[str]) -> dict[str, BlockPosition]:
+    """By task, its place in a block in force; without those that were sent or are in none."""
+    rows = fetch_all(_PLACES, {"ids": list(task_ids)})
+    return {row.pop("task_id"): BlockPosition(**row) for row in rows}
+
+
+_PLACES = """
+SELECT DISTINCT ON (place.task_id) place.task_id::text, b.id::text AS block_id, b.backend, b.model,
+  (place.number - 1 - b.next_index)::int AS before
+FROM kos_blocks b
+CROSS JOIN LATERAL unnest(b.task_ids) WITH ORDINALITY AS place (task_id, number)
+WHERE b.state IN ('planned', 'active') AND place.number > b.next_index
+  AND place.task_id = ANY(%(ids)s::uuid[])
+ORDER BY place.task_id, b.created_at DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedKind:
+    """``count`` tasks of one category and priority in a block; ``before`` others of the block
+    start before the last of them."""
+
+    category: str
+    priority: str
+    block_id: str
+    before: int
+    count: int
+
+
+def last_places() -> list[PlacedKind]:
+    """Of what the plan in force has not sent yet, the last of each kind in each block."""
+    rows = fetch_all(_LAST_PLACES)
+    return [PlacedKind(**row) for row in rows]
+
+
+_LAST_PLACES = """
+SELECT coalesce(t.category, '') AS category, coalesce(t.priority, 'medium') AS priority,
+  b.id::text AS block_id, (max(place.number) - b.next_index - 1)::int AS before,
+  count(*)::int AS count
+FROM kos_blocks b
+CROSS JOIN LATERAL unnest(b.task_ids) WITH ORDINALITY AS place (task_id, number)
+JOIN tasks t ON t.id = place.task_id
+WHERE b.state IN ('planned', 'active') AND place.number > b.next_index AND t.status = 'pending'
+GROUP BY 1, 2, b.id, b.next_index
+"""
 
 
 def prune(keep_days: float) -> int:
@@ -164,4 +198,8 @@ def _values(plan_id: str, order: int, policy: str, block: NewBlock) -> tuple[Any
         block.expected_load_seconds,
         block.expected_start_seconds,
         block.expected_finish_seconds,
+        block.drains,
+        block.task_seconds,
+        block.task_variation,
+        block.slots,
     )

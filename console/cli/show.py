@@ -24,7 +24,7 @@ from console.cli.output import (
 from console.cli.text import safe
 
 if TYPE_CHECKING:
-    from console.operations.queue_position import QueuePosition
+    from console.operations.outlook import QueuePosition
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -57,7 +57,7 @@ ATTEMPT_COLUMNS = (
 def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool) -> int:
     """One task whole: what it is, its story, its attempts and its answer."""
     from console.operations import ids, tasks
-    from console.operations.queue_position import position_of
+    from console.operations.outlook import position_of
     from models import decision
 
     if sum((answer, follow, as_json)) > 1:
@@ -69,7 +69,7 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
     with app.database():
         row = tasks.details(task_id)
         decisions = decision.of_task(task_id)
-        parents, position = _parents(row), position_of(task_id)
+        parents, position = _parents(row), position_of(task_id, app.settings)
     if as_json:
         print_json(row)
     elif answer:
@@ -96,13 +96,13 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
 def why_command(app: App, task: str, as_json: bool) -> None:
     """Every decision on a task, with what was not chosen, and what it waits for now."""
     from console.operations import ids, tasks
-    from console.operations.queue_position import position_of
+    from console.operations.outlook import position_of
 
     with app.database():
         task_id = ids.resolve(task)
         document = tasks.explained(task_id)
         row = tasks.details(task_id)
-        parents, position = _parents(row), position_of(task_id)
+        parents, position = _parents(row), position_of(task_id, app.settings)
     if as_json:
         print_json(document)
         return

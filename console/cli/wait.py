@@ -17,6 +17,8 @@ from console.cli.output import note, print_json
 from console.cli.tasks import since_moment, since_option
 from console.operations.waiting import Progress
 
+LEFT_EVERY_SECONDS = 2.0
+
 
 @click.command(
     cls=Command,
@@ -69,7 +71,7 @@ def wait_for(
 
     app.connections.use_database()
     with ExitStack() as stack:
-        show = _progress_line(stack) if sys.stderr.isatty() else None
+        show = _progress_line(stack, app, task_ids) if sys.stderr.isatty() else None
         progress, ended = wait(
             task_ids, timeout_seconds=timeout_seconds, since=since, on_progress=show
         )
@@ -82,7 +84,9 @@ def wait_for(
     return RED if progress.failed else DONE
 
 
-def _progress_line(stack: ExitStack) -> Callable[[Progress], None]:
+def _progress_line(
+    stack: ExitStack, app: App, task_ids: Sequence[str] | None
+) -> Callable[[Progress], None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
@@ -100,7 +104,7 @@ def _progress_line(stack: ExitStack) -> Callable[[Progress], None]:
         )
     )
     line = bar.add_task("", total=None, left="")
-    clock = _Eta()
+    clock = _Left(app, task_ids)
 
     def show(progress: Progress) -> None:
         bar.update(
@@ -108,30 +112,32 @@ def _progress_line(stack: ExitStack) -> Callable[[Progress], None]:
             total=progress.total,
             completed=progress.ended,
             description=_states(progress, running_only=True),
-            left=clock.left(progress),
+            left=clock.text(progress),
         )
 
     return show
 
 
-class _Eta:
-    """Time left by the pace so far."""
+class _Left:
+    """Time left, as the plan has it; looked up now and then."""
 
-    def __init__(self) -> None:
-        self._start: tuple[float, int] | None = None
+    def __init__(self, app: App, task_ids: Sequence[str] | None) -> None:
+        self._app = app
+        self._task_ids = task_ids
+        self._text = ""
+        self._due = time.monotonic() + LEFT_EVERY_SECONDS
 
-    def left(self, progress: Progress) -> str:
-        from console.operations.times import span
+    def text(self, progress: Progress) -> str:
+        from console.operations import outlook
+        from console.operations.times import about
 
-        now = time.monotonic()
-        if self._start is None:
-            self._start = (now, progress.ended)
-        since, before = self._start
-        ended = progress.ended - before
-        if ended < 3:
-            return ""
-        seconds = (now - since) / ended * (progress.total - progress.ended)
-        return f"about {span(seconds)} left"
+        if time.monotonic() >= self._due:
+            waiting = progress.counts.get("pending", 0)
+            with self._app.database():
+                left = outlook.end_of(self._task_ids, self._app.settings, waiting=waiting)
+            self._text = f"{about(left.low, left.high)} left" if left else ""
+            self._due = time.monotonic() + LEFT_EVERY_SECONDS
+        return self._text
 
 
 def _print(progress: Progress, ended: bool) -> None:

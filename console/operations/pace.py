@@ -1,61 +1,42 @@
-"""How fast work goes, and when what is left will be done."""
+"""How fast work goes, and how much of it has to be done again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from models.attempt import MinuteSums
-from models.base import Row
 from models.states import AttemptOutcome
 
 RATE_MINUTES = 10
 IDLE_MINUTES = 3
 """This minute, which has hardly begun, and two whole ones."""
-MARGIN = 0.1
-"""Of the time left: two estimates that agree are still no certainty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Tasks completed a second, lately, and how many failed in the hour before now."""
+    """Tasks completed a second, lately; how many failed in the hour before now, and which part of
+    its attempts was followed by another."""
 
     per_second: float = 0.0
     failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PlanEnd:
-    """The plan in force: how many tasks it still holds, and when it expects the last to be done."""
-
-    tasks: int
-    finish: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Eta:
-    """The last of the tasks that are left is done between these moments."""
-
-    earliest: datetime
-    latest: datetime
-
-    @property
-    def middle(self) -> datetime:
-        return self.earliest + (self.latest - self.earliest) / 2
+    retried_share: float = 0.0
 
 
 def pace_of(sums: Iterable[MinuteSums], *, now: datetime) -> Pace:
     """``sums`` are those of the hour before ``now``."""
     minute = now.replace(second=0, microsecond=0)
     completed = [0] * RATE_MINUTES
-    failed = 0
+    failed = retried = ended = 0
     for one in sums:
         back = int((minute - one.minute).total_seconds() // 60)
         if one.outcome == AttemptOutcome.COMPLETED and 0 <= back < RATE_MINUTES:
             completed[RATE_MINUTES - 1 - back] += one.count
         failed += one.count * (one.outcome == AttemptOutcome.FAILED)
-    return Pace(recent_rate(completed, now=now), failed)
+        retried += one.count * (one.outcome == AttemptOutcome.RETRIED)
+        ended += one.count
+    return Pace(recent_rate(completed, now=now), failed, retried / ended if ended else 0.0)
 
 
 def recent_rate(completed: Sequence[int], *, now: datetime) -> float:
@@ -72,33 +53,3 @@ def recent_rate(completed: Sequence[int], *, now: datetime) -> float:
         return 0.0
     seconds = (len(last) - busy - 1) * 60 + max(1, now.second)
     return sum(last) / seconds
-
-
-def plan_end(blocks: Sequence[Row]) -> PlanEnd | None:
-    """Of the open blocks, as ``models.block.open_blocks`` reads them; None without a plan."""
-    tasks = sum(row["remaining"] + row["in_flight"] for row in blocks)
-    ends = [
-        row["created_at"] + timedelta(seconds=row["expected_finish_seconds"])
-        for row in blocks
-        if row["expected_finish_seconds"] > 0
-    ]
-    return PlanEnd(tasks, max(ends)) if tasks and ends else None
-
-
-def eta(left: int, *, pace: Pace, plan: PlanEnd | None, now: datetime) -> Eta | None:
-    """When ``left`` tasks are done, by the recent rate and by the plan; None where neither says.
-
-    The plan holds a window of the backlog: what is beyond it is expected to go as fast.
-    """
-    estimates = []
-    if pace.per_second > 0:
-        estimates.append(left / pace.per_second)
-    if plan is not None and plan.finish > now:
-        planned_seconds = (plan.finish - now).total_seconds()
-        estimates.append(planned_seconds * max(1.0, left / plan.tasks))
-    if not estimates:
-        return None
-    return Eta(
-        now + timedelta(seconds=min(estimates) * (1 - MARGIN)),
-        now + timedelta(seconds=max(estimates) * (1 + MARGIN)),
-    )

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import redis
 
-from console.operations import verdict
+from console.operations import outlook, verdict
 from console.operations.connections import Connections
 from console.operations.errors import BadInput, Unreachable
-from console.operations.pace import Pace, PlanEnd, pace_of, plan_end
+from console.operations.outlook import Eta
+from console.operations.pace import Pace, pace_of
 from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
 from console.supervision.client import ProgramStatus
@@ -21,7 +22,7 @@ from console.supervision.status import status as program_status
 from jobs.process.clock import utc_now
 from jobs.queues.names import HEALTH
 from jobs.settings.load import Settings
-from models import attempt, backlog, block
+from models import attempt, backlog
 from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
@@ -111,11 +112,11 @@ def model_servers(settings: Settings) -> list[Row]:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What the database says: tasks by state, how fast they go, and the plan's end."""
+    """What the database says: tasks by state, how fast they go, and when all are done."""
 
     counts: dict[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
-    plan: PlanEnd | None = None
+    eta: Eta | None = None
 
 
 def _work(connections: Connections) -> _Work:
@@ -123,13 +124,19 @@ def _work(connections: Connections) -> _Work:
     now = utc_now()
     with session():
         sums = attempt.by_minute(now - HOUR)
-        return _Work(task_counts(), pace_of(sums, now=now), plan_end(block.open_blocks()))
+        counts, pace = task_counts(), pace_of(sums, now=now)
+        found = outlook.read(
+            connections.settings,
+            waiting=counts[TaskState.PENDING],
+            retried_share=pace.retried_share,
+        )
+        return _Work(counts, pace, outlook.eta(found.end(), now=now))
 
 
 def _verdict(found: Status, work: _Work) -> dict[str, Any]:
     now = utc_now()
     problems = verdict.problems_of(found.document["health"], found.document["programs"])
-    judged = verdict.judge(work.counts, problems, pace=work.pace, plan=work.plan, now=now)
+    judged = verdict.judge(work.counts, problems, pace=work.pace, eta=work.eta)
     return verdict.document(judged, now=now)
 
 

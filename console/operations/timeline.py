@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from console.operations.queue_position import QueuePosition
+from console.operations.outlook import QueuePosition
 from console.operations.times import about, span
 from jobs.policy import metadata
 from models.base import Row, as_utc
@@ -58,7 +58,7 @@ def standing(
     if status == "queued":
         return f"queued{place}: a worker takes it as soon as a slot is free"
     if status == "in_progress":
-        return f"running{place}{_progress(task)}"
+        return f"running{place}{_progress(task)}{_done_in(position)}"
     if status == "completed":
         score = task.get("validation_score")
         return "completed" + (f", score {score:.2f}" if score is not None else "")
@@ -85,9 +85,9 @@ def _waiting(
         return f"waits until {due:%H:%M:%S}, {span((due - now).total_seconds())} from now{why}"
     if not task.get("expert"):
         return "waits for an expert: none is assigned yet"
-    if position is None:
+    if position is None or not position.backend:
         return f"waits for the next plan{_requirements(task)}"
-    return _planned(position, now=now)
+    return _planned(position)
 
 
 def _requirements(task: Row) -> str:
@@ -98,14 +98,16 @@ def _requirements(task: Row) -> str:
     return f" with {wishes}: `kos backends` shows whether one serves it" if wishes else ""
 
 
-def _planned(position: QueuePosition, *, now: datetime) -> str:
-    left_seconds = (position.expected_at - now).total_seconds() if position.expected_at else 0.0
-    off = position.spread * left_seconds
-    soon = f", in {about(left_seconds - off, left_seconds + off)}" if left_seconds >= 1 else ""
-    before = (
-        f"after {position.before} others of its block" if position.before else "next of its block"
-    )
-    return f"planned for {position.backend} with {position.model}, {before}{soon}"
+def _planned(turn: QueuePosition) -> str:
+    starts = turn.starts_in
+    soon = f", in {about(starts.low, starts.high)}" if starts and starts.high >= 1 else ""
+    before = f"after {turn.before} others of its block" if turn.before else "next of its block"
+    return f"planned for {turn.backend} with {turn.model}, {before}{soon}{_done_in(turn)}"
+
+
+def _done_in(position: QueuePosition | None) -> str:
+    done = position.done_in if position else None
+    return f", done in {about(done.low, done.high)}" if done and done.high >= 1 else ""
 
 
 def _decided(decision: Row) -> Event:

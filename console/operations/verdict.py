@@ -8,7 +8,8 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
-from console.operations.pace import Eta, Pace, PlanEnd, eta
+from console.operations.outlook import Eta
+from console.operations.pace import Pace
 from console.operations.times import span
 from models.base import Row
 from models.states import TaskState
@@ -78,10 +79,10 @@ def judge(
     problems: Iterable[Problem],
     *,
     pace: Pace,
-    plan: PlanEnd | None,
-    now: datetime,
+    eta: Eta | None,
 ) -> Verdict:
-    """``counts`` are tasks by state; ``problems`` as ``problems_of`` finds them."""
+    """``counts`` are tasks by state; ``problems`` as ``problems_of`` finds them; ``eta`` is when
+    the plan expects all to be done."""
     left = sum(counts.get(state, 0) for state in _OPEN) if counts else None
     running = counts.get(TaskState.IN_PROGRESS, 0)
     found = tuple(problems)
@@ -89,7 +90,7 @@ def judge(
         remedy = "kos tasks --status failed --since 1h"
         found += (Problem(FAILED_HOUR, remedy=remedy, values={"n": pace.failed}),)
     stopped = any(one.vital for one in found)
-    expected = None if stopped or not left else eta(left, pace=pace, plan=plan, now=now)
+    expected = None if stopped or not left else eta
     return Verdict(_level(found, left=left), left, running, expected, found)
 
 

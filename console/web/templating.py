@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from console.operations.times import ago
+from console.operations.times import about, ago
 from console.operations.verdict import sentence
 from console.web.words import Words, in_words, spoken_span
 from jobs.process.clock import utc_now
@@ -43,6 +43,7 @@ def render(templates: Environment, template: str, words: Words, **values: Any) -
         "lang": words.language,
         "now": now,
         "span": lambda seconds: spoken_span(seconds, words),
+        "about": lambda low, high: in_words(about(low, high), words),
         "verdict": lambda found: sentence(found, now=now, say=partial(_say, words)),
         "ago": lambda moment: in_words(ago(_moment(moment), now=now), words),
     }

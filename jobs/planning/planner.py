@@ -218,6 +218,10 @@ def _new_blocks(planned: Plan) -> list[NewBlock]:
             expected_load_seconds=one.expected_load_seconds,
             expected_start_seconds=one.expected_start_seconds,
             expected_finish_seconds=one.expected_finish_seconds,
+            drains=one.drains,
+            task_seconds=one.task_seconds,
+            task_variation=one.task_variation,
+            slots=one.slots,
         )
         for one in planned.blocks
         for routes, places in (explained(one),)

@@ -187,13 +187,21 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class PlannedBlock:
-    """A run of tasks with one key, in the order in which they shall start."""
+    """A run of tasks with one key, in the order in which they shall start.
+
+    ``task_seconds`` is the expected mean of its tasks, ``task_variation`` their standard deviation
+    as a part of it, ``slots`` how many run at once. ``drains``: its load waits for what runs there.
+    """
 
     key: BlockKey
     task_ids: tuple[str, ...]
     reason: str
     heavy: bool = False
     needs_load: bool = True
+    drains: bool = True
+    task_seconds: float = 0.0
+    task_variation: float = 0.5
+    slots: int = 1
     expected_load_seconds: float = 0.0
     expected_start_seconds: float = 0.0
     expected_finish_seconds: float = 0.0

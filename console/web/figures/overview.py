@@ -9,15 +9,17 @@ from typing import Any
 
 import redis
 
-from console.operations import experts, pace, status, verdict
+from console.operations import experts, outlook, pace, status, verdict
 from console.web.figures import split, waiting
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
 from console.web.figures.lanes import Lanes
+from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from models import block, load
 from models.base import Row
+from models.block import PlacedKind
 from models.database import session
 from models.load import Reloads
 from models.task_figures import PendingGroup
@@ -37,6 +39,8 @@ class _Parts:
     splits: Cached[dict[str, Row]]
     reloads: Cached[dict[str, Reloads]]
     blocks: Cached[list[Row]]
+    places: Cached[list[PlacedKind]]
+    forecast: Cached[Forecast]
     health: Cached[list[Row]]
 
 
@@ -47,6 +51,7 @@ class Overviews:
         self, settings: Settings, client: redis.Redis, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._clock = clock
+        self._settings = settings
         self._lanes = Lanes(settings, client)
         hour = HourOfAttempts()
         groups = Cached(waiting.pending_groups)
@@ -57,6 +62,8 @@ class Overviews:
             splits=Cached(lambda: split.time_splits(clock()), seconds=5.0),
             reloads=Cached(load.of_last_day, seconds=3.0),
             blocks=Cached(block.open_blocks),
+            places=Cached(block.last_places, seconds=2.0),
+            forecast=Cached(self._forecast, seconds=2.0),
             health=Cached(lambda: status.health(client), seconds=2.0),
         )
         self._whole = Cached(self._make, seconds=0.8)
@@ -83,7 +90,8 @@ class Overviews:
 
     def forget(self) -> None:
         """Drop the caches after a change by hand."""
-        for cache in (self._parts.groups, self._parts.counts, self._parts.blocks, self._whole):
+        parts = self._parts
+        for cache in (parts.groups, parts.counts, parts.blocks, parts.forecast, self._whole):
             cache.forget()
 
     def _make(self) -> Overview:
@@ -95,6 +103,7 @@ class Overviews:
             rate = found.per_second
             reloads, counts = parts.reloads.get(), parts.counts.get()
             health, blocks = parts.health.get(), parts.blocks.get()
+            ahead = parts.forecast.get()
             return {
                 "at": now,
                 "counts": counts,
@@ -102,8 +111,7 @@ class Overviews:
                     counts,
                     verdict.problems_of(health),
                     pace=found,
-                    plan=pace.plan_end(blocks),
-                    now=now,
+                    eta=outlook.eta(ahead.end(), now=now),
                 ),
                 "lanes": self._lanes.look(
                     blocks=blocks,
@@ -111,13 +119,24 @@ class Overviews:
                     reloads=reloads,
                     now=now,
                 ),
-                "backlog": waiting.with_estimates(parts.groups.get(), per_second=rate, now=now),
+                "backlog": waiting.with_estimates(
+                    parts.groups.get(), ahead, parts.places.get(), now=now
+                ),
                 "per_minute": rate * 60,
                 "reloads": _totals(reloads),
                 "throughput": _throughput(hour),
                 "failures": [{"code": code, "n": n} for code, n in hour.failures],
                 "health": health,
             }
+
+    def _forecast(self) -> Forecast:
+        """Needs a session."""
+        hour = self._parts.hour.get()
+        return outlook.read(
+            self._settings,
+            waiting=self._parts.counts.get()["pending"],
+            retried_share=pace.pace_of(hour.ended, now=self._clock()).retried_share,
+        )
 
 
 def _experts() -> list[Row]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from jobs.policy.forecast import Forecast, SecondsRange
 from models import task_figures
 from models.base import Row
+from models.block import PlacedKind
 from models.states import Priority, TaskState
 from models.task_figures import PendingGroup
 
@@ -29,30 +31,45 @@ def counts(groups: Iterable[PendingGroup]) -> dict[str, int]:
 
 
 def with_estimates(
-    groups: Iterable[PendingGroup], *, per_second: float, now: datetime
+    groups: Iterable[PendingGroup],
+    found: Forecast,
+    places: Iterable[PlacedKind],
+    *,
+    now: datetime,
 ) -> list[Row]:
-    """The groups as documents, with ``oldest_wait_seconds`` and ``eta_seconds``.
+    """The groups as documents, with ``oldest_wait_seconds``, ``eta_seconds`` and ``eta``.
 
-    ``eta_seconds`` is when the last task of the group is done: groups are served in order of
-    priority at ``per_second`` tasks. None where nothing has been done lately.
+    ``eta`` is ``{"low", "high"}`` in seconds: between them the last task of the group that the
+    plan holds is done; ``eta_seconds`` is the middle. Where part of a group is in no block yet, the
+    end of all that is left is told. None where nothing is planned.
     """
-    rows = []
-    ahead = 0
-    for group in groups:
-        ahead += group.count
-        oldest = group.oldest
-        rows.append(
-            {
-                "category": group.category,
-                "priority": group.priority,
-                "n": group.count,
-                "oldest": oldest,
-                "delayed": group.delayed,
-                "oldest_wait_seconds": max(0.0, (now - oldest).total_seconds()) if oldest else None,
-                "eta_seconds": ahead / per_second if per_second > 0 else None,
-            }
-        )
-    return rows
+    by_kind: dict[tuple[str, str], list[PlacedKind]] = {}
+    for place in places:
+        by_kind.setdefault((place.category, place.priority), []).append(place)
+    return [_document(group, _end(group, by_kind, found), now) for group in groups]
+
+
+def _end(
+    group: PendingGroup, by_kind: Mapping[tuple[str, str], list[PlacedKind]], found: Forecast
+) -> SecondsRange | None:
+    places = by_kind.get((group.category, group.priority), [])
+    if sum(place.count for place in places) < group.count:
+        return found.end()
+    return found.finish_of((place.block_id, place.before) for place in places)
+
+
+def _document(group: PendingGroup, end: SecondsRange | None, now: datetime) -> Row:
+    oldest = group.oldest
+    return {
+        "category": group.category,
+        "priority": group.priority,
+        "n": group.count,
+        "oldest": oldest,
+        "delayed": group.delayed,
+        "oldest_wait_seconds": max(0.0, (now - oldest).total_seconds()) if oldest else None,
+        "eta_seconds": end.middle if end else None,
+        "eta": {"low": end.low, "high": end.high} if end else None,
+    }
 
 
 def _rank(priority: str) -> int:

@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import ids, queue_position, reruns, tasks, timeline
+from console.operations import ids, outlook, reruns, tasks, timeline
 from console.operations.errors import BadInput
 from console.web.live import event
 from console.web.pages.overview import EVENT_STREAM
@@ -22,6 +22,7 @@ from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from console.web.site import Site
 from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
+from jobs.settings.load import Settings
 from models import task_views
 from models.base import Row
 from models.database import DatabaseUnavailable, session
@@ -36,12 +37,12 @@ MAX_SHOWN_CHARS = 400_000
 def task_page(request: Request) -> Response:
     task_id = _named(request)
     with session():
-        values = describe(task_id)
+        values = describe(task_id, site_of(request).settings)
     template = "parts/task.html" if request.headers.get("hx-target") == "task" else "task.html"
     return page(request, template, curl=_as_curl(request, values["task"]), **values)
 
 
-def describe(task_id: str) -> dict[str, Any]:
+def describe(task_id: str, settings: Settings) -> dict[str, Any]:
     """``{"task", "story", "standing", "parents", "children", ...}``; the task exists."""
     task = tasks.details(task_id)
     decisions = tasks.explained(task_id)["decisions"]
@@ -52,7 +53,7 @@ def describe(task_id: str) -> dict[str, Any]:
         "story": timeline.events_of(task, decisions),
         "decisions": decisions,
         "standing": timeline.standing(
-            task, statuses, now=utc_now(), position=queue_position.position_of(task_id)
+            task, statuses, now=utc_now(), position=outlook.position_of(task_id, settings)
         ),
         "parents": parents,
         "children": _linked(task_views.waiting_for(task_id)),

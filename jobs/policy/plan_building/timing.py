@@ -67,15 +67,19 @@ class _Clock:
         work = sum(
             model.service_by_category.get(task.category, model.service_seconds) for task in tasks
         )
-        slots = min(effective_slots(self.view, heavy=model.heavy), max(1, len(tasks)))
-        self.now = start + work / slots
-        self._hold(key)
+        slots = effective_slots(self.view, heavy=model.heavy)
+        self.now = start + work / min(slots, max(1, len(tasks)))
+        drains = self._hold(key)
         return PlannedBlock(
             key=key,
             task_ids=tuple(task.id for task in tasks),
             reason=reason,
             heavy=model.heavy,
             needs_load=load > 0.0,
+            drains=drains,
+            task_seconds=work / max(1, len(tasks)),
+            task_variation=model.service_variation,
+            slots=slots,
             expected_load_seconds=load,
             expected_start_seconds=start,
             expected_finish_seconds=self.now,
@@ -87,12 +91,15 @@ class _Clock:
             return False
         return key.model in self.held
 
-    def _hold(self, key: BlockKey) -> None:
+    def _hold(self, key: BlockKey) -> bool:
+        """Whether another model must leave for it."""
         if key.model in self.held:
             self.held.remove(key.model)
         self.held.append(key.model)
-        del self.held[: max(0, len(self.held) - capacity(self.view))]
+        leaving = max(0, len(self.held) - capacity(self.view))
+        del self.held[:leaving]
         self.last = key
+        return leaving > 0
 
 
 def _why_nowhere(note: str) -> str:

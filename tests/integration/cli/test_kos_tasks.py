@@ -328,7 +328,7 @@ def test_a_waiting_task_knows_its_place_in_the_plan(kos: Kos, postgres_url: str)
             [
                 block.NewBlock(
                     backend="mlx", model="qwen", num_ctx=0, heavy=False,
-                    task_ids=(first, second), reason="r", expected_finish_seconds=7200.0,
+                    task_ids=(first, second), reason="r", task_seconds=3600.0,
                 )
             ],
             policy="fifo",

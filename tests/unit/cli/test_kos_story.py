@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from console.operations.queue_position import QueuePosition
+from console.operations.outlook import QueuePosition
 from console.operations.timeline import events_of, standing
+from jobs.policy.forecast import SecondsRange
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 NOW = START + timedelta(minutes=5)
@@ -96,14 +97,33 @@ def test_where_a_task_stands_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("before", "seconds", "sentence"),
+    ("before", "starts", "done", "sentence"),
     [
-        (0, 0, "planned for mlx with qwen, next of its block"),
-        (3, 300, "planned for mlx with qwen, after 3 others of its block, in about 4-6 min"),
-        (3, -5, "planned for mlx with qwen, after 3 others of its block"),
+        (0, None, None, "planned for mlx with qwen, next of its block"),
+        (3, (240, 360), (300, 420), "planned for mlx with qwen, after 3 others of its block, "
+         "in about 4-6 min, done in about 5-7 min"),
+        (0, (0, 0.1), (20, 40), "planned for mlx with qwen, next of its block, "
+         "done in about 20-40 s"),
     ],
-)
-def test_a_planned_task_knows_its_place(before: int, seconds: float, sentence: str) -> None:
-    position = QueuePosition("mlx", "qwen", before, NOW + timedelta(seconds=seconds), spread=0.2)
+)  # fmt: skip
+def test_a_planned_task_knows_its_place_and_when_its_answer_comes(
+    before: int,
+    starts: tuple[float, float] | None,
+    done: tuple[float, float] | None,
+    sentence: str,
+) -> None:
+    position = QueuePosition("mlx", "qwen", before, _range(starts), _range(done))
 
     assert standing(task(), {}, now=NOW, position=position) == sentence
+
+
+def test_a_running_task_says_when_its_answer_comes() -> None:
+    running = task(status="in_progress", backend="mlx", model="qwen")
+
+    said = standing(running, {}, now=NOW, position=QueuePosition(done_in=_range((20, 40))))
+
+    assert said.endswith(", done in about 20-40 s")
+
+
+def _range(ends: tuple[float, float] | None) -> SecondsRange | None:
+    return SecondsRange(ends[0], sum(ends) / 2, ends[1]) if ends else None

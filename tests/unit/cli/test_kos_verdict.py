@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from console.operations.pace import Pace, PlanEnd, eta, pace_of, plan_end
+from console.operations.outlook import Eta
+from console.operations.pace import Pace, pace_of
 from console.operations.verdict import document, judge, problems_of, sentence
 from models.attempt import MinuteSums
 
@@ -24,8 +25,7 @@ def verdict_text(counts: dict[str, int], *health: dict[str, Any], **known: Any) 
         counts,
         problems_of([GREEN, *health], programs),
         pace=known.get("pace", Pace()),
-        plan=known.get("plan"),
-        now=NOW,
+        eta=known.get("eta"),
     )
     return f"{judged.level}: {sentence(judged, now=NOW, zone=UTC)}"
 
@@ -35,11 +35,9 @@ def test_an_idle_system_is_well() -> None:
 
 
 def test_a_busy_system_says_how_much_is_left_and_until_when() -> None:
-    plan = PlanEnd(tasks=100, finish=NOW + timedelta(minutes=6))
+    eta = Eta(*(NOW + timedelta(minutes=minutes) for minutes in (10, 14, 18)))
 
-    text = verdict_text(
-        {"pending": 190, "in_progress": 10}, pace=Pace(per_second=200 / 1000), plan=plan
-    )
+    text = verdict_text({"pending": 190, "in_progress": 10}, eta=eta)
 
     assert text == "busy: Working: 200 left, done about 17:14 (17:10-17:18)."
 
@@ -51,7 +49,7 @@ def test_a_server_that_is_down_is_named_with_how_long_while_work_goes_on() -> No
 
 
 def test_without_programs_nothing_runs_and_no_time_is_promised() -> None:
-    text = verdict_text({"pending": 5}, programs=[], pace=Pace(per_second=1.0))
+    text = verdict_text({"pending": 5}, programs=[], eta=Eta(NOW, NOW, NOW))
 
     assert text == "bad: Nothing runs: 5 wait. 1 problem: the programs are not running."
 
@@ -59,9 +57,7 @@ def test_without_programs_nothing_runs_and_no_time_is_promised() -> None:
 def test_a_program_that_is_down_comes_before_other_problems() -> None:
     down = {"name": "jobs:listener", "state": "FATAL"}
 
-    judged = judge(
-        {"pending": 1}, problems_of([MLX], [down, RUNNING]), pace=Pace(), plan=None, now=NOW
-    )
+    judged = judge({"pending": 1}, problems_of([MLX], [down, RUNNING]), pace=Pace(), eta=None)
 
     assert [one["remedy"] for one in document(judged, now=NOW)["problems"]] == [
         "kos ctl start jobs:listener", "start it",
@@ -69,7 +65,7 @@ def test_a_program_that_is_down_comes_before_other_problems() -> None:
 
 
 def test_failures_of_the_last_hour_are_a_problem_with_the_command_that_lists_them() -> None:
-    judged = judge({}, problems_of([GREEN]), pace=Pace(failed=3), plan=None, now=NOW)
+    judged = judge({}, problems_of([GREEN]), pace=Pace(failed=3), eta=None)
 
     shown = document(judged, now=NOW)
 
@@ -78,40 +74,14 @@ def test_failures_of_the_last_hour_are_a_problem_with_the_command_that_lists_the
     assert shown["eta"] is None
 
 
-def test_a_backlog_beyond_the_plan_is_expected_to_go_as_fast() -> None:
-    plan = PlanEnd(tasks=10, finish=NOW + timedelta(seconds=100))
-
-    found = eta(40, pace=Pace(), plan=plan, now=NOW)
-
-    assert found is not None
-    assert found.middle == NOW + timedelta(seconds=400)
-    assert found.earliest == NOW + timedelta(seconds=360)
-
-
-def test_a_plan_whose_end_has_passed_promises_nothing() -> None:
-    late = PlanEnd(tasks=10, finish=NOW - timedelta(seconds=1))
-
-    assert eta(10, pace=Pace(), plan=late, now=NOW) is None
-
-
 def test_the_pace_counts_what_completed_lately_and_what_failed_in_the_hour() -> None:
     found = pace_of(
         [_sums(0, "completed", 30), _sums(1, "completed", 31), _sums(30, "completed", 9000),
-         _sums(40, "failed", 2), _sums(1, "retry", 7)],
+         _sums(40, "failed", 2), _sums(1, "retried", 7)],
         now=NOW.replace(second=1),
     )  # fmt: skip
 
-    assert found == Pace(per_second=1.0, failed=2)
-
-
-def test_the_end_of_a_plan_is_that_of_its_last_block() -> None:
-    blocks = [
-        {"remaining": 3, "in_flight": 1, "created_at": NOW, "expected_finish_seconds": 60.0},
-        {"remaining": 5, "in_flight": 0, "created_at": NOW, "expected_finish_seconds": 90.0},
-    ]
-
-    assert plan_end(blocks) == PlanEnd(tasks=9, finish=NOW + timedelta(seconds=90))
-    assert plan_end([]) is None
+    assert found == Pace(per_second=1.0, failed=2, retried_share=7 / 9070)
 
 
 def _sums(minutes_ago: int, outcome: str, count: int) -> MinuteSums:

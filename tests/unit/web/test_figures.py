@@ -13,7 +13,9 @@ from console.web.figures.cron import described, next_runs
 from console.web.figures.split import union_seconds
 from console.web.figures.waiting import with_estimates
 from console.web.words import words_for
+from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, forecast
 from jobs.queues import schedule
+from models.block import PlacedKind
 from models.task_figures import PendingGroup
 
 NOON = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
@@ -111,18 +113,22 @@ def test_the_rate_is_zero_when_nothing_runs() -> None:
     assert recent_rate((0,) * 54 + (30, 30, 30, 30, 0, 0), now=NOON) > 0
 
 
-def test_groups_are_done_one_after_the_other() -> None:
+def test_each_group_is_done_with_its_last_task_in_the_plan() -> None:
     groups = [
         PendingGroup("coding", "high", 10, NOON - timedelta(seconds=5), 0),
         PendingGroup("coding", "low", 20, None, 0),
+        PendingGroup("fast", "low", 3, None, 3),
     ]
+    block = BlockAhead("b", "mlx", tasks=30, duration=Duration(2.0, 0.0))
+    found = forecast(Ahead(blocks=(block,), slots={"mlx": 1}), draw=lambda: 0.5)
+    places = [PlacedKind("coding", "high", "b", 9, 10), PlacedKind("coding", "low", "b", 29, 20)]
 
-    told = with_estimates(groups, per_second=2, now=NOON)
+    told = with_estimates(groups, found, places, now=NOON)
 
-    assert [(one["oldest_wait_seconds"], one["eta_seconds"]) for one in told] == [
-        (5, 5), (None, 15)
-    ]  # fmt: skip
-    assert with_estimates(groups, per_second=0, now=NOON)[0]["eta_seconds"] is None
+    assert [one["oldest_wait_seconds"] for one in told] == [5, None, None]
+    assert [round(one["eta_seconds"], 6) for one in told] == [20, 60, 60]
+    nothing = with_estimates(groups, Forecast(()), [], now=NOON)
+    assert [one["eta"] for one in nothing] == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,168 @@
+"""When work will be done: the plan in force and what is in flight, played forward."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobs.policy.forecast import (
+    Ahead,
+    BlockAhead,
+    Duration,
+    Forecast,
+    InFlight,
+    Retries,
+    SecondsRange,
+    forecast,
+)
+from jobs.settings.load import Settings
+from models import ahead, block
+from models.ahead import SentTask
+from models.base import Row
+
+SEED = 7
+"""The same state gives the same range: a page that is read twice does not flicker."""
+USUAL_TASK_SECONDS = 10.0
+"""Of a task in flight that no plan of ours sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eta:
+    """Done between these moments: one time in ten before the first, one in ten after the last."""
+
+    earliest: datetime
+    middle: datetime
+    latest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePosition:
+    """``before`` tasks of the same block start earlier; of a task that runs, ``done_in`` alone is
+    known. Both ranges count seconds from now."""
+
+    backend: str = ""
+    model: str = ""
+    before: int = 0
+    starts_in: SecondsRange | None = None
+    done_in: SecondsRange | None = None
+
+
+def read(settings: Settings, *, waiting: int | None = None, retried_share: float = 0.0) -> Forecast:
+    """The forecast of this moment. Needs a session.
+
+    ``waiting`` counts the rows that are ``pending``, where the caller knows it: those in no block
+    are then part of it. ``retried_share`` is the part of the recent attempts that was followed by
+    another.
+    """
+    return of_rows(
+        block.open_blocks(),
+        ahead.sent(),
+        delayed=ahead.delays(),
+        waiting=waiting,
+        total=settings.max_concurrent,
+        retries=Retries(retried_share, settings.retry_delay_seconds),
+    )
+
+
+def of_rows(
+    blocks: Sequence[Row],
+    sent: Sequence[SentTask],
+    *,
+    delayed: Sequence[float] = (),
+    waiting: int | None = None,
+    total: int | None = None,
+    retries: Retries | None = None,
+) -> Forecast:
+    """``blocks`` as ``models.block.open_blocks`` reads them."""
+    open_blocks = [_block(row) for row in blocks if row["remaining"] > 0]
+    planned = sum(one.tasks for one in open_blocks)
+    loads = {row["id"]: _load_left(row) for row in blocks}
+    return forecast(
+        Ahead(
+            blocks=tuple(open_blocks),
+            in_flight=tuple(_in_flight(one, loads) for one in sent),
+            slots={row["backend"]: row["slots"] for row in blocks},
+            total=total,
+            unplanned=max(0, (waiting or 0) - planned - len(delayed)),
+            delayed=tuple(delayed),
+            retries=retries or Retries(),
+        ),
+        draw=random.Random(SEED).random,
+    )
+
+
+def eta(found: SecondsRange | None, *, now: datetime) -> Eta | None:
+    if found is None:
+        return None
+    low, middle, high = (
+        now + timedelta(seconds=seconds) for seconds in (found.low, found.middle, found.high)
+    )
+    return Eta(low, middle, high)
+
+
+def position_of(task_id: str, settings: Settings) -> QueuePosition | None:
+    """A task's place in the plan, or when the running one is done; None where neither is known.
+    Needs a session."""
+    place = block.places_of([task_id]).get(task_id)
+    found = read(settings)
+    if place is None:
+        done = found.finish_of([(task_id, 0)])
+        return QueuePosition(done_in=done) if done else None
+    return QueuePosition(
+        backend=place.backend,
+        model=place.model,
+        before=place.before,
+        starts_in=found.start_of(place.block_id, place.before),
+        done_in=found.finish_of([(place.block_id, place.before)]),
+    )
+
+
+def end_of(
+    task_ids: Sequence[str] | None, settings: Settings, *, waiting: int
+) -> SecondsRange | None:
+    """When the last of these tasks, or of all that is left, is done; ``waiting`` rows are pending.
+    Needs a session."""
+    found = read(settings, waiting=waiting)
+    if task_ids is None:
+        return found.end()
+    places = block.places_of(task_ids)
+    return found.finish_of(
+        [(one.block_id, one.before) for one in places.values()]
+        + [(task_id, 0) for task_id in task_ids if task_id not in places]
+    )
+
+
+def _block(row: Row) -> BlockAhead:
+    return BlockAhead(
+        block_id=row["id"],
+        backend=row["backend"],
+        tasks=row["remaining"],
+        duration=_duration(row["task_seconds"], row["task_variation"]),
+        load_seconds=0.0 if row["started_at"] else row["expected_load_seconds"],
+        drains=row["drains"],
+    )
+
+
+def _load_left(row: Row) -> float:
+    """Of a block's own load, which its first tasks wait for."""
+    return float(row["expected_load_seconds"]) if row["needs_load"] else 0.0
+
+
+def _in_flight(one: SentTask, loads: dict[str, float]) -> InFlight:
+    elapsed = one.elapsed_seconds
+    load_seconds = 0.0
+    if elapsed is not None:
+        load_seconds = max(0.0, loads.get(one.block_id or "", 0.0) - elapsed)
+    return InFlight(
+        task_id=one.task_id,
+        backend=one.backend,
+        duration=_duration(one.task_seconds, one.task_variation),
+        elapsed_seconds=elapsed if not load_seconds else 0.0,
+        load_seconds=load_seconds,
+    )
+
+
+def _duration(seconds: float | None, variation: float | None) -> Duration:
+    return Duration(seconds or USUAL_TASK_SECONDS, 0.5 if variation is None else variation)

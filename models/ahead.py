@@ -1,0 +1,48 @@
+"""What is still to be done beside the blocks of the plan: sent tasks, and those in back-off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.base import fetch_all
+
+MOST_DELAYED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SentTask:
+    """A task that is queued or running. ``elapsed_seconds`` is None while it has not begun; the
+    expected seconds and their variation are those of its block, None where it has none."""
+
+    task_id: str
+    backend: str
+    block_id: str | None
+    elapsed_seconds: float | None
+    task_seconds: float | None
+    task_variation: float | None
+
+
+def sent() -> list[SentTask]:
+    """Every one."""
+    return [SentTask(**row) for row in fetch_all(_SENT)]
+
+
+_SENT = """
+SELECT t.id::text AS task_id, coalesce(t.backend, '') AS backend, t.block_id::text,
+  CASE WHEN t.status = 'in_progress'
+    THEN extract(epoch FROM clock_timestamp() - t.started_at)::float8 END AS elapsed_seconds,
+  b.task_seconds, b.task_variation
+FROM tasks t LEFT JOIN kos_blocks b ON b.id = t.block_id
+WHERE t.status IN ('queued', 'in_progress')
+"""
+
+
+def delays() -> list[float]:
+    """Seconds until each task that waits for a time to come may begin, the soonest first; of very
+    many, the first thousand."""
+    rows = fetch_all(
+        "SELECT extract(epoch FROM next_attempt_at - now())::float8 AS seconds FROM tasks "
+        "WHERE status = 'pending' AND next_attempt_at > now() ORDER BY next_attempt_at LIMIT %s",
+        (MOST_DELAYED,),
+    )
+    return [row["seconds"] for row in rows]

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from psycopg2.extras import Json, execute_values
 
-from models.base import Row, fetch_all, fetch_one
+from models.base import Row, fetch_all
 from models.database import database
 
 
@@ -110,6 +110,15 @@ def recent(limit: int = 50) -> list[Row]:
         "WHERE started_at IS NOT NULL ORDER BY started_at DESC LIMIT %s",
         (limit,),
     )
+
+
+def last_planned() -> Row | None:
+    """The newest block there is: what the plans expected of a task lately."""
+    rows = fetch_all(
+        "SELECT backend, slots, task_seconds, task_variation FROM kos_blocks "
+        "ORDER BY created_at DESC, lane_order DESC LIMIT 1"
+    )
+    return rows[0] if rows else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,121 +1,92 @@
-"""``python -m benchmarks.prediction``: a real run on simulators beside ``kos simulate`` of it.
+"""How well the end of a backlog is predicted, on the machines of people, simulated or real.
 
-Two simulated servers (4 slots, one resident model each, time scale 20) run a first round, from
-which the planner learns, and a second round that is measured: from the insert to the last
-completion. Then the same tasks, with the times they really took, run on the virtual clock.
+Without options: 300 tasks on each machine of ``tests/support/sites.toml``, on a virtual clock, with
+the policies, the learning and the forecast of the product. ``--real``: the whole system on two
+simulated servers, beside ``kos simulate`` of the same tasks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-import time
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from statistics import median
 
-from console.operations.history import workload_of_history
-from jobs.settings.load import load
-from jobs.simulation.simulate import simulate
-from models import database
-from tests.support.embedded import fresh_database, postgres_server, redis_server
-from tests.support.system import System, running_system
+from benchmarks.prediction import real
+from benchmarks.prediction.errors import MOMENTS, Found, Prediction, predict
+from benchmarks.prediction.houses import houses
 
-TIME_SCALE = 20.0
-SLOTS = 4
-DISPATCH_AHEAD = 2
-INSERT = """
-INSERT INTO tasks (title, description, metadata)
-SELECT 'Task ' || n, 'Write about subject number ' || n || ' of round ' || %(round)s,
-  jsonb_build_object('category', (ARRAY['fast','fast','default','coding','reasoning'])[1 + n %% 5],
-                     'max_tokens', 400)
-FROM generate_series(1, %(tasks)s) AS n
-"""
+TARGETS = {"median": 0.15, "p90": 0.30}
+TASK_ERROR = 0.40
 
 
 def main() -> None:
     options = _options()
-    with (
-        postgres_server() as postgres,
-        redis_server() as redis,
-        tempfile.TemporaryDirectory() as directory,
-        running_system(
-            fresh_database(postgres.url), redis.url, Path(directory), profile=_profile(),
-            time_scale=TIME_SCALE, SMART_WORKER_MAX_CONCURRENT=str(2 * SLOTS),
-            ADAPTIVE_OLLAMA_MAX=str(SLOTS), MLX_MAX_CONCURRENT=str(SLOTS),
-        ) as system,
-    ):  # fmt: skip
-        system.start()
-        _round(system, 1, options.tasks)
-        system.stop("control")
-        system.start("control")
-        loads_before = _loads(system)
-        seconds = _round(system, 2, options.tasks)
-        with database.session():
-            workload = workload_of_history(load(system.environ), limit=options.tasks)
-        predicted = simulate(workload, dispatch_ahead=DISPATCH_AHEAD)
-        loads = _loads(system) - loads_before
-    database.close_all()
-    figures: dict[str, Any] = {
-        "tasks": options.tasks,
-        "real_seconds": round(seconds, 2),
-        "predicted_seconds": round(predicted.makespan_seconds, 2),
-        "ratio": round(seconds / predicted.makespan_seconds, 3),
-        "loads": loads,
-        "predicted_loads": predicted.reloads,
-    }
-    print(json.dumps(figures) if options.json else _table(figures))
+    if options.real:
+        real.main(options.tasks, as_json=options.json)
+        return
+    found = [predict(house, seed) for seed in range(options.seeds) for house in houses(seed)]
+    print(json.dumps(_figures(found)) if options.json else _table(found))
 
 
-def _round(system: System, number: int, tasks: int) -> float:
-    began = time.monotonic()
-    system.sql(INSERT, {"round": number, "tasks": tasks})
-    system.wait(lambda: system.counts().get("completed", 0) >= number * tasks, deadline_seconds=600)
-    return time.monotonic() - began
-
-
-def _loads(system: System) -> int:
-    return sum(server.stats()["loads"] for server in (system.ollama, system.mlx))
-
-
-def _profile() -> dict[str, Any]:
-    """One file for both servers: light and heavy models, a few seconds an answer at scale 20."""
-
-    def model(name: str, parameters: int, load_seconds: float, rate: float) -> dict[str, Any]:
-        return {
-            "name": name,
-            "size_bytes": parameters // 2,
-            "parameters": parameters,
-            "quantization": "Q4_0",
-            "family": "llama",
-            "context_tokens": 32768,
-            "capabilities": ["completion"],
-            "load_seconds": load_seconds,
-            "prefill_tokens_per_second": 800,
-            "decode_tokens_per_second": rate,
-        }
-
+def _figures(found: Sequence[Found]) -> dict[str, float]:
+    ends = [one for run in found for one in run.ends.values()]
+    tasks = [one for run in found for one in run.tasks]
     return {
-        "slots": SLOTS,
-        "server_slots": SLOTS,
-        "max_resident_models": 1,
-        "keep_alive_seconds": 0,
-        "models": [
-            model("qwen2.5:3b", 3_000_000_000, 20, 8),
-            model("qwen2.5-coder:32b", 32_000_000_000, 60, 4),
-        ],
+        "runs": len(found),
+        "median": round(median(one.error for one in ends), 3),
+        "p90": round(_p90(one.error for one in ends), 3),
+        "inside": round(sum(one.inside for one in ends) / len(ends), 3),
+        "tasks_median": round(median(one.error for one in tasks), 3),
+        "tasks_within": round(sum(one.error <= TASK_ERROR for one in tasks) / len(tasks), 3),
     }
+
+
+def _table(found: Sequence[Found]) -> str:
+    houses_ = list(dict.fromkeys(run.house for run in found))
+    lines = [
+        "| machine | left at 10 % | error at 10 % | at 50 % | at 90 % | single tasks |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_row(name, [run for run in found if run.house == name]) for name in houses_]
+    figures = _figures(found)
+    lines += [
+        "",
+        f"All ends: median {figures['median']:.1%} (target {TARGETS['median']:.0%}), "
+        f"p90 {figures['p90']:.1%} (target {TARGETS['p90']:.0%}); "
+        f"{figures['inside']:.0%} inside the range that is shown.",
+        f"Single tasks: median {figures['tasks_median']:.1%}; "
+        f"{figures['tasks_within']:.0%} within {TASK_ERROR:.0%}.",
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, runs: Sequence[Found]) -> str:
+    at = {part: [run.ends[part] for run in runs] for part in MOMENTS}
+    left = median(one.real for one in at[MOMENTS[0]])
+    tasks = [one for run in runs for one in run.tasks]
+    cells = [f"{left / 60:.0f} min", *(_errors(at[part]) for part in MOMENTS), _errors(tasks)]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _errors(predictions: Sequence[Prediction]) -> str:
+    errors = [one.error for one in predictions]
+    return f"{median(errors):.0%}, p90 {_p90(errors):.0%}"
+
+
+def _p90(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[math.ceil(0.9 * (len(ordered) - 1))]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__)
-    parser.add_argument("--tasks", type=int, default=150)
+    parser.add_argument("--real", action="store_true", help="the whole system on two simulators")
+    parser.add_argument("--tasks", type=int, default=150, help="of the real run")
+    parser.add_argument("--seeds", type=int, default=5, help="backlogs for each machine")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
-
-
-def _table(figures: dict[str, Any]) -> str:
-    return "\n".join(f"{name:<22} {value}" for name, value in figures.items())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ MOST_DRAWS = 20_000
 MOST_PLAYS = 40
 FEWEST_PLAYS = 9
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
-PLAN_ERROR = 0.05
+PLAN_ERROR = 0.1
 """What every duration of a model is off by together: servers speed up and slow down."""
 
 Draw = Callable[[], float]
@@ -74,7 +74,7 @@ class Ahead:
 
     ``blocks`` are in lane order; ``slots`` are the limits by backend, ``total`` that of all
     together (None: none). ``unplanned`` tasks wait in no block; ``delayed`` holds the seconds after
-    which those in back-off may begin.
+    which those in back-off may begin, and ``usual`` is what they need where nothing else is left.
     """
 
     blocks: tuple[BlockAhead, ...] = ()
@@ -83,6 +83,7 @@ class Ahead:
     total: int | None = None
     unplanned: int = 0
     delayed: tuple[float, ...] = ()
+    usual: Duration = Duration(10.0)
     retries: Retries = field(default_factory=Retries)
 
 
@@ -147,7 +148,7 @@ def forecast(ahead: Ahead, *, draw: Draw) -> Forecast:
     """Play ``ahead`` forward; ``draw`` is the source of chance."""
     whole = _with_unplanned(ahead)
     tasks = sum(block.tasks for block in whole.blocks) + len(whole.in_flight) + len(whole.delayed)
-    if not whole.blocks and not whole.in_flight:
+    if not tasks or not (whole.blocks or whole.in_flight or whole.slots):
         return Forecast(())
     plays = max(FEWEST_PLAYS, min(MOST_PLAYS, MOST_DRAWS // max(1, tasks)))
     return Forecast(tuple(_play(whole, draw) for _ in range(plays)))
@@ -202,6 +203,8 @@ class _Lane:
         heapq.heapify(self.free)
         while len(self.free) > self.slots:  # the limit was lowered while more were running
             heapq.heappop(self.free)
+        loaded = max((one.load_seconds for one in queued), default=0.0)
+        self.free = [max(moment, loaded) for moment in self.free]
         ends += [(one.task_id, self.place(one.duration, draw)[1]) for one in queued]
         return ends
 
@@ -239,15 +242,14 @@ class _Lane:
 
 
 def _lanes(ahead: Ahead) -> dict[str, _Lane]:
-    names = dict.fromkeys(
-        [*(one.backend for one in ahead.in_flight), *(block.backend for block in ahead.blocks)]
-    )
+    busy = [one.backend for one in ahead.in_flight] + [one.backend for one in ahead.blocks]
+    names = dict.fromkeys(busy or ahead.slots)
     slots = {name: max(1, ahead.slots.get(name, 1)) for name in names}
     wanted = sum(slots.values())
     if ahead.total is not None and wanted > ahead.total:
         part = max(ahead.total, 1) / wanted
         slots = {name: max(1, round(count * part)) for name, count in slots.items()}
-    lanes = {name: _Lane(count) for name, count in slots.items()}
+    lanes = {name: _Lane(count, free=[0.0] * count) for name, count in slots.items()}
     for block in ahead.blocks:
         lanes[block.backend].blocks.append(block)
     for one in ahead.in_flight:
@@ -257,9 +259,7 @@ def _lanes(ahead: Ahead) -> dict[str, _Lane]:
 
 def _place_delayed(ahead: Ahead, lanes: Mapping[str, _Lane], draw: Draw) -> None:
     """Tasks in back-off go where a slot is free first."""
-    durations = [one.duration for one in ahead.blocks or ahead.in_flight]
-    if not durations:
-        return
+    durations = [one.duration for one in ahead.blocks or ahead.in_flight] or [ahead.usual]
     usual = Duration(
         sum(duration.seconds for duration in durations) / len(durations),
         sum(duration.variation for duration in durations) / len(durations),

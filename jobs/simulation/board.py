@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from jobs.policy.types import BlockKey, OpenBlock, Plan
+from jobs.policy.forecast import Ahead, BlockAhead, Duration, InFlight
+from jobs.policy.types import BlockKey, OpenBlock, Plan, PlannedBlock
+from jobs.simulation.server import VirtualServer
 
 
 @dataclass(slots=True)
 class _Block:
     block_id: str
-    key: BlockKey
-    heavy: bool
-    urgent: bool
+    planned: PlannedBlock
     tasks: deque[str]
     in_flight: int = 0
+    begun: bool = False
+
+    @property
+    def key(self) -> BlockKey:
+        return self.planned.key
 
 
 @dataclass(slots=True)
@@ -35,6 +40,7 @@ class Board:
     flights: dict[str, Flight] = field(default_factory=dict)
     lanes: dict[str, deque[_Block]] = field(default_factory=dict)
     current: dict[str, BlockKey] = field(default_factory=dict)
+    usual: Duration = field(default_factory=lambda: Duration(10.0))
     _blocks: dict[str, _Block] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -44,14 +50,11 @@ class Board:
         for block in self._blocks.values():
             block.tasks.clear()
         self.lanes = {}
+        if plan.blocks:
+            last = plan.blocks[-1]
+            self.usual = Duration(last.task_seconds, last.task_variation)
         for planned in plan.blocks:
-            block = _Block(
-                str(next(self._numbers)),
-                planned.key,
-                planned.heavy,
-                planned.urgent,
-                deque(planned.task_ids),
-            )
+            block = _Block(str(next(self._numbers)), planned, deque(planned.task_ids))
             self._blocks[block.block_id] = block
             self.lanes.setdefault(planned.key.backend, deque()).append(block)
 
@@ -64,7 +67,9 @@ class Board:
             for block in itertools.islice((b for b in lane if b.tasks), reach)
         ]
         return [
-            OpenBlock(b.block_id, b.key, len(b.tasks), b.in_flight, b.heavy, b.urgent)
+            OpenBlock(
+                b.block_id, b.key, len(b.tasks), b.in_flight, b.planned.heavy, b.planned.urgent
+            )
             for b in [*draining, *heads]
         ]
 
@@ -75,6 +80,7 @@ class Board:
         block = self._blocks[block_id]
         sent = [block.tasks.popleft() for _ in range(count)]
         block.in_flight += count
+        block.begun = True
         for task_id in sent:
             self.flights[task_id] = Flight(task_id, block.key, block)
         self.current[block.key.backend] = block.key
@@ -91,3 +97,46 @@ class Board:
         block.in_flight -= 1
         if not block.in_flight and not block.tasks:
             self._blocks.pop(block.block_id, None)
+
+
+def ahead_of(
+    board: Board, servers: Mapping[str, VirtualServer], due: Mapping[str, float], now: float
+) -> Ahead:
+    """What a forecast sees of a simulated system; ``due`` is when tasks in back-off arrive."""
+    lanes = [block for lane in board.lanes.values() for block in lane if block.tasks]
+    return Ahead(
+        blocks=tuple(
+            BlockAhead(
+                block.block_id,
+                block.key.backend,
+                len(block.tasks),
+                _duration(block),
+                load_seconds=0.0 if block.begun else block.planned.expected_load_seconds,
+                drains=block.planned.drains,
+            )
+            for block in lanes
+        ),
+        in_flight=tuple(
+            InFlight(
+                flight.task_id,
+                flight.key.backend,
+                _duration(flight.block),
+                None if flight.started_at is None else now - flight.started_at,
+                _load_left(servers[flight.key.backend], flight, now),
+            )
+            for flight in board.flights.values()
+        ),
+        slots={name: server.profile.slots for name, server in servers.items()},
+        delayed=tuple(max(0.0, moment - now) for moment in due.values()),
+        usual=board.usual,
+    )
+
+
+def _load_left(server: VirtualServer, flight: Flight, now: float) -> float:
+    load = server.loading
+    waits = flight.started_at is None and load is not None and load.model == flight.key.model
+    return max(0.0, load.ready_seconds - now) if load is not None and waits else 0.0
+
+
+def _duration(block: _Block) -> Duration:
+    return Duration(block.planned.task_seconds, block.planned.task_variation)

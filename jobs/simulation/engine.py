@@ -5,15 +5,17 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 
 from jobs.policy.dispatch import dispatch
+from jobs.policy.forecast import Ahead
 from jobs.policy.plan import plan, plan_again_after
 from jobs.policy.types import Plan, PlanningConfig, PolicyName
-from jobs.simulation.board import Board
+from jobs.simulation.board import Board, ahead_of
 from jobs.simulation.result import ScheduledLoad, ScheduledTask
 from jobs.simulation.server import Started, VirtualServer
 from jobs.simulation.views import Views
@@ -35,6 +37,7 @@ class _Kind(IntEnum):
     ARRIVE = 4
     PLAN = 5
     CRON = 6
+    LOOK = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,24 @@ class SimulatedRun:
     plans: int
 
 
-def run(workload: Workload, config: PlanningConfig, *, dispatch_ahead: int = 0) -> SimulatedRun:
-    """Simulate until nothing more can happen. Deterministic: no clock, no chance."""
-    return _Engine(workload, config, dispatch_ahead).run()
+Look = Callable[[float, Ahead, Board], None]
+"""Gets the seconds since the start, what is still to be done, and the open blocks."""
+
+
+def run(
+    workload: Workload,
+    config: PlanningConfig,
+    *,
+    dispatch_ahead: int = 0,
+    looks: Sequence[float] = (),
+    look: Look | None = None,
+) -> SimulatedRun:
+    """Simulate until nothing more can happen. Deterministic: no clock, no chance. ``look`` is
+    called at the seconds ``looks``."""
+    engine = _Engine(workload, config, dispatch_ahead, look=look)
+    for seconds in looks:
+        engine.look_at(seconds)
+    return engine.run()
 
 
 @dataclass(slots=True)
@@ -57,6 +75,7 @@ class _Engine:
     workload: Workload
     config: PlanningConfig
     dispatch_ahead: int
+    look: Look | None = None
     now: float = 0.0
     events: list[tuple[float, int, int, str, object]] = field(default_factory=list)
     counter: itertools.count[int] = field(default_factory=itertools.count)
@@ -66,12 +85,17 @@ class _Engine:
     board: Board = field(default_factory=Board)
     done: list[ScheduledTask] = field(default_factory=list)
     loads: list[ScheduledLoad] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
+    due: dict[str, float] = field(default_factory=dict)
     left: int = 0
     since_plan: int = 0
     planned_at: float = -math.inf
     plan_due: bool = False
     plan_asked: bool = False
     plans: int = 0
+
+    def look_at(self, seconds: float) -> None:
+        self._at(seconds, _Kind.LOOK, "")
 
     def run(self) -> SimulatedRun:
         self._prepare()
@@ -110,8 +134,7 @@ class _Engine:
         if kind is _Kind.FINISH:
             self._finish(name, what)
         elif kind is _Kind.LOADED:
-            if self.servers[name].loading is what:
-                self.servers[name].loaded(self.now)
+            self._loaded(name, what)
         elif kind is _Kind.DOWN:
             self._fail(name)
         elif kind is _Kind.UP:
@@ -119,12 +142,26 @@ class _Engine:
             self.plan_due = True
         elif kind is _Kind.ARRIVE:
             self._arrive(self.tasks[name])
+        elif kind is _Kind.LOOK:
+            self._show()
         elif kind is _Kind.PLAN:
             self.plan_due, self.plan_asked = True, False
         elif kind is _Kind.CRON:
-            self.plan_due = True
-            if self.events:
-                self._at(self.now + CRON_SECONDS, _Kind.CRON, "")
+            self._cron()
+
+    def _loaded(self, backend: str, what: object) -> None:
+        if self.servers[backend].loading is what:
+            self.servers[backend].loaded(self.now)
+
+    def _show(self) -> None:
+        if self.look is not None:
+            seen = ahead_of(self.board, self.servers, self.due, self.now)
+            self.look(self.now, seen, self.board)
+
+    def _cron(self) -> None:
+        self.plan_due = True
+        if self.events:
+            self._at(self.now + CRON_SECONDS, _Kind.CRON, "")
 
     def _finish(self, backend: str, what: object) -> None:
         server = self.servers[backend]
@@ -132,6 +169,12 @@ class _Engine:
             return
         server.finish(what.task_id, self.now)
         self.board.ended(what.task_id)
+        backoffs = self.tasks[what.task_id].backoffs
+        if self.failed[what.task_id] < len(backoffs):
+            self.due[what.task_id] = self.now + backoffs[self.failed[what.task_id]]
+            self.failed[what.task_id] += 1
+            self._at(self.due[what.task_id], _Kind.ARRIVE, what.task_id)
+            return
         self.done.append(
             ScheduledTask(what.task_id, backend, what.model, what.start_seconds, self.now)
         )
@@ -154,6 +197,7 @@ class _Engine:
     def _arrive(self, task: VirtualTask) -> None:
         """Urgent tasks and idle servers are planned for at once; others wait for company."""
         self.waiting[task.id] = task
+        self.due.pop(task.id, None)
         if task.priority is Priority.URGENT or self._idle():
             self.plan_due = True
         elif not self.plan_asked and self._balances():

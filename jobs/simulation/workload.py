@@ -47,7 +47,8 @@ class VirtualModel:
 
 @dataclass(frozen=True, slots=True)
 class VirtualTask:
-    """``service_seconds`` by (backend, model): where it may run, and how long it takes there."""
+    """``service_seconds`` by (backend, model): where it may run, and how long it takes there.
+    ``backoffs`` holds, for each of its attempts that fail, the seconds before the next one."""
 
     id: str
     service_seconds: Mapping[Pair, float]
@@ -56,6 +57,7 @@ class VirtualTask:
     category: Category = Category.DEFAULT
     complexity: float = 0.5
     bug_probability: float | None = None
+    backoffs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,12 @@ def test_a_task_in_back_off_is_done_after_it() -> None:
     assert middle(found.end()) == pytest.approx(70.0, rel=0.1)
 
 
+def test_tasks_in_back_off_alone_still_have_an_end() -> None:
+    found = played(slots={"mlx": 2}, delayed=(60.0, 20.0), usual=SURE)
+
+    assert middle(found.end()) == pytest.approx(70.0, rel=0.1)
+
+
 def test_the_range_narrows_with_the_number_of_tasks() -> None:
     def breadth(tasks: int) -> float:
         block = BlockAhead("a", "mlx", tasks, Duration(10.0, 0.8))

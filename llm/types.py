@@ -180,7 +180,9 @@ class Deadlines:
 class Completion:
     """A whole answer: the server sent its terminal marker.
 
-    ``load_seconds``, ``prompt_tokens`` are None where the server does not tell them.
+    ``load_seconds``, ``prefill_seconds``, ``decode_seconds``, ``prompt_tokens`` and
+    ``cached_prompt_tokens`` (those of the prompt that it need not read again) are None where the
+    server does not report them.
     ``completion_tokens`` falls back to the number of chunks seen.
     """
 
@@ -194,6 +196,9 @@ class Completion:
     load_seconds: float | None = None
     first_token_seconds: float | None = None
     duration_seconds: float = 0.0
+    prefill_seconds: float | None = None
+    decode_seconds: float | None = None
+    cached_prompt_tokens: int | None = None
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -46,6 +46,8 @@ class Ended:
     outcome: str | None
     error: str | None
     error_code: str | None
+    prefill_seconds: float | None = None
+    decode_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ def of_task(task_id: str) -> list[Row]:
         "SELECT number, epoch, backend, model, started_at, finished_at, wait_seconds, "
         "first_token_seconds, load_seconds, duration_seconds, prompt_tokens, completion_tokens, "
         "outcome, verdict, error, error_code, worker, messages, options, answer, "
-        "cached_prompt_tokens, wait_seconds AS queue_seconds FROM kos_attempts "
+        "cached_prompt_tokens, prefill_seconds, decode_seconds, wait_seconds AS queue_seconds "
+        "FROM kos_attempts "
         "WHERE task_id = %s::uuid ORDER BY number",
         (task_id,),
     )
@@ -88,7 +91,8 @@ WITH RECURSIVE ran(backend, model) AS (
     ORDER BY a.backend, a.model LIMIT 1) next
 )
 SELECT a.backend, a.model, a.finished_at, a.load_seconds, a.first_token_seconds,
-  a.duration_seconds, a.prompt_tokens, a.completion_tokens, a.outcome, t.category
+  a.duration_seconds, a.prompt_tokens, a.completion_tokens, a.outcome, t.category,
+  a.cached_prompt_tokens, a.prefill_seconds, a.decode_seconds
 FROM ran CROSS JOIN LATERAL (
   SELECT * FROM kos_attempts
   WHERE backend = ran.backend AND model = ran.model AND finished_at IS NOT NULL
@@ -138,7 +142,8 @@ def by_minute(since: datetime) -> list[MinuteSums]:
 _ENDED = """
 SELECT * FROM (
   SELECT task_id::text, number, backend, model, started_at, finished_at, load_seconds,
-    first_token_seconds, duration_seconds, completion_tokens, outcome, error, error_code
+    first_token_seconds, duration_seconds, completion_tokens, outcome, error, error_code,
+    prefill_seconds, decode_seconds
   FROM kos_attempts WHERE finished_at > %s ORDER BY finished_at DESC LIMIT %s
 ) AS newest ORDER BY finished_at
 """

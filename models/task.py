@@ -44,6 +44,9 @@ class Measures:
     duration_seconds: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
+    prefill_seconds: float | None = None
+    decode_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +380,9 @@ def _end(
         "duration": spent.duration_seconds,
         "prompt_tokens": spent.prompt_tokens,
         "completion_tokens": spent.completion_tokens,
+        "cached_prompt_tokens": spent.cached_prompt_tokens,
+        "prefill": spent.prefill_seconds,
+        "decode": spent.decode_seconds,
         **_NO_CHANGES,
         **changes,
     }

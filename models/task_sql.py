@@ -170,7 +170,9 @@ WITH ended AS (
     finish_reason = %(finish_reason)s,
     wait_seconds = coalesce(%(wait)s, a.wait_seconds), load_seconds = %(load)s,
     first_token_seconds = %(first_token)s, duration_seconds = %(duration)s,
-    prompt_tokens = %(prompt_tokens)s, completion_tokens = %(completion_tokens)s
+    prompt_tokens = %(prompt_tokens)s, completion_tokens = %(completion_tokens)s,
+    cached_prompt_tokens = %(cached_prompt_tokens)s,
+    prefill_seconds = %(prefill)s, decode_seconds = %(decode)s
   FROM ended WHERE a.task_id = ended.id AND a.epoch = ended.epoch
 )
 SELECT id FROM ended

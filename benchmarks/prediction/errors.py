@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.prediction.houses import FAILING_SHARE, House
+from benchmarks.prediction.houses import FAILING_AGAIN, FAILING_SHARE, House
 from jobs.policy.forecast import Ahead, Forecast, Retries, forecast
 from jobs.policy.outcome import RetryConfig
 from jobs.policy.types import PlanningConfig
@@ -68,8 +68,11 @@ def predict(house: House, seed: int) -> Found:
 
 
 def _with_retries(ahead: Ahead) -> Ahead:
-    """As learned from the last hour."""
-    return replace(ahead, retries=Retries(FAILING_SHARE, RetryConfig().base_seconds))
+    """As learned from the attempts of an hour before."""
+    config = RetryConfig()
+    failing = FAILING_SHARE * (1.0 + FAILING_AGAIN)
+    usual_seconds = config.base_seconds * (1.0 + config.spread / 2.0)
+    return replace(ahead, retries=Retries(failing / (1.0 + failing), usual_seconds, config.factor))
 
 
 def _single(

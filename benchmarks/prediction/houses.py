@@ -27,7 +27,9 @@ ANSWER_TOKENS = {
 ANSWER_SPREAD = 0.6
 PROMPT_TOKENS = (300, 4000)
 FAILING_SHARE = 0.06
-"""Of the attempts; half of what fails fails again. Each waits its back-off."""
+FAILING_AGAIN = 0.3
+"""Of the first attempts, and of the second ones. Each waits its back-off, as where no other server
+can take over."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -120,21 +122,30 @@ def _backoffs(chance: random.Random) -> tuple[float, ...]:
     while len(waits) < config.max_attempts - 1 and chance.random() < share:
         jitter = 1.0 + config.spread * chance.random()
         waits.append(backoff_seconds(len(waits), config) * jitter)
-        share = 0.5
+        share = FAILING_AGAIN
     return tuple(waits)
 
 
 def _model(
     site: Site, pair: Pair, chance: random.Random, places: dict[Category, list[tuple[Site, str]]]
 ) -> VirtualModel:
-    """Its mean is learned from other answers than those of the backlog."""
+    """Its means are learned, by category, from other answers than those of the backlog."""
     kinds = [category for category, at in places.items() if (site, pair[1]) in at]
-    samples = []
+    answers: dict[Category, list[tuple[datetime, float]]] = {kind: [] for kind in kinds}
     for number in range(LEARNED_FROM):
         kind = chance.choices(kinds, weights=[MIX[one] for one in kinds])[0]
-        samples.append(
-            (NOW - timedelta(minutes=number), seconds(site, pair[1], *_sizes(kind, chance)))
-        )
-    prior = prior_for(site.kind, pair[1], parameters_in_name(pair[1]))
-    learned = estimate(samples, prior=prior.service_seconds, now=NOW, config=LearningConfig())
-    return VirtualModel(pair[0], pair[1], site.load_seconds(pair[1]), learned.mean)
+        found = seconds(site, pair[1], *_sizes(kind, chance))
+        answers[kind].append((NOW - timedelta(minutes=number), found))
+    prior = prior_for(site.kind, pair[1], parameters_in_name(pair[1])).service_seconds
+    whole = _learned([one for found in answers.values() for one in found], prior)
+    return VirtualModel(
+        pair[0],
+        pair[1],
+        site.load_seconds(pair[1]),
+        whole,
+        mean_by_category={kind: _learned(found, whole) for kind, found in answers.items()},
+    )
+
+
+def _learned(samples: Sequence[tuple[datetime, float]], prior: float) -> float:
+    return estimate(samples, prior=prior, now=NOW, config=LearningConfig()).mean

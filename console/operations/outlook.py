@@ -17,6 +17,7 @@ from jobs.policy.forecast import (
     SecondsRange,
     forecast,
 )
+from jobs.policy.outcome import RetryConfig
 from jobs.settings.load import Settings
 from models import ahead, block
 from models.ahead import SentTask
@@ -64,7 +65,7 @@ def read(settings: Settings, *, waiting: int | None = None, retried_share: float
         delayed=ahead.delays(),
         waiting=waiting,
         total=settings.max_concurrent,
-        retries=Retries(retried_share, settings.retry_delay_seconds),
+        retries=_retries(retried_share, settings),
     )
 
 
@@ -99,6 +100,11 @@ def of_rows(
         ),
         draw=random.Random(SEED).random,
     )
+
+
+def _retries(share: float, settings: Settings) -> Retries:
+    config = RetryConfig(base_seconds=settings.retry_delay_seconds)
+    return Retries(share, config.base_seconds * (1.0 + config.spread / 2.0), config.factor)
 
 
 def eta(found: SecondsRange | None, *, now: datetime) -> Eta | None:

@@ -16,7 +16,7 @@ ATTEMPT_FIELDS = (
     "number", "epoch", "backend", "model", "started_at", "first_token_seconds", "load_seconds",
     "duration_seconds", "prompt_tokens", "completion_tokens", "outcome", "verdict", "error",
     "worker", "finished_at", "wait_seconds", "error_code", "messages", "options", "answer",
-    "queue_seconds", "cached_prompt_tokens",
+    "queue_seconds", "cached_prompt_tokens", "prefill_seconds", "decode_seconds",
 )  # fmt: skip
 
 

@@ -142,11 +142,17 @@ def _figures(attempt: Row) -> tuple[str, ...]:
         ("load", span(load) if (load or 0) >= NOTABLE_LOAD_SECONDS else ""),
         ("first token after", span(attempt["first_token_seconds"])),
         ("whole call", span(attempt["duration_seconds"])),
-        ("prompt tokens", attempt["prompt_tokens"]),
+        ("prompt tokens", _prompt_tokens(attempt)),
         ("answer tokens", attempt["completion_tokens"]),
     )
     figures = [f"{name} {value}" for name, value in named if value]
     return (", ".join(figures),) if figures else ()
+
+
+def _prompt_tokens(attempt: Row) -> str:
+    cached = attempt.get("cached_prompt_tokens")
+    note = f" ({cached} of them cached)" if cached else ""
+    return f"{attempt['prompt_tokens']}{note}" if attempt["prompt_tokens"] else ""
 
 
 def _place(row: Mapping[str, Any]) -> str:

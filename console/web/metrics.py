@@ -154,7 +154,7 @@ def _of_lanes(lanes: list[Row]) -> Iterator[Metric]:
         yield family
     shares = GaugeMetricFamily("kos_time_share", "Of an hour", labels=["backend", "part"])
     for lane in lanes:
-        for part in ("decode", "prefill", "load", "idle"):
+        for part in ("decode", "prefill", "load", "queue", "idle"):
             if lane["split"]:
                 shares.add_metric([lane["backend"], part], lane["split"][part])
     yield shares

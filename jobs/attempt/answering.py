@@ -10,11 +10,12 @@ import redis
 
 from jobs.attempt import preparation
 from jobs.attempt.answer_review import AnswerReview
-from jobs.attempt.calling import ModelCalls, Spent
+from jobs.attempt.calling import ModelCalls
 from jobs.attempt.checkpoints import RowCheckpoint
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.attempt.processors.registry import Registry
+from jobs.attempt.spent import Spent
 from jobs.attempt.structured_output import StructuredCalls
 from jobs.policy.validation.types import Verdict
 from jobs.queues.task_message import TaskMessage

@@ -14,6 +14,7 @@ from jobs.admission.breakers import Breakers
 from jobs.admission.rates import RateDecision, RateLimits, Rates
 from jobs.admission.residency import Residency
 from jobs.attempt.lease_keeper import RunningAttempt
+from jobs.attempt.spent import Spent
 from jobs.planning.learned_figures import DeadlineFigures, LearnedFigures
 from jobs.policy.tokens import estimate_tokens
 from jobs.process.tracing import span
@@ -43,7 +44,6 @@ from llm.types import (
     Sampling,
 )
 from models.database import DatabaseUnavailable
-from models.task import Measures
 
 logger = logging.getLogger(__name__)
 
@@ -54,38 +54,6 @@ CUT_SUSPECTED_TOKENS = 2000
 CUT_SUSPECTED_SHARE = 0.5
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Spent:
-    """What the calls of one attempt cost together, with the last request and what came back."""
-
-    load_seconds: float = 0.0
-    first_token_seconds: float | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    calls: int = 0
-    request: GenerateRequest | None = None
-    answer: str | None = None
-
-    def add(self, completion: Completion, load_seconds: float) -> None:
-        self.calls += 1
-        self.load_seconds += load_seconds
-        if self.first_token_seconds is None:
-            self.first_token_seconds = completion.first_token_seconds
-        self.prompt_tokens += completion.prompt_tokens or 0
-        self.completion_tokens += completion.completion_tokens
-        self.answer = completion.text
-
-    def measures(self, *, wait_seconds: float | None, duration_seconds: float) -> Measures:
-        return Measures(
-            wait_seconds=wait_seconds,
-            load_seconds=round(self.load_seconds, 4),
-            first_token_seconds=self.first_token_seconds,
-            duration_seconds=round(duration_seconds, 4),
-            prompt_tokens=self.prompt_tokens or None,
-            completion_tokens=self.completion_tokens or None,
-        )
 
 
 class ModelCaller:

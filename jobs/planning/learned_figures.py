@@ -133,14 +133,20 @@ def sample_of(row: Row) -> AttemptSample:
 
 
 def _rate(row: Row, service: float | None) -> float | None:
-    tokens, first = row["completion_tokens"], row["first_token_seconds"]
-    if service is None or (tokens or 0) < FEWEST_TOKENS or first is None or service <= first:
+    tokens, first = row["completion_tokens"] or 0, row["first_token_seconds"]
+    if service is None or tokens < FEWEST_TOKENS:
+        return None
+    if row["decode_seconds"]:
+        return float(tokens / row["decode_seconds"])
+    if first is None or service <= first:
         return None
     return float((tokens - 1) / (service - first))
 
 
 def _prefill(row: Row) -> float | None:
-    tokens, first = row["prompt_tokens"], row["first_token_seconds"]
-    if first is None or (tokens or 0) < FEWEST_PROMPT_TOKENS:
+    """Seconds of one prompt token that was read; those in the server's cache cost nothing."""
+    tokens = (row["prompt_tokens"] or 0) - (row["cached_prompt_tokens"] or 0)
+    seconds = row["prefill_seconds"] or row["first_token_seconds"]
+    if seconds is None or tokens < FEWEST_PROMPT_TOKENS:
         return None
-    return float(first / tokens)
+    return float(seconds / tokens)

@@ -62,10 +62,12 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """The share of attempts that end in another one, and the seconds before it may begin."""
+    """The share of attempts that end in another one, the mean seconds before it may begin, and by
+    how much the seconds grow from one to the next."""
 
     share: float = 0.0
     delay_seconds: float = 90.0
+    growth: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,8 @@ class _Lane:
             ready, number, duration = heapq.heappop(second)
             _, finish = self.place(duration, draw, ready=ready)
             if number < count and draw() < retries.share:
-                again = (finish + retries.delay_seconds, count + number, duration)
+                delay_seconds = retries.growth * retries.delay_seconds
+                again = (finish + delay_seconds, count + number, duration)
                 heapq.heappush(second, again)
 
     def place(self, duration: Duration, draw: Draw, *, ready: float = 0.0) -> tuple[float, float]:

@@ -50,6 +50,7 @@ class Views:
                 heavy=m.heavy,
                 load_seconds=m.load_seconds,
                 service_seconds=m.mean_service_seconds,
+                service_by_category=m.mean_by_category,
                 service_variation=variations[m.pair],
                 rank=rank,
             )

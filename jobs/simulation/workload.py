@@ -39,6 +39,7 @@ class VirtualModel:
     load_seconds: float
     mean_service_seconds: float
     heavy: bool = False
+    mean_by_category: Mapping[Category, float] = field(default_factory=dict)
 
     @property
     def pair(self) -> Pair:

@@ -192,8 +192,15 @@ def _read_end(chunk: JsonObject, sink: Sink) -> None:
     sink.finish_reason = finish_reason(chunk.get("done_reason") or "stop")
     sink.prompt_tokens = whole(chunk.get("prompt_eval_count"))
     sink.completion_tokens = whole(chunk.get("eval_count"))
-    nanoseconds = whole(chunk.get("load_duration"))
-    sink.load_seconds = None if nanoseconds is None else nanoseconds / 1e9
+    sink.cached_prompt_tokens = whole(chunk.get("prompt_cached_count"))
+    sink.load_seconds = _seconds(chunk.get("load_duration"))
+    sink.prefill_seconds = _seconds(chunk.get("prompt_eval_duration"))
+    sink.decode_seconds = _seconds(chunk.get("eval_duration"))
+
+
+def _seconds(nanoseconds: object) -> float | None:
+    count = whole(nanoseconds)
+    return None if count is None else count / 1e9
 
 
 def _model(entry: Mapping[str, Any]) -> ModelInfo:

@@ -73,7 +73,23 @@ class OpenAIChat:
         if type(usage) is dict:
             sink.prompt_tokens = whole(usage.get("prompt_tokens"))
             sink.completion_tokens = whole(usage.get("completion_tokens"))
+            details = usage.get("prompt_tokens_details")
+            if type(details) is dict:
+                sink.cached_prompt_tokens = whole(details.get("cached_tokens"))
+        timings = chunk.get("timings")
+        if type(timings) is dict:
+            _read_timings(timings, sink)
         return is_whole
+
+
+def _read_timings(timings: JsonObject, sink: Sink) -> None:
+    """What llama-server adds to its last chunk, in milliseconds."""
+    prefill, decode = whole(timings.get("prompt_ms")), whole(timings.get("predicted_ms"))
+    sink.prefill_seconds = None if prefill is None else prefill / 1e3
+    sink.decode_seconds = None if decode is None else decode / 1e3
+    cached = whole(timings.get("cache_n"))
+    if cached is not None:
+        sink.cached_prompt_tokens = cached
 
 
 def models_of(body: Mapping[str, Any]) -> tuple[ModelInfo, ...]:

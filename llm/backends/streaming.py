@@ -35,7 +35,10 @@ class Sink(Protocol):
     finish_reason: FinishReason | None
     prompt_tokens: int | None
     completion_tokens: int | None
+    cached_prompt_tokens: int | None
     load_seconds: float | None
+    prefill_seconds: float | None
+    decode_seconds: float | None
 
     def text(self, piece: str) -> None: ...
 
@@ -155,9 +158,12 @@ class _StreamedAnswer:
         "_next_report",
         "_request",
         "_watch",
+        "cached_prompt_tokens",
         "completion_tokens",
+        "decode_seconds",
         "finish_reason",
         "load_seconds",
+        "prefill_seconds",
         "prompt_tokens",
     )
 
@@ -180,7 +186,10 @@ class _StreamedAnswer:
         self.finish_reason: FinishReason | None = None
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+        self.cached_prompt_tokens: int | None = None
         self.load_seconds: float | None = None
+        self.prefill_seconds: float | None = None
+        self.decode_seconds: float | None = None
 
     @property
     def partial_text(self) -> str:
@@ -215,6 +224,9 @@ class _StreamedAnswer:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens or self._guard.pieces,
             load_seconds=self.load_seconds,
+            prefill_seconds=self.prefill_seconds,
+            decode_seconds=self.decode_seconds,
+            cached_prompt_tokens=self.cached_prompt_tokens,
             first_token_seconds=None if self._first_at is None else self._first_at - started,
             duration_seconds=time.monotonic() - started,
         )

@@ -150,6 +150,7 @@ async def _lines(
 def usage_of(end: Finished) -> GenerationUsage:
     return GenerationUsage(
         prompt_tokens=end.prompt_tokens,
+        cached_tokens=end.cached_tokens,
         completion_tokens=end.completion_tokens,
         load_seconds=end.load_seconds,
         prompt_seconds=end.prompt_seconds,

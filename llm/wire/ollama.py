@@ -83,11 +83,15 @@ def chat_final(
 
 
 def metrics(usage: GenerationUsage) -> JsonObject:
-    """The figures of a last line, in nanoseconds; those that are zero are left out."""
+    """The figures of a last line, in nanoseconds; those that are zero are left out.
+
+    `prompt_cached_count` is told by our MLX API server and not by Ollama.
+    """
     figures = {
         "total_duration": _nanoseconds(usage.total_seconds),
         "load_duration": _nanoseconds(usage.load_seconds),
         "prompt_eval_count": usage.prompt_tokens,
+        "prompt_cached_count": usage.cached_tokens,
         "prompt_eval_duration": _nanoseconds(usage.prompt_seconds),
         "eval_count": usage.completion_tokens,
         "eval_duration": _nanoseconds(usage.completion_seconds),

@@ -89,11 +89,14 @@ def usage_chunk(
 
 def usage_figures(usage: GenerationUsage) -> JsonObject:
     """The `usage` object."""
-    return {
+    figures: JsonObject = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
+    if usage.cached_tokens is not None:
+        figures["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    return figures
 
 
 def models(cards: Iterable[ModelCard], *, owned_by: str) -> JsonObject:

@@ -45,9 +45,11 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationUsage:
-    """Tokens and time of one generation; durations in seconds."""
+    """Tokens and time of one generation; durations in seconds. `cached_tokens` of the prompt were
+    in memory from an earlier one, None where that is not known."""
 
     prompt_tokens: int = 0
+    cached_tokens: int | None = None
     completion_tokens: int = 0
     load_seconds: float = 0.0
     prompt_seconds: float = 0.0

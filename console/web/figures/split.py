@@ -1,4 +1,4 @@
-"""Where the time of each backend went: decode, prefill, load, idle.
+"""Where the time of each backend went: decode, prefill, load, queueing there, idle.
 
 Busy time is the union of its attempts' spans, so that parallel calls count once; inside it the
 shares are those of the summed measures.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from jobs.policy.time_split import TimeSplit, time_split
 from models import attempt, task_figures
 from models.attempt import Ended
 from models.base import Row
@@ -21,17 +22,16 @@ MAX_ATTEMPTS = 4000
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One call at a backend. Seconds."""
+    """One call at a backend; of one that still runs, nothing is measured yet."""
 
     start: datetime
     end: datetime
-    load_seconds: float = 0.0
-    prefill_seconds: float = 0.0
-    decode_seconds: float = 0.0
+    parts: TimeSplit = field(default_factory=TimeSplit)
 
 
 def time_splits(now: datetime) -> dict[str, Row]:
-    """``{"decode", "prefill", "load", "idle", "window_seconds"}`` by backend; shares sum to 1.
+    """``{"decode", "prefill", "load", "queue", "idle", "window_seconds", "inferred"}`` by backend;
+    the shares sum to 1. ``inferred``: some server did not report prefill and decode.
 
     Over the last hour, or since the first attempt in it, or over as long as the newest four
     thousand attempts reach back. Needs a session.
@@ -52,32 +52,34 @@ def time_splits(now: datetime) -> dict[str, Row]:
 
 
 def _span(call: Ended) -> Span:
-    duration = call.duration_seconds or 0.0
-    first = min(call.first_token_seconds or 0.0, duration)
-    return Span(
-        start=call.started_at,
-        end=call.finished_at,
-        load_seconds=call.load_seconds or 0.0,
-        prefill_seconds=max(0.0, first),
-        decode_seconds=max(0.0, duration - first),
+    parts = time_split(
+        duration_seconds=call.duration_seconds,
+        load_seconds=call.load_seconds,
+        first_token_seconds=call.first_token_seconds,
+        prefill_seconds=call.prefill_seconds,
+        decode_seconds=call.decode_seconds,
     )
+    return Span(start=call.started_at, end=call.finished_at, parts=parts)
 
 
 def _split(spans: Sequence[Span], *, start: datetime, now: datetime) -> Row:
     window_seconds = max(1e-6, (now - start).total_seconds())
     busy_seconds = union_seconds([(span.start, span.end) for span in spans], start=start, end=now)
-    load = sum(span.load_seconds for span in spans)
-    prefill = sum(span.prefill_seconds for span in spans)
-    decode = sum(span.decode_seconds for span in spans)
-    whole = load + prefill + decode
     busy = min(1.0, busy_seconds / window_seconds)
-    shares = (decode / whole, prefill / whole, load / whole) if whole else (1.0, 0.0, 0.0)
+    sums = {
+        "decode": sum(span.parts.decode for span in spans),
+        "prefill": sum(span.parts.prefill for span in spans),
+        "load": sum(span.parts.load for span in spans),
+        "queue": sum(span.parts.queue_there for span in spans),
+    }
+    whole = sum(sums.values())
+    if not whole:  # only calls that still run
+        sums["decode"] = whole = 1.0
     return {
-        "decode": shares[0] * busy,
-        "prefill": shares[1] * busy,
-        "load": shares[2] * busy,
+        **{name: busy * seconds / whole for name, seconds in sums.items()},
         "idle": 1.0 - busy,
         "window_seconds": window_seconds,
+        "inferred": any(span.parts.inferred for span in spans),
     }
 
 

@@ -20,6 +20,7 @@ from console.web.live import event
 from console.web.pages.overview import EVENT_STREAM
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from console.web.site import Site
+from jobs.policy.time_split import time_split
 from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
 from jobs.settings.load import Settings
@@ -32,6 +33,10 @@ WATCH_SECONDS = 0.5
 WATCH_TTL_SECONDS = 5
 QUIET_ROUNDS = 20
 MAX_SHOWN_CHARS = 400_000
+SPLIT_FIELDS = (
+    "duration_seconds", "wait_seconds", "load_seconds", "first_token_seconds", "prefill_seconds",
+    "decode_seconds",
+)  # fmt: skip
 
 
 def task_page(request: Request) -> Response:
@@ -171,10 +176,8 @@ def _linked(task_ids: list[str]) -> list[Row]:
 
 
 def _with_rate(attempt: Row) -> Row:
-    first, whole = attempt["first_token_seconds"], attempt["duration_seconds"]
-    tokens = attempt["completion_tokens"] or 0
-    decode = (whole or 0) - (first or 0)
-    rate = (tokens - 1) / decode if first is not None and decode > 0 and tokens > 1 else None
+    parts = time_split(**{name: attempt[name] for name in SPLIT_FIELDS})
+    rate = parts.tokens_per_second(attempt["completion_tokens"])
     verdict = attempt["verdict"]
     sent = json.dumps(verdict, ensure_ascii=False, default=str) if verdict else ""
     return {**attempt, "tokens_per_second": rate, "verdict_text": sent}

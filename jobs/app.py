@@ -27,6 +27,7 @@ from jobs.process.owners import process_owner
 from jobs.queues.actor_errors import CountActorErrors
 from jobs.queues.broker_heartbeat import BrokerHeartbeat
 from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX, MAINTENANCE_QUEUE
+from jobs.queues.thread_connections import KeptConnections
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from jobs.upkeep.canaries import Canaries
@@ -48,14 +49,16 @@ class WorkerApp:
 def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> WorkerApp:
     """The app that serves ``queues``: ``control``, ``maintenance``, ``llm-<backend>``.
 
-    Middleware runs in this order before a message and in reverse after it: the heartbeat keeps the
-    process known, periodiq drops ticks that come too late, the slots admit, exceptions are counted.
+    Middleware runs in this order before a message and in reverse after it: threads keep their
+    connections, the heartbeat keeps the process known, periodiq drops ticks that come too late,
+    the slots admit, exceptions are counted.
     """
     runtime = connect(settings, program=program.replace(":", "-"))
     owner = process_owner()
     about = {"program": program, "queues": list(queues), "started_at": time.time()}
     admission = SlotMiddleware(runtime.slots, runtime.limits)
     heartbeat = BrokerHeartbeat(owner=owner, about=about)
+    runtime.broker.add_middleware(KeptConnections())
     runtime.broker.add_middleware(heartbeat)
     runtime.broker.add_middleware(PeriodiqMiddleware(skip_delay=TICK_VALID_SECONDS))
     runtime.broker.add_middleware(admission)
@@ -129,7 +132,7 @@ def _execution(runtime: Runtime, lease_keeper: LeaseKeeper) -> Execution:
         rates=runtime.rates,
         breakers=runtime.breakers,
         requests=runtime.requests,
-        in_use=runtime.slots.in_use,
+        in_use=runtime.slots.last_in_use,
     )
     review = AnswerReview(
         settings,

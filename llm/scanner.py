@@ -37,7 +37,10 @@ DESCRIBE_SECONDS = 5.0
 WARN_EVERY_SECONDS = 300.0
 KEPT_SECONDS = 3600.0
 
+LAST_SECONDS = 1.0
+
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_UNREAD: tuple[float, Scan | None] = (float("-inf"), None)
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,8 @@ class Scanner:
         self._one_at_a_time = threading.Lock()
         self._described: dict[tuple[str, ModelInfo], ModelInfo] = {}
         self._warned_at: dict[str, datetime] = {}
+        self._parsed: tuple[str, CachedScan | None] = ("", None)
+        self._last: tuple[float, Scan | None] = _UNREAD
 
     def scan(self, *, refresh: bool = False) -> Scan:
         """Models or error of every server, at most ``fresh_seconds`` old. ``refresh`` asks the
@@ -83,9 +88,16 @@ class Scanner:
             return self._scan_now()
 
     def last(self) -> Scan | None:
-        """The newest scan however old, without asking any server; None before the first."""
-        cached = self._cached()
-        return None if cached is None or cached.scan.at == _NEVER else cached.scan
+        """The newest scan however old, without asking any server; None before the first.
+
+        One that another process made is seen within :data:`LAST_SECONDS`.
+        """
+        read_at, scan = self._last
+        if time.monotonic() - read_at >= LAST_SECONDS:
+            cached = self._cached()
+            scan = None if cached is None or cached.scan.at == _NEVER else cached.scan
+            self._last = (time.monotonic(), scan)
+        return scan
 
     def residents(self, name: str) -> tuple[ResidentModel, ...]:
         """The models that server ``name`` holds in memory now; raises `LLMError`s."""
@@ -177,10 +189,17 @@ class Scanner:
 
     def _cached(self) -> CachedScan | None:
         text = self._cache.read()
-        return CachedScan.loads(text) if text else None
+        if not text:
+            return None
+        read, cached = self._parsed
+        if text != read:
+            cached = CachedScan.loads(text)
+            self._parsed = (text, cached)
+        return cached
 
     def _store(self, cached: CachedScan) -> None:
         self._cache.write(cached.dumps(), max(KEPT_SECONDS, self._fresh_seconds))
+        self._last = _UNREAD
 
     def _is_fresh(self, scan: Scan, *, since: datetime | None = None) -> bool:
         if since is not None:

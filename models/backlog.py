@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from models import counts
 from models.base import Row, fetch_all, fetch_one
 from models.foreign import MAX_METADATA_BYTES, fault_of, share
 from models.states import Priority
@@ -170,29 +171,13 @@ def window_of_all_kinds(
     return rows, totals
 
 
-MOST_COUNTED = 10_000
-"""Of a category: the cost of a plan must not follow the length of the backlog."""
-
-# Steps from category to category through the index ``kos_tasks_pending_groups``.
-_PENDING_BY_CATEGORY = """
-WITH RECURSIVE found(category) AS (
-  (SELECT category FROM tasks WHERE status = 'pending' AND category IS NOT NULL
-   ORDER BY category LIMIT 1)
-  UNION ALL
-  SELECT (SELECT t.category FROM tasks t WHERE t.status = 'pending' AND t.category > found.category
-          ORDER BY t.category LIMIT 1) FROM found WHERE found.category IS NOT NULL
-)
-SELECT found.category::text AS category, (SELECT count(*) FROM (
-  SELECT FROM tasks t WHERE t.status = 'pending' AND t.category = found.category
-    AND (t.next_attempt_at IS NULL OR t.next_attempt_at <= now()) LIMIT %(most)s) bounded) AS n
-FROM found WHERE found.category IS NOT NULL
-"""
-
-
 def _pending_by_category() -> dict[str, int]:
-    """What may run of each category, up to :data:`MOST_COUNTED`."""
-    rows = fetch_all(_PENDING_BY_CATEGORY, {"most": MOST_COUNTED})
-    return {row["category"]: row["n"] for row in rows if row["n"]}
+    """What may run of each category, as far as it is known."""
+    waiting, later = counts.pending(), counts.delayed()
+    totals: Counter[str] = Counter()
+    for (category, priority), n in waiting.items():
+        totals[category] += max(0, n - later.get((category, priority), 0))
+    return {category: n for category, n in totals.items() if category and n}
 
 
 def _first_urgent(least: int, unservable: Unservable) -> list[Row]:
@@ -268,14 +253,6 @@ def unclassified(limit: int) -> list[Row]:
     )
 
 
-def counts() -> dict[str, int]:
-    """Tasks by status."""
-    rows = fetch_all(
-        "SELECT coalesce(status, 'pending') AS status, count(*) AS n FROM tasks GROUP BY 1"
-    )
-    return {row["status"]: row["n"] for row in rows}
-
-
 def in_flight() -> list[Row]:
     """Rows that are queued or running, with where and since when."""
     return fetch_all(
@@ -299,12 +276,3 @@ def next_due_times() -> tuple[datetime | None, datetime | None, datetime | None]
 def anything_eligible(*, unservable: Unservable = NOTHING_UNSERVABLE) -> bool:
     """Whether at least one assigned row could be planned now."""
     return bool(window(1, unservable=unservable))
-
-
-def dependency_results(task_id: str) -> list[Row]:
-    """Title and result of the tasks that this one waited for."""
-    return fetch_all(
-        "SELECT p.id::text, p.title, p.result FROM kos_dependencies d "
-        "JOIN tasks p ON p.id = d.depends_on_id WHERE d.task_id = %s::uuid ORDER BY p.created_at",
-        (task_id,),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -101,6 +102,17 @@ class PostgresConnection(BoundedConnection):
             self.cursor_factory = PooledSessionCursor
 
 
+class _Thread(threading.local):
+    """``idle``: pools of which this thread keeps a connection between its sessions."""
+
+    def __init__(self) -> None:
+        self.keeps = False
+        self.idle: set[BoundedPool] = set()
+
+
+_thread = _Thread()
+
+
 class DatabaseUnavailable(Exception):
     """Postgres cannot be reached, went away in the middle of a statement, or cannot serve now."""
 
@@ -154,25 +166,47 @@ def session() -> AbstractContextManager[None]:
 @contextmanager
 def session_of(pool: BoundedPool) -> Iterator[None]:
     """:func:`session` with a connection of that pool."""
-    if not pool.is_closed():
+    kept = pool in _thread.idle
+    if not kept and not pool.is_closed():
         yield
         return
+    _thread.idle.discard(pool)
     try:
-        pool.connect()
+        if not kept or pool.is_closed() or not pool.is_alive():
+            pool.connect()
     except (peewee.OperationalError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
         raise DatabaseUnavailable(_first_line(error)) from error
+    ended_well = False
     try:
         yield
+        ended_well = True
     except (*PEEWEE_ERRORS, *DRIVER_ERRORS) as error:
         broken = bool(pool.connection().closed)
         if not broken and not _cannot_serve(error):
             raise
         if broken:
-            pool.close_idle()
+            pool.note_broken()
         raise DatabaseUnavailable(_first_line(error)) from error
     finally:
         pool.connection().used_at = time.monotonic()
-        pool.close()
+        if ended_well and _thread.keeps and pool.has_spare():
+            _thread.idle.add(pool)
+        else:
+            pool.close()
+
+
+def keep_connections() -> None:
+    """Let sessions of this thread leave their connection open for its next session.
+
+    For threads that work all the time; :func:`give_up_connections` ends it.
+    """
+    _thread.keeps = True
+
+
+def give_up_connections() -> None:
+    _thread.keeps = False
+    while _thread.idle:
+        _thread.idle.pop().close()
 
 
 def behind_pooler() -> bool:

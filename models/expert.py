@@ -10,6 +10,7 @@ from uuid import uuid4
 import peewee
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
+from models import counts
 from models.base import BaseRow, Row, fetch_all
 from models.database import database
 
@@ -85,15 +86,18 @@ class Expert(BaseRow):
 
     @classmethod
     def open_tasks(cls) -> dict[str, int]:
-        """How many unfinished tasks each expert has, by id; at most :data:`MOST_OPEN` are counted,
-        for who has that many is not given less by an exact number."""
-        rows = fetch_all(OPEN_TASKS, {"most": MOST_OPEN})
-        return {row["id"]: row["n"] for row in rows}
+        """How many unfinished tasks each expert has, by id (absent: none)."""
+        return counts.open_by_expert()
 
     @classmethod
     def overview(cls) -> list[Row]:
         """Every expert with its load, for people to look at."""
-        return fetch_all(OVERVIEW)
+        loads = counts.by_expert()
+        parts = ("open", "completed", "failed")
+        return [
+            {**row, **{part: loads.get(row["id"], {}).get(part, 0) for part in parts}}
+            for row in fetch_all(OVERVIEW)
+        ]
 
 
 @contextmanager
@@ -103,15 +107,6 @@ def written_by(author: str) -> Iterator[None]:
         database.execute_sql("SELECT set_config('kos.author', %s, true)", (author,))
         yield
 
-
-MOST_OPEN = 500
-OPEN_TASKS = """
-SELECT e.id::text AS id, open.n FROM experts e, LATERAL (
-  SELECT count(*) AS n FROM (
-    SELECT FROM tasks t WHERE t.assignee_expert_id = e.id
-      AND t.status IN ('pending', 'queued', 'in_progress') LIMIT %(most)s) bounded) open
-WHERE open.n > 0
-"""
 
 ASSISTANT = {
     "name": "Assistant",
@@ -129,10 +124,6 @@ ON CONFLICT DO NOTHING RETURNING id
 """
 
 OVERVIEW = """
-SELECT e.id::text, e.name, e.role, e.department, coalesce(e.is_active, true) AS active,
-  count(t.id) FILTER (WHERE t.status IN ('pending', 'queued', 'in_progress')) AS open,
-  count(t.id) FILTER (WHERE t.status = 'completed') AS completed,
-  count(t.id) FILTER (WHERE t.status = 'failed') AS failed
-FROM experts e LEFT JOIN tasks t ON t.assignee_expert_id = e.id
-GROUP BY e.id ORDER BY e.department NULLS LAST, e.name
+SELECT id::text, name, role, department, coalesce(is_active, true) AS active
+FROM experts ORDER BY department NULLS LAST, name
 """

@@ -22,12 +22,33 @@ from playhouse.pool import (
 from models.waiting import BoundedConnection
 
 LOOK_SECONDS = 1.0
+SPARE_CONNECTIONS = 4
 
 
 class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
     """``connect`` raises MaxConnectionsExceeded after the pool's timeout."""
 
     _opening = 0
+    _broke_at = float("-inf")
+
+    def note_broken(self) -> None:
+        """A connection broke: the idle ones went the same way, and those that threads keep are
+        tried before they are used."""
+        self._broke_at = time.monotonic()
+        self.close_idle()
+
+    def is_alive(self) -> bool:
+        """Whether the connection of this thread answers; one that does not is dropped."""
+        found: BoundedConnection = self.connection()
+        trusted = found.used_at > self._broke_at
+        if found.is_alive() if trusted else found.is_answering():
+            return True
+        self.manual_close()
+        return False
+
+    def has_spare(self) -> bool:
+        """Whether a thread may keep its connection: the last ones are for all the others."""
+        return bool(len(self._in_use) + SPARE_CONNECTIONS <= self._max_connections)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         if self.deferred or not self.is_closed():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from psycopg2.extras import Json, execute_values
 from models import task_sql as sql
 from models.base import BaseRow, Row, fetch_all, fetch_one, fetch_soon
 from models.database import database
+from models.decision import NewDecision
 from models.states import AttemptOutcome, TaskState
 
 
@@ -54,6 +55,7 @@ class Ending:
     """How an attempt ended, for its line in the ledger. ``verdict`` is plain JSON.
 
     ``messages`` and ``options`` of its last call as sent, ``answer`` as it came, also a bad one.
+    ``why`` holds lines on choices, which are written where the ending is.
     """
 
     measures: Measures = field(default_factory=Measures)
@@ -64,6 +66,7 @@ class Ending:
     options: Mapping[str, Any] | None = None
     answer: str | None = None
     finish_reason: str | None = None
+    why: Sequence[NewDecision] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +377,7 @@ def _end(
         "options": Json(dict(ending.options)) if ending.options else None,
         "answer": ending.answer,
         "finish_reason": ending.finish_reason,
+        "why": Json([asdict(line) for line in ending.why]),
         "wait": spent.wait_seconds,
         "load": spent.load_seconds,
         "first_token": spent.first_token_seconds,

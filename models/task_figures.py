@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from models import counts
 from models.base import as_utc, fetch_all, fetch_one, read_utc
 
 
@@ -95,47 +96,41 @@ def progress_in(value: object) -> ReportedProgress:
     return ReportedProgress(str(phase) if phase else None, tokens if isinstance(tokens, int) else 0)
 
 
-# The final states are read from one index, the live ones from another; what waits is counted by
-# ``pending_groups``.
-_COUNTS = """
-SELECT status, count(*) AS n FROM tasks
-WHERE status IN ('completed', 'failed', 'cancelled') GROUP BY 1
-UNION ALL SELECT status, count(*) FROM tasks WHERE status IN ('queued', 'in_progress') GROUP BY 1
-"""
-
-
-def counts_but_pending() -> dict[str, int]:
-    """Tasks by status, without those that wait."""
-    return {row["status"]: row["n"] for row in fetch_all(_COUNTS)}
-
-
-_PENDING = """
-SELECT category, priority, count(*) AS n, min(created_at) AS oldest,
-  count(*) FILTER (WHERE next_attempt_at > now()) AS delayed
-FROM tasks WHERE status = 'pending' GROUP BY 1, 2
+# One look into the index ``kos_tasks_pending_groups`` for each group.
+_OLDEST = """
+SELECT of_a_group.category, of_a_group.priority, coalesce(
+  (SELECT t.created_at FROM tasks t WHERE t.status = 'pending'
+    AND t.category::text = of_a_group.category AND t.priority::text = of_a_group.priority
+    ORDER BY t.created_at LIMIT 1),
+  CASE WHEN of_a_group.category = '' THEN
+    (SELECT t.created_at FROM tasks t WHERE t.status = 'pending'
+      AND t.category IS NULL AND t.priority::text = of_a_group.priority
+      ORDER BY t.created_at LIMIT 1) END) AS oldest
+FROM unnest(%(categories)s::text[], %(priorities)s::text[]) AS of_a_group(category, priority)
 """
 
 
 def pending_groups() -> list[PendingGroup]:
     """Every group that waits, in no order."""
+    waiting, later = counts.pending(), counts.delayed()
+    parameters = {"categories": [c for c, _ in waiting], "priorities": [p for _, p in waiting]}
     return [
         PendingGroup(
-            category=row["category"] or "",
-            priority=row["priority"] or "medium",
-            count=row["n"],
+            category=row["category"],
+            priority=row["priority"],
+            count=waiting[row["category"], row["priority"]],
             oldest=as_utc(row["oldest"]),
-            delayed=row["delayed"],
+            delayed=later.get((row["category"], row["priority"]), 0),
         )
-        for row in fetch_all(_PENDING)
+        for row in fetch_all(_OLDEST, parameters)
     ]
 
 
-def counts_since(since: datetime | None, statuses: Sequence[str]) -> dict[str, int]:
+def counts_since(since: datetime, statuses: Sequence[str]) -> dict[str, int]:
     """Tasks created at ``since`` or later in those statuses; no status counts as pending."""
     rows = fetch_all(
         "SELECT coalesce(status, 'pending') AS status, count(*) AS n FROM tasks "
-        "WHERE (status IS NULL OR status = ANY(%(known)s)) "
-        "AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) GROUP BY 1",
+        "WHERE (status IS NULL OR status = ANY(%(known)s)) AND created_at >= %(since)s GROUP BY 1",
         {"since": since, "known": list(statuses)},
     )
     return {row["status"]: row["n"] for row in rows}

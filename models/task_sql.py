@@ -1,7 +1,8 @@
 """The statements behind the transitions of :class:`models.task.Task`, by name.
 
-A statement that ends an attempt also closes its line in the ledger, so that one round trip and
-one commit hold both or neither.
+A statement that ends an attempt also closes its line in the ledger and says why, so that one round
+trip and one commit hold all or nothing. For the same reason a claim brings all that the attempt
+reads: its expert, and the results that it waited for.
 """
 
 from __future__ import annotations
@@ -109,12 +110,20 @@ WITH claimed AS (
   RETURNING number
 )
 SELECT c.id::text, c.title, c.description, c.priority, c.metadata, c.epoch, c.attempt_count,
+  e.name AS expert_name, e.role AS expert_role, e.department AS expert_department,
+  e.system_prompt AS expert_prompt, e.metadata AS expert_metadata,
+  ARRAY(SELECT coalesce(p.title, '')::text FROM kos_dependencies d
+        JOIN tasks p ON p.id = d.depends_on_id WHERE d.task_id = c.id
+        ORDER BY p.created_at, p.id) AS earlier_titles,
+  ARRAY(SELECT coalesce(p.result, '')::text FROM kos_dependencies d
+        JOIN tasks p ON p.id = d.depends_on_id WHERE d.task_id = c.id
+        ORDER BY p.created_at, p.id) AS earlier_results,
   c.crash_count, c.suspicion, c.backend, c.model, c.block_id::text, c.category, c.complexity,
   c.avoid, c.checkpoint, c.assignee_expert_id::text, c.created_at, c.queued_at, c.started_at,
   c.idempotency_key, ledger.number,
   ARRAY(SELECT a.error_code FROM kos_attempts a
         WHERE a.task_id = c.id AND a.error_code IS NOT NULL) AS faults
-FROM claimed c, ledger
+FROM ledger, claimed c LEFT JOIN experts e ON e.id = c.assignee_expert_id
 """
 
 # Counted from the time of writing: a row may have been waited for.
@@ -174,6 +183,11 @@ WITH ended AS (
     cached_prompt_tokens = %(cached_prompt_tokens)s,
     prefill_seconds = %(prefill)s, decode_seconds = %(decode)s
   FROM ended WHERE a.task_id = ended.id AND a.epoch = ended.epoch
+), why AS (
+  INSERT INTO kos_decisions (task_id, stage, chosen, reason, rejected)
+  SELECT ended.id, line.stage, line.chosen, line.reason, line.rejected
+  FROM ended, jsonb_to_recordset(%(why)s)
+    AS line(stage text, chosen text, reason text, rejected jsonb)
 )
 SELECT id FROM ended
 """

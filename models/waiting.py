@@ -38,6 +38,10 @@ class BoundedConnection(connection):
         """Whether it answers now; taken for granted where it was used a moment ago."""
         if self.closed or time.monotonic() - self.used_at < TRUST_SECONDS:
             return not self.closed
+        return self.is_answering()
+
+    def is_answering(self) -> bool:
+        """Tried now."""
         try:
             with patience(TRIAL_SECONDS), self.cursor() as cursor:
                 cursor.execute("SELECT 1")

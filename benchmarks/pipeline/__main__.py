@@ -4,6 +4,8 @@
    bare dramatiq with the same model call and two UPDATEs: one process of 16 threads each.
 2. INSERT committed -> request at the model server, on an idle system.
 3. Freed slot -> next request of the block, while a block runs.
+
+``--cost``: the cost of one task instead. ``--backlog``: the same work behind 1 k and 1 M rows.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ import dramatiq
 import psycopg2
 from dramatiq.brokers.redis import RedisBroker
 
+from benchmarks.pipeline import backlog
+from benchmarks.pipeline.cost import cost_of_a_task
 from models import database
-from tests.support.embedded import fresh_database, postgres_server, redis_server
+from tests.support.embedded import Server, fresh_database, postgres_server, redis_server
 from tests.support.system import ROOT, System, running_system
 
 INSERT_MANY = (
@@ -40,10 +44,34 @@ SETTINGS = {
 
 def main() -> None:
     options = _options()
+    with postgres_server() as postgres, redis_server() as redis:
+        if options.backlog:
+            figures = _behind_backlogs(postgres, redis, options)
+        else:
+            figures = _measure(postgres, redis, options)
+    database.close_all()
+    _print(figures, as_json=options.json)
+
+
+def _behind_backlogs(
+    postgres: Server, redis: Server, options: argparse.Namespace
+) -> dict[str, Any]:
+    lengths = (options.short, options.long)
+    few, many = (
+        backlog.behind(postgres, redis, rows, tasks=options.tasks, probes=options.urgent)
+        for rows in lengths
+    )
+    return {
+        f"behind_{lengths[0]}": few,
+        f"behind_{lengths[1]}": many,
+        "rate_ratio": round(many["per_second"] / few["per_second"], 3),
+        "urgent_ratio": round(many["urgent_ms"] / few["urgent_ms"], 3),
+    }
+
+
+def _measure(postgres: Server, redis: Server, options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with (
-        postgres_server() as postgres,
-        redis_server() as redis,
         tempfile.TemporaryDirectory() as directory,
         running_system(
             fresh_database(postgres.url), redis.url, Path(directory), profile="instant",
@@ -53,6 +81,8 @@ def main() -> None:
         system.start("control", "llm-ollama", "listener")
         warm = system.insert("warm", "Summarise the first task of the day")
         system.wait_status(warm, "completed")
+        if options.cost:
+            return cost_of_a_task(system, postgres, redis, options.tasks)
         figures["insert_to_request_ms"] = _latencies(system, options.probes)
         rates = [
             (_ours(system, options.tasks), _bare(system, options.tasks))
@@ -61,8 +91,7 @@ def main() -> None:
         figures["ours_per_second"] = [round(ours, 1) for ours, _ in rates]
         figures["bare_per_second"] = [round(bare, 1) for _, bare in rates]
         figures["ratio_median"] = round(statistics.median(ours / bare for ours, bare in rates), 3)
-    database.close_all()
-    _print(figures, as_json=options.json)
+    return figures
 
 
 def _latencies(system: System, probes: int) -> dict[str, float]:
@@ -140,6 +169,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--probes", type=int, default=60)
+    parser.add_argument("--cost", action="store_true", help="the cost of one task instead")
+    parser.add_argument("--backlog", action="store_true", help="behind --short and --long rows")
+    parser.add_argument("--short", type=int, default=5_000)
+    parser.add_argument("--long", type=int, default=1_000_000)
+    parser.add_argument("--urgent", type=int, default=10, help="urgent rows to insert")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

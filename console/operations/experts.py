@@ -10,7 +10,7 @@ from console.operations.errors import BadInput, NotFound, near
 from console.operations.expert_fields import KNOWN_FIELDS, problem_of
 from console.operations.ids import is_whole
 from console.operations.submission_lines import Line
-from jobs.planning.assigner import expert_view
+from jobs.planning.roster import expert_view
 from jobs.policy.assignment import AssignTask, assign
 from jobs.policy.complexity import assess
 from jobs.policy.sampling import SAMPLING_KEYS

@@ -22,7 +22,7 @@ from console.supervision.status import status as program_status
 from jobs.process.clock import utc_now
 from jobs.queues.names import HEALTH
 from jobs.settings.load import Settings
-from models import attempt, backlog
+from models import attempt, counts
 from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
@@ -78,8 +78,8 @@ def programs(settings: Settings) -> list[Row]:
 
 def task_counts() -> dict[str, int]:
     """Tasks by state, every state named."""
-    counts = backlog.counts()
-    return {state.value: counts.pop(state.value, 0) for state in TaskState} | counts
+    found = counts.by_status()
+    return {state.value: found.pop(state.value, 0) for state in TaskState} | found
 
 
 def health(client: redis.Redis) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from models import task_figures, task_views
+from models import counts, task_figures, task_views
 from models.database import session
 from models.states import FINAL_STATES, TaskState
 
@@ -80,4 +80,7 @@ def _of_ids(task_ids: Sequence[str]) -> Progress:
 
 
 def _of_all(since: datetime | None) -> Progress:
-    return Progress(task_figures.counts_since(since, [state.value for state in TaskState]))
+    known = [state.value for state in TaskState]
+    if since is not None:
+        return Progress(task_figures.counts_since(since, known))
+    return Progress({name: n for name, n in counts.by_status().items() if name in known})

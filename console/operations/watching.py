@@ -15,7 +15,7 @@ from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.queues.names import llm_queue
-from models import attempt, backlog, block, task_figures, task_views
+from models import attempt, block, counts, task_figures, task_views
 from models.base import Row
 from models.task_figures import TaskInProgress
 from models.task_filter import TaskFilter
@@ -61,7 +61,7 @@ def look(connections: Connections, *, now: datetime) -> Look:
     """Needs a session, and Redis."""
     return Look(
         at=now,
-        counts=backlog.counts(),
+        counts=counts.by_status(),
         finished_last_minute=attempt.completed_between(now - timedelta(minutes=1), now),
         oldest_waits_since=task_figures.oldest_pending(),
         lanes=_lanes(connections, block.open_blocks(), now=now),

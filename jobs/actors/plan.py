@@ -7,15 +7,18 @@ import dramatiq
 from jobs.actors.common import register
 from jobs.planning.assigner import assign_page
 from jobs.planning.planner import Planner
+from jobs.planning.roster import Roster
 from jobs.queues.control_requests import DISPATCH_ONLY, ControlRequests
 from jobs.queues.names import CONTROL_QUEUE
 
 
 def add(broker: dramatiq.Broker, planner: Planner, requests: ControlRequests) -> None:
+    roster = Roster()
+
     def plan(reason: str = "cron") -> None:
         """Assign what came in, plan where the plan is stale, dispatch what fits."""
         strongest = requests.plan_started(reason)
-        more = assign_page() if strongest not in DISPATCH_ONLY else False
+        more = assign_page(roster) if strongest not in DISPATCH_ONLY else False
         planner.run(strongest)
         if more:
             requests.plan("insert")

@@ -120,6 +120,7 @@ class Slots:
         self._held: dict[tuple[str, str], tuple[bool, int]] = {}
         self._unsettled: set[tuple[str, str]] = set()
         self._settling = threading.Lock()
+        self._last_in_use: dict[str, int] = {}
         self._known_generation = 0
         self._known_grant = 0
 
@@ -169,6 +170,7 @@ class Slots:
         with self._unsettled_on_error(backend, holder):
             answer = self._run("acquire", [*request, *times, *known, int(wait), reserved])
         granted, grant_number, in_use, heavy_in_use = (int(value) for value in answer[:4])
+        self._last_in_use[backend] = in_use
         code, ahead, closed_ms = _text(answer[4]), int(answer[5]), int(answer[6])
         if granted:
             self._held[backend, holder] = (heavy, limit)
@@ -220,6 +222,10 @@ class Slots:
     def in_use(self, backend: str) -> int:
         """How many slots of ``backend`` are held now."""
         return len(self.holders(backend))
+
+    def last_in_use(self, backend: str) -> int:
+        """How many were held when this process last asked for one; costs no round trip."""
+        return self._last_in_use.get(backend, 0)
 
     def inspect(self, *backends: str) -> tuple[BackendSlots, ...]:
         """The named backends, or every one that ever had a request, as they stand in Redis."""

@@ -229,7 +229,7 @@ class ModelCaller:
     def _queue_seconds(self) -> float:
         """How long our own requests at this server may keep a new one waiting, at worst."""
         service = self._figures.service_seconds or 0.0
-        ahead = best_effort(lambda: self._in_use(self._backend.name), otherwise=1) - 1
+        ahead = self._in_use(self._backend.name) - 1
         return max(0, ahead) * service
 
     def _explained(

@@ -21,10 +21,10 @@ from jobs.policy.tokens import LARGEST_CONTEXT
 from jobs.settings.load import Settings
 from llm.types import SERVER_DEFAULTS, Category, Sampling
 from llm.urls import in_container
-from models import backlog, decision
+from models import decision
+from models.base import Row
 from models.database import session
 from models.decision import NewDecision
-from models.expert import Expert
 from models.task import Claimed
 
 
@@ -51,14 +51,9 @@ def prepare(
     options = metadata.read(row["metadata"])
     if not (row["description"] or row["title"] or "").strip():
         raise TaskRefused("description is empty: say what is to be done")
-    with session():
-        persona = Persona(silent=True)
-        if not options.verbatim:
-            persona = _persona(row["assignee_expert_id"])
-        dependencies = tuple(
-            DependencyResult(title=found["title"] or "", text=found["result"] or "")
-            for found in backlog.dependency_results(claimed.id)
-        )
+    persona = Persona(silent=True) if options.verbatim else _persona(row)
+    earlier = zip(row["earlier_titles"], row["earlier_results"], strict=True)
+    dependencies = tuple(DependencyResult(title=title, text=text) for title, text in earlier)
     size = _size(claimed, options, dependencies)
     context_tokens = min(num_ctx or size.num_ctx, model_context or LARGEST_CONTEXT)
     return TaskContext(
@@ -129,16 +124,14 @@ def _system(row_metadata: object) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _persona(expert_id: str | None) -> Persona:
-    expert = Expert.get_or_none(Expert.id == expert_id) if expert_id else None
-    if expert is None:
-        return Persona()
+def _persona(row: Row) -> Persona:
+    """Empty where the task has no expert, or one that is gone."""
     return Persona(
-        name=expert.name or "",
-        role=expert.role or "",
-        department=expert.department or "",
-        system_prompt=expert.system_prompt or "",
-        sampling=metadata.read(expert.metadata).sampling,
+        name=row["expert_name"] or "",
+        role=row["expert_role"] or "",
+        department=row["expert_department"] or "",
+        system_prompt=row["expert_prompt"] or "",
+        sampling=metadata.read(row["expert_metadata"]).sampling,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,7 @@ from jobs.policy.outcome import AttemptEvent, Complete, Fail, Outcome, Retry, Re
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from llm.types import GenerateRequest
-from models import decision
-from models.database import DatabaseUnavailable, database, session
+from models.database import DatabaseUnavailable, session
 from models.decision import NewDecision
 from models.task import Claimed, Ending, Measures, Task
 
@@ -100,7 +99,7 @@ class Recorder:
         began, tries = time.monotonic(), 0
         while True:
             try:
-                with session(), database.atomic():
+                with session():
                     return write()
             except (DatabaseUnavailable, redis.RedisError) as error:
                 if tries == 0:
@@ -123,28 +122,26 @@ def _write_outcome(claimed: Claimed, outcome: Outcome, result: AttemptResult) ->
             result=_storable(result.answer.text),
             score=outcome.score,
         )
-    elif isinstance(outcome, Retry):
-        written = Task.retry(
-            task_id,
-            epoch,
-            _ending(result, outcome.code, outcome.reason),
-            at=outcome.at,
-            spend_attempt=outcome.spends_attempt,
-            avoid=outcome.avoid,
-            stronger=outcome.stronger,
-        )
     else:
-        written = Task.fail(task_id, epoch, _ending(result, outcome.code, outcome.reason))
-    if not written:
-        # A cancel may have arrived between the last look of the lease keeper and this write.
-        written = Task.finish_cancel(task_id, epoch, _ending(result, "cancelled"))
-    elif not isinstance(outcome, Complete):
-        decision.record([_retry_decision(task_id, outcome)])
-    if result.answer is not None:
-        processor = result.answer.processor
-        notes = result.answer.notes
-        decision.record([NewDecision(task_id, "route", processor, note) for note in notes])
-    return written
+        ending = _ending(result, outcome.code, outcome.reason)
+        ending = replace(ending, why=[_retry_decision(task_id, outcome), *ending.why])
+        written = _write_failure(claimed, outcome, ending)
+    # A cancel may have arrived between the last look of the lease keeper and this write.
+    return written or Task.finish_cancel(task_id, epoch, _ending(result, "cancelled"))
+
+
+def _write_failure(claimed: Claimed, outcome: Retry | Fail, ending: Ending) -> bool:
+    if isinstance(outcome, Fail):
+        return Task.fail(claimed.id, claimed.epoch, ending)
+    return Task.retry(
+        claimed.id,
+        claimed.epoch,
+        ending,
+        at=outcome.at,
+        spend_attempt=outcome.spends_attempt,
+        avoid=outcome.avoid,
+        stronger=outcome.stronger,
+    )
 
 
 def _give_back(claimed: Claimed, reason: str) -> bool:
@@ -170,7 +167,17 @@ def _ending(result: AttemptResult, code: str | None, error: str | None = None) -
         options=_options(request) if request is not None else None,
         finish_reason=result.answer.finish_reason if result.answer is not None else None,
         answer=_storable(answer[:MOST_ANSWER_CHARS]) if answer else None,
+        why=_notes(result),
     )
+
+
+def _notes(result: AttemptResult) -> list[NewDecision]:
+    """What the processor noted of its choices."""
+    if result.answer is None:
+        return []
+    processor, task_id = result.answer.processor, result.task.task_id
+    notes = map(_storable, result.answer.notes)
+    return [NewDecision(task_id, "route", processor, note) for note in notes]
 
 
 def _sent(request: GenerateRequest) -> list[dict[str, str]]:
@@ -189,12 +196,12 @@ def _options(request: GenerateRequest) -> dict[str, Any]:
 
 def _retry_decision(task_id: str, outcome: Retry | Fail) -> NewDecision:
     if isinstance(outcome, Fail):
-        return NewDecision(task_id, "retry", "failed", outcome.reason)
+        return NewDecision(task_id, "retry", "failed", _storable(outcome.reason))
     chosen = f"again at {outcome.at.isoformat(timespec='seconds')}"
     rejected = []
     if outcome.avoid:
         rejected = [{"option": "/".join(outcome.avoid), "reason": f"{outcome.code} there"}]
-    return NewDecision(task_id, "retry", chosen, outcome.reason, rejected)
+    return NewDecision(task_id, "retry", chosen, _storable(outcome.reason), rejected)
 
 
 def _storable(text: str) -> str:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
 
 import peewee
 
+from jobs.planning.roster import Roster
 from jobs.policy import metadata
 from jobs.policy.assignment import Assignment, AssignTask, assign
 from jobs.policy.complexity import Assessment, assess
 from jobs.policy.fields import literal
 from jobs.policy.metadata import TaskOptions
-from jobs.policy.team import ExpertView, Team
+from jobs.policy.team import Team
 from models import backlog, decision
 from models.base import Row
 from models.database import FAULTS_OF_ROWS, database, session
 from models.decision import NewDecision
-from models.expert import Expert
 from models.states import Priority
 from models.task import Assigned, Task
 
@@ -28,28 +27,25 @@ PAGE = 500
 PRIORITIES = frozenset({None, *Priority})
 
 
-def assign_page() -> bool:
+def assign_page(roster: Roster) -> bool:
     """Assign up to a page of rows; True where more may wait.
 
     A page and not all: the first tasks of a million shall run while the last are assigned.
     """
     with session():
         waiting, chosen = backlog.unassigned(PAGE), backlog.unclassified(PAGE)
-        assigned = bool(waiting) and _assign(waiting)
+        with roster.turn:
+            assigned = bool(waiting) and _assign(waiting, roster.team())
         if chosen:
             _classify(chosen)
     return (assigned and len(waiting) == PAGE) or len(chosen) == PAGE
 
 
-def _assign(rows: Sequence[Row]) -> bool:
+def _assign(rows: Sequence[Row], team: Team) -> bool:
     """False where nobody can take a task: then another page would fare no better."""
-    experts = Expert.roster() or _assistant()
-    if not experts:
+    if not team:
         logger.warning("nobody_to_assign: no expert is active; add some with `kos experts add`")
         return False
-    views = tuple(expert_view(expert) for expert in experts)
-    team = _team(views).with_loads(Expert.open_tasks())
-    names = {view.id: view.name for view in views}
     assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
     for row in rows:
@@ -63,22 +59,11 @@ def _assign(rows: Sequence[Row]) -> bool:
             continue
         team.add_load(choice.expert_id)
         assignments.append(_assigned(row, assessed, choice))
-        reasons[row["id"]] = _why(row, names[choice.expert_id], options, assessed, choice)
+        reasons[row["id"]] = _why(
+            row, team.expert(choice.expert_id).name, options, assessed, choice
+        )
     _write(assignments, reasons)
     return True
-
-
-@lru_cache(maxsize=1)
-def _team(experts: tuple[ExpertView, ...]) -> Team:
-    """Its index is made once, and again when an expert comes, goes or changes."""
-    return Team(experts, loads={})
-
-
-def _assistant() -> list[Expert]:
-    """The built-in assistant, made now: a task must not wait for an expert that nobody has."""
-    if Expert.add_assistant():
-        logger.info("assistant_added: no expert was active")
-    return Expert.roster()
 
 
 def _classify(rows: Sequence[Row]) -> None:
@@ -193,15 +178,4 @@ def _assess(row: Row) -> Assessment:
         row["description"] or "",
         known,
         has_dependencies=row["has_dependencies"],
-    )
-
-
-def expert_view(expert: Expert) -> ExpertView:
-    """The row as the assignment policy sees it."""
-    return ExpertView(
-        id=str(expert.id),
-        name=expert.name or str(expert.id),
-        role=expert.role or "",
-        department=expert.department or "",
-        active=expert.is_active is not False,
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-
-import dramatiq
+from contextlib import ExitStack
 
 from jobs.admission.residency import Residency
 from jobs.planning.current_state import CurrentState
@@ -13,6 +12,7 @@ from jobs.planning.snapshots import planning_config
 from jobs.policy.dispatch import dispatch
 from jobs.policy.types import BlockKey, DispatchOrder, OpenBlock, PreloadOrder
 from jobs.process.tracing import span
+from jobs.queues.broker import WakingBroker
 from jobs.queues.task_message import TaskMessage, llm_message
 from jobs.settings.load import Settings
 from models.base import Row
@@ -22,9 +22,7 @@ from models.task import Task
 class Dispatcher:
     """Remembers when it last sent something to each backend, to serve them in turn."""
 
-    def __init__(
-        self, settings: Settings, *, broker: dramatiq.Broker, residency: Residency
-    ) -> None:
+    def __init__(self, settings: Settings, *, broker: WakingBroker, residency: Residency) -> None:
         self._settings = settings
         self._broker = broker
         self._residency = residency
@@ -62,9 +60,11 @@ class Dispatcher:
             self._broker.enqueue(
                 llm_message("preload", order.backend, model=order.model, num_ctx=order.num_ctx)
             )
-        for task in messages:
-            with span("dispatch", task.task_id, backend=task.backend, model=task.model):
-                self._broker.enqueue(task.to_dramatiq())
+        with ExitStack() as spans:
+            for task in messages:
+                about = {"backend": task.backend, "model": task.model}
+                spans.enter_context(span("dispatch", task.task_id, **about))
+            self._broker.enqueue_all([task.to_dramatiq() for task in messages])
 
 
 def _open_block(row: Row) -> OpenBlock:

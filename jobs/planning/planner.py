@@ -29,7 +29,7 @@ from jobs.policy.types import (
 from jobs.process.clock import utc_now
 from jobs.queues.control_requests import DISPATCH_ONLY
 from jobs.settings.load import Settings
-from models import backlog, block
+from models import backlog, block, counts
 from models.backlog import NOTHING_UNSERVABLE, Unservable
 from models.block import BlockRoute, NewBlock
 from models.database import database, session
@@ -46,6 +46,8 @@ IDLE_REPLAN_SECONDS = 0.25
 POSTPONE_SECONDS = 10.0
 """A row with nowhere to go is looked at again after this."""
 MAX_CYCLES = 20
+FOLD_SECONDS = 1.0
+"""What changed in the counts of tasks is folded into them this often."""
 
 
 class Planner:
@@ -66,6 +68,7 @@ class Planner:
         self._dispatcher = dispatcher
         self._log = log
         self._planned_at = float("-inf")
+        self._folded_at = float("-inf")
         self._sent_since_plan = 0
         self._rows_changed = True
 
@@ -88,9 +91,15 @@ class Planner:
                 # Fewer than wanted: rows of the plan have changed since, so look again.
                 if sent == wanted:
                     break
+            self._fold_counts()
             self._log.completed(utc_now(), at_end=_is_drained(state, dispatched))
         self._log.cycle_ended()
         return dispatched
+
+    def _fold_counts(self) -> None:
+        if time.monotonic() - self._folded_at >= FOLD_SECONDS:
+            self._folded_at = time.monotonic()
+            counts.fold()
 
     def _is_stale(self, state: CurrentState, reason: str) -> bool:
         """Whether rows changed, a lane would idle, or enough was sent to balance anew.

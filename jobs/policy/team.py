@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -76,12 +75,6 @@ class Team:
     def __len__(self) -> int:
         return len(self._experts)
 
-    def with_loads(self, loads: Mapping[str, int]) -> Team:
-        """The same experts with these loads; the index is shared, the loads are its own."""
-        other = copy(self)
-        other.start_from(loads)
-        return other
-
     def start_from(self, loads: Mapping[str, int]) -> None:
         """These loads in the place of those known so far."""
         self._hinted: dict[tuple[str, ...], tuple[Team | None, str]] = {}
@@ -121,6 +114,10 @@ class Team:
         for cyrillic in (False, True):
             for load, _, expert_id in self._sorted.get((profile, cyrillic), [])[:most]:
                 yield Member(self._experts[expert_id], load)
+
+    def expert(self, expert_id: str) -> ExpertView:
+        """One of the active ones."""
+        return self._experts[expert_id]
 
     def profile(self, expert: ExpertView) -> ExpertProfile:
         return self._profiles[expert.id]

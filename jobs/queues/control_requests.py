@@ -9,6 +9,7 @@ stronger reason arrives while one is queued, it is stored and the actor upgrades
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import dramatiq
 import redis
@@ -44,11 +45,13 @@ class ControlRequests:
 
     def plan(self, reason: str) -> bool:
         """Request assigning, planning and dispatching; False where a request waits already."""
-        with self._client.pipeline(transaction=True) as pipe:
-            if reason not in DISPATCH_ONLY:
+        if reason in DISPATCH_ONLY:
+            is_first: Any = self._client.set(PLAN_DEDUP_KEY, reason, nx=True, ex=PLAN_DEDUP_SECONDS)
+        else:
+            with self._client.pipeline(transaction=True) as pipe:
                 pipe.set(PLAN_PENDING_REASON, reason)
-            pipe.set(PLAN_DEDUP_KEY, reason, nx=True, ex=PLAN_DEDUP_SECONDS)
-            is_first = pipe.execute()[-1]
+                pipe.set(PLAN_DEDUP_KEY, reason, nx=True, ex=PLAN_DEDUP_SECONDS)
+                is_first = pipe.execute()[-1]
         if is_first:
             self._send("plan", CONTROL_QUEUE, reason=reason)
         return bool(is_first)

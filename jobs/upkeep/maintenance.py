@@ -11,7 +11,7 @@ import redis
 
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.settings.load import Settings
-from models import attempt, block, decision, load, request, retention
+from models import attempt, block, counts, decision, load, request, retention
 from models.database import database, session
 from models.locks import lock_if_free
 from models.waiting import patience
@@ -42,6 +42,8 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
             "logs": _prune_logs(settings.log_directory, settings.logs_keep_days),
             "tasks": _prune_tasks(settings.tasks_keep_days),
         }
+        if wrong := counts.recount():
+            logger.warning("counts_corrected counts=%d: rows were changed past our triggers", wrong)
     logger.info("pruned %s", " ".join(f"{what}={count}" for what, count in gone.items()))
     return gone
 

@@ -54,10 +54,9 @@ class Overviews:
         self._settings = settings
         self._lanes = Lanes(settings, client)
         hour = HourOfAttempts()
-        groups = Cached(waiting.pending_groups)
         self._parts = _Parts(
-            groups=groups,
-            counts=Cached(lambda: waiting.counts(groups.get())),
+            groups=Cached(waiting.pending_groups),
+            counts=Cached(waiting.by_state),
             hour=Cached(lambda: hour.look(clock())),
             splits=Cached(lambda: split.time_splits(clock()), seconds=5.0),
             reloads=Cached(load.of_last_day, seconds=3.0),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from jobs.policy.forecast import Forecast, SecondsRange
-from models import task_figures
+from models import counts, task_figures
 from models.base import Row
 from models.block import PlacedKind
 from models.states import Priority, TaskState
@@ -23,10 +23,9 @@ def pending_groups() -> list[PendingGroup]:
     )
 
 
-def counts(groups: Iterable[PendingGroup]) -> dict[str, int]:
-    """Tasks by state, every state named; ``groups`` are the pending ones. Needs a session."""
-    found = task_figures.counts_but_pending()
-    found["pending"] = sum(group.count for group in groups)
+def by_state() -> dict[str, int]:
+    """Tasks by state, every state named. Needs a session."""
+    found = counts.by_status()
     return {state.value: found.get(state.value, 0) for state in TaskState}
 
 

@@ -4,6 +4,7 @@ import json
 
 from console.cli.expert_changes import author
 from jobs.planning.assigner import assign_page
+from jobs.planning.roster import Roster
 from models.database import database
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import complete, rows
@@ -176,7 +177,7 @@ def test_the_model_of_an_expert_goes_with_its_tasks_unless_they_name_one(
         {"description": "c", "metadata": {"preferred_model": "llama3"}},
     )["ids"]
     with rows(postgres_url):
-        assign_page()
+        assign_page(Roster())
 
     models = [kos("show", one, "--json").json["metadata"]["preferred_model"] for one in ids]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.planning.assigner import assign_page
+from jobs.planning.roster import Roster
 from models.base import fetch_all
 
 pytestmark = pytest.mark.usefixtures("database_here")
@@ -23,7 +24,7 @@ FROM generate_series(1, 50) n RETURNING id
 def test_a_row_that_a_trigger_of_the_site_refuses_fails_alone_with_its_reason() -> None:
     fetch_all(FORBIDS_ONE)
 
-    assign_page()
+    assign_page(Roster())
 
     (cursed,) = fetch_all("SELECT status, last_error FROM tasks WHERE title = 'cursed'")
     assert cursed["status"] == "failed"

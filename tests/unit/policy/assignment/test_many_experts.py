@@ -68,12 +68,11 @@ def test_loads_that_are_added_one_by_one_choose_as_loads_known_from_the_start(
         loads[choice.expert_id] = loads.get(choice.expert_id, 0) + 1
 
 
-def test_other_loads_leave_those_of_the_shared_index_alone() -> None:
+def test_a_team_starts_from_other_loads() -> None:
     team = Team(company(12), loads={})
     first = assign(TASKS[0], team).expert_id
     assert first is not None
 
-    busy = team.with_loads({first: 5})
+    team.start_from({first: 5})
 
-    assert assign(TASKS[0], busy).expert_id != first
-    assert assign(TASKS[0], team).expert_id == first
+    assert assign(TASKS[0], team).expert_id != first

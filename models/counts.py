@@ -1,0 +1,116 @@
+"""Counts of tasks as triggers keep them (migration 0019): reading one costs the same however many
+rows there are."""
+
+from __future__ import annotations
+
+from models.base import Row, fetch_all
+
+FOLD_LOCK = 0x6B6F73_20
+
+NOW = """
+SELECT name, part, sum(n)::bigint AS n FROM (
+  SELECT name, part, n FROM kos_counts WHERE kind = %(kind)s
+  UNION ALL SELECT name, part, n FROM kos_count_changes WHERE kind = %(kind)s
+) kept_and_changed GROUP BY 1, 2 HAVING sum(n) > 0
+"""
+
+LIVE = """
+SELECT status, count(*) AS n FROM tasks WHERE status IN ('queued', 'in_progress') GROUP BY 1
+"""
+
+MOST_DELAYED = 10_000
+"""The cost of a plan must not follow the number of rows that wait for a time to come."""
+DELAYED = """
+SELECT category, priority, count(*) AS n FROM (
+  SELECT left(coalesce(category::text, ''), 100) AS category,
+    left(coalesce(priority::text, 'medium'), 100) AS priority
+  FROM tasks WHERE status = 'pending' AND next_attempt_at > now()
+  ORDER BY next_attempt_at LIMIT %(most)s) soonest GROUP BY 1, 2
+"""
+
+# One at a time; what a fold that ended meanwhile has deleted is not folded again.
+FOLD = """
+WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(%(lock)s) AS ours),
+changed AS (
+  DELETE FROM kos_count_changes WHERE (SELECT ours FROM turn) RETURNING kind, name, part, n
+)
+INSERT INTO kos_counts AS kept (kind, name, part, n)
+SELECT kind, name, part, sum(n) FROM changed GROUP BY 1, 2, 3 HAVING sum(n) <> 0
+ON CONFLICT (kind, name, part) DO UPDATE SET n = kept.n + EXCLUDED.n
+"""
+
+# A statement sees one moment, of the tasks and of what is kept; what changes meanwhile is added to
+# both. So the difference is exact, whoever works at the time.
+RECOUNT = """
+WITH counted AS (
+  SELECT line.kind, line.name, line.part, sum(t.n) AS n FROM (
+    SELECT status::text AS status, category::text AS category, priority::text AS priority,
+      assignee_expert_id::text AS expert, count(*) AS n FROM tasks GROUP BY 1, 2, 3, 4) t,
+    kos_counted(t.status, t.category, t.priority, t.expert) line
+  GROUP BY 1, 2, 3
+), kept AS (
+  SELECT kind, name, part, sum(n) AS n FROM (
+    SELECT kind, name, part, n FROM kos_counts
+    UNION ALL SELECT kind, name, part, n FROM kos_count_changes) both_tables
+  WHERE kind <> 'revision' GROUP BY 1, 2, 3
+)
+INSERT INTO kos_counts AS present (kind, name, part, n)
+SELECT kind, name, part, coalesce(counted.n, 0) - coalesce(kept.n, 0)
+FROM counted FULL JOIN kept USING (kind, name, part)
+WHERE coalesce(counted.n, 0) <> coalesce(kept.n, 0)
+ON CONFLICT (kind, name, part) DO UPDATE SET n = present.n + EXCLUDED.n
+RETURNING 1
+"""
+
+FORGET_EMPTY = "DELETE FROM kos_counts WHERE n = 0 AND kind <> 'revision'"
+
+
+def by_status() -> dict[str, int]:
+    """Tasks by status; no status counts as pending."""
+    kept = {row["name"]: row["n"] for row in _now("status")}
+    return kept | {row["status"]: row["n"] for row in fetch_all(LIVE)}
+
+
+def pending() -> dict[tuple[str, str], int]:
+    """What waits by (category, priority); empty: none. Both are cut at 100 characters."""
+    return {(row["name"], row["part"]): row["n"] for row in _now("pending")}
+
+
+def open_by_expert() -> dict[str, int]:
+    """Unfinished tasks by the id of their expert."""
+    return {row["name"]: row["n"] for row in _now("expert") if row["part"] == "open"}
+
+
+def by_expert() -> dict[str, dict[str, int]]:
+    """By the id of an expert: how many tasks are ``open``, ``completed`` and ``failed``."""
+    found: dict[str, dict[str, int]] = {}
+    for row in _now("expert"):
+        found.setdefault(row["name"], {})[row["part"]] = row["n"]
+    return found
+
+
+def delayed() -> dict[tuple[str, str], int]:
+    """Of :func:`pending`, what waits for a time to come; at most :data:`MOST_DELAYED` in all."""
+    rows = fetch_all(DELAYED, {"most": MOST_DELAYED})
+    return {(row["category"], row["priority"]): row["n"] for row in rows}
+
+
+def revision_of_experts() -> int:
+    """Grows with every statement that changed an expert."""
+    return sum(row["n"] for row in _now("revision"))
+
+
+def fold() -> None:
+    """Add the changes to the counts. Cheap, and needed about once a second while tasks move."""
+    fetch_all(FOLD, {"lock": FOLD_LOCK})
+
+
+def recount() -> int:
+    """Put the counts right; how many were wrong. Reads every task."""
+    wrong = len(fetch_all(RECOUNT))
+    fetch_all(FORGET_EMPTY)
+    return wrong
+
+
+def _now(kind: str) -> list[Row]:
+    return fetch_all(NOW, {"kind": kind})

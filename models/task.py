@@ -393,11 +393,6 @@ def _end(
     return fetch_one(statement, parameters) is not None
 
 
-_NO_CHANGES: dict[str, Any] = {
-    "result": None,
-    "score": None,
-    "at": None,
-    "spend": 0,
-    "stronger": False,
-    "avoid": Json([]),
-}
+_NO_CHANGES: dict[str, Any] = dict.fromkeys(("result", "score", "at")) | {
+    "spend": 0, "stronger": False, "avoid": Json([])
+}  # fmt: skip

@@ -41,7 +41,12 @@ def main() -> None:
         float32_copy(models / NAME, folder / "stock")
         ours = our_server(models, folder / "ours.log", max_concurrent=max(STREAMS))
         before = our_server(
-            models, folder / "before.log", max_concurrent=max(STREAMS), cpu_openblas="false"
+            models,
+            folder / "before.log",
+            max_concurrent=max(STREAMS),
+            cpu_openblas="false",
+            watchdog_seconds=600,  # a prompt takes it longer than a healthy server may be silent
+            watchdog_exit_seconds=0,
         )
         servers = {
             OURS: (stack.enter_context(ours), NAME),
@@ -63,7 +68,7 @@ def _measure(servers: dict[str, tuple[RunningServer, str]], rounds: int, max_tok
             for name in list(servers) if number % 2 else list(servers)[::-1]:
                 rate = _rate(*servers[name], streams=streams, max_tokens=max_tokens)
                 rates[name, streams].append(rate)
-        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+                print(f"round {number + 1}: {name}, {streams}: {rate:.3g}", file=sys.stderr)
     return rates
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -89,11 +90,15 @@ def add(
 
 
 def remove(settings: Settings, name: str) -> Row:
-    """Delete a model from our folder: ``{"model", "removed"}``. Raises BadInput."""
+    """Delete a model from our folder: ``{"model", "removed"}``; where an MLX server holds it, it
+    leaves memory too, after the answers that run. Raises BadInput, OperationError."""
     folder = _folder(settings)
     model = folder_of(name)
     if not folder.has(model):
         raise NotFound(f"{model!r} is not in {folder.path}: {near(model, folder.names())}")
+    for spec in settings.backends:
+        if spec.kind is BackendKind.MLX:
+            _leave_memory(settings, model, spec.name)
     _try(lambda: folder.remove(model))
     return {"model": model, "removed": True}
 
@@ -136,6 +141,12 @@ def unload(settings: Settings, name: str, *, backend: str | None) -> Row:
     finally:
         servers.close()
     return {"model": model, "backends": holders}
+
+
+def _leave_memory(settings: Settings, model: str, backend: str) -> None:
+    """Once its folder is gone, nobody could name it to the server any more."""
+    with suppress(Unreachable, NotFound):
+        unload(settings, model, backend=backend)
 
 
 def _place(

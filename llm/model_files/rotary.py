@@ -46,6 +46,7 @@ def _by_factors(factors: Any, gguf: GgufFile, head: int) -> dict[str, Any]:
     divisors = [float(factor) for factor in factors]
     return {
         "rope_type": "longrope",
+        "factor": 1.0,
         "original_max_position_embeddings": gguf.parameter("context_length", int),
         "short_factor": divisors,
         "long_factor": divisors,

@@ -66,7 +66,10 @@ def test_a_file_is_added_served_loaded_unloaded_and_removed(
         assert kos("unload", "tiny")[1] == {"model": "tiny", "backends": ["mlx"]}
         server.wait_until(lambda health: not health["models"])
 
-    assert kos("rm", "tiny") == (0, {"model": "tiny", "removed": True})
+        kos("load", "tiny")
+        assert kos("rm", "tiny") == (0, {"model": "tiny", "removed": True})
+        server.wait_until(lambda health: not health["models"])
+
     assert list((tmp_path / "models").glob("[!.]*")) == []
 
 

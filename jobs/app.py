@@ -94,7 +94,9 @@ def _planner(runtime: Runtime) -> Planner:
 
 
 def _add_maintenance(runtime: Runtime) -> None:
-    canaries = Canaries(runtime.backends, runtime.breakers, runtime.scanner)
+    canaries = Canaries(
+        runtime.backends, runtime.breakers, runtime.scanner, runtime.slots, runtime.limits
+    )
     scan.add(
         runtime.broker,
         scanner=runtime.scanner,

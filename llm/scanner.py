@@ -99,6 +99,13 @@ class Scanner:
             self._last = (time.monotonic(), scan)
         return scan
 
+    def is_heavy(self, backend: str, model: str) -> bool:
+        """Whether the newest scan classed this model as heavy; False for an unknown one."""
+        scan = self.last()
+        server = scan.server(backend) if scan is not None else None
+        known = server.model(model) if server is not None else None
+        return known is not None and known.heavy
+
     def residents(self, name: str) -> tuple[ResidentModel, ...]:
         """The models that server ``name`` holds in memory now; raises `LLMError`s."""
         return self._backends.get(name).resident_models()

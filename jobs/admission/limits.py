@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -139,6 +140,25 @@ def acquire(
         wait=wait,
         reserved=limits.reserved(backend),
     )
+
+
+@contextmanager
+def canary_slot(
+    slots: Slots, limits: Limits, backend: str, *, heavy: bool = False
+) -> Iterator[bool]:
+    """Hold a slot for a canary where one is free now; yields whether it is held.
+
+    A canary counts like any other call, so looking never goes over a limit. It never waits for a
+    slot: what runs there is a better proof. Raises RedisError.
+    """
+    holder = f"canary:{time.monotonic_ns()}"
+    if not acquire(slots, limits, backend, holder, heavy=heavy, wait=False).granted:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        slots.release(backend, holder)
 
 
 def _text(value: bytes | str) -> str:

@@ -98,7 +98,7 @@ class AnswerReview:
         None where there is no such model or no free slot: it is worth no reload and no wait.
         """
         for backend, resident in self._candidates(task):
-            heavy = self._is_heavy(backend.name, resident.name)
+            heavy = self._scanner.is_heavy(backend.name, resident.name)
             with self._slot(task, backend.name, running, heavy=heavy) as granted:
                 if granted:
                     yield self._caller(backend, resident, running, heavy=heavy)
@@ -113,12 +113,6 @@ class AnswerReview:
                 for resident in _residents(backend):
                     if (name, resident.name) != (task.backend, task.model):
                         yield backend, resident
-
-    def _is_heavy(self, backend: str, model: str) -> bool:
-        scan = self._scanner.last()
-        server = scan.server(backend) if scan is not None else None
-        known = server.model(model) if server is not None else None
-        return known is not None and known.heavy
 
     @contextmanager
     def _slot(

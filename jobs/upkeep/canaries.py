@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass
 
 from jobs.admission.breakers import Breakers, split
+from jobs.admission.limits import Limits, canary_slot
+from jobs.admission.slots import Slots
 from llm.backends.registry import Backends
 from llm.errors import LLMError
 from llm.scanner import Scanner
@@ -25,11 +27,13 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class Canaries:
-    """Probes the open breakers."""
+    """Probes the open breakers, each within the limits of its server."""
 
     backends: Backends
     breakers: Breakers
     scanner: Scanner
+    slots: Slots
+    limits: Limits
 
     def probe_due(self) -> bool:
         """Probe every breaker whose canary is due; True when one closed."""
@@ -40,7 +44,14 @@ class Canaries:
 
     def _probe(self, key: str) -> bool:
         backend, model = split(key)
-        self.breakers.probe_started(key)
+        heavy = model is not None and self.scanner.is_heavy(backend, model)
+        with canary_slot(self.slots, self.limits, backend, heavy=heavy) as held:
+            if not held:
+                return False  # what runs there may close it; else the next round asks again
+            self.breakers.probe_started(key)
+            return self._generates(key, backend, model)
+
+    def _generates(self, key: str, backend: str, model: str | None) -> bool:
         try:
             target = self._named(backend, model) if model else self._smallest(backend)
             self.backends.get(backend).canary(target.name, num_ctx=target.context_tokens)

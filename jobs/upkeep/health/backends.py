@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from jobs.admission.breakers import Breakers
-from jobs.admission.limits import Limits, acquire
+from jobs.admission.limits import Limits, canary_slot
 from jobs.admission.slots import Slots
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.queues.control_requests import ControlRequests
@@ -80,12 +80,12 @@ class BackendWatch:
             return self._judge_by_progress(spec, name, running, still_seconds)
         if _is_full(health):
             return HealthCheck(name, True, "reachable; busy with requests of others")
-        slot = self._slot(spec)
-        if slot is None:
-            return HealthCheck(name, True, "reachable; no slot is free for a canary")
-        return self._canary(spec, name, slot)
+        with canary_slot(self.slots, self.limits, spec.name) as held:
+            if not held:
+                return HealthCheck(name, True, "reachable; no slot is free for a canary")
+            return self._canary(spec, name)
 
-    def _canary(self, spec: BackendSpec, name: str, slot: str) -> HealthCheck:
+    def _canary(self, spec: BackendSpec, name: str) -> HealthCheck:
         backend = self.backends.get(spec.name)
         try:
             residents = backend.resident_models()
@@ -98,17 +98,9 @@ class BackendWatch:
             return HealthCheck(name, True, f"reachable; canary not admitted: {error}")
         except LLMError as error:
             return self._failed(spec, name, error)
-        finally:
-            self.slots.release(spec.name, slot)
         self.failures[spec.name] = 0
         seconds = time.monotonic() - began
         return HealthCheck(name, True, f"a token of {tried.name} in {seconds:.1f} s")
-
-    def _slot(self, spec: BackendSpec) -> str | None:
-        """A slot like any other call's, so that looking never goes over the limit."""
-        holder = f"canary:{time.monotonic_ns()}"
-        decision = acquire(self.slots, self.limits, spec.name, holder, wait=False)
-        return holder if decision.granted else None
 
     def _still_seconds(self, backend: str, running: list[TaskInProgress]) -> float:
         """For how long nothing moved in the tasks that compute there; 0.0 where none does."""

@@ -200,10 +200,16 @@ def test_a_breaker_is_probed_with_the_model_in_memory_as_it_is(
     breakers.failed("ollama", model, error("at once", retry_after_seconds=0.0))
     assert breakers.due_probes()
 
-    runtime = checker.runtime
-    assert Canaries(runtime.backends, runtime.breakers, runtime.scanner).probe_due()
+    assert canaries_of(checker).probe_due()
 
     assert server.stats()["models"][MODEL]["loads"] == 1
+
+
+def canaries_of(checker: HealthChecker) -> Canaries:
+    runtime = checker.runtime
+    return Canaries(
+        runtime.backends, runtime.breakers, runtime.scanner, runtime.slots, runtime.limits
+    )
 
 
 @pytest.mark.parametrize("full", ["ollama", "another"])

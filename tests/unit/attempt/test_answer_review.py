@@ -17,7 +17,7 @@ from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.policy.metadata import SecondOpinion, TaskOptions
 from jobs.policy.validation.types import Verdict
 from jobs.queues.task_message import TaskMessage
-from llm.types import BackendKind, CancelToken, ModelInfo, ResidentModel, ScannedModel, ServerScan
+from llm.types import BackendKind, CancelToken, ResidentModel
 
 ANSWER = ProcessorResult(
     text="The three longest rivers of Europe are the Volga, the Danube and the Ural.",
@@ -94,13 +94,8 @@ def judge(
 ) -> tuple[Verdict, RunningAttempt]:
     """The verdict on an answer of ``mlx/small``, and the running as it was left."""
     by_name = {server.name: server for server in servers}
-    models = tuple(
-        ScannedModel(ModelInfo(server.resident.name), heavy=server.resident.name in heavy)
-        for server in servers
-    )
-    scanned = ServerScan("any", BackendKind.OLLAMA, models)
     services: dict[str, Any] = {
-        "scanner": SimpleNamespace(last=lambda: SimpleNamespace(server=lambda name: scanned)),
+        "scanner": SimpleNamespace(is_heavy=lambda backend, model: model in heavy),
         "limits": SimpleNamespace(
             of=lambda name: SimpleNamespace(slots=4, heavy=1),
             reserved=lambda name: 0,

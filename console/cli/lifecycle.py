@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -27,17 +28,20 @@ CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 )
 @click.option("--demo", is_flag=True, help="Simulated model servers where none runs; experts.")
 @click.option("--embedded", is_flag=True, help="Leave the DATABASE_URL and REDIS_URL on record.")
+@click.option("--replace-redis", is_flag=True, help="This Redis replaces the deployment's own.")
 @click.option(
     "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, metavar="S"
 )
 @json_option
 @pass_app
-def up_command(app: App, demo: bool, embedded: bool, timeout: float, as_json: bool) -> None:
+def up_command(
+    app: App, demo: bool, embedded: bool, replace_redis: bool, timeout: float, as_json: bool
+) -> None:
     """Start everything; returns when all is healthy."""
     from console.operations.doctor.servers import silent_servers
     from console.operations.status import programs, urls
     from console.supervision.start import up
-    from console.supervision.tables import check_experts_file
+    from console.supervision.tables import check_experts_file, prepare_tables
     from jobs.settings.load import shipped
 
     for warning in app.settings.warnings:
@@ -48,6 +52,7 @@ def up_command(app: App, demo: bool, embedded: bool, timeout: float, as_json: bo
         app.settings,
         demo=demo,
         embedded=embedded,
+        prepare=partial(prepare_tables, replace_redis=replace_redis),
         timeout_seconds=timeout,
         say=note if as_json else say,
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from console.services import identity
 from console.services.errors import ServiceError
+from jobs.settings import home_identity
 
 SHARED_STATE = Path(
     "/usr/local/var/knowledge-os-jobs" if sys.platform == "darwin" else "/var/lib/knowledge-os-jobs"
@@ -116,7 +117,7 @@ def readable_root(
 
 def _outside(home: Path, name: str, *, shared: Path) -> Path:
     link = home / name
-    place = shared / "homes" / f"{identity.identity(home)}-{name}"
+    place = shared / "homes" / f"{home_identity.identity(home)}-{name}"
     _open_directory(place.parent)
     if link.is_dir():
         shutil.move(link, place)

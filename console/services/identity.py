@@ -6,25 +6,13 @@ other passwords. Data of a stranger or an orphan are left where they are and nev
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from pathlib import Path
 
 from console.services.errors import ServiceError
+from jobs.settings.home_identity import IDENTITY, identity
 
-IDENTITY = "identity"
 MARK = ".kos-home"
-
-
-def identity(home: Path) -> str:
-    """The unique name of ``home``, created by the first call."""
-    path = home / IDENTITY
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        fresh = secrets.token_hex(8)
-        path.write_text(f"{fresh}\n", encoding="utf-8")
-        return fresh
 
 
 def mark(place: Path, home: Path) -> None:

@@ -10,6 +10,7 @@ from console.operations import experts
 from console.operations.errors import BadInput
 from console.operations.submission_lines import read_lines
 from console.services.errors import ServiceError
+from console.supervision.deployment import join
 from jobs.settings.load import Settings, shipped
 from models import site
 from models.database import DatabaseUnavailable, configure, session
@@ -19,11 +20,15 @@ from models.migrations import runner
 NOBODY = "no expert is active: tasks wait until you add one (kos experts add --from FILE)"
 
 
-def prepare_tables(settings: Settings, *, demo: bool = False) -> tuple[str, ...]:
-    """Create or adopt the tables and add experts; returns lines for the terminal.
+def prepare_tables(
+    settings: Settings, *, demo: bool = False, replace_redis: bool = False
+) -> tuple[str, ...]:
+    """Create or adopt the tables, join the deployment of this database, and add experts; lines
+    for the person who starts the system.
 
     Raises:
-        ServiceError: a migration failed, or a file of experts cannot be read.
+        ServiceError: a migration failed, a file of experts cannot be read, or another home works
+            this database with another Redis.
     """
     if settings.database_url is None:
         raise ServiceError("no database is configured; set DATABASE_URL")
@@ -31,7 +36,8 @@ def prepare_tables(settings: Settings, *, demo: bool = False) -> tuple[str, ...]
     try:
         runner.up()
         with session():
-            return tuple(_staff(settings, demo=demo))
+            joined = join(settings, replace_redis=replace_redis) if settings.redis_url else ()
+            return (*joined, *_staff(settings, demo=demo))
     except (runner.MigrationFailed, DatabaseUnavailable, ValueError) as error:
         raise ServiceError(f"the tables could not be prepared: {error}") from error
 

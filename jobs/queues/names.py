@@ -8,6 +8,8 @@ CONTROL_QUEUE = "control"
 MAINTENANCE_QUEUE = "maintenance"
 LLM_QUEUE_PREFIX = "llm-"
 
+DEPLOYMENT = "kos:deployment"
+"""The name of this Redis that the database knows it by (:mod:`jobs.upkeep.deployment`)."""
 LIMITS = "kos:limits"
 """Hash: backend -> JSON of :class:`jobs.admission.limits.Limit`."""
 BREAKERS = "kos:breaker"

@@ -14,7 +14,9 @@ from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import BadInput, Unreachable
 from console.operations.status import health, programs
 from console.services.errors import ServiceError
+from jobs.policy.deployment import APART, REMEDY
 from jobs.settings.load import Settings
+from jobs.upkeep.deployment import look, place
 from models import server, site, task_figures
 from models.database import DatabaseUnavailable, database, session
 from models.expert import Expert
@@ -48,6 +50,7 @@ def program_check(settings: Settings) -> Check:
 def service_checks(connections: Connections) -> Iterator[Check]:
     yield from _postgres(connections)
     yield _redis(connections)
+    yield from _deployment(connections)
     yield from _work(connections)
 
 
@@ -180,6 +183,22 @@ def _redis(connections: Connections) -> Check:
         remedy = "redis-cli CONFIG SET maxmemory-policy noeviction"
         return red("redis", f"evicts keys ({about['maxmemory_policy']})", remedy)
     return _redis_version(about)
+
+
+def _deployment(connections: Connections) -> Iterator[Check]:
+    """Whether another home works this database; nothing where that cannot be known yet."""
+    settings = connections.settings
+    try:
+        connections.use_database()
+        with session():
+            stands, recorded = look(
+                connections.redis, place(settings.redis_url or "", settings.home)
+            )
+    except (Unreachable, BadInput, DatabaseUnavailable, peewee.DatabaseError, redis.RedisError):
+        return  # said by the checks above
+    if stands in APART and recorded is not None:
+        detail = f"{recorded.home} works this database with the Redis at {recorded.redis_at}"
+        yield red("deployment", detail, REMEDY)
 
 
 WORK = ("backlog", "actors")

@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import peewee
 import redis
 import requests
 
+from jobs.policy.deployment import APART, REMEDY
 from jobs.policy.fields import literal
+from jobs.upkeep.deployment import Place, settle
 from jobs.upkeep.health.checks import HealthCheck
 from llm import direct
 from models import decision
@@ -50,6 +53,20 @@ def redis_server(client: redis.Redis) -> HealthCheck:
     except redis.RedisError as error:
         return HealthCheck("redis", False, str(error), "see REDIS_URL, or start it with `kos up`")
     return HealthCheck("redis", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
+
+
+def deployment(client: redis.Redis, here: Place) -> HealthCheck:
+    """Whether this Redis is the one that counts the slots of this database. One that was emptied
+    gets its name back. Raises RedisError, DatabaseUnavailable."""
+    try:
+        with session():
+            stands, recorded = settle(client, here)
+    except peewee.ProgrammingError as error:
+        return HealthCheck("deployment", False, literal(str(error)), "kos migrate status")
+    if stands in APART and recorded is not None:
+        detail = f"{recorded.home} works this database with the Redis at {recorded.redis_at}"
+        return HealthCheck("deployment", False, detail, REMEDY)
+    return HealthCheck("deployment", True, f"slots are counted at {here.redis_at}")
 
 
 def disk(home: Path) -> HealthCheck:

@@ -1,0 +1,33 @@
+"""How a Redis stands to a database: every case of who recorded what."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.policy.deployment import Standing, standing
+
+
+@pytest.mark.parametrize(
+    ("recorded", "found", "same_address", "same_home", "expected"),
+    [
+        (None, None, False, False, Standing.NEW),
+        (None, "b", False, False, Standing.NEW),
+        ("a", "a", False, False, Standing.SAME),
+        ("a", None, True, False, Standing.EMPTIED),
+        ("a", "b", True, False, Standing.FOREIGN),
+        ("a", None, False, False, Standing.FOREIGN),
+        ("a", "b", False, False, Standing.FOREIGN),
+        ("a", "b", False, True, Standing.MOVED),
+        ("a", None, False, True, Standing.MOVED),
+    ],
+)
+def test_a_redis_is_ours_by_its_name_or_by_what_is_known_of_its_home(
+    recorded: str | None,
+    found: str | None,
+    same_address: bool,
+    same_home: bool,
+    expected: Standing,
+) -> None:
+    assert expected is standing(
+        recorded_id=recorded, found_id=found, same_address=same_address, same_home=same_home
+    )

@@ -1,10 +1,11 @@
 """Recovery: from the death of a worker to its tasks running again, on this host and a lost one.
 
-    python -m benchmarks.recovery [--times 10] [--lease 10] [--json]
+    scripts/bench recovery [--times 10] [--lease 10] [--json] [--part killed|lost|poison]
 
 *Killed*: kill -9 of the worker, which is started again at once, as supervisor does. *Lost*: the
 worker calls itself a process of another host and never comes back; a second worker of the same
-backend runs. Prints seconds from the kill to the next attempt on each task.
+backend runs. Prints seconds from the kill to the next attempt on each task. *Poison*: 1,000 tasks
+of which 20 kill the worker they run in; prints how each kind ended and the crashes counted.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from models import database
+from tests.support import crashers
 from tests.support.embedded import postgres_server, redis_server
 from tests.support.system import System, running_system
 
 TASKS = 4
 SAME_HOST_SECONDS = 5.0
 SLACK_SECONDS = 5.0
+ROWS, CRASHERS = 1000, 20
+POISON_SECONDS = 1800.0
 LONG = "Write a long study of the history of databases, with every detail that you know. Part {}."
 
 
@@ -35,16 +41,31 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--lease", type=float, default=10.0, help="seconds")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--part", choices=("killed", "lost", "poison"), action="append")
     options = parser.parse_args()
-    killed = [_killed(options.lease) for _ in range(options.times)]
-    lost = [_lost(options.lease) for _ in range(max(1, options.times // 3))]
-    found = {
-        "lease_seconds": options.lease,
-        "killed_seconds": _summary(killed, bound=SAME_HOST_SECONDS),
-        "lost_host_seconds": _summary(lost, bound=options.lease + SLACK_SECONDS),
-    }
+    parts = options.part or ["killed", "lost", "poison"]
+    found: dict[str, dict[str, Any]] = {}
+    if "killed" in parts:
+        seconds = [_killed(options.lease) for _ in range(options.times)]
+        found["killed"] = _summary(seconds, bound=SAME_HOST_SECONDS)
+    if "lost" in parts:
+        seconds = [_lost(options.lease) for _ in range(max(1, options.times // 3))]
+        found["lost_host"] = _summary(seconds, bound=options.lease + SLACK_SECONDS)
+    if "poison" in parts:
+        found["poison"] = _poison()
     print(json.dumps(found, indent=2) if options.json else _text(found))
-    return 0 if _kept(found["killed_seconds"]) and _kept(found["lost_host_seconds"]) else 1
+    return 0 if all(part["kept"] for part in found.values()) else 1
+
+
+def _poison() -> dict[str, Any]:
+    """A thousand tasks, twenty of which kill their worker, with the settings as they come."""
+    with tempfile.TemporaryDirectory(prefix="kos-crashers-") as scratch:
+        path = crashers.install(Path(scratch))
+        with _running(60.0, time_scale=200.0, limit=10, PYTHONPATH=path) as system:
+            crashers.insert(system, rows=ROWS, crashers=CRASHERS)
+            end = crashers.until_ended(system, deadline_seconds=POISON_SECONDS)
+    kept = (end.poison, end.completed, end.other_ends) == (CRASHERS, ROWS - CRASHERS, 0)
+    return {**asdict(end), "kept": kept and max(end.innocent_crash_counts) <= 1}
 
 
 def _killed(lease_seconds: float) -> float:
@@ -86,16 +107,18 @@ def _until_running_again(lease_seconds: float, happen: Callable[[System], None])
 
 
 @contextmanager
-def _running(lease_seconds: float) -> Iterator[System]:
+def _running(
+    lease_seconds: float, *, time_scale: float = 1.0, limit: int = TASKS, **environ: str
+) -> Iterator[System]:
     """One backend, so that it is one worker's death that stops the work."""
     with (
         tempfile.TemporaryDirectory(prefix="kos-recovery-") as scratch,
         postgres_server() as postgres,
         redis_server() as redis,
         running_system(
-            postgres.url, redis.url, Path(scratch), time_scale=1.0,
+            postgres.url, redis.url, Path(scratch), time_scale=time_scale,
             MLX_API_URL="off", KOS_LEASE_SECONDS=f"{lease_seconds:g}",
-            SMART_WORKER_MAX_CONCURRENT=str(TASKS),
+            SMART_WORKER_MAX_CONCURRENT=str(limit), **environ,
         ) as system,
     ):  # fmt: skip
         try:
@@ -106,21 +129,17 @@ def _running(lease_seconds: float) -> Iterator[System]:
             database.close_all()
 
 
-def _summary(seconds: list[float], *, bound: float) -> dict[str, float]:
+def _summary(seconds: list[float], *, bound: float) -> dict[str, Any]:
     return {
         "runs": len(seconds),
-        "median": round(statistics.median(seconds), 2),
-        "max": round(max(seconds), 2),
-        "bound": bound,
+        "median_seconds": round(statistics.median(seconds), 2),
+        "max_seconds": round(max(seconds), 2),
+        "bound_seconds": bound,
+        "kept": statistics.median(seconds) <= bound,
     }
 
 
-def _kept(summary: object) -> bool:
-    assert isinstance(summary, dict)
-    return bool(summary["median"] <= summary["bound"])
-
-
-def _text(found: dict[str, object]) -> str:
+def _text(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in found.items())
 
 

@@ -26,7 +26,7 @@ MODULES = {
     "jobs/policy/plan_building/balance.py": "tests/unit/policy/planning",
     "jobs/policy/plan_building/timing.py": "tests/unit/policy/planning",
     "jobs/policy/effective_limit.py": "tests/unit/policy/concurrency",
-    "jobs/policy/trouble.py": "tests/unit/policy/concurrency",
+    "jobs/policy/limit_holds.py": "tests/unit/policy/concurrency",
     "jobs/policy/validation/judge.py": "tests/unit/policy/validation",
     "jobs/admission/slots.py": "tests/integration/admission/test_slots_admission.py "
     "tests/integration/admission/test_slots_forgotten.py",

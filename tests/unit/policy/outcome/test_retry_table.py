@@ -62,7 +62,7 @@ def test_a_failure_has_its_pause_and_its_marks(
     error: Exception, spent: int, elsewhere: bool, seconds: float, marks: set[str]
 ) -> None:
     event = AttemptEvent(
-        error=error, attempt_count=spent, elsewhere=elsewhere, backend="ollama", model="q"
+        error=error, attempt_count=spent, failover=elsewhere, backend="ollama", model="q"
     )
 
     outcome = decide(event, config=PATIENT, now=NOW, jitter=0.0)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from jobs.policy.plan import plan
-from jobs.policy.planners.balance import drain_seconds
-from jobs.policy.planners.memory import capacity, effective_slots, is_warm, models_in_memory
+from jobs.policy.plan_building.balance import drain_seconds
+from jobs.policy.plan_building.memory import capacity, effective_slots, is_warm, models_in_memory
 from jobs.policy.types import BackendView, BlockKey, Plan, RunningTask
 from models.states import Priority
 from tests.support.plan_builders import FAST, REASONING, key, mlx, ollama, snapshot, task, tasks

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -23,13 +23,15 @@ from gateway.errors import Overloaded
 from gateway.fair_queue import FairQueue
 from gateway.names import Place
 from jobs.admission.limits import Limits, acquire
-from jobs.admission.slots import INTERACTIVE, SlotDecision, Slots
+from jobs.admission.slots import INTERACTIVE, Slots
 
 logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 1.0
 POLL_SECONDS = 0.5
 NOTE_SECONDS = 3.0
+ASKED_AT_ONCE = 16
+"""A crowd of requests that finds slots free shares the way to Redis."""
 MAX_WAITING = 200
 """More requests than this in one server's line are turned away with 429."""
 FIRST_GUESS_SECONDS = 10.0
@@ -169,34 +171,38 @@ class Admissions:
         return max(1, round((position + 1) * line.call_seconds / slots))
 
     async def _ask_on(self, line: _Line, backend: str) -> None:
-        while (waiter := line.queue.head()) is not None:
+        while waiters := line.queue.upcoming(ASKED_AT_ONCE):
             line.freed.clear()
-            admission = await self._ask(backend, waiter)
-            if line.queue.head() is not waiter:
-                # It gave up while Redis was asked; what it may have been granted goes back.
-                await self._give_back(backend, waiter.holder)
-            elif admission is not None and admission.granted:
-                line.queue.take()
-                waiter.admitted.set()
-            else:
+            granted = await self._ask(backend, [waiter for _, waiter in waiters])
+            for caller, waiter in waiters[:granted]:
+                if line.queue.take(caller, waiter):
+                    waiter.admitted.set()
+                else:
+                    # It gave up while Redis was asked.
+                    await self._give_back(backend, waiter.holder)
+            if granted < len(waiters):
                 with anyio.move_on_after(POLL_SECONDS):
                     await line.freed.wait()
 
-    async def _ask(self, backend: str, waiter: _Waiter) -> SlotDecision | None:
-        def ask() -> SlotDecision:
-            return acquire(
-                self._slots,
-                self._limits,
-                backend,
-                waiter.holder,
-                heavy=waiter.heavy,
-            )
+    async def _ask(self, backend: str, waiters: Sequence[_Waiter]) -> int:
+        """How many of ``waiters``, from the first on, were granted a slot."""
+        granted = 0
+
+        def ask() -> None:
+            nonlocal granted
+            for waiter in waiters:
+                decision = acquire(
+                    self._slots, self._limits, backend, waiter.holder, heavy=waiter.heavy
+                )
+                if not decision.granted:
+                    return
+                granted += 1
 
         try:
-            return await anyio.to_thread.run_sync(ask)
+            await anyio.to_thread.run_sync(ask)
         except redis.RedisError as error:
             logger.warning("slot_not_asked_for backend=%s error=%s", backend, error)
-            return None
+        return granted
 
     async def _give_back(self, backend: str, holder: str) -> None:
         try:

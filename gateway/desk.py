@@ -5,10 +5,11 @@ Reads Redis and Postgres in threads; nothing here waits for a model server but a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio.to_thread
 
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 EXPERTS_SECONDS = 5.0
 SCAN_SECONDS = 1.0
+LOOK_SECONDS = 0.05
 DEFAULT_ANSWER_TOKENS = 1024
 
 
@@ -69,6 +71,8 @@ class Desk:
         self.demand = demand
         self._scan = _Cached(None)
         self._experts = _Cached(())
+        self._looked = _Cached({})
+        self._looking = asyncio.Lock()
 
     async def target(self, call: Call) -> Target:
         """Raises UnknownModel and BadCall."""
@@ -102,14 +106,27 @@ class Desk:
 
         ``waiting`` requests stand in each line.
         """
-        options = await anyio.to_thread.run_sync(self._options, places, waiting)
+        looked = await self._look(tuple(places))
+        options = [replace(option, waiting=waiting.get(option.backend, 0)) for option in looked]
         by_key = {(place.backend, place.model): place for place in places}
         return [
             (by_key[option.backend, option.model], option.resident)
             for option in by_preference(options)
         ]
 
-    def _options(self, places: Sequence[Place], waiting: dict[str, int]) -> list[InteractiveOption]:
+    async def _look(self, places: tuple[Place, ...]) -> list[InteractiveOption]:
+        """One look serves all requests of a moment: a hundred at once would queue for threads."""
+        async with self._looking:
+            if time.monotonic() - self._looked.at > LOOK_SECONDS:
+                self._looked = _Cached({}, time.monotonic())
+            looks = self._looked.value
+            assert isinstance(looks, dict)
+            if places not in looks:
+                looks[places] = await anyio.to_thread.run_sync(self._options, places)
+            found: list[InteractiveOption] = looks[places]
+            return found
+
+    def _options(self, places: Sequence[Place]) -> list[InteractiveOption]:
         names = sorted({place.backend for place in places})
         held = {state.backend: len(state.leases) for state in self._slots.inspect(*names)}
         found = []
@@ -124,7 +141,6 @@ class Desk:
                     resident=place.model in resident,
                     slots=self._limits.of(place.backend).slots,
                     running=held.get(place.backend, 0),
-                    waiting=waiting.get(place.backend, 0),
                     busy_models=len(set(resident) - {place.model}),
                     max_resident=(spec.max_resident_models if spec else None) or 1,
                 )
@@ -143,6 +159,8 @@ class Desk:
         spec = self.settings.backend(place.backend)
         assert spec is not None
         if traits_of(spec.kind).loads_unseen:
+            return 0.0
+        if self._residency.is_fresh(place.backend, place.model, num_ctx or 0):
             return 0.0
         token = CancelToken()
         patience = self.settings.interactive_patience_seconds

@@ -20,19 +20,26 @@ class FairQueue(Generic[T]):
     def put(self, caller: str, item: T) -> None:
         self._callers.setdefault(caller, deque()).append(item)
 
-    def head(self) -> T | None:
-        """The item whose turn it is; it stays until it is taken or removed."""
-        line = next(iter(self._callers.values()), None)
-        return line[0] if line else None
+    def upcoming(self, most: int) -> list[tuple[str, T]]:
+        """The next ``most`` items with their callers, in turn; they stay until taken or removed."""
+        found: list[tuple[str, T]] = []
+        round_ = deque((caller, iter(line)) for caller, line in self._callers.items())
+        while round_ and len(found) < most:
+            caller, line = round_.popleft()
+            for item in line:
+                found.append((caller, item))
+                round_.append((caller, line))
+                break
+        return found
 
-    def take(self) -> None:
-        """The head was served: its caller goes to the end of the round."""
-        caller, line = next(iter(self._callers.items()))
-        line.popleft()
-        if line:
+    def take(self, caller: str, item: T) -> bool:
+        """The item was served: its caller goes to the end of the round. False where it gave up."""
+        if item not in self._callers.get(caller, ()):
+            return False
+        self.remove(caller, item)
+        if caller in self._callers:
             self._callers.move_to_end(caller)
-        else:
-            del self._callers[caller]
+        return True
 
     def remove(self, caller: str, item: T) -> None:
         """An item that gave up; nothing happens where it is not in the queue."""

@@ -160,6 +160,9 @@ class Relay(Response):
                 self._on_first_byte = request.answered
                 await self._send_on(place, way, slot, exchange)
         self._desk.used(place, num_ctx)
+        await anyio.to_thread.run_sync(
+            self._desk.breakers.succeeded, place.backend, place.model, abandon_on_cancel=True
+        )
 
     async def _send_on(self, place: Place, way: Route, slot: Slot, exchange: Exchange) -> None:
         settings = self._desk.settings
@@ -180,9 +183,6 @@ class Relay(Response):
                 self._record.status = 200
                 headers = {"content-type": "application/json", **self._routing_headers()}
                 await exchange.whole(200, answer, headers)
-        await anyio.to_thread.run_sync(
-            self._desk.breakers.succeeded, place.backend, place.model, abandon_on_cancel=True
-        )
 
     async def _stream(
         self, upstream: Upstream, reader: StreamReader, slot: Slot, exchange: Exchange

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -54,17 +55,19 @@ class Upstream:
     async def rest(self, stall_seconds: float) -> AsyncIterator[bytes]:
         """The bytes after the first, as they come; raises LLMError."""
         content = self.response.content
-        while True:
-            try:
-                async with asyncio.timeout(stall_seconds):
-                    chunk = await content.readany()
-            except TimeoutError as error:
-                raise errors.StallTimeout(f"no further byte within {stall_seconds:g} s") from error
-            except aiohttp.ClientError as error:
-                raise errors.TruncatedStream(f"the server broke off: {error}") from error
-            if not chunk:
-                return
-            yield chunk
+        patience = _Patience(content, stall_seconds)
+        try:
+            while True:
+                patience.waits_since = time.monotonic()
+                chunk = await content.readany()
+                patience.waits_since = None
+                if not chunk:
+                    return
+                yield chunk
+        except aiohttp.ClientError as error:
+            raise errors.TruncatedStream(f"the server broke off: {error}") from error
+        finally:
+            patience.end()
 
     async def whole(self, seconds: float) -> bytes:
         """All of an unstreamed answer; raises LLMError."""
@@ -74,6 +77,29 @@ class Upstream:
             if len(body) > MAX_ANSWER_BYTES:
                 raise errors.StreamBroken(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
         return bytes(body)
+
+
+class _Patience:
+    """Ends a read that waits too long. A timer of its own for each chunk would cost more than the
+    chunk; a caller that reads slowly is not the server's stall."""
+
+    def __init__(self, content: aiohttp.StreamReader, seconds: float) -> None:
+        self.waits_since: float | None = None
+        self._content = content
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        waited = time.monotonic() - (self.waits_since or time.monotonic())
+        if waited >= self._seconds:
+            message = f"no further byte within {self._seconds:g} s"
+            self._content.set_exception(errors.StallTimeout(message))
+        else:
+            self._timer = self._loop.call_later(self._seconds - waited, self._look)
 
 
 class Client:

@@ -101,6 +101,30 @@ def newest(limit: int) -> list[LastRequest]:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """Times of one answered request. ``first_token_seconds`` and ``duration_seconds`` count from
+    ``at``: they include the queue and the load."""
+
+    backend: str
+    at: datetime
+    queue_seconds: float
+    load_seconds: float
+    first_token_seconds: float
+    duration_seconds: float
+
+
+def served_since(since: datetime, *, newest: int) -> list[Served]:
+    """The newest ``newest`` answered requests since then, oldest first."""
+    rows = fetch_all(
+        "SELECT backend, at, queue_seconds, load_seconds, first_token_seconds, duration_seconds "
+        "FROM kos_requests WHERE at > %s AND backend IS NOT NULL "
+        "AND first_token_seconds IS NOT NULL ORDER BY at DESC LIMIT %s",
+        (since, newest),
+    )
+    return [Served(**row) for row in reversed(rows)]
+
+
+@dataclass(frozen=True, slots=True)
 class HourSums:
     """Requests of the last hour at one backend, by the first digit of their status."""
 

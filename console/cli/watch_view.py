@@ -74,7 +74,7 @@ def _lanes(look: Look, selection: Selection) -> Table:
         why = trouble or lane.limit_reason
         cells = [
             name,
-            styled(_bar(lane.in_flight, lane.limit)),
+            styled(_bar(lane.in_flight, lane.limit) + _chats(lane)),
             styled(_queue(lane), "red" if lane.dead else ""),
             styled(lane.present or "-"),
             styled(lane.following or "-", "dim"),
@@ -124,6 +124,10 @@ def _table(*titles: str, flexible: str = "") -> Table:
 def _bar(used: int, limit: int, *, width: int = 10) -> str:
     filled = round(width * min(used, limit) / limit) if limit else 0
     return "█" * filled + "·" * (width - filled) + f" {used}/{limit}"
+
+
+def _chats(lane: Lane) -> str:
+    return f", {lane.chats} chats" if lane.chats else ""
 
 
 def _queue(lane: Lane) -> str:

@@ -28,7 +28,7 @@ FAILED_SHOWN = 20
 class Lane:
     """One backend: what is in memory, the block it works on, what comes next, its limit and why.
 
-    ``in_flight`` counts the slots that are held.
+    ``in_flight`` counts the slots that are held, ``chats`` those of people's requests.
     """
 
     backend: str
@@ -42,6 +42,7 @@ class Lane:
     following: str
     ready: int = 0
     dead: int = 0
+    chats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) ->
     )
     names = [llm_queue(spec.name) for spec in settings.backends]
     queued = {row["queue"]: row for row in queues.overview(client, names, now=now)}
+    held = connections.slots.inspect(*(spec.name for spec in settings.backends))
+    slots = {state.backend: state for state in held}
     lanes = []
     for spec in settings.backends:
         mine = lane_of(blocks, spec.name)
@@ -85,7 +88,8 @@ def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) ->
             Lane(
                 backend=spec.name,
                 resident=state.resident,
-                in_flight=connections.slots.in_use(spec.name),
+                in_flight=len(slots[spec.name].leases),
+                chats=slots[spec.name].chats,
                 limit=state.limit.slots,
                 limit_reason=state.limit.reason,
                 trouble=None if state.paused else state.blocked,

@@ -36,12 +36,14 @@ class EventStreamAsIs:
     """Server-sent events sent on unchanged. Costs one search of the last bytes a chunk."""
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail = bytearray()
         self._events = 0
 
     def feed(self, chunk: bytes) -> bytes:
         self._events += chunk.count(b"data:")
-        self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+        self._tail += chunk
+        if len(self._tail) > 4 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
         return chunk
 
     @property
@@ -51,7 +53,7 @@ class EventStreamAsIs:
     @property
     def tokens(self) -> Tokens:
         """The server's own count if requested, else one token per event."""
-        for line in reversed(self._tail.split(b"\n")):
+        for line in reversed(bytes(self._tail).split(b"\n")):
             usage = (event_of(line) or {}).get("usage")
             if isinstance(usage, dict):
                 return usage_of(usage)
@@ -59,18 +61,24 @@ class EventStreamAsIs:
 
 
 class JsonLinesAsIs:
-    """Ollama's lines sent on unchanged."""
+    """Ollama's lines sent on unchanged.
+
+    The last line is kept whole: that of ``/api/generate`` holds the context as numbers.
+    """
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
-        self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+        self._tail += chunk
+        del self._tail[: self._tail.rfind(b"\n", 0, len(self._tail.rstrip())) + 1]
+        if len(self._tail) > MAX_LINE_BYTES:
+            raise BrokenStream(f"a line is longer than {MAX_LINE_BYTES} bytes")
         return chunk
 
     @property
     def finished(self) -> bool:
-        return self._last().get("done") is True
+        return b"true" in self._tail and self._last().get("done") is True
 
     @property
     def tokens(self) -> Tokens:
@@ -78,8 +86,7 @@ class JsonLinesAsIs:
         return Tokens(whole(last.get("prompt_eval_count")), whole(last.get("eval_count")))
 
     def _last(self) -> JsonObject:
-        line = self._tail.rstrip().rpartition(b"\n")[2]
-        return object_of(line) or {}
+        return object_of(bytes(self._tail).strip()) or {}
 
 
 def event_of(line: bytes) -> JsonObject | None:

@@ -92,6 +92,10 @@ class Residency:
             self._record(key, seconds, cause)
         return seconds
 
+    def is_fresh(self, backend: str, model: str, num_ctx: int) -> bool:
+        """Whether this process saw it in memory so lately that nobody has to look again."""
+        return self._fresh((backend, model, num_ctx))
+
     def used(self, backend: str, model: str, num_ctx: int) -> None:
         """A whole answer came from it: it is in memory."""
         self._used((backend, model, num_ctx))

@@ -86,6 +86,11 @@ class BackendSlots:
     waiting: int
     leases: tuple[SlotLease, ...]
 
+    @property
+    def chats(self) -> int:
+        """How many of the slots people's requests hold."""
+        return sum(lease.holder.startswith(INTERACTIVE) for lease in self.leases)
+
 
 class Slots:
     """The slots of every backend, seen from one process.

@@ -38,7 +38,11 @@ def system(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System
         KOS_GATEWAY_PORT=str(port), KOS_GATEWAY_TOKEN=TOKEN,
     ) as running:  # fmt: skip
         running.start("gateway")
-        running.wait(lambda: answers(f"http://127.0.0.1:{port}"), what="gateway answers")
+        running.wait(
+            lambda: answers(f"http://127.0.0.1:{port}"),
+            what="gateway answers",
+            deadline_seconds=120,
+        )
         yield running
     database.close_all()
 

@@ -76,6 +76,7 @@ class Lanes:
         sizes = scan.sizes(server)
         state = self._states.of(spec.name, server)
         states = self._breakers.states()
+        wanted = self._limits.demand(spec.name)
         open_models = [
             {"model": split(key)[1], "reason": found.reason, "retry_at": found.retry_at}
             for key, found in sorted(states.items())
@@ -86,6 +87,8 @@ class Lanes:
             "models": _models(server),
             "scan_error": state.error,
             "in_flight": len(held.leases) if held else 0,
+            "chats": held.chats if held else 0,
+            "kept_for_chats": wanted.model if wanted else None,
             "waiting_for_slot": held.waiting if held else 0,
             "limit": state.limit.slots,
             "heavy_limit": state.limit.heavy,

@@ -1,6 +1,7 @@
-"""Where the time of each backend went: decode, prefill, load, queueing there, idle.
+"""Where the time of each backend went: decode, prefill, load, queueing there, idle. Attempts and
+chats alike.
 
-Busy time is the union of its attempts' spans, so that parallel calls count once; inside it the
+Busy time is the union of their spans, so that parallel calls count once; inside it the
 shares are those of the summed measures.
 """
 
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobs.policy.time_split import TimeSplit, time_split
-from models import attempt, task_figures
+from models import attempt, request, task_figures
 from models.attempt import Ended
 from models.base import Row
+from models.request import Served
 
 WINDOW = timedelta(hours=1)
 MAX_ATTEMPTS = 4000
@@ -41,6 +43,8 @@ def time_splits(now: datetime) -> dict[str, Row]:
     for call in ended:
         if call.backend is not None:
             spans[call.backend].append(_span(call))
+    for chat in request.served_since(now - WINDOW, newest=MAX_ATTEMPTS):
+        spans[chat.backend].append(_chat_span(chat))
     for running in task_figures.running_since():
         spans[running.backend].append(Span(running.started_at, now))
     if not spans:
@@ -60,6 +64,17 @@ def _span(call: Ended) -> Span:
         decode_seconds=call.decode_seconds,
     )
     return Span(start=call.started_at, end=call.finished_at, parts=parts)
+
+
+def _chat_span(chat: Served) -> Span:
+    """The ledger of chats counts from the request on: its wait here is no part of the call."""
+    parts = time_split(
+        duration_seconds=chat.duration_seconds - chat.queue_seconds,
+        load_seconds=chat.load_seconds,
+        first_token_seconds=chat.first_token_seconds - chat.queue_seconds - chat.load_seconds,
+    )
+    start = chat.at + timedelta(seconds=chat.queue_seconds)
+    return Span(start=start, end=chat.at + timedelta(seconds=chat.duration_seconds), parts=parts)
 
 
 def _split(spans: Sequence[Span], *, start: datetime, now: datetime) -> Row:

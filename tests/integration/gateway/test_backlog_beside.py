@@ -61,7 +61,7 @@ def test_a_person_gets_another_model_and_the_tasks_go_on_afterwards(
             for n in range(6)
         ]
         system.start("control", "llm-ollama", "listener", "gateway")
-        system.wait(lambda: answers(url), what="gateway answers")
+        system.wait(lambda: answers(url), what="gateway answers", deadline_seconds=120)
         system.wait(lambda: decoding(system), what="a task is answered")
 
         began = time.monotonic()
@@ -111,7 +111,7 @@ def test_a_killed_gateway_holds_no_slot_and_reserves_no_server_for_long(
         KOS_LEASE_SECONDS="3",
     ) as system:
         system.start("control", "llm-ollama", "listener", "gateway")
-        system.wait(lambda: answers(url), what="gateway answers")
+        system.wait(lambda: answers(url), what="gateway answers", deadline_seconds=120)
         with requests.post(
             f"{url}/v1/chat/completions",
             json={
@@ -141,7 +141,7 @@ def test_a_flexible_request_is_a_task_that_outlives_the_gateway(
         postgres_url, redis_url, tmp_path, MLX_API_URL="disabled", KOS_GATEWAY_PORT=str(port)
     ) as system:
         system.start("gateway")
-        system.wait(lambda: answers(url), what="gateway answers")
+        system.wait(lambda: answers(url), what="gateway answers", deadline_seconds=120)
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         begun = client.responses.create(
             model="fast", input="Name a colour", instructions="Be brief.", background=True
@@ -150,7 +150,7 @@ def test_a_flexible_request_is_a_task_that_outlives_the_gateway(
 
         system.kill("gateway")
         system.start("control", "llm-ollama", "listener", "gateway")
-        system.wait(lambda: answers(url), what="gateway answers again")
+        system.wait(lambda: answers(url), what="gateway answers again", deadline_seconds=120)
         system.wait_status(begun.id.removeprefix("resp_"), "completed")
 
         found = client.responses.retrieve(begun.id)

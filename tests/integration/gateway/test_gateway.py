@@ -19,9 +19,11 @@ import ollama
 import openai
 import psutil
 import pytest
+import redis
 import requests
 
 from console.home import free_port
+from jobs.admission.slots import INTERACTIVE, Slots
 from models import database
 from tests.support.embedded import Server, drop_database, fresh_database
 from tests.support.system import System, running_system
@@ -48,7 +50,7 @@ def door(own_services: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
     ) as system:
         system.start("gateway")
         url = f"http://127.0.0.1:{port}"
-        system.wait(lambda: answers(url), what="gateway answers")
+        system.wait(lambda: answers(url), what="gateway answers", deadline_seconds=120)
         yield Door(system, url)
     database.close_all()
 
@@ -241,8 +243,6 @@ def test_slots_are_free_again_after_answers_errors_and_hang_ups(door: Door) -> N
 
 
 def slots_in_use(door: Door) -> int:
-    import redis
-
     with redis.Redis.from_url(door.system.environ["REDIS_URL"]) as client:
         return sum(client.zcard(f"kos:slots:{name}:held") for name in ("ollama", "mlx"))
 
@@ -322,7 +322,14 @@ def test_the_dashboard_and_the_metrics_show_who_asked(door: Door) -> None:
         timeout=30,
     ).raise_for_status()
     assert door.requests(caller="seen-everywhere")
+    with redis.Redis.from_url(door.system.environ["REDIS_URL"]) as client:
+        Slots(client, lease_seconds=300).acquire(
+            "ollama", f"{INTERACTIVE}held", limit=8, heavy_limit=8
+        )
     with dashboard(door.system) as page_of:
+        overview = page_of("/")
+        assert "1 of them chats" in overview
+        assert "bar split" in overview, "chats alone fill the time split"
         page = page_of("/chats")
         assert "seen-everywhere" in page
         assert f"{door.url}/v1" in page

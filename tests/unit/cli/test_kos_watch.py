@@ -21,7 +21,7 @@ def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
     lane = Lane(
         backend="mlx", resident=("qwen:4b",), in_flight=3, limit=4, limit_reason="RAM at 86 %",
         trouble=None, paused=paused, present="qwen:4b 7/20", following="coder:14b 0/8",
-        ready=2, dead=1,
+        ready=2, dead=1, chats=2,
     )  # fmt: skip
     tasks = [
         TaskInProgress(
@@ -58,6 +58,7 @@ def watch_of(found: Look) -> Watch:
 def test_the_screen_shows_lanes_running_tasks_and_failures() -> None:
     text = drawn(look(), Selection())
 
+    assert "3/4, 2 chats" in text
     for part in ("3/4", "RAM at 86 %", "qwen:4b 7/20", "coder:14b 0/8", "decoding", "9.0 s",
                  "gave up after 3 attempts", "6/min", "about 5 min left", "2 ready, 1 dead",
                  "the oldest waits 2 h"):  # fmt: skip

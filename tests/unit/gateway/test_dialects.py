@@ -218,3 +218,14 @@ def test_images_cross_to_ollama_and_foreign_addresses_are_refused() -> None:
 def test_a_wrong_body_is_refused_by_name(raw: bytes) -> None:
     with pytest.raises(BadCall):
         read_call(Api.OPENAI_CHAT, raw)
+
+
+def test_a_last_line_with_a_long_context_ends_a_stream_wherever_it_is_cut() -> None:
+    last = json.dumps({"response": "", "done": True, "context": list(range(20_000))}).encode()
+    data = b'{"response":"true","done":false}\n' + last + b"\n"
+    reader = JsonLinesAsIs()
+    ends = []
+    for piece in cut(data, list(range(0, len(data), 4096))):
+        reader.feed(piece)
+        ends.append(reader.finished)
+    assert ends == [*[False] * (len(ends) - 1), True]

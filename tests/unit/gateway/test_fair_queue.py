@@ -7,9 +7,10 @@ from gateway.fair_queue import FairQueue
 
 def served(queue: FairQueue[str]) -> list[str]:
     order = []
-    while (head := queue.head()) is not None:
-        order.append(head)
-        queue.take()
+    while upcoming := queue.upcoming(1):
+        [(caller, item)] = upcoming
+        order.append(item)
+        assert queue.take(caller, item)
     return order
 
 
@@ -33,8 +34,10 @@ def test_a_position_is_how_many_are_served_before() -> None:
         item: queue.position(item[0], item) for item in ("a0", "a1", "a2", "b0", "b1", "c0")
     }
 
+    upcoming = [item for _, item in queue.upcoming(10)]
     order = served(queue)
 
+    assert upcoming == order
     assert [positions[item] for item in order] == list(range(6))
 
 
@@ -44,6 +47,7 @@ def test_who_gives_up_leaves_the_line_and_the_rest_keep_their_order() -> None:
         queue.put(caller, item)
     queue.remove("a", "a0")
     queue.remove("a", "never there")
+    assert not queue.take("a", "a0")
 
     assert len(queue) == 2
     assert served(queue) == ["a1", "b0"]

@@ -16,15 +16,29 @@ _CLAUSES = {
     "category": "t.category = %(category)s",
     "tag": "t.metadata -> 'tags' ? %(tag)s",
     "error": "t.last_error ILIKE %(error)s",
-    "search": "(t.title ILIKE %(search)s OR t.description ILIKE %(search)s)",
+    "priority": "coalesce(t.priority, 'medium') = %(priority)s",
+    "code": (
+        "t.id IN (SELECT a.task_id FROM kos_attempts a WHERE coalesce(a.error_code, a.outcome) = "
+        "%(code)s AND a.finished_at > now() - interval '1 day')"
+    ),
     "since": "t.created_at >= %(since)s",
 }
-_PARTS_OF_TEXT = frozenset({"error", "search"})
+_ID = re.compile(r"[0-9a-f-]{6,36}", re.IGNORECASE)
+_WORDS = "kos_task_words(t.title::text, t.description::text, t.result::text)"
+_QUERY = "to_tsquery('pg_catalog.russian', %(terms)s)"
+_LITERAL = (
+    "(t.title ILIKE %(written)s OR t.description ILIKE %(written)s OR t.result ILIKE %(written)s)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """What is None or empty does not narrow. ``error`` and ``search`` are parts of a text."""
+    """What is None or empty does not narrow.
+
+    ``error`` is a part of the last error; ``code`` is that of an attempt of the last day, or its
+    outcome where it has none. ``search`` finds tasks with all its words, or words that begin so,
+    in title, description or answer, and the task with this id, beginning of an id, or custom_id.
+    """
 
     ids: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
@@ -33,7 +47,9 @@ class TaskFilter:
     expert: str | None = None
     category: str | None = None
     tag: str | None = None
+    priority: str | None = None
     error: str | None = None
+    code: str | None = None
     search: str | None = None
     since: datetime | None = None
 
@@ -44,13 +60,43 @@ class TaskFilter:
     def where(self) -> tuple[str, dict[str, Any]]:
         """The WHERE clause over ``tasks t`` and ``experts e``, and its parameters."""
         values = {name: getattr(self, name) for name in _CLAUSES if getattr(self, name)}
-        clauses = " AND ".join(_CLAUSES[name] for name in values)
-        return f"WHERE {clauses}" if clauses else "", {
-            name: _parameter(name, value) for name, value in values.items()
-        }
+        clauses = [_CLAUSES[name] for name in values]
+        parameters = {name: _parameter(name, value) for name, value in values.items()}
+        if self.search:
+            clause, found = _search(self.search)
+            clauses.append(clause)
+            parameters |= found
+        return f"WHERE {' AND '.join(clauses)}" if clauses else "", parameters
 
 
 def _parameter(name: str, value: Any) -> Any:
-    if name in _PARTS_OF_TEXT:  # the pattern of ILIKE that finds the text as it is written
+    if name == "error":  # the pattern of ILIKE that finds the text as it is written
         return "%" + re.sub(r"([\\%_])", r"\\\1", value) + "%"
     return list(value) if isinstance(value, tuple) else value
+
+
+def _search(text: str) -> tuple[str, dict[str, Any]]:
+    """Each condition has an index, so that a search stays cheap over many tasks.
+
+    A text with other signs than letters and digits must also occur as it is written; so must one
+    without any word that the index keeps, such as "the".
+    """
+    text = text.strip()
+    written = re.sub(r"([\\%_])", r"\\\1", text)
+    terms = " & ".join(f"'{part}':*" for part in _quoted(text).split())
+    is_plain = all(part.isalnum() for part in text.split())
+    parameters = {"key": text, "terms": terms, "written": f"%{written}%"}
+    conditions = [
+        f"({_WORDS} @@ {_QUERY}" + ("" if is_plain else f" AND {_LITERAL}") + ")",
+        f"(numnode({_QUERY}) = 0 AND {_LITERAL})",
+        "t.idempotency_key = %(key)s",
+    ]
+    digits = text.replace("-", "").lower()
+    if _ID.fullmatch(text) and 6 <= len(digits) <= 32:
+        conditions.append("t.id BETWEEN %(low)s::uuid AND %(high)s::uuid")
+        parameters |= {"low": digits.ljust(32, "0"), "high": digits.ljust(32, "f")}
+    return f"({' OR '.join(conditions)})", parameters
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "''")

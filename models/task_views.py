@@ -17,6 +17,10 @@ coalesce(t.priority, 'medium') AS priority, t.category, e.name AS expert, t.back
 t.attempt_count, t.created_at, t.started_at, t.completed_at, t.result, t.last_error,
 t.validation_score, t.idempotency_key AS custom_id
 """
+FACETS = {
+    "status": "coalesce(t.status, 'pending')", "priority": "coalesce(t.priority, 'medium')",
+    "category": "t.category", "expert": "e.name", "backend": "t.backend", "model": "t.model",
+}  # fmt: skip
 ALL = TaskFilter()
 FROM = "FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id"
 
@@ -159,6 +163,24 @@ def matching(chosen: TaskFilter, *, at_most: int) -> int:
         {**parameters, "at_most": at_most},
     )
     return int(row["n"]) if row else 0
+
+
+def facets(chosen: TaskFilter, names: Sequence[str], *, at_most: int) -> dict[str, dict[str, int]]:
+    """By each of `FACETS`, how many of the newest ``at_most`` tasks have which value."""
+    where, parameters = chosen.where()
+    columns = ", ".join(f"{FACETS[name]} AS {name}" for name in names)
+    sets = ", ".join(f"({name})" for name in names)
+    rows = fetch_all(
+        f"SELECT {', '.join(names)}, count(*) AS n FROM (SELECT {columns} {FROM} {where} "
+        f"ORDER BY t.created_at DESC LIMIT %(at_most)s) AS found GROUP BY GROUPING SETS ({sets})",
+        {**parameters, "at_most": at_most},
+    )
+    counts: dict[str, dict[str, int]] = {name: {} for name in names}
+    for row in rows:
+        for name in names:
+            if row[name] is not None:
+                counts[name][row[name]] = row["n"]
+    return {name: dict(sorted(found.items())) for name, found in counts.items()}
 
 
 def _uuid_range(prefix: str) -> tuple[str, str]:

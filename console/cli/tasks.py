@@ -40,7 +40,8 @@ FILTERS = {
     "category": "Only of this category.",
     "tag": "Only with this tag in metadata.tags.",
     "error": "Only with this text in the last error.",
-    "search": "Only with this text in title or description.",
+    "search": "Only with these words in title, description or answer; also an id or custom_id.",
+    "code": "Only with a failed attempt of this class in the last day, such as echo.",
 }
 PRIORITIES = tuple(priority.value for priority in Priority)
 

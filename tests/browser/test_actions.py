@@ -78,7 +78,7 @@ def test_many_tasks_are_found_ticked_and_cancelled(watched: Watched, system: Sys
     other = system.insert("Hay", "Explain.")
     page = watched.open("/tasks")
 
-    page.get_by_placeholder("Search title and description").fill("needle")
+    page.get_by_placeholder("Search title, request, answer, id").fill("needle")
     expect(page.locator("#rows tbody tr")).to_have_count(3)
     page.get_by_label("Tick all").check()
     page.get_by_role("button", name="Cancel ticked").click()

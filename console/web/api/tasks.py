@@ -23,7 +23,17 @@ from models.task_filter import TaskFilter
 MAX_TASKS = 10_000
 MAX_IDS = 1000
 MAX_LIMIT = 1000
-TEXT_FILTERS = ("backend", "model", "expert", "category", "tag", "error", "search")
+TEXT_FILTERS = (
+    "backend",
+    "model",
+    "expert",
+    "category",
+    "tag",
+    "priority",
+    "error",
+    "code",
+    "search",
+)
 
 
 def listed(request: Request) -> Response:

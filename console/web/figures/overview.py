@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from console.operations import experts, outlook, pace, status, verdict
+from console.operations.remedies import remedy_of
 from console.web.figures import split, waiting
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
@@ -124,7 +125,9 @@ class Overviews:
                 "per_minute": rate * 60,
                 "reloads": _totals(reloads),
                 "throughput": _throughput(hour),
-                "failures": [{"code": code, "n": n} for code, n in hour.failures],
+                "failures": [
+                    {"code": code, "n": n, "remedy": remedy_of(code)} for code, n in hour.failures
+                ],
                 "health": health,
             }
 

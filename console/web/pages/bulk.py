@@ -13,13 +13,12 @@ from console.operations import tasks
 from console.operations.errors import BadInput
 from console.operations.ids import is_whole
 from console.web.pages.plumbing import back_to, field, local_path, site_of
-from console.web.pages.tasks import read_filters
+from console.web.pages.tasks import NAMES, read_filters
 from models import task_views
 from models.database import session
 from models.task_filter import TaskFilter
 
 PAGE_ROWS = 1000
-FILTERS = ("status", "backend", "q", "since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,14 @@ def bulk(request: Request, form: FormData) -> Response:
 
 def _fitting(form: FormData, verb: str, change: _Change) -> TaskFilter:
     """What the list showed: its status, and whatever else narrowed it."""
-    filters = read_filters({name: field(form, name) for name in FILTERS})
+    filters = read_filters({name: field(form, name) for name in NAMES})
     if filters.problem:
         raise BadInput(f"nothing was changed, {verb} takes what the list shows: {filters.problem}")
-    if filters.status not in change.statuses:
+    if filters.texts["status"] not in change.statuses:
         known = ", ".join(change.statuses)
         raise BadInput(
             f"nothing was changed: {verb} takes all tasks of one status of {known}; "
-            f"the list showed {filters.status or 'every status'}"
+            f"the list showed {filters.texts['status'] or 'every status'}"
         )
     return filters.chosen()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -12,8 +13,10 @@ from starlette.responses import Response
 
 from console.operations import tasks
 from console.operations.errors import BadInput
+from console.operations.remedies import remedy_of
 from console.operations.times import parse_since
 from console.web.pages.plumbing import number_field, page, site_of
+from console.web.site import Site
 from jobs.process.clock import utc_now
 from models import task_views
 from models.database import session
@@ -23,31 +26,32 @@ from models.task_filter import TaskFilter
 PAGE_ROWS = 50
 COUNTED = 10_000
 MAX_OFFSET = 1_000_000
+FACETS = ("status", "backend", "model", "category", "expert", "priority")
+NAMES = (*FACETS, "code", "q", "since")
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters of the address; ``problem`` describes an invalid one, which is ignored."""
+    """The filters of the address by name (`NAMES`), "" where there is none; ``problem`` describes
+    an invalid one, which is ignored."""
 
-    status: str = ""
-    backend: str = ""
-    search: str = ""
-    since: str = ""
+    texts: Mapping[str, str]
     since_moment: datetime | None = None
     offset: int = 0
     problem: str = ""
 
-    def query(self, *, offset: int = 0) -> str:
-        pairs = {"status": self.status, "backend": self.backend, "q": self.search,
-                 "since": self.since, "offset": offset}  # fmt: skip
+    def query(self, *, offset: int = 0, **changes: str) -> str:
+        pairs = {**self.texts, **changes, "offset": offset}
         return urlencode({name: value for name, value in pairs.items() if value})
 
-    def chosen(self) -> TaskFilter:
+    def chosen(self, **changes: str) -> TaskFilter:
+        texts = {**self.texts, **changes}
+        named: dict[str, Any] = {name: texts[name] or None for name in (*FACETS[1:], "code")}
         return TaskFilter(
-            statuses=(self.status,) if self.status else (),
-            backend=self.backend or None,
-            search=self.search or None,
+            statuses=(texts["status"],) if texts["status"] else (),
+            search=texts["q"] or None,
             since=self.since_moment,
+            **named,
         )
 
 
@@ -57,6 +61,7 @@ def tasks_page(request: Request) -> Response:
     with session():
         rows = task_views.listing(filters.chosen(), limit=PAGE_ROWS + 1, offset=filters.offset)
         matching = task_views.matching(filters.chosen(), at_most=COUNTED) if rows else 0
+        options = _options(site, filters)
     only_rows = request.headers.get("hx-target") == "rows"
     return page(
         request,
@@ -66,33 +71,41 @@ def tasks_page(request: Request) -> Response:
         page_rows=PAGE_ROWS,
         matching=f"{matching:,}" if matching < COUNTED else f"{COUNTED:,}+",
         filters=filters,
-        states=[state.value for state in TaskState],
-        backends=[spec.name for spec in site.settings.backends],
+        options=options,
+        only_rows=only_rows,
+        remedy=remedy_of(filters.texts["code"]),
     )
+
+
+def _options(site: Site, filters: Filters) -> dict[str, dict[str, int]]:
+    """By facet, its values with how many of the newest tasks have each; those of the status
+    count as if no status was chosen. What can be chosen without a task counts 0."""
+    without_status = filters.chosen(status="")
+    counts = task_views.facets(filters.chosen(), FACETS[1:], at_most=COUNTED)
+    counts |= task_views.facets(without_status, FACETS[:1], at_most=COUNTED)
+    known = {
+        "status": [state.value for state in TaskState],
+        "backend": [spec.name for spec in site.settings.backends],
+    }
+    return {
+        name: dict.fromkeys([*known.get(name, ()), *filter(None, [filters.texts[name]])], 0)
+        | counts[name]
+        for name in FACETS
+    }
 
 
 def read_filters(query: Mapping[str, str], *, offset: int = 0) -> Filters:
     """The filters of the address or of the list's form."""
-    problem, since_moment = "", None
-    status = query.get("status", "").strip()
+    texts, problem, since_moment = {name: _clean(query.get(name, "")) for name in NAMES}, "", None
     try:
-        status = (tasks.checked_statuses([status]) or ("",))[0]
+        texts["status"] = (tasks.checked_statuses([texts["status"]]) or ("",))[0]
     except BadInput as error:
-        problem, status = str(error), ""
-    since = query.get("since", "").strip()
+        problem, texts["status"] = str(error), ""
     try:
-        since_moment = parse_since(since, now=utc_now()) if since else None
+        since_moment = parse_since(texts["since"], now=utc_now()) if texts["since"] else None
     except BadInput as error:
-        problem, since = str(error), ""
-    return Filters(
-        status=status,
-        backend=_clean(query.get("backend", "")),
-        search=_clean(query.get("q", "")),
-        since=since,
-        since_moment=since_moment,
-        offset=min(MAX_OFFSET, offset),
-        problem=problem,
-    )
+        problem, texts["since"] = str(error), ""
+    return Filters(texts, since_moment, min(MAX_OFFSET, offset), problem)
 
 
 def _clean(text: str) -> str:

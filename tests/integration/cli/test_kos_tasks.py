@@ -403,3 +403,32 @@ def test_a_completed_task_runs_again_as_a_new_one_elsewhere(kos: Kos, postgres_u
 
     refused = kos("retry", "later", "--again")
     assert (refused.code, "has not ended" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["lighthouse flash", "LIGHTHOUSES", "light", "маяка", "Fresnel's", "fresnel", "notes/2.txt",
+     "lamp-17", "id"],
+)  # fmt: skip
+def test_a_search_finds_words_in_both_languages_answers_and_ids(
+    kos: Kos, postgres_url: str, text: str
+) -> None:
+    wanted, _ = kos.submit(
+        {"title": "Маяки", "description": "Why do lighthouses flash? See notes/2.txt",
+         "custom_id": "lamp-17"},
+        {"description": "A ship's lamp. Fresh notes/3.txt"},
+    )["ids"]  # fmt: skip
+    with rows(postgres_url):
+        complete(wanted, result="Because of Fresnel's lens.")
+
+    found = kos("tasks", "--json", "--search", wanted[:8] if text == "id" else text).json
+
+    assert [row["id"] for row in found] == [wanted]
+
+
+def test_a_search_for_a_word_that_is_not_indexed_looks_for_it_as_written(kos: Kos) -> None:
+    kos.submit({"description": "To be or not to be"}, {"description": "Sum it up"})
+
+    titles = [row["title"] for row in kos("tasks", "--json", "--search", "not").json]
+
+    assert titles == ["To be or not to be"]

@@ -85,6 +85,43 @@ def _post(
     return browser.post(f"{dashboard.url}/tasks", data=form, timeout=60, allow_redirects=False)
 
 
+def test_a_class_of_failures_is_a_list_with_its_remedy_whose_failed_tasks_are_retried(
+    dashboard: Dashboard, system: System
+) -> None:
+    failed, other, running = (
+        system.insert(name, "Explain.", status=status)
+        for name, status in (("Echoed", "failed"), ("Other", "failed"), ("Again", "pending"))
+    )
+    for task_id, code in ((failed, "echo"), (other, "blank"), (running, "echo")):
+        system.sql(
+            "INSERT INTO kos_attempts (task_id, number, epoch, started_at, finished_at, outcome, "
+            "error_code) VALUES (%s, 1, 1, now(), now(), 'failed', %s)",
+            (task_id, code),
+        )
+
+    text = dashboard.get("/tasks?code=echo").text
+    assert "The model repeats the request." in text
+    assert "Retry these 1 failed tasks" in text
+    assert [name in text for name in ("Echoed", "Again", "Other")] == [True, True, False]
+    retried = _post(dashboard, verb="retry-all", status="failed", code="echo")
+
+    assert "n=1" in retried.headers["location"]
+    assert system.task(failed)["status"] == "pending"
+    assert system.task(other)["status"] == "failed"
+
+
+def test_the_list_counts_what_each_filter_would_show(dashboard: Dashboard, system: System) -> None:
+    for status, priority in (("failed", "high"), ("failed", "low"), ("completed", "high")):
+        system.insert("About cats", "Explain.", status=status, priority=priority)
+    system.insert("About dogs", "Explain.", status="failed", priority="high")
+
+    text = dashboard.get("/tasks?q=cats&status=failed").text
+
+    for option in ("failed (2)", "completed (1)", "cancelled (0)", "high (1)", "low (1)"):
+        assert option in text
+    assert 'value="failed" selected' in text
+
+
 def test_all_of_the_filter_on_the_screen_and_nothing_else_is_moved(
     dashboard: Dashboard, system: System
 ) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import console.web.words as words
+from console.operations.remedies import OTHERWISE, REMEDIES
 from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
 from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
@@ -26,7 +27,8 @@ def _said() -> set[str]:
         set(NOTICES.values())
         | set(SENTENCES)
         | set(GROUPS)
-        | {NOTHING_RUNS, CHECKER_SILENT}
+        | {NOTHING_RUNS, CHECKER_SILENT, OTHERWISE}
+        | set(REMEDIES.values())
         | {name for _, name, _ in NAVIGATION}
     )
     for path in (WEB / "templates").rglob("*.html"):

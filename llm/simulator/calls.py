@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from llm.simulator.answers import estimate_tokens
+from llm.simulator.prefix_cache import Segment, segments_of
 from llm.wire.durations import go_duration
 from llm.wire.values import JsonObject
 
@@ -28,7 +29,8 @@ class CallError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedCall:
-    """What is asked for. `prompt` is the last user message; `prompt_tokens` counts all messages.
+    """What is asked for. `prompt` is the last user message; `prompt_tokens` counts all messages,
+    and `segments` are all of them in blocks, as a prefix cache compares them.
 
     `max_tokens` None means no limit of the caller's; `thinks` None leaves it to the model;
     `schema` is a JSON schema, or True for any JSON object.
@@ -37,6 +39,7 @@ class SimulatedCall:
     model: str
     prompt: str
     prompt_tokens: int
+    segments: tuple[Segment, ...] = ()
     purpose: Purpose = "generate"
     stream: bool = True
     max_tokens: int | None = None
@@ -57,7 +60,8 @@ def ollama_generate(data: bytes) -> SimulatedCall:
     system = _typed(body, "system", str) or ""
     images = _typed(body, "images", list) or []
     tokens = estimate_tokens(system) + estimate_tokens(prompt)
-    return _ollama(body, prompt=prompt, tokens=tokens, images=len(images), is_empty=not prompt)
+    call = _ollama(body, prompt=prompt, tokens=tokens, images=len(images), is_empty=not prompt)
+    return replace(call, segments=segments_of(system + prompt))
 
 
 def ollama_chat(data: bytes) -> SimulatedCall:
@@ -66,7 +70,8 @@ def ollama_chat(data: bytes) -> SimulatedCall:
     messages = _messages(body)
     prompt, tokens, images = _read_messages(messages)
     images += sum(len(_typed(message, "images", list) or ()) for message in messages)
-    return _ollama(body, prompt=prompt, tokens=tokens, images=images, is_empty=not messages)
+    call = _ollama(body, prompt=prompt, tokens=tokens, images=images, is_empty=not messages)
+    return replace(call, segments=_segments(messages))
 
 
 def openai_chat(data: bytes) -> SimulatedCall:
@@ -85,6 +90,7 @@ def openai_chat(data: bytes) -> SimulatedCall:
         model=_model(body),
         prompt=prompt,
         prompt_tokens=tokens + images * IMAGE_TOKENS,
+        segments=_segments(messages),
         stream=bool(_typed(body, "stream", bool)),
         max_tokens=limit,
         stops=_stops(body),
@@ -182,6 +188,10 @@ def _read_messages(messages: list[JsonObject]) -> tuple[str, int, int]:
         if message["role"] == "user":
             prompt = text
     return prompt, tokens, images
+
+
+def _segments(messages: list[JsonObject]) -> tuple[Segment, ...]:
+    return segments_of("".join(_content(message.get("content"))[0] for message in messages))
 
 
 def _content(content: Any) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from llm.simulator.ledger import RequestLedger
+from llm.simulator.prefix_cache import PrefixCache, SharedCache, SlotCaches
 from llm.simulator.profiles import ModelProfile, ServerProfile
 from llm.simulator.residents import LoadOptions, LoadOrder, QueueFullError, SimulatedModel, Ticket
 from llm.simulator.slots import ModelSlots
@@ -204,7 +205,18 @@ class SimulatedEngine:
 
     def _newcomer(self, model: ModelProfile, options: LoadOptions) -> SimulatedModel:
         keep_alive = self.profile.keep_alive_seconds or float("inf")
-        return SimulatedModel(model, options, keep_alive_seconds=keep_alive)
+        return SimulatedModel(
+            model, options, keep_alive_seconds=keep_alive, prefixes=self._prefix_cache(model)
+        )
+
+    def _prefix_cache(self, model: ModelProfile) -> PrefixCache | None:
+        profile = self.profile
+        slots = profile.slots if model.slots is None else model.slots
+        if profile.prefix_cache == "slots" and slots:
+            return SlotCaches(slots)
+        if profile.prefix_cache == "none":
+            return None
+        return SharedCache(profile.prefix_cache_bytes // max(1, model.kv_bytes_per_token))
 
     def _loaded(self, resident: SimulatedModel, order: LoadOrder) -> None:
         self._ledger.occupy("load", -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llm.simulator.calls import CallError, SimulatedCall
 from llm.simulator.delivery import Delivery
@@ -213,25 +213,36 @@ class Generator:
         delivery = Delivery(
             job.exchange, job.speaker, streams=job.call.stream, entry=job.entry, fault=job.fault
         )
-        prompt_seconds = await self._prefill(delivery, resident, script)
-        started = time.monotonic()
-        reason = await self._decode(delivery, resident, script)
+        cache = resident.prefixes
+        slot, cached = cache.take(job.call.segments) if cache is not None else (0, 0)
+        job.entry.cached_tokens = min(cached, max(0, script.prompt_tokens - 1))
+        try:
+            prompt_seconds = await self._prefill(
+                delivery, resident, script.prompt_tokens - job.entry.cached_tokens
+            )
+            started = time.monotonic()
+            reason = await self._decode(delivery, resident, script)
+        finally:
+            if cache is not None:
+                cache.give_back(slot)
         if delivery.is_broken:
             return "harmed"
         job.entry.load_seconds = max(job.entry.load_seconds, self._profile.warm_load_seconds)
         usage = _usage(job, started=started, prompt_seconds=prompt_seconds)
+        if cache is not None and self._profile.reports_cached_tokens:
+            usage = replace(usage, cached_tokens=job.entry.cached_tokens)
         await delivery.finish(reason, usage)
         is_harmed = job.fault is not None and job.fault.name not in HARMLESS
         return "harmed" if is_harmed else "completed"
 
-    async def _prefill(self, delivery: Delivery, resident: SimulatedModel, script: Script) -> float:
+    async def _prefill(self, delivery: Delivery, resident: SimulatedModel, tokens: int) -> float:
         started = time.monotonic()
         rate = resident.model.prefill_tokens_per_second * self._time_scale
         self._ledger.occupy("prefill", 1)
         try:
             await delivery.begin()
             if rate and not delivery.is_broken:
-                await asyncio.sleep(script.prompt_tokens / rate)
+                await asyncio.sleep(tokens / rate)
         finally:
             self._ledger.occupy("prefill", -1)
         return time.monotonic() - started

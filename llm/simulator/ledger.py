@@ -40,6 +40,7 @@ class LedgerEntry:
     fault: str | None = None
     load_seconds: float = 0.0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
 
 

@@ -45,6 +45,7 @@ class ModelProfile:
     prefill_tokens_per_second: float = 0.0
     decode_tokens_per_second: float = 0.0
     slots: int | None = None
+    kv_bytes_per_token: int = 131_072
     blob: str = ""
 
     @property
@@ -80,6 +81,9 @@ class ServerProfile:
     loads the model anew (Ollama). `warm_load_seconds` is reported as the load of a model that is in
     memory (Ollama: 0.03 to 0.35). `lists_as` "llama-server" adds `meta` and `status` to
     `/v1/models`, with the models that are not in memory.
+    `prefix_cache`: "slots" keeps the last prompt of each slot (Ollama, llama-server), "shared" one
+    store of `prefix_cache_bytes` for all streams (our MLX server, vLLM). What it holds takes no
+    time to read, and is reported where `reports_cached_tokens` (Ollama does not).
     `requests_per_minute` answers the rest with 429; `api_key` is asked for when it is not empty.
     """
 
@@ -106,6 +110,9 @@ class ServerProfile:
     api_key: str = ""
     compares_requested_context: bool = False
     warm_load_seconds: float = 0.0
+    prefix_cache: Literal["none", "slots", "shared"] = "none"
+    prefix_cache_bytes: int = UNLIMITED
+    reports_cached_tokens: bool = True
     lists_as: Literal["vllm", "llama-server"] = "vllm"
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+from llm.simulator.prefix_cache import PrefixCache
 from llm.simulator.profiles import ModelProfile
 
 
@@ -58,6 +59,7 @@ class SimulatedModel:
     queue: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
     loading: asyncio.TimerHandle | None = None
     expiry: asyncio.TimerHandle | None = None
+    prefixes: PrefixCache | None = None
 
     @property
     def is_idle(self) -> bool:

@@ -60,6 +60,23 @@ def test_another_context_reloads_the_model_on_ollama_alone() -> None:
             assert resident["models"][0]["context_length"] == wanted
 
 
+@pytest.mark.parametrize(
+    ("cache", "reported"), [("slots", True), ("shared", True), ("slots", False)]
+)
+def test_a_beginning_that_was_read_is_not_read_again(
+    tmp_path: Path, cache: str, reported: bool
+) -> None:
+    limits = profile(names=["a"], prefix_cache=cache, reports_cached_tokens=reported)
+    persona = "You are an engineer who answers in whole sentences. " * 40
+    with simulator("mlx", profile=limits, directory=tmp_path, time_scale=1) as server:
+        answers = [ask(server, "a", system=persona, prompt=f"Task {n}").json() for n in range(2)]
+        journal = server.stats()["journal"]
+    assert [entry["cached_tokens"] > 400 for entry in journal] == [False, True]
+    assert answers[1].get("prompt_cached_count") == (
+        journal[1]["cached_tokens"] if reported else None
+    )
+
+
 def test_slots_are_never_exceeded_by_two_hundred_streams(tmp_path: Path) -> None:
     limits = profile(names=["a"], slots=7, queue_limit=0)
     with (

@@ -1,0 +1,1 @@
+"""How much reading of prompts the order of a block saves."""

@@ -37,7 +37,7 @@ def test_the_demo_prints_what_a_real_model_said(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"mlx: our MLX API server at http://127.0.0.1:{port}" in done.stdout
     assert "The capital of France is Paris." in done.stdout
-    assert '{"mood": "happy"}' in done.stdout
+    assert '"happy"' in done.stdout
     assert "line 3 refused, on purpose" in done.stdout
     assert "the model is tiny" in done.stdout
     assert "simulated" not in done.stdout

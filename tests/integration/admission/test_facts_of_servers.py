@@ -136,6 +136,18 @@ class TestLlamaServer:
             assert len(backend.list_models()) == 2
 
 
+def test_a_prompt_over_the_context_is_cut_in_silence_by_the_server(tmp_path: Path) -> None:
+    """Why a prompt is refused before it is sent, and an answer to half of one afterwards."""
+    long = (Message("user", "word " * 4000),)
+    with server(tmp_path) as (_, backend):
+        request = GenerateRequest("a", long, max_tokens=20, num_ctx=2048)
+        answer = backend.generate(request, deadlines=Deadlines())
+
+    assert answer.prompt_tokens is not None
+    assert answer.prompt_tokens <= 2048
+    assert answer.text
+
+
 def test_a_scan_tells_the_planner_the_context(tmp_path: Path) -> None:
     with server(tmp_path) as (running, _):
         specs = (BackendSpec("ollama", BackendKind.OLLAMA, running.url),)

@@ -14,7 +14,6 @@ from gateway.demand import DemandKeeper, Running
 from gateway.desk import Desk
 from gateway.flexible import FlexibleTasks
 from gateway.ledger import Ledger
-from gateway.protocol import BoundedProtocol
 from gateway.upstream import Client
 from jobs.admission.demand import InteractiveDemand
 from jobs.admission.residency import Residency
@@ -23,6 +22,7 @@ from jobs.process import signals
 from jobs.process.http_origins import LOOPBACK
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
+from llm.connections import BoundedCalls
 from models import backlog, caller_key
 from models.database import session
 
@@ -42,12 +42,12 @@ def main() -> int:
     try:
         uvicorn.run(
             build_app(assemble(runtime)),
-            http=BoundedProtocol,
             host=settings.gateway_host,
             port=settings.gateway_port,
             log_config=None,
             access_log=False,
             server_header=False,
+            http=BoundedCalls,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.drain_seconds),
         )

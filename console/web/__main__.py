@@ -8,10 +8,10 @@ import uvicorn
 
 from console.operations.errors import OperationError
 from console.web.app import build_app
-from console.web.security.connections import BoundedProtocol
 from jobs.process import signals
 from jobs.process.http_origins import LOOPBACK
 from jobs.settings.load import Settings
+from llm.connections import BoundedPages
 
 DRAIN_SECONDS = 3
 KEEP_ALIVE_SECONDS = 10
@@ -34,7 +34,7 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=BoundedProtocol,
+        http=BoundedPages,
         # Only a proxy that is named may say for whom it asks; uvicorn believes all of loopback.
         proxy_headers=bool(settings.dashboard_proxies),
         forwarded_allow_ips=list(settings.dashboard_proxies),

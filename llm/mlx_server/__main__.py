@@ -17,6 +17,7 @@ from types import FrameType
 
 import uvicorn
 
+from llm.connections import BoundedCalls
 from llm.mlx_server.openblas import load_openblas
 from llm.mlx_server.settings import ServerSettings, ServerSettingsError
 
@@ -77,6 +78,7 @@ async def _serve(settings: ServerSettings, *, host: str, lifeline: bool) -> None
         backlog=BACKLOG,
         log_level="warning",
         access_log=False,
+        http=BoundedCalls,
         timeout_keep_alive=KEEP_CONNECTION_SECONDS,
         timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
     )

@@ -48,6 +48,13 @@ class UnknownModel(ServerError):
         super().__init__(f"model {name!r} not found in the models folder")
 
 
+class BodyTooSlow(ServerError):
+    """The body did not come whole in time."""
+
+    status = 408
+    kind = "invalid_request_error"
+
+
 class BodyTooLarge(ServerError):
     status = 413
     kind = "invalid_request_error"

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llm.mlx_server.errors import BodyTooLarge, ServerError
+from llm.mlx_server.errors import BodyTooLarge, BodyTooSlow, ServerError
 from llm.mlx_server.service import AnswerStream
 from llm.wire import ollama, openai
 from llm.wire.values import JsonObject, dump
@@ -19,6 +19,7 @@ from llm.wire.values import JsonObject, dump
 T = TypeVar("T")
 
 CALLER_GONE = 499
+BODY_SECONDS = 30.0
 
 
 def json_response(
@@ -42,15 +43,20 @@ def error_body(error: ServerError, *, path: str) -> JsonObject:
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as it is known to be."""
+    """The whole body. Raises BodyTooLarge as soon as it is known to be, and BodyTooSlow where it
+    is not whole within ``BODY_SECONDS``."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
         raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
+    except TimeoutError as error:
+        raise BodyTooSlow(f"the body did not come within {BODY_SECONDS:g} s") from error
     return bytes(body)
 
 

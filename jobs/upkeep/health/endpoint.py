@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from jobs.process.http_origins import LOOPBACK, host_name
 from jobs.upkeep.health.checks import HealthCheck
 
 REQUEST_SECONDS = 5.0
+"""A request has so long as a whole, not only each of its pieces."""
+CONNECTIONS = 32
+"""All come from loopback, so this bounds an address as well."""
 
 LatestChecks = Callable[[], Sequence[HealthCheck]]
 
@@ -45,9 +52,42 @@ def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             """Scrapes are not events."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    server = _BoundedServer((host, port), Handler)
     threading.Thread(target=server.serve_forever, name="healthz", daemon=True).start()
     return server
+
+
+class _BoundedServer(ThreadingHTTPServer):
+    """A thread for each of a few connections; the oldest makes room for the next."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[socket.socket, float] = {}
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        while len(self._open) >= CONNECTIONS:
+            self._end(next(iter(self._open)))
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called between connections, at least twice a second."""
+        late = time.monotonic() - REQUEST_SECONDS
+        for connection, since in list(self._open.items()):
+            if since < late:
+                self._end(connection)
+
+    def _end(self, connection: socket.socket) -> None:
+        """Wakes the thread that reads from it, which then closes it."""
+        self._open.pop(connection, None)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _healthz(checks: Sequence[HealthCheck]) -> tuple[int, str]:

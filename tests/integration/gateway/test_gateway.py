@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ollama
 import openai
@@ -24,6 +26,7 @@ import requests
 
 from console.home import free_port
 from jobs.admission.slots import INTERACTIVE, Slots
+from llm.connections import PROGRAMS_BY_ADDRESS
 from models import database
 from tests.support.embedded import Server, drop_database, fresh_database
 from tests.support.system import System, running_system
@@ -203,6 +206,19 @@ def test_old_and_odd_programs_are_answered(door: Door) -> None:
     assert requests.head(f"{door.url}/", timeout=5).status_code == 200
     from_a_container = {"host": "host.docker.internal:11482"}
     assert requests.get(f"{door.url}/api/tags", headers=from_a_container, timeout=5).ok
+
+
+def test_more_silent_connections_than_an_address_may_hold_keep_nobody_out(door: Door) -> None:
+    address = ("127.0.0.1", urlsplit(door.url).port)
+    with contextlib.ExitStack() as held:
+        halves = [
+            held.enter_context(socket.create_connection(address, timeout=30))
+            for _ in range(PROGRAMS_BY_ADDRESS + 10)
+        ]
+
+        assert requests.get(f"{door.url}/api/tags", timeout=30).ok
+        with contextlib.suppress(ConnectionResetError):
+            assert halves[0].recv(1) == b"", "the oldest made room"
 
 
 def test_a_header_without_end_is_cut_off(door: Door) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from console.web.security.connections import HEADER_SECONDS
+from llm.connections import HEADER_SECONDS
 from tests.integration.web.conftest import TOKEN
 from tests.integration.web.dashboards import Dashboard, running_dashboard
 from tests.support.programs import ROOT

@@ -1,7 +1,7 @@
-"""Bounds on connections: their number per address and in total, and the time for a header.
+"""Bounds on the connections of an HTTP server under uvicorn, which has no such bounds.
 
-uvicorn has no such bounds. A client with thousands of silent connections would exhaust the file
-descriptors.
+How many an address and all may hold, how long a header may take, and how large it may be. A client
+with thousands of silent connections would exhaust the file descriptors.
 """
 
 from __future__ import annotations
@@ -9,13 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    _Protocol = H11Protocol
+else:
+    _Protocol = object
 
 BY_ADDRESS = 64
 BY_EVERYBODY = 512
+PROGRAMS_BY_ADDRESS = 512
+"""At a server that programs ask: an address that streams many answers at once is no attack."""
+PROGRAMS_BY_EVERYBODY = 768
+"""Below the 1,024 file descriptors that many systems give a process."""
 HEADER_SECONDS = 10.0
+HEADER_BYTES = 64 * 1024
 
 
 class ConnectionTable:
@@ -24,10 +35,10 @@ class ConnectionTable:
     def __init__(self, *, by_address: int = BY_ADDRESS, by_everybody: int = BY_EVERYBODY) -> None:
         self._by_address = by_address
         self._by_everybody = by_everybody
-        self._open: dict[str, dict[BoundedProtocol, None]] = defaultdict(dict)
+        self._open: dict[str, dict[_Bounded, None]] = defaultdict(dict)
         self._count = 0
 
-    def add(self, address: str, connection: BoundedProtocol) -> bool:
+    def add(self, address: str, connection: _Bounded) -> bool:
         """Whether ``connection`` may stay. The oldest that waits for its client makes room."""
         mine = self._open[address]
         if len(mine) >= self._by_address and not self._make_room(mine):
@@ -40,7 +51,7 @@ class ConnectionTable:
         self._count += 1
         return True
 
-    def remove(self, address: str, connection: BoundedProtocol) -> None:
+    def remove(self, address: str, connection: _Bounded) -> None:
         mine = self._open.get(address, {})
         if connection in mine:
             del mine[connection]
@@ -48,7 +59,7 @@ class ConnectionTable:
         if not mine:
             self._open.pop(address, None)
 
-    def _make_room(self, connections: Iterable[BoundedProtocol]) -> bool:
+    def _make_room(self, connections: Iterable[_Bounded]) -> bool:
         oldest = next((one for one in connections if one.waits_for_client), None)
         if oldest is None:
             return False
@@ -56,21 +67,38 @@ class ConnectionTable:
         return True
 
 
-class BoundedProtocol(H11Protocol):
-    """A connection that is counted, and that ends when its next header does not come in time."""
+class _Bounded(_Protocol):
+    """A connection that is counted, and that ends when its header does not come in time.
 
-    table = ConnectionTable()
+    A connection that was answered and says nothing is idle: uvicorn's keep-alive ends it.
+    """
+
+    table: ConnectionTable
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._address = self.client[0] if self.client else "?"
-        self._answered: Any = None
-        self._waited = 0.0
+        self._header_bytes = 0
+        self._header_since: float | None = self.loop.time()
         self._look: asyncio.TimerHandle | None = None
         if self.table.add(self._address, self):
             self._look_later()
         else:
             transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        before: Any = self.cycle
+        super().data_received(data)
+        now: Any = self.cycle
+        in_progress = now is not None and (now.more_body or not now.response_complete)
+        if now is not before or in_progress:
+            self._header_since, self._header_bytes = None, 0
+            return
+        if self._header_since is None:
+            self._header_since = self.loop.time()
+        self._header_bytes += len(data)
+        if self._header_bytes > HEADER_BYTES:
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
@@ -96,14 +124,21 @@ class BoundedProtocol(H11Protocol):
         self._look = self.loop.call_later(HEADER_SECONDS / 4, self._end_what_waits)
 
     def _end_what_waits(self) -> None:
-        """The body has a deadline of its own: here a header counts, also that of a next request."""
-        cycle: Any = self.cycle
-        header_is_here = cycle is not None and not cycle.response_complete
-        if header_is_here or cycle is not self._answered:
-            self._answered, self._waited = cycle, 0.0
-        else:
-            self._waited += HEADER_SECONDS / 4
-        if self._waited >= HEADER_SECONDS:
+        """A body has a deadline of its own, set by who reads it."""
+        since = self._header_since
+        if since is not None and self.loop.time() - since >= HEADER_SECONDS:
             self.abort()
         else:
             self._look_later()
+
+
+class BoundedPages(_Bounded, H11Protocol):
+    """For a server that browsers ask."""
+
+    table = ConnectionTable()
+
+
+class BoundedCalls(_Bounded, HttpToolsProtocol):  # type: ignore[misc]
+    """For a server that programs ask: the quicker parser, and more connections an address."""
+
+    table = ConnectionTable(by_address=PROGRAMS_BY_ADDRESS, by_everybody=PROGRAMS_BY_EVERYBODY)

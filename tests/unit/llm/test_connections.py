@@ -1,0 +1,139 @@
+"""Connections that say nothing, or too much, keep nobody out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from llm import connections
+from llm.connections import BoundedCalls, BoundedPages, ConnectionTable
+
+MOST = 4
+WAIT_SECONDS = 30.0
+MANY_LINES = 2000
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HALF = b"GET / HTTP/1.1\r\nHost: local"
+
+
+class Door:
+    """A server of a few connections. ``go_on`` lets the answers to /slow end."""
+
+    def __init__(self, protocol: Any) -> None:
+        self.go_on = threading.Event()
+        self.entered = threading.Semaphore(0)
+        config = uvicorn.Config(
+            self._app,
+            http=protocol,
+            log_config=None,
+            lifespan="off",
+            timeout_keep_alive=60,
+            interface="asgi3",
+        )
+        self._server = uvicorn.Server(config)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],))
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            self.entered.release()
+            while not self.go_on.is_set():
+                await asyncio.sleep(0.01)
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    def __enter__(self) -> Door:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on.set()
+        self._server.should_exit = True
+        self._thread.join(WAIT_SECONDS)
+        self._listener.close()
+
+    def connect(self, say: bytes = b"") -> socket.socket:
+        held = socket.create_connection(self._listener.getsockname(), timeout=WAIT_SECONDS)
+        held.sendall(say)
+        return held
+
+
+@pytest.fixture(params=[BoundedCalls, BoundedPages])
+def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.4)
+    table = ConnectionTable(by_address=MOST, by_everybody=MOST)
+    protocol = type("Few", (request.param,), {"table": table})
+    with Door(protocol) as door:
+        yield door
+
+
+def is_closed(held: socket.socket) -> bool:
+    """The server ended it, whatever it said before; waits for that."""
+    with contextlib.suppress(ConnectionResetError):
+        while held.recv(4096):
+            pass
+    return True
+
+
+def answered(held: socket.socket) -> bool:
+    said = b""
+    while not said.endswith(b"ok") and (more := held.recv(4096)):
+        said += more
+    return said.startswith(b"HTTP/1.1 200")
+
+
+def test_who_asks_is_served_however_many_say_nothing(door: Door) -> None:
+    with contextlib.ExitStack() as open_ones:
+        halves = [open_ones.enter_context(door.connect(HALF)) for _ in range(5 * MOST)]
+        right = open_ones.enter_context(door.connect(REQUEST))
+
+        assert answered(right)
+        assert is_closed(halves[0])
+
+
+def test_an_answer_in_progress_is_not_ended_to_make_room(door: Door) -> None:
+    slow = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with contextlib.ExitStack() as open_ones:
+        busy = [open_ones.enter_context(door.connect(slow)) for _ in range(MOST)]
+        for _ in busy:
+            assert door.entered.acquire(timeout=WAIT_SECONDS)
+
+        assert is_closed(open_ones.enter_context(door.connect()))
+        door.go_on.set()
+        assert all(answered(one) for one in busy)
+
+
+def test_a_header_that_does_not_come_ends_its_connection_and_an_idle_one_stays(door: Door) -> None:
+    with door.connect(REQUEST) as idle, door.connect() as silent, door.connect(HALF) as half:
+        assert answered(idle)
+
+        assert is_closed(half)
+        assert is_closed(silent)
+        idle.sendall(REQUEST)
+        assert answered(idle)
+
+
+def test_the_next_header_of_a_kept_connection_has_a_deadline_too(door: Door) -> None:
+    with door.connect(REQUEST) as kept:
+        assert answered(kept)
+
+        kept.sendall(HALF)
+        assert is_closed(kept)
+
+
+def test_a_header_without_end_ends_its_connection(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 600.0)
+    with door.connect(b"GET / HTTP/1.1\r\nHost: localhost\r\n") as endless:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(MANY_LINES):
+                endless.sendall(b"X-More: " + b"a" * 2000 + b"\r\n")
+        assert is_closed(endless)

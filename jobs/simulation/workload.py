@@ -39,7 +39,7 @@ class VirtualModel:
     load_seconds: float
     mean_service_seconds: float
     heavy: bool = False
-    mean_by_category: Mapping[Category, float] = field(default_factory=dict)
+    mean_by_category: Mapping[Category, float] = field(default_factory=dict, hash=False)
 
     @property
     def pair(self) -> Pair:

@@ -23,6 +23,9 @@ def line(**figures: Any) -> dict[str, Any]:
         "duration_seconds": 31.0,
         "prompt_tokens": 1000,
         "completion_tokens": 201,
+        "prefill_seconds": None,
+        "decode_seconds": None,
+        "cached_prompt_tokens": None,
     }
     return {**usual, **figures}
 

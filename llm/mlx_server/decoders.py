@@ -14,7 +14,8 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, StopSequences, generate_step
 from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
 
-from llm.mlx_server.job import EngineJob, FinishReason
+from llm.mlx_server.job import EngineJob, FinishReason, PromptTokens
+from llm.mlx_server.recent_prompts import RecentPrompts
 from llm.mlx_server.sampling import LogitsProcessor, processors_for, sampler_for
 from llm.mlx_server.token_batch import without_log_probabilities
 
@@ -75,6 +76,7 @@ class BatchedDecoder:
         )
         without_log_probabilities(self._generator)
         self._prefixes = LRUPromptCache(PREFIXES_PER_MODEL, options.prefix_cache_bytes)
+        self._recent = RecentPrompts()
         self._jobs: dict[int, EngineJob] = {}
         self._uids: dict[EngineJob, int] = {}
         self._awaiting_prefix: set[int] = set()
@@ -86,7 +88,7 @@ class BatchedDecoder:
     def insert(self, job: EngineJob) -> None:
         assert job.prompt is not None
         tokens = list(job.prompt.tokens)
-        shared = job.prompt.shared_tokens if self._options.prefix_cache_bytes else 0
+        shared = self._shared_tokens(job.prompt)
         cache, rest = self._cached_prefix(tokens[:shared])
         head = tokens[: shared - len(rest)] if cache is not None else []
         segments = [part for part in (rest, tokens[shared:]) if part] if shared else [tokens]
@@ -131,6 +133,12 @@ class BatchedDecoder:
     def close(self) -> None:
         self._generator.close()
         self.forget_prefixes()
+
+    def _shared_tokens(self, prompt: PromptTokens) -> int:
+        """The persona, or more where an earlier prompt went on in the same way (shared files)."""
+        if not self._options.prefix_cache_bytes:
+            return 0
+        return max(prompt.shared_tokens, self._recent.common_tokens(prompt.tokens))
 
     def _cached_prefix(self, prefix: list[int]) -> tuple[Any, list[int]]:
         """The longest kept prefix of ``prefix`` and what of it is still to be computed."""

@@ -24,7 +24,9 @@ MODULES = {
     "jobs/policy/dispatch.py": "tests/unit/policy/planning",
     "jobs/policy/task_order.py": "tests/unit/policy/planning",
     "jobs/policy/plan_building/balance.py": "tests/unit/policy/planning",
-    "jobs/policy/plan_building/timing.py": "tests/unit/policy/planning",
+    "jobs/policy/plan_building/timing.py": "tests/unit/policy/planning/test_figures.py",
+    "jobs/policy/plan_building/memory.py": "tests/unit/policy/planning/test_figures.py",
+    "jobs/policy/deployment.py": "tests/unit/policy/test_deployment.py",
     "jobs/policy/effective_limit.py": "tests/unit/policy/concurrency",
     "jobs/policy/limit_holds.py": "tests/unit/policy/concurrency",
     "jobs/policy/validation/judge.py": "tests/unit/policy/validation",
@@ -34,7 +36,8 @@ MODULES = {
     "jobs/upkeep/recovery.py": "tests/integration/flow/test_recoverer.py",
     "models/task.py": "tests/integration/models",
     "models/backlog.py": "tests/integration/models",
-    "models/orphans.py": "tests/integration/models",
+    "models/orphans.py": "tests/integration/models/test_poison.py "
+    "tests/integration/flow/test_recoverer.py",
     "llm/breaker.py": "tests/unit/llm/test_llm_breaker.py",
     "llm/deadlines.py": "tests/unit/llm/test_llm_deadlines.py tests/unit/llm/test_llm_watch.py",
     "llm/backends/mapping.py": "tests/unit/llm/test_llm_transport.py "

@@ -6,11 +6,12 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkResult
 
 TEST_SECONDS = 300
 # Annotations are never evaluated here, so another sign in ``X | None`` is no bug.
@@ -35,7 +36,7 @@ def score_of(tree: Path, module: str, tests: str, *, sample: int, seed: int) -> 
     config.write_text(_config(module, " ".join([*command, tests])), encoding="utf-8")
     _cosmic_ray(tree, "init", config, session)
     with use_db(str(session)) as bugs:
-        _draw(bugs, sample=sample, seed=seed)
+        _draw(bugs, (tree / module).read_text(encoding="utf-8"), sample=sample, seed=seed)
     _cosmic_ray(tree, "exec", config, session)
     with use_db(str(session)) as bugs:
         return _score(bugs)
@@ -59,12 +60,13 @@ def _cosmic_ray(tree: Path, verb: str, config: Path, session: Path) -> None:
     )
 
 
-def _draw(bugs: WorkDB, *, sample: int, seed: int) -> None:
+def _draw(bugs: WorkDB, source: str, *, sample: int, seed: int) -> None:
     """Mark all but ``sample`` of the bugs as not to be tried."""
+    lines = source.splitlines()
     items = [
         item
         for item in bugs.pending_work_items
-        if not any(m.operator_name.startswith(NO_BUGS) for m in item.mutations)
+        if not any(_is_equivalent(mutation, lines) for mutation in item.mutations)
     ]
     items.sort(key=lambda item: [(m.operator_name, m.occurrence) for m in item.mutations])
     drawn = random.Random(seed).sample(items, min(sample, len(items)))
@@ -75,13 +77,22 @@ def _draw(bugs: WorkDB, *, sample: int, seed: int) -> None:
             bugs.set_result(item.job_id, excluded)
 
 
+def _is_equivalent(mutation: MutationSpec, lines: Sequence[str]) -> bool:
+    """Known to change nothing that a test could see: how values are stored, and annotations."""
+    line = lines[mutation.start_pos[0] - 1].lstrip()
+    return line.startswith("@dataclass") or str(mutation.operator_name).startswith(NO_BUGS)
+
+
 def _score(bugs: WorkDB) -> Score:
     missed, noticed = [], 0
     for item, result in bugs.completed_work_items:
         if result.worker_outcome is WorkerOutcome.SKIPPED:
             continue
         if result.test_outcome is TestOutcome.SURVIVED:
-            missed += [f"line {m.start_pos[0]}: {m.operator_name}" for m in item.mutations]
+            missed += [
+                f"line {m.start_pos[0]}: {m.operator_name.removeprefix('core/')} {m.occurrence}"
+                for m in item.mutations
+            ]
         else:
             noticed += 1
     return Score(noticed + len(missed), noticed, tuple(sorted(missed)))

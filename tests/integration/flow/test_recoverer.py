@@ -124,6 +124,44 @@ def test_a_cancelled_task_of_a_lost_worker_ends_cancelled_in_the_ledger_too(
     assert [row["outcome"] for row in outcomes] == ["lost"]
 
 
+OTHER_HOST = "another-host:boot:1/1/1"
+
+
+@pytest.mark.parametrize(
+    ("lease_ends_in", "beaten_seconds_ago", "taken"),
+    [
+        (20.0, None, False),
+        (20.0, 0.0, False),
+        (-1.0, SILENT_SECONDS + 1, True),
+        (-1.0, None, True),
+        (-1.0, 0.0, False),
+        (-LEASE_SECONDS - 1, 0.0, True),
+    ],
+    ids=[
+        "another host is not judged by pids of this one",
+        "a live host renews",
+        "a silent host by its lease",
+        "a host that nobody knows by its lease",
+        "a live host has a grace, for its database may have stood still",
+        "a live host that renews no lease for two of them",
+    ],
+)
+def test_rows_of_another_host_come_back_by_their_lease_alone(
+    runtime: Runtime, lease_ends_in: float, beaten_seconds_ago: float | None, taken: bool
+) -> None:
+    task_id = queued_for(runtime, 1)
+    assert Task.claim(task_id, 1, owner=OTHER_HOST, lease_seconds=lease_ends_in) is not None
+    if beaten_seconds_ago is not None:
+        line = {"program": "jobs:llm-ollama", "beat_at": time.time() - beaten_seconds_ago}
+        runtime.redis.hset(WORKERS, OTHER_HOST, json.dumps(line))
+
+    found = runtime.recovery.run()
+
+    assert (found.expired, found.dead) == (int(taken), 0)
+    row = fetch_one("SELECT status, crash_count FROM tasks WHERE id = %s", (task_id,))
+    assert row == {"status": "pending" if taken else "in_progress", "crash_count": 0}
+
+
 def test_pending_requests_are_sent_once(runtime: Runtime) -> None:
     assert not runtime.requests.flush()
     runtime.requests.add_pending()

@@ -13,7 +13,7 @@ from pathlib import Path
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkResult
 
-TEST_SECONDS = 300
+TEST_SECONDS = 90
 # Annotations are never evaluated here, so another sign in ``X | None`` is no bug.
 NO_BUGS = ("core/ReplaceBinaryOperator_BitOr_",)
 

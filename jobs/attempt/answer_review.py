@@ -19,7 +19,8 @@ from jobs.attempt.processors.second_opinion import second_opinion
 from jobs.attempt.prompts import task_text
 from jobs.policy.metadata import SecondOpinion
 from jobs.policy.validation.judge import judge
-from jobs.policy.validation.types import Answer, Request, Verdict
+from jobs.policy.validation.types import JUDGE_SECONDS, Answer, Request, Verdict
+from jobs.process.clock import passed
 from jobs.queues.task_message import TaskMessage
 from jobs.settings.load import Settings
 from llm.backends.base import Backend
@@ -60,6 +61,7 @@ class AnswerReview:
         category: str | None,
     ) -> Verdict:
         """Raises CallCancelled only, and only during a second opinion."""
+        late = passed(JUDGE_SECONDS)
         answer = Answer(text=result.text, finish_reason=result.finish_reason)
         request = Request(
             prompt=result.prompt,
@@ -69,7 +71,7 @@ class AnswerReview:
             required_parts=context.options.required_parts,
             response_schema=context.options.response_schema,
             verbatim=context.options.verbatim,
-            abandoned=lambda: running.token.cancelled,
+            abandoned=lambda: running.token.cancelled or late(),
         )
         verdict = judge(answer, request)
         if verdict.code == "echo":

@@ -8,6 +8,8 @@ from typing import Any
 
 from jobs.attempt.processors.base import CallModel
 from jobs.policy.validation.structure import bare_json, schema_fault
+from jobs.policy.validation.types import JUDGE_SECONDS
+from jobs.process.clock import passed
 from llm.types import Completion, Message
 
 REPAIR_STEP = "repair"
@@ -38,7 +40,7 @@ class StructuredCalls:
         if response_schema is None:
             return completion
         completion = _bare(completion, response_schema)
-        fault = schema_fault(completion.text, response_schema)
+        fault = schema_fault(completion.text, response_schema, abandoned=passed(JUDGE_SECONDS))
         if fault is None or completion.finish_reason == "length":
             return completion
         self.notes += (f"the answer was sent back once: {fault}",)
@@ -52,7 +54,8 @@ class StructuredCalls:
 
 
 def _bare(completion: Completion, schema: Mapping[str, Any]) -> Completion:
-    return replace(completion, text=bare_json(completion.text, schema))
+    text = bare_json(completion.text, schema, abandoned=passed(JUDGE_SECONDS))
+    return replace(completion, text=text)
 
 
 def _request(fault: str) -> str:

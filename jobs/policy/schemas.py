@@ -75,7 +75,7 @@ def _within_budget(
         if taken > MAX_STEPS:
             raise BudgetSpent(f"the schema takes more than {MAX_STEPS} steps to check")
         if taken % STEPS_BETWEEN_LOOKS == 0 and abandoned is not None and abandoned():
-            raise BudgetSpent("the check was abandoned")
+            raise BudgetSpent("the check was abandoned, or took too long")
 
     def counted(keyword: Keyword) -> Keyword:
         def check(*arguments: Any) -> Iterator[jsonschema.ValidationError] | None:

@@ -13,6 +13,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def passed(seconds: float) -> Callable[[], bool]:
+    """Asks whether ``seconds`` have passed since this call."""
+    ends = time.monotonic() + seconds
+    return lambda: time.monotonic() >= ends
+
+
 class ClockWatch:
     """Notices that the machine slept or that its clock was set: the wall clock and the monotonic
     one went on by different times since the last look."""

@@ -56,7 +56,13 @@ def judge(answer: Answer, request: Request) -> Verdict:
         return _blank("the answer holds thinking alone", code="thinking_only")
     judged = Answer(text, answer.finish_reason)
     checks = _PROSE if request.response_schema is None else _STRUCTURED
-    return _verdict({name: check(judged, request) for name, check in checks.items()})
+    findings: dict[str, Finding] = {}
+    for name, check in checks.items():
+        if request.abandoned is not None and request.abandoned():
+            findings[name] = Finding(0.0, "rejected", "the answer takes too long to judge")
+            break
+        findings[name] = check(judged, request)
+    return _verdict(findings)
 
 
 def _as_it_came(answer: Answer, request: Request) -> Verdict:

@@ -40,14 +40,16 @@ def schema_fault(
         return str(spent)
 
 
-def bare_json(text: str, schema: Mapping[str, Any]) -> str:
+def bare_json(
+    text: str, schema: Mapping[str, Any], *, abandoned: Callable[[], bool] | None = None
+) -> str:
     """The part of ``text`` that is JSON and fits ``schema``, without fence and prose; where none
     fits the first that is JSON, else ``text`` itself."""
     readable: str | None = None
     for candidate in _candidates(text):
         try:
             value = json_of(candidate)
-            if misfit(schema, value) is None:
+            if misfit(schema, value, abandoned=abandoned) is None:
                 return candidate
         except BudgetSpent:
             return readable or candidate

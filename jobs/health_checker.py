@@ -181,7 +181,8 @@ def main() -> int:
         soon = not green and time.monotonic() - began < YOUNG_SECONDS
         interval_seconds = settings.health_interval_seconds
         pause = min(YOUNG_ROUND_SECONDS, interval_seconds) if soon else interval_seconds
-        stop.wait(min(pause, checker.seconds_to_next_limits()))
+        due = min(checker.seconds_to_next_limits(), checker.backlog.seconds_to_verdict())
+        stop.wait(min(pause, due))
     server.shutdown()
     runtime.close()
     return 0

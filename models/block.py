@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 from uuid import uuid4
 
-from psycopg2.extras import Json, execute_values
+from psycopg2.extras import Json
 
 from models.base import Row, fetch_all
-from models.database import database
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +45,39 @@ class NewBlock:
 
 
 def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
-    """Put ``blocks`` in the place of every open block, in one transaction; the id of the plan.
+    """Put ``blocks`` in the place of every open block, in one statement; the id of the plan.
 
     Of an open block what was sent is kept, without its routes: nothing at all where it had not
     begun.
     """
     plan_id = str(uuid4())
-    with database.atomic():
-        fetch_all(_CLOSE_OPEN)
-        execute_values(
-            database.cursor(),
-            "INSERT INTO kos_blocks (plan_id, backend, model, num_ctx, heavy, lane_order, "
-            "task_ids, policy, reason, routes, route_of, urgent, needs_load, "
-            "expected_load_seconds, expected_start_seconds, expected_finish_seconds, drains, "
-            "task_seconds, task_variation, slots) VALUES %s",
-            [_values(plan_id, order, policy, block) for order, block in enumerate(blocks)],
-            template=f"(%s, %s, %s, %s, %s, %s, %s::uuid[]{', %s' * 3}, %s::int[]{', %s' * 9})",
-        )
+    lines = [
+        {**asdict(block), "lane_order": order, "task_ids": list(block.task_ids)}
+        for order, block in enumerate(blocks)
+    ]
+    fetch_all(_REPLACE, {"plan": plan_id, "policy": policy, "blocks": Json(lines)})
     return plan_id
 
 
-_CLOSE_OPEN = """
+_REPLACE = """
 WITH unused AS (
   DELETE FROM kos_blocks WHERE state IN ('planned', 'active') AND started_at IS NULL
+), closed AS (
+  UPDATE kos_blocks SET state = 'done', finished_at = now(), task_ids = task_ids[1:next_index],
+    routes = '[]', route_of = '{}'
+  WHERE state IN ('planned', 'active') AND started_at IS NOT NULL
 )
-UPDATE kos_blocks SET state = 'done', finished_at = now(), task_ids = task_ids[1:next_index],
-  routes = '[]', route_of = '{}'
-WHERE state IN ('planned', 'active') AND started_at IS NOT NULL
+INSERT INTO kos_blocks (plan_id, policy, backend, model, num_ctx, heavy, lane_order, task_ids,
+  reason, routes, route_of, urgent, needs_load, expected_load_seconds, expected_start_seconds,
+  expected_finish_seconds, drains, task_seconds, task_variation, slots)
+SELECT %(plan)s::uuid, %(policy)s, backend, model, num_ctx, heavy, lane_order, task_ids, reason,
+  routes, route_of, urgent, needs_load, expected_load_seconds, expected_start_seconds,
+  expected_finish_seconds, drains, task_seconds, task_variation, slots
+FROM jsonb_to_recordset(%(blocks)s) AS b(backend text, model text, num_ctx integer, heavy boolean,
+  lane_order integer, task_ids uuid[], reason text, routes jsonb, route_of integer[],
+  urgent boolean, needs_load boolean, expected_load_seconds real, expected_start_seconds real,
+  expected_finish_seconds real, drains boolean, task_seconds double precision,
+  task_variation double precision, slots integer)
 """
 
 
@@ -187,28 +191,3 @@ def prune(keep_days: float) -> int:
         (keep_days,),
     )
     return int(rows[0]["n"])
-
-
-def _values(plan_id: str, order: int, policy: str, block: NewBlock) -> tuple[Any, ...]:
-    return (
-        plan_id,
-        block.backend,
-        block.model,
-        block.num_ctx,
-        block.heavy,
-        order,
-        list(block.task_ids),
-        policy,
-        block.reason,
-        Json([asdict(route) for route in block.routes]),
-        list(block.route_of),
-        block.urgent,
-        block.needs_load,
-        block.expected_load_seconds,
-        block.expected_start_seconds,
-        block.expected_finish_seconds,
-        block.drains,
-        block.task_seconds,
-        block.task_variation,
-        block.slots,
-    )

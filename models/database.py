@@ -46,7 +46,7 @@ PEEWEE_ERRORS = (peewee.DatabaseError, peewee.InterfaceError)
 DRIVER_ERRORS = (psycopg2.DatabaseError, psycopg2.InterfaceError)
 """What bulk statements raise, which go past peewee to the driver."""
 
-FAULTS_OF_ROWS = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.InternalError)
+FAULTS_OF_ROWS = (peewee.DataError, peewee.IntegrityError, peewee.InternalError)
 """What one row of a bulk statement may cause: a value, a constraint, a trigger of the site."""
 
 database = BoundedPool(None)

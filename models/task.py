@@ -180,20 +180,16 @@ class Task(BaseRow):
         return ids
 
     @classmethod
-    def assign(cls, rows: Sequence[Assigned]) -> set[str]:
-        """Give ``pending`` rows expert and class in one statement; the ids that needed one."""
+    def assign(cls, rows: Sequence[Assigned], why: Sequence[NewDecision] = ()) -> set[str]:
+        """Give ``pending`` rows expert and class in one statement, with the lines of ``why`` on
+        those that needed one; their ids."""
         if not rows:
             return set()
-        values = [(r.id, r.expert_id, r.category, r.complexity, r.source) for r in rows]
-        moved = execute_values(
-            database.cursor(),
-            sql.ASSIGN,
-            values,
-            template=sql.ASSIGN_ROW,
-            page_size=1000,
-            fetch=True,
-        )
-        return {row[0] for row in moved}
+        values = {
+            "rows": Json([asdict(row) for row in rows]),
+            "why": Json([asdict(line) for line in why]),
+        }
+        return {row["id"] for row in fetch_all(sql.ASSIGN, values)}
 
     @classmethod
     def queue(cls, block_id: str, count: int, *, reason: str) -> list[tuple[str, int]]:

@@ -213,15 +213,25 @@ def oldest_untried_seconds() -> float | None:
     return row["age"] if row else None
 
 
-def since_last_move_seconds() -> float:
-    """Since the last dispatch, claim or outcome of any task; infinite where there was none."""
-    row = fetch_one(
-        "SELECT extract(epoch FROM now() - greatest("
-        "(SELECT max(queued_at) FROM tasks WHERE status IN ('queued', 'in_progress')), "
-        "(SELECT started_at FROM kos_attempts ORDER BY id DESC LIMIT 1), "
-        "(SELECT max(finished_at) FROM kos_attempts)))::float AS seconds"
+_LAST_MOVES = """
+SELECT extract(epoch FROM now() - greatest(sent, ended))::float AS moved,
+  extract(epoch FROM now() - sent)::float AS sent
+FROM (SELECT greatest(
+    (SELECT max(queued_at) FROM tasks WHERE status IN ('queued', 'in_progress')),
+    (SELECT started_at FROM kos_attempts ORDER BY id DESC LIMIT 1)) AS sent,
+  (SELECT max(finished_at) FROM kos_attempts) AS ended) moments
+"""
+
+
+def since_last_moves() -> tuple[float, float]:
+    """Seconds since the last dispatch, claim or outcome of any task, and since the last dispatch or
+    claim; infinite where there was none."""
+    row = fetch_one(_LAST_MOVES) or {"moved": None, "sent": None}
+    moved, sent = (row[name] for name in ("moved", "sent"))
+    return (
+        float("inf") if moved is None else moved,
+        float("inf") if sent is None else sent,
     )
-    return row["seconds"] if row and row["seconds"] is not None else float("inf")
 
 
 def ended_groups(task_ids: Sequence[str]) -> list[EndedGroup]:

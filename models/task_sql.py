@@ -21,25 +21,36 @@ INSERT INTO kos_dependencies (task_id, depends_on_id) VALUES %s ON CONFLICT DO N
 """
 
 ASSIGN = """
-UPDATE tasks t SET
-  assignee_expert_id = coalesce(t.assignee_expert_id, chosen.expert),
-  category = coalesce(t.category, chosen.category),
-  complexity = coalesce(t.complexity, chosen.complexity),
-  metadata = CASE
-    WHEN jsonb_typeof(coalesce(t.metadata, '{}')) <> 'object' THEN t.metadata
-    ELSE jsonb_strip_nulls(jsonb_build_object(
-      'preferred_source', chosen.source,
-      'preferred_model', (SELECT e.metadata->>'preferred_model' FROM experts e
-        WHERE e.id = coalesce(t.assignee_expert_id, chosen.expert))
-    )) || coalesce(t.metadata, '{}') END
-FROM (VALUES %s) AS chosen(id, expert, category, complexity, source), LATERAL (
-  SELECT 1 FROM tasks l WHERE l.id = chosen.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
-) AS free
-WHERE t.id = chosen.id AND t.status = 'pending'
-  AND (t.assignee_expert_id IS NULL OR t.complexity IS NULL)
-RETURNING t.id::text
+WITH given AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(id uuid, expert_id uuid, category text,
+    complexity real, source text)
+), assigned AS (
+  UPDATE tasks t SET
+    assignee_expert_id = coalesce(t.assignee_expert_id, given.expert_id),
+    category = coalesce(t.category, given.category),
+    complexity = coalesce(t.complexity, given.complexity),
+    metadata = CASE
+      WHEN jsonb_typeof(coalesce(t.metadata, '{}')) <> 'object' THEN t.metadata
+      ELSE jsonb_strip_nulls(jsonb_build_object(
+        'preferred_source', given.source,
+        'preferred_model', (SELECT e.metadata->>'preferred_model' FROM experts e
+          WHERE e.id = coalesce(t.assignee_expert_id, given.expert_id))
+      )) || coalesce(t.metadata, '{}') END
+  FROM given, LATERAL (
+    SELECT 1 FROM tasks l WHERE l.id = given.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
+  ) AS free
+  WHERE t.id = given.id AND t.status = 'pending'
+    AND (t.assignee_expert_id IS NULL OR t.complexity IS NULL)
+  RETURNING t.id
+), why AS (
+  INSERT INTO kos_decisions (task_id, stage, chosen, reason, rejected)
+  SELECT assigned.id, line.stage, line.chosen, line.reason, line.rejected
+  FROM assigned JOIN jsonb_to_recordset(%(why)s)
+    AS line(task_id uuid, stage text, chosen text, reason text, rejected jsonb)
+    ON line.task_id = assigned.id
+)
+SELECT id::text FROM assigned
 """
-ASSIGN_ROW = "(%s::uuid, %s::uuid, %s::text, %s::real, %s::text)"
 
 # The block moves past the rows that it names next, also past those that may not run any more.
 QUEUE = """

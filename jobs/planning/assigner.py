@@ -87,9 +87,7 @@ def _classify(rows: Sequence[Row]) -> None:
 def _write(assignments: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
     """All in one statement; where a row makes it fail, one by one, and that row alone fails."""
     try:
-        with database.atomic():
-            moved = Task.assign(assignments)
-            decision.record([reasons[task_id] for task_id in reasons if task_id in moved])
+        moved = Task.assign(assignments, [reasons[one.id] for one in assignments])
     except FAULTS_OF_ROWS as error:
         if len(assignments) == 1:
             _cannot_be_written(assignments[0].id, str(error).strip().splitlines()[0])

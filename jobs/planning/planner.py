@@ -32,7 +32,7 @@ from jobs.settings.load import Settings
 from models import backlog, block, counts
 from models.backlog import NOTHING_UNSERVABLE, Unservable
 from models.block import BlockRoute, NewBlock
-from models.database import database, session
+from models.database import session
 from models.locks import locked
 from models.task import Task
 
@@ -81,9 +81,8 @@ class Planner:
                 if again:
                     renew_lock()
                 state = self._state.read(scan)
-                if replan or self._is_stale(state, reason):
-                    self._plan(state, reason)
-                    state = self._state.read(scan)
+                if (replan or self._is_stale(state, reason)) and self._plan(state, reason, replan):
+                    state = replace(state, blocks=block.open_blocks())
                 replan = False
                 wanted, sent = self._dispatcher.dispatch(state)
                 self._sent_since_plan += sent
@@ -115,8 +114,7 @@ class Planner:
         )
         remaining = sum(row["remaining"] for row in state.blocks)
         due = remaining > 0 and self._sent_since_plan >= plan_again_after(remaining)
-        stale = idle or (rested and (self._rows_changed or due))
-        return stale and backlog.anything_eligible(unservable=self._state.unservable(state))
+        return idle or (rested and (self._rows_changed or due))
 
     def _has_idle_lane(self, state: CurrentState) -> bool:
         """Whether a server has room and nothing planned to send there."""
@@ -131,9 +129,11 @@ class Planner:
             for view in state.backends
         )
 
-    def _plan(self, state: CurrentState, reason: str) -> None:
+    def _plan(self, state: CurrentState, reason: str, must: bool) -> bool:
+        """Whether there is a new plan: none without servers, nor without rows unless it ``must``
+        be."""
         if all(view.unavailable is not None for view in state.backends):
-            return
+            return False
         seen = window_snapshot(
             self._settings,
             self._state,
@@ -141,15 +141,17 @@ class Planner:
             state,
             unservable=self._state.unservable(state),
         )
+        if not seen.tasks and not must:
+            return False
         began = time.monotonic()
         planned = plan(seen)
         seconds = time.monotonic() - began
         self._planned_at, self._sent_since_plan = time.monotonic(), 0
         self._rows_changed = False
-        with database.atomic():
-            block.replace_plan(_new_blocks(planned), policy=planned.policy.value)
-            _park(planned.unplaced, until=seen.now + timedelta(seconds=POSTPONE_SECONDS))
+        block.replace_plan(_new_blocks(planned), policy=planned.policy.value)
+        _park(planned.unplaced, until=seen.now + timedelta(seconds=POSTPONE_SECONDS))
         self._log.record(reason, seen, planned, seconds=seconds)
+        return True
 
 
 def _is_drained(state: CurrentState, dispatched: int) -> bool:

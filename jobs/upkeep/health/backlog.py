@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jobs.planning.current_state import CurrentState, StateReader
 from jobs.planning.plan_log import PlanLog
-from jobs.policy.standstill import Flow, could_move, standstill
+from jobs.policy.standstill import STANDSTILL_SECONDS, Flow, could_move, standstill
 from jobs.upkeep.health.checks import HealthCheck
 from models import backlog, task_figures
 from models.database import session
@@ -44,6 +44,13 @@ class BacklogWatch:
         remedy = "no backend takes work: see `kos backends`" if late else ""
         return HealthCheck("backlog", not late, detail, remedy)
 
+    def seconds_to_verdict(self) -> float:
+        """Until what could move is late; infinite where nothing could, or where it is late."""
+        if self.could_move_since is None:
+            return float("inf")
+        left = self.could_move_since + STANDSTILL_SECONDS - time.monotonic()
+        return left if left > 0 else float("inf")
+
     def _flow(self, current: CurrentState) -> Flow:
         open_lanes = [
             view
@@ -54,11 +61,13 @@ class BacklogWatch:
         in_flight = len(current.in_flight)
         free = sum(max(0, view.slots - view.in_flight) for view in open_lanes)
         unservable = self.state.unservable(current)
+        since_move, since_dispatch = task_figures.since_last_moves()
         return Flow(
             waiting=backlog.anything_eligible(unservable=unservable) or bool(backlog.unassigned(1)),
             free_slots=min(free, max(0, current.total - in_flight)),
             in_flight=in_flight,
-            since_move_seconds=task_figures.since_last_move_seconds(),
+            since_move_seconds=since_move,
+            since_dispatch_seconds=since_dispatch,
             since_cycle_seconds=self.log.since_cycle_seconds(),
         )
 

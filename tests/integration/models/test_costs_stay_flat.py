@@ -96,7 +96,7 @@ def read_for_a_first_screen() -> None:
     task_figures.queued_by_backend()
     task_figures.oldest_pending()
     task_figures.oldest_untried_seconds()
-    task_figures.since_last_move_seconds()
+    task_figures.since_last_moves()
     Expert.overview()
     listing()
     listing(TaskFilter(statuses=("failed",)), limit=20)

@@ -46,7 +46,7 @@ def test_a_status_from_outside_closes_the_attempt(
     assert attempt["outcome"] == "taken_over"
     assert attempt["error"] == f"taken over: another program set the task to {status}"
     assert attempt["finished_at"] is not None
-    (why,) = fetch_all("SELECT reason FROM kos_decisions")
+    (why,) = fetch_all("SELECT reason FROM kos_decisions WHERE stage = 'retry'")
     assert why["reason"] == attempt["error"]
     assert not Task.heartbeat(OWNER, [(running, 1, {})], lease_seconds=60)
 

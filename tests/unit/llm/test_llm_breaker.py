@@ -8,6 +8,7 @@ from llm import errors
 from llm.breaker import (
     BACKEND_RULES,
     CLOSED,
+    MODEL_RULES,
     BreakerPhase,
     BreakerRules,
     BreakerState,
@@ -148,3 +149,57 @@ def test_the_rules_in_force_wait_at_most_five_minutes() -> None:
 def test_a_queue_of_our_own_making_speaks_against_no_server() -> None:
     assert counts_against_backend(errors.FirstTokenTimeout("hung"))
     assert not counts_against_backend(errors.QueueTimeout("behind nine others"))
+
+
+def test_the_rules_are_those_of_the_documentation() -> None:
+    assert BreakerRules(3, 10.0, 300.0, 60.0) == BACKEND_RULES
+    assert BreakerRules(2, 60.0, 1800.0, 60.0) == MODEL_RULES
+
+
+def test_a_breaker_counts_failures_and_trips() -> None:
+    one = on_failure(CLOSED, NOW, rules=RULES, reason="first")
+    assert one == BreakerState(failures=1, reason="first")
+
+    assert tripped() == BreakerState(
+        BreakerPhase.OPEN, 3, 1, opened_at=NOW, retry_at=later(10), reason="unreachable"
+    )
+    assert on_failure(tripped(), later(1), rules=RULES, reason="another") == BreakerState(
+        BreakerPhase.OPEN, 4, 1, opened_at=NOW, retry_at=later(10), reason="unreachable"
+    )
+    again = on_failure(on_probe(tripped(), later(10)), later(11), rules=RULES, reason="canary")
+    assert again == BreakerState(
+        BreakerPhase.OPEN, 4, 2, opened_at=NOW, retry_at=later(31), reason="canary"
+    )
+
+
+def test_a_canary_has_its_time_to_report() -> None:
+    probing = on_probe(tripped(), later(10), rules=RULES)
+
+    assert probing == BreakerState(
+        BreakerPhase.HALF_OPEN, 3, 1, opened_at=NOW, retry_at=later(40), reason="unreachable"
+    )
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(-5.0, 0), (0.0, 0), (59.0, 59), (9e9, 60)])
+def test_what_the_server_asked_is_kept_within_bounds(asked: float, waits: float) -> None:
+    state = on_failure(CLOSED, NOW, rules=RULES, retry_after_seconds=asked)
+
+    assert state.retry_at == later(waits)
+
+
+def test_a_wait_stays_a_number_however_often_it_tripped() -> None:
+    state = BreakerState(BreakerPhase.HALF_OPEN, trips=5000)
+
+    assert on_failure(state, NOW, rules=RULES).retry_at == later(60)
+
+
+def test_a_closed_breaker_wants_no_canary_and_an_open_one_without_a_time_does() -> None:
+    assert not wants_probe(CLOSED, later(1e6))
+    assert wants_probe(BreakerState(BreakerPhase.OPEN), NOW)
+
+
+def test_a_state_is_read_with_its_types() -> None:
+    text = dumps(tripped()).replace('"failures":3', '"failures":"3"')
+
+    assert loads(text) == tripped()
+    assert " " not in dumps(tripped()).replace("unreachable", "")

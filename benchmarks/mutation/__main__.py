@@ -39,9 +39,10 @@ MODULES = {
     "models/orphans.py": "tests/integration/models/test_poison.py "
     "tests/integration/flow/test_recoverer.py",
     "llm/breaker.py": "tests/unit/llm/test_llm_breaker.py",
-    "llm/deadlines.py": "tests/unit/llm/test_llm_deadlines.py tests/unit/llm/test_llm_watch.py",
+    "llm/deadlines.py": "tests/unit/llm/test_llm_deadlines.py "
+    "tests/unit/llm/test_deadlines_table.py",
     "llm/backends/mapping.py": "tests/unit/llm/test_llm_transport.py "
-    "tests/unit/llm/test_llm_openai.py",
+    "tests/unit/llm/test_llm_openai.py tests/unit/llm/test_mapping_table.py",
 }
 EXCLUDED = (".git", ".venv", ".kos", "artifacts", "*.egg-info", "__pycache__", ".*_cache")
 

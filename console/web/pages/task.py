@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from console.operations import ids, outlook, reruns, tasks, timeline
 from console.operations.errors import BadInput
 from console.web.live import event
+from console.web.markdown import to_html
 from console.web.pages.overview import EVENT_STREAM
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from console.web.site import Site
@@ -51,6 +52,7 @@ def describe(task_id: str, settings: Settings) -> dict[str, Any]:
     """``{"task", "story", "standing", "parents", "children", ...}``; the task exists."""
     task = tasks.details(task_id)
     decisions = tasks.explained(task_id)["decisions"]
+    is_final = task["status"] in {state.value for state in FINAL_STATES}
     parents = _linked(task["depends_on"])
     statuses = {row["id"]: row["status"] for row in parents}
     return {
@@ -66,8 +68,9 @@ def describe(task_id: str, settings: Settings) -> dict[str, Any]:
         "reruns": task_views.reruns_of(task_id),
         "attempts": [_with_rate(attempt) for attempt in task["attempts"]],
         "metadata": json.dumps(task["metadata"], indent=2, ensure_ascii=False, default=str),
-        "is_final": task["status"] in {state.value for state in FINAL_STATES},
+        "is_final": is_final,
         "max_chars": MAX_SHOWN_CHARS,
+        "answer_html": to_html(task["result"]) if is_final and task["result"] else None,
     }
 
 

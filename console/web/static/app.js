@@ -85,6 +85,15 @@
     });
     source.addEventListener("end", () => { source.close(); refresh(task); });
   }
+  function addCopyButtons(place) {
+    all(".prose pre", place).forEach((code, index) => {
+      if (code.closest(".code")) return;
+      const frame = document.createElement("div"), button = document.createElement("button");
+      frame.className = "code"; button.type = "button"; button.textContent = code.closest(".prose").dataset.tCopy;
+      code.id = `code-${index}`; code.tabIndex = 0; button.dataset.copy = code.id;
+      code.replaceWith(frame); frame.append(code, button);
+    });
+  }
   async function refresh(task) {
     const kept = one("#answer") ? one("#answer").textContent : "";
     const answer = await fetch(task.dataset.page, { headers: { "HX-Target": "task" } });
@@ -94,6 +103,7 @@
     all("details[open]", task).forEach((open, index) => { const same = all("details", made)[index]; if (same) same.open = true; });
     task.replaceChildren(...made.childNodes);
     localClocks();
+    addCopyButtons(task);
     const place = one("#answer");
     if (place && !place.textContent && made.dataset.live) place.textContent = kept;
   }
@@ -149,6 +159,7 @@
     watchFirstScreen();
     watchTask();
     localClocks();
+    addCopyButtons(document);
     if (new URLSearchParams(location.search).has("said")) {
       const clean = new URL(location.href);
       clean.searchParams.delete("said"); clean.searchParams.delete("n");

@@ -24,7 +24,7 @@ TASK_ERROR = 0.40
 def main() -> None:
     options = _options()
     if options.real:
-        real.main(options.tasks, as_json=options.json)
+        real.main(options.tasks, time_scale=options.time_scale, as_json=options.json)
         return
     found = [predict(house, seed) for seed in range(options.seeds) for house in houses(seed)]
     print(json.dumps(_figures(found)) if options.json else _table(found))
@@ -84,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__)
     parser.add_argument("--real", action="store_true", help="the whole system on two simulators")
     parser.add_argument("--tasks", type=int, default=150, help="of the real run")
+    parser.add_argument("--time-scale", type=float, default=20.0, help="of the real run")
     parser.add_argument("--seeds", type=int, default=5, help="backlogs for each machine")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()

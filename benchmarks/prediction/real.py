@@ -1,6 +1,6 @@
 """The whole system on two simulated servers: its own forecast, and ``kos simulate`` beside it.
 
-The servers (4 slots, one resident model each, time scale 20) run a first round, from which the
+The servers (4 slots, one resident model each, times scaled) run a first round, from which the
 planner learns, and a second round that is measured: from the insert to the last completion, with
 the predicted end after 10, 50 and 90 % of its tasks. Then the same tasks, with the times they
 really took, run on the virtual clock.
@@ -23,7 +23,6 @@ from models import database
 from tests.support.embedded import fresh_database, postgres_server, redis_server
 from tests.support.system import System, running_system
 
-TIME_SCALE = 20.0
 SLOTS = 4
 DISPATCH_AHEAD = 2
 INSERT = """
@@ -35,14 +34,14 @@ FROM generate_series(1, %(tasks)s) AS n
 """
 
 
-def main(tasks: int, *, as_json: bool) -> None:
+def main(tasks: int, *, time_scale: float, as_json: bool) -> None:
     with (
         postgres_server() as postgres,
         redis_server() as redis,
         tempfile.TemporaryDirectory() as directory,
         running_system(
             fresh_database(postgres.url), redis.url, Path(directory), profile=_profile(),
-            time_scale=TIME_SCALE, SMART_WORKER_MAX_CONCURRENT=str(2 * SLOTS),
+            time_scale=time_scale, SMART_WORKER_MAX_CONCURRENT=str(2 * SLOTS),
             ADAPTIVE_OLLAMA_MAX=str(SLOTS), MLX_MAX_CONCURRENT=str(SLOTS),
         ) as system,
     ):  # fmt: skip

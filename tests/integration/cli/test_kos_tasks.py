@@ -175,7 +175,7 @@ def test_why_is_a_list_of_decisions(kos: Kos, postgres_url: str) -> None:
 
     document = kos("why", task_id[:8], "--json").json
 
-    assert set(document) == {"task", "decisions"}
+    assert set(document) == {"task", "decisions", "eta"}
     (decision,) = document["decisions"]
     assert set(decision) == {"at", "stage", "chosen", "reason", "rejected"}
     assert decision["rejected"] == [{"option": "ollama", "reason": "loads for 15 s"}]
@@ -336,6 +336,9 @@ def test_a_waiting_task_knows_its_place_in_the_plan(kos: Kos, postgres_url: str)
 
     assert "planned for mlx with qwen, next of its block" in kos("show", first).out
     assert "after 1 others of its block, in about" in kos("why", second).out
+    eta = kos("why", second, "--json").json["eta"]
+    assert eta["from"] < eta["to"]
+    assert kos("why", unplanned, "--json").json["eta"] is None
     assert "waits for the next plan" in kos("show", unplanned).out
 
 

@@ -131,9 +131,9 @@ def _completed(system: System) -> int:
 
 def _loads(system: System) -> int:
     return sum(
-        server.stats()["models"][model]["loads"]
+        model["loads"]
         for server in (system.ollama, system.mlx)
-        for model in ("backlog", "chat")
+        for model in server.stats()["models"].values()
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -130,6 +133,44 @@ def test_a_killed_gateway_holds_no_slot_and_reserves_no_server_for_long(
                 list(pieces)
         task_id = system.insert("after", "Count", metadata={"preferred_model": "long"})
         system.wait_status(task_id, "completed", deadline_seconds=60)
+    database.close_all()
+
+
+def test_a_killed_server_is_an_error_at_once_and_a_stop_lets_answers_end(
+    postgres_url: str, redis_url: str, tmp_path: Path, ports: tuple[int, str]
+) -> None:
+    port, url = ports
+    with running_system(
+        postgres_url,
+        redis_url,
+        tmp_path,
+        time_scale=1.0,
+        profile={**SLOW, "min_answer_tokens": 40, "max_answer_tokens": 40},
+        KOS_GATEWAY_PORT=str(port),
+    ) as system:
+        system.start("gateway")
+        system.wait(lambda: answers(url), what="gateway answers", deadline_seconds=120)
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
+
+        def stream(model: str) -> Iterator[str]:
+            for chunk in client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "Count"}], stream=True
+            ):
+                yield chunk.choices[0].delta.content or ""
+
+        cut = stream("ollama/chat")
+        assert any(next(cut) for _ in range(3))
+        os.kill(system.ollama.pid, signal.SIGKILL)
+        killed_at = time.monotonic()
+        with pytest.raises(openai.APIError):
+            list(cut)
+        assert time.monotonic() - killed_at < 5
+        whole = stream("chat")
+        assert next(whole) is not None, "the other server answers"
+
+        system.kill("gateway", with_signal=signal.SIGTERM)
+        assert len("".join(whole)) > 40
+        assert system.programs["gateway"].wait(30) is not None
     database.close_all()
 
 

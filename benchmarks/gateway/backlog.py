@@ -29,6 +29,8 @@ FLEET = {
     "max_resident_models": 1,
     "slots": SLOTS,
     "server_slots": SLOTS,
+    "min_answer_tokens": 60,
+    "max_answer_tokens": 100,
     "models": [
         {**MODEL, "name": name, "load_seconds": 30, "decode_tokens_per_second": 20}
         for name in ("backlog", "chat")
@@ -42,7 +44,7 @@ SETTINGS = {
 }
 INSERT = (
     "INSERT INTO tasks (title, description, metadata) SELECT 'Task ' || n, "
-    '\'Summarise topic \' || n, \'{"preferred_model": "backlog", "max_tokens": 100}\' '
+    "'Summarise topic ' || n, '{\"preferred_model\": \"backlog\"}' "
     "FROM generate_series(1, %s) AS n"
 )
 

@@ -11,7 +11,7 @@ import requests
 from benchmarks.gateway.backlog import FLEET, INSERT
 from benchmarks.gateway.stage import chat, deployment, first_token_seconds
 
-SLOTS = 16
+SLOTS = 8
 TASKS = 200
 SETTINGS = {
     "KOS_INTERACTIVE_PATIENCE_SECONDS": "0",

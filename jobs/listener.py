@@ -28,14 +28,14 @@ from models.waiting import patience
 
 logger = logging.getLogger(__name__)
 
-LONGEST_SLEEP = timedelta(seconds=4)
+LONGEST_SLEEP = timedelta(seconds=3)
 """A claim sends no notification: its lease is read at the next look, before it can run out."""
 POLL = timedelta(seconds=1)
 """Behind a pooler nothing is notified: new rows are looked for this often."""
 REMEDY = "set KOS_DATABASE_DIRECT_URL to Postgres itself, past its pooler"
 SHORTEST_SLEEP = timedelta(seconds=0.25)
-RECONNECT_SECONDS = 1.0
-ANSWER_SECONDS = 3.0
+RECONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 2.0
 """Its statements read an index or two; later than this, the connection is dead."""
 LEASE_SLACK = timedelta(seconds=0.5)
 """Clocks of Postgres and of this host may differ by this much."""

@@ -36,11 +36,12 @@ def fetch_one(sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> R
 
 
 def fetch_soon(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-    """:func:`fetch_all`; nothing where another transaction keeps a row locked."""
+    """:func:`fetch_all`; nothing where another transaction keeps a row locked.
+
+    Outside of a transaction only: both statements travel in one message, and make one of their own.
+    """
     try:
-        with database.atomic():
-            database.execute_sql(f"SET LOCAL lock_timeout = '{LOCKED_ROW_SECONDS}s'")
-            return fetch_all(sql, parameters)
+        return fetch_all(f"SET LOCAL lock_timeout = '{LOCKED_ROW_SECONDS}s'; {sql}", parameters)
     except peewee.OperationalError as error:
         if isinstance(error.__context__, psycopg2.errors.LockNotAvailable):
             return []

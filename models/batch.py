@@ -86,18 +86,23 @@ def batches(*, after: str | None, limit: int) -> list[Row]:
 
 def open_batches() -> list[Row]:
     return fetch_all(
-        "SELECT * FROM kos_batches WHERE status IN "
+        "SELECT *, created_at + completion_window::interval <= now() AS is_over "
+        "FROM kos_batches WHERE status IN "
         "('validating', 'in_progress', 'finalizing', 'cancelling') ORDER BY created_at"
     )
 
 
 def move(batch_id: str, *, start: Sequence[str], to: str, **changes: Any) -> bool:
-    """``start -> to`` with further columns; False when somebody moved it before."""
+    """``start -> to`` with further columns; False when somebody moved it before.
+
+    ``expired`` has no time of its own: it is that of the end of the window.
+    """
     values = {name: Json(value) if isinstance(value, dict) else value
               for name, value in changes.items()}  # fmt: skip
     sets = "".join(f", {name} = %({name})s" for name in values)
+    sets += f", {TIMES[to]} = now()" if to in TIMES else ""
     rows = fetch_all(
-        f"UPDATE kos_batches SET status = %(to)s, {TIMES[to]} = now(){sets} "
+        f"UPDATE kos_batches SET status = %(to)s{sets} "
         "WHERE id = %(id)s AND status = ANY(%(start)s) RETURNING id",
         {"id": batch_id, "to": to, "start": list(start), **values},
     )
@@ -125,11 +130,12 @@ def add_lines(batch_id: str, lines: Sequence[tuple[int, str | None, str | None, 
 
 
 def progress(batch_id: str) -> dict[str, int]:
-    """Lines by what became of them: ``completed``, ``failed`` and ``open``."""
+    """Lines by what became of them: ``completed``, ``failed`` (with ``cancelled``) and ``open``."""
     row = fetch_one(
         """
         SELECT count(*) AS total,
           count(*) FILTER (WHERE t.status = 'completed') AS completed,
+          count(*) FILTER (WHERE t.status = 'cancelled') AS cancelled,
           count(*) FILTER (WHERE l.error IS NOT NULL OR t.status IN ('failed', 'cancelled')
             OR (l.task_id IS NOT NULL AND t.id IS NULL)) AS failed
         FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id WHERE l.batch_id = %s

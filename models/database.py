@@ -185,7 +185,7 @@ def session_of(pool: BoundedPool) -> Iterator[None]:
         if not broken and not _cannot_serve(error):
             raise
         if broken:
-            pool.note_broken()
+            BoundedPool.dead_at = time.monotonic()
         raise DatabaseUnavailable(_first_line(error)) from error
     finally:
         pool.connection().used_at = time.monotonic()

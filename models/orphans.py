@@ -190,7 +190,9 @@ FAIL_CYCLES = """
 WITH failed AS (
   UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = cyclic.reason
   FROM unnest(%(ids)s::uuid[], %(parents)s::uuid[], %(reasons)s::text[])
-    AS cyclic(id, parent, reason)
+    AS cyclic(id, parent, reason), LATERAL (
+    SELECT 1 FROM tasks l WHERE l.id = cyclic.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
+  ) AS free
   WHERE t.id = cyclic.id AND t.status = 'pending' AND EXISTS (
     SELECT 1 FROM kos_dependencies d
     WHERE d.task_id = cyclic.id AND d.depends_on_id = cyclic.parent)
@@ -215,7 +217,10 @@ WITH RECURSIVE doomed(id, reason) AS (
   SELECT DISTINCT ON (id) id, reason FROM (SELECT * FROM doomed LIMIT %(edges)s) AS first
 )
 UPDATE tasks t SET status = 'failed', completed_at = now(), last_error = chosen.reason
-FROM chosen WHERE t.id = chosen.id AND t.status = 'pending' RETURNING t.id::text
+FROM chosen, LATERAL (
+  SELECT 1 FROM tasks l WHERE l.id = chosen.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
+) AS free
+WHERE t.id = chosen.id AND t.status = 'pending' RETURNING t.id::text
 """
 
 CLOSE_TAKEN_OVER = """

@@ -2,7 +2,7 @@
 
 Peewee's pool opens and tries connections while it holds the lock of the whole pool: with a server
 that does not answer, each thread waits for all those before it. Here threads wait side by side, and
-one idle connection that does not answer takes the other idle ones with it.
+one connection that does not answer condemns all that were used before it, in every pool.
 """
 
 from __future__ import annotations
@@ -29,19 +29,12 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
     """``connect`` raises MaxConnectionsExceeded after the pool's timeout."""
 
     _opening = 0
-    _broke_at = float("-inf")
-
-    def note_broken(self) -> None:
-        """A connection broke: the idle ones went the same way, and those that threads keep are
-        tried before they are used."""
-        self._broke_at = time.monotonic()
-        self.close_idle()
+    dead_at = float("-inf")
+    """When a connection of this process was last found dead, by the monotonic clock."""
 
     def is_alive(self) -> bool:
         """Whether the connection of this thread answers; one that does not is dropped."""
-        found: BoundedConnection = self.connection()
-        trusted = found.used_at > self._broke_at
-        if found.is_alive() if trusted else found.is_answering():
+        if _is_alive(self.connection()):
             return True
         self.manual_close()
         return False
@@ -64,11 +57,9 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
     def _taken(self) -> BoundedConnection:
         while (idle := self._idle_or_place()) is not None:
             opened_at, found = idle
-            if found.is_alive() and not self._is_stale(opened_at):
+            if _is_alive(found) and not self._is_stale(opened_at):
                 return found
             self._close(found, close_conn=True)
-            if not found.is_alive():
-                self.close_idle()
         return self._opened()
 
     def _idle_or_place(self) -> tuple[float, BoundedConnection] | None:
@@ -103,3 +94,13 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
         assert isinstance(opened, BoundedConnection)
         opened.used_at = time.monotonic()
         return opened
+
+
+def _is_alive(found: BoundedConnection) -> bool:
+    """Tried where that is in doubt; one that was used before another was found dead is not."""
+    if found.used_at < BoundedPool.dead_at:
+        return False
+    if not found.is_alive():
+        BoundedPool.dead_at = time.monotonic()
+        return False
+    return True

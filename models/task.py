@@ -98,6 +98,7 @@ class NewTask:
     after: tuple[str, ...] = ()
 
 
+OPEN_STATES = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
 LOCKED_ROWS_SECONDS = 2.0
 """For all the rows together that others keep locked."""
 Beat = tuple[str, int, Mapping[str, Any]]
@@ -202,16 +203,17 @@ class Task(BaseRow):
     def give_back(cls, task_id: str, epoch: int) -> bool:
         """``queued -> pending``: not admitted; spends nothing and keeps its place in its block,
         unless a newer plan has replaced that block."""
-        return fetch_one(sql.GIVE_BACK, {"id": task_id, "epoch": epoch}) is not None
+        return bool(fetch_soon(sql.GIVE_BACK, {"id": task_id, "epoch": epoch}))
 
     @classmethod
     def claim(cls, task_id: str, epoch: int, *, owner: str, lease_seconds: float) -> Claimed | None:
         """``queued -> in_progress`` with a lease and a ledger line; None when it is not ours."""
-        row = fetch_one(
+        rows = fetch_soon(
             sql.CLAIM, {"id": task_id, "epoch": epoch, "owner": owner, "lease": lease_seconds}
         )
-        if row is None:
+        if not rows:
             return None
+        row = rows[0]
         return Claimed(id=row["id"], epoch=row["epoch"], number=row.pop("number"), row=row)
 
     @classmethod
@@ -296,21 +298,12 @@ class Task(BaseRow):
     def cancel(cls, task_ids: Sequence[str]) -> dict[str, str | None]:
         """Cancel waiting rows at once, mark running ones; the status by id, None where another
         transaction keeps the row locked."""
-        rows = fetch_all(sql.CANCEL_FREE, {"ids": list(task_ids)})
-        after: dict[str, str | None] = {row["id"]: row["status"] for row in rows}
-        rest = [task_id for task_id in task_ids if task_id not in after]
-        deadline = time.monotonic() + LOCKED_ROWS_SECONDS
-        for row in fetch_all(sql.OPEN_AMONG, {"ids": rest}) if rest else ():
-            after[row["id"]] = None
-            if time.monotonic() < deadline:
-                for late in fetch_soon(sql.CANCEL, {"ids": [row["id"]]}):
-                    after[late["id"]] = late["status"]
-        return after
+        return _change(sql.CANCEL_FREE, sql.CANCEL, task_ids, states=OPEN_STATES)
 
     @classmethod
     def refuse(cls, task_id: str, *, error: str) -> bool:
         """``pending -> failed`` for a row that can never run; the reason is kept."""
-        return fetch_one(sql.REFUSE, {"id": task_id, "error": error}) is not None
+        return bool(fetch_soon(sql.REFUSE, {"id": task_id, "error": error}))
 
     @classmethod
     def postpone(cls, task_ids: Sequence[str], *, at: datetime, reason: str) -> int:
@@ -318,13 +311,18 @@ class Task(BaseRow):
         return len(fetch_all(sql.POSTPONE, {"ids": list(task_ids), "at": at, "reason": reason}))
 
     @classmethod
-    def redrive(cls, task_ids: Sequence[str], *, avoid_tried: bool = False) -> list[str]:
-        """``failed | cancelled -> pending`` with fresh counters; the ids that moved.
+    def redrive(
+        cls, task_ids: Sequence[str], *, avoid_tried: bool = False
+    ) -> dict[str, str | None]:
+        """``failed | cancelled -> pending`` with fresh counters; the status by id, None where
+        another transaction keeps the row locked.
 
         ``avoid_tried`` excludes every (backend, model) that an earlier attempt used.
         """
-        parameters = {"ids": list(task_ids), "avoid_tried": avoid_tried}
-        return [row["id"] for row in fetch_all(sql.REDRIVE, parameters)]
+        states = (TaskState.FAILED, TaskState.CANCELLED)
+        return _change(
+            sql.REDRIVE_FREE, sql.REDRIVE, task_ids, states=states, avoid_tried=avoid_tried
+        )
 
     @classmethod
     def accept(cls, task_id: str, number: int | None = None) -> int | None:
@@ -332,6 +330,31 @@ class Task(BaseRow):
         best one; the number of the attempt, None where there is no such answer or it runs."""
         row = fetch_one(sql.ACCEPT, {"id": task_id, "number": number})
         return row["number"] if row is not None else None
+
+
+def _change(
+    free: str,
+    statement: str,
+    task_ids: Sequence[str],
+    *,
+    states: Sequence[TaskState],
+    **values: Any,
+) -> dict[str, str | None]:
+    """``free`` for the rows that nobody has locked, then ``statement`` for each other by itself.
+
+    The new status by id; None for a row in ``states`` that stayed locked for a short while.
+    """
+    rows = fetch_all(free, {"ids": list(task_ids), **values})
+    after: dict[str, str | None] = {row["id"]: row["status"] for row in rows}
+    rest = [task_id for task_id in task_ids if task_id not in after]
+    among = {"ids": rest, "states": [state.value for state in states]}
+    deadline = time.monotonic() + LOCKED_ROWS_SECONDS
+    for row in fetch_all(sql.STILL_AMONG, among) if rest else ():
+        after[row["id"]] = None
+        if time.monotonic() < deadline:
+            for late in fetch_soon(statement, {"ids": [row["id"]], **values}):
+                after[late["id"]] = late["status"]
+    return after
 
 
 def _renew(

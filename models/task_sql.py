@@ -218,9 +218,8 @@ FROM found WHERE t.id = found.id RETURNING t.id::text, t.status
 """
 CANCEL_FREE = CANCEL.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
 
-OPEN_AMONG = """
-SELECT id::text FROM tasks
-WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('pending', 'queued', 'in_progress')
+STILL_AMONG = """
+SELECT id::text FROM tasks WHERE id = ANY(%(ids)s::uuid[]) AND status = ANY(%(states)s)
 """
 
 REFUSE = """
@@ -237,16 +236,20 @@ WHERE id IN (
 """
 
 REDRIVE = """
-UPDATE tasks SET status = 'pending', attempt_count = 0, crash_count = 0, suspicion = NULL,
+WITH found AS (
+  SELECT id FROM tasks
+  WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('failed', 'cancelled') FOR UPDATE
+)
+UPDATE tasks t SET status = 'pending', attempt_count = 0, crash_count = 0, suspicion = NULL,
   next_attempt_at = NULL,
   cancel_requested_at = NULL, completed_at = NULL, last_error = NULL,
   avoid = CASE WHEN %(avoid_tried)s THEN (
     SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(a.backend, a.model)), '[]')
     FROM kos_attempts a
-    WHERE a.task_id = tasks.id AND a.backend IS NOT NULL AND a.model IS NOT NULL) END
-WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('failed', 'cancelled')
-RETURNING id::text
+    WHERE a.task_id = t.id AND a.backend IS NOT NULL AND a.model IS NOT NULL) END
+FROM found WHERE t.id = found.id RETURNING t.id::text, t.status
 """
+REDRIVE_FREE = REDRIVE.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
 
 ACCEPT = """
 WITH chosen AS (

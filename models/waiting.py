@@ -24,9 +24,9 @@ ANSWER_SECONDS = 8.0
 
 CONNECTING = (STATUS_SETUP, 20)
 """The driver has no name for the state between the two."""
-TRUST_SECONDS = 2.0
+TRUST_SECONDS = 0.5
 """A connection that was idle for longer is tried before it is used: its other end may be gone."""
-TRIAL_SECONDS = 2.0
+TRIAL_SECONDS = 1.0
 
 
 class BoundedConnection(connection):
@@ -38,10 +38,6 @@ class BoundedConnection(connection):
         """Whether it answers now; taken for granted where it was used a moment ago."""
         if self.closed or time.monotonic() - self.used_at < TRUST_SECONDS:
             return not self.closed
-        return self.is_answering()
-
-    def is_answering(self) -> bool:
-        """Tried now."""
         try:
             with patience(TRIAL_SECONDS), self.cursor() as cursor:
                 cursor.execute("SELECT 1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from console.operations.errors import BadInput, near
@@ -73,16 +73,11 @@ def cancel(task_ids: Sequence[str]) -> dict[str, Any]:
     unchanged had ended before, or another transaction keeps their rows locked.
     """
     after = Task.cancel(task_ids)
-    rest = [task_id for task_id in task_ids if after.get(task_id) is None]
-    statuses = task_views.statuses_of(rest) if rest else {}
     running = TaskState.IN_PROGRESS.value
     return {
         "cancelled": [i for i in task_ids if after.get(i) == TaskState.CANCELLED.value],
         "stopping": [i for i in task_ids if after.get(i) == running],
-        "unchanged": [
-            {"id": i, "status": statuses.get(i), **({"locked": True} if i in after else {})}
-            for i in rest
-        ],
+        "unchanged": _unchanged(task_ids, after),
     }
 
 
@@ -90,14 +85,19 @@ def retry(task_ids: Sequence[str], *, elsewhere: bool = False) -> dict[str, Any]
     """Send failed and cancelled tasks through again with fresh counters. ``elsewhere`` excludes the
     places where they ran.
 
-    ``{"retried": [...], "unchanged": [{"id", "status"}]}``.
+    ``{"retried": [...], "unchanged": [{"id", "status", "locked"}]}``.
     """
-    moved = set(Task.redrive(task_ids, avoid_tried=elsewhere))
-    if moved:
+    after = Task.redrive(task_ids, avoid_tried=elsewhere)
+    retried = [task_id for task_id in task_ids if after.get(task_id) is not None]
+    if retried:
         request_plan("retry")
-    rest = [task_id for task_id in task_ids if task_id not in moved]
+    return {"retried": retried, "unchanged": _unchanged(task_ids, after)}
+
+
+def _unchanged(task_ids: Sequence[str], after: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    rest = [task_id for task_id in task_ids if after.get(task_id) is None]
     statuses = task_views.statuses_of(rest) if rest else {}
-    return {
-        "retried": [task_id for task_id in task_ids if task_id in moved],
-        "unchanged": [{"id": i, "status": statuses.get(i)} for i in rest],
-    }
+    return [
+        {"id": i, "status": statuses.get(i), **({"locked": True} if i in after else {})}
+        for i in rest
+    ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from jobs.attempt.lease_keeper import LEASE_LOST, RunningAttempt
 from llm.errors import CallCancelled
-from models.database import session
+from models.database import DatabaseUnavailable, session
 from models.task import Task
+
+logger = logging.getLogger(__name__)
 
 
 class RowCheckpoint:
@@ -24,9 +27,15 @@ class RowCheckpoint:
         return self._steps.get(step)
 
     def save(self, step: str, text: str) -> None:
+        """A row that cannot be written now is no reason to throw the step away: the next one is
+        kept with it, and the lease keeper ends the attempt if it is no longer ours."""
         self._steps[step] = text
-        with session():
-            kept = Task.save_checkpoint(self._running.task_id, self._running.epoch, self._steps)
+        try:
+            with session():
+                kept = Task.save_checkpoint(self._running.task_id, self._running.epoch, self._steps)
+        except DatabaseUnavailable as error:
+            logger.warning("step_not_kept_yet task=%s error=%s", self._running.task_id, error)
+            return
         if not kept:
             raise CallCancelled(LEASE_LOST)
 

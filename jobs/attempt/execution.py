@@ -63,15 +63,15 @@ class Execution:
         if claim is None:
             return None
         claimed, running = claim
-        with self._alone_if_suspect(claimed, running):
-            try:
+        try:
+            with self._alone_if_suspect(claimed, running):
                 result = self._answering.answer(task, claimed, running)
                 return self._recorder.record(claimed, running, result)
-            except (DatabaseUnavailable, redis.RedisError) as error:
-                self._recorder.return_interrupted(claimed, error)
-                raise
-            finally:
-                self._lease_keeper.remove(running)
+        except (DatabaseUnavailable, redis.RedisError) as error:
+            self._recorder.return_interrupted(claimed, error)
+            raise
+        finally:
+            self._lease_keeper.remove(running)
 
     @contextmanager
     def _alone_if_suspect(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:

@@ -7,10 +7,12 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Literal
 
 _PLACEHOLDER = re.compile(r"(?:\b([a-z_]+)=)?%[-+ #0]*\d*(?:\.\d+)?([a-zA-Z%])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+INDENT = "    "
 _NOISY = ("dramatiq.worker.WorkerThread", "urllib3", "peewee", "peewee.pool")
 
 
@@ -26,11 +28,17 @@ def configure_logs(log_format: Literal["console", "json"], *, program: str) -> N
 
 
 class _TextFormatter(logging.Formatter):
-    """An event is one line whatever it holds: only the lines of a traceback stand below it."""
+    """An event is one line whatever it holds; a traceback stands below it, indented.
+
+    So no line that a foreign text wrote begins like one of ours.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_when(record)} {record.levelname} {record.name} {_escaped(record.getMessage())}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        below = self.formatException(record.exc_info).split("\n")
+        return "\n".join([line, *(INDENT + _escaped(part) for part in below)])
 
 
 class _JsonFormatter(logging.Formatter):
@@ -56,7 +64,9 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        # Some readers end a line at characters that JSON lets stand.
+        text = json.dumps(line, ensure_ascii=False, allow_nan=False)
+        return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, str | int | float]:
@@ -68,7 +78,8 @@ def _fields(record: logging.LogRecord) -> dict[str, str | int | float]:
 
 
 def _plain(value: object) -> str | int | float:
-    return value if isinstance(value, str | int | float) else str(value)
+    plain = isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
+    return value if plain else str(value)  # type: ignore[return-value]
 
 
 def _escaped(text: str) -> str:

@@ -8,6 +8,7 @@ time is not, for its caller knows better what to do.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
@@ -18,22 +19,55 @@ ANSWER_SECONDS = 3.0
 CONNECT_SECONDS = 3.0
 POOL_WAIT_SECONDS = 5.0
 """Longer than an answer may take: a full pool is a burst, not a reason to fail."""
-HEALTH_CHECK_SECONDS = 15
+TRUST_SECONDS = 0.5
 """A connection that was idle for longer is tried by a ping before it is used."""
-LONGEST_BLOCK_SECONDS = 3.0
+TRIAL_SECONDS = 1.0
+LONGEST_BLOCK_SECONDS = 2.0
 """How long a consumer blocks for a wake."""
+BLOCK_SLACK_SECONDS = 2.0
 
 
 class _Pool(redis.BlockingConnectionPool):
-    """One connection that broke takes the idle ones with it: they went the same way."""
+    """Finds out before a command whether its connection went silent.
+
+    The connections of a process go the same way: one that failed makes the others be tried, one
+    that failed its trial condemns those that were used before. Each is closed by the thread that
+    takes it: a connection closed under somebody's read raises what is no RedisError.
+    """
+
+    suspect_at = dead_at = 0.0
+
+    def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        connection: Any = super().get_connection(*arguments, **options)  # type: ignore[no-untyped-call]
+        try:
+            if not self._is_alive(connection):
+                _Pool.dead_at = time.monotonic()
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
 
     def release(self, connection: Any) -> None:
-        super().release(connection)  # type: ignore[no-untyped-call]
+        connection.used_at = time.monotonic()
         if not connection.is_connected:
-            with self.pool.mutex:
-                idle = [one for one in self.pool.queue if one is not None]
-            for one in idle:
-                one.disconnect()
+            _Pool.suspect_at = connection.used_at
+        super().release(connection)  # type: ignore[no-untyped-call]
+
+    def _is_alive(self, connection: Any) -> bool:
+        used_at = getattr(connection, "used_at", None)
+        if used_at is None:
+            return True
+        if used_at < self.dead_at:
+            return False
+        if time.monotonic() - used_at < TRUST_SECONDS and used_at > self.suspect_at:
+            return True
+        try:
+            connection.send_command("PING", check_health=False)
+            return bool(connection.can_read(timeout=TRIAL_SECONDS) and connection.read_response())
+        except (redis.RedisError, OSError):
+            return False
 
 
 def client_for(
@@ -54,7 +88,6 @@ def client_for(
         socket_timeout=answer_seconds,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_keepalive=True,
-        health_check_interval=HEALTH_CHECK_SECONDS,
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         decode_responses=decode_responses,
     )
@@ -63,4 +96,4 @@ def client_for(
 
 def blocking_client_for(url: str) -> redis.Redis:
     """A client for calls that block up to :data:`LONGEST_BLOCK_SECONDS` on the server's side."""
-    return client_for(url, answer_seconds=LONGEST_BLOCK_SECONDS + ANSWER_SECONDS)
+    return client_for(url, answer_seconds=LONGEST_BLOCK_SECONDS + BLOCK_SLACK_SECONDS)

@@ -72,11 +72,22 @@ def output_line(batch_id: str, row: Row) -> dict[str, Any]:
     return _line(batch_id, row, response=response, error=None)
 
 
-def error_line(batch_id: str, row: Row) -> dict[str, Any]:
-    """A refused line, or a task that failed or was cancelled, in the error file's format."""
+CANCELLED = {"code": "batch_cancelled", "message": "the task was cancelled"}
+EXPIRED = {
+    "code": "batch_expired",
+    "message": "This request could not be executed before the completion window expired.",
+}
+"""As https://platform.openai.com/docs/guides/batch says it."""
+
+
+def error_line(batch_id: str, row: Row, *, ended: str) -> dict[str, Any]:
+    """A refused line, or a task that failed or was cancelled, in the error file's format.
+
+    ``ended``: the state in which the batch ends.
+    """
     error = row["error"]
     if error is None and row["status"] == "cancelled":
-        error = {"code": "batch_cancelled", "message": "the task was cancelled"}
+        error = EXPIRED if ended == "expired" else CANCELLED
     if error is None and row["status"] is None:
         error = {"code": "task_gone", "message": "the task's row was deleted"}
     if error is None:

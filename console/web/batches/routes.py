@@ -204,7 +204,7 @@ def _batch(row: Row) -> Row:
         "created_at": created,
         **times,
         "expires_at": created + DAY_SECONDS,
-        "expired_at": None,
+        "expired_at": created + DAY_SECONDS if row["status"] == "expired" else None,
         "request_counts": {name: row[name] for name in ("total", "completed", "failed")},
         "metadata": row["metadata"],
     }

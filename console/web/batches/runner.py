@@ -98,10 +98,12 @@ class BatchRunner:
     def _carry_on(self, batch: Row) -> None:
         if batch["status"] == "validating":
             self._begin(batch)
-        elif batch["status"] == "in_progress":
+        elif batch["status"] == "in_progress" and not self._is_expired(batch):
             self._watch(batch)
+        elif batch["status"] == "in_progress":
+            self._end_early(batch, to="expired")
         elif batch["status"] == "cancelling":
-            self._cancel(batch)
+            self._end_early(batch, to="cancelled")
         if batch["status"] == "finalizing":
             self._finish(batch)
 
@@ -175,49 +177,54 @@ class BatchRunner:
         store.move(batch["id"], start=["validating"], to="failed", errors=errors)
 
     def _watch(self, batch: Row) -> None:
-        found = store.progress(batch["id"])
-        store.count(
-            batch["id"],
-            total=found["total"],
-            completed=found["completed"],
-            failed=found["failed"],
-        )
+        found = self._count(batch)
         if not found["open"] and store.move(batch["id"], start=["in_progress"], to="finalizing"):
             batch["status"] = "finalizing"
 
-    def _cancel(self, batch: Row) -> None:
+    def _is_expired(self, batch: Row) -> bool:
+        """Its window is over and not every line came to an end in it."""
+        found = store.progress(batch["id"])
+        return bool(batch["is_over"] and (found["open"] or found["cancelled"]))
+
+    def _end_early(self, batch: Row, *, to: str) -> None:
         wanted = store.task_ids(batch["id"])
         if wanted:
             tasks.cancel(wanted)
-        self._watch(batch)
-        if not store.progress(batch["id"])["open"]:
-            self._write_files(batch, to="cancelled", start="cancelling")
+        if store.progress(batch["id"])["open"]:
+            self._count(batch)
+        else:
+            self._write_files(batch, to=to)
+            logger.info("batch_%s batch=%s", to, batch["id"])
 
     def _finish(self, batch: Row) -> None:
-        self._write_files(batch, to="completed", start="finalizing")
+        self._write_files(batch, to="completed")
         logger.info("batch_completed batch=%s", batch["id"])
 
-    def _write_files(self, batch: Row, *, start: str, to: str) -> None:
-        found = store.progress(batch["id"])
+    def _write_files(self, batch: Row, *, to: str) -> None:
+        found = self._count(batch)
         changes = {}
         for column, wanted, count in (
             ("output_file_id", True, found["completed"]),
             ("error_file_id", False, found["failed"]),
         ):
             if count:
-                changes[column] = self._file(batch["id"], well=wanted)
+                changes[column] = self._file(batch["id"], well=wanted, ended=to)
+        store.move(batch["id"], start=[batch["status"]], to=to, **changes)
+
+    def _count(self, batch: Row) -> dict[str, int]:
+        found = store.progress(batch["id"])
         store.count(
             batch["id"],
             total=found["total"],
             completed=found["completed"],
             failed=found["failed"],
         )
-        store.move(batch["id"], start=[start], to=to, **changes)
+        return found
 
-    def _file(self, batch_id: str, *, well: bool) -> str:
+    def _file(self, batch_id: str, *, well: bool, ended: str) -> str:
         file_id = store.new_id("file-")
         name = f"{batch_id}_{'output' if well else 'error'}.jsonl"
-        size_bytes = self._disk.write(file_id, _lines(batch_id, well=well))
+        size_bytes = self._disk.write(file_id, _lines(batch_id, well=well, ended=ended))
         store.add_file(file_id, filename=name, purpose="batch_output", size_bytes=size_bytes)
         return file_id
 
@@ -228,13 +235,15 @@ def _checked(line: Line, *, key: str, models: frozenset[str] | None) -> dict[str
     return as_submission(line.value, key=key, models=models)
 
 
-def _lines(batch_id: str, *, well: bool) -> Iterator[bytes]:
+def _lines(batch_id: str, *, well: bool, ended: str) -> Iterator[bytes]:
     reached = 0
     while rows := store.results(batch_id, after_line=reached, limit=PAGE_LINES):
         reached = rows[-1]["line"]
         for row in rows:
             if (row["status"] == "completed") is well:
-                result_line = (output_line if well else error_line)(batch_id, row)
+                result_line = (
+                    output_line(batch_id, row) if well else error_line(batch_id, row, ended=ended)
+                )
                 yield json.dumps(result_line, ensure_ascii=False).encode() + b"\n"
 
 

@@ -215,6 +215,25 @@ def test_cancel_stops_what_waits_and_marks_what_runs(kos: Kos, postgres_url: str
     }
 
 
+@pytest.mark.parametrize(("command", "state"), [("cancel", "pending"), ("retry", "failed")])
+def test_a_row_that_somebody_keeps_locked_is_named_and_the_others_change(
+    kos: Kos, postgres_url: str, command: str, state: str
+) -> None:
+    locked, free = ids = kos.submit({"description": "a"}, {"description": "b"})["ids"]
+    with closing(psycopg2.connect(postgres_url)) as other, other.cursor() as cursor:
+        cursor.execute("UPDATE tasks SET status = %s", (state,))
+        other.commit()
+        cursor.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", (locked,))
+
+        ran = kos(command, *ids, "--json")
+        alone = kos(command, locked)
+
+    assert ran.json["unchanged"] == [{"id": locked, "status": state, "locked": True}]
+    assert [free] in (ran.json.get("cancelled"), ran.json.get("retried"))
+    assert alone.code == 2
+    assert "locked by somebody's open transaction" in alone.err
+
+
 def test_cancelling_what_has_ended_is_told(kos: Kos, postgres_url: str) -> None:
     ended = three(kos, postgres_url)[0]
 

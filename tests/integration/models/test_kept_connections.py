@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from models.database import (
     keep_connections,
     session,
 )
+from models.pool import BoundedPool
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +54,7 @@ def test_sessions_of_a_thread_that_keeps_its_connection_share_one() -> None:
 def test_a_kept_connection_that_broke_is_replaced_before_its_next_use() -> None:
     first = backend_pid()
     end(first)
-    database.note_broken()  # some other thread met the outage
+    BoundedPool.dead_at = time.monotonic()  # some other thread met the outage
 
     assert backend_pid() != first
     assert len(database._in_use) == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 
+import psycopg2
 import pytest
 
-from models import orphans
+from models import base, orphans
 from models.base import fetch_one
 from models.database import database
 from models.states import TRANSITIONS, TaskState
@@ -78,3 +80,25 @@ def test_the_methods_make_every_transition_of_the_table_and_no_other(state: Task
     reached = {move: after(move, state) for move in MOVES}
 
     assert set(reached.values()) - {state} == TRANSITIONS[state], reached
+
+
+WRITTEN_LATER = {"complete", "retry", "fail", "finish_cancel"}
+"""They raise where the row is locked: the recorder keeps the outcome and tries again."""
+
+
+def test_no_transition_waits_for_a_row_that_somebody_keeps_locked(
+    database_here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "LOCKED_ROW_SECONDS", 0.02)
+    database.execute_sql("SET lock_timeout TO '0.5s'")  # what waits longer than that raises
+    moves = [move for move in MOVES if move not in WRITTEN_LATER]
+    rows = [(move, state, row_in(state, MOVES[move][0])) for move in moves for state in TaskState]
+    with closing(psycopg2.connect(database_here)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT id FROM tasks FOR UPDATE")
+        for move, _, task_id in rows:
+            MOVES[move][1](task_id)
+
+    for move, state, task_id in rows:
+        assert fetch_one("SELECT status FROM tasks WHERE id = %s", (task_id,)) == {
+            "status": state.value
+        }, move

@@ -246,7 +246,7 @@ def test_redrive_gives_failed_tasks_a_fresh_start() -> None:
     task_id, epoch = running()
     Task.fail(task_id, epoch, Ending(error="no", error_code="x"))
 
-    assert Task.redrive([task_id]) == [task_id]
+    assert Task.redrive([task_id]) == {task_id: "pending"}
 
     row = fetch_one(
         "SELECT status, attempt_count, last_error, avoid FROM tasks WHERE id = %s", (task_id,)
@@ -270,7 +270,7 @@ def test_a_cancelled_task_that_is_tried_again_is_not_cancelled_again() -> None:
     Task.cancel([task_id])
     assert Task.finish_cancel(task_id, epoch, Ending(measures=Measures()))
 
-    assert Task.redrive([task_id]) == [task_id]
+    assert Task.redrive([task_id]) == {task_id: "pending"}
 
     again = queue(task_id)
     claim(task_id, again)

@@ -15,7 +15,7 @@ from tests.integration.web.dashboards import Dashboard, running_dashboard
 from tests.support.system import System
 
 DEADLINE_SECONDS = 180.0
-ENDED = {"completed", "failed", "cancelled"}
+ENDED = {"completed", "failed", "cancelled", "expired"}
 
 
 @pytest.fixture
@@ -175,6 +175,31 @@ def test_a_cancelled_batch_stops_and_tells_what_was_cancelled(
     assert batch.status == "cancelled"
     assert system.counts() == {"cancelled": 5}
     assert len(_read(client, batch.error_file_id)) == 5
+
+
+def test_a_batch_expires_with_its_window_and_tells_which_lines_did_not_run(
+    client: openai.OpenAI, system: System
+) -> None:
+    started = _run(client, [_line(n) for n in range(3)])
+    system.wait(lambda: system.counts().get("pending", 0) == 3, what="three tasks")
+    system.sql(
+        "UPDATE tasks SET status = 'completed', result = 'a lease ends', completed_at = now() "
+        "WHERE idempotency_key = %s",
+        (f"{started.id}:1",),
+    )
+    system.sql("UPDATE kos_batches SET created_at = created_at - interval '1 day'")
+
+    batch = _ended(client, started.id)
+
+    assert batch.status == "expired"
+    assert batch.expired_at == batch.expires_at == batch.created_at + 86_400
+    counts = batch.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (3, 1, 2)
+    assert [line["custom_id"] for line in _read(client, batch.output_file_id)] == ["request-0"]
+    refused = _read(client, batch.error_file_id)
+    assert [line["custom_id"] for line in refused] == ["request-1", "request-2"]
+    assert {line["error"]["code"] for line in refused} == {"batch_expired"}
+    assert system.counts() == {"completed": 1, "cancelled": 2}
 
 
 def test_files_are_listed_read_and_deleted(client: openai.OpenAI) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from jobs.process.logs import configure_logs
+from jobs.process.logs import INDENT, configure_logs
 
 FORGED = "lost level=info message=fine\nERROR jobs.worker admin logged in \x1b[2J"
 
@@ -56,3 +58,57 @@ def test_text_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(r"message=fine\nERROR jobs.worker admin logged in \x1b[2J")
+
+
+FOREIGN = st.text(max_size=80) | st.sampled_from([FORGED, 'x", "level": "info', "a\u2028{}\r\n{}"])
+VALUES = FOREIGN | st.integers() | st.floats() | st.none()
+EVERY_TEXT = settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def write(capsys: pytest.CaptureFixture[str], log_format: Any, error: object, foreign: str) -> str:
+    """What two calls write: a plain one, and one below an exception that says ``foreign``."""
+    capsys.readouterr()
+    configure_logs(log_format, program="control")
+    logger = logging.getLogger("jobs.x")
+    logger.warning("call_failed error=%s text=%s", error, foreign)
+    try:
+        raise ValueError(foreign)
+    except ValueError:
+        logger.exception("broke error=%s", error)
+    return capsys.readouterr().err
+
+
+@EVERY_TEXT
+@given(VALUES, FOREIGN)
+def test_no_json_line_is_forged_and_no_word_is_lost(
+    capsys: pytest.CaptureFixture[str], error: object, foreign: str
+) -> None:
+    first, second = map(json.loads, write(capsys, "json", error, foreign).splitlines())
+
+    assert (first["event"], first["level"], first["program"]) == (
+        "call_failed", "warning", "control",
+    )  # fmt: skip
+    assert first["text"] == foreign
+    assert str(first["error"]) == str(error)
+    assert foreign in first["message"]
+    assert (second["event"], second["level"]) == ("broke", "error")
+    assert foreign in second["traceback"]
+
+
+@EVERY_TEXT
+@given(VALUES, FOREIGN)
+def test_no_text_line_begins_as_one_of_ours_but_ours(
+    capsys: pytest.CaptureFixture[str], error: object, foreign: str
+) -> None:
+    first, second, *below = write(capsys, "console", error, foreign).splitlines()
+
+    assert " WARNING jobs.x call_failed error=" in first
+    assert " ERROR jobs.x broke error=" in second
+    assert below
+    assert all(line.startswith(INDENT) for line in below)
+    if foreign.isprintable():
+        assert foreign in first

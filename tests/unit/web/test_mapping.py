@@ -103,7 +103,9 @@ def test_answers_and_failures_have_the_official_shape() -> None:
     }  # fmt: skip
 
     good = output_line("batch_x", row)
-    bad = error_line("batch_x", {**row, "status": "failed", "last_error": "late"})
+    bad = error_line(
+        "batch_x", {**row, "status": "failed", "last_error": "late"}, ended="completed"
+    )
 
     assert good["response"]["body"]["choices"][0]["message"]["content"] == "Yes"
     assert good["response"]["body"]["usage"]["total_tokens"] == 1

@@ -22,6 +22,7 @@ from models import task_sql as sql
 from models.base import BaseRow, Row, fetch_all, fetch_one, fetch_soon
 from models.database import database
 from models.decision import NewDecision
+from models.locked_rows import LOCKED_ROWS_SECONDS, change_each
 from models.states import AttemptOutcome, TaskState
 
 
@@ -99,8 +100,6 @@ class NewTask:
 
 
 OPEN_STATES = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
-LOCKED_ROWS_SECONDS = 2.0
-"""For all the rows together that others keep locked."""
 Beat = tuple[str, int, Mapping[str, Any]]
 
 
@@ -298,7 +297,7 @@ class Task(BaseRow):
     def cancel(cls, task_ids: Sequence[str]) -> dict[str, str | None]:
         """Cancel waiting rows at once, mark running ones; the status by id, None where another
         transaction keeps the row locked."""
-        return _change(sql.CANCEL_FREE, sql.CANCEL, task_ids, states=OPEN_STATES)
+        return change_each(sql.CANCEL_FREE, sql.CANCEL, task_ids, states=OPEN_STATES)
 
     @classmethod
     def refuse(cls, task_id: str, *, error: str) -> bool:
@@ -320,7 +319,7 @@ class Task(BaseRow):
         ``avoid_tried`` excludes every (backend, model) that an earlier attempt used.
         """
         states = (TaskState.FAILED, TaskState.CANCELLED)
-        return _change(
+        return change_each(
             sql.REDRIVE_FREE, sql.REDRIVE, task_ids, states=states, avoid_tried=avoid_tried
         )
 
@@ -330,31 +329,6 @@ class Task(BaseRow):
         best one; the number of the attempt, None where there is no such answer or it runs."""
         row = fetch_one(sql.ACCEPT, {"id": task_id, "number": number})
         return row["number"] if row is not None else None
-
-
-def _change(
-    free: str,
-    statement: str,
-    task_ids: Sequence[str],
-    *,
-    states: Sequence[TaskState],
-    **values: Any,
-) -> dict[str, str | None]:
-    """``free`` for the rows that nobody has locked, then ``statement`` for each other by itself.
-
-    The new status by id; None for a row in ``states`` that stayed locked for a short while.
-    """
-    rows = fetch_all(free, {"ids": list(task_ids), **values})
-    after: dict[str, str | None] = {row["id"]: row["status"] for row in rows}
-    rest = [task_id for task_id in task_ids if task_id not in after]
-    among = {"ids": rest, "states": [state.value for state in states]}
-    deadline = time.monotonic() + LOCKED_ROWS_SECONDS
-    for row in fetch_all(sql.STILL_AMONG, among) if rest else ():
-        after[row["id"]] = None
-        if time.monotonic() < deadline:
-            for late in fetch_soon(statement, {"ids": [row["id"]], **values}):
-                after[late["id"]] = late["status"]
-    return after
 
 
 def _renew(

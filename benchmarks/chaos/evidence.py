@@ -7,22 +7,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.chaos.harms import Freeze, owner_ends_with
+from benchmarks.chaos.harms import Freeze
 from benchmarks.chaos.stage import LEASE_SECONDS, LIMITS, TOTAL_LIMIT, Stage
+from jobs.process.owners import process_owner
 
 CLOSES_WITHIN_SECONDS = 2.0
 JOURNAL = 20_000
+DEATH = "its worker process died"
+UNWRITTEN = ("lost", "interrupted", "taken_over")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as the model server saw it; ``held`` by a frozen process in these spans."""
+    """One request as the model server saw it; ``held`` by a frozen process in these spans.
+
+    ``whole``: it sent its answer to the end.
+    """
 
     backend: str
     ticket: str | None
     from_at: float
     to_at: float
     held: tuple[tuple[float, float], ...] = ()
+    whole: bool = False
 
 
 @dataclass
@@ -35,6 +42,11 @@ class Findings:
     most_with_frozen: dict[str, int] = field(default_factory=dict)
     requests: int = 0
     taken_from_frozen: int = 0
+    whole_answers: int = 0
+    thrown_away: int = 0
+    deaths_told: int = 0
+    crashes: int = 0
+    poison: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def must(self, holds: bool, complaint: str) -> None:
@@ -48,7 +60,9 @@ def gather(
     """Judge a stage that came to rest. ``standing`` is (running, queued) of the watch, seconds."""
     found = Findings()
     _judge_rows(found, stage, tasks)
-    attempts = stage.system.sql("SELECT task_id::text, epoch, worker, outcome FROM kos_attempts")
+    attempts = stage.system.sql(
+        "SELECT task_id::text, epoch, worker, outcome, error FROM kos_attempts"
+    )
     found.attempts.update(str(row["outcome"]) for row in attempts)
     _judge_ledger(found, stage, attempts)
     calls = _calls(stage, attempts, freezes)
@@ -56,6 +70,8 @@ def gather(
     _judge_requests(found, calls, attempts)
     _judge_limits(found, calls)
     _judge_frozen(found, calls, attempts, freezes)
+    _judge_deaths(found, stage, attempts)
+    _judge_answers(found, stage, calls, attempts, freezes)
     running, queued = standing
     found.must(
         max(running, queued) <= 2 * LEASE_SECONDS,
@@ -113,6 +129,7 @@ def _calls(
             from_at=entry["arrived_at"],
             to_at=entry["ended_at"] or float("inf"),
             held=frozen.get(entry["task_id"] or "", ()),
+            whole=entry["outcome"] == "completed" and entry["fault"] is None,
         )
         for backend in LIMITS
         for entry in stage.simulator(backend).stats(journal=JOURNAL)["journal"]
@@ -133,7 +150,7 @@ def _frozen_spans(
         mine = tuple(
             (freeze.from_at, freeze.to_at + CLOSES_WITHIN_SECONDS)
             for freeze in freezes
-            if str(row["worker"]).startswith(owner_ends_with(freeze.pid))
+            if str(row["worker"]).startswith(freeze.owner)
         )
         if mine:
             spans[f"{row['task_id']}:{row['epoch']}"] = mine
@@ -165,7 +182,7 @@ def _judge_frozen(
     freezes: Sequence[Freeze],
 ) -> None:
     """A process that wakes after its lease closes the streams that it held."""
-    owners = tuple(owner_ends_with(freeze.pid) for freeze in freezes)
+    owners = tuple(freeze.owner for freeze in freezes)
     lost = [row for row in attempts if row["outcome"] == "lost"]
     found.taken_from_frozen = sum(str(row["worker"]).startswith(owners) for row in lost)
     tickets = {f"{row['task_id']}:{row['epoch']}" for row in lost}
@@ -176,6 +193,49 @@ def _judge_frozen(
         if call.ticket in tickets and call.from_at < began and call.to_at > ended
     ]
     found.must(not open_still, f"{len(open_still)} streams outlived a lost lease: {open_still[:3]}")
+
+
+def _judge_deaths(found: Findings, stage: Stage, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Nobody is called dead but who died, and nothing is poison that killed nobody."""
+    died = _owners_that_died(stage)
+    dead = [row for row in attempts if row["outcome"] == "lost" and DEATH in str(row["error"])]
+    alive = [row["worker"] for row in dead if not str(row["worker"]).startswith(died)]
+    found.deaths_told = len(dead)
+    found.must(not alive, f"{len(alive)} attempts lost to a death that was none: {alive[:3]}")
+    rows = stage.system.sql(
+        "SELECT coalesce(sum(crash_count), 0) AS crashes, "
+        "count(*) FILTER (WHERE last_error LIKE 'poison%%') AS poison FROM tasks"
+    )
+    found.crashes, found.poison = rows[0]["crashes"], rows[0]["poison"]
+    found.must(not found.poison, f"{found.poison} tasks were called poison")
+
+
+def _judge_answers(
+    found: Findings,
+    stage: Stage,
+    calls: Sequence[Call],
+    attempts: Sequence[Mapping[str, Any]],
+    freezes: Sequence[Freeze],
+) -> None:
+    """A whole answer is written, unless its worker died or stood still beyond its lease."""
+    gone = (*_owners_that_died(stage), *(freeze.owner for freeze in freezes))
+    here = process_owner().rsplit("/", 2)[0]
+    unwritten = {
+        f"{row['task_id']}:{row['epoch']}"
+        for row in attempts
+        if row["outcome"] in UNWRITTEN
+        and str(row["worker"]).startswith(here)
+        and not str(row["worker"]).startswith(gone)
+    }
+    whole = [call.ticket for call in calls if call.whole and call.ticket]
+    thrown = [ticket for ticket in whole if ticket in unwritten]
+    found.whole_answers, found.thrown_away = len(whole), len(thrown)
+    found.must(not thrown, f"{len(thrown)} whole answers were thrown away: {thrown[:3]}")
+
+
+def _owners_that_died(stage: Stage) -> tuple[str, ...]:
+    host = process_owner().rsplit("/", 2)[0]
+    return tuple(f"{host}/{pid}/" for pid in stage.dead)
 
 
 def _awake(call: Call) -> list[tuple[float, float]]:

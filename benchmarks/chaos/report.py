@@ -40,12 +40,16 @@ def report(result: Result) -> str:
         f"longest queued: {result.standstill.queued_seconds:.1f} s "
         f"(lease {LEASE_SECONDS:g} s)",
         f"attempts taken from frozen processes: {found.taken_from_frozen}",
+        f"whole answers: {found.whole_answers}, thrown away: {found.thrown_away}",
+        f"attempts lost to a death: {found.deaths_told}; crashes counted: {found.crashes}, "
+        f"poison: {found.poison}",
         f"skipped: {'; '.join(result.skipped) or 'nothing'}",
         "",
         "WRONG: " + "; ".join(found.wrong)
         if found.wrong
         else "nothing lost, nothing doubled, "
-        "nothing stuck, no limit exceeded, every attempt in the ledger",
+        "nothing stuck, no limit exceeded, no answer thrown away, no false crash, "
+        "every attempt in the ledger",
     ]
     return "\n".join(lines)
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
+import redis
 
 from benchmarks.chaos.evidence import Findings, gather
 from benchmarks.chaos.feed import audit, feed
 from benchmarks.chaos.harms import Harms
-from benchmarks.chaos.script import Event, script
+from benchmarks.chaos.script import Event, Harm, script
 from benchmarks.chaos.stage import BACKEND_FAULTS, Stage, stage
 from benchmarks.chaos.watch import Standstill
+from jobs.queues.names import WORKERS
 
 FED_SHARE = 0.85
 REST_SECONDS = 120.0
+START_SECONDS = 120.0
 POLL_SECONDS = 0.05
 
 
@@ -38,20 +43,27 @@ class Result:
 
 
 def run_chaos(
-    directory: Path, *, seed: int, tasks: int, seconds: float, every_seconds: float = 3.0
+    directory: Path,
+    *,
+    seed: int,
+    tasks: int,
+    seconds: float,
+    every_seconds: float = 3.0,
+    harms: Collection[Harm] = tuple(Harm),
 ) -> Result:
     """Feed ``tasks`` while the script of ``seed`` runs for ``seconds``; judge when all rests."""
-    events = script(seed=seed, seconds=seconds, every_seconds=every_seconds)
+    events = script(seed=seed, seconds=seconds, every_seconds=every_seconds, of=harms)
     with stage(directory) as here:
         audit(here)
         for simulator in (here.system.ollama, here.system.mlx):
             for fault, rate in BACKEND_FAULTS.items():
                 simulator.fault(fault, rate=rate)
         here.start()
-        standstill, harms = Standstill(), Harms(here)
+        _wait_for_workers(here)
+        standstill, doer = Standstill(), Harms(here)
         watching = standstill.watch(here)
         began = time.monotonic()
-        _feed_and_harm(here, harms, events, tasks=tasks, seconds=seconds)
+        _feed_and_harm(here, doer, events, tasks=tasks, seconds=seconds)
         harmed_until = time.monotonic()
         _wait_for_rest(here, tasks)
         rested_at = time.monotonic()
@@ -60,13 +72,13 @@ def run_chaos(
         findings = gather(
             here,
             tasks=tasks,
-            freezes=harms.freezes,
+            freezes=doer.freezes,
             standing=(standstill.running_seconds, standstill.queued_seconds),
         )
     return Result(
         seed=seed,
         events=events,
-        skipped=tuple(harms.skipped),
+        skipped=tuple(doer.skipped),
         died=here.died,
         findings=findings,
         standstill=standstill,
@@ -91,6 +103,16 @@ def _feed_and_harm(
                 one.result()
         finally:
             stop.set()
+
+
+def _wait_for_workers(here: Stage) -> None:
+    """Harm done to programs that are still starting proves nothing."""
+    wanted = len([name for name in here.programs if name == "control" or name.startswith("llm-")])
+    deadline = time.monotonic() + START_SECONDS
+    with closing(redis.Redis.from_url(here.redis.url)) as client:
+        while int(client.hlen(WORKERS)) < wanted:
+            assert time.monotonic() < deadline, "the workers did not start"
+            time.sleep(POLL_SECONDS)
 
 
 def _wait_for_rest(here: Stage, tasks: int) -> None:

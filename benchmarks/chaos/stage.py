@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.script import WORKERS
+from benchmarks.chaos import apart
+from benchmarks.chaos.script import APART, WORKERS
 from console.home import free_port
 from models import database
 from tests.support.embedded import Server, postgres_server, redis_server
+from tests.support.freezing_proxy import FreezingProxy, freezing_proxy
 from tests.support.programs import Program
 from tests.support.simulators import RunningSimulator
 from tests.support.system import System, running_system
@@ -84,18 +86,26 @@ ENVIRON = {
 
 @dataclass
 class Stage:
-    """``died`` counts the ends of each program that the keeper made up for."""
+    """``died`` counts the ends of each program that the keeper made up for, ``dead`` holds their
+    process ids. Programs reach Postgres and Redis through ``links``, everybody else directly."""
 
     system: System
     postgres: Server
     redis: Server
     clock_file: Path
+    links: dict[str, FreezingProxy]
+    linked: dict[str, str]
+    programs: tuple[str, ...] = PROGRAMS
     died: Counter[str] = field(default_factory=Counter)
+    dead: set[int] = field(default_factory=set)
+    excused_until: float = 0.0
     _stopping: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
 
     def start(self) -> None:
-        for name in PROGRAMS:
+        if apart.is_allowed():
+            self.programs = (*PROGRAMS, APART)
+        for name in self.programs:
             self._launch(name)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._keeper.start()
@@ -111,14 +121,19 @@ class Stage:
     def pid(self, program: str) -> int:
         return self.system.programs[program].pid
 
+    def excuse(self, seconds: float) -> None:
+        """Rows may stand still for so long: nobody can write, or their times were shifted."""
+        self.excused_until = max(self.excused_until, time.monotonic() + seconds)
+
     def _keep(self) -> None:
         due: dict[str, float] = {}
         while not self._stopping.wait(POLL_SECONDS):
-            for name in PROGRAMS:
+            for name in self.programs:
                 if self.system.programs[name].poll() is None:
                     continue
                 if name not in due:
                     self.died[name] += 1
+                    self.dead.add(self.pid(name))
                     due[name] = time.monotonic() + RESTART_SECONDS
                 elif time.monotonic() >= due[name]:
                     del due[name]
@@ -129,7 +144,7 @@ class Stage:
         self.system.programs[name] = Program(
             module,
             *arguments,
-            environ={**os.environ, **self.system.environ},
+            environ={**os.environ, **self.system.environ, **self.linked},
             log=self.system.directory / f"{name}.log",
         )
 
@@ -140,7 +155,8 @@ class Stage:
             return [f"jobs.{name}"]
         queues = "control,maintenance" if name == "control" else name.split("#")[0]
         program = ["--program", f"jobs:{name.split('#')[0]}"]
-        return ["jobs.worker", "--queues", queues, "--threads", "6", *program]
+        worker = ["jobs.worker", "--queues", queues, "--threads", "6", *program]
+        return ["benchmarks.chaos.apart", *worker] if name == APART else worker
 
 
 @contextmanager
@@ -148,12 +164,24 @@ def stage(directory: Path, **environ: str) -> Iterator[Stage]:
     """Everything up but the programs; whatever runs at the end is stopped."""
     with postgres_server(durable=True) as postgres, redis_server(durable=True) as redis:
         wanted = {**ENVIRON, "KOS_HEALTH_PORT": str(free_port()), **environ}
-        with running_system(
-            postgres.url, redis.url, directory, time_scale=1.0, profile=PROFILE, **wanted
-        ) as system:
-            started = Stage(system, postgres, redis, directory / "clock-offset")
+        with (
+            running_system(
+                postgres.url, redis.url, directory, time_scale=1.0, profile=PROFILE, **wanted
+            ) as system,
+            freezing_proxy(postgres.url) as (to_postgres, database_url),
+            freezing_proxy(redis.url) as (to_redis, redis_url),
+        ):
+            started = Stage(
+                system,
+                postgres,
+                redis,
+                directory / "clock-offset",
+                links={"postgres": to_postgres, "redis": to_redis},
+                linked={"DATABASE_URL": database_url, "REDIS_URL": redis_url},
+            )
             try:
                 yield started
             finally:
                 started.stop_keeping()
+                system.stop()
                 database.close_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 import psycopg2
@@ -44,6 +45,8 @@ class Standstill:
                 row = stage.system.sql(STANDING, {"lease": LEASE_SECONDS})[0]
             except psycopg2.Error:
                 self.misses += 1
+                continue
+            if time.monotonic() < stage.excused_until:
                 continue
             self.looks += 1
             self.running_seconds = max(self.running_seconds, float(row["running"]))

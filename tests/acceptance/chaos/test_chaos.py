@@ -12,8 +12,9 @@ from benchmarks.chaos.run import run_chaos
 from benchmarks.chaos.script import Harm, script
 
 
-def test_two_hundred_tasks_survive_every_kind_of_harm(tmp_path: Path) -> None:
-    result = run_chaos(tmp_path, seed=11, tasks=200, seconds=45)
+def test_two_hundred_tasks_survive_every_short_harm(tmp_path: Path) -> None:
+    short = [harm for harm in Harm if harm not in (Harm.READ_ONLY, Harm.SLEEP)]
+    result = run_chaos(tmp_path, seed=11, tasks=200, seconds=45, harms=short)
 
     print(report(result))
     assert result.findings.wrong == [], report(result)

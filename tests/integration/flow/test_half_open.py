@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -128,7 +129,7 @@ def test_a_connection_to_redis_that_went_silent_while_idle_costs_no_command(
     proxy, url = redis_link
     with closing(client_for(url)) as client:
         pool = client.connection_pool
-        connections = [pool.get_connection() for _ in range(3)]
+        connections: list[Any] = [pool.get_connection() for _ in range(3)]
         for connection in connections:
             pool.release(connection)
             connection.used_at -= TRUST_SECONDS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from console.operations import tasks
@@ -40,3 +42,66 @@ def test_what_has_no_answer_cannot_be_accepted(system: System) -> None:
 
     with session(), pytest.raises(BadInput, match="with an answer is not there"):
         tasks.accept(task_id)
+
+
+REFUSE_TWICE = """
+CREATE FUNCTION refuse_twice() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF nextval('tries_' || NEW.title) <= 2 THEN
+    RAISE EXCEPTION 'not now' USING ERRCODE = NEW.title;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER refuse_twice BEFORE UPDATE ON tasks FOR EACH ROW
+  WHEN (NEW.status = 'completed') EXECUTE FUNCTION refuse_twice();
+"""
+SERIALIZATION, DEADLOCK, LOCK_TIMEOUT = "40001", "40P01", "55P03"
+
+
+def test_an_answer_is_written_after_a_conflict(system: System) -> None:
+    codes = (SERIALIZATION, DEADLOCK, LOCK_TIMEOUT)
+    system.sql("".join(f'CREATE SEQUENCE "tries_{code}";' for code in codes))
+    system.sql(REFUSE_TWICE.replace("'tries_' || NEW.title", "'\"tries_' || NEW.title || '\"'"))
+    system.start()
+    ids = [system.insert(code, "Tell of the sea in a few sentences.") for code in codes]
+
+    for task_id in ids:
+        system.wait_status(task_id, "completed", deadline_seconds=60)
+        assert [row["outcome"] for row in system.attempts(task_id)] == ["completed"]
+
+
+def test_an_answer_waits_for_a_postgres_that_takes_no_writes_beyond_its_lease(
+    system: System,
+) -> None:
+    """As after a failover to a replica."""
+    system.environ["KOS_LEASE_SECONDS"] = "2"
+    system.start()
+    slow = {"preferred_source": "ollama"}
+    system.ollama.fault("drip", seconds=0.02)
+    task_id = system.insert("Sea", "Tell of the sea in a few sentences.", metadata=slow)
+    system.ollama.wait_until(lambda stats: stats["streams"]["now"] == 1, deadline_seconds=60)
+    read_only(system, "= on")
+    try:
+        system.ollama.wait_until(lambda stats: answers(stats) == 1, deadline_seconds=60)
+        over = "SELECT lease_expires_at < now() - interval '1 second' AS over FROM tasks"
+        system.wait(lambda: system.sql(over)[0]["over"], what="the lease is over")
+    finally:
+        read_only(system, "= DEFAULT")
+
+    done = system.wait_status(task_id, "completed", deadline_seconds=60)
+
+    assert done["crash_count"] == 0
+    assert [row["outcome"] for row in system.attempts(task_id)] == ["completed"]
+    assert answers(system.ollama.stats()) == 1
+
+
+def answers(stats: dict[str, Any]) -> int:
+    """How many the server has sent to the end; a load is none."""
+    return sum(
+        one["outcome"] == "completed" and one["completion_tokens"] > 0 for one in stats["journal"]
+    )
+
+
+def read_only(system: System, value: str) -> None:
+    system.sql(f"ALTER SYSTEM SET default_transaction_read_only {value}")
+    system.sql("SELECT pg_reload_conf()")

@@ -104,7 +104,7 @@ def watched_guarded(browser: Browser, guarded: Dashboard) -> Iterator[Watched]:
 
 def _watch(browser: Browser, dashboard: Dashboard) -> Iterator[Watched]:
     context = browser.new_context(locale="en-GB", viewport={"width": 1360, "height": 900})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     watched = Watched(context.new_page(), dashboard)
     _listen(context, watched)
     yield watched

@@ -106,10 +106,10 @@ def assemble(runtime: Runtime) -> Gateway:
 
 def _running(settings: Settings, residency: Residency, backend: str) -> Running:
     with session():
-        rows = [row for row in backlog.in_flight() if row["backend"] == backend]
+        rows = [row for row in backlog.in_flight() if row.backend == backend]
     spec = settings.backend(backend)
     return Running(
-        by_model=Counter(row["model"] for row in rows if row["status"] == "in_progress"),
+        by_model=Counter(row.model for row in rows if row.model and row.status == "in_progress"),
         max_resident=(spec.max_resident_models if spec else None) or 1,
         resident=residency.seen(backend) or (),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.base import Row, fetch_all, read_utc
+from models.base import Row, fetch_all, read_utc, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,36 @@ class Ended:
     error_code: str | None
     prefill_seconds: float | None = None
     decode_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAttempt:
+    """A finished attempt with the category of its task, for learning."""
+
+    backend: str
+    model: str
+    finished_at: datetime
+    load_seconds: float | None
+    first_token_seconds: float | None
+    duration_seconds: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    outcome: str | None
+    category: str | None
+    cached_prompt_tokens: int | None = None
+    prefill_seconds: float | None = None
+    decode_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingAttempt:
+    """An attempt whose answer is arriving: the tokens so far, and when they were counted."""
+
+    backend: str | None
+    model: str | None
+    started_at: datetime | None
+    completion_tokens: int | None
+    counted_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +131,12 @@ LEFT JOIN tasks t ON t.id = a.task_id
 """
 
 
-def samples(of_each_model: int = 200) -> list[Row]:
-    """The newest finished attempts of each model, which is what learning reads.
+def samples(of_each_model: int = 200) -> list[MeasuredAttempt]:
+    """The newest finished attempts of each model; durations, rates and loads are learned from them.
 
-    A busy model does not crowd out what is known of a seldom one.
+    The bound is per model, so that a busy model does not push out the samples of a rare one.
     """
-    return fetch_all(SAMPLES, (of_each_model,))
-
-
-def since(moment: datetime, limit: int = 5000) -> list[Row]:
-    """Attempts that finished after ``moment``, oldest first: what limits are decided from."""
-    return fetch_all(
-        "SELECT * FROM (SELECT backend, model, started_at, finished_at, load_seconds, "
-        "first_token_seconds, duration_seconds, completion_tokens, error, error_code "
-        "FROM kos_attempts WHERE finished_at > %s "
-        "ORDER BY finished_at DESC LIMIT %s) AS newest ORDER BY finished_at",
-        (moment, limit),
-    )
+    return [value_of(MeasuredAttempt, row) for row in fetch_all(SAMPLES, (of_each_model,))]
 
 
 _BY_MINUTE = """
@@ -151,7 +170,7 @@ SELECT * FROM (
 
 def ended_since(moment: datetime, *, newest: int) -> list[Ended]:
     """Up to ``newest`` attempts that ended after ``moment``, oldest first."""
-    return [Ended(**row) for row in fetch_all(_ENDED, (moment, newest))]
+    return [value_of(Ended, row) for row in fetch_all(_ENDED, (moment, newest))]
 
 
 _SERVED = """
@@ -205,14 +224,14 @@ def completed_between(began: datetime, ended: datetime) -> int:
     return int(rows[0]["n"])
 
 
-def running() -> list[Row]:
-    """Attempts that run now, with the tokens that their last heartbeat told."""
-    return fetch_all(
-        "SELECT t.backend, t.model, t.started_at, NULL::timestamptz AS finished_at, "
-        "NULL::real AS load_seconds, (t.progress->>'tokens')::int AS completion_tokens, "
-        "t.updated_at AS counted_at FROM tasks t WHERE t.status = 'in_progress' "
-        "AND t.progress->>'phase' = 'decoding'"
+def decoding() -> list[DecodingAttempt]:
+    """Attempts whose answers are arriving now, with the token count of the last heartbeat."""
+    rows = fetch_all(
+        "SELECT t.backend, t.model, t.started_at, "
+        "(t.progress->>'tokens')::int AS completion_tokens, t.updated_at AS counted_at "
+        "FROM tasks t WHERE t.status = 'in_progress' AND t.progress->>'phase' = 'decoding'"
     )
+    return [value_of(DecodingAttempt, row) for row in rows]
 
 
 def prune(keep_days: float) -> int:

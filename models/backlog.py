@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from models import counts
-from models.base import Row, fetch_all, fetch_one
+from models.base import Row, fetch_all, fetch_one, value_of
 from models.foreign import MAX_METADATA_BYTES, fault_of, share
 from models.states import Priority
+from models.task_rows import InFlightTask, PendingTask, UnassignedTask
 
 _UNKNOWN_PARENTS = """
 ARRAY(SELECT d.depends_on_id::text FROM kos_dependencies d WHERE d.task_id = t.id
@@ -68,18 +69,22 @@ class Unservable:
 NOTHING_UNSERVABLE = Unservable()
 
 
-def window(limit: int, *, unservable: Unservable = NOTHING_UNSERVABLE) -> list[Row]:
+def window(limit: int, *, unservable: Unservable = NOTHING_UNSERVABLE) -> list[PendingTask]:
     """Up to ``limit`` rows that may run now, most urgent first; none that asks in vain.
 
     A step of priority counts as fifteen minutes of waiting (``kos_plan_order``), which the index
     ``kos_tasks_backlog`` holds: the cost follows ``limit`` and the unservable rows that are passed
     over, not the length of the backlog.
     """
-    return _sound(
+    return _pending(
         f"{_MAY_RUN} {_not(unservable)} "
         "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(limit)s",
         {"limit": limit, **_parameters(unservable)},
     )
+
+
+def _pending(sql: str, parameters: Mapping[str, Any]) -> list[PendingTask]:
+    return [value_of(PendingTask, row) for row in _sound(sql, parameters)]
 
 
 def _sound(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
@@ -147,7 +152,7 @@ def _parameters(unservable: Unservable) -> dict[str, Any]:
 
 def window_of_all_kinds(
     limit: int, *, least: int, unservable: Unservable = NOTHING_UNSERVABLE
-) -> tuple[list[Row], dict[str, int]]:
+) -> tuple[list[PendingTask], dict[str, int]]:
     """The window, and how many rows of each category wait in all.
 
     A backlog that is longer than the window may hide whole categories behind its first rows, and
@@ -158,16 +163,14 @@ def window_of_all_kinds(
     rows = window(limit, unservable=unservable)
     if len(rows) < limit:
         return rows, {}
-    known = {row["id"] for row in rows}
-    rows += [row for row in _first_urgent(least, unservable) if row["id"] not in known]
-    known = {row["id"] for row in rows}
+    known = {row.id for row in rows}
+    rows += [row for row in _first_urgent(least, unservable) if row.id not in known]
+    known = {row.id for row in rows}
     totals = _pending_by_category()
-    seen = Counter(row["category"] for row in rows)
+    seen = Counter(row.category for row in rows)
     for category, total in totals.items():
         if seen[category] < min(least, total):
-            rows += [
-                row for row in _first_of(category, least, unservable) if row["id"] not in known
-            ]
+            rows += [row for row in _first_of(category, least, unservable) if row.id not in known]
     return rows, totals
 
 
@@ -180,23 +183,23 @@ def _pending_by_category() -> dict[str, int]:
     return {category: n for category, n in totals.items() if category and n}
 
 
-def _first_urgent(least: int, unservable: Unservable) -> list[Row]:
+def _first_urgent(least: int, unservable: Unservable) -> list[PendingTask]:
     """From the index ``kos_tasks_urgent``, whatever stands before them."""
-    return _sound(
+    return _pending(
         f"{_MAY_RUN} {_not(unservable)} AND t.priority = 'urgent' "
         "ORDER BY t.created_at LIMIT %(least)s",
         {"least": least, **_parameters(unservable)},
     )
 
 
-def _first_of(category: str, least: int, unservable: Unservable) -> list[Row]:
+def _first_of(category: str, least: int, unservable: Unservable) -> list[PendingTask]:
     """The first rows of each priority, as that index has them in order."""
     of_a_priority = f"""
         {_MAY_RUN} {_not(unservable)}
         AND t.category::text = %(category)s AND t.priority::text = p.priority
         ORDER BY t.created_at LIMIT %(least)s
     """
-    return _sound(
+    return _pending(
         f"SELECT t.* FROM unnest(%(priorities)s) AS p(priority), LATERAL ({of_a_priority}) t "
         "ORDER BY kos_plan_order(t.priority::text, t.created_at) LIMIT %(least)s",
         {
@@ -208,7 +211,7 @@ def _first_of(category: str, least: int, unservable: Unservable) -> list[Row]:
     )
 
 
-def unassigned(limit: int) -> list[Row]:
+def unassigned(limit: int) -> list[UnassignedTask]:
     """Up to ``limit`` pending rows without an expert, most urgent first, with the domain's name."""
     rows = _sound(
         f"""
@@ -221,7 +224,9 @@ def unassigned(limit: int) -> list[Row]:
         {"limit": limit},
     )
     names = _domain_names({row["domain_id"] for row in rows if row["domain_id"]})
-    return [{**row, "domain": names.get(row["domain_id"])} for row in rows]
+    return [
+        value_of(UnassignedTask, {**row, "domain": names.get(row["domain_id"])}) for row in rows
+    ]
 
 
 def _domain_names(ids: set[str]) -> dict[str, str]:
@@ -238,9 +243,9 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
     return {row["id"]: row["name"] for row in rows}
 
 
-def unclassified(limit: int) -> list[Row]:
+def unclassified(limit: int) -> list[UnassignedTask]:
     """Up to ``limit`` pending rows whose creator chose the expert, but not yet classed."""
-    return _sound(
+    rows = _sound(
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, {_MEASURED},
           e.name AS expert, {_UNKNOWN_PARENTS},
@@ -251,14 +256,16 @@ def unclassified(limit: int) -> list[Row]:
         """,
         {"limit": limit},
     )
+    return [value_of(UnassignedTask, row) for row in rows]
 
 
-def in_flight() -> list[Row]:
+def in_flight() -> list[InFlightTask]:
     """Rows that are queued or running, with where and since when."""
-    return fetch_all(
-        "SELECT id::text, epoch, status, backend, model, block_id::text, queued_at, started_at, "
-        "lease_owner, progress FROM tasks WHERE status IN ('queued', 'in_progress')"
+    rows = fetch_all(
+        "SELECT id::text, status, backend, model, started_at FROM tasks "
+        "WHERE status IN ('queued', 'in_progress')"
     )
+    return [value_of(InFlightTask, row) for row in rows]
 
 
 def next_due_times() -> tuple[datetime | None, datetime | None, datetime | None]:

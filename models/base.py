@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 import psycopg2.errors
@@ -12,6 +12,7 @@ import psycopg2.errors
 from models.database import database
 
 Row = dict[str, Any]
+Value = TypeVar("Value")
 LOCKED_ROW_SECONDS = 0.5
 """A row that a statement of ours holds is free sooner; people's transactions hold it for long."""
 
@@ -58,6 +59,15 @@ def as_utc(value: datetime | None) -> datetime | None:
 def read_utc(value: datetime) -> datetime:
     """:func:`as_utc` of a column that is never null."""
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+def value_of(kind: type[Value], row: Row) -> Value:
+    """Build the dataclass ``kind`` from the columns that its fields name, with times in UTC.
+
+    A field whose column the query does not read keeps its default.
+    """
+    names = [name for name in kind.__dataclass_fields__ if name in row]  # type: ignore[attr-defined]
+    return kind(**in_utc({name: row[name] for name in names}))
 
 
 def in_utc(row: Mapping[str, Any]) -> Row:

@@ -19,11 +19,12 @@ from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 from psycopg2.extras import Json, execute_values
 
 from models import task_sql as sql
-from models.base import BaseRow, Row, fetch_all, fetch_one, fetch_soon
+from models.base import BaseRow, Row, fetch_all, fetch_one, fetch_soon, value_of
 from models.database import database
 from models.decision import NewDecision
 from models.locked_rows import LOCKED_ROWS_SECONDS, change_each
 from models.states import AttemptOutcome, TaskState
+from models.task_rows import ClaimedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Claimed:
     id: str
     epoch: int
     number: int
-    row: Row
+    row: ClaimedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Task(BaseRow):
         if not rows:
             return None
         row = rows[0]
-        return Claimed(id=row["id"], epoch=row["epoch"], number=row.pop("number"), row=row)
+        return Claimed(row["id"], row["epoch"], row["number"], value_of(ClaimedTask, row))
 
     @classmethod
     def heartbeat(cls, owner: str, beats: Sequence[Beat], *, lease_seconds: float) -> set[str]:

@@ -77,7 +77,7 @@ class Answering:
             )
             answer = self._process(result, claimed, running, context)
             result.verdict = self._review.verdict(
-                task, answer, context, running, category=claimed.row["category"]
+                task, answer, context, running, category=claimed.row.category
             )
             result.answer = answer
         except (preparation.TaskRefused, LLMError) as error:
@@ -114,7 +114,7 @@ class Answering:
             context_tokens=context.context_tokens,
         )
         result.spent = caller.spent
-        checkpoint = RowCheckpoint(running, claimed.row["checkpoint"])
+        checkpoint = RowCheckpoint(running, claimed.row.checkpoint)
         choice = self._processors.choose(context.options)
         calls = StructuredCalls(caller)
         answer = choice.processor.run(context, calls, checkpoint=checkpoint)

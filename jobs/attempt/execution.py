@@ -76,7 +76,7 @@ class Execution:
     @contextmanager
     def _alone_if_suspect(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:
         """Alone for a suspect, and on record as such: only a death while alone is evidence."""
-        if claimed.row["suspicion"] is None:
+        if claimed.row.suspicion is None:
             yield
             return
         with self._gate.alone(cancelled=lambda: running.token.cancelled) as alone:

@@ -22,10 +22,10 @@ from jobs.settings.load import Settings
 from llm.types import SERVER_DEFAULTS, Category, Sampling
 from llm.urls import in_container
 from models import decision
-from models.base import Row
 from models.database import session
 from models.decision import NewDecision
 from models.task import Claimed
+from models.task_rows import ClaimedTask
 
 
 class TaskRefused(Exception):
@@ -48,24 +48,24 @@ def prepare(
     ``model_sampling`` is what the model's author set.
     """
     row = claimed.row
-    options = metadata.read(row["metadata"])
-    if not (row["description"] or row["title"] or "").strip():
+    options = metadata.read(row.metadata)
+    if not (row.description or row.title or "").strip():
         raise TaskRefused("description is empty: say what is to be done")
     persona = Persona(silent=True) if options.verbatim else _persona(row)
-    earlier = zip(row["earlier_titles"], row["earlier_results"], strict=True)
+    earlier = zip(row.earlier_titles, row.earlier_results, strict=True)
     dependencies = tuple(DependencyResult(title=title, text=text) for title, text in earlier)
     size = _size(claimed, options, dependencies)
     context_tokens = min(num_ctx or size.num_ctx, model_context or LARGEST_CONTEXT)
     return TaskContext(
         task_id=claimed.id,
-        title=row["title"] or "",
-        description=row["description"] or row["title"] or "",
-        persona=_instructed(persona, row["metadata"]),
+        title=row.title or "",
+        description=row.description or row.title or "",
+        persona=_instructed(persona, row.metadata),
         options=options,
         context=_files(claimed, options, settings, int(context_tokens * MATERIAL_SHARE)),
         dependencies=dependencies,
         max_tokens=min(size.max_tokens, context_tokens // 2),
-        brief=not options.verbatim and cuts(row["faults"]) > 0,
+        brief=not options.verbatim and cuts(row.faults) > 0,
         context_tokens=context_tokens,
         sampling=options.sampling
         if options.verbatim
@@ -73,8 +73,8 @@ def prepare(
             options.sampling,
             expert=persona.sampling,
             model=model_sampling,
-            category=category_of(row["category"]),
-            faults=row["faults"],
+            category=category_of(row.category),
+            faults=row.faults,
         ),
         correlation_id=f"{claimed.id}:{claimed.epoch}",
         cancel=running.token,
@@ -103,9 +103,9 @@ def _size(
     row = claimed.row
     return prompt_size(
         options,
-        text_bytes=_bytes(row["description"] or "") + _bytes(_system(row["metadata"])),
+        text_bytes=_bytes(row.description or "") + _bytes(_system(row.metadata)),
         earlier_bytes=sum(_bytes(earlier.text) for earlier in dependencies),
-        faults=row["faults"],
+        faults=row.faults,
     )
 
 
@@ -124,14 +124,14 @@ def _system(row_metadata: object) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _persona(row: Row) -> Persona:
+def _persona(row: ClaimedTask) -> Persona:
     """Empty where the task has no expert, or one that is gone."""
     return Persona(
-        name=row["expert_name"] or "",
-        role=row["expert_role"] or "",
-        department=row["expert_department"] or "",
-        system_prompt=row["expert_prompt"] or "",
-        sampling=metadata.read(row["expert_metadata"]).sampling,
+        name=row.expert_name or "",
+        role=row.expert_role or "",
+        department=row.expert_department or "",
+        system_prompt=row.expert_prompt or "",
+        sampling=metadata.read(row.expert_metadata).sampling,
     )
 
 
@@ -143,7 +143,7 @@ def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_to
     """
     if not options.file_paths:
         return ""
-    text = task_text(claimed.row["title"] or "", claimed.row["description"] or "")
+    text = task_text(claimed.row.title or "", claimed.row.description or "")
     result = gather(
         options.file_paths,
         options.keywords or keywords_of(text),

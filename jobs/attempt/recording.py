@@ -58,7 +58,7 @@ class Recorder:
         event = AttemptEvent(
             verdict=verdict,
             error=result.error,
-            attempt_count=claimed.row["attempt_count"],
+            attempt_count=claimed.row.attempt_count,
             backend=task.backend,
             model=task.model,
             failover=not (verdict is not None and verdict.ok)

@@ -15,11 +15,11 @@ from jobs.policy.fields import literal
 from jobs.policy.metadata import TaskOptions
 from jobs.policy.team import Team
 from models import backlog, decision
-from models.base import Row
 from models.database import FAULTS_OF_ROWS, database, session
 from models.decision import NewDecision
 from models.states import Priority
 from models.task import Assigned, Task
+from models.task_rows import UnassignedTask
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def assign_page(roster: Roster) -> bool:
     return (assigned and len(waiting) == PAGE) or len(chosen) == PAGE
 
 
-def _assign(rows: Sequence[Row], team: Team) -> bool:
+def _assign(rows: Sequence[UnassignedTask], team: Team) -> bool:
     """False where nobody can take a task: then another page would fare no better."""
     if not team:
         logger.warning("nobody_to_assign: no expert is active; add some with `kos experts add`")
@@ -49,38 +49,36 @@ def _assign(rows: Sequence[Row], team: Team) -> bool:
     assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
     for row in rows:
-        options = metadata.read(row["metadata"])
+        options = metadata.read(row.metadata)
         if _refused(row, options):
             continue
         assessed = _assess(row)
         choice = assign(_task(row, options, assessed), team)
         if choice.expert_id is None:
-            logger.warning("not_assigned task=%s: %s", row["id"], choice.reason)
+            logger.warning("not_assigned task=%s: %s", row.id, choice.reason)
             continue
         team.add_load(choice.expert_id)
         assignments.append(_assigned(row, assessed, choice))
-        reasons[row["id"]] = _why(
-            row, team.expert(choice.expert_id).name, options, assessed, choice
-        )
+        reasons[row.id] = _why(row, team.expert(choice.expert_id).name, options, assessed, choice)
     _write(assignments, reasons)
     return True
 
 
-def _classify(rows: Sequence[Row]) -> None:
+def _classify(rows: Sequence[UnassignedTask]) -> None:
     """Rows whose creator chose the expert still need a category and a complexity."""
     assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
     for row in rows:
-        options = metadata.read(row["metadata"])
+        options = metadata.read(row.metadata)
         if _refused(row, options):
             continue
         assessed = _assess(row)
-        assignments.append(Assigned(row["id"], None, assessed.category.value, assessed.complexity))
+        assignments.append(Assigned(row.id, None, assessed.category.value, assessed.complexity))
         reason = f"chosen by the creator; {assessed.reason}"
         reason += _left_out(row, options)
-        if row["expert"] is None:
+        if row.expert is None:
             reason += "; assignee_expert_id: names no expert, so the task runs without a persona"
-        reasons[row["id"]] = NewDecision(row["id"], "assign", row["expert"], reason)
+        reasons[row.id] = NewDecision(row.id, "assign", row.expert, reason)
     _write(assignments, reasons)
 
 
@@ -108,50 +106,48 @@ def _cannot_be_written(task_id: str, fault: str) -> None:
         logger.warning("not_refused task=%s: %s", task_id, error)
 
 
-def _refused(row: Row, options: TaskOptions) -> bool:
+def _refused(row: UnassignedTask, options: TaskOptions) -> bool:
     """A slip in the category would run the task as something it is not.
 
     A site's programs write words of their own into ``metadata.category``: those are left out, and
     the text decides. The column is ours, and holds our words only.
     """
-    column = metadata.read({"category": row["category"] or None}).problems
+    column = metadata.read({"category": row.category or None}).problems
     theirs = [p for p in options.problems if p.field == "category" and not p.foreign]
     if not column and not theirs:
         return False
     where = "invalid metadata: " if theirs else ""
     reason = where + "; ".join(map(str, theirs or column))
-    Task.refuse(row["id"], error=reason)
-    decision.record([NewDecision(row["id"], "assign", None, f"refused: {reason}")])
+    Task.refuse(row.id, error=reason)
+    decision.record([NewDecision(row.id, "assign", None, f"refused: {reason}")])
     return True
 
 
-def _left_out(row: Row, options: TaskOptions) -> str:
+def _left_out(row: UnassignedTask, options: TaskOptions) -> str:
     """The parts of a row that cannot be used, as the end of a reason."""
     left = [f"left out of metadata: {'; '.join(map(str, options.problems))}"]
     notes = left if options.problems else []
-    if row["priority"] not in PRIORITIES:
-        notes.append(f"priority: {literal(row['priority'])} is unknown and counts as medium")
-    if row["unknown_parents"]:
-        notes.append(
-            f"depends_on_id: {row['unknown_parents'][0]} is no task, so it is not waited for"
-        )
+    if row.priority not in PRIORITIES:
+        notes.append(f"priority: {literal(row.priority)} is unknown and counts as medium")
+    if row.unknown_parents:
+        notes.append(f"depends_on_id: {row.unknown_parents[0]} is no task, so it is not waited for")
     return "".join(f"; {line}" for line in notes)
 
 
-def _task(row: Row, options: TaskOptions, assessed: Assessment) -> AssignTask:
+def _task(row: UnassignedTask, options: TaskOptions, assessed: Assessment) -> AssignTask:
     return AssignTask(
-        title=row["title"] or "",
-        description=row["description"] or "",
-        domain=row["domain"],
+        title=row.title or "",
+        description=row.description or "",
+        domain=row.domain,
         category=assessed.category,
         assignee_hint=options.assignee_hint,
         preferred_source=options.preferred_source,
     )
 
 
-def _assigned(row: Row, assessed: Assessment, choice: Assignment) -> Assigned:
+def _assigned(row: UnassignedTask, assessed: Assessment, choice: Assignment) -> Assigned:
     return Assigned(
-        id=row["id"],
+        id=row.id,
         expert_id=choice.expert_id,
         category=assessed.category.value,
         complexity=assessed.complexity,
@@ -160,20 +156,20 @@ def _assigned(row: Row, assessed: Assessment, choice: Assignment) -> Assigned:
 
 
 def _why(
-    row: Row, name: str, options: TaskOptions, assessed: Assessment, choice: Assignment
+    row: UnassignedTask, name: str, options: TaskOptions, assessed: Assessment, choice: Assignment
 ) -> NewDecision:
     rejected = [{"option": other.option, "reason": other.reason} for other in choice.rejected]
     reason = f"{choice.reason}; {assessed.reason}"
-    return NewDecision(row["id"], "assign", name, reason + _left_out(row, options), rejected)
+    return NewDecision(row.id, "assign", name, reason + _left_out(row, options), rejected)
 
 
-def _assess(row: Row) -> Assessment:
-    known = row["metadata"] if isinstance(row["metadata"], dict) else {}
-    if row["category"]:
-        known = {**known, "category": row["category"]}
+def _assess(row: UnassignedTask) -> Assessment:
+    known = row.metadata if isinstance(row.metadata, dict) else {}
+    if row.category:
+        known = {**known, "category": row.category}
     return assess(
-        row["title"] or "",
-        row["description"] or "",
+        row.title or "",
+        row.description or "",
         known,
-        has_dependencies=row["has_dependencies"],
+        has_dependencies=row.has_dependencies,
     )

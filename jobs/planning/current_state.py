@@ -12,13 +12,14 @@ from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.policy.plan_building.choices import unservable
-from jobs.policy.types import BackendView, BlockKey
+from jobs.policy.types import BackendView, BlockKey, OpenBlock
 from jobs.settings.load import Settings
 from llm.scanner import Scanner
 from llm.types import BackendSpec, Scan, ScannedModel, ServerScan
 from models import backlog, block
 from models.backlog import Unservable
 from models.base import Row
+from models.task_rows import InFlightTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class CurrentState:
     """``total`` tasks may run at all backends together."""
 
     scan: Scan
-    in_flight: Sequence[Row]
-    blocks: Sequence[Row]
+    in_flight: Sequence[InFlightTask]
+    blocks: Sequence[OpenBlock]
     backends: tuple[BackendView, ...]
     total: int
 
@@ -58,7 +59,8 @@ class StateReader:
 
     def read(self, scan: Scan) -> CurrentState:
         """Needs a session."""
-        in_flight, blocks = backlog.in_flight(), block.open_blocks()
+        in_flight = backlog.in_flight()
+        blocks = [_open_block(row) for row in block.open_blocks()]
         views = self.backends(scan, in_flight, blocks)
         return CurrentState(
             scan,
@@ -69,11 +71,11 @@ class StateReader:
         )
 
     def backends(
-        self, scan: Scan, in_flight: Sequence[Row] = (), blocks: Sequence[Row] = ()
+        self, scan: Scan, in_flight: Sequence[InFlightTask] = (), blocks: Sequence[OpenBlock] = ()
     ) -> tuple[BackendView, ...]:
         """Every configured backend: its limit, what it holds, and why it may take nothing."""
-        busy = Counter(row["backend"] for row in in_flight)
-        present = {row["backend"]: _key(row) for row in blocks if row["in_flight"] > 0}
+        busy = Counter(task.backend for task in in_flight)
+        present = {one.key.backend: one.key for one in blocks if one.in_flight > 0}
         return tuple(
             self._backend(spec, scan.server(spec.name), busy[spec.name], present)
             for spec in self._settings.backends
@@ -142,5 +144,12 @@ def usable_models(breakers: Breakers, scan: Scan) -> Iterator[tuple[str, int, Sc
                 yield server.backend, rank, model
 
 
-def _key(row: Row) -> BlockKey:
-    return BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"])
+def _open_block(row: Row) -> OpenBlock:
+    return OpenBlock(
+        block_id=row["id"],
+        key=BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"]),
+        remaining=row["remaining"],
+        in_flight=row["in_flight"],
+        heavy=row["heavy"],
+        urgent=row["urgent"],
+    )

@@ -10,12 +10,11 @@ from jobs.admission.residency import Residency
 from jobs.planning.current_state import CurrentState
 from jobs.planning.snapshots import planning_config
 from jobs.policy.dispatch import dispatch
-from jobs.policy.types import BlockKey, DispatchOrder, OpenBlock, PreloadOrder
+from jobs.policy.types import DispatchOrder, PreloadOrder
 from jobs.process.tracing import span
 from jobs.queues.broker import WakingBroker
 from jobs.queues.task_message import TaskMessage, llm_message
 from jobs.settings.load import Settings
-from models.base import Row
 from models.task import Task
 
 
@@ -32,12 +31,12 @@ class Dispatcher:
         """(tasks that the free slots want, tasks sent). Needs a session."""
         decided = dispatch(
             sorted(state.backends, key=lambda view: self._sent_at.get(view.name, 0.0)),
-            [_open_block(row) for row in state.blocks],
+            state.blocks,
             dispatch_ahead=self._settings.dispatch_ahead,
             config=planning_config(self._settings, state.scan),
             total=state.total,
         )
-        heavy = {row["id"]: row["heavy"] for row in state.blocks}
+        heavy = {block.block_id: block.heavy for block in state.blocks}
         messages: list[TaskMessage] = []
         for order in decided.orders:
             self._sent_at[order.key.backend] = time.monotonic()
@@ -65,14 +64,3 @@ class Dispatcher:
                 about = {"backend": task.backend, "model": task.model}
                 spans.enter_context(span("dispatch", task.task_id, **about))
             self._broker.enqueue_all([task.to_dramatiq() for task in messages])
-
-
-def _open_block(row: Row) -> OpenBlock:
-    return OpenBlock(
-        block_id=row["id"],
-        key=BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"]),
-        remaining=row["remaining"],
-        in_flight=row["in_flight"],
-        heavy=row["heavy"],
-        urgent=row["urgent"],
-    )

@@ -16,8 +16,8 @@ from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from llm.backends.registry import Backends
 from llm.errors import BackendUnreachable, BadAnswer, ConnectTimeout, Overloaded
-from models.base import Row
 from models.database import DatabaseUnavailable
+from models.task_rows import ClaimedTask
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,9 @@ class Failover:
         self._figures = figures
         self._backends = backends
 
-    def is_possible(self, row: Row, *, failed: tuple[str, str], error: Exception | None) -> bool:
+    def is_possible(
+        self, row: ClaimedTask, *, failed: tuple[str, str], error: Exception | None
+    ) -> bool:
         """Whether the task of ``row`` may run elsewhere than at ``failed`` (backend, model).
 
         After a bad answer another model of the same server is elsewhere, too. After any other
@@ -55,7 +57,7 @@ class Failover:
             if isinstance(error, Overloaded):
                 found = tuple(name for name in found if name not in _tried(row))
         except (redis.RedisError, DatabaseUnavailable) as problem:
-            logger.warning("failover_unknown task=%s error=%s", row["id"], problem)
+            logger.warning("failover_unknown task=%s error=%s", row.id, problem)
             return False
         if isinstance(error, BackendUnreachable | ConnectTimeout):
             return any(self._backends.get(name).health().reachable for name in found)
@@ -74,18 +76,18 @@ class Failover:
         )
 
 
-def _requirements(row: Row) -> TaskView:
+def _requirements(row: ClaimedTask) -> TaskView:
     """What the task requires: all that keeps it from a backend."""
-    options = metadata.read(row["metadata"])
+    options = metadata.read(row.metadata)
     return TaskView(
-        id=row["id"],
-        created_at=row["created_at"],
-        category=category_of(row["category"]),
+        id=row.id,
+        created_at=row.created_at or utc_now(),
+        category=category_of(row.category),
         required_backend=options.required_backend,
         required_model=options.preferred_model,
-        avoid=avoided_places(row["avoid"]),
+        avoid=avoided_places(row.avoid),
     )
 
 
-def _tried(row: Row) -> set[str]:
-    return {backend for backend, _ in avoided_places(row["avoid"])}
+def _tried(row: ClaimedTask) -> set[str]:
+    return {backend for backend, _ in avoided_places(row.avoid)}

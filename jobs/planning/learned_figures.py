@@ -13,7 +13,7 @@ from jobs.process.clock import utc_now
 from llm.scanner import Scanner
 from llm.types import BackendSpec, Category, Scan
 from models import attempt
-from models.base import Row, as_utc
+from models.attempt import MeasuredAttempt
 from models.database import session
 
 logger = logging.getLogger(__name__)
@@ -109,44 +109,42 @@ class LearnedFigures:
         )
 
 
-def sample_of(row: Row) -> AttemptSample:
+def sample_of(row: MeasuredAttempt) -> AttemptSample:
     """What a line of the ledger measured. Its duration includes the load, its first token not.
 
     An attempt without a whole answer teaches its load only.
     """
-    whole = row["outcome"] == "completed"
-    load = row["load_seconds"] or 0.0
-    service = row["duration_seconds"] - load if whole and row["duration_seconds"] else None
-    at = as_utc(row["finished_at"])
-    assert at is not None
+    whole = row.outcome == "completed"
+    load = row.load_seconds or 0.0
+    service = row.duration_seconds - load if whole and row.duration_seconds else None
     return AttemptSample(
-        backend=row["backend"],
-        model=row["model"],
-        at=at,
-        category=Category(row["category"]) if row["category"] in set(Category) else None,
-        load_seconds=row["load_seconds"],
-        first_token_seconds=row["first_token_seconds"],
+        backend=row.backend,
+        model=row.model,
+        at=row.finished_at,
+        category=Category(row.category) if row.category in set(Category) else None,
+        load_seconds=row.load_seconds,
+        first_token_seconds=row.first_token_seconds,
         tokens_per_second=_rate(row, service),
         service_seconds=service,
         prefill_seconds_per_token=_prefill(row),
     )
 
 
-def _rate(row: Row, service: float | None) -> float | None:
-    tokens, first = row["completion_tokens"] or 0, row["first_token_seconds"]
+def _rate(row: MeasuredAttempt, service: float | None) -> float | None:
+    tokens, first = row.completion_tokens or 0, row.first_token_seconds
     if service is None or tokens < FEWEST_TOKENS:
         return None
-    if row["decode_seconds"]:
-        return float(tokens / row["decode_seconds"])
+    if row.decode_seconds:
+        return tokens / row.decode_seconds
     if first is None or service <= first:
         return None
-    return float((tokens - 1) / (service - first))
+    return (tokens - 1) / (service - first)
 
 
-def _prefill(row: Row) -> float | None:
+def _prefill(row: MeasuredAttempt) -> float | None:
     """Seconds of one prompt token that was read; those in the server's cache cost nothing."""
-    tokens = (row["prompt_tokens"] or 0) - (row["cached_prompt_tokens"] or 0)
-    seconds = row["prefill_seconds"] or row["first_token_seconds"]
+    tokens = (row.prompt_tokens or 0) - (row.cached_prompt_tokens or 0)
+    seconds = row.prefill_seconds or row.first_token_seconds
     if seconds is None or tokens < FEWEST_PROMPT_TOKENS:
         return None
-    return float(seconds / tokens)
+    return seconds / tokens

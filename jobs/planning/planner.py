@@ -112,7 +112,7 @@ class Planner:
         idle = self._has_idle_lane(state) and (
             self._rows_changed or age_seconds >= IDLE_REPLAN_SECONDS
         )
-        remaining = sum(row["remaining"] for row in state.blocks)
+        remaining = sum(block.remaining for block in state.blocks)
         due = remaining > 0 and self._sent_since_plan >= plan_again_after(remaining)
         return idle or (rested and (self._rows_changed or due))
 
@@ -121,7 +121,7 @@ class Planner:
         ahead = self._settings.dispatch_ahead
         if sum(view.in_flight for view in state.backends) >= state.total + ahead:
             return False
-        served = {row["backend"] for row in state.blocks if row["remaining"] > 0}
+        served = {block.key.backend for block in state.blocks if block.remaining > 0}
         return any(
             view.unavailable is None
             and view.in_flight < view.slots + ahead
@@ -155,7 +155,7 @@ class Planner:
 
 
 def _is_drained(state: CurrentState, dispatched: int) -> bool:
-    remaining = sum(row["remaining"] for row in state.blocks)
+    remaining = sum(block.remaining for block in state.blocks)
     return not state.in_flight and not remaining and not dispatched
 
 

@@ -26,8 +26,8 @@ from jobs.policy.types import (
 )
 from jobs.settings.load import Settings
 from llm.types import Category, Scan, ScannedModel
-from models.base import Row, as_utc
 from models.states import Priority
+from models.task_rows import InFlightTask, PendingTask
 
 MEMORY_SHARE = 0.85
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal"})
@@ -76,8 +76,8 @@ def snapshot(
     scan: Scan,
     models: Iterable[tuple[str, int, ScannedModel]],
     backends: tuple[BackendView, ...],
-    in_flight: Sequence[Row] = (),
-    window: Sequence[Row] = (),
+    in_flight: Sequence[InFlightTask] = (),
+    window: Sequence[PendingTask] = (),
     waiting: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """The input of one plan.
@@ -146,20 +146,20 @@ def _model_view(
     )
 
 
-def task_view(row: Row, now: datetime) -> TaskView:
-    options = metadata.read(row["metadata"])
+def task_view(row: PendingTask, now: datetime) -> TaskView:
+    options = metadata.read(row.metadata)
     size = prompt_size(
         options,
-        text_bytes=row["text_bytes"],
-        earlier_bytes=row["earlier_bytes"],
-        faults=row["faults"],
+        text_bytes=row.text_bytes,
+        earlier_bytes=row.earlier_bytes,
+        faults=row.faults,
     )
     return TaskView(
-        id=row["id"],
-        created_at=as_utc(row["created_at"]) or now,
-        priority=_priority(row["priority"]),
-        category=category_of(row["category"]),
-        complexity=row["complexity"] if row["complexity"] is not None else 0.5,
+        id=row.id,
+        created_at=row.created_at or now,
+        priority=_priority(row.priority),
+        category=category_of(row.category),
+        complexity=row.complexity if row.complexity is not None else 0.5,
         preferred_source=options.preferred_source,
         required_backend=options.required_backend,
         required_model=options.preferred_model,
@@ -167,19 +167,21 @@ def task_view(row: Row, now: datetime) -> TaskView:
         prompt_tokens=size.prompt_tokens,
         max_tokens=size.max_tokens,
         bug_probability=options.bug_probability,
-        attempt_count=row["attempt_count"],
-        avoid=avoided_places(row["avoid"]),
-        prefix=(row["assignee_expert_id"] or "", *options.file_paths),
+        attempt_count=row.attempt_count,
+        avoid=avoided_places(row.avoid),
+        prefix=(row.assignee_expert_id or "", *options.file_paths),
     )
 
 
-def _running(row: Row, service: Mapping[tuple[str, str], float], now: datetime) -> RunningTask:
-    expected = service.get((row["backend"], row["model"]), 10.0)
-    since = as_utc(row["started_at"] if row["status"] == "in_progress" else None)
+def _running(
+    row: InFlightTask, service: Mapping[tuple[str, str], float], now: datetime
+) -> RunningTask:
+    expected = service.get((row.backend or "", row.model or ""), 10.0)
+    since = row.started_at if row.status == "in_progress" else None
     elapsed = (now - since).total_seconds() if since else 0.0
     return RunningTask(
-        task_id=row["id"],
-        key=BlockKey(backend=row["backend"] or "", model=row["model"] or ""),
+        task_id=row.id,
+        key=BlockKey(backend=row.backend or "", model=row.model or ""),
         # What has overrun its mean by far is expected to overrun it further.
         expected_remaining_seconds=max(expected - elapsed, expected * 0.1, elapsed - expected),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import redis
 
@@ -16,20 +16,45 @@ SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
 """A process without a heartbeat for so long is dead, frozen, or on a host that is gone."""
 
 
-def register(client: redis.Redis) -> dict[str, dict[str, Any]]:
-    """Owner -> ``{"program", "queues", "started_at", "broker_id", "beat_at"}``."""
-    return {
-        (owner.decode() if isinstance(owner, bytes) else owner): json.loads(line)
+@dataclass(frozen=True, slots=True)
+class RegisteredWorker:
+    """A worker process as it registered itself; ``heartbeat_at`` is in seconds since the epoch."""
+
+    owner: str
+    heartbeat_at: float
+    program: str | None = None
+    queues: tuple[str, ...] = ()
+    broker_id: str | None = None
+
+    def is_heard(self, now: float) -> bool:
+        return now - self.heartbeat_at < SILENT_SECONDS
+
+
+def registered(client: redis.Redis) -> list[RegisteredWorker]:
+    """Every line of the register, those of dead processes included."""
+    return [
+        _worker(owner.decode() if isinstance(owner, bytes) else owner, line)
         for owner, line in client.hgetall(WORKERS).items()
-    }
+    ]
 
 
-def taken_queues(lines: Mapping[str, Mapping[str, Any]], *, now: float) -> frozenset[str]:
+def taken_queues(workers: Iterable[RegisteredWorker], *, now: float) -> frozenset[str]:
     """Queues that a live process takes; one that drains takes none. ``now`` is in seconds since
     the epoch."""
     return frozenset(
         queue
-        for owner, line in lines.items()
-        if now - float(line["beat_at"]) < SILENT_SECONDS and not process_is_gone(owner)
-        for queue in line.get("queues", ())
+        for worker in workers
+        if worker.is_heard(now) and not process_is_gone(worker.owner)
+        for queue in worker.queues
+    )
+
+
+def _worker(owner: str, line: str | bytes) -> RegisteredWorker:
+    fields = json.loads(line)
+    return RegisteredWorker(
+        owner=owner,
+        heartbeat_at=float(fields["beat_at"]),
+        program=fields.get("program"),
+        queues=tuple(fields.get("queues", ())),
+        broker_id=fields.get("broker_id"),
     )

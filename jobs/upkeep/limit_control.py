@@ -29,7 +29,7 @@ from llm.backends.registry import Backends
 from llm.kinds import traits_of
 from llm.types import BackendSpec
 from models import attempt
-from models.base import Row, as_utc
+from models.attempt import DecodingAttempt, Ended
 from models.database import session
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 TROUBLE_SECONDS = 900.0
 WORKLOAD_CALLS = 20
 PARALLELISM_CALLS = 100
+
+MOST_ENDED = 5000
+"""Attempts that one decision looks at, the newest."""
 
 
 @dataclass(slots=True)
@@ -59,11 +62,11 @@ class LimitControl:
         settings = self.settings
         host = self.meter.measure()
         with session():
-            ended = attempt.since(now - timedelta(seconds=TROUBLE_SECONDS))
-            running = attempt.running() if settings.adaptive_concurrency else []
+            ended = attempt.ended_since(now - timedelta(seconds=TROUBLE_SECONDS), newest=MOST_ENDED)
+            decoding = attempt.decoding() if settings.adaptive_concurrency else []
         self._learn_parallelism(ended)
         if settings.adaptive_concurrency:
-            self._learn_knees([*ended, *running], now)
+            self._learn_knees([*ended, *decoding], now)
         servers = [self._server_load(spec) for spec in settings.backends]
         config = concurrency_config(settings)
         limits = {server.backend: server.configured_limit for server in servers}
@@ -73,21 +76,21 @@ class LimitControl:
         self.decided_at = now
         return decision
 
-    def _learn_parallelism(self, ended: Sequence[Row]) -> None:
+    def _learn_parallelism(self, ended: Sequence[Ended]) -> None:
         for spec in self.settings.backends:
-            mine = [row for row in ended if row["backend"] == spec.name]
+            mine = [row for row in ended if row.backend == spec.name]
             calls = [call for row in mine if (call := _call(row)) is not None]
             seen = parallelism(calls[-PARALLELISM_CALLS:])
             self.parallelism[spec.name] = learned(self.parallelism.get(spec.name), seen)
 
-    def _learn_knees(self, calls: Sequence[Row], now: datetime) -> None:
+    def _learn_knees(self, calls: Sequence[Ended | DecodingAttempt], now: datetime) -> None:
         start = self.decided_at
         if start is None or (now - start).total_seconds() < 1:
             return
         for spec in self.settings.backends:
-            mine = [row for row in calls if row["backend"] == spec.name]
+            mine = [row for row in calls if row.backend == spec.name]
             decodes = [decode for row in mine if (decode := _decode(row)) is not None]
-            models = Counter(row["model"] or "" for row in mine[-WORKLOAD_CALLS:])
+            models = Counter(row.model or "" for row in mine[-WORKLOAD_CALLS:])
             workload = models.most_common(1)[0][0] if models else ""
             window = window_of(decodes, start=start, end=now, workload=workload)
             most = self.limits.configured(spec.name).slots
@@ -151,38 +154,34 @@ def concurrency_config(settings: Settings) -> ConcurrencyConfig:
     )
 
 
-def _events(ended: Sequence[Row]) -> list[CallEvent]:
+def _events(ended: Sequence[Ended]) -> list[CallEvent]:
     return [
         CallEvent(
-            backend=row["backend"], at=at, trouble=trouble_of(row["error_code"], row["error"])
+            backend=row.backend, at=row.finished_at, trouble=trouble_of(row.error_code, row.error)
         )
         for row in ended
-        if row["backend"] and (at := as_utc(row["finished_at"])) is not None
+        if row.backend
     ]
 
 
-def _call(row: Row) -> TimedCall | None:
-    sent = as_utc(row["started_at"])
-    if sent is None or row["first_token_seconds"] is None or row["duration_seconds"] is None:
+def _call(row: Ended) -> TimedCall | None:
+    sent = row.started_at
+    if row.first_token_seconds is None or row.duration_seconds is None:
         return None
-    first = min(row["first_token_seconds"], row["duration_seconds"])
+    first = min(row.first_token_seconds, row.duration_seconds)
     return TimedCall(
         sent_at=sent,
         first_token_at=sent + timedelta(seconds=first),
-        ended_at=sent + timedelta(seconds=row["duration_seconds"]),
+        ended_at=sent + timedelta(seconds=row.duration_seconds),
     )
 
 
-def _decode(row: Row) -> Decode | None:
-    started, finished = as_utc(row["started_at"]), as_utc(row["finished_at"])
-    if started is None or not row["completion_tokens"]:
+def _decode(row: Ended | DecodingAttempt) -> Decode | None:
+    if row.started_at is None or not row.completion_tokens:
         return None
-    loaded = started + timedelta(seconds=row["load_seconds"] or 0.0)
-    if finished is not None and finished <= loaded:
+    if isinstance(row, DecodingAttempt):
+        return Decode(row.started_at, None, row.completion_tokens, counted_at=row.counted_at)
+    loaded = row.started_at + timedelta(seconds=row.load_seconds or 0.0)
+    if row.finished_at <= loaded:
         return None
-    return Decode(
-        started_at=loaded,
-        finished_at=finished,
-        tokens=row["completion_tokens"],
-        counted_at=as_utc(row.get("counted_at")),
-    )
+    return Decode(loaded, row.finished_at, row.completion_tokens)

@@ -16,7 +16,7 @@ from jobs.admission.slots import Slots
 from jobs.process.clock import ClockWatch
 from jobs.process.owners import process_is_gone, process_is_here
 from jobs.queues.names import NAMESPACE, WORKERS, llm_queue
-from jobs.queues.worker_register import SILENT_SECONDS, register
+from jobs.queues.worker_register import registered
 from jobs.settings.load import Settings
 from models import orphans
 from models.database import session
@@ -138,7 +138,7 @@ class Recovery:
 
 def unregister_dead_workers(client: redis.Redis) -> int:
     """Drop dead processes of this host, and so what was delivered to them; how many."""
-    gone = [owner for owner in register(client) if process_is_gone(owner)]
+    gone = [worker.owner for worker in registered(client) if process_is_gone(worker.owner)]
     if gone:
         client.hdel(WORKERS, *gone)
     return len(gone)
@@ -146,11 +146,7 @@ def unregister_dead_workers(client: redis.Redis) -> int:
 
 def _alive_owners(client: redis.Redis) -> list[str]:
     """Owners of running rows that run on this machine, or that said so lately."""
-    lately = {
-        owner
-        for owner, line in register(client).items()
-        if time.time() - float(line["beat_at"]) < SILENT_SECONDS
-    }
+    lately = {worker.owner for worker in registered(client) if worker.is_heard(time.time())}
     return [
         holder.owner
         for holder in orphans.holders()
@@ -160,11 +156,7 @@ def _alive_owners(client: redis.Redis) -> list[str]:
 
 def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
     """Keys of the messages that live processes have, and of those that went with a silent one."""
-    alive = {
-        line.get("broker_id")
-        for line in register(client).values()
-        if time.time() - float(line["beat_at"]) < SILENT_SECONDS
-    }
+    alive = {worker.broker_id for worker in registered(client) if worker.is_heard(time.time())}
     delivered: set[bytes | str] = set()
     lost: set[bytes | str] = set()
     for broker_id in client.zrange(f"{NAMESPACE}:__heartbeats__", 0, -1):

@@ -10,7 +10,7 @@ import redis
 from jobs.process.owners import process_is_gone
 from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK
-from jobs.queues.worker_register import register
+from jobs.queues.worker_register import RegisteredWorker, registered
 from jobs.upkeep.health.checks import HealthCheck
 
 TICK_SECONDS = 150.0
@@ -30,7 +30,7 @@ def listener(client: redis.Redis) -> HealthCheck:
 
 def workers(client: redis.Redis, expected: Iterable[str]) -> list[HealthCheck]:
     """One check for each expected program, by its line in the register of workers."""
-    alive = [line for owner, line in register(client).items() if not process_is_gone(owner)]
+    alive = [worker for worker in registered(client) if not process_is_gone(worker.owner)]
     return [_worker(program, alive) for program in expected]
 
 
@@ -48,8 +48,8 @@ def actors(client: redis.Redis) -> HealthCheck:
     )
 
 
-def _worker(program: str, lines: list[dict[str, object]]) -> HealthCheck:
-    heartbeats = [float(str(line["beat_at"])) for line in lines if line.get("program") == program]
+def _worker(program: str, workers: list[RegisteredWorker]) -> HealthCheck:
+    heartbeats = [worker.heartbeat_at for worker in workers if worker.program == program]
     if not heartbeats:
         return HealthCheck(program, False, "not registered", f"start it: kos ctl start {program}")
     age = time.time() - max(heartbeats)

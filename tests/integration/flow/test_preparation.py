@@ -64,7 +64,7 @@ def built_as_planned(home: Path, *, asked_of_server: bool) -> tuple[int, int]:
     settings = load({"KOS_HOME": str(home), "KOS_FILE_ROOTS": str(home)}, in_container=False)
     context = prepare(claimed, settings, running, num_ctx=planned.num_ctx if asked_of_server else 0)
     assert context.max_tokens == planned.max_tokens
-    assert context.brief is bool(claimed.row["faults"])
+    assert context.brief is bool(claimed.row.faults)
     prompt = prompts.build(
         context.persona,
         title=context.title,

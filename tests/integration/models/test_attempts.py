@@ -31,14 +31,14 @@ def test_a_busy_model_does_not_hide_what_is_known_of_a_seldom_one() -> None:
 
     rows = attempt.samples(of_each_model=20)
 
-    assert Counter((row["backend"], row["model"]) for row in rows) == {
+    assert Counter((row.backend, row.model) for row in rows) == {
         ("ollama", "heavy:32b"): 5,
         ("ollama", "small:1b"): 20,
         ("mlx", "small:1b"): 20,
     }
-    newest = [row["duration_seconds"] for row in rows if row["backend"] == "mlx"]
+    newest = [row.duration_seconds or 0.0 for row in rows if row.backend == "mlx"]
     assert min(newest) == 11
-    assert {row["category"] for row in rows} == {"coding"}
+    assert {row.category for row in rows} == {"coding"}
 
 
 def test_what_runs_still_or_never_reached_a_model_teaches_nothing() -> None:

@@ -11,6 +11,7 @@ from models import backlog
 from models.backlog import Unservable
 from models.base import fetch_all
 from models.states import STEP_OF_PRIORITY_SECONDS, Priority
+from models.task_rows import PendingTask
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
@@ -31,8 +32,8 @@ def wait(count: int, category: str, *, priority: str = "medium", assigned: bool 
     )
 
 
-def seen(rows: list[dict[str, object]]) -> Counter[object]:
-    return Counter(row["category"] for row in rows)
+def seen(rows: list[PendingTask]) -> Counter[str | None]:
+    return Counter(row.category for row in rows)
 
 
 def test_a_short_backlog_is_seen_whole() -> None:
@@ -54,7 +55,7 @@ def test_a_kind_behind_a_long_backlog_of_another_is_seen_too() -> None:
 
     assert seen(rows) == {"coding": 100, "fast": 64, "vision": 3}
     assert waiting == {"coding": 300, "fast": 200, "vision": 3}
-    assert len({row["id"] for row in rows}) == len(rows)
+    assert len({row.id for row in rows}) == len(rows)
 
 
 def test_of_a_hidden_kind_the_most_urgent_come() -> None:
@@ -64,8 +65,8 @@ def test_of_a_hidden_kind_the_most_urgent_come() -> None:
 
     rows, _ = backlog.window_of_all_kinds(100, least=64)
 
-    hidden = [row for row in rows if row["category"] == "fast"]
-    assert {row["priority"] for row in hidden} == {"high"}
+    hidden = [row for row in rows if row.category == "fast"]
+    assert {row.priority for row in hidden} == {"high"}
     assert len(hidden) == 64
 
 

@@ -106,7 +106,7 @@ def read_for_a_first_screen() -> None:
 def run_a_task() -> None:
     """From a row without an expert to its outcome, and what recovery looks for meanwhile."""
     (row,) = backlog.unassigned(1)
-    task_id, expert = row["id"], str(Expert.roster()[0].id)
+    task_id, expert = row.id, str(Expert.roster()[0].id)
     Task.assign([Assigned(task_id, expert, "fast", 0.5)])
     decision.record([NewDecision(task_id, "assign", "Anna", "it fits")])
     block.replace_plan(

@@ -34,16 +34,16 @@ def rows() -> list[Row]:
 
 def work(running: list[Claimed], owner: str) -> None:
     """One process of some threads: suspects wait for the others to leave, then run alone."""
-    together = [one for one in running if one.row["suspicion"] is None]
-    if any("crasher" in one.row["title"] for one in together):
+    together = [one for one in running if one.row.suspicion is None]
+    if any("crasher" in str(one.row.title) for one in together):
         orphans.return_of_dead([owner], max_crashes=MAX_CRASHES)
         return
     for one in together:
         assert Task.complete(one.id, one.epoch, Ending(), result="r", score=1.0)
     for one in running:
-        if one.row["suspicion"] is not None:
+        if one.row.suspicion is not None:
             Task.mark_alone(one.id, one.epoch)
-            if "crasher" in one.row["title"]:
+            if "crasher" in str(one.row.title):
                 orphans.return_of_dead([owner], max_crashes=MAX_CRASHES)
                 return
             assert Task.complete(one.id, one.epoch, Ending(), result="r", score=1.0)

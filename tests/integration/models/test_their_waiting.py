@@ -32,7 +32,7 @@ def insert(url: str, title: str, **columns: str) -> str:
 def may_run(url: str) -> set[str]:
     run(url, f"{ASSIGN} WHERE assignee_expert_id IS NULL")
     with database.session():
-        return {row["id"] for row in backlog.window(100)}
+        return {row.id for row in backlog.window(100)}
 
 
 def follow(url: str, parent: str, child: str) -> None:

@@ -223,7 +223,7 @@ def test_a_dependent_task_waits_and_fails_with_its_dependency() -> None:
     expert = Expert.select().first()
     for task_id in (first, second):
         Task.assign([Assigned(task_id, str(expert.id), category="fast", complexity=0.1)])
-    assert [row["id"] for row in backlog.window(10)] == [first]
+    assert [row.id for row in backlog.window(10)] == [first]
 
     epoch = queue(first)
     claim(first, epoch)
@@ -239,7 +239,7 @@ def test_the_window_is_in_the_order_of_priority_and_age() -> None:
     for task_id in (low, urgent, medium):
         Task.assign([Assigned(task_id, str(expert.id), category="fast", complexity=0.1)])
 
-    assert [row["id"] for row in backlog.window(10)] == [urgent, medium, low]
+    assert [row.id for row in backlog.window(10)] == [urgent, medium, low]
 
 
 def test_redrive_gives_failed_tasks_a_fresh_start() -> None:
@@ -301,10 +301,10 @@ def test_a_row_whose_time_has_not_come_is_not_in_the_window() -> None:
     expert = Expert.select().first()
     task_id = submit()
     Task.assign([Assigned(task_id, str(expert.id), category="fast", complexity=0.1)])
-    assert [row["id"] for row in backlog.window(10)] == [task_id]
+    assert [row.id for row in backlog.window(10)] == [task_id]
 
     Task.postpone([task_id], at=datetime.now(UTC) + timedelta(minutes=1), reason="later")
     assert backlog.window(10) == []
 
     Task.postpone([task_id], at=datetime.now(UTC) - timedelta(minutes=1), reason="now")
-    assert [row["id"] for row in backlog.window(10)] == [task_id]
+    assert [row.id for row in backlog.window(10)] == [task_id]

@@ -37,7 +37,7 @@ def test_the_row_alone_is_refused_with_its_field(column: str, value: str, reason
     good = insert("result", "none")
     fault = insert(column, value) if column != "description" else insert_long(value)
 
-    assert [row["id"] for row in backlog.window(10)] == [good]
+    assert [row.id for row in backlog.window(10)] == [good]
 
     (row,) = fetch_all("SELECT status, last_error FROM tasks WHERE id = %s", (fault,))
     assert row["status"] == "failed"
@@ -51,7 +51,7 @@ def test_a_long_description_without_an_expert_is_read_in_part() -> None:
 
     (row,) = backlog.unassigned(10)
 
-    assert len(row["description"]) == backlog.CHARS_READ
+    assert len(row.description or "") == backlog.CHARS_READ
 
 
 def test_an_urgent_row_is_assigned_and_planned_before_older_ones() -> None:
@@ -66,9 +66,9 @@ def test_an_urgent_row_is_assigned_and_planned_before_older_ones() -> None:
         "INSERT INTO tasks (title, description, priority) VALUES ('u', 'd', 'urgent') RETURNING 1"
     )
 
-    assert backlog.unassigned(1)[0]["title"] == "u"
+    assert backlog.unassigned(1)[0].title == "u"
     rows, _ = backlog.window_of_all_kinds(100, least=64)
-    assert urgent in {row["id"] for row in rows}
+    assert urgent in {row.id for row in rows}
 
 
 @pytest.mark.parametrize("text", ['{"a": 1e5000}', NESTED, "[1e400]", '{"a": [1, {"b": "c"}]}'])

@@ -7,12 +7,13 @@ from typing import Any
 
 from jobs.planning.learned_figures import sample_of
 from llm.types import Category
+from models.attempt import MeasuredAttempt
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def line(**figures: Any) -> dict[str, Any]:
-    usual = {
+def line(**figures: Any) -> MeasuredAttempt:
+    usual: dict[str, Any] = {
         "backend": "ollama",
         "model": "qwq:32b",
         "finished_at": NOON,
@@ -27,7 +28,7 @@ def line(**figures: Any) -> dict[str, Any]:
         "decode_seconds": None,
         "cached_prompt_tokens": None,
     }
-    return {**usual, **figures}
+    return MeasuredAttempt(**{**usual, **figures})
 
 
 def test_an_answer_is_measured_without_its_load() -> None:

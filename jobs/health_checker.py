@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_ROUNDS = 4
 SILENT_SECONDS = 12.0
-"""After an outage of Redis or a sleep of the machine, a mark stays old until its next heartbeat."""
+"""After an outage of Redis or a sleep of the machine, heartbeats look old until the next one."""
 YOUNG_SECONDS = 30.0
 YOUNG_ROUND_SECONDS = 0.5
 
@@ -58,7 +58,7 @@ class HealthChecker:
     transitions: TransitionLog = field(default_factory=TransitionLog)
 
     def round(self) -> list[HealthCheck]:
-        """Look at everything once; act on what hangs; the checks made."""
+        """Check everything once and restart what hangs; the checks."""
         checks = self._look()
         self.transitions.record(checks, now=time.monotonic())
         self.checks = checks
@@ -89,7 +89,8 @@ class HealthChecker:
     def _checked(
         self, name: str, make: Callable[[], list[HealthCheck]], queue: HealthCheck
     ) -> list[HealthCheck]:
-        """A check that cannot be made is red; at once where Redis is, for it would wait as long."""
+        """A check that raises is red. Where Redis is already red, the others are red without a try:
+        each would wait for Redis."""
         if not queue.ok:
             return [HealthCheck(name, False, f"cannot be checked without redis: {queue.detail}")]
         try:
@@ -123,7 +124,8 @@ class HealthChecker:
             logger.warning("round_incomplete error=%s", error)
 
     def _is_sure(self, check: HealthCheck) -> bool:
-        """A model server was tried; of our own programs we only see marks, so we look again."""
+        """Whether one red check is enough. A model server was really called; our own programs are
+        known by their heartbeats only, so those are checked twice."""
         if check.name.startswith("backend:"):
             return True
         since = self.silent_since.setdefault(check.name, time.monotonic())
@@ -177,7 +179,7 @@ def main() -> int:
     began = time.monotonic()
     while not stop.is_set():
         green = all(check.ok for check in checker.round())
-        # While programs start beside this one, a red of the first look is soon an old one.
+        # Other programs may still be starting, so repeat the first red round soon.
         soon = not green and time.monotonic() - began < YOUNG_SECONDS
         interval_seconds = settings.health_interval_seconds
         pause = min(YOUNG_ROUND_SECONDS, interval_seconds) if soon else interval_seconds

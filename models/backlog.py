@@ -1,4 +1,4 @@
-"""What waits: read in the order of the backlog, a bounded window at a time."""
+"""Reads waiting rows in the order of the backlog, a bounded window at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT EXISTS (
   WHERE d.task_id = t.id AND p.status <> 'completed')
 """
 
-# Bytes of a text are known without reading it.
+# octet_length costs no read of the text itself.
 _PROMPT_PARTS = """
 coalesce(octet_length(t.description), 0) + coalesce(octet_length(t.metadata->>'system'), 0)
   AS text_bytes,
@@ -36,10 +36,11 @@ CASE WHEN t.epoch = 0 THEN '{}' ELSE ARRAY(SELECT a.error_code FROM kos_attempts
 
 
 CHARS_READ = 20_000
-"""Of a description: category and complexity show in its beginning, and memory stays flat."""
+"""Assigning reads only this much of a description: its beginning shows the category, and memory
+stays flat."""
 _BEGINNINGS = f"left(t.title, 1000) AS title, left(t.description, {CHARS_READ}) AS description"
 
-# What is too large to be read is only measured.
+# Metadata that is too large is measured and not read.
 _MEASURED = f"""
 CASE WHEN octet_length(t.metadata::text) <= {MAX_METADATA_BYTES} THEN t.metadata END AS metadata,
 octet_length(t.metadata::text) AS metadata_bytes,
@@ -59,8 +60,8 @@ WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class Unservable:
-    """What rows may ask for in vain now: a ``required_backend`` of ``backends``, or one of
-    ``pairs`` as ``required_backend`` (empty: none) and ``preferred_model`` together."""
+    """Requirements that no server can meet now. ``backends`` are values of ``required_backend``;
+    ``pairs`` are values of ``required_backend`` (empty: none) and ``preferred_model`` together."""
 
     backends: frozenset[str] = frozenset()
     pairs: frozenset[tuple[str, str]] = frozenset()
@@ -70,7 +71,7 @@ NOTHING_UNSERVABLE = Unservable()
 
 
 def window(limit: int, *, unservable: Unservable = NOTHING_UNSERVABLE) -> list[PendingTask]:
-    """Up to ``limit`` rows that may run now, most urgent first; none that asks in vain.
+    """Up to ``limit`` rows that may run now, most urgent first, without unservable ones.
 
     A step of priority counts as fifteen minutes of waiting (``kos_plan_order``), which the index
     ``kos_tasks_backlog`` holds: the cost follows ``limit`` and the unservable rows that are passed
@@ -88,7 +89,7 @@ def _pending(sql: str, parameters: Mapping[str, Any]) -> list[PendingTask]:
 
 
 def _sound(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-    """The rows of a page; those that can never run are refused, and others take their places."""
+    """Read a page. Rows that can never run are refused, and the page is read again without them."""
     while True:
         rows = fetch_all(sql, parameters)
         faults = {row["id"]: fault for row in rows if (fault := fault_of(row)) is not None}
@@ -184,7 +185,7 @@ def _pending_by_category() -> dict[str, int]:
 
 
 def _first_urgent(least: int, unservable: Unservable) -> list[PendingTask]:
-    """From the index ``kos_tasks_urgent``, whatever stands before them."""
+    """Urgent rows, oldest first, read from the index ``kos_tasks_urgent``."""
     return _pending(
         f"{_MAY_RUN} {_not(unservable)} AND t.priority = 'urgent' "
         "ORDER BY t.created_at LIMIT %(least)s",
@@ -193,7 +194,8 @@ def _first_urgent(least: int, unservable: Unservable) -> list[PendingTask]:
 
 
 def _first_of(category: str, least: int, unservable: Unservable) -> list[PendingTask]:
-    """The first rows of each priority, as that index has them in order."""
+    """The first rows of a category: the oldest of each priority, then in the order of the
+    backlog."""
     of_a_priority = f"""
         {_MAY_RUN} {_not(unservable)}
         AND t.category::text = %(category)s AND t.priority::text = p.priority
@@ -244,7 +246,8 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
 
 
 def unclassified(limit: int) -> list[UnassignedTask]:
-    """Up to ``limit`` pending rows whose creator chose the expert, but not yet classed."""
+    """Up to ``limit`` pending rows with an expert that their creator chose and without a
+    complexity."""
     rows = _sound(
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, {_MEASURED},
@@ -260,7 +263,7 @@ def unclassified(limit: int) -> list[UnassignedTask]:
 
 
 def in_flight() -> list[InFlightTask]:
-    """Rows that are queued or running, with where and since when."""
+    """Queued and running rows."""
     rows = fetch_all(
         "SELECT id::text, status, backend, model, started_at FROM tasks "
         "WHERE status IN ('queued', 'in_progress')"

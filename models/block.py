@@ -47,8 +47,8 @@ class NewBlock:
 def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
     """Put ``blocks`` in the place of every open block, in one statement; the id of the plan.
 
-    Of an open block what was sent is kept, without its routes: nothing at all where it had not
-    begun.
+    A block that has begun keeps the tasks that were sent and loses its routes. One that has not
+    begun is deleted.
     """
     plan_id = str(uuid4())
     lines = [

@@ -1,4 +1,4 @@
-"""Tasks that wait for each other in a ring, found among given edges. Standard library only."""
+"""Finds dependency cycles among edges. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ MAX_NAMED = 4
 
 
 def find_cycles(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Rings among (task, what it waits for): each waits for the next, the last for the first.
+    """Cycles among (task, what it waits for): each task waits for the next, the last for the first.
 
-    The rings share no task, and there is at least one where the edges hold a cycle at all; what
-    hangs on several at once is found when those are gone. Linear in the number of edges.
+    No two of them share a task. If there is a cycle, at least one is found; cycles that overlap
+    with it are found once it is removed. Linear in the number of edges.
     """
     parents, children = defaultdict(set), defaultdict(set)
     for task, parent in edges:
@@ -24,7 +24,7 @@ def find_cycles(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
 
 
 def describe(cycle: tuple[str, ...]) -> str:
-    """Why the first task of ``ring`` can never run, and what to do."""
+    """Why the first task of ``cycle`` can never run, and what to do."""
     if len(cycle) == 1:
         return "dependency cycle: the task depends on itself; delete that line of kos_dependencies"
     named = ", that for ".join(cycle[1:MAX_NAMED])
@@ -36,7 +36,7 @@ def describe(cycle: tuple[str, ...]) -> str:
 
 
 def _drop_those_that_end(parents: dict[str, set[str]], children: dict[str, set[str]]) -> None:
-    """Take out every task whose waiting ends once the tasks without an open parent are done."""
+    """Remove every task that is not part of a cycle and does not wait for one."""
     ready = [task for task in children if task not in parents]
     while ready:
         done = ready.pop()
@@ -48,7 +48,7 @@ def _drop_those_that_end(parents: dict[str, set[str]], children: dict[str, set[s
 
 
 def _loops(following: dict[str, str]) -> list[tuple[str, ...]]:
-    """The loops of a graph in which every task has exactly one that it waits for."""
+    """The cycles of a graph in which every task waits for exactly one other."""
     found: list[tuple[str, ...]] = []
     seen: set[str] = set()
     for start in following:

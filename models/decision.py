@@ -1,4 +1,4 @@
-"""Why: one line a choice."""
+"""Decisions: one row with a reason for each choice."""
 
 from __future__ import annotations
 

@@ -75,12 +75,13 @@ class Expert(BaseRow):
 
     @classmethod
     def active(cls) -> list[Expert]:
-        """Experts that may be given work; no word on it counts as active."""
+        """Experts that may take work. A null in ``is_active`` counts as active."""
         return list(cls.select().where(cls.is_active.is_null() | cls.is_active))
 
     @classmethod
     def roster(cls) -> list[Expert]:
-        """The active ones with no more than an assignment reads: of thousands, each page anew."""
+        """Active experts with only the columns that an assignment reads: every page reads all of
+        them."""
         columns = (cls.id, cls.name, cls.role, cls.department)
         return list(cls.select(*columns).where(cls.is_active.is_null() | cls.is_active))
 
@@ -102,7 +103,8 @@ class Expert(BaseRow):
 
 @contextmanager
 def written_by(author: str) -> Iterator[None]:
-    """A transaction whose changes of prompts bear ``author``; empty: the database role."""
+    """A transaction whose prompt changes are recorded under ``author`` (empty: the database
+    role)."""
     with database.atomic():
         database.execute_sql("SELECT set_config('kos.author', %s, true)", (author,))
         yield

@@ -1,4 +1,4 @@
-"""What an expert said and did: versions of its prompt, its figures, its last tasks."""
+"""The history of an expert: versions of its prompt, its figures, its last tasks."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ import psycopg2.extensions as pg
 JSON_OIDS = {"kos_json": 114, "kos_jsonb": 3802}
 MAX_NESTING = 64
 MAX_DIGITS = 300
-"""A float holds no more; and Python reads no whole number of more than 4,300."""
+"""No float has more digits, and Python reads no whole number of more than 4,300."""
 MAX_COUNT = 2**30
 """A counter that is raised by one must still fit into its column."""
 MAX_EPOCH = 2**53
 MAX_METADATA_BYTES = 2**21
 MAX_DESCRIPTION_BYTES = 2**22
-"""Four times what is accepted at a door, and beyond what any context can hold."""
+"""Four times what the CLI and the API accept, and more than any context holds."""
 PARTS_SEARCHED = 100_000
 
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -33,7 +33,8 @@ _BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 class Unreadable(str):
-    """Stands where a value cannot be held, and says why. As text it can be shown anywhere."""
+    """Replaces a value that Python cannot hold. It is text that says why, so any page can display
+    it."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Loads of models into memory: what grouping tasks into blocks is meant to save."""
+"""Loads of models into memory. Blocks group tasks in order to save them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def record(backend: str, model: str, *, num_ctx: int, seconds: float, cause: Cau
 
 @dataclass(frozen=True, slots=True)
 class Reloads:
-    """Loads at one backend. The bound is one for each model and context size that was loaded at
-    all: what was needed once could not have been loaded less often than once."""
+    """Loads at one backend, and a lower bound for them: one load per model and context size that
+    was used."""
 
     actual: int
     bound: int

@@ -18,7 +18,7 @@ import peewee
 from models.database import DatabaseUnavailable, lock_database, session_of
 
 SILENT_SECONDS = 8
-"""A holder that waits for others renews its lock more often than this."""
+"""A holder renews its lock more often than this, or loses it."""
 LONGEST_HOLD_SECONDS = 900
 """Longer than any work under a lock that nobody waits for."""
 

@@ -1,8 +1,8 @@
-"""Rows whose worker is gone: taken back in one statement each, with the reason on record.
+"""Reclaims rows whose worker is gone, in one statement for each cause, and records the reason.
 
-Taking back spends no attempt. The rows that a dead process ran together are suspects, and each
-runs alone next: only a death while alone is counted as its crash. ``max_crashes`` of them
-quarantine the task as ``failed: poison``; a cancel that was asked for wins over both.
+Reclaiming spends no attempt. The rows that a dead process ran together are suspects, and each runs
+alone next: only a death while alone is counted as its crash. ``max_crashes`` of them quarantine the
+task as ``failed: poison``; a cancel that was asked for wins over both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ORPHAN_EDGES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A task that recovery took back, and the state it is in now."""
+    """A reclaimed task, and the state it is in now."""
 
     id: str
     state: TaskState
@@ -46,7 +46,7 @@ def holders() -> list[Holder]:
 
 
 def return_expired(*, alive: Sequence[str] = (), grace_seconds: float = 0.0) -> list[Returned]:
-    """Running rows whose lease has run out, which is no proof of a death and no crash.
+    """Return running rows whose lease has run out. That proves no death, so it counts as no crash.
 
     Owners in ``alive`` are known to run; theirs are taken ``grace_seconds`` later, for a process
     or a database that stood still renews as soon as it goes on.
@@ -63,7 +63,7 @@ def return_expired(*, alive: Sequence[str] = (), grace_seconds: float = 0.0) -> 
 
 
 def return_of_dead(owners: Sequence[str], *, max_crashes: int) -> list[Returned]:
-    """Running rows of processes known to be dead; no need to wait for the lease."""
+    """Return running rows of processes that are known to be dead, before their leases run out."""
     if not owners:
         return []
     return _take_back(
@@ -76,7 +76,7 @@ def return_of_dead(owners: Sequence[str], *, max_crashes: int) -> list[Returned]
 
 
 def return_foreign(*, stuck_minutes: float) -> list[Returned]:
-    """Rows that a worker of another kind claimed and stopped touching ``stuck_minutes`` ago."""
+    """Return rows that a foreign worker claimed and last changed ``stuck_minutes`` ago."""
     return _take_back(
         "status = 'in_progress' AND lease_owner IS NULL "
         "AND (updated_at IS NULL OR updated_at < now() - %(minutes)s * interval '1 minute')",
@@ -88,7 +88,7 @@ def return_foreign(*, stuck_minutes: float) -> list[Returned]:
 
 
 def return_unsent(known: Sequence[str], *, grace_seconds: float) -> list[Returned]:
-    """``queued`` rows whose message Redis no longer knows. ``known`` holds ``id:epoch``."""
+    """Return ``queued`` rows whose message Redis no longer has. ``known`` holds ``id:epoch``."""
     return _take_back(
         "status = 'queued' AND queued_at < now() - %(grace)s * interval '1 second' "
         "AND NOT (id::text || ':' || epoch) = ANY(%(known)s)",
@@ -101,7 +101,7 @@ def return_unsent(known: Sequence[str], *, grace_seconds: float) -> list[Returne
 
 
 def return_queued_at(backend: str, *, reason: str) -> list[Returned]:
-    """``queued`` rows of a backend that cannot take them any more."""
+    """Return ``queued`` rows of a backend that can no longer take them."""
     return _take_back(
         "status = 'queued' AND backend = %(backend)s",
         reason=reason,
@@ -120,7 +120,8 @@ def close_taken_over() -> int:
 
 
 def finish_cancels() -> int:
-    """Waiting rows with a cancel on them; running ones are taken back with their lease."""
+    """Cancel waiting rows whose cancel was requested. Running ones are cancelled when their lease
+    ends."""
     rows = fetch_all(
         "UPDATE tasks SET status = 'cancelled', completed_at = now(), last_error = 'cancelled' "
         "WHERE id IN (SELECT id FROM tasks WHERE cancel_requested_at IS NOT NULL "
@@ -130,7 +131,7 @@ def finish_cancels() -> int:
 
 
 def adopt_stateless() -> int:
-    """Rows inserted before our triggers may have no status: they are pending."""
+    """Set rows without a status to pending: they were inserted before our triggers existed."""
     rows = fetch_all(
         "UPDATE tasks SET status = 'pending' WHERE id IN (SELECT id FROM tasks "
         "WHERE status IS NULL FOR UPDATE SKIP LOCKED) RETURNING id"
@@ -139,7 +140,7 @@ def adopt_stateless() -> int:
 
 
 def fail_cycles(*, oldest: int = OLDEST_ROWS) -> list[str]:
-    """Pending rows that wait for each other in a ring, or for themselves; their ids.
+    """Fail pending rows that wait for each other in a cycle, or for themselves; their ids.
 
     Looks at the ``oldest`` pending rows only, so that the cost has a bound: what can run leaves
     them, and what waits for ever comes among them.
@@ -161,7 +162,8 @@ def fail_cycles(*, oldest: int = OLDEST_ROWS) -> list[str]:
 
 
 def fail_orphans_of_dependencies() -> list[str]:
-    """Pending rows that wait for a task which will never complete, and those behind them."""
+    """Fail pending rows that wait for a task that will never complete, and all that depend on
+    them."""
     rows = fetch_all(FAIL_ORPHANS, {"edges": ORPHAN_EDGES})
     return [row["id"] for row in rows]
 

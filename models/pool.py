@@ -1,4 +1,4 @@
-"""A connection pool that waits for a server outside of its locks.
+"""A connection pool that holds no lock while it waits for the server.
 
 Peewee's pool opens and tries connections while it holds the lock of the whole pool: with a server
 that does not answer, each thread waits for all those before it. Here threads wait side by side, and

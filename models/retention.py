@@ -1,4 +1,4 @@
-"""Tasks that ended long ago: deleted with everything that is told about them."""
+"""Deletes tasks that ended long ago, with every row about them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from models.base import fetch_all
 from models.states import FINAL_STATES
 
-# What tells about a task goes with it.
+# Rows about a task are deleted with it.
 _DELETE = """
 ), gone AS (
   DELETE FROM tasks t USING old WHERE t.id = old.id RETURNING t.id
@@ -35,7 +35,7 @@ WITH old AS MATERIALIZED (
 )
 
 # A task goes only when every task that waited for it may go too, so that one that is retried
-# still finds what it was given. A batch that is open has not written its results yet.
+# still finds its input. An open batch has not written its results yet.
 _PRUNE = (
     """
 WITH old AS MATERIALIZED (

@@ -36,7 +36,7 @@ FROM kos_schedule_runs r LEFT JOIN tasks t ON t.id = r.task_id
 WHERE r.schedule_id = %s ORDER BY r.due_at DESC LIMIT %s
 """
 
-# A skipped run has no task and is no run to keep: it goes with those of its age.
+# A skipped run has no task, so it is deleted together with kept runs of its age.
 BEYOND = """
 DELETE FROM kos_schedule_runs r USING (
   SELECT due_at FROM kos_schedule_runs WHERE schedule_id = %(id)s
@@ -48,7 +48,7 @@ RETURNING r.task_id::text
 
 
 def add(name: str, values: Mapping[str, Any], *, now: datetime) -> bool:
-    """False: a schedule of that name is there already. Due times count from ``now``."""
+    """Insert a schedule; False where one of that name exists. Due times count from ``now``."""
     rows = fetch_all(
         "INSERT INTO kos_schedules (name, cron, zone, template, line, variables, catch_up, keep, "
         "handled_until) VALUES (%(name)s, %(cron)s, %(zone)s, %(template)s, %(line)s, "
@@ -127,7 +127,7 @@ def last_result(schedule_id: str, *, most_chars: int) -> str:
 
 
 def record(schedule_id: str, due_at: datetime, outcome: str, *, passed: int = 0) -> bool:
-    """Write the row of a due time; False: it has one already."""
+    """Insert the run of a due time; False where it has one."""
     rows = fetch_all(
         "INSERT INTO kos_schedule_runs (schedule_id, due_at, outcome, passed) "
         "VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING due_at",

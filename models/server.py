@@ -1,4 +1,4 @@
-"""What the database server says of itself, and the news it carries."""
+"""What the database server reports about itself, and its notifications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from models.base import fetch_all
 
 TASKS_CHANNEL = "kos_tasks"
-"""Where triggers say that a task may be planned."""
+"""The channel on which triggers announce that a task may be planned."""
 ENCODING = "UTF8"
 ENCODING_REMEDY = (
     "make one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, pg_dump the old into it"
@@ -39,5 +39,5 @@ def ping() -> None:
 
 
 def notify(channel: str, payload: str) -> None:
-    """Tell whoever listens there."""
+    """Send a notification on a channel."""
     fetch_all("SELECT pg_notify(%s, %s)", (channel, payload))

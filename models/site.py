@@ -1,4 +1,4 @@
-"""What a site's database holds before and beside us: read only, whatever its tables look like."""
+"""What a site's database holds that is not ours. Read only, whatever its tables look like."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOT_USED = {
     "required_models": "a task names its model in metadata.preferred_model",
     "complexity_score": "our own estimate is in the column complexity",
 }
-"""Columns of a site that we leave alone, and what does their work."""
+"""Columns of a site that we do not read, and what we read instead."""
 STATES = tuple(state.value for state in TaskState)
 
 
@@ -55,7 +55,7 @@ def adopted() -> bool:
 
 
 def findings() -> list[SiteFinding]:
-    """What is there and out of the ordinary, in an order to be read."""
+    """Everything unusual in the database, in reading order."""
     found = [*_tables()]
     if table_exists(database, "tasks"):
         found += [*_statuses(), *_nulls(), *_metadata(), *_waiting(), *unused()]

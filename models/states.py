@@ -1,4 +1,4 @@
-"""The words a row may carry, and which state may follow which. Standard library only."""
+"""The values of a row's words, and which state may follow which. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks in figures: how many in which state, how long, where. Nothing here writes."""
+"""Counts, ages and places of tasks. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TaskAnswer:
-    """What became of one task: ``text`` is its answer, or why there is none."""
+    """The result of one task: ``text`` is its answer, or why there is none."""
 
     id: str
     title: str | None
@@ -89,7 +89,7 @@ class TaskAnswer:
 
 
 def progress_in(value: object) -> ReportedProgress:
-    """From the column ``progress``, where a stranger may have written anything."""
+    """Read the column ``progress``, in which foreign SQL may have written anything."""
     if not isinstance(value, Mapping):
         return ReportedProgress()
     phase, tokens = value.get("phase"), value.get("tokens")
@@ -235,7 +235,7 @@ def since_last_moves() -> tuple[float, float]:
 
 
 def ended_groups(task_ids: Sequence[str]) -> list[EndedGroup]:
-    """What became of these tasks."""
+    """The results of these tasks in groups."""
     rows = fetch_all(
         """
         SELECT t.status, t.backend, t.model, count(DISTINCT t.id) AS tasks,

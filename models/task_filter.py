@@ -33,7 +33,7 @@ _LITERAL = (
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """What is None or empty does not narrow.
+    """Fields that are None or empty do not filter.
 
     ``error`` is a part of the last error; ``code`` is that of an attempt of the last day, or its
     outcome where it has none. ``search`` finds tasks with all its words, or words that begin so,

@@ -137,7 +137,7 @@ SELECT c.id::text, c.title, c.description, c.priority, c.metadata, c.epoch, c.at
 FROM ledger, claimed c LEFT JOIN experts e ON e.id = c.assignee_expert_id
 """
 
-# Counted from the time of writing: a row may have been waited for.
+# clock_timestamp, not now(): the statement may have waited for the row.
 HEARTBEAT = """
 WITH held AS (
   SELECT t.id, beat.progress FROM tasks t

@@ -37,7 +37,7 @@ def register(
 def _outlasting_outages(
     fn: Callable[..., None], requests: ControlRequests, name: str
 ) -> Callable[..., None]:
-    """An outage spends the message: keep a plan and a recovery pending in its place."""
+    """In an outage the message is lost, so keep a plan and a recovery pending instead."""
 
     @functools.wraps(fn)
     def run(*args: Any, **kwargs: Any) -> None:

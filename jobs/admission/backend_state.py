@@ -1,4 +1,4 @@
-"""What is known of a model server now, put together in one place for planner and pages."""
+"""The present state of each model server, for the planner and the pages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from llm.types import ServerScan
 @dataclass(frozen=True, slots=True)
 class BackendState:
     """``error`` is why the last scan got no models, ``blocked`` why nothing is sent there: it is
-    paused, no worker takes its queue, or its breaker is not closed, of which the reason is told
-    only then.
+    paused, no worker takes its queue, or its breaker is not closed.
 
     ``resident`` are the models in memory, as last seen; none at a server that is away.
     """

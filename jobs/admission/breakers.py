@@ -31,7 +31,7 @@ class Breakers:
         self._paused: frozenset[str] = frozenset()
 
     def states(self) -> dict[str, BreakerState]:
-        """Every breaker that is not in its first state, by ``backend`` or ``backend|model``."""
+        """Every breaker that is not in its initial state, by ``backend`` or ``backend|model``."""
         self._refresh()
         return self._states
 
@@ -54,7 +54,7 @@ class Breakers:
                 self._change(key, breaker.on_success)
 
     def failed(self, backend: str, model: str | None, error: LLMError) -> bool:
-        """Count a failure where it belongs; True when a breaker opened by it."""
+        """Count a failure against the backend or the model; True when this opened a breaker."""
         opened = False
         if breaker.counts_against_backend(error):
             opened = self._count(backend, error, BACKEND_RULES)

@@ -16,7 +16,8 @@ GRACE_SECONDS = 10.0
 
 
 class Consumers:
-    """Since when a queue has no consumer is kept in Redis, so that all processes say the same."""
+    """Finds backends without a consumer. The time of the loss is in Redis, so that all processes
+    agree."""
 
     def __init__(self, client: redis.Redis, *, clock: Callable[[], float] = time.time) -> None:
         self._client = client
@@ -43,13 +44,13 @@ class Consumers:
         return f"no worker takes its tasks: start it with kos ctl start jobs:{llm_queue(backend)}"
 
     def changed(self, backends: Iterable[str]) -> bool:
-        """Whether other backends are without a consumer than at the last call."""
+        """Whether the set of backends without a consumer differs from that of the last call."""
         before = self._last_missing
         self._last_missing = frozenset(name for name in backends if self.missing(name))
         return self._last_missing != before
 
     def start_anew(self) -> None:
-        """The system starts: what was seen while it stood still does not count."""
+        """Forget earlier observations: they date from before this start of the system."""
         self._client.delete(UNCONSUMED)
         self._cached_at = float("-inf")
 

@@ -36,7 +36,7 @@ class Limit:
 class Limits:
     """Read by the middleware and the dispatcher, written by whoever decides the limits.
 
-    What was decided goes stale: when nobody decides any more, the configured limits hold again.
+    A decided limit expires: when nothing decides any more, the configured limits hold again.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class Limits:
         return found if found is not None else self.configured(backend)
 
     def reserved(self, backend: str) -> int:
-        """Slots that are kept for people there: none while nobody has asked for a while."""
+        """Slots that are kept for people there; 0 while no person has sent a request for a
+        while."""
         self._refresh()
         return self._settings.interactive_reserved if backend in self._demands else 0
 

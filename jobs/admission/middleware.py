@@ -82,7 +82,7 @@ class SlotMiddleware(Middleware):
             self._release(task)
 
     def _refusal(self, task: TaskMessage) -> str | None:
-        """None once the slot is ours, else the reason why not. Never raises."""
+        """Acquire the slot; None on success, else the reason. Never raises."""
         try:
             return self._admit(task)
         except redis.RedisError as error:
@@ -107,7 +107,7 @@ class SlotMiddleware(Middleware):
         return "this worker is draining"
 
     def _wait_for_release(self, seen: int, seconds: float) -> None:
-        """Until a slot was freed after ``seen`` was read, here or in another process."""
+        """Wait until a slot is released, here or in another process, after ``seen`` was read."""
         with self._released:
             self._released.wait_for(lambda: self._releases != seen or self._draining, seconds)
 
@@ -129,7 +129,7 @@ class SlotMiddleware(Middleware):
                 if Task.give_back(task.task_id, task.epoch):
                     chosen = f"back from {task.backend}"
                     decision.record([NewDecision(task.task_id, "admit", chosen, reason)])
-        # Recovery finds a row that is not given back: it is queued and its message is gone.
+        # If this fails, recovery finds the row: it is queued and has no message.
         except DatabaseUnavailable as error:
             logger.warning("row_not_given_back task=%s error=%s", task.task_id, error)
         except Exception:

@@ -97,7 +97,7 @@ class Residency:
         return self._fresh((backend, model, num_ctx))
 
     def used(self, backend: str, model: str, num_ctx: int) -> None:
-        """A whole answer came from it: it is in memory."""
+        """Record that the model answered, so it is in memory."""
         self._used((backend, model, num_ctx))
 
     def loaded_inside(
@@ -112,7 +112,7 @@ class Residency:
             self._record(key, load_seconds, "task")
 
     def forget(self, backend: str) -> None:
-        """The server failed: nothing that was known about it holds any more."""
+        """Forget what was known about a server that failed."""
         with self._lock:
             for key in [key for key in self._used_at if key[0] == backend]:
                 del self._used_at[key]
@@ -144,7 +144,7 @@ class Residency:
         self._client.hset(RESIDENT, backend, json.dumps(line))
 
     def withdraw(self, backend: str) -> None:
-        """The server is away: nothing is in its memory."""
+        """Record that the server is away and holds no model."""
         self._client.hdel(RESIDENT, backend)
 
     def _fresh(self, key: Key) -> bool:

@@ -1,4 +1,4 @@
-"""Hears of slots that other processes gave back, so that nobody waits out a polling interval."""
+"""Receives the releases of slots by other processes, so that waiting messages ask again at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 LISTEN_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
 SUBSCRIBED_SECONDS = 30.0
-"""A subscription that hears nothing looks like one that is cut: it is made anew after this."""
+"""A silent subscription may be a broken one, so it is renewed after this."""
 
 
 class FreedSlots:

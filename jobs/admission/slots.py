@@ -40,7 +40,7 @@ import redis
 from jobs.process.owners import process_is_gone, process_owner
 
 INTERACTIVE = "chat:"
-"""How the holders of people's requests begin."""
+"""The prefix of holders that stand for requests of people."""
 POLL_SECONDS = 0.5
 """A denied caller asks again at least this often."""
 PLACE_SECONDS = 2.0
@@ -267,7 +267,7 @@ class Slots:
 
     @contextmanager
     def _unsettled_on_error(self, backend: str, holder: str) -> Iterator[None]:
-        """Without an answer nobody knows whether the slot is taken: it shall not be, later on."""
+        """If Redis does not answer, the slot may be taken or not. Remember it for release."""
         try:
             yield
         except redis.RedisError:

@@ -97,7 +97,8 @@ class AnswerReview:
     ) -> Iterator[ModelCaller | None]:
         """A caller of a model that is in memory and is not the one that answered.
 
-        None where there is no such model or no free slot: it is worth no reload and no wait.
+        None where there is no such model or no free slot: a second opinion is not worth a reload or
+        a wait.
         """
         for backend, resident in self._candidates(task):
             heavy = self._scanner.is_heavy(backend.name, resident.name)

@@ -148,7 +148,7 @@ class ModelCaller:
             deadlines=self._deadlines(request, resident=False, queue_seconds=0.0),
             cancel=self._running.token,
         )
-        # Only a server that loads models behind our back may still have to load this one.
+        # Only servers that load models on their own may still have to load this one.
         loads_unseen = traits_of(self._backend.spec.kind).loads_unseen
         allowance = self._wait_for_rate(request)
         queue_seconds = self._queue_seconds()
@@ -169,7 +169,7 @@ class ModelCaller:
         return load_seconds + self._loaded_inside(completion, began), completion
 
     def _refuse_what_cannot_fit(self, request: GenerateRequest) -> None:
-        """Before it is sent: some servers would cut it and answer as if nothing had happened."""
+        """Refuse it before it is sent: some servers cut a prompt and answer without an error."""
         tokens = _prompt_tokens(request)
         context = self._context_tokens
         if context is not None and tokens * SURE_SHARE > context:
@@ -181,7 +181,7 @@ class ModelCaller:
             )
 
     def _refuse_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
-        """An answer to half a prompt is no answer."""
+        """Raise where the server cut the prompt: its answer would be to half of it."""
         sent, read = _prompt_tokens(request), completion.prompt_tokens
         if read and sent > CUT_SUSPECTED_TOKENS and read < sent * CUT_SUSPECTED_SHARE:
             logger.warning(
@@ -239,9 +239,10 @@ class ModelCaller:
         deadlines: Deadlines,
         queue_seconds: float,
     ) -> FirstTokenTimeout:
-        """The error as it is, or a `QueueTimeout` where the requests ahead explain it."""
+        """``error``, or a `QueueTimeout` where our own requests ahead of this one explain the
+        timeout."""
         prefill = prefill_seconds(_prompt_tokens(request), self._figures.prefill_seconds_per_token)
-        # What a load inside the call is allowed on top is no time for the queue.
+        # The allowance for a load inside the call does not count as time in the queue.
         cold = deadlines.load_seconds if traits_of(self._backend.spec.kind).loads_unseen else 0.0
         if not queueing_explains(
             allowed_seconds=deadlines.first_token_seconds - cold,
@@ -345,7 +346,7 @@ def _prompt_tokens(request: GenerateRequest) -> int:
 
 
 def best_effort(note: Callable[[], T], *, otherwise: T) -> T:
-    """The result of ``note``; ``otherwise`` while Redis is away, for what only helps."""
+    """The result of ``note``, or ``otherwise`` while Redis is away. For optional work only."""
     try:
         return note()
     except redis.RedisError as error:

@@ -52,7 +52,7 @@ class RunningAttempt:
     note: str | None = None
     model: str = ""
     side_slots: tuple[tuple[str, str], ...] = ()
-    """(backend, holder) of what it holds beside its own slot, as for a second opinion."""
+    """(backend, holder) of further slots that the attempt holds, such as for a second opinion."""
 
     @property
     def slots(self) -> tuple[tuple[str, str], ...]:
@@ -179,7 +179,7 @@ class LeaseKeeper:
                 logger.warning("given_back_after_drain task=%s", task_id)
 
     def _repeat(self, step: Callable[[list[RunningAttempt]], None]) -> None:
-        """``step`` for what runs, every second while anything does."""
+        """Call ``step`` with the running attempts, every second while there are any."""
         while not self._stopping.is_set():
             with self._changed:
                 self._changed.wait_for(lambda: self._attempts or self._stopping.is_set())
@@ -193,7 +193,7 @@ class LeaseKeeper:
             except (DatabaseUnavailable, redis.RedisError) as error:
                 logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
             except Exception:
-                # Whatever one round met, without its lease keeper the process would end.
+                # One failed round must not end the thread: without it every lease would run out.
                 logger.exception("heartbeat_broke owner=%s", self._owner)
 
     def _keep_rows(self, attempts: list[RunningAttempt]) -> None:
@@ -212,7 +212,7 @@ class LeaseKeeper:
         self._live.show(attempts)
 
     def _watch(self, attempts: list[RunningAttempt]) -> list[RunningAttempt]:
-        """Those whose rows are still ours; the calls of the others end."""
+        """The attempts whose rows are still ours. The calls of the others are cancelled."""
         marks = Task.live_marks(self._owner, [attempt.task_id for attempt in attempts])
         ours = []
         for attempt in attempts:
@@ -231,8 +231,8 @@ class LeaseKeeper:
             attempt.token.cancel(LEASE_LOST)
 
     def _renew(self, attempts: list[RunningAttempt]) -> bool:
-        """Whether every lease was renewed. A row that somebody else has locked is ours for as
-        long: nobody can take it."""
+        """Whether every lease was renewed. A row that another transaction has locked counts as
+        renewed: nobody can claim it meanwhile."""
         heartbeats = [(attempt.task_id, attempt.epoch, attempt.report()) for attempt in attempts]
         renewed = Task.heartbeat(self._owner, heartbeats, lease_seconds=self._lease_seconds)
         for attempt in attempts:
@@ -249,7 +249,8 @@ class LeaseKeeper:
                 attempt.token.cancel(SLOT_LOST)
 
     def _interrupt_preempted(self, attempts: list[RunningAttempt]) -> None:
-        """Calls whose model must leave memory for a person's request end here; the rows go back."""
+        """Interrupt calls whose model must leave memory for a person's request; their rows are
+        returned."""
         preempted = self._demand.preempted(sorted({attempt.backend for attempt in attempts}))
         for attempt in attempts:
             if attempt.model in preempted.get(attempt.backend, ()):

@@ -1,4 +1,4 @@
-"""Shows a running answer to whoever watches it, and costs nothing when nobody does."""
+"""Publishes a running answer while somebody watches it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LiveAnswers:
         self._client = client
 
     def show(self, running: Sequence[Watched]) -> None:
-        """One look for all tasks, one write for each watched one."""
+        """One read for all tasks, and one write for each watched one."""
         watched = self._client.mget([watch_key(one.task_id) for one in running])
         for one, mark in zip(running, watched, strict=True):
             text = one.progress.partial_text

@@ -80,7 +80,7 @@ class Recorder:
         result: AttemptResult,
     ) -> bool:
         reason = running.token.reason
-        # A whole answer is written where the row is still ours: the epoch decides, not our guess.
+        # A whole answer is written even if the lease looks lost: the epoch decides.
         if reason in (LEASE_LOST, SLOT_LOST) and not isinstance(outcome, Complete):
             logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, reason)
             return reason == SLOT_LOST and self._persist(

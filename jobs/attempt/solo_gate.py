@@ -1,4 +1,4 @@
-"""Lets a task run alone in its process: who is suspected of killing workers gets no neighbours."""
+"""Lets a task that is suspected of killing workers run alone in its process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class SoloGate:
 
     @contextmanager
     def shared(self, *, wait_seconds: float) -> Iterator[bool]:
-        """Among others; False where a suspect holds or wants the process for so long."""
+        """Enter beside others; False where a suspect held or awaited the process for the whole
+        time."""
         with self._changed:
             entered = self._changed.wait_for(lambda: not self._suspects, timeout=wait_seconds)
             self._inside += entered

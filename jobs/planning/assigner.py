@@ -30,7 +30,7 @@ PRIORITIES = frozenset({None, *Priority})
 def assign_page(roster: Roster) -> bool:
     """Assign up to a page of rows; True where more may wait.
 
-    A page and not all: the first tasks of a million shall run while the last are assigned.
+    It works page by page, so that the first tasks of a million run while the last are assigned.
     """
     with session():
         waiting, chosen = backlog.unassigned(PAGE), backlog.unclassified(PAGE)
@@ -42,7 +42,8 @@ def assign_page(roster: Roster) -> bool:
 
 
 def _assign(rows: Sequence[UnassignedTask], team: Team) -> bool:
-    """False where nobody can take a task: then another page would fare no better."""
+    """Assign ``rows``; False where there is no expert, so that another page would not help
+    either."""
     if not team:
         logger.warning("nobody_to_assign: no expert is active; add some with `kos experts add`")
         return False
@@ -83,7 +84,8 @@ def _classify(rows: Sequence[UnassignedTask]) -> None:
 
 
 def _write(assignments: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
-    """All in one statement; where a row makes it fail, one by one, and that row alone fails."""
+    """Write all rows in one statement. If a row makes it fail, write them one by one, so that only
+    that row fails."""
     try:
         moved = Task.assign(assignments, [reasons[one.id] for one in assignments])
     except FAULTS_OF_ROWS as error:
@@ -97,7 +99,8 @@ def _write(assignments: Sequence[Assigned], reasons: dict[str, NewDecision]) -> 
 
 
 def _cannot_be_written(task_id: str, fault: str) -> None:
-    """Postgres refuses the row as assigned: a constraint or a trigger of the site."""
+    """Refuse a row that Postgres does not accept, because of a constraint or a trigger of the
+    site."""
     logger.warning("not_assigned task=%s: %s", task_id, fault)
     try:
         with database.atomic():
@@ -107,10 +110,10 @@ def _cannot_be_written(task_id: str, fault: str) -> None:
 
 
 def _refused(row: UnassignedTask, options: TaskOptions) -> bool:
-    """A slip in the category would run the task as something it is not.
+    """Refuse a row with a misspelled category: it would run as another kind of task.
 
-    A site's programs write words of their own into ``metadata.category``: those are left out, and
-    the text decides. The column is ours, and holds our words only.
+    Programs of a site may use ``metadata.category`` for words of their own. Those are ignored, and
+    the text decides. The column ``category`` is ours and accepts our words only.
     """
     column = metadata.read({"category": row.category or None}).problems
     theirs = [p for p in options.problems if p.field == "category" and not p.foreign]
@@ -124,7 +127,7 @@ def _refused(row: UnassignedTask, options: TaskOptions) -> bool:
 
 
 def _left_out(row: UnassignedTask, options: TaskOptions) -> str:
-    """The parts of a row that cannot be used, as the end of a reason."""
+    """What was ignored in a row, as the end of a reason."""
     left = [f"left out of metadata: {'; '.join(map(str, options.problems))}"]
     notes = left if options.problems else []
     if row.priority not in PRIORITIES:

@@ -73,7 +73,7 @@ class StateReader:
     def backends(
         self, scan: Scan, in_flight: Sequence[InFlightTask] = (), blocks: Sequence[OpenBlock] = ()
     ) -> tuple[BackendView, ...]:
-        """Every configured backend: its limit, what it holds, and why it may take nothing."""
+        """Every configured backend: its limit, its tasks in flight, and why it may take none."""
         busy = Counter(task.backend for task in in_flight)
         present = {one.key.backend: one.key for one in blocks if one.in_flight > 0}
         return tuple(
@@ -132,7 +132,7 @@ class StateReader:
 
 
 def usable_models(breakers: Breakers, scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
-    """(backend, rank in its scan, model) of all that can chat and can be loaded, as far as known.
+    """(backend, rank in its scan, model) of all models that can chat and are not known to fail.
 
     A closed backend keeps its models: a row that needs one of them waits for it.
     """

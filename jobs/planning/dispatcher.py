@@ -19,7 +19,7 @@ from models.task import Task
 
 
 class Dispatcher:
-    """Remembers when it last sent something to each backend, to serve them in turn."""
+    """Dispatches tasks. It remembers when it last sent to each backend, and serves them in turn."""
 
     def __init__(self, settings: Settings, *, broker: WakingBroker, residency: Residency) -> None:
         self._settings = settings

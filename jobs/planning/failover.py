@@ -41,14 +41,13 @@ class Failover:
     def is_possible(
         self, row: ClaimedTask, *, failed: tuple[str, str], error: Exception | None
     ) -> bool:
-        """Whether the task of ``row`` may run elsewhere than at ``failed`` (backend, model).
+        """Whether the task of ``row`` has another place to run than ``failed`` (backend, model).
 
-        After a bad answer another model of the same server is elsewhere, too. After any other
-        failure it takes another backend; the last scan says what is up. Where ``error`` is a server
+        After a bad answer, another model of the same server is enough. After any other failure
+        another backend is needed, and the last scan says which are up. Where ``error`` is a server
         that cannot be reached, the others may be gone by now as well, so one of them must answer.
-        An overloaded server sends the task to one that it has not tried: two that are overloaded
-        would pass it to and fro.
-        False where Redis or Postgres do not answer.
+        After `Overloaded`, only servers count that the task has not tried: two overloaded servers
+        would pass it to and fro. False where Redis or Postgres do not answer.
         """
         try:
             if error is None or isinstance(error, BadAnswer):
@@ -77,7 +76,7 @@ class Failover:
 
 
 def _requirements(row: ClaimedTask) -> TaskView:
-    """What the task requires: all that keeps it from a backend."""
+    """The requirements of the task, by which backends are excluded."""
     options = metadata.read(row.metadata)
     return TaskView(
         id=row.id,

@@ -22,7 +22,7 @@ REFRESH_SECONDS = 60.0
 FEWEST_TOKENS = 8
 """A shorter answer is too short to measure a rate."""
 FEWEST_PROMPT_TOKENS = 200
-"""A shorter prompt tells nothing of the time that a token of it takes."""
+"""A shorter prompt is too short to measure the time per token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,8 @@ class LearnedFigures:
 
 
 def sample_of(row: MeasuredAttempt) -> AttemptSample:
-    """What a line of the ledger measured. Its duration includes the load, its first token not.
+    """The measurements of one attempt. Its duration includes the load; its time to the first token
+    does not.
 
     An attempt without a whole answer teaches its load only.
     """

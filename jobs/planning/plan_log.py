@@ -21,7 +21,7 @@ COMPLETED_SECONDS = 10.0
 
 
 class PlanLog:
-    """Says what was planned, and what was completed since it last said so. Needs a session."""
+    """Logs what was planned, and what was completed since the last line. Needs a session."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -61,7 +61,7 @@ class PlanLog:
             self._since, self._logged = now, 0
 
     def cycle_ended(self) -> None:
-        """Without an exception, whether or not there was anything to plan or send."""
+        """Record that a cycle ended without an exception, whether or not it sent anything."""
         self._client.set(PLANNER_CYCLE, time.time())
 
     def since_cycle_seconds(self) -> float:

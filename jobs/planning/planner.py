@@ -38,13 +38,14 @@ from models.task import Task
 
 LOCK_KEY = 0x6B6F73_02
 LOCK_WAIT_SECONDS = 6.0
-"""Less than a statement may take: a lock that is held is no outage of Postgres."""
+"""Shorter than the statement timeout, so that a held lock does not look like an outage of
+Postgres."""
 REPLAN_SECONDS = 1.0
 """New rows wait for the plan to be this old while every lane is busy."""
 IDLE_REPLAN_SECONDS = 0.25
 """A lane that the plan left idle does not cause a plan more often than this."""
 POSTPONE_SECONDS = 10.0
-"""A row with nowhere to go is looked at again after this."""
+"""A row that no server can take is planned again after this."""
 MAX_CYCLES = 20
 FOLD_SECONDS = 1.0
 """What changed in the counts of tasks is folded into them this often."""
@@ -87,7 +88,7 @@ class Planner:
                 wanted, sent = self._dispatcher.dispatch(state)
                 self._sent_since_plan += sent
                 dispatched += sent
-                # Fewer than wanted: rows of the plan have changed since, so look again.
+                # Fewer than wanted: some planned rows have changed, so dispatch again.
                 if sent == wanted:
                     break
             self._fold_counts()
@@ -103,8 +104,8 @@ class Planner:
     def _is_stale(self, state: CurrentState, reason: str) -> bool:
         """Whether rows changed, a lane would idle, or enough was sent to balance anew.
 
-        While every lane is busy, changed rows wait for the plan to be a second old. A lane that
-        the plan itself left idle is no reason to plan at every freed slot.
+        While every lane is busy, changed rows wait for the plan to be a second old. A lane that the
+        plan itself left idle does not cause a plan at every freed slot.
         """
         self._rows_changed = self._rows_changed or reason not in DISPATCH_ONLY
         age_seconds = time.monotonic() - self._planned_at
@@ -168,7 +169,7 @@ def preview(
 ) -> tuple[Snapshot, Plan]:
     """What would be planned now; nothing is written. Needs a session.
 
-    Rows that nobody can serve now are in it, so that their reason is shown.
+    It includes unservable rows, so that their reasons appear.
     """
     current = state.read(state.scan())
     seen = window_snapshot(settings, state, figures, current, unservable=NOTHING_UNSERVABLE)
@@ -245,7 +246,7 @@ def _block_route(route: TaskRoute) -> BlockRoute:
 
 
 def _park(unplaced: Sequence[Unplaced], *, until: datetime) -> None:
-    """Rows with nowhere to go wait a while, one statement for each reason."""
+    """Postpone rows that no server can take, in one statement for each reason."""
     by_reason: dict[str, list[str]] = {}
     for parked in unplaced:
         by_reason.setdefault(parked.reason, []).append(parked.task_id)

@@ -1,4 +1,4 @@
-"""What the planner sees: rows, scan, limits and what was learned, as one value."""
+"""Builds the planner's input: rows, scan, limits and learned figures as one value."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def snapshot(
 def further_tasks(
     tasks: Sequence[TaskView], waiting: Mapping[str, int]
 ) -> tuple[FurtherTasks, ...]:
-    """What waits outside the window is taken for a mix like that of its category inside."""
+    """Tasks outside the window, assumed to be mixed like those of their category inside it."""
     alike: dict[tuple[object, ...], list[TaskView]] = {}
     inside = Counter(task.category for task in tasks)
     for task in tasks:
@@ -182,7 +182,7 @@ def _running(
     return RunningTask(
         task_id=row.id,
         key=BlockKey(backend=row.backend or "", model=row.model or ""),
-        # What has overrun its mean by far is expected to overrun it further.
+        # A task far beyond its mean is expected to go on for as long as it is late.
         expected_remaining_seconds=max(expected - elapsed, expected * 0.1, elapsed - expected),
     )
 

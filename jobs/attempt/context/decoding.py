@@ -77,7 +77,7 @@ def _utf8(content: bytes) -> str | None:
 
 
 def _code_page(content: bytes) -> str:
-    # Only lines that tell anything: a source file may have one comment that is not ASCII.
+    # Only lines with non-ASCII bytes: a source file may have a single such comment.
     telling = b"\n".join(_telling_lines(content))
     encoding = _russian_page(telling)
     if encoding is None:
@@ -91,7 +91,7 @@ def _telling_lines(content: bytes) -> Iterator[bytes]:
     for line in content.split(b"\n"):
         if line.isascii():
             continue
-        # The telling part of a long line may stand anywhere in it.
+        # The non-ASCII part of a long line may be anywhere in it.
         foreign = _FOREIGN_BYTE.search(line)
         start = max(0, foreign.start() - SAMPLE_BYTES // 2) if foreign else 0
         yield line[start : start + SAMPLE_BYTES]

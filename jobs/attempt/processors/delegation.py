@@ -54,7 +54,7 @@ def configured_agents(
 
 
 class DelegationProcessor:
-    """Sends the task to an agent; ``instead`` works it where the agent is away, busy or fails."""
+    """Sends the task to an agent; ``instead`` is used where the agent is away, busy or fails."""
 
     name = "delegation"
 

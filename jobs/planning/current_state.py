@@ -60,7 +60,7 @@ class StateReader:
     def read(self, scan: Scan) -> CurrentState:
         """Needs a session."""
         in_flight = backlog.in_flight()
-        blocks = [_open_block(row) for row in block.open_blocks()]
+        blocks = open_blocks()
         views = self.backends(scan, in_flight, blocks)
         return CurrentState(
             scan,
@@ -142,6 +142,11 @@ def usable_models(breakers: Breakers, scan: Scan) -> Iterator[tuple[str, int, Sc
             chats = model.broken is None and "embedding" not in model.info.capabilities
             if chats and (closed or breakers.blocked(server.backend, model.name) is None):
                 yield server.backend, rank, model
+
+
+def open_blocks() -> list[OpenBlock]:
+    """The open blocks in lane order. Needs a session."""
+    return [_open_block(row) for row in block.open_blocks()]
 
 
 def _open_block(row: Row) -> OpenBlock:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from jobs.planning.current_state import CurrentState, StateReader
+from jobs.planning.current_state import CurrentState, StateReader, open_blocks
 from jobs.planning.dispatcher import Dispatcher
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.plan_log import PlanLog
@@ -83,7 +83,7 @@ class Planner:
                     renew_lock()
                 state = self._state.read(scan)
                 if (replan or self._is_stale(state, reason)) and self._plan(state, reason, replan):
-                    state = replace(state, blocks=block.open_blocks())
+                    state = replace(state, blocks=open_blocks())
                 replan = False
                 wanted, sent = self._dispatcher.dispatch(state)
                 self._sent_since_plan += sent

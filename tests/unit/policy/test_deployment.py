@@ -12,7 +12,7 @@ from jobs.policy.deployment import Standing, standing
     [
         (None, None, False, False, Standing.NEW),
         (None, "b", False, False, Standing.NEW),
-        ("a", "a", False, False, Standing.SAME),
+        ("abcdef", "".join(["abc", "def"]), False, False, Standing.SAME),
         ("a", None, True, False, Standing.EMPTIED),
         ("a", "b", True, False, Standing.FOREIGN),
         ("a", None, False, False, Standing.FOREIGN),

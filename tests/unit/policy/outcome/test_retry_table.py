@@ -46,6 +46,7 @@ ROWS: list[tuple[Exception, int, bool, float, set[str]]] = [
     (errors.EchoAnswer("x"), 0, False, SOON, {"avoid", "spends", "stronger"}),
     (errors.EchoAnswer("x"), 1, True, FIRST, {"avoid", "spends", "stronger"}),
     (errors.EchoAnswer("x"), 2, True, SECOND, {"avoid", "spends", "stronger"}),
+    (errors.LLMError("x"), 0, True, FIRST, {"avoid", "spends"}),
     (ValueError("x"), 0, True, SOON, {"spends"}),
 ]
 

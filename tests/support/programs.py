@@ -81,6 +81,7 @@ def _run(module: str, arguments: Sequence[str], environ: Mapping[str, str], log:
         os.dup2(output.fileno(), 2)
     os.environ.clear()
     os.environ.update(environ)
+    sys.path[:0] = filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))
     time.tzset()
     os.chdir(ROOT)
     sys.argv = [module, *arguments]

@@ -75,10 +75,9 @@ def test_an_answer_waits_for_a_postgres_that_takes_no_writes_beyond_its_lease(
 ) -> None:
     """As after a failover to a replica."""
     system.environ["KOS_LEASE_SECONDS"] = "2"
-    system.start()
-    slow = {"preferred_source": "ollama"}
+    system.start("control", "llm-ollama", "listener")
     system.ollama.fault("drip", seconds=0.02)
-    task_id = system.insert("Sea", "Tell of the sea in a few sentences.", metadata=slow)
+    task_id = system.insert("Sea", "Tell of the sea in a few sentences.")
     system.ollama.wait_until(lambda stats: stats["streams"]["now"] == 1, deadline_seconds=60)
     read_only(system, "= on")
     try:

@@ -23,7 +23,9 @@ class OneLease:
     def claim(self, task: TaskMessage) -> tuple[Any, Any]:
         running = SimpleNamespace(token=CancelToken())
         self.held.append(running)
-        return SimpleNamespace(id=task.task_id, epoch=1, row={"suspicion": "suspect"}), running
+        return SimpleNamespace(
+            id=task.task_id, epoch=1, row=SimpleNamespace(suspicion="suspect")
+        ), running
 
     def remove(self, running: Any) -> None:
         self.held.remove(running)

@@ -19,6 +19,8 @@ CTRL_C_AT_HALF = """
 import os, signal, sys
 from console.cli.main import main
 from llm.model_files import conversion
+# A shell that starts the tests in the background has them ignore the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 convert = conversion.convert_tensor
 def interrupted(tensor, **more):
     if tensor.name == "blk.1.attn_q.weight":

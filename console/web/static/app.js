@@ -118,6 +118,14 @@
     if (event.target.id !== "tick-all") return;
     all('input[name="id"]').forEach((box) => { box.checked = event.target.checked; });
   });
+  // The search box loads the list once more when it is left: what was ticked meanwhile stays so.
+  let ticked = new Set();
+  document.addEventListener("htmx:beforeSwap", () => {
+    ticked = new Set(all('input[name="id"]:checked').map((box) => box.value));
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    all('input[name="id"]').forEach((box) => { box.checked ||= ticked.has(box.value); });
+  });
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button");
     if (!button) return;

@@ -38,6 +38,7 @@ class Cached(Generic[T]):
         self._has_value = False
         self._last_cost = 0.0
         self._fresh_until = float("-inf")
+        self._forgotten = 0
 
     def get(self, *, stale_seconds: float = 0.0) -> T:
         """The value; one that ran out less than ``stale_seconds`` ago, while a thread renews it."""
@@ -58,7 +59,8 @@ class Cached(Generic[T]):
         return self._value  # type: ignore[return-value]
 
     def forget(self) -> None:
-        """The next ``get`` computes anew."""
+        """The next ``get`` computes anew; what is being computed now counts as old."""
+        self._forgotten += 1
         self._fresh_until = float("-inf")
 
     def _renew_aside(self) -> None:
@@ -74,11 +76,12 @@ class Cached(Generic[T]):
             logger.warning("not_renewed", exc_info=True)
 
     def _refresh(self) -> None:
-        began = self._clock()
+        began, forgotten = self._clock(), self._forgotten
         self._value = self._compute()
         cost = self._clock() - began
         # The smaller of two: one slow look may be the fault of a busy machine.
         usual, self._last_cost = min(cost, self._last_cost), cost
         kept = min(LONGEST_SECONDS, max(self._seconds, usual * COST_FACTOR))
         self._has_value = True
-        self._fresh_until = self._clock() + kept
+        if forgotten == self._forgotten:
+            self._fresh_until = self._clock() + kept

@@ -77,6 +77,22 @@ def test_what_was_forgotten_is_never_told_again() -> None:
     assert cached.get(stale_seconds=1000) == 2
 
 
+def test_a_look_that_began_before_it_was_forgotten_counts_as_old() -> None:
+    clock, looks = Clock(), []
+
+    def look() -> int:
+        looks.append(clock.now)
+        if len(looks) == 1:
+            cached.forget()
+        return len(looks)
+
+    cached = Cached(look, clock=clock)
+
+    assert cached.get() == 1
+    assert cached.get() == 2
+    assert cached.get() == 2
+
+
 def test_a_failure_is_told_and_not_kept() -> None:
     answers = iter((ValueError("down"), 7))
 

@@ -42,8 +42,13 @@ TINY = (
     "(135 million parameters).\n"
     "A better one is one command away: ollama pull qwen3:8b, or kos models add FILE.gguf"
 )
-REAL_SETTINGS = {"MLX_MAX_CONCURRENT": "16", "SMART_WORKER_MAX_CONCURRENT": "16"}
-"""A small model earns by many streams at once; what is set already counts."""
+REAL_SETTINGS = {
+    "MLX_MAX_CONCURRENT": "16",
+    "SMART_WORKER_MAX_CONCURRENT": "16",
+    "SMART_WORKER_RETRY_DELAY_SEC": "2",
+}
+"""A small model earns by many streams at once, and nobody wants to watch a demo wait a minute and a
+half for a third attempt; what is set already counts."""
 
 
 @dataclass(frozen=True, slots=True)

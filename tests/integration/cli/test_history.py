@@ -11,7 +11,9 @@ from models.base import fetch_all
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
-SETTINGS = load({"ADAPTIVE_MAX_HEAVY_OLLAMA": "1", "ADAPTIVE_OLLAMA_MAX": "4"})
+SETTINGS = load(
+    {"KOS_HOME": "/nowhere", "ADAPTIVE_MAX_HEAVY_OLLAMA": "1", "ADAPTIVE_OLLAMA_MAX": "4"}
+)
 
 
 def ran(second: int, backend: str, model: str, *, load: float, heavy: bool = False) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.framework import Command, Group, Word, json_option
+from console.cli.framework import Command, Group, json_option
 from console.cli.output import Column, now_utc, print_json, print_table, say
-from console.cli.submit import CATEGORIES
-from console.cli.tasks import PRIORITIES
+from console.cli.templates import TASK_OPTIONS, options
 
 COLUMNS = (
     Column("NAME"),
@@ -29,21 +28,10 @@ OPTIONS = (
     click.option("--text", help="What is to be done; {{date}}, {{time}}, {{last_result}}."),
     click.option("--template", metavar="NAME", help="A template of `kos templates`."),
     click.option("--var", "pairs", multiple=True, metavar="NAME=VALUE", help="May repeat."),
-    click.option("--title", metavar="TEXT"),
-    click.option("--priority", type=Word(PRIORITIES), metavar="|".join(PRIORITIES)),
-    click.option("--category", type=Word(CATEGORIES), metavar="|".join(CATEGORIES)),
-    click.option("--expert", metavar="NAME"),
-    click.option("--backend", metavar="NAME"),
-    click.option("--model", metavar="NAME"),
+    *TASK_OPTIONS,
     click.option("--catch-up/--skip", default=None, help="After a sleep: run the newest missed."),
     click.option("--keep", type=int, metavar="N", help="Runs to keep with their tasks; 1000."),
 )
-
-
-def options(function: Any) -> Any:
-    for option in reversed(OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.group(
@@ -99,7 +87,7 @@ def show_command(app: App, name: str, as_json: bool) -> None:
 
 @schedules_command.command("add", cls=Command)
 @click.option("--name", required=True, metavar="NAME")
-@options
+@options(*OPTIONS)
 @json_option
 @pass_app
 def add_command(app: App, /, name: str, as_json: bool, **fields: Any) -> None:
@@ -117,7 +105,7 @@ def add_command(app: App, /, name: str, as_json: bool, **fields: Any) -> None:
 
 @schedules_command.command("edit", cls=Command)
 @click.argument("name")
-@options
+@options(*OPTIONS)
 @json_option
 @pass_app
 def edit_command(app: App, /, name: str, as_json: bool, **fields: Any) -> None:

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import click
 
 from console.cli.app import App, pass_app
-from console.cli.framework import Command, Group, Word, json_option
+from console.cli.framework import Command, F, Group, Word, json_option
 from console.cli.output import Column, dump, print_json, print_table, say
 from console.cli.submit import CATEGORIES
 from console.cli.tasks import PRIORITIES
 
 COLUMNS = (Column("NAME"), Column("VARIABLES"), Column("TEXT", flexible=True))
+TASK_OPTIONS = (
+    click.option("--title", metavar="TEXT"),
+    click.option("--priority", type=Word(PRIORITIES), metavar="|".join(PRIORITIES)),
+    click.option("--category", type=Word(CATEGORIES), metavar="|".join(CATEGORIES)),
+    click.option("--expert", metavar="NAME"),
+    click.option("--backend", metavar="NAME"),
+    click.option("--model", metavar="NAME"),
+)
+"""Fields of a task besides its text, for a template and for a schedule."""
+
+
+def options(*chosen: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator of several, in their order of the help."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(chosen):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 @click.group(
@@ -72,12 +93,7 @@ def show_command(app: App, name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--text", help="What is to be done, with {{variables}}.")
 @click.option("--from", "source", type=click.File("rb"), metavar="FILE|-", help="A JSON object.")
-@click.option("--title", metavar="TEXT")
-@click.option("--priority", type=Word(PRIORITIES), metavar="|".join(PRIORITIES))
-@click.option("--category", type=Word(CATEGORIES), metavar="|".join(CATEGORIES))
-@click.option("--expert", metavar="NAME")
-@click.option("--backend", metavar="NAME")
-@click.option("--model", metavar="NAME")
+@options(*TASK_OPTIONS)
 @json_option
 @pass_app
 def add_command(

@@ -13,18 +13,13 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import requests
 
-from models import database
-from tests.support.embedded import fresh_database, postgres_server, redis_server
-from tests.support.system import System, running_system
+from benchmarks.systems import lone_system
+from tests.support.system import System
 
 STRANGER = "of-a-stranger"
 MODEL: dict[str, Any] = {
@@ -58,30 +53,14 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=12)
     options = parser.parse_args()
     wrong = 0
-    with _running() as system:
+    with lone_system(
+        time_scale=1.0, profile=SERVER, MLX_API_URL="off", SMART_WORKER_MAX_CONCURRENT="4"
+    ) as system:
+        system.start("control", "listener", "llm-ollama")
         for seed in range(options.runs):
             wrong += not _counts_alike(system, seed, options.tasks)
     print("every load was counted once" if not wrong else f"{wrong} RUNS DIFFER")
     return 1 if wrong else 0
-
-
-@contextmanager
-def _running() -> Iterator[System]:
-    with (
-        tempfile.TemporaryDirectory(prefix="kos-loads-") as scratch,
-        postgres_server() as postgres,
-        redis_server() as redis,
-        running_system(
-            fresh_database(postgres.url), redis.url, Path(scratch), time_scale=1.0,
-            profile=SERVER, MLX_API_URL="off", SMART_WORKER_MAX_CONCURRENT="4",
-        ) as system,
-    ):  # fmt: skip
-        try:
-            system.start("control", "listener", "llm-ollama")
-            yield system
-        finally:
-            system.stop()
-            database.close_all()
 
 
 def _counts_alike(system: System, seed: int, tasks: int) -> bool:

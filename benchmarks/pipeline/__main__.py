@@ -16,9 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -27,9 +25,9 @@ from dramatiq.brokers.redis import RedisBroker
 
 from benchmarks.pipeline import backlog
 from benchmarks.pipeline.cost import cost_of_a_task
-from models import database
-from tests.support.embedded import Server, fresh_database, postgres_server, redis_server
-from tests.support.system import ROOT, System, running_system
+from benchmarks.systems import scratch_system
+from tests.support.embedded import Server, postgres_server, redis_server
+from tests.support.system import ROOT, System
 
 INSERT_MANY = (
     "INSERT INTO tasks (title, description) SELECT 'Task ' || n, "
@@ -49,7 +47,6 @@ def main() -> None:
             figures = _behind_backlogs(postgres, redis, options)
         else:
             figures = _measure(postgres, redis, options)
-    database.close_all()
     _print(figures, as_json=options.json)
 
 
@@ -71,13 +68,9 @@ def _behind_backlogs(
 
 def _measure(postgres: Server, redis: Server, options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        running_system(
-            fresh_database(postgres.url), redis.url, Path(directory), profile="instant",
-            time_scale=1.0, **SETTINGS,
-        ) as system,
-    ):  # fmt: skip
+    with scratch_system(
+        postgres.url, redis.url, profile="instant", time_scale=1.0, **SETTINGS
+    ) as system:
         system.start("control", "llm-ollama", "listener")
         warm = system.insert("warm", "Summarise the first task of the day")
         system.wait_status(warm, "completed")

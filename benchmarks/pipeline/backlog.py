@@ -9,14 +9,14 @@ Both lengths are measured in one run, in a database each.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from models import database
-from tests.support.embedded import Server, fresh_database
-from tests.support.system import System, running_system
+from benchmarks.systems import scratch_system
+from tests.support.embedded import Server
+from tests.support.system import System
 
 INSERT = (
     "INSERT INTO tasks (title, description, created_at) SELECT 'Task ' || n, "
@@ -39,37 +39,29 @@ def behind(
     postgres: Server, redis: Server, rows: int, *, tasks: int, probes: int
 ) -> dict[str, Any]:
     """``per_second`` and ``urgent_ms`` (the median) behind ``rows`` waiting rows."""
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        running_system(
-            fresh_database(postgres.url), redis.url, Path(directory), profile="instant",
-            time_scale=1.0, **SETTINGS,
-        ) as system,
-    ):  # fmt: skip
-        seconds_to_insert = _fill(system, rows)
-        system.start("control", "llm-ollama", "listener")
+    with _full(postgres, redis, rows, profile="instant", time_scale=1.0) as (system, filled):
         rate = _rate(system, tasks)
-    database.close_all()
-    redis.client().flushall()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        running_system(
-            fresh_database(postgres.url), redis.url, Path(directory), time_scale=BUSY_TIME_SCALE,
-            **SETTINGS,
-        ) as system,
-    ):  # fmt: skip
-        _fill(system, rows)
-        system.start("control", "llm-ollama", "listener")
+    with _full(postgres, redis, rows, time_scale=BUSY_TIME_SCALE) as (system, _):
         urgent = _urgent(system, probes)
-    database.close_all()
-    redis.client().flushall()
     return {
         "rows": rows,
-        "insert_seconds": round(seconds_to_insert, 1),
+        "insert_seconds": round(filled, 1),
         "per_second": round(rate, 1),
         "urgent_ms": round(statistics.median(urgent)),
         "urgent_ms_max": round(max(urgent)),
     }
+
+
+@contextmanager
+def _full(
+    postgres: Server, redis: Server, rows: int, **options: Any
+) -> Iterator[tuple[System, float]]:
+    """A system that began with ``rows`` waiting; and the seconds that their INSERT took."""
+    with scratch_system(postgres.url, redis.url, **options, **SETTINGS) as system:
+        filled = _fill(system, rows)
+        system.start("control", "llm-ollama", "listener")
+        yield system, filled
+    redis.client().flushall()
 
 
 def _fill(system: System, rows: int) -> float:

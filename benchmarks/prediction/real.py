@@ -9,19 +9,17 @@ really took, run on the virtual clock.
 from __future__ import annotations
 
 import json
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks.prediction.errors import MOMENTS
+from benchmarks.systems import lone_system
 from console.operations import outlook
 from console.operations.history import workload_of_history
 from jobs.settings.load import load
 from jobs.simulation.simulate import simulate
 from models import database
-from tests.support.embedded import fresh_database, postgres_server, redis_server
-from tests.support.system import System, running_system
+from tests.support.system import System
 
 SLOTS = 4
 DISPATCH_AHEAD = 2
@@ -35,16 +33,13 @@ FROM generate_series(1, %(tasks)s) AS n
 
 
 def main(tasks: int, *, time_scale: float, as_json: bool) -> None:
-    with (
-        postgres_server() as postgres,
-        redis_server() as redis,
-        tempfile.TemporaryDirectory() as directory,
-        running_system(
-            fresh_database(postgres.url), redis.url, Path(directory), profile=_profile(),
-            time_scale=time_scale, SMART_WORKER_MAX_CONCURRENT=str(2 * SLOTS),
-            ADAPTIVE_OLLAMA_MAX=str(SLOTS), MLX_MAX_CONCURRENT=str(SLOTS),
-        ) as system,
-    ):  # fmt: skip
+    with lone_system(
+        profile=_profile(),
+        time_scale=time_scale,
+        SMART_WORKER_MAX_CONCURRENT=str(2 * SLOTS),
+        ADAPTIVE_OLLAMA_MAX=str(SLOTS),
+        MLX_MAX_CONCURRENT=str(SLOTS),
+    ) as system:
         system.start()
         _round(system, 1, tasks)
         system.stop("control")
@@ -55,7 +50,6 @@ def main(tasks: int, *, time_scale: float, as_json: bool) -> None:
             workload = workload_of_history(load(system.environ), limit=tasks)
         predicted = simulate(workload, dispatch_ahead=DISPATCH_AHEAD)
         loads = _loads(system) - loads_before
-    database.close_all()
     figures: dict[str, Any] = {
         "tasks": tasks,
         "real_seconds": round(seconds, 2),

@@ -23,10 +23,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from models import database
+from benchmarks.systems import lone_system
 from tests.support import crashers
-from tests.support.embedded import postgres_server, redis_server
-from tests.support.system import System, running_system
+from tests.support.system import System
 
 TASKS = 4
 SAME_HOST_SECONDS = 5.0
@@ -111,22 +110,15 @@ def _running(
     lease_seconds: float, *, time_scale: float = 1.0, limit: int = TASKS, **environ: str
 ) -> Iterator[System]:
     """One backend, so that it is one worker's death that stops the work."""
-    with (
-        tempfile.TemporaryDirectory(prefix="kos-recovery-") as scratch,
-        postgres_server() as postgres,
-        redis_server() as redis,
-        running_system(
-            postgres.url, redis.url, Path(scratch), time_scale=time_scale,
-            MLX_API_URL="off", KOS_LEASE_SECONDS=f"{lease_seconds:g}",
-            SMART_WORKER_MAX_CONCURRENT=str(limit), **environ,
-        ) as system,
-    ):  # fmt: skip
-        try:
-            system.start("control", "listener", "llm-ollama")
-            yield system
-        finally:
-            system.stop()
-            database.close_all()
+    with lone_system(
+        time_scale=time_scale,
+        MLX_API_URL="off",
+        KOS_LEASE_SECONDS=f"{lease_seconds:g}",
+        SMART_WORKER_MAX_CONCURRENT=str(limit),
+        **environ,
+    ) as system:
+        system.start("control", "listener", "llm-ollama")
+        yield system
 
 
 def _summary(seconds: list[float], *, bound: float) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def _run(module: str, arguments: Sequence[str], environ: Mapping[str, str], log:
     time.tzset()
     os.chdir(ROOT)
     sys.argv = [module, *arguments]
+    sys.modules.pop(module, None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -50,25 +50,15 @@ LANGUAGE sql IMMUTABLE AS $$
     WHERE expert IS NOT NULL
       AND status IN ('pending', 'queued', 'in_progress', 'completed', 'failed')
 $$;
-CREATE FUNCTION kos_count_added() RETURNS trigger
+CREATE FUNCTION kos_count_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO kos_count_changes (kind, name, part, n)
-  SELECT line.kind, line.name, line.part, sum(a.n) FROM (
+  SELECT line.kind, line.name, line.part,
+    CASE TG_OP WHEN 'INSERT' THEN sum(c.n) ELSE -sum(c.n) END FROM (
     SELECT t.status::text AS status, t.category::text AS category, t.priority::text AS priority,
-      t.assignee_expert_id::text AS expert, count(*) AS n FROM added t GROUP BY 1, 2, 3, 4) a,
-    kos_counted(a.status, a.category, a.priority, a.expert) line
-  GROUP BY 1, 2, 3;
-  RETURN NULL;
-END $$;
-CREATE FUNCTION kos_count_removed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-  INSERT INTO kos_count_changes (kind, name, part, n)
-  SELECT line.kind, line.name, line.part, -sum(r.n) FROM (
-    SELECT t.status::text AS status, t.category::text AS category, t.priority::text AS priority,
-      t.assignee_expert_id::text AS expert, count(*) AS n FROM removed t GROUP BY 1, 2, 3, 4) r,
-    kos_counted(r.status, r.category, r.priority, r.expert) line
+      t.assignee_expert_id::text AS expert, count(*) AS n FROM changed t GROUP BY 1, 2, 3, 4) c,
+    kos_counted(c.status, c.category, c.priority, c.expert) line
   GROUP BY 1, 2, 3;
   RETURN NULL;
 END $$;
@@ -102,13 +92,13 @@ END $$;
 """
 
 TRIGGERS = """
-CREATE TRIGGER kos_count_added AFTER INSERT ON tasks REFERENCING NEW TABLE AS added
-  FOR EACH STATEMENT EXECUTE FUNCTION kos_count_added();
+CREATE TRIGGER kos_count_added AFTER INSERT ON tasks REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION kos_count_changed();
 CREATE TRIGGER kos_count_moved AFTER UPDATE ON tasks
   REFERENCING NEW TABLE AS added OLD TABLE AS removed
   FOR EACH STATEMENT EXECUTE FUNCTION kos_count_moved();
-CREATE TRIGGER kos_count_removed AFTER DELETE ON tasks REFERENCING OLD TABLE AS removed
-  FOR EACH STATEMENT EXECUTE FUNCTION kos_count_removed();
+CREATE TRIGGER kos_count_removed AFTER DELETE ON tasks REFERENCING OLD TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION kos_count_changed();
 CREATE TRIGGER kos_count_none AFTER TRUNCATE ON tasks
   FOR EACH STATEMENT EXECUTE FUNCTION kos_count_none();
 CREATE TRIGGER kos_count_experts AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON experts
@@ -134,7 +124,7 @@ def down(migrator: SchemaMigrator, db: Database) -> None:
     for name in ("added", "moved", "removed", "none"):
         db.execute_sql(f"DROP TRIGGER IF EXISTS kos_count_{name} ON tasks")
     db.execute_sql("DROP TRIGGER IF EXISTS kos_count_experts ON experts")
-    for name in ("added", "moved", "removed", "none", "experts"):
+    for name in ("changed", "moved", "none", "experts"):
         db.execute_sql(f"DROP FUNCTION IF EXISTS kos_count_{name}()")
     db.execute_sql("DROP FUNCTION IF EXISTS kos_counted(text, text, text, text)")
     for table in ("kos_count_changes", "kos_counts"):

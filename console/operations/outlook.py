@@ -58,45 +58,24 @@ def read(settings: Settings, *, waiting: int | None = None, retried_share: float
     another.
     """
     blocks = block.open_blocks()
-    return of_rows(
-        blocks,
-        ahead.sent(),
-        last=None if blocks else block.last_planned(),
-        delayed=ahead.delays(),
-        waiting=waiting,
-        total=settings.max_concurrent,
-        retries=_retries(retried_share, settings),
-    )
-
-
-def of_rows(
-    blocks: Sequence[Row],
-    sent: Sequence[SentTask],
-    *,
-    last: Row | None = None,
-    delayed: Sequence[float] = (),
-    waiting: int | None = None,
-    total: int | None = None,
-    retries: Retries | None = None,
-) -> Forecast:
-    """``blocks`` as ``models.block.open_blocks`` reads them; without any, ``last`` is the newest
-    that there was, by which tasks in back-off are judged."""
+    # Without a block, tasks in back-off are judged by the newest that there was.
+    last = None if blocks else block.last_planned()
+    delayed = ahead.delays()
     open_blocks = [_block(row) for row in blocks if row["remaining"] > 0]
     planned = sum(one.tasks for one in open_blocks)
-    known = [last] if last else []
     loads = {row["id"]: _load_left(row) for row in blocks}
     return forecast(
         Ahead(
             blocks=tuple(open_blocks),
-            in_flight=tuple(_in_flight(one, loads) for one in sent),
-            slots={row["backend"]: row["slots"] for row in blocks or known},
-            total=total,
+            in_flight=tuple(_in_flight(one, loads) for one in ahead.sent()),
+            slots={row["backend"]: row["slots"] for row in blocks or ([last] if last else [])},
+            total=settings.max_concurrent,
             unplanned=max(0, (waiting or 0) - planned - len(delayed)),
             delayed=tuple(delayed),
             usual=_duration(
                 *((last["task_seconds"], last["task_variation"]) if last else (None, None))
             ),
-            retries=retries or Retries(),
+            retries=_retries(retried_share, settings),
         ),
         draw=random.Random(SEED).random,
     )

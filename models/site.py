@@ -17,9 +17,9 @@ from models.migrations.adopt import (
     require_uuid_id,
     table_exists,
 )
+from models.migrations.shared_tables import SHARED_TABLES, misfits
 from models.states import TaskState
 
-SHARED_TABLES = ("tasks", "experts")
 READ_ONLY_TABLES = ("domains",)
 NULLS = {
     "status": "worked as pending",
@@ -33,6 +33,12 @@ NOT_USED = {
     "complexity_score": "our own estimate is in the column complexity",
 }
 """Columns of a site that we do not read, and what we read instead."""
+FILLED = {
+    "tasks": {"id", "title", "description", "priority", "metadata", "status", "created_at"},
+    "experts": {"id", "name", "role", "department", "system_prompt"},
+}
+"""Columns that have a value in every row that we add."""
+ADDS = {"tasks": "kos submit", "experts": "kos experts add"}
 STATES = tuple(state.value for state in TaskState)
 
 
@@ -59,7 +65,7 @@ def findings() -> list[SiteFinding]:
     found = [*_tables()]
     if table_exists(database, "tasks"):
         found += [*_statuses(), *_nulls(), *_metadata(), *_waiting(), *unused()]
-    return [*found, *_triggers(), *_clashes()]
+    return [*found, *_required(), *_hidden_rows(), *_triggers(), *_clashes()]
 
 
 def obstacles() -> Iterator[SiteFinding]:
@@ -89,8 +95,13 @@ def _refusals(table: str) -> Iterator[SiteFinding]:
         if table == "tasks":
             require_states_allowed(database, "tasks", "status", STATES)
     except MigrationError as error:
-        subject, separator, remedy = str(error).partition(": run ")
-        yield SiteFinding(subject, f"run {remedy}" if separator else "use a database of its own")
+        yield _refusal(str(error))
+    yield from map(_refusal, misfits(database, table, SHARED_TABLES[table]))
+
+
+def _refusal(text: str) -> SiteFinding:
+    subject, separator, remedy = text.partition(": run ")
+    return SiteFinding(subject, f"run {remedy}" if separator else "use a database of its own")
 
 
 def unused() -> Iterator[SiteFinding]:
@@ -176,6 +187,34 @@ def _waiting() -> Iterator[SiteFinding]:
         yield SiteFinding("table task_dependencies (parent, child)", meaning)
 
 
+def _required() -> Iterator[SiteFinding]:
+    """Columns without which no row can be added, and which we do not know."""
+    rows = fetch_all(
+        "SELECT attname, attrelid::regclass::text AS table FROM pg_attribute "
+        "WHERE attrelid IN (SELECT to_regclass(name) FROM unnest(%s) AS t(name)) AND attnum > 0 "
+        "AND attnotnull AND NOT atthasdef AND NOT attisdropped AND attidentity = '' ORDER BY 2, 1",
+        (list(SHARED_TABLES),),
+    )
+    for row in rows:
+        if row["attname"] not in FILLED[row["table"]]:
+            yield SiteFinding(
+                f"column {row['attname']} of {row['table']} must have a value",
+                f"{ADDS[row['table']]} cannot add rows; those of other programs are worked",
+            )
+
+
+def _hidden_rows() -> Iterator[SiteFinding]:
+    rows = fetch_all(
+        "SELECT relname FROM pg_class WHERE relrowsecurity "
+        "AND oid IN (SELECT to_regclass(name) FROM unnest(%s) AS t(name)) ORDER BY 1",
+        (list(SHARED_TABLES),),
+    )
+    for row in rows:
+        yield SiteFinding(
+            f"row security on {row['relname']}", "rows that its policies hide are not worked"
+        )
+
+
 def _triggers() -> Iterator[SiteFinding]:
     rows = fetch_all(
         "SELECT tgname, tgrelid::regclass::text AS table FROM pg_trigger "
@@ -209,7 +248,7 @@ def _count(condition: str) -> int:
     """Rows that are still to be worked, with that condition."""
     if "status" not in columns_of(database, "tasks"):
         return _count_all(condition)
-    return _count_all(f"coalesce(status, 'pending') IN ('pending', 'queued') AND {condition}")
+    return _count_all(f"coalesce(status::text, 'pending') IN ('pending', 'queued') AND {condition}")
 
 
 def _count_all(condition: str) -> int:

@@ -23,7 +23,7 @@ def report(connections: Connections) -> dict[str, Any]:
         obstacles = list(site.obstacles())
         try:
             found = site.findings()
-        except peewee.ProgrammingError as error:  # a role that may not read them
+        except peewee.DatabaseError as error:  # no right to read it, or text that is no JSON
             reason = str(error).strip().splitlines()[0]
             found = [site.SiteFinding(reason, "the rest of the database was not read")]
         pending = runner.pending()

@@ -18,7 +18,7 @@ from jobs.policy.schemas import schema_problem
 from llm.types import SERVER_DEFAULTS, Category, Sampling
 from models.states import Priority
 
-MAX_TITLE_CHARS = 500
+MAX_TITLE_CHARS = 255
 MAX_ID_CHARS = 255
 DERIVED_TITLE_CHARS = 80
 SUBMIT_KEYS = (

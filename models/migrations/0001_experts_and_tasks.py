@@ -5,60 +5,9 @@ from __future__ import annotations
 from peewee import Database
 from playhouse.migrate import SchemaMigrator
 
-from models.migrations.adopt import (
-    create_or_adopt,
-    require_states_allowed,
-    take_back,
-)
+from models.migrations.adopt import create_or_adopt, require_states_allowed, take_back
+from models.migrations.shared_tables import EXPERTS, TASKS
 from models.states import TaskState
-
-EXPERTS = {
-    "id": "uuid PRIMARY KEY DEFAULT gen_random_uuid()",
-    "name": "varchar(255) UNIQUE",
-    "role": "varchar(255)",
-    "department": "varchar(255)",
-    "system_prompt": "text",
-    "is_active": "boolean DEFAULT true",
-    "metadata": "jsonb DEFAULT '{}'::jsonb",
-    "created_at": "timestamptz DEFAULT now()",
-}
-
-TASKS = {
-    "id": "uuid PRIMARY KEY DEFAULT gen_random_uuid()",
-    "title": "text",
-    "description": "text",
-    "status": "varchar(50) DEFAULT 'pending'",
-    "priority": "varchar(50) DEFAULT 'medium'",
-    "assignee_expert_id": "uuid",
-    "creator_expert_id": "uuid",
-    "domain_id": "uuid",
-    "parent_task_id": "uuid",
-    "metadata": "jsonb DEFAULT '{}'::jsonb",
-    "result": "text",
-    "created_at": "timestamptz DEFAULT now()",
-    "updated_at": "timestamptz DEFAULT now()",
-    "started_at": "timestamptz",
-    "completed_at": "timestamptz",
-    "epoch": "bigint NOT NULL DEFAULT 0",
-    "lease_owner": "text",
-    "lease_expires_at": "timestamptz",
-    "queued_at": "timestamptz",
-    "next_attempt_at": "timestamptz",
-    "attempt_count": "integer NOT NULL DEFAULT 0",
-    "crash_count": "integer NOT NULL DEFAULT 0",
-    "backend": "text",
-    "model": "text",
-    "block_id": "uuid",
-    "category": "text",
-    "complexity": "real",
-    "idempotency_key": "text",
-    "cancel_requested_at": "timestamptz",
-    "last_error": "text",
-    "validation_score": "real",
-    "avoid": "jsonb",
-    "checkpoint": "jsonb",
-    "progress": "jsonb",
-}
 
 # The order of the backlog: a step of priority is worth fifteen minutes of waiting, so that
 # nothing waits for ever. Declared immutable to be indexed; both overloads are, because the

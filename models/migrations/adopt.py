@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from peewee import Database
 from playhouse.migrations import MigrationError
 
+from models.migrations.shared_tables import require_fitting
+
 OURS = "added by Knowledge OS Jobs"
 
 
@@ -28,6 +30,7 @@ def create_or_adopt(db: Database, table: str, columns: Mapping[str, str]) -> Non
     """Create ``table`` with ``columns`` (name -> SQL type and default), or add those it lacks."""
     if table_exists(db, table):
         require_uuid_id(db, table)
+        require_fitting(db, table, columns)
         _add_missing(db, table, columns)
         return
     body = ", ".join(f"{name} {definition}" for name, definition in columns.items())

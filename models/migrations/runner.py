@@ -109,7 +109,14 @@ def _one_transaction() -> Iterator[Runner]:
             _lock()
             yield _runner()
     except (PlayhouseError, peewee.DatabaseError) as error:
-        raise MigrationFailed(str(error).strip().splitlines()[0]) from error
+        raise MigrationFailed(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line, and the detail where there is one; never the hint, which may say CASCADE."""
+    first, *more = str(error).strip().splitlines()
+    details = [line.partition(":")[2].strip() for line in more if line.startswith("DETAIL:")]
+    return "; ".join([first, *details])
 
 
 def _require_utf8() -> None:

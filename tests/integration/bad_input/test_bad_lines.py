@@ -59,7 +59,7 @@ FIELDS = (
     Bad("two megabytes", {"description": "x" * 2_000_000}, "description", ("1 MB",)),
     Bad("misspelt key", {"descriptoin": "x"}, "descriptoin", ("did you mean description?",)),
     Bad("title of a list", task(title=["a"]), "title", ("expected text in quotes",)),
-    Bad("title too long", task(title="t" * 501), "title", ("501 characters; at most 500",)),
+    Bad("title too long", task(title="t" * 256), "title", ("256 characters; at most 255",)),
     Bad("custom_id of a number", task(custom_id=7), "custom_id", ("expected text in quotes",)),
     Bad("custom_id too long", task(custom_id="c" * 256), "custom_id", ("at most 255",)),
     Bad("unknown priority", task(priority="hihg"), "priority", ("did you mean high?",)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models import database
+from models import database, site
 from models.migrations import runner
 from models.task import NewTask, Task
 from tests.support import original_site
@@ -134,3 +134,65 @@ def test_a_time_limit_of_the_role_does_not_cut_a_migration(url: str) -> None:
 def take_all_back() -> None:
     for _ in runner.status():
         runner.down()
+
+
+@pytest.mark.parametrize(
+    ("change", "obstacle"),
+    [
+        ("metadata DROP DEFAULT, ALTER metadata TYPE json USING metadata::json",
+         "column metadata of table tasks is json, not jsonb: "
+         "run ALTER TABLE tasks ALTER COLUMN metadata TYPE jsonb USING metadata::jsonb"),
+        ("result TYPE varchar(50) USING left(result, 50)",
+         "column result of table tasks is too short: "
+         "run ALTER TABLE tasks ALTER COLUMN result TYPE text"),
+        ("title TYPE text, ADD attempt_count int",
+         "column attempt_count of table tasks may be NULL: "
+         "run UPDATE tasks SET attempt_count = 0 WHERE attempt_count IS NULL; "
+         "ALTER TABLE tasks ALTER COLUMN attempt_count SET DEFAULT 0, "
+         "ALTER COLUMN attempt_count SET NOT NULL"),
+        ("priority DROP DEFAULT, ALTER priority TYPE int USING 1",
+         "column priority of table tasks is integer, not varchar: "
+         "run ALTER TABLE tasks ALTER COLUMN priority TYPE varchar USING priority::varchar"),
+        ("title TYPE text, ADD progress int",
+         "column progress of table tasks is integer, not jsonb"),
+    ],
+)  # fmt: skip
+def test_a_column_that_cannot_hold_what_we_write_is_found_first_with_its_remedy(
+    url: str, change: str, obstacle: str
+) -> None:
+    original_site.build(url, "init only", rows=10)
+    run(url, f"ALTER TABLE tasks ALTER {change}")
+    with database.session():
+        found = [f"{item.subject}: {item.meaning}" for item in site.obstacles()]
+
+    with pytest.raises(runner.MigrationFailed) as refused:
+        runner.up()
+
+    assert str(refused.value) == obstacle
+    remedy = obstacle.partition(": run ")[2]
+    assert found == [obstacle if remedy else f"{obstacle}: use a database of its own"]
+    if remedy:
+        run(url, remedy)
+        assert runner.up()
+
+
+def test_a_view_that_keeps_a_column_of_ours_is_named_when_it_is_to_go(url: str) -> None:
+    original_site.build(url, "init only", rows=1)
+    runner.up()
+    run(url, "CREATE VIEW every_task AS SELECT * FROM tasks")
+
+    with pytest.raises(runner.MigrationFailed, match=r"view every_task depends on column"):
+        take_all_back()
+
+
+def test_what_only_some_rows_or_programs_meet_is_told(url: str) -> None:
+    original_site.build(url, "init only", rows=1)
+    run(url, "ALTER TABLE tasks ADD tenant int; UPDATE tasks SET tenant = 1; "
+             "ALTER TABLE tasks ALTER tenant SET NOT NULL; "
+             "ALTER TABLE tasks ENABLE ROW LEVEL SECURITY")  # fmt: skip
+
+    with database.session():
+        found = {item.subject: item.meaning for item in site.findings()}
+
+    assert found["column tenant of tasks must have a value"].startswith("kos submit cannot add")
+    assert found["row security on tasks"] == "rows that its policies hide are not worked"

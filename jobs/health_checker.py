@@ -73,6 +73,8 @@ class HealthChecker:
         queue = services.redis_server(client)
         checked = partial(self._checked, queue=queue)
         checks = [services.postgres(), queue, services.disk(settings.home)]
+        if settings.backup_dir is not None:
+            checks.append(services.backup(settings.backup_dir, now=utc_now()))
         where = place(settings.redis_url or "", settings.home)
         checks += checked("deployment", lambda: [services.deployment(client, where)])
         checks += checked("backends", lambda: [self.watch.look(s) for s in settings.backends])

@@ -22,6 +22,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "ctl": Entry("lifecycle", "Speak to supervisor: start, stop, tail one program."),
         "doctor": Entry("doctor", "Check this machine and say the remedy of each red line."),
         "adopt": Entry("adopt", "Move in beside another system: look first, then --apply."),
+        "backup": Entry("backup", "Write the database into a file that is known to restore."),
+        "restore": Entry("backup", "Make the database what a backup holds."),
         "migrate": Entry("migrate", "Create or adopt the tables; show and take back steps."),
     },
     "Tasks": {

@@ -6,10 +6,11 @@ import dramatiq
 import redis
 
 from jobs.actors.common import register
+from jobs.process.clock import utc_now
 from jobs.queues.control_requests import ControlRequests
 from jobs.queues.names import MAINTENANCE_QUEUE
 from jobs.settings.load import Settings
-from jobs.upkeep import maintenance
+from jobs.upkeep import backups, maintenance
 
 
 def add(
@@ -23,5 +24,10 @@ def add(
         """Refresh the planner statistics of Postgres."""
         maintenance.tidy()
 
+    def back_up() -> None:
+        """Write the nightly backup, where a directory for it is set."""
+        backups.back_up(settings, now=utc_now().astimezone())
+
+    register(broker, requests, "back_up", MAINTENANCE_QUEUE, back_up)
     register(broker, requests, "prune", MAINTENANCE_QUEUE, prune)
     register(broker, requests, "tidy", MAINTENANCE_QUEUE, tidy)

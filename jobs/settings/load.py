@@ -165,6 +165,8 @@ class Settings:
     tasks_keep_days: float = setting("KOS_TASKS_KEEP_DAYS", of.number(0, 36_500), 0.0)
     dead_letters_keep_days: float = setting("KOS_DEAD_LETTERS_KEEP_DAYS", of.number(0, 36_500), 7.0)
     logs_keep_days: float = setting("KOS_LOGS_KEEP_DAYS", of.number(0, 36_500), 14.0)
+    backup_dir: Path | None = setting("KOS_BACKUP_DIR", of.path)
+    backup_keep: int = setting("KOS_BACKUP_KEEP", of.integer(1, 10_000), 7)
     log_format: Literal["console", "json"] = setting("KOS_LOG_FORMAT", _log_format, "console")
 
     backends: tuple[BackendSpec, ...] = ()

@@ -43,6 +43,10 @@ def up() -> list[str]:
         MigrationFailed: a statement was refused, or another migration holds the lock. The
             database is as it was before.
     """
+    if newer := unknown():
+        raise MigrationFailed(
+            f"the database is newer than this release (step {newer[-1]}): update this installation"
+        )
     if not pending() and not _unfollowed():
         return []  # whoever has only the rights to read and write rows may ask, too
     with _one_transaction() as runner:
@@ -76,6 +80,21 @@ def status() -> list[MigrationStatus]:
 
 def pending() -> list[str]:
     return [row.name for row in status() if row.applied_at is None]
+
+
+def names() -> list[str]:
+    """Every migration of this release, in order."""
+    return [migration.name for migration in _runner().migrations()]
+
+
+def unknown() -> list[str]:
+    """Applied migrations that this release does not have: a newer one made them."""
+    with _a_look():
+        if not columns_of(database, HISTORY_TABLE):
+            return []
+        rows = database.execute_sql(f"SELECT name FROM {HISTORY_TABLE} ORDER BY name").fetchall()
+    ours = names()
+    return [name for (name,) in rows if name not in ours]
 
 
 def _unfollowed() -> bool:
@@ -142,12 +161,11 @@ def _move_former_history(runner: Runner) -> None:
     if columns_of(database, HISTORY_TABLE) or not _former_history_is_ours():
         return
     runner.History.create_table()
-    ours = [migration.name for migration in runner.migrations()]
     database.execute_sql(
         f"WITH moved AS (DELETE FROM {FORMER_HISTORY_TABLE} WHERE name = ANY(%s) "
         f"RETURNING name, applied) INSERT INTO {HISTORY_TABLE} (name, applied) "
         "SELECT name, applied FROM moved ORDER BY name",
-        (ours,),
+        (names(),),
     )
     if not database.execute_sql(f"SELECT 1 FROM {FORMER_HISTORY_TABLE} LIMIT 1").fetchone():
         database.execute_sql(f"DROP TABLE {FORMER_HISTORY_TABLE}")
@@ -157,8 +175,7 @@ def _former_history_is_ours() -> bool:
     """Whether a table of that name has our columns and holds our first step."""
     if not {"name", "applied"} <= columns_of(database, FORMER_HISTORY_TABLE):
         return False
-    first = _runner().migrations()[0].name
     found = database.execute_sql(
-        f"SELECT 1 FROM {FORMER_HISTORY_TABLE} WHERE name = %s", (first,)
+        f"SELECT 1 FROM {FORMER_HISTORY_TABLE} WHERE name = %s", (names()[0],)
     ).fetchone()
     return found is not None

@@ -99,6 +99,9 @@ def _notifications(settings: Settings) -> Check:
 
 def _tables() -> Iterator[Check]:
     """Never names a command that would be refused: what refuses it comes first."""
+    if newer := runner.unknown():
+        yield red("tables", f"of a newer release: {', '.join(newer)}", "update this installation")
+        return
     missing = runner.pending()
     if not missing:
         yield ok("tables", "up to date")

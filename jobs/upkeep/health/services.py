@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import requests
 
 from jobs.policy.deployment import APART, REMEDY
 from jobs.policy.fields import literal
+from jobs.upkeep import backups
 from jobs.upkeep.deployment import Place, settle
 from jobs.upkeep.health.checks import HealthCheck
 from llm import direct
@@ -78,6 +80,21 @@ def disk(home: Path) -> HealthCheck:
     low = usage.free < LOW_DISK_BYTES or usage.free / usage.total < LOW_DISK_SHARE
     remedy = "free some space, or move KOS_HOME; `kos ctl status` shows what stopped"
     return HealthCheck("disk", not low, free, remedy if low else "")
+
+
+def backup(directory: Path, *, now: datetime) -> HealthCheck:
+    """Whether the nightly backup is there."""
+    try:
+        made_at = backups.newest(directory)
+    except OSError as error:
+        return HealthCheck("backup", False, f"{directory}: {error}", "check KOS_BACKUP_DIR")
+    if not backups.is_late(made_at, now=now):
+        return HealthCheck("backup", True, f"the newest is of {made_at:%Y-%m-%d %H:%M}")
+    detail = f"the newest is of {made_at:%Y-%m-%d %H:%M}" if made_at else f"none in {directory}"
+    remedy = (
+        f"kos backup {directory}/{backups.NAME.format(day=now.astimezone())}; see backup_failed "
+    )
+    return HealthCheck("backup", False, detail, f"{remedy}in the log of control")
 
 
 def agent(name: str, url: str) -> HealthCheck:

@@ -1,0 +1,78 @@
+"""The nightly backup: one file a day in ``KOS_BACKUP_DIR``, the newest ``KOS_BACKUP_KEEP`` kept.
+
+It is looked for every hour from 3 o'clock on: a machine that slept at night makes it later.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg2
+
+from jobs.settings.load import Settings
+from models import backup
+from models.pg_programs import NoPrograms
+
+logger = logging.getLogger(__name__)
+
+NAME = "kos-{day:%Y-%m-%d}.dump"
+PATTERN = "kos-????-??-??.dump"
+FROM_HOUR = 3
+LATE = timedelta(hours=30)
+"""A day, and a night in which the machine slept or the dump took long."""
+
+
+def back_up(settings: Settings, *, now: datetime) -> Path | None:
+    """Write the file of this day and delete those beyond the number kept; the file.
+
+    ``now`` is local. None where no directory is set, it is not 3 o'clock yet, the file is there, or
+    it failed: then nothing is deleted, the log has ``backup_failed``, and the health check
+    ``backup`` turns red.
+    """
+    directory = settings.backup_dir
+    if directory is None or settings.database_url is None or now.hour < FROM_HOUR:
+        return None
+    file = directory / NAME.format(day=now)
+    if file.exists():
+        return None
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = backup.back_up(settings.database_direct_url or settings.database_url, file)
+    except (backup.BackupFailed, NoPrograms, psycopg2.OperationalError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        logger.warning("backup_failed file=%s error=%s", file, reason)
+        return None
+    gone = _prune(directory, settings.backup_keep)
+    logger.info(
+        "backed_up file=%s bytes=%d compared=%s deleted=%d",
+        file,
+        made.size_bytes,
+        made.compared,
+        gone,
+    )
+    return file
+
+
+def _prune(directory: Path, keep: int) -> int:
+    """Delete the oldest files of ours, and what a killed backup left; how many."""
+    gone = [*sorted(directory.glob(PATTERN))[:-keep], *directory.glob(f"{PATTERN}.partial")]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return len(gone)
+
+
+def newest(directory: Path) -> datetime | None:
+    """When the newest backup was made (local time with its zone); None where there is none.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    times = [path.stat().st_mtime for path in directory.glob(PATTERN)]
+    return datetime.fromtimestamp(max(times)).astimezone() if times else None
+
+
+def is_late(made_at: datetime | None, *, now: datetime) -> bool:
+    """Whether a night passed without a backup."""
+    return made_at is None or now - made_at > LATE

@@ -1,0 +1,306 @@
+"""A database as one file that is known to restore, and the way back.
+
+The file is an archive of pg_dump (custom format). A backup is restored into a scratch database
+and compared before its file gets its name; a restore fills a scratch database and then exchanges
+the two. So neither a half file nor a half database is ever seen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import psycopg2.errors
+from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.sql import SQL, Identifier, Literal
+
+from models.database import PostgresConnection, direct_connection
+from models.migrations import runner
+from models.pg_programs import client_directory
+from models.waiting import patience
+
+LONGEST_RUN_SECONDS = 6 * 3600
+LOCK_WAIT_MS = 60_000
+MAINTENANCE_DATABASE = "postgres"
+NAME_BYTES = 50
+"""Of 63, so that a suffix of ours fits."""
+
+TABLES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+FORM = """
+SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database
+WHERE datname = coalesce(%s, current_database())
+"""
+OTHERS = """
+SELECT coalesce(nullif(application_name, ''), 'a session without a name') FROM pg_stat_activity
+WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1
+"""
+
+
+class BackupFailed(Exception):
+    """Nothing was written or replaced. The message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """``rows`` by table. ``compared`` is False where the role may not make a scratch database."""
+
+    file: Path
+    size_bytes: int
+    rows: Mapping[str, int]
+    compared: bool
+
+
+def back_up(url: str, file: Path) -> Backup:
+    """Write the database at ``url`` into the new ``file``, mode 0600.
+
+    Raises:
+        BackupFailed: ``file`` exists, the disk is full, or what was restored differs.
+        NoPrograms: no pg_dump fits the server.
+        psycopg2.OperationalError: the server cannot be reached.
+    """
+    with patience(None), _connected(url) as connection, _being_written(file) as partial:
+        programs = client_directory(connection.server_version // 10_000)
+        rows = _dump(connection, url, partial, programs)
+        compared = _compare(connection, url, partial, programs, rows)
+        size_bytes = partial.stat().st_size
+    return Backup(file, size_bytes, rows, compared)
+
+
+def restore(url: str, file: Path, *, replace: bool) -> dict[str, int]:
+    """Make the database at ``url`` what ``file`` holds; the rows by table.
+
+    The role needs CREATEDB. Owners and grants of the archive are left out: all is the role's.
+
+    Raises:
+        BackupFailed: the database holds tables and ``replace`` was not given, somebody uses it,
+            or the archive does not restore or is of a newer release.
+        NoPrograms, psycopg2.OperationalError: as in :func:`back_up`.
+    """
+    name = parse_dsn(url)["dbname"]
+    with patience(None), _connected(_with_database(url, MAINTENANCE_DATABASE)) as maintenance:
+        _require_unused(maintenance, name)
+        if not replace:
+            _require_empty(url)
+        programs = client_directory(maintenance.server_version // 10_000)
+        with _scratch(maintenance, name) as scratch:
+            fresh = _with_database(url, scratch)
+            _restore_into(fresh, file, programs)
+            with _connected(fresh) as restored:
+                rows = _count(restored)
+                _fit_for_use(restored, rows)
+            _exchange(maintenance, name, scratch)
+    return rows
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[PostgresConnection]:
+    """Raises BackupFailed for what the server refuses, OperationalError where it is away."""
+    with closing(direct_connection(url, "kos-backup")) as connection:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 0")
+            yield connection
+        except psycopg2.Error as error:
+            raise BackupFailed(str(error).strip().splitlines()[0]) from error
+
+
+@contextmanager
+def _being_written(file: Path) -> Iterator[Path]:
+    """``file`` under another name until it is whole; after a failure nothing of it is left."""
+    partial = file.with_name(f"{file.name}.partial")
+    _require_new(file)
+    try:
+        with open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o600), "rb+") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BackupFailed(f"another backup writes {file}; wait for it") from None
+            try:
+                yield partial
+                os.fsync(held.fileno())
+                _require_new(file)
+                partial.rename(file)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise BackupFailed(f"{file} cannot be written ({error.strerror})") from error
+
+
+def _require_new(file: Path) -> None:
+    if file.exists() or file.is_symlink():
+        raise BackupFailed(f"{file} exists and is not overwritten; name another file")
+
+
+def _dump(
+    connection: PostgresConnection, url: str, partial: Path, programs: Path
+) -> dict[str, int]:
+    """pg_dump and the count see one snapshot, while others go on writing."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+            "SET LOCAL idle_in_transaction_session_timeout = 0"
+        )
+        cursor.execute("SELECT pg_export_snapshot()")
+        (snapshot,) = cursor.fetchone() or ("",)
+        rows = _count(connection)
+        options = ["--format=custom", f"--snapshot={snapshot}", f"--file={partial}"]
+        _run(programs / "pg_dump", url, *options, f"--lock-wait-timeout={LOCK_WAIT_MS}")
+        cursor.execute("ROLLBACK")
+    return rows
+
+
+def _compare(
+    connection: PostgresConnection,
+    url: str,
+    partial: Path,
+    programs: Path,
+    rows: Mapping[str, int],
+) -> bool:
+    """Whether it was restored and compared; raises BackupFailed where the two differ."""
+    try:
+        with _scratch(connection, parse_dsn(url)["dbname"]) as scratch:
+            fresh = _with_database(url, scratch)
+            _restore_into(fresh, partial, programs)
+            with _connected(fresh) as restored:
+                found = _count(restored)
+    except psycopg2.errors.InsufficientPrivilege:
+        return False
+    if found != rows:
+        differing = sorted(name for name in {*found, *rows} if found.get(name) != rows.get(name))
+        raise BackupFailed(f"the restored copy differs in {', '.join(differing[:5])}")
+    return True
+
+
+@contextmanager
+def _scratch(connection: PostgresConnection, name: str) -> Iterator[str]:
+    """An empty database in the form of ``name``. The one of a run that was killed goes first."""
+    scratch = f"{name[:NAME_BYTES]}_kos_scratch"
+    drop = SQL("DROP DATABASE IF EXISTS {}").format(Identifier(scratch))
+    with connection.cursor() as cursor:
+        cursor.execute(FORM, (name,))
+        encoding, collate, ctype = cursor.fetchone() or (None, None, None)
+        if encoding is None:  # the database is to be made by the restore
+            cursor.execute(FORM, (None,))
+            encoding, collate, ctype = cursor.fetchone() or ("UTF8", "C", "C")
+        cursor.execute(drop)
+        make = SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}")
+        form = map(Literal, (encoding, collate, ctype))
+        cursor.execute(make.format(Identifier(scratch), *form))
+        try:
+            yield scratch
+        finally:
+            cursor.execute(drop)
+
+
+def _restore_into(url: str, file: Path, programs: Path) -> None:
+    options = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
+    _run(programs / "pg_restore", url, *options, str(file))
+
+
+def _count(connection: PostgresConnection) -> dict[str, int]:
+    """Rows by table; tables of extensions are not dumped and not counted."""
+    found: dict[str, int] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES)
+        for schema, table in cursor.fetchall():
+            cursor.execute(SQL("SELECT count(*) FROM {}").format(Identifier(schema, table)))
+            (found[table if schema == "public" else f"{schema}.{table}"],) = cursor.fetchone() or (
+                0,
+            )
+    return found
+
+
+def _require_unused(maintenance: PostgresConnection, name: str) -> None:
+    with maintenance.cursor() as cursor:
+        cursor.execute(OTHERS, (name,))
+        users = [row[0] for row in cursor.fetchall()]
+    if users:
+        listed = ", ".join(dict.fromkeys(users))
+        raise BackupFailed(f"{name} is in use by {listed}; stop them, then restore again")
+
+
+def _require_empty(url: str) -> None:
+    try:
+        with _connected(url) as connection:
+            rows = _count(connection)
+    except psycopg2.OperationalError:
+        return  # no such database: the restore makes it
+    if rows:
+        raise BackupFailed(
+            f"the database holds {len(rows)} tables and {rows.get('tasks', 0)} tasks; "
+            "to replace them by the backup: kos restore FILE --replace"
+        )
+
+
+def _fit_for_use(restored: PostgresConnection, rows: Mapping[str, int]) -> None:
+    """Refuse what this code would not understand, and forget the Redis that it was used with."""
+    with restored.cursor() as cursor:
+        if runner.HISTORY_TABLE in rows:
+            cursor.execute(f"SELECT name FROM {runner.HISTORY_TABLE} ORDER BY name")
+            ours = runner.names()
+            unknown = [name for (name,) in cursor.fetchall() if name not in ours]
+            if unknown:
+                raise BackupFailed(
+                    f"the backup is of a newer release (step {unknown[-1]}): update this one first"
+                )
+        if "kos_deployment" in rows:
+            cursor.execute("DELETE FROM kos_deployment")
+
+
+def _exchange(maintenance: PostgresConnection, name: str, scratch: str) -> None:
+    """``scratch`` becomes ``name`` in one step; then what had the name is dropped."""
+    former = f"{name[:NAME_BYTES]}_kos_former"
+    rename = SQL("ALTER DATABASE {} RENAME TO {}")
+    with maintenance.cursor() as cursor:
+        cursor.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(former)))
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+        stands = cursor.fetchone() is not None
+        cursor.execute("BEGIN")
+        if stands:
+            cursor.execute(rename.format(Identifier(name), Identifier(former)))
+        cursor.execute(rename.format(Identifier(scratch), Identifier(name)))
+        cursor.execute("COMMIT")
+        cursor.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(former)))
+
+
+def _with_database(url: str, name: str) -> str:
+    return str(make_dsn(url, dbname=name))
+
+
+def _run(program: Path, url: str, *options: str) -> None:
+    """The password is not for ``ps`` to show."""
+    parameters = parse_dsn(url)
+    secret = {"PGPASSWORD": parameters.pop("password")} if "password" in parameters else {}
+    try:
+        done = subprocess.run(
+            [str(program), f"--dbname={make_dsn(**parameters)}", "--no-password", *options],
+            env={**os.environ, "LC_ALL": "C", **secret},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=LONGEST_RUN_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BackupFailed(f"{program} did not run: {error}") from error
+    if done.returncode != 0:
+        raise BackupFailed(_complaint(done.stderr) or f"{program.name} failed")
+
+
+def _complaint(output: str) -> str:
+    """The first error; what follows is a consequence of it."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line), lines[-1] if lines else "")

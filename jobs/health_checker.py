@@ -25,9 +25,9 @@ from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from jobs.upkeep.deployment import place
 from jobs.upkeep.health import endpoint, programs, services
-from jobs.upkeep.health.backends import MLX_PROGRAM, BackendWatch
+from jobs.upkeep.health.backends import BackendWatch
 from jobs.upkeep.health.backlog import BacklogWatch
-from jobs.upkeep.health.checks import HealthCheck
+from jobs.upkeep.health.checks import HealthCheck, supervised_servers
 from jobs.upkeep.health.restarts import Restarter
 from jobs.upkeep.health.transitions import TransitionLog
 from jobs.upkeep.limit_control import LimitControl
@@ -146,8 +146,6 @@ class HealthChecker:
 
 def build(runtime: Runtime) -> HealthChecker:
     settings = runtime.settings
-    supervised = {"mlx": MLX_PROGRAM} if settings.run_mlx_server else {}
-    supervised |= {name: f"servers:simulator-{name}" for name in settings.simulated}
     return HealthChecker(
         runtime=runtime,
         restarter=Restarter(settings.supervisor_socket),
@@ -158,7 +156,7 @@ def build(runtime: Runtime) -> HealthChecker:
             breakers=runtime.breakers,
             requests=runtime.requests,
             learned=runtime.figures,
-            supervised=supervised,
+            supervised=supervised_servers(settings),
         ),
         backlog=BacklogWatch(runtime.state, PlanLog(runtime.redis), settings.fairness_seconds),
         limit_control=LimitControl(

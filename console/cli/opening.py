@@ -40,12 +40,9 @@ def open_command(app: App, as_json: bool) -> None:
 @pass_app
 def logs_command(app: App, program: str, follow: bool, lines: int) -> int:
     """Print the end of the log of a program, named as in `kos status`."""
-    from console.operations.errors import NotFound, near
+    from console.operations.logs import log_of
 
-    logs = {file.stem: file for file in app.settings.log_directory.glob("*.log")}
-    log = logs.get(program.rpartition(":")[2])
-    if log is None:
-        raise NotFound(f"no log of {program[:60]!r}: {near(program.rpartition(':')[2], logs)}")
+    log = log_of(app.settings, program)
     command = ["tail", "-n", str(lines), *(["-F"] if follow else []), str(log)]
     if follow:
         return subprocess.run(command, check=False).returncode

@@ -137,7 +137,7 @@ def _admission(
         return {
             "in_flight": 0,
             "limit": min(spec.max_concurrent, settings.max_concurrent),
-            "limit_reason": "as configured; Redis is not known",
+            "limit_reason": "no Redis is known",
         }
     limit = Limits(client, settings).of(spec.name)
     in_flight = Slots(client, lease_seconds=settings.lease_seconds).in_use(spec.name)

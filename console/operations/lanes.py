@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jobs.admission.limits import Limit
 from models.base import Row
 
 
@@ -16,3 +17,10 @@ def lane_of(blocks: Iterable[Row], backend: str) -> list[Row]:
 def done_of(block: Row) -> int:
     """How many tasks of an open block have ended or returned to the backlog."""
     return max(0, int(block["size"] - block["remaining"] - block["in_flight"]))
+
+
+def binding(limit: Limit, *, heavy: bool) -> tuple[int, str]:
+    """How many calls may run now, and what bounds them; ``heavy``: the present block's model is."""
+    if not heavy or limit.heavy >= limit.slots:
+        return limit.slots, limit.reason
+    return limit.heavy, f"{limit.heavy} of {limit.slots}: heavy models at most {limit.heavy}"

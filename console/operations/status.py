@@ -20,8 +20,10 @@ from console.supervision.addresses import dashboard_url, gateway_url
 from console.supervision.client import ProgramStatus
 from console.supervision.status import status as program_status
 from jobs.process.clock import utc_now
+from jobs.process.http_origins import LOOPBACK
 from jobs.queues.names import HEALTH
 from jobs.settings.load import Settings
+from jobs.upkeep.health.checks import supervised_servers
 from models import attempt, counts
 from models.base import Row
 from models.database import DatabaseUnavailable, session
@@ -54,6 +56,7 @@ def gather(connections: Connections) -> Status:
             "health": [],
             "backends": model_servers(settings),
             "urls": urls(settings),
+            "badges": list(badges(settings)),
         }
     )
     try:
@@ -65,7 +68,7 @@ def gather(connections: Connections) -> Status:
     found.document["tasks"] = postgres.counts if postgres else {}
     known = {row["name"] for row in found.document["health"]}
     found.document["health"] += [row for row in reports or [] if row["name"] not in known]
-    found.document["verdict"] = _verdict(found, postgres or _Work())
+    found.document["verdict"] = _verdict(found, postgres or _Work(), settings)
     return found
 
 
@@ -102,6 +105,23 @@ def urls(settings: Settings) -> dict[str, str]:
     return {"dashboard": dashboard_url(settings), "gateway": gateway_url(settings)}
 
 
+def badges(settings: Settings) -> tuple[str, ...]:
+    """What makes this system another than the usual one, in a few words each."""
+    open_ports = (
+        (name, host, port)
+        for name, host, port in (
+            ("dashboard", settings.dashboard_host, settings.dashboard_port),
+            ("gateway", settings.gateway_host, settings.gateway_port),
+        )
+        if host not in LOOPBACK
+    )
+    return (
+        *(f"{name}: simulated" for name in settings.simulated),
+        *(("read-only",) if settings.dashboard_read_only else ()),
+        *(f"{name} is open to the network: {host}:{port}" for name, host, port in open_ports),
+    )
+
+
 def model_servers(settings: Settings) -> list[Row]:
     """``{"name", "url", "simulated"}`` of each configured backend."""
     return [
@@ -133,9 +153,11 @@ def _work(connections: Connections) -> _Work:
         return _Work(counts, pace, outlook.eta(found.end(), now=now))
 
 
-def _verdict(found: Status, work: _Work) -> dict[str, Any]:
+def _verdict(found: Status, work: _Work, settings: Settings) -> dict[str, Any]:
     now = utc_now()
-    problems = verdict.problems_of(found.document["health"], found.document["programs"])
+    problems = verdict.problems_of(
+        found.document["health"], found.document["programs"], supervised_servers(settings)
+    )
     judged = verdict.judge(work.counts, problems, pace=work.pace, eta=work.eta)
     return verdict.document(judged, now=now)
 

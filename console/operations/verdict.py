@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from console.operations.outlook import Eta
 from console.operations.pace import Pace
 from console.operations.times import span
+from jobs.upkeep.health.checks import SILENT
 from models.base import Row
 from models.states import TaskState
 
@@ -26,14 +28,26 @@ SENTENCES = (
     "Nothing runs: {left} wait.",
     "1 problem: {first}.",
     "{n} problems, the first: {first}.",
-    "since {span}",
+    "for {span}",
     "Failed in the last hour: {n}",
+    "{name} is {state}",
+    "{name} does not answer",
+    "{name}: {detail}",
+    "{name} is red",
 )
 NOTHING_RUNS = "the programs are not running"
 CHECKER_SILENT = "the health checker has not reported"
 FAILED_HOUR = "Failed in the last hour: {n}"
+PROGRAM_STATE = "{name} is {state}"
+SERVER_SILENT = "{name} does not answer"
+CHECK_SAYS = "{name}: {detail}"
+CHECK_RED = "{name} is red"
 _OPEN = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
 _VITAL = frozenset({"postgres", "redis"})
+_PROGRAMS = {"scheduler": "jobs:scheduler", "listener": "jobs:listener"}
+"""By the check of their marks."""
+_PART_ONLY = ("servers:", "jobs:llm-", "watch:dashboard", "watch:gateway")
+"""Programs without which the rest goes on."""
 
 
 class Level(StrEnum):
@@ -47,16 +61,22 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``what`` may hold values: it is a sentence with ``{name}`` where ``values`` has it."""
+    """``what`` may hold values: it is a sentence with ``{name}`` where ``values`` has it.
+
+    ``program`` is one of ours, ``group:name``, that a restart may mend and whose log says more;
+    ``page`` is that of the dashboard that shows it.
+    """
 
     what: str
     since: datetime | None = None
     remedy: str | None = None
     values: Mapping[str, Any] | None = None
     vital: bool = False
+    program: str | None = None
+    page: str | None = None
 
     def text(self, say: Say) -> str:
-        return say(self.what, **self.values) if self.values else self.what
+        return say(self.what, **self.values) if self.values else say(self.what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +107,33 @@ def judge(
     running = counts.get(TaskState.IN_PROGRESS, 0)
     found = tuple(problems)
     if pace.failed:
-        remedy = "kos tasks --status failed --since 1h"
-        found += (Problem(FAILED_HOUR, remedy=remedy, values={"n": pace.failed}),)
+        found += (
+            Problem(
+                FAILED_HOUR,
+                remedy="kos tasks --status failed --since 1h",
+                values={"n": pace.failed},
+                page="/tasks?status=failed&since=1h",
+            ),
+        )
     stopped = any(one.vital for one in found)
     expected = None if stopped or not left else eta
     return Verdict(_level(found, left=left), left, running, expected, found)
 
 
-def problems_of(health: Sequence[Row], programs: Sequence[Row] | None = None) -> list[Problem]:
+def problems_of(
+    health: Sequence[Row],
+    programs: Sequence[Row] | None = None,
+    servers: Mapping[str, str] = MappingProxyType({}),
+) -> list[Problem]:
     """Of red checks and of programs that do not run; the vital first.
 
-    ``programs`` None: they were not looked at, and what the checks say of them counts.
+    ``programs`` None: they were not looked at, and what the checks say of them counts. ``servers``
+    has, by backend, the program of ours that serves it.
     """
+    red = [_of_check(row, servers) for row in health if not row["ok"]]
+    since = {one.program: one.since for one in red if one.program}
     found = [
-        Problem(
-            f"{row['name']} is {row['state'].lower()}",
-            remedy=f"kos ctl start {row['name']}",
-            vital=True,
-        )
+        _of_program(row, since.get(row["name"]))
         for row in programs or ()
         if row["state"] != "RUNNING"
     ]
@@ -112,7 +141,9 @@ def problems_of(health: Sequence[Row], programs: Sequence[Row] | None = None) ->
         found.append(Problem(NOTHING_RUNS, remedy="kos up", vital=True))
     elif not health:
         found.append(Problem(CHECKER_SILENT, remedy="kos up", vital=True))
-    found += [_of_check(row) for row in health if not row["ok"]]
+    # One cause, one problem: what a stopped program did is not red once more.
+    stopped = {one.program for one in found if one.program}
+    found += [one for one in red if one.program not in stopped]
     return sorted(found, key=lambda one: not one.vital)
 
 
@@ -125,7 +156,7 @@ def sentence(
         first = verdict.problems[0]
         text = first.text(say).rstrip(".")
         if first.since is not None:
-            text += " " + say("since {span}", span=span((now - first.since).total_seconds()))
+            text += " " + say("for {span}", span=span((now - first.since).total_seconds()))
         number = len(verdict.problems)
         pattern = "1 problem: {first}." if number == 1 else "{n} problems, the first: {first}."
         parts.append(say(pattern, n=number, first=text))
@@ -133,7 +164,7 @@ def sentence(
 
 
 def document(verdict: Verdict, *, now: datetime) -> dict[str, Any]:
-    """``{"level", "text", "eta", "problems": [{"what", "since", "remedy"}]}``.
+    """``{"level", "text", "eta", "problems": [{"what", "since", "remedy", "program"}]}``.
 
     ``eta`` is ``{"from", "to"}``, or None where nothing is left or nothing says when.
     """
@@ -142,7 +173,12 @@ def document(verdict: Verdict, *, now: datetime) -> dict[str, Any]:
         "text": sentence(verdict, now=now),
         "eta": {"from": verdict.eta.earliest, "to": verdict.eta.latest} if verdict.eta else None,
         "problems": [
-            {"what": one.text(english), "since": one.since, "remedy": one.remedy}
+            {
+                "what": one.text(english),
+                "since": one.since,
+                "remedy": one.remedy,
+                "program": one.program,
+            }
             for one in verdict.problems
         ],
     }
@@ -156,11 +192,41 @@ def _level(problems: Sequence[Problem], *, left: int | None) -> Level:
     return Level.BUSY if left else Level.OK
 
 
-def _of_check(row: Row) -> Problem:
-    detail = f": {row['detail']}" if row["detail"] else ""
+def _of_program(row: Row, since: datetime | None) -> Problem:
+    name = row["name"]
+    state = row["state"].lower()
     return Problem(
-        row["name"] + detail, row.get("since"), row["remedy"], vital=row["name"] in _VITAL
+        PROGRAM_STATE,
+        since,
+        f"kos ctl start {name}",
+        {"name": name, "state": state},
+        vital=not name.startswith(_PART_ONLY),
+        program=name,
     )
+
+
+def _of_check(row: Row, servers: Mapping[str, str]) -> Problem:
+    kind, _, name = row["name"].partition(":")
+    backend = name if kind == "backend" else ""
+    detail = row["detail"] or ""
+    values = {"name": backend or row["name"], "detail": detail}
+    silent = bool(backend) and detail.startswith(SILENT)
+    return Problem(
+        SERVER_SILENT if silent else CHECK_SAYS if detail else CHECK_RED,
+        row.get("since"),
+        row["remedy"],
+        values,
+        vital=row["name"] in _VITAL,
+        program=program_of(row["name"], servers),
+    )
+
+
+def program_of(check: str, servers: Mapping[str, str]) -> str | None:
+    """The program of ours that a check of this name looks at."""
+    kind, _, name = check.partition(":")
+    if kind == "backend":
+        return servers.get(name)
+    return check if kind == "jobs" else _PROGRAMS.get(check)
 
 
 def _headline(verdict: Verdict, now: datetime, say: Say) -> str:

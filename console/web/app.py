@@ -38,6 +38,7 @@ from console.web.pages import (
     login,
     machines,
     overview,
+    programs,
     schedules,
     submit,
     task,
@@ -133,6 +134,7 @@ def _pages() -> list[BaseRoute]:
         Route("/chats", chats.chats_page),
         Route("/schedule", schedules.schedule_page),
         Route("/health", machines.health_page),
+        Route("/programs/{program}", programs.program_page),
     ]
 
 
@@ -148,6 +150,7 @@ def _actions() -> list[BaseRoute]:
         ("/backends/{backend}/{verb}", machines.steer_backend),
         ("/queues/{queue}/{verb}", machines.steer_queue),
         ("/schedule/{verb}", schedules.steer_schedule),
+        ("/programs/{program}/restart", programs.restart_program),
     )
     return [
         Route("/chat/ask", chat.ask, methods=["POST"]),

@@ -47,9 +47,12 @@ class Feed:
     A page that does not read is skipped, never waited for.
     """
 
-    def __init__(self, overviews: Overviews, templates: Environment) -> None:
+    def __init__(
+        self, overviews: Overviews, templates: Environment, *, read_only: bool = False
+    ) -> None:
         self._overviews = overviews
         self._templates = templates
+        self._read_only = read_only
         self._lock = threading.Lock()
         self._pages: set[_Page] = set()
         self._thread: threading.Thread | None = None
@@ -129,13 +132,21 @@ class Feed:
         """(text, its digest) of each part."""
         if overview is None:
             return {"problem": _digested(json.dumps(problem))}
-        parts = {
-            name: render(self._templates, f"parts/{name}.html", words, overview=overview)
-            for name in SECTIONS
-        }
+        parts = {name: self._render(name, words, overview) for name in SECTIONS}
         parts["chart"] = json.dumps(overview["throughput"])
         parts["problem"] = json.dumps(None)
         return {name: _digested(text) for name, text in parts.items()}
+
+    def _render(self, name: str, words: Words, overview: Overview) -> str:
+        """One part for every page: each fills in the form token of its own session."""
+        return render(
+            self._templates,
+            f"parts/{name}.html",
+            words,
+            overview=overview,
+            read_only=self._read_only,
+            form_token="",
+        )
 
     def _push(self, page: _Page, parts: dict[str, tuple[str, str]]) -> None:
         changed = {

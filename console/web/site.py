@@ -67,7 +67,7 @@ def build_site(settings: Settings) -> Site:
         settings=settings,
         connections=connections,
         overviews=overviews,
-        feed=Feed(overviews, templates),
+        feed=Feed(overviews, templates, read_only=settings.dashboard_read_only),
         sessions=Sessions(
             settings.dashboard_token,
             port=settings.dashboard_port,

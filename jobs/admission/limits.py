@@ -60,7 +60,9 @@ class Limits:
         self._refresh()
         found = self._limits.get(TOTAL)
         ceiling = self._settings.max_concurrent
-        return found or Limit(slots=ceiling, heavy=ceiling, reason="as configured")
+        return found or Limit(
+            slots=ceiling, heavy=ceiling, reason=f"SMART_WORKER_MAX_CONCURRENT is {ceiling}"
+        )
 
     def of(self, backend: str) -> Limit:
         """The limit in force; the configured one where nothing was decided."""
@@ -85,7 +87,7 @@ class Limits:
             return Limit(slots=1, heavy=1, reason="backend is not configured")
         slots = min(spec.max_concurrent, self._settings.max_concurrent)
         heavy = self._settings.heavy_limits.get(spec.kind, spec.max_concurrent)
-        reason = f"configured by {self._binding(spec)}"
+        reason = f"{self._binding(spec)} is {slots}"
         return Limit(slots=slots, heavy=min(slots, heavy), reason=reason)
 
     def _binding(self, spec: BackendSpec) -> str:

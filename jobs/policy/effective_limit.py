@@ -61,7 +61,7 @@ class ServerLoad:
     backend: str
     kind: BackendKind
     configured_limit: int
-    configured_reason: str = "configured"
+    configured_reason: str = "set by hand"
     ours: int = 0
     active_requests: int | None = None
     max_concurrent: int | None = None
@@ -190,7 +190,7 @@ def _by_parallelism(
     useful = server.parallelism + MOST_AHEAD
     if useful >= limit:
         return limit, reason
-    works = f"this server works {server.parallelism} at a time"
+    works = f"the server answers {server.parallelism} at a time"
     if not config.adaptive:
         return limit, f"{reason}; {works}"
     return useful, f"{useful} of {server.configured_limit}: {works}"
@@ -200,7 +200,7 @@ def _own_capacity(server: ServerLoad, config: ConcurrencyConfig) -> tuple[int, s
     """The limit by what the server says of itself, why, and whether it is overloaded."""
     configured = server.configured_limit
     if configured <= 0:
-        return 0, "closed by configuration", True
+        return 0, "its limit is set to 0", True
     if not config.adaptive:
         failed = server.error is not None
         state = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import requests
 
+from console.supervision.addresses import dashboard_url
 from jobs.settings.load import PROJECT
 from tests.acceptance.house import House, house, parsed
 
@@ -79,6 +82,26 @@ def test_a_killed_program_comes_back_and_work_goes_on(running: House, program: s
 
     running.wait(inserted, what="an insert")
     running.wait_status(task_id, "completed", deadline_seconds=90)
+
+
+def test_a_program_is_restarted_from_its_page_which_has_the_end_of_its_log(
+    running: House,
+) -> None:
+    running.wait(lambda: all_run(running), what="all programs running")
+    before = running.pids()["jobs:scheduler"]
+    address = f"{dashboard_url(running.settings)}/programs/jobs:scheduler"
+    browser = requests.Session()
+    shown = browser.get(address, timeout=30).text
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', shown)
+    assert token
+
+    refused = browser.post(f"{address}/restart", data={"csrf": "of another"}, timeout=60)
+    after = browser.post(f"{address}/restart", data={"csrf": token[1]}, timeout=60)
+
+    assert "scheduler_ready" in shown
+    assert refused.status_code == 403
+    assert "Restarted." in after.text
+    assert running.pids()["jobs:scheduler"] not in (None, before)
 
 
 def test_a_second_up_changes_nothing(running: House) -> None:

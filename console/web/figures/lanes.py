@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from console.operations.lanes import done_of, lane_of
+from console.operations.lanes import binding, done_of, lane_of
 from console.web.figures import scan
 from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers, split
@@ -56,14 +56,15 @@ class Lanes:
         last_scan = scan.last(self._client)
         names = [spec.name for spec in self._settings.backends]
         slots = {state.backend: state for state in self._slots.inspect(*names)} if names else {}
+        lanes = {name: lane_of(blocks, name) for name in names}
         return [
             {
                 "backend": spec.name,
                 "kind": spec.kind.value,
                 "url": spec.url,
                 "simulated": spec.name in self._settings.simulated,
-                **self._lane(spec, last_scan, slots.get(spec.name)),
-                **_plan(lane_of(blocks, spec.name)),
+                **self._lane(spec, last_scan, slots.get(spec.name), lanes[spec.name]),
+                **_plan(lanes[spec.name]),
                 "running": _running(running, spec.name, now),
                 "split": splits.get(spec.name),
                 "reloads": asdict(reloads[spec.name]) if spec.name in reloads else None,
@@ -71,12 +72,15 @@ class Lanes:
             for spec in self._settings.backends
         ]
 
-    def _lane(self, spec: BackendSpec, last_scan: Scan | None, held: Any) -> Row:
+    def _lane(
+        self, spec: BackendSpec, last_scan: Scan | None, held: Any, blocks: Sequence[Row]
+    ) -> Row:
         server = last_scan.server(spec.name) if last_scan else None
         sizes = scan.sizes(server)
         state = self._states.of(spec.name, server)
         states = self._breakers.states()
         wanted = self._limits.demand(spec.name)
+        bound, reason = binding(state.limit, heavy=bool(blocks and blocks[0]["heavy"]))
         open_models = [
             {"model": split(key)[1], "reason": found.reason, "retry_at": found.retry_at}
             for key, found in sorted(states.items())
@@ -92,7 +96,8 @@ class Lanes:
             "waiting_for_slot": held.waiting if held else 0,
             "limit": state.limit.slots,
             "heavy_limit": state.limit.heavy,
-            "limit_reason": state.limit.reason,
+            "bound": bound,
+            "limit_reason": reason,
             "ceiling": min(spec.max_concurrent, self._settings.max_concurrent),
             "paused": state.paused,
             "breaker": state.breaker.value,

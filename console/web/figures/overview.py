@@ -11,6 +11,7 @@ import redis
 
 from console.operations import experts, outlook, pace, status, verdict
 from console.operations.remedies import remedy_of
+from console.services.errors import ServiceError
 from console.web.figures import split, waiting
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
@@ -18,6 +19,7 @@ from console.web.figures.lanes import Lanes
 from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
+from jobs.upkeep.health.checks import supervised_servers
 from models import block, load
 from models.base import Row
 from models.block import PlacedKind
@@ -43,6 +45,7 @@ class _Parts:
     places: Cached[list[PlacedKind]]
     forecast: Cached[Forecast]
     health: Cached[list[Row]]
+    programs: Cached[list[Row] | None]
 
 
 class Overviews:
@@ -53,6 +56,7 @@ class Overviews:
     ) -> None:
         self._clock = clock
         self._settings = settings
+        self._servers = supervised_servers(settings)
         self._lanes = Lanes(settings, client)
         hour = HourOfAttempts()
         self._parts = _Parts(
@@ -65,16 +69,17 @@ class Overviews:
             places=Cached(block.last_places, seconds=2.0),
             forecast=Cached(self._forecast, seconds=2.0),
             health=Cached(lambda: status.health(client), seconds=2.0),
+            programs=Cached(lambda: _programs(settings), seconds=2.0),
         )
         self._whole = Cached(self._make, seconds=0.8)
         self._experts = Cached(_experts, seconds=2.0)
 
-    def get(self) -> Overview:
+    def get(self, *, stale_seconds: float = STALE_SECONDS) -> Overview:
         """What the last look found, where it is a few seconds old: then a new one is on its way.
 
         Raises DatabaseUnavailable and redis.RedisError.
         """
-        return self._whole.get(stale_seconds=STALE_SECONDS)
+        return self._whole.get(stale_seconds=stale_seconds)
 
     def fresh(self) -> Overview:
         """The same, without the cache."""
@@ -109,7 +114,7 @@ class Overviews:
                 "counts": counts,
                 "verdict": verdict.judge(
                     counts,
-                    verdict.problems_of(health),
+                    verdict.problems_of(health, parts.programs.get(), self._servers),
                     pace=found,
                     eta=outlook.eta(ahead.end(), now=now),
                 ),
@@ -139,6 +144,14 @@ class Overviews:
             waiting=self._parts.counts.get()["pending"],
             retried_share=pace.pace_of(hour.ended, now=self._clock()).retried_share,
         )
+
+
+def _programs(settings: Settings) -> list[Row] | None:
+    """None where no supervisor answers: the dashboard runs without one, too."""
+    try:
+        return status.programs(settings)
+    except ServiceError:
+        return None
 
 
 def _experts() -> list[Row]:

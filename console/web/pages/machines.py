@@ -8,10 +8,12 @@ from starlette.responses import Response
 
 from console.operations import backends, queue_actions, queue_differences, queues, status
 from console.operations.plan_request import request_plan
+from console.operations.verdict import program_of
 from console.services.errors import ServiceError
 from console.web.figures import scan
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from jobs.process.clock import utc_now
+from jobs.upkeep.health.checks import supervised_servers
 from models import task_figures
 from models.database import session
 
@@ -85,7 +87,10 @@ def health_page(request: Request) -> Response:
         programs, problem = status.programs(site.settings), ""
     except ServiceError as error:
         programs, problem = [], str(error)
-    checks = status.health(site.redis)
+    servers = supervised_servers(site.settings)
+    checks = [
+        {**row, "program": program_of(row["name"], servers)} for row in status.health(site.redis)
+    ]
     return page(request, "health.html", checks=checks, programs=programs, problem=problem)
 
 

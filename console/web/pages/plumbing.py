@@ -7,21 +7,26 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlencode
 
+import peewee
+import redis
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from console.operations import status as status_of
 from console.operations.errors import BadInput
 from console.web.numbers import MOST_DIGITS, small_number
 from console.web.security.sessions import Session
 from console.web.site import Site
 from console.web.templating import render
 from console.web.words import Words, preferred, words_for
+from models.database import DatabaseUnavailable
 
 THEMES = ("light", "dark")
 MAX_FIELDS = 2000
+LEVEL_KEPT_SECONDS = 600.0
 MAX_FIELD_BYTES = 2 * 1024 * 1024
 NAVIGATION = (
     ("/", "Overview", "o"),
@@ -65,10 +70,26 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         form_token=session_of(request).form_token,
         read_only=site.settings.dashboard_read_only,
         can_leave=site.needs_token,
+        badges=status_of.badges(site.settings),
+        level=_level(request) if status == 200 else "bad" if status >= 500 else "",
         notice=notice(request) if status == 200 else "",
         **values,
     )
     return HTMLResponse(text, status_code=status)
+
+
+def _level(request: Request) -> str:
+    """Of the verdict, for the icon of the page; "" for a visitor who may not know it.
+
+    An old one will do: this never waits, but for the first time.
+    """
+    site = site_of(request)
+    if site.needs_token and not session_of(request).authenticated:
+        return ""
+    try:
+        return str(site.overviews.get(stale_seconds=LEVEL_KEPT_SECONDS)["verdict"].level)
+    except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError):
+        return "bad"
 
 
 def action(change: Change) -> Callable[[Request], Any]:
@@ -146,6 +167,7 @@ NOTICES = {
     "schedule_paused": "Paused: due times pass without a run.",
     "requeued": "Dead letters sent again: {n}.",
     "changed": "Changed.",
+    "restarted": "Restarted.",
     "deleted": "Messages deleted: {n}.",
     "unconfirmed": "Nothing was deleted: type the queue's name to confirm.",
 }

@@ -19,8 +19,8 @@
   function draw(values) {
     const place = one("#chart");
     if (!place || typeof uPlot === "undefined") return;
-    // A minute without failures draws nothing: a red line at zero would say that something failed.
-    const data = [values.at, values.completed, values.failed.map((count) => count || null)];
+    // A minute without any draws nothing: a line at zero would say that something ran or failed.
+    const data = [values.at, values.completed.map((count) => count || null), values.failed.map((count) => count || null)];
     if (chart) { chart.setData(data); return; }
     const grid = { stroke: colour("--line"), width: 1 };
     const axis = { stroke: colour("--dim"), grid, ticks: grid, font: "12px system-ui" };
@@ -52,7 +52,10 @@
         if (name === "chart") draw(JSON.parse(text));
         else if (name === "problem") problem(JSON.parse(text));
         else swap(one(`#part-${name}`), text);
-        if (name === "verdict") document.title = one("#verdict").textContent.trim() + " · Knowledge OS Jobs";
+        if (name === "verdict") {
+          document.title = one("#verdict").textContent.trim() + " · Knowledge OS Jobs";
+          one("#icon").href = `/static/icon-${one("#verdict").dataset.level}.svg`;
+        }
       }
     });
     source.addEventListener("open", () => problem(""));
@@ -62,6 +65,8 @@
     if (!place) return;
     const focused = place.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     place.innerHTML = text;
+    // Parts are the same for all who look: the form token is that of this page.
+    all('input[name="csrf"]', place).forEach((field) => { field.value = one('.prefs input[name="csrf"]').value; });
     if (focused) { const again = one(`a[href="${CSS.escape(focused)}"]`, place); if (again) again.focus(); }
   }
 

@@ -18,7 +18,7 @@ from jobs.admission.limits import Limits, canary_slot
 from jobs.admission.slots import Slots
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.queues.control_requests import ControlRequests
-from jobs.upkeep.health.checks import HealthCheck
+from jobs.upkeep.health.checks import SILENT, HealthCheck
 from jobs.upkeep.health.idle_models import IdleModels
 from llm.backends.registry import Backends
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
@@ -37,7 +37,6 @@ CANARY_DEADLINES = Deadlines(
 FAILURES_UNTIL_HUNG = 2
 STANDS_STILL_SECONDS = 30.0
 SLOWER_THAN_EVER = 4.0
-MLX_PROGRAM = "servers:mlx-api"
 
 
 @dataclass(slots=True)
@@ -62,7 +61,8 @@ class BackendWatch:
         self._note_change(spec.name, health.reachable)
         if not health.reachable:
             remedy = f"start the server at {spec.url}, or correct its URL"
-            return HealthCheck(name, False, health.error or "does not answer", remedy)
+            why = f" ({health.error})" if health.error else ""
+            return HealthCheck(name, False, f"{SILENT}{why}", remedy)
         if _answered_lately(spec.name):
             self.failures[spec.name] = 0
             self.idle.in_use(spec.name)

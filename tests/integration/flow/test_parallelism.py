@@ -45,6 +45,6 @@ def test_the_parallelism_of_a_server_is_found_out_and_named(narrow: System, redi
 
         def found_out() -> bool:
             narrow.sql(KEEP_WAITING, {"waiting": WAITING})
-            return b"works 2 at a time" in (client.hget(LIMITS, "ollama") or b"")
+            return b"answers 2 at a time" in (client.hget(LIMITS, "ollama") or b"")
 
         narrow.wait(found_out, deadline_seconds=120, what="two at a time")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from console.operations.lanes import binding
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
+from console.operations.status import badges
 from console.operations.verdict import document, judge, problems_of, sentence
+from jobs.admission.limits import Limit
+from jobs.settings.load import load
 from models.attempt import MinuteSums
 
 NOW = datetime(2026, 3, 14, 17, 0, tzinfo=UTC)
@@ -44,7 +49,7 @@ def test_a_busy_system_says_how_much_is_left_and_until_when() -> None:
 
 def test_a_server_that_is_down_is_named_with_how_long_while_work_goes_on() -> None:
     assert verdict_text({"in_progress": 2}, MLX) == (
-        "warn: Working: 2 left. 1 problem: backend:mlx: does not answer since 3 min."
+        "warn: Working: 2 left. 1 problem: mlx does not answer for 3 min."
     )
 
 
@@ -90,3 +95,37 @@ def _sums(minutes_ago: int, outcome: str, count: int) -> MinuteSums:
         error_code=None, count=count, prompt_tokens=0, completion_tokens=0, duration_seconds=0.0,
         wait_seconds=0.0, load_seconds=0.0, first_token_seconds=0.0,
     )  # fmt: skip
+
+
+def test_a_stopped_program_and_the_check_of_what_it_did_are_one_problem() -> None:
+    stopped = {"name": "servers:simulator-mlx", "state": "STOPPED"}
+
+    found = problems_of([GREEN, MLX], [RUNNING, stopped], {"mlx": "servers:simulator-mlx"})
+
+    assert [(one.program, one.since, one.vital) for one in found] == [
+        ("servers:simulator-mlx", MLX["since"], False)
+    ]
+
+
+def test_a_server_of_ours_that_does_not_answer_names_the_program_to_restart() -> None:
+    assert problems_of([MLX], [RUNNING], {"mlx": "servers:mlx-api"})[0].program == "servers:mlx-api"
+    assert problems_of([MLX], [RUNNING])[0].program is None
+
+
+def test_the_limit_that_binds_is_named() -> None:
+    limit = Limit(slots=10, heavy=2, reason="SMART_WORKER_MAX_CONCURRENT is 10")
+
+    assert binding(limit, heavy=True) == (2, "2 of 10: heavy models at most 2")
+    assert binding(limit, heavy=False) == (10, "SMART_WORKER_MAX_CONCURRENT is 10")
+
+
+def test_badges_name_what_is_simulated_read_only_or_open_to_the_network() -> None:
+    usual = load({"KOS_HOME": "/nowhere"})
+    other = replace(usual, simulated=("mlx",), dashboard_read_only=True, gateway_host="0.0.0.0")
+
+    assert badges(usual) == ()
+    assert badges(other) == (
+        "mlx: simulated",
+        "read-only",
+        f"gateway is open to the network: 0.0.0.0:{other.gateway_port}",
+    )

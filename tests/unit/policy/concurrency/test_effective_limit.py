@@ -146,9 +146,9 @@ def test_a_server_gets_one_request_more_than_it_works_on_and_that_is_said() -> N
     narrow = replace(OLLAMA, parallelism=2)
 
     limit = effective_limit(IDLE, [narrow], CONFIG, CALM, now=NOW).limits["ollama"]
-    assert (limit.limit, limit.reason) == (3, "3 of 10: this server works 2 at a time")
+    assert (limit.limit, limit.reason) == (3, "3 of 10: the server answers 2 at a time")
     fixed = effective_limit(IDLE, [narrow], ConcurrencyConfig(), CALM, now=NOW).limits["ollama"]
-    assert (fixed.limit, fixed.reason) == (10, "configured; this server works 2 at a time")
+    assert (fixed.limit, fixed.reason) == (10, "set by hand; the server answers 2 at a time")
     wide = effective_limit(IDLE, [replace(OLLAMA, parallelism=9)], CONFIG, CALM, now=NOW)
     assert wide.limit("ollama") == 10
 

@@ -19,6 +19,11 @@ CREATE TABLE experts (id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   domain_id uuid REFERENCES domains(id), organizational_unit_id int, is_manager bool,
   manages_unit_id int, is_active bool DEFAULT true, last_learned_at timestamptz,
   version int DEFAULT 1);
+CREATE TABLE knowledge_nodes (id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  domain_id uuid REFERENCES domains(id), content text NOT NULL, metadata jsonb,
+  confidence_score float DEFAULT 1.0, is_verified bool DEFAULT false, source_ref text,
+  created_at timestamptz DEFAULT now(), updated_at timestamptz DEFAULT now(),
+  expert_consensus jsonb, usage_count int DEFAULT 0);
 CREATE TABLE expert_changelog (id serial PRIMARY KEY, expert_id uuid, at timestamptz);
 CREATE TABLE tasks (id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   title varchar(255) NOT NULL, description text, status varchar(50) DEFAULT 'pending',
@@ -70,6 +75,7 @@ CREATE TABLE attempts (id int, login text);
 CREATE TABLE loads (ship text);
 """
 
+EXPERTS = 85
 FORMS = {
     "init only": INIT,
     "with history and dependencies": INIT + HISTORY_AND_DEPENDENCIES,
@@ -91,17 +97,61 @@ FROM generate_series(1, :count) n
 """
 
 
+EXPERT = "(SELECT id FROM experts ORDER BY name LIMIT 1)"
+DOMAIN = "(SELECT id FROM domains ORDER BY name LIMIT 1)"
+PARENT = "(SELECT id FROM tasks WHERE status = 'completed' ORDER BY created_at LIMIT 1)"
+TEXT = "'Explain in two sentences why a database needs an index.'"
+
+# What its orchestrator, scouts, dashboards, bot, API and nightly jobs write: column -> SQL.
+SHAPES: dict[str, dict[str, str]] = {
+    "title and description": {},
+    "a status": {"status": "'pending'"},
+    "status and priority": {"status": "'pending'", "priority": "'high'"},
+    "nulls": {"status": "NULL", "priority": "NULL", "metadata": "NULL", "created_at": "NULL"},
+    "an assignee": {"assignee_expert_id": EXPERT, "status": "'pending'"},
+    "assignee and creator": {
+        "assignee_expert_id": EXPERT, "creator_expert_id": EXPERT, "priority": "'urgent'"},
+    "a domain": {"domain_id": DOMAIN, "creator_expert_id": EXPERT, "priority": "'low'"},
+    "a scout": {"metadata": """'{"source": "scout", "category": "trends", "keywords": ["a"]}'"""},
+    "a prediction": {
+        "metadata": """'{"bug_probability": 0.7, "file_path": "src/a.py"}'"""},
+    "a group": {
+        "metadata": """'{"batch_group": "g1", "complex": true}'""", "task_type": "'complex'"},
+    "doubly encoded metadata": {"metadata": """'"{\\"source\\": \\"bot\\"}"'"""},
+    "a part of a task": {"parent_task_id": PARENT, "project_context": "'atlas'"},
+    "all columns": {
+        "id": "gen_random_uuid()", "status": "'pending'", "priority": "'medium'",
+        "assignee_expert_id": EXPERT, "creator_expert_id": EXPERT, "domain_id": DOMAIN,
+        "parent_task_id": PARENT, "metadata": """'{"source": "nightly"}'""", "result": "NULL",
+        "actual_duration_minutes": "NULL", "created_at": "now()", "updated_at": "now()",
+        "completed_at": "NULL", "orchestrator_version": "'3.1'", "project_context": "'atlas'",
+        "task_type": "'simple'", "complexity_score": "2.5", "required_models": "'[\"a\"]'",
+        "estimated_duration_min": "5"},
+}  # fmt: skip
+
+
 def build(url: str, form: str, *, rows: int) -> None:
     """Make the tables of that form with ``rows`` tasks that ended long ago."""
     run(url, FORMS[form])
     run(url, ROWS.replace(":count", str(rows)))
 
 
-def fingerprint(url: str, columns: str) -> str:
-    """An md5 over these columns of every task."""
+def insert(url: str, shape: str) -> str:
+    """Insert a row of that shape as one of its programs would, in the columns that there are; its
+    id."""
+    present = columns(url).split(", ")
+    values = {"title": f"'{shape}'", "description": TEXT, **SHAPES[shape]}
+    values = {name: value for name, value in values.items() if name in present}
+    statement = f"INSERT INTO tasks ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+    return str(run(url, f"{statement} RETURNING id")[0][0])
+
+
+def fingerprint(url: str, columns: str, *, condition: str = "true") -> str:
+    """An md5 over these columns of every task, or of those that meet the condition."""
     rows = run(
         url,
-        f"SELECT md5(string_agg(t::text, '|' ORDER BY t.id)) FROM (SELECT {columns} FROM tasks) t",
+        "SELECT md5(string_agg(t::text, '|' ORDER BY t.id)) "
+        f"FROM (SELECT {columns} FROM tasks WHERE {condition}) t",
     )
     return str(rows[0][0])
 

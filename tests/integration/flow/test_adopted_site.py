@@ -11,46 +11,8 @@ import pytest
 from models import database, site
 from models.migrations import runner
 from tests.support import original_site
-from tests.support.original_site import run
+from tests.support.original_site import SHAPES, insert, run
 from tests.support.system import System, running_system
-
-EXPERT = "(SELECT id FROM experts ORDER BY name LIMIT 1)"
-DOMAIN = "(SELECT id FROM domains ORDER BY name LIMIT 1)"
-PARENT = "(SELECT id FROM tasks WHERE status = 'completed' ORDER BY created_at LIMIT 1)"
-TEXT = "'Explain in two sentences why a database needs an index.'"
-
-# What its orchestrator, scouts, dashboards, bot, API and nightly jobs write: column -> SQL.
-SHAPES: dict[str, dict[str, str]] = {
-    "title and description": {},
-    "a status": {"status": "'pending'"},
-    "status and priority": {"status": "'pending'", "priority": "'high'"},
-    "nulls": {"status": "NULL", "priority": "NULL", "metadata": "NULL", "created_at": "NULL"},
-    "an assignee": {"assignee_expert_id": EXPERT, "status": "'pending'"},
-    "assignee and creator": {
-        "assignee_expert_id": EXPERT, "creator_expert_id": EXPERT, "priority": "'urgent'"},
-    "a domain": {"domain_id": DOMAIN, "creator_expert_id": EXPERT, "priority": "'low'"},
-    "a scout": {"metadata": """'{"source": "scout", "category": "trends", "keywords": ["a"]}'"""},
-    "a prediction": {
-        "metadata": """'{"bug_probability": 0.7, "file_path": "src/a.py"}'"""},
-    "a group": {
-        "metadata": """'{"batch_group": "g1", "complex": true}'""", "task_type": "'complex'"},
-    "doubly encoded metadata": {"metadata": """'"{\\"source\\": \\"bot\\"}"'"""},
-    "a part of a task": {"parent_task_id": PARENT, "project_context": "'atlas'"},
-    "all columns": {
-        "id": "gen_random_uuid()", "status": "'pending'", "priority": "'medium'",
-        "assignee_expert_id": EXPERT, "creator_expert_id": EXPERT, "domain_id": DOMAIN,
-        "parent_task_id": PARENT, "metadata": """'{"source": "nightly"}'""", "result": "NULL",
-        "actual_duration_minutes": "NULL", "created_at": "now()", "updated_at": "now()",
-        "completed_at": "NULL", "orchestrator_version": "'3.1'", "project_context": "'atlas'",
-        "task_type": "'simple'", "complexity_score": "2.5", "required_models": "'[\"a\"]'",
-        "estimated_duration_min": "5"},
-}  # fmt: skip
-
-
-def insert(url: str, shape: str) -> str:
-    columns = {"title": f"'{shape}'", "description": TEXT, **SHAPES[shape]}
-    statement = f"INSERT INTO tasks ({', '.join(columns)}) VALUES ({', '.join(columns.values())})"
-    return str(run(url, f"{statement} RETURNING id")[0][0])
 
 
 @pytest.fixture

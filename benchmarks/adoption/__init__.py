@@ -1,0 +1,1 @@
+"""A foreign database adopted, worked and left as it was."""

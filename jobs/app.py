@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from periodiq import PeriodiqMiddleware
 
-from jobs.actors import maintain, plan, recover, run_task, scan, start_due
+from jobs.actors import deliver, maintain, plan, recover, run_task, scan, start_due
 from jobs.admission.demand import InteractiveDemand
 from jobs.admission.middleware import SlotMiddleware
 from jobs.attempt.answer_review import AnswerReview
@@ -105,6 +105,7 @@ def _add_maintenance(runtime: Runtime) -> None:
         requests=runtime.requests,
     )
     maintain.add(runtime.broker, runtime.settings, runtime.redis, runtime.requests)
+    deliver.add(runtime.broker, runtime.settings, runtime.requests)
 
 
 def _add_backend(runtime: Runtime, backend: str, lease_keeper: LeaseKeeper) -> None:

@@ -1,6 +1,7 @@
 """The listener: ``python -m jobs.listener`` turns events in Postgres into control requests.
 
-An inserted row notifies ``kos_tasks``; a row that becomes eligible later notifies ``kos_alarm``.
+An inserted row notifies ``kos_tasks``; a row that becomes eligible later notifies ``kos_alarm``;
+an event that a webhook waits for notifies ``kos_webhooks``.
 Between notifications the listener sleeps until the next timer: a retry that comes due, a lease
 that runs out, or a queued row that nobody claims. It keeps no state: after a lost connection it
 connects again and requests a recovery and a plan.
@@ -69,6 +70,7 @@ def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
     else:
         database.execute_sql("LISTEN kos_tasks")
         database.execute_sql("LISTEN kos_alarm")
+        database.execute_sql("LISTEN kos_webhooks")
     connection = database.connection()
     logger.info("listener_ready")
     runtime.requests.recover("listener started")
@@ -86,6 +88,8 @@ def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
         connection.notifies.clear()
         if "kos_tasks" in channels:
             runtime.requests.plan("insert")
+        if "kos_webhooks" in channels:
+            runtime.requests.deliver()
         if channels != {"kos_tasks"} or timers.is_due():
             _run_due(runtime, timers)
         if not channels and (backlog.anything_eligible() or (polls and backlog.unassigned(1))):

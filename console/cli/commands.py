@@ -47,6 +47,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "pause": Entry("backends", "Send nothing more to a backend."),
         "resume": Entry("backends", "Send work to a paused backend again."),
         "keys": Entry("keys", "API keys of the gateway's callers: add, list, revoke."),
+        "webhooks": Entry("webhooks", "Addresses that are told what happened: add, test, remove."),
         "queues": Entry("queues", "The broker's queues; show, requeue, delete, purge."),
         "plan": Entry("plan", "The plan in force, or what the planner would do now."),
         "recover": Entry("plan", "Look for orphaned and stuck tasks now."),

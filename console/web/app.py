@@ -43,6 +43,7 @@ from console.web.pages import (
     submit,
     task,
     tasks,
+    webhooks,
 )
 from console.web.pages.plumbing import action
 from console.web.security.guard import Guard
@@ -133,6 +134,7 @@ def _pages() -> list[BaseRoute]:
         Route("/chat", chat.chat_page),
         Route("/chats", chats.chats_page),
         Route("/schedule", schedules.schedule_page),
+        Route("/webhooks", webhooks.webhooks_page),
         Route("/health", machines.health_page),
         Route("/programs/{program}", programs.program_page),
     ]
@@ -151,6 +153,8 @@ def _actions() -> list[BaseRoute]:
         ("/queues/{queue}/{verb}", machines.steer_queue),
         ("/schedule/{verb}", schedules.steer_schedule),
         ("/programs/{program}/restart", programs.restart_program),
+        ("/webhooks", webhooks.add_webhook),
+        ("/webhooks/{verb}", webhooks.steer_webhook),
     )
     return [
         Route("/chat/ask", chat.ask, methods=["POST"]),

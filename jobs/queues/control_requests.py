@@ -16,6 +16,7 @@ import redis
 
 from jobs.queues.names import (
     CONTROL_QUEUE,
+    DELIVERY_DEDUP_KEY,
     MAINTENANCE_QUEUE,
     PLAN_DEDUP_KEY,
     PLAN_PENDING_REASON,
@@ -76,6 +77,14 @@ class ControlRequests:
 
     def recovery_started(self) -> None:
         self._client.delete(RECOVERY_DEDUP_KEY)
+
+    def deliver(self) -> None:
+        """Request a delivery of what webhooks wait for, unless a request waits already."""
+        if self._client.set(DELIVERY_DEDUP_KEY, 1, nx=True, ex=PLAN_DEDUP_SECONDS):
+            self._send("deliver", MAINTENANCE_QUEUE)
+
+    def delivery_started(self) -> None:
+        self._client.delete(DELIVERY_DEDUP_KEY)
 
     def clear_dedup_keys(self) -> None:
         """The process that was to clear the keys is gone."""

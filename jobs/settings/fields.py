@@ -6,6 +6,7 @@ says what is wrong and what to write instead.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable
 from dataclasses import field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobs.policy import webhooks
 from llm.urls import DISABLED_WORDS
 
 Parser = Callable[[str], Any]
@@ -110,6 +112,28 @@ def paths(text: str) -> tuple[Path, ...]:
 
 def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in plain(text).split(",") if part.strip())
+
+
+def events(text: str) -> tuple[str, ...]:
+    found = names(text)
+    unknown = [one for one in found if one not in webhooks.EVENTS]
+    if unknown:
+        raise ValueError(f"names {unknown[0]!r}; write some of {', '.join(webhooks.EVENTS)}")
+    return found
+
+
+def networks(text: str) -> tuple[webhooks.Network, ...]:
+    try:
+        return tuple(map(ipaddress.ip_network, names(text)))
+    except ValueError as error:
+        raise ValueError(
+            f"is no list of networks ({error}); write 10.0.0.0/8,127.0.0.1/32"
+        ) from None
+
+
+def webhook_secret(text: str) -> str:
+    webhooks.key_of(text)
+    return text
 
 
 def url(*schemes: str, example: str) -> Parser:

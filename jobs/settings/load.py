@@ -10,6 +10,7 @@ A later source never overrides an earlier one: the environment, then ``.env``, t
 from __future__ import annotations
 
 import os
+import secrets
 import site
 import sysconfig
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from jobs.policy import webhooks
 from jobs.policy.types import PolicyName
 from jobs.settings import fields as of
 from jobs.settings.backends import configured_backends
@@ -153,6 +155,14 @@ class Settings:
     health_interval_seconds: float = setting(
         "KOS_HEALTH_INTERVAL_SECONDS", of.number(0.1, 3600), 10.0
     )
+    webhook_url: str | None = secret("KOS_WEBHOOK_URL", of.http_url)
+    webhook_secret: str | None = secret("KOS_WEBHOOK_SECRET", of.webhook_secret)
+    webhook_events: tuple[str, ...] = setting("KOS_WEBHOOK_EVENTS", of.events, webhooks.BY_DEFAULT)
+    webhook_networks: tuple[webhooks.Network, ...] = setting(
+        "KOS_WEBHOOK_NETWORKS", of.networks, ()
+    )
+    notify_command: str | None = setting("KOS_NOTIFY_COMMAND", of.plain)
+    notify_events: tuple[str, ...] = setting("KOS_NOTIFY_EVENTS", of.events, webhooks.BY_DEFAULT)
     otel_endpoint: str | None = setting("OTEL_EXPORTER_OTLP_ENDPOINT", of.optional_http_url)
     supervisor_socket: Path | None = setting("KOS_SUPERVISOR_SOCKET", of.path)
     simulator_speed: float = setting("KOS_SIMULATOR_SPEED", of.number(0.01, 10_000), 10.0)
@@ -291,6 +301,11 @@ def _contradictions(settings: Settings) -> list[str]:
     if settings.database_direct_url and settings.embedded_postgres:
         problems.append(
             "KOS_DATABASE_DIRECT_URL names a Postgres that DATABASE_URL does not; set both or none"
+        )
+    if settings.webhook_url and not settings.webhook_secret:
+        problems.append(
+            "KOS_WEBHOOK_URL needs KOS_WEBHOOK_SECRET: write one such as "
+            f"{webhooks.secret_of(secrets.token_bytes(24))}"
         )
     return problems + _catalog_problems(settings.catalog_file)
 

@@ -11,7 +11,7 @@ import redis
 
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.settings.load import Settings
-from models import attempt, block, counts, decision, load, request, retention
+from models import attempt, block, counts, decision, load, request, retention, webhook
 from models.database import database, session
 from models.locks import lock_if_free
 from models.waiting import patience
@@ -38,6 +38,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
             "requests": request.prune(settings.requests_keep_days),
             "loads": load.prune(settings.attempts_keep_days),
             "blocks": block.prune(settings.blocks_keep_days),
+            "deliveries": webhook.prune(settings.attempts_keep_days),
             "dead_letters": _prune_dead_letters(settings, client),
             "logs": _prune_logs(settings.log_directory, settings.logs_keep_days),
             "tasks": _prune_tasks(settings.tasks_keep_days),

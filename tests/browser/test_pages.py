@@ -19,6 +19,7 @@ PAGES = {
     "chat": "/chat",
     "chats": "/chats",
     "schedule": "/schedule",
+    "webhooks": "/webhooks",
     "health": "/health",
 }
 

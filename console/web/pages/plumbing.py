@@ -37,6 +37,7 @@ NAVIGATION = (
     ("/experts", "Experts", "e"),
     ("/chat", "Chat", "c"),
     ("/schedule", "Schedule", "s"),
+    ("/webhooks", "Webhooks", "w"),
     ("/health", "Health", "h"),
 )
 
@@ -169,5 +170,7 @@ NOTICES = {
     "changed": "Changed.",
     "restarted": "Restarted.",
     "deleted": "Messages deleted: {n}.",
+    "removed": "Removed.",
+    "delivered": "Delivered: the receiver took the test event.",
     "unconfirmed": "Nothing was deleted: type the queue's name to confirm.",
 }

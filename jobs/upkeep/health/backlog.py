@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from jobs.planning.current_state import CurrentState, StateReader
 from jobs.planning.plan_log import PlanLog
 from jobs.policy.standstill import STANDSTILL_SECONDS, Flow, could_move, standstill
+from jobs.process.clock import utc_now
 from jobs.upkeep.health.checks import HealthCheck
-from models import backlog, task_figures
+from models import backlog, task_figures, webhook
 from models.database import session
 
 NOWHERE_TO_GO = 4
@@ -24,9 +26,18 @@ class BacklogWatch:
     log: PlanLog
     fairness_seconds: float
     could_move_since: float | None = None
+    stuck_since: datetime | None = None
 
     def look(self) -> HealthCheck:
         """Raises DatabaseUnavailable and RedisError where it cannot be measured."""
+        check = self._look()
+        self.stuck_since = None if check.ok else self.stuck_since or utc_now()
+        if self.stuck_since is not None:
+            with session():
+                webhook.backlog_is_stuck(since=self.stuck_since.isoformat(), problem=check.detail)
+        return check
+
+    def _look(self) -> HealthCheck:
         scan = self.state.scan()
         with session():
             current = self.state.read(scan)

@@ -12,6 +12,7 @@ from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
 from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
 from console.web.words import LANGUAGES, in_words, preferred, spoken_span, words_for
+from jobs.policy.webhooks import EVENTS
 from jobs.queues import schedule
 from llm.breaker import BreakerPhase
 from llm.types import Phase
@@ -29,6 +30,7 @@ def _said() -> set[str]:
         | set(GROUPS)
         | {NOTHING_RUNS, CHECKER_SILENT, OTHERWISE}
         | set(REMEDIES.values())
+        | set(EVENTS.values())
         | {name for _, name, _ in NAVIGATION}
     )
     for path in (WEB / "templates").rglob("*.html"):

@@ -1,0 +1,1 @@
+"""Delivers the events of tasks, batches and the backlog to webhooks and to a command."""

@@ -1,0 +1,146 @@
+"""One run of deliveries: what is due is claimed, sent outside of any transaction, and recorded.
+
+Receivers do not wait for each other, and one that fails keeps its deliveries for later: a run is
+short whatever they do. A delivery may arrive twice (we may die between the answer and its record),
+always under the same id.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from jobs.policy.webhooks import GIVE_UP_AFTER, headers, retry_at
+from jobs.process.clock import utc_now
+from jobs.settings.load import Settings
+from jobs.upkeep.webhooks import sending
+from models import webhook
+from models.database import session
+from models.webhook import COMMAND, SETTING, Delivery, Webhook
+
+logger = logging.getLogger(__name__)
+
+URL_SETTING, COMMAND_SETTING = "KOS_WEBHOOK_URL", "KOS_NOTIFY_COMMAND"
+RECEIVERS_AT_ONCE = 4
+PAGE = 20
+RUN_SECONDS = 15.0
+LEASE_SECONDS = 60.0
+"""Longer than a run and one last delivery."""
+MOST_PROBLEM_CHARS = 500
+
+
+class Deliveries:
+    """Delivers what is due. One run at a time in a process; rows keep processes apart."""
+
+    def __init__(
+        self, settings: Settings, *, deadline_seconds: float = sending.DEADLINE_SECONDS
+    ) -> None:
+        self._settings = settings
+        self._deadline_seconds = deadline_seconds
+        self._running = threading.Lock()
+
+    def run(self) -> bool:
+        """Deliver what is due; whether more is due than this run had time for."""
+        if not self._running.acquire(blocking=False):
+            return False
+        try:
+            with session():
+                self._keep_settings()
+                gone = webhook.give_up(created_before=utc_now() - GIVE_UP_AFTER)
+                due = webhook.with_due_deliveries()
+            if gone:
+                logger.warning("webhooks_given_up deliveries=%d", gone)
+            if not due:
+                return False
+            deadline = time.monotonic() + RUN_SECONDS
+            with ThreadPoolExecutor(RECEIVERS_AT_ONCE, "webhook") as pool:
+                return any(list(pool.map(lambda one: self._deliver_all(one, deadline), due)))
+        finally:
+            self._running.release()
+
+    def _keep_settings(self) -> None:
+        settings = self._settings
+        for name, kind, value, events in (
+            (URL_SETTING, SETTING, settings.webhook_url, settings.webhook_events),
+            (COMMAND_SETTING, COMMAND, settings.notify_command, settings.notify_events),
+        ):
+            webhook.keep_setting(name, kind, events if value else None)
+
+    def _deliver_all(self, receiver: Webhook, deadline: float) -> bool:
+        """Deliver until nothing is due, one fails, or the time is over (True)."""
+        while time.monotonic() < deadline:
+            with session():
+                page = webhook.claim(receiver.id, limit=PAGE, lease_seconds=LEASE_SECONDS)
+            if not page:
+                return False
+            for place, delivery in enumerate(page):
+                late = time.monotonic() > deadline
+                if late or not self._deliver(receiver, delivery):
+                    with session():
+                        webhook.give_back(page[place:] if late else page[place + 1 :])
+                    return late
+        return True
+
+    def _deliver(self, receiver: Webhook, delivery: Delivery) -> bool:
+        """Whether somebody answers there, be it by a refusal."""
+        error = self._error_of(receiver, delivery)
+        answers = not isinstance(error, sending.NoAnswer)
+        with session():
+            if error is None:
+                webhook.delivered(delivery)
+            else:
+                times = delivery.attempts if answers else receiver.failures + 1
+                at = retry_at(times, now=utc_now(), jitter=random.random())
+                problem = str(error)[:MOST_PROBLEM_CHARS]
+                logger.warning("webhook_failed name=%s error=%s", receiver.name, problem)
+                webhook.retry(delivery, problem, at=at)
+                if not answers:
+                    webhook.hold(receiver.id, until=at)
+            if answers:
+                webhook.answers(receiver.id)
+        return answers
+
+    def _error_of(self, receiver: Webhook, delivery: Delivery) -> sending.NotSent | None:
+        try:
+            send(self._settings, receiver, delivery, deadline_seconds=self._deadline_seconds)
+        except sending.NotSent as error:
+            return error
+        return None
+
+
+def send(
+    settings: Settings,
+    receiver: Webhook,
+    delivery: Delivery,
+    *,
+    deadline_seconds: float = sending.DEADLINE_SECONDS,
+) -> None:
+    """Send one event now; raises NotSent."""
+    body = _body(delivery)
+    if receiver.kind == COMMAND:
+        sending.run(settings.notify_command or "", body, deadline_seconds=deadline_seconds)
+        return
+    url, secret = receiver.url, receiver.secret
+    if receiver.kind == SETTING:
+        url, secret = settings.webhook_url, settings.webhook_secret
+    sending.post(
+        url or "",
+        body,
+        headers(secret or "", delivery.id, body, now=utc_now()),
+        allowed=settings.webhook_networks,
+        deadline_seconds=deadline_seconds,
+    )
+
+
+def _body(delivery: Delivery) -> bytes:
+    """The JSON object of Standard Webhooks: type, timestamp, data."""
+    document = {
+        "type": delivery.event,
+        "timestamp": delivery.created_at.isoformat(),
+        "data": delivery.data,
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from uuid import uuid4
 
 from psycopg2.extras import Json
@@ -191,3 +192,25 @@ def prune(keep_days: float) -> int:
         (keep_days,),
     )
     return int(rows[0]["n"])
+
+
+@dataclass(frozen=True, slots=True)
+class StartedBlock:
+    """``tasks`` of it were sent; ``finished_at`` is None while it is in force."""
+
+    id: str
+    backend: str
+    model: str
+    tasks: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+def started_since(moment: datetime, *, newest: int) -> list[StartedBlock]:
+    """The newest ``newest`` blocks that were started since then, oldest first."""
+    rows = fetch_all(
+        "SELECT id::text, backend, model, next_index AS tasks, started_at, finished_at "
+        "FROM kos_blocks WHERE started_at > %s ORDER BY started_at DESC LIMIT %s",
+        (moment, newest),
+    )
+    return [StartedBlock(**row) for row in reversed(rows)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from models.base import fetch_all
@@ -37,6 +38,25 @@ def of_last_day() -> dict[str, Reloads]:
         "FROM kos_loads WHERE at > now() - interval '1 day' GROUP BY 1"
     )
     return {row.pop("backend"): Reloads(**row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class PastLoad:
+    """It ended at ``at``."""
+
+    backend: str
+    model: str
+    at: datetime
+    seconds: float
+
+
+def ended_since(moment: datetime, *, newest: int) -> list[PastLoad]:
+    """The newest ``newest`` loads since then."""
+    rows = fetch_all(
+        "SELECT backend, model, at, seconds FROM kos_loads WHERE at > %s ORDER BY at DESC LIMIT %s",
+        (moment, newest),
+    )
+    return [PastLoad(**row) for row in rows]
 
 
 def mean_seconds() -> dict[tuple[str, str], float]:

@@ -48,7 +48,7 @@ def plan_command(app: App, dry_run: bool, policy: str | None, as_json: bool) -> 
             document = planning.preview(runtime, policy=chosen)
     else:
         with app.database():
-            document = planning.in_force()
+            document = planning.in_force(app.settings)
     if as_json:
         print_json(document)
         return
@@ -79,15 +79,25 @@ def recover_command(app: App, as_json: bool) -> None:
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:
-    from console.operations.times import span
-
     left = row.get("remaining")
     return [
         row["backend"],
         row["model"] + (f" ctx {row['num_ctx']}" if row["num_ctx"] else ""),
         row["size"],
         "" if left is None else left,
-        span(row["expected_start_seconds"]),
-        span(row["expected_finish_seconds"]),
+        *_times(row),
         row["reason"],
+    ]
+
+
+def _times(row: dict[str, Any]) -> list[str]:
+    """Start and end: ranges of the plan in force, the expected seconds of one that was not made."""
+    from console.operations.times import about, span
+
+    if "starts" not in row:
+        return [span(row["expected_start_seconds"]), span(row["expected_finish_seconds"])]
+    starts = "now" if row["in_flight"] else ""
+    return [
+        about(row[name]["low"], row[name]["high"]).removeprefix("about ") if row[name] else other
+        for name, other in (("starts", starts), ("ends", ""))
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from jobs.admission.limits import Limit
+from jobs.admission.slots import SlotLease
 from models.base import Row
 
 
@@ -19,8 +20,10 @@ def done_of(block: Row) -> int:
     return max(0, int(block["size"] - block["remaining"] - block["in_flight"]))
 
 
-def binding(limit: Limit, *, heavy: bool) -> tuple[int, str]:
-    """How many calls may run now, and what bounds them; ``heavy``: the present block's model is."""
-    if not heavy or limit.heavy >= limit.slots:
+def binding(limit: Limit, held: Sequence[SlotLease]) -> tuple[int, str]:
+    """How many calls may run now, and what bounds them. Where only heavy models run, and as many
+    as may, that is their own limit."""
+    full_of_heavy = len(held) >= limit.heavy and all(lease.heavy for lease in held)
+    if not held or not full_of_heavy or limit.heavy >= limit.slots:
         return limit.slots, limit.reason
     return limit.heavy, f"{limit.heavy} of {limit.slots}: heavy models at most {limit.heavy}"

@@ -6,11 +6,15 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from console.operations import outlook
 from console.operations.lanes import lane_of
+from console.operations.strip import places_of, tasks_by_block
 from jobs.planning import planner
+from jobs.policy.forecast import SecondsRange
 from jobs.policy.types import Plan, PolicyName
 from jobs.runtime import Runtime
-from models import block
+from jobs.settings.load import Settings
+from models import ahead, block
 from models.base import Row
 
 BLOCK_FIELDS = (
@@ -19,12 +23,31 @@ BLOCK_FIELDS = (
 )  # fmt: skip
 
 
-def in_force() -> dict[str, Any]:
-    """``{"blocks": [...]}``: what is planned and not yet sent or not yet done, lane by lane."""
+def in_force(settings: Settings) -> dict[str, Any]:
+    """``{"blocks": [...]}``: what is planned and not yet sent or not yet done, lane by lane.
+
+    ``starts`` and ``ends`` of a block are ``{"low", "middle", "high"}`` in seconds from now, or
+    None: when its first task that waits begins, and when its last one is done.
+    """
     blocks = block.open_blocks()
+    found = outlook.read(settings)
+    sent = tasks_by_block(ahead.sent())
     backends = sorted({row["backend"] for row in blocks})
     rows = [row for backend in backends for row in lane_of(blocks, backend)]
-    return {"blocks": [{name: row.get(name) for name in BLOCK_FIELDS} for row in rows]}
+    return {
+        "blocks": [
+            {name: row.get(name) for name in BLOCK_FIELDS}
+            | {
+                "starts": _range(found.start_of(row["id"], 0)),
+                "ends": _range(found.finish_of(places_of(row, sent))),
+            }
+            for row in rows
+        ]
+    }
+
+
+def _range(found: SecondsRange | None) -> dict[str, float] | None:
+    return asdict(found) if found else None
 
 
 def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from jobs.admission.breakers import Breakers, split
 from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
-from jobs.admission.slots import Slots
+from jobs.admission.slots import BackendSlots, Slots
 from jobs.settings.load import Settings
 from llm.breaker import BreakerPhase
 from llm.types import BackendSpec, Scan, ServerScan
@@ -56,15 +56,14 @@ class Lanes:
         last_scan = scan.last(self._client)
         names = [spec.name for spec in self._settings.backends]
         slots = {state.backend: state for state in self._slots.inspect(*names)} if names else {}
-        lanes = {name: lane_of(blocks, name) for name in names}
         return [
             {
                 "backend": spec.name,
                 "kind": spec.kind.value,
                 "url": spec.url,
                 "simulated": spec.name in self._settings.simulated,
-                **self._lane(spec, last_scan, slots.get(spec.name), lanes[spec.name]),
-                **_plan(lanes[spec.name]),
+                **self._lane(spec, last_scan, slots.get(spec.name)),
+                **_plan(lane_of(blocks, spec.name)),
                 "running": _running(running, spec.name, now),
                 "split": splits.get(spec.name),
                 "reloads": asdict(reloads[spec.name]) if spec.name in reloads else None,
@@ -72,15 +71,13 @@ class Lanes:
             for spec in self._settings.backends
         ]
 
-    def _lane(
-        self, spec: BackendSpec, last_scan: Scan | None, held: Any, blocks: Sequence[Row]
-    ) -> Row:
+    def _lane(self, spec: BackendSpec, last_scan: Scan | None, held: BackendSlots | None) -> Row:
         server = last_scan.server(spec.name) if last_scan else None
         sizes = scan.sizes(server)
         state = self._states.of(spec.name, server)
         states = self._breakers.states()
         wanted = self._limits.demand(spec.name)
-        bound, reason = binding(state.limit, heavy=bool(blocks and blocks[0]["heavy"]))
+        bound, reason = binding(state.limit, held.leases if held else ())
         open_models = [
             {"model": split(key)[1], "reason": found.reason, "retry_at": found.retry_at}
             for key, found in sorted(states.items())

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from console.operations import experts, outlook, pace, status, verdict
+from console.operations import experts, outlook, pace, status, strip, verdict
 from console.operations.remedies import remedy_of
 from console.services.errors import ServiceError
 from console.web.figures import split, waiting
@@ -46,6 +46,7 @@ class _Parts:
     forecast: Cached[Forecast]
     health: Cached[list[Row]]
     programs: Cached[list[Row] | None]
+    seen: Cached[strip.Seen]
 
 
 class Overviews:
@@ -69,6 +70,7 @@ class Overviews:
             places=Cached(block.last_places, seconds=2.0),
             forecast=Cached(self._forecast, seconds=2.0),
             health=Cached(lambda: status.health(client), seconds=2.0),
+            seen=Cached(lambda: strip.look(self._parts.blocks.get(), now=clock())),
             programs=Cached(lambda: _programs(settings), seconds=2.0),
         )
         self._whole = Cached(self._make, seconds=0.8)
@@ -122,6 +124,12 @@ class Overviews:
                     blocks=blocks,
                     splits=parts.splits.get(),
                     reloads=reloads,
+                    now=now,
+                ),
+                "strips": strip.strips(
+                    parts.seen.get(),
+                    ahead,
+                    [spec.name for spec in self._settings.backends],
                     now=now,
                 ),
                 "backlog": waiting.with_estimates(

@@ -12,6 +12,7 @@ from console.operations.pace import Pace, pace_of
 from console.operations.status import badges
 from console.operations.verdict import document, judge, problems_of, sentence
 from jobs.admission.limits import Limit
+from jobs.admission.slots import SlotLease
 from jobs.settings.load import load
 from models.attempt import MinuteSums
 
@@ -115,8 +116,11 @@ def test_a_server_of_ours_that_does_not_answer_names_the_program_to_restart() ->
 def test_the_limit_that_binds_is_named() -> None:
     limit = Limit(slots=10, heavy=2, reason="SMART_WORKER_MAX_CONCURRENT is 10")
 
-    assert binding(limit, heavy=True) == (2, "2 of 10: heavy models at most 2")
-    assert binding(limit, heavy=False) == (10, "SMART_WORKER_MAX_CONCURRENT is 10")
+    heavy, light = (SlotLease("mlx", "task", "owner", kind, NOW) for kind in (True, False))
+
+    assert binding(limit, [heavy, heavy]) == (2, "2 of 10: heavy models at most 2")
+    for held in ([], [heavy], [heavy, heavy, light]):
+        assert binding(limit, held) == (10, "SMART_WORKER_MAX_CONCURRENT is 10")
 
 
 def test_badges_name_what_is_simulated_read_only_or_open_to_the_network() -> None:

@@ -18,7 +18,7 @@ from types import FrameType
 import uvicorn
 
 from llm.connections import BoundedCalls
-from llm.mlx_server.openblas import load_openblas
+from llm.mlx_server.openblas import OpenBlas, load_openblas
 from llm.mlx_server.settings import ServerSettings, ServerSettingsError
 
 logger = logging.getLogger(__name__)
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, api_port=options.port, models_dir=options.models_dir.expanduser()
     )
     os.environ["HF_HUB_OFFLINE"] = "1"  # before mlx-lm is imported: names never lead to downloads
-    if settings.cpu_openblas:
-        library = load_openblas(threads=settings.cpu_threads)
-        logger.info("blas library=%s threads=%d", library, settings.cpu_threads)
-    asyncio.run(_serve(settings, host=options.host, lifeline=options.lifeline))
+    blas = load_openblas(threads=settings.cpu_threads) if settings.cpu_openblas else None
+    if blas is not None:
+        logger.info("blas library=%s threads=%d", blas.library, blas.threads)
+    asyncio.run(_serve(settings, host=options.host, lifeline=options.lifeline, blas=blas))
     return 0
 
 
@@ -61,7 +61,9 @@ def _parser(settings: ServerSettings) -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(settings: ServerSettings, *, host: str, lifeline: bool) -> None:
+async def _serve(
+    settings: ServerSettings, *, host: str, lifeline: bool, blas: OpenBlas | None
+) -> None:
     from llm.mlx_server import memory
     from llm.mlx_server.app import build_server
     from llm.mlx_server.local_only import LocalOnly, is_loopback
@@ -85,7 +87,10 @@ async def _serve(settings: ServerSettings, *, host: str, lifeline: bool) -> None
     server = _DrainingServer(config, drain=built.drain)
     if lifeline:
         await loop.connect_read_pipe(lambda: _Lifeline(server), sys.stdin)
+    following = asyncio.create_task(blas.follow_load()) if blas is not None else None
     await server.serve()
+    if following is not None:
+        following.cancel()
 
 
 class _DrainingServer(uvicorn.Server):

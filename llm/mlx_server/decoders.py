@@ -63,7 +63,10 @@ def make_decoder(model: Any, options: DecoderOptions) -> Decoder:
 
 
 class BatchedDecoder:
-    """Continuous batching, with a cache of the prefixes that requests share."""
+    """Continuous batching, with a cache of the prefixes that requests share.
+
+    A request whose prefix another one of the batch is computing waits for that, and takes it.
+    """
 
     def __init__(self, model: Any, options: DecoderOptions) -> None:
         self.capacity = options.capacity
@@ -79,7 +82,10 @@ class BatchedDecoder:
         self._recent = RecentPrompts()
         self._jobs: dict[int, EngineJob] = {}
         self._uids: dict[EngineJob, int] = {}
-        self._awaiting_prefix: set[int] = set()
+        self._computing: dict[int, list[int]] = {}
+        """Uid to the prefix that is kept once this request has computed it."""
+        self._followers: dict[EngineJob, int] = {}
+        """Requests that wait for such a prefix, and how many of their tokens are shared."""
 
     @property
     def prefix_bytes(self) -> int:
@@ -87,36 +93,20 @@ class BatchedDecoder:
 
     def insert(self, job: EngineJob) -> None:
         assert job.prompt is not None
-        tokens = list(job.prompt.tokens)
-        shared = self._shared_tokens(job.prompt)
-        cache, rest = self._cached_prefix(tokens[:shared])
-        head = tokens[: shared - len(rest)] if cache is not None else []
-        segments = [part for part in (rest, tokens[shared:]) if part] if shared else [tokens]
-        (uid,) = self._generator.insert_segments(
-            [segments],
-            max_tokens=[job.max_tokens],
-            caches=[cache],
-            all_tokens=[head],
-            samplers=[sampler_for(job.sampling, vocabulary=self._options.vocabulary)],
-            logits_processors=[_processors(job)],
-            stop_sequences=[_stop_sequences(job.eos_token_ids)],
-        )
-        job.cached_tokens = len(head)
-        self._jobs[uid] = job
-        self._uids[job] = uid
-        if len(segments) > 1:
-            self._awaiting_prefix.add(uid)
+        self._begin(job, shared=self._shared_tokens(job.prompt), may_wait=True)
 
     def remove(self, job: EngineJob) -> None:
+        self._followers.pop(job, None)
         uid = self._uids.pop(job, None)
         if uid is not None:
             del self._jobs[uid]
-            self._awaiting_prefix.discard(uid)
             self._generator.remove([uid])
+            if self._computing.pop(uid, None) is not None:
+                self._begin_followers()
 
     def step(self) -> list[Emission]:
         prompts, tokens = self._generator.next()
-        if self._awaiting_prefix:
+        if self._computing:
             self._keep_prefixes(prompts)
         emissions = []
         for response in tokens:
@@ -140,6 +130,31 @@ class BatchedDecoder:
             return 0
         return max(prompt.shared_tokens, self._recent.common_tokens(prompt.tokens))
 
+    def _begin(self, job: EngineJob, *, shared: int, may_wait: bool) -> None:
+        assert job.prompt is not None
+        tokens = list(job.prompt.tokens)
+        sampler = sampler_for(job.sampling, vocabulary=self._options.vocabulary)
+        cache, rest = self._cached_prefix(tokens[:shared])
+        if rest and may_wait and self._is_computed(tokens[:shared]):
+            self._followers[job] = shared
+            return
+        head = tokens[: shared - len(rest)] if cache is not None else []
+        segments = [part for part in (rest, tokens[shared:]) if part] if shared else [tokens]
+        (uid,) = self._generator.insert_segments(
+            [segments],
+            max_tokens=[job.max_tokens],
+            caches=[cache],
+            all_tokens=[head],
+            samplers=[sampler],
+            logits_processors=[_processors(job)],
+            stop_sequences=[_stop_sequences(job.eos_token_ids)],
+        )
+        job.cached_tokens = len(head)
+        self._jobs[uid] = job
+        self._uids[job] = uid
+        if len(segments) > 1:
+            self._computing[uid] = tokens[:shared]
+
     def _cached_prefix(self, prefix: list[int]) -> tuple[Any, list[int]]:
         """The longest kept prefix of ``prefix`` and what of it is still to be computed."""
         if not prefix:
@@ -147,15 +162,28 @@ class BatchedDecoder:
         cache, rest = self._prefixes.fetch_nearest_cache(None, prefix)
         return cache, rest
 
+    def _is_computed(self, prefix: list[int]) -> bool:
+        """Whether a request of the batch is computing ``prefix``, a longer or a shorter one."""
+        return any(
+            prefix[: len(other)] == other[: len(prefix)] for other in self._computing.values()
+        )
+
     def _keep_prefixes(self, prompts: list[Any]) -> None:
         done = [
             response.uid
             for response in prompts
-            if response.end_of_segment and response.uid in self._awaiting_prefix
+            if response.end_of_segment and self._computing.pop(response.uid, None) is not None
         ]
         for cache, tokens in self._generator.extract_cache(done).values():
             self._prefixes.insert_cache(None, list(tokens), cache, cache_type="system")
-        self._awaiting_prefix.difference_update(done)
+        if done:
+            self._begin_followers()
+
+    def _begin_followers(self) -> None:
+        """They wait once: a prefix too large to keep must not make them compute in turn."""
+        followers, self._followers = self._followers, {}
+        for job, shared in followers.items():
+            self._begin(job, shared=shared, may_wait=False)
 
 
 class SequentialDecoder:

@@ -208,9 +208,6 @@ class Engine:
         except Exception as error:
             logger.exception("request_not_admitted model=%s", job.model.name)
             self._fail([job], GenerationFailed(f"the request could not start: {error}"))
-            return
-        if job.prompt is not None:
-            self._totals.prefilled_tokens += len(job.prompt.tokens) - job.cached_tokens
 
     def _step(self, resident: RunningModel) -> None:
         try:
@@ -234,7 +231,10 @@ class Engine:
         job, token, finish = emission
         text = job.text
         assert text is not None
-        job.first_token_at = job.first_token_at or now
+        if not job.first_token_at:
+            job.first_token_at = now
+            assert job.prompt is not None
+            self._totals.prefilled_tokens += len(job.prompt.tokens) - job.cached_tokens
         if token is not None:
             job.completion_tokens += 1
             text.add(token)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 RECENT_PROMPTS = 64
 """Of one model; a shared file is seen again within so many prompts, or not worth its memory."""
-BLOCK_TOKENS = 64
+BLOCK_TOKENS = 16
 """A common beginning is cut here, so that few lengths are kept."""
 
 

@@ -152,6 +152,42 @@ def test_a_kept_prefix_does_not_change_the_answer(catalog: LocalModels, name: st
     assert asyncio.run(scenario()) == [_alone(entry, prompt, 24) for prompt in prompts]
 
 
+def test_a_crowd_with_one_prefix_computes_it_once(catalog: LocalModels) -> None:
+    entry = catalog.find("llama")
+    prefix = tuple(range(5, 70))
+    prompts = [(*prefix, *tail) for tail in _prompts(8)]
+
+    async def scenario() -> list[list[int]]:
+        async with _engine(max_concurrent=8) as engine:
+            jobs = [_job(entry, prompt, shared=len(prefix)) for prompt in prompts]
+            answers = await asyncio.gather(*(_tokens(engine, job) for job in jobs))
+            assert sorted(job.cached_tokens for job in jobs) == [0] + 7 * [len(prefix)]
+            return answers
+
+    assert asyncio.run(scenario()) == [_alone(entry, prompt, 24) for prompt in prompts]
+
+
+def test_those_who_wait_for_a_prefix_go_on_when_its_request_is_cancelled(
+    catalog: LocalModels,
+) -> None:
+    entry = catalog.find("llama")
+    prefix = tuple(number % 400 + 1 for number in range(1500))
+    prompts = [(*prefix, 7, 8), (*prefix, 9, 10), (*prefix, 11, 12)]
+
+    async def scenario() -> list[int]:
+        async with _engine(max_concurrent=8, prefill_step_tokens=16) as engine:
+            jobs = [_job(entry, prompt, count=4, shared=len(prefix)) for prompt in prompts]
+            for job in jobs[:2]:
+                engine.submit(job)
+            waiting = asyncio.ensure_future(_tokens(engine, jobs[2]))
+            await _until(lambda: engine.view.active == len(jobs))
+            engine.cancel(jobs[0])
+            engine.cancel(jobs[1])
+            return await waiting
+
+    assert asyncio.run(scenario()) == _alone(entry, prompts[2], 4)
+
+
 def test_a_model_that_cannot_be_batched_serves_one_after_the_other(catalog: LocalModels) -> None:
     entry, prompts = catalog.find("solo"), _prompts(5)
 

@@ -15,7 +15,7 @@ from llm.cgroups import GroupLimits
 from llm.mlx_server.catalog import LocalModels
 from llm.mlx_server.loading import LoadedModel, load_in_chunks
 from llm.mlx_server.memory import choose_limit
-from llm.mlx_server.openblas import available_cores, fitting_threads
+from llm.mlx_server.openblas import available_cores, fitting_threads, most_threads
 from llm.model_files.conversion import convert
 from tests.support.gguf_models import write_gguf
 from tests.support.tiny_models import build_llama
@@ -23,7 +23,7 @@ from tests.support.tiny_models import build_llama
 MULTIPLIES_BY_IT = """
 import ctypes
 from llm.mlx_server.openblas import load_openblas
-library = load_openblas(threads=1)
+library = load_openblas(threads=1).library
 import mlx.core as mx, numpy as np
 a, b = np.random.rand(8, 64).astype("f"), np.random.rand(64, 96).astype("f")
 assert np.allclose(np.array(mx.array(a) @ mx.array(b)), a @ b, atol=1e-4)
@@ -65,7 +65,8 @@ def test_without_float32_a_model_stays_as_it_is_stored(tmp_path: Path) -> None:
 
 
 def test_threads_leave_cores_to_the_others() -> None:
-    assert [fitting_threads(cores) for cores in (1, 2, 4, 16)] == [1, 1, 2, 8]
+    assert [most_threads(cores) for cores in (1, 2, 3, 4, 16)] == [1, 2, 2, 2, 8]
+    assert [fitting_threads(free, most=8) for free in (-0.2, 0.4, 1.6, 5.2, 16)] == [1, 1, 2, 5, 8]
 
 
 def test_a_container_has_the_cores_that_it_may_spend() -> None:

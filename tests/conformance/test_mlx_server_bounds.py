@@ -99,9 +99,7 @@ class TestDisconnects:
 
         caller.close()
 
-        server.wait_until(
-            lambda h: h["active_requests"] == 0 and h["queue_size"] == 0, deadline_seconds=5
-        )
+        server.wait_until(lambda h: h["active_requests"] == 0 and h["queue_size"] == 0)
 
     @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
     def test_a_caller_that_leaves_a_stream_is_no_error_in_the_log(
@@ -128,7 +126,7 @@ class TestDisconnects:
             for caller in callers:
                 caller.close()
 
-            server.wait_until(lambda health: health["queue_size"] == 0, deadline_seconds=5)
+            server.wait_until(lambda health: health["queue_size"] == 0)
 
 
 class TestEnds:

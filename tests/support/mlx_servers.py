@@ -46,7 +46,7 @@ class RunningMLXServer:
         return said
 
     def wait_until(
-        self, holds: Callable[[dict[str, Any]], bool], *, deadline_seconds: float = 10.0
+        self, holds: Callable[[dict[str, Any]], bool], *, deadline_seconds: float = 60.0
     ) -> dict[str, Any]:
         """The first health for which ``holds`` is true; AssertionError after the deadline."""
         end = time.monotonic() + deadline_seconds

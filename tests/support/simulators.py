@@ -51,7 +51,7 @@ class RunningSimulator:
         self._call("POST", "/_sim/reset")
 
     def wait_until(
-        self, holds: Callable[[dict[str, Any]], bool], *, deadline_seconds: float = 10.0
+        self, holds: Callable[[dict[str, Any]], bool], *, deadline_seconds: float = 60.0
     ) -> dict[str, Any]:
         """The first stats for which `holds` is true; AssertionError after the deadline."""
         end = time.monotonic() + deadline_seconds

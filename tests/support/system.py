@@ -103,7 +103,7 @@ class System:
         return {row["status"]: row["n"] for row in rows}
 
     def wait(
-        self, holds: Callable[[], bool], *, deadline_seconds: float = 30.0, what: str = "condition"
+        self, holds: Callable[[], bool], *, deadline_seconds: float = 60.0, what: str = "condition"
     ) -> None:
         end = time.monotonic() + deadline_seconds
         for pause in pauses():
@@ -113,7 +113,7 @@ class System:
             time.sleep(pause)
 
     def wait_status(
-        self, task_id: str, status: str, *, deadline_seconds: float = 30.0
+        self, task_id: str, status: str, *, deadline_seconds: float = 60.0
     ) -> dict[str, Any]:
         self.wait(
             lambda: self.task(task_id)["status"] == status,

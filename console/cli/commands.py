@@ -20,6 +20,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "logs": Entry("opening", "The end of a program's log; -f goes on."),
         "config": Entry("config", "Every setting, its value and its source."),
         "ctl": Entry("lifecycle", "Speak to supervisor: start, stop, tail one program."),
+        "service": Entry("service", "Start at boot, by systemd or launchd."),
         "doctor": Entry("doctor", "Check this machine and say the remedy of each red line."),
         "adopt": Entry("adopt", "Move in beside another system: look first, then --apply."),
         "backup": Entry("backup", "Write the database into a file that is known to restore."),

@@ -1,18 +1,22 @@
 """``python -m console.supervision running|up|run|down``: for scripts; people use ``kos``.
 
-``run`` is ``up`` that stays: for containers and service managers. SIGTERM stops everything.
+``run`` is ``up`` that stays: for containers and service managers. SIGTERM stops everything, and
+after a ``kos down`` it ends in good order, so that a service manager leaves it so.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import sys
 import threading
 
 from console.services.errors import ServiceError
 from console.supervision.client import SupervisorNotRunning
+from console.supervision.notify import service_manager
 from console.supervision.orphans import supervisord_pid
-from console.supervision.start import up
+from console.supervision.start import STOPPED_ON_PURPOSE, up
 from console.supervision.status import status
 from console.supervision.stop import down
 from jobs.settings.load import Settings, SettingsError, from_environment
@@ -20,6 +24,7 @@ from jobs.settings.load import Settings, SettingsError, from_environment
 COMMANDS = ("running", "up", "run", "down")
 USAGE = f"usage: python -m console.supervision {'|'.join(COMMANDS)}"
 WATCH_SECONDS = 2.0
+LOG_BYTES = 1_000_000
 
 
 def main(arguments: list[str]) -> int:
@@ -46,18 +51,32 @@ def _do(what: str, settings: Settings) -> int:
 
 
 def _run(settings: Settings) -> int:
-    """Run until a stop signal; the end of supervisord is an error."""
+    """Run until a stop signal or ``kos down``; any other end of supervisord is an error."""
+    tell = service_manager()
+    _bound_log()
     stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_requested.set())
     settings = up(settings, say=print)
     print("running; SIGTERM stops everything", flush=True)
+    tell("READY=1")
     while not stop_requested.wait(WATCH_SECONDS):
         if supervisord_pid(settings.home) is None:
+            if (settings.home / "run" / STOPPED_ON_PURPOSE).exists():
+                print("stopped by kos down", flush=True)
+                return 0
             print("supervisord is gone; starting again is up to who started us", file=sys.stderr)
             return 1
+    tell("STOPPING=1")
     down(settings)
     return 0
+
+
+def _bound_log() -> None:
+    """launchd appends what we say to a file for ever."""
+    out = os.fstat(sys.stdout.fileno())
+    if stat.S_ISREG(out.st_mode) and out.st_size > LOG_BYTES:
+        os.ftruncate(sys.stdout.fileno(), 0)
 
 
 def _runs(settings: Settings) -> bool:

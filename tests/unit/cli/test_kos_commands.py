@@ -20,7 +20,7 @@ CONTRACT = (
     "export", "experts", "queues", "backends", "plan", "recover", "simulate", "doctor", "migrate",
     "bench",
 )  # fmt: skip
-WITHOUT_JSON = {"logs", "ctl", "migrate", "bench", "watch", "completion", "mcp"}
+WITHOUT_JSON = {"logs", "ctl", "migrate", "service", "bench", "watch", "completion", "mcp"}
 
 
 def command(name: str) -> click.Command:

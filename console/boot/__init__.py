@@ -1,0 +1,1 @@
+"""Starts the system at boot, through the service manager of the machine."""

@@ -276,3 +276,28 @@ def _bury(system: System, message_id: str) -> None:
     client.hset("kos:llm-ollama.XQ.msgs", message_id, json.dumps(message))
     client.zadd("kos:llm-ollama.XQ", {message_id: int(time.time() * 1000)})
     client.close()
+
+
+def test_a_list_follows_what_happens_and_nothing_moves_under_the_pointer(
+    watched: Watched, system: System
+) -> None:
+    first = system.insert("The first", "Wait.", status="cancelled")
+    page = watched.open("/tasks?status=cancelled&q=Wait")
+    rows = page.locator("#rows tbody tr")
+    expect(rows).to_have_count(1)
+    page.locator("#rows thead").hover()
+
+    system.insert("The second", "Wait.", status="cancelled")
+    system.sql("UPDATE tasks SET title = 'Its new name' WHERE id = %s", (first,))
+
+    expect(page.locator("#fresh")).to_have_text("New: 1. Show", timeout=30_000)
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("Its new name", timeout=30_000)
+    page.locator("#fresh").click()
+    expect(rows).to_have_count(2)
+    expect(page.locator("#fresh")).to_be_hidden()
+
+    page.mouse.move(5, 5)
+    system.insert("The third", "Wait.", status="cancelled")
+    expect(rows).to_have_count(3, timeout=30_000)
+    assert "status=cancelled" in page.url

@@ -118,6 +118,61 @@
     all("time.clock").forEach((time) => { time.textContent = new Date(time.dateTime).toLocaleTimeString([], { hour12: false }); });
   }
 
+  // --- lists: what changed is fetched again, and nothing moves under the pointer -----------------
+  const SOONEST = 3000, COST_FACTOR = 100;
+  function watchLists() {
+    if (!one("[data-list]")) return;
+    let wait = SOONEST;
+    const again = async () => {
+      if (!document.hidden) {
+        const began = performance.now();
+        try { await renewLists(); problem(""); } catch { problem(document.body.dataset.tLost); }
+        wait = Math.max(SOONEST, COST_FACTOR * (performance.now() - began));
+      }
+      setTimeout(again, wait);
+    };
+    setTimeout(again, wait);
+  }
+  async function renewLists() {
+    const lists = all("[data-list]"), address = location.href;
+    const answer = await fetch(address, { headers: lists[0].id === "rows" ? { "HX-Target": "rows" } : {} });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (address !== location.href) return;
+    const selects = one("#selects", page);
+    if (selects && one("#selects") && !one("#selects").contains(document.activeElement)) one("#selects").replaceChildren(...selects.childNodes);
+    lists.forEach((list) => { const fresh = page.getElementById(list.id); if (fresh) renewList(list, fresh); });
+  }
+  function renewList(list, fresh) {
+    const held = list.matches(":hover") || list.contains(document.activeElement) || one('input[name="id"]:checked', list);
+    const known = new Map(all("[data-id]", list).map((row) => [row.dataset.id, row]));
+    const rows = all("[data-id]", fresh);
+    const same = rows.length === known.size && rows.every((row) => known.has(row.dataset.id));
+    if (!held || (same && !known.size)) { replaceList(list, fresh); return; }
+    rows.forEach((row) => {
+      const old = known.get(row.dataset.id);
+      if (old && !old.matches(":hover") && !old.contains(document.activeElement) && old.innerHTML !== row.innerHTML) {
+        const box = one('input[name="id"]', old), ticked = box && box.checked;
+        old.innerHTML = row.innerHTML;
+        if (ticked) one('input[name="id"]', old).checked = true;
+      }
+    });
+    const offer = one("#fresh"), added = rows.filter((row) => !known.has(row.dataset.id)).length;
+    offer.textContent = offer.dataset.t.replace("{n}", added);
+    offer.hidden = !added;
+    offer.onclick = () => replaceList(list, fresh);
+  }
+  function replaceList(list, fresh) {
+    const ticked = new Set(all('input[name="id"]:checked', list).map((box) => box.value));
+    const here = one(".here", list);
+    list.replaceChildren(...fresh.childNodes);
+    all('input[name="id"]', list).forEach((box) => { box.checked = ticked.has(box.value); });
+    const again = here && one(`[data-id="${CSS.escape(here.dataset.id)}"]`, list);
+    if (again) again.classList.add("here");
+    one("#fresh").hidden = true;
+    localClocks();
+  }
+
   // --- ticks, copies, confirmations ------------------------------------------------------------
   document.addEventListener("change", (event) => {
     if (event.target.id !== "tick-all") return;
@@ -171,6 +226,7 @@
   function start() {
     watchFirstScreen();
     watchTask();
+    watchLists();
     localClocks();
     addCopyButtons(document);
     if (new URLSearchParams(location.search).has("said")) {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jobs.settings.load import Settings
+from jobs.settings.load import SECRET_FILES, Settings
 from jobs.settings.names import with_current_names
 from jobs.settings.sources import (
     EMBEDDED,
@@ -80,7 +80,12 @@ class _Sources:
 
     def __call__(self, name: str) -> str:
         for source, pairs, hidden in self._layers:
-            names = (*((name,) if name not in hidden else ()), *CHOSEN_AT_START.get(name, ()))
+            of_file = (SECRET_FILES[name],) if name in SECRET_FILES else ()
+            names = (
+                *((name,) if name not in hidden else ()),
+                *of_file,
+                *CHOSEN_AT_START.get(name, ()),
+            )
             if any(pairs.get(one, "").strip() for one in names):
                 return source
         return DEFAULT

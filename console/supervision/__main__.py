@@ -1,7 +1,11 @@
-"""``python -m console.supervision running|up|run|down``: for scripts; people use ``kos``.
+"""``python -m console.supervision running|healthy|up|run|down``: for scripts; people use ``kos``.
+
+``running`` ends with 0 where a supervisord of the home answers, ``healthy`` where every program
+runs, too.
 
 ``run`` is ``up`` that stays: for containers and service managers. SIGTERM stops everything, and
-after a ``kos down`` it ends in good order, so that a service manager leaves it so.
+after a ``kos down`` it ends in good order, so that a service manager leaves it so. ``run --logs``
+repeats the logs of all programs on stdout.
 """
 
 from __future__ import annotations
@@ -11,9 +15,12 @@ import signal
 import stat
 import sys
 import threading
+from functools import partial
 
 from console.services.errors import ServiceError
-from console.supervision.client import SupervisorNotRunning
+from console.supervision.addresses import accepts, dashboard_address
+from console.supervision.client import ProgramStatus, SupervisorNotRunning
+from console.supervision.follow import LogFollower
 from console.supervision.notify import service_manager
 from console.supervision.orphans import supervisord_pid
 from console.supervision.start import STOPPED_ON_PURPOSE, up
@@ -21,18 +28,19 @@ from console.supervision.status import status
 from console.supervision.stop import down
 from jobs.settings.load import Settings, SettingsError, from_environment
 
-COMMANDS = ("running", "up", "run", "down")
+COMMANDS = ("running", "healthy", "up", "run", "run --logs", "down")
 USAGE = f"usage: python -m console.supervision {'|'.join(COMMANDS)}"
 WATCH_SECONDS = 2.0
 LOG_BYTES = 1_000_000
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+    what = " ".join(arguments)
+    if what not in COMMANDS:
         print(USAGE, file=sys.stderr)
         return 2
     try:
-        return _do(arguments[0], from_environment())
+        return _do(what, from_environment())
     except (ServiceError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 4
@@ -40,23 +48,29 @@ def main(arguments: list[str]) -> int:
 
 def _do(what: str, settings: Settings) -> int:
     if what == "running":
-        return 0 if _runs(settings) else 1
+        return 0 if _programs(settings) else 1
+    if what == "healthy":
+        return _healthy(settings)
     if what == "up":
         up(settings, say=print)
-    elif what == "run":
-        return _run(settings)
+    elif what.startswith("run"):
+        return _run(settings, logs=what.endswith("--logs"))
     else:
         down(settings)
     return 0
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, *, logs: bool) -> int:
     """Run until a stop signal or ``kos down``; any other end of supervisord is an error."""
     tell = service_manager()
     _bound_log()
     stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_requested.set())
+    if logs:
+        settings.log_directory.mkdir(parents=True, exist_ok=True)
+        follower = LogFollower(settings.log_directory, say=partial(print, flush=True))
+        threading.Thread(target=follower.run, args=(threading.Event(),), daemon=True).start()
     settings = up(settings, say=print)
     print("running; SIGTERM stops everything", flush=True)
     tell("READY=1")
@@ -79,13 +93,24 @@ def _bound_log() -> None:
         os.ftruncate(sys.stdout.fileno(), 0)
 
 
-def _runs(settings: Settings) -> bool:
+def _programs(settings: Settings) -> tuple[ProgramStatus, ...]:
+    """Every program, () where no supervisord answers."""
     if not settings.home.is_dir():
-        return False
+        return ()
     try:
-        return bool(status(settings))
+        return status(settings)
     except SupervisorNotRunning:
-        return False
+        return ()
+
+
+def _healthy(settings: Settings) -> int:
+    """RUNNING is not enough for the dashboard, which must answer."""
+    programs = _programs(settings)
+    late = [f"{program.name} {program.state}" for program in programs if program.state != "RUNNING"]
+    if programs and not late and not accepts(dashboard_address(settings)):
+        late = ["watch:dashboard does not answer"]
+    print(", ".join(late) if programs else "no supervisord answers")
+    return 0 if programs and not late else 1
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ def load(
 
     Variables with our prefixes that nothing reads become ``warnings``, never an error.
     """
-    sources = gather(environ, dotenv=dotenv, default_home=default_home())
+    sources = gather(environ, dotenv=dotenv, default_home=default_home(), secret_files=SECRET_FILES)
     values, problems = _parse_all(sources)
     settings = Settings(
         **_with_embedded(values, sources),
@@ -245,7 +245,7 @@ def load(
         own_mlx_server=sources.own_mlx_server,
         dotenv=dotenv,
         environ=sources.layered,
-        warnings=unknown_names(sources.explicit, SETTING_NAMES),
+        warnings=unknown_names(sources.explicit, {*SETTING_NAMES, *SECRET_FILES.values()}),
     )
     problems += _contradictions(settings)
     if problems:
@@ -338,4 +338,8 @@ def _with_backends(settings: Settings, sources: Sources, *, in_container: bool |
 
 
 _SETTING_FIELDS = tuple(item for item in fields(Settings) if "env" in item.metadata)
+SECRET_FILES = {
+    name: f"{name}_FILE" for name in (i.metadata["env"] for i in _SETTING_FIELDS if not i.repr)
+}
+"""Secret -> the variable that may name a file with it."""
 SETTING_NAMES = frozenset(item.metadata["env"] for item in _SETTING_FIELDS)

@@ -105,14 +105,41 @@ def _set(pairs: Mapping[str, str | None]) -> dict[str, str]:
     return {name: text for name, text in pairs.items() if text}
 
 
-def gather(environ: Mapping[str, str], *, dotenv: Path | None, default_home: Path) -> Sources:
-    """Read the files and put the layers in order. An empty variable counts as unset."""
+def gather(
+    environ: Mapping[str, str],
+    *,
+    dotenv: Path | None,
+    default_home: Path,
+    secret_files: Mapping[str, str],
+) -> Sources:
+    """Read the files and put the layers in order. An empty variable counts as unset.
+
+    ``secret_files``: secret -> the variable that may name a file with it.
+    """
     merged = {
         **with_current_names(read_dotenv(dotenv)),
         **with_current_names(without_loaded(environ)),
     }
     explicit = {name: text.strip() for name, text in merged.items() if text.strip()}
+    explicit = _from_files(explicit, secret_files)
     return Sources(explicit=explicit, written=_written(explicit.get("KOS_HOME", ""), default_home))
+
+
+def _from_files(explicit: Mapping[str, str], secret_files: Mapping[str, str]) -> dict[str, str]:
+    """With each secret that stands in a file, as containers get them; the secret itself wins."""
+    found = dict(explicit)
+    for name, variable in secret_files.items():
+        file = explicit.get(variable)
+        if file is None or name in explicit:
+            continue
+        try:
+            text = Path(file).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise SettingsError((f"{variable}={file[:60]!r} cannot be read ({reason})",)) from None
+        if text:
+            found[name] = text
+    return found
 
 
 def _written(home: str, default_home: Path) -> dict[str, str]:

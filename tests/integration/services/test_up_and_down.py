@@ -20,7 +20,9 @@ import pytest
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
 from console.services.processes import runs
-from console.supervision.client import SupervisorNotRunning
+from console.supervision.__main__ import main
+from console.supervision.choices import choose_socket
+from console.supervision.client import SupervisorNotRunning, connected
 from console.supervision.health import listeners
 from console.supervision.orphans import supervisord_pid
 from console.supervision.status import restart, status
@@ -95,6 +97,23 @@ def test_data_passwords_and_ports_outlive_a_down(house: House) -> None:
     assert again == settings
     with closing(psycopg2.connect(again.database_url)) as connection:
         connection.cursor().execute("SELECT id FROM kept")
+
+
+def test_a_system_with_a_stopped_program_runs_but_is_not_healthy(
+    shared: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in shared.environ().items():
+        monkeypatch.setenv(name, text)
+    assert main(["healthy"]) == 0
+
+    with connected(choose_socket(shared.settings())) as supervisor:
+        supervisor.stop("jobs:*")
+        eventually(lambda: main(["healthy"]) == 1)
+
+    assert "jobs:control STOP" in capsys.readouterr().out
+    assert main(["running"]) == 0
+    shared.up()
+    assert main(["healthy"]) == 0
 
 
 def test_two_ups_at_once_make_one_supervisord(house: House) -> None:

@@ -95,8 +95,10 @@ def test_prometheus_finds_the_dashboard_and_may_read_it(compose: dict[str, Any])
 def test_the_image_drops_root_and_runs_the_supervision() -> None:
     text = (PROJECT / "Dockerfile").read_text()
 
-    assert re.search(r"^USER kos$", text, re.MULTILINE)
-    assert '"console.supervision", "run"' in text
+    assert re.search(r"^USER 1000:1000$", text, re.MULTILINE)
+    assert 'CMD ["python", "-m", "console.supervision", "run", "--logs"]' in text
+    assert 'CMD ["python", "-m", "console.supervision", "healthy"]' in text
+    assert text.count("\nFROM ") + text.startswith("FROM ") == 2
 
 
 def _scrape_configuration(prometheus: dict[str, Any]) -> dict[str, Any]:

@@ -348,3 +348,16 @@ def test_a_damaged_env_file_of_the_home_is_named(home: Path) -> None:
 def test_a_home_that_is_no_path_is_named(text: str) -> None:
     with pytest.raises(SettingsError, match="KOS_HOME"):
         load({"KOS_HOME": text})
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from a file\n")
+    named = {"KOS_HOME": str(tmp_path), "KOS_DASHBOARD_TOKEN_FILE": str(file)}
+
+    assert load(named).dashboard_token == "from a file"
+    assert load({**named, "KOS_DASHBOARD_TOKEN": "itself"}).dashboard_token == "itself"
+    assert load(named).warnings == ()
+    file.unlink()
+    with pytest.raises(SettingsError, match="KOS_DASHBOARD_TOKEN_FILE"):
+        load(named)

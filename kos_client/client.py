@@ -45,6 +45,8 @@ class Options(TypedDict, total=False):
     after: Sequence[str]
     schema: Mapping[str, Any]
     files: Sequence[str]
+    tags: Sequence[str]
+    project: str
     metadata: Mapping[str, Any]
 
 
@@ -115,6 +117,7 @@ class Client:
         expert: str | None = None,
         category: str | None = None,
         tag: str | None = None,
+        project: str | None = None,
         error: str | None = None,
         search: str | None = None,
         since: str | None = None,
@@ -123,7 +126,8 @@ class Client:
         """Tasks newest first, page after page; ``since`` is a time or an age such as ``2h``."""
         filters = {
             "status": status, "backend": backend, "model": model, "expert": expert,
-            "category": category, "tag": tag, "error": error, "search": search, "since": since,
+            "category": category, "tag": tag, "project": project, "error": error,
+            "search": search, "since": since,
         }  # fmt: skip
         offset: int | None = 0
         left = limit

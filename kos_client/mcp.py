@@ -93,13 +93,16 @@ class Tools:
         custom_id: Annotated[
             str | None, Field(description="A key of yours: the same one is never submitted twice")
         ] = None,
+        tags: Annotated[list[str] | None, Field(description="Words to find it by")] = None,
+        project: str | None = None,
     ) -> Answer:
         """Hand a piece of work to the company. Returns at once with its id; it has not run yet.
 
         The experts see nothing but the description: put everything into it.
         """
         written = {"title": title, "priority": priority, "expert": expert, "model": model,
-                   "schema": schema, "custom_id": custom_id}  # fmt: skip
+                   "schema": schema, "custom_id": custom_id, "tags": tags,
+                   "project": project}  # fmt: skip
         options: Any = {name: value for name, value in written.items() if value is not None}
         with self._client() as client:
             return _answer(client.submit(description, **options))
@@ -129,6 +132,8 @@ class Tools:
         text: Annotated[str | None, Field(description="Part of a title or description")] = None,
         status: State | None = None,
         expert: str | None = None,
+        tag: str | None = None,
+        project: str | None = None,
         since: Annotated[str | None, Field(description="10m, 2h, 3d, or an ISO time")] = None,
         limit: Annotated[int, Field(ge=1, le=100)] = 20,
         offset: Annotated[int, Field(ge=0)] = 0,
@@ -136,7 +141,14 @@ class Tools:
         """Find earlier tasks, newest first: the answer you need may be there already."""
         with self._client() as client:
             page = client.page(
-                limit=limit, offset=offset, search=text, status=status, expert=expert, since=since
+                limit=limit,
+                offset=offset,
+                search=text,
+                status=status,
+                expert=expert,
+                since=since,
+                tag=tag,
+                project=project,
             )
             found = [_answer(task, max_chars=SEARCH_CHARS) for task in page.tasks]
             return Found(found, has_more=page.next_offset is not None)

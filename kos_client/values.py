@@ -48,6 +48,8 @@ class Task:
     last_error: str | None = None
     validation_score: float | None = None
     custom_id: str | None = None
+    project: str | None = None
+    tags: tuple[str, ...] = ()
     description: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()

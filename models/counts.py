@@ -45,8 +45,9 @@ RECOUNT = """
 WITH counted AS (
   SELECT line.kind, line.name, line.part, sum(t.n) AS n FROM (
     SELECT status::text AS status, category::text AS category, priority::text AS priority,
-      assignee_expert_id::text AS expert, count(*) AS n FROM tasks GROUP BY 1, 2, 3, 4) t,
-    kos_counted(t.status, t.category, t.priority, t.expert) line
+      assignee_expert_id::text AS expert, left(metadata ->> 'project', 100) AS project,
+      count(*) AS n FROM tasks GROUP BY 1, 2, 3, 4, 5) t,
+    kos_counted(t.status, t.category, t.priority, t.expert, t.project) line
   GROUP BY 1, 2, 3
 ), kept AS (
   SELECT kind, name, part, sum(n) AS n FROM (
@@ -83,10 +84,12 @@ def open_by_expert() -> dict[str, int]:
 
 def by_expert() -> dict[str, dict[str, int]]:
     """By the id of an expert: how many tasks are ``open``, ``completed`` and ``failed``."""
-    found: dict[str, dict[str, int]] = {}
-    for row in _now("expert"):
-        found.setdefault(row["name"], {})[row["part"]] = row["n"]
-    return found
+    return _by_part("expert")
+
+
+def by_project() -> dict[str, dict[str, int]]:
+    """By project: how many tasks are ``open``, ``completed``, ``failed`` and ``cancelled``."""
+    return _by_part("project")
 
 
 def delayed() -> dict[tuple[str, str], int]:
@@ -110,6 +113,13 @@ def recount() -> int:
     wrong = len(fetch_all(RECOUNT))
     fetch_all(FORGET_EMPTY)
     return wrong
+
+
+def _by_part(kind: str) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for row in _now(kind):
+        found.setdefault(row["name"], {})[row["part"]] = row["n"]
+    return found
 
 
 def _now(kind: str) -> list[Row]:

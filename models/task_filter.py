@@ -15,6 +15,7 @@ _CLAUSES = {
     "expert": "lower(e.name) = lower(%(expert)s)",
     "category": "t.category = %(category)s",
     "tag": "t.metadata -> 'tags' ? %(tag)s",
+    "project": "t.metadata ->> 'project' = %(project)s",
     "error": "t.last_error ILIKE %(error)s",
     "priority": "coalesce(t.priority, 'medium') = %(priority)s",
     "code": (
@@ -47,6 +48,7 @@ class TaskFilter:
     expert: str | None = None
     category: str | None = None
     tag: str | None = None
+    project: str | None = None
     priority: str | None = None
     error: str | None = None
     code: str | None = None

@@ -15,11 +15,14 @@ COLUMNS = """
 t.id::text AS id, t.title, coalesce(t.status, 'pending') AS status,
 coalesce(t.priority, 'medium') AS priority, t.category, e.name AS expert, t.backend, t.model,
 t.attempt_count, t.created_at, t.started_at, t.completed_at, t.result, t.last_error,
-t.validation_score, t.idempotency_key AS custom_id
+t.validation_score, t.idempotency_key AS custom_id, t.metadata ->> 'project' AS project,
+ARRAY(SELECT tag FROM jsonb_array_elements_text(CASE jsonb_typeof(t.metadata -> 'tags')
+  WHEN 'array' THEN t.metadata -> 'tags' ELSE '[]' END) AS tag WHERE tag IS NOT NULL) AS tags
 """
 FACETS = {
     "status": "coalesce(t.status, 'pending')", "priority": "coalesce(t.priority, 'medium')",
     "category": "t.category", "expert": "e.name", "backend": "t.backend", "model": "t.model",
+    "project": "t.metadata ->> 'project'",
 }  # fmt: skip
 ALL = TaskFilter()
 FROM = "FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id"
@@ -181,6 +184,19 @@ def facets(chosen: TaskFilter, names: Sequence[str], *, at_most: int) -> dict[st
             if row[name] is not None:
                 counts[name][row[name]] = row["n"]
     return {name: dict(sorted(found.items())) for name, found in counts.items()}
+
+
+def tags(chosen: TaskFilter, *, at_most: int, most_tags: int = 100) -> dict[str, int]:
+    """How many of the newest ``at_most`` tasks have which tag, for the most frequent tags."""
+    where, parameters = chosen.where()
+    rows = fetch_all(
+        f"SELECT tag, count(*) AS n FROM (SELECT t.metadata -> 'tags' AS tags {FROM} {where} "
+        "ORDER BY t.created_at DESC LIMIT %(at_most)s) AS found, "
+        "jsonb_array_elements_text(CASE jsonb_typeof(tags) WHEN 'array' THEN tags ELSE '[]' END) "
+        "AS tag WHERE tag IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(most_tags)s",
+        {**parameters, "at_most": at_most, "most_tags": most_tags},
+    )
+    return dict(sorted((row["tag"], row["n"]) for row in rows))
 
 
 def _uuid_range(prefix: str) -> tuple[str, str]:

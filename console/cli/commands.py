@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Tasks": {
         "submit": Entry("submit", "Submit one task, or a JSONL file of them."),
+        "projects": Entry("projects", "Projects of tasks: totals, default expert and backend."),
         "templates": Entry("templates", "Tasks with variables: list, show, add, remove."),
         "schedules": Entry("schedules", "Recurring work: list, add, edit, pause, run, remove."),
         "tasks": Entry("tasks", "List tasks, newest first."),

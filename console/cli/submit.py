@@ -50,6 +50,8 @@ EXAMPLES = (
 @click.option("--model", metavar="NAME", help="With this model.")
 @click.option("--schema", type=click.File("rb"), metavar="FILE", help="JSON schema of the answer.")
 @click.option("--file", "files", multiple=True, metavar="PATH", help="To be read; may repeat.")
+@click.option("--tag", "tags", multiple=True, metavar="WORD", help="To find it by; may repeat.")
+@click.option("--project", metavar="NAME", help="Of `kos projects`, or a new one.")
 @click.option("--after", multiple=True, metavar="ID", help="Only when that one is completed.")
 @click.option("--key", metavar="K", help="A custom_id: the same key is submitted once.")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end, show the answer.")
@@ -72,7 +74,8 @@ def submit_command(
     """Submit one task (TEXT), a template filled with variables, or a JSONL file of tasks.
 
     A line of the file is {"description", "title"?, "custom_id"?, "priority"?, "category"?,
-    "expert"?, "backend"?, "model"?, "after"?: [custom_id], "schema"?, "files"?, "metadata"?}.
+    "expert"?, "backend"?, "model"?, "after"?: [custom_id], "schema"?, "files"?, "tags"?: [word],
+    "project"?, "metadata"?}.
     Wrong lines are refused with their reason, the others go in; the exit code is then 2.
     """
     from console.operations.rules import rules_of
@@ -120,7 +123,7 @@ def _check_usage(
         raise click.UsageError("--timeout belongs to --wait")
     fields_set = [name for name, value in fields.items() if value]
     if source is not None and fields_set:
-        names = {"files": "file"}
+        names = {"files": "file", "tags": "tag"}
         option = names.get(fields_set[0], fields_set[0])
         raise click.UsageError(f"--{option} is for one task; write it into the lines of the file")
 
@@ -144,13 +147,15 @@ def _line(app: App, fields: dict[str, Any]) -> dict[str, Any]:
     from console.operations import ids
 
     line: dict[str, Any] = {}
-    for name in ("title", "priority", "category", "expert", "backend", "model"):
+    for name in ("title", "priority", "category", "expert", "backend", "model", "project"):
         if fields[name] is not None:
             line[name] = fields[name]
     if fields["key"] is not None:
         line["custom_id"] = fields["key"]
     if fields["files"]:
         line["files"] = list(fields["files"])
+    if fields["tags"]:
+        line["tags"] = list(fields["tags"])
     if fields["schema"] is not None:
         line["schema"] = _schema(fields["schema"])
     if fields["after"]:

@@ -39,6 +39,7 @@ FILTERS = {
     "expert": "Only this expert's, by name.",
     "category": "Only of this category.",
     "tag": "Only with this tag in metadata.tags.",
+    "project": "Only of this project, by metadata.project.",
     "error": "Only with this text in the last error.",
     "search": "Only with these words in title, description or answer; also an id or custom_id.",
     "code": "Only with a failed attempt of this class in the last day, such as echo.",

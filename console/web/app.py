@@ -39,6 +39,7 @@ from console.web.pages import (
     machines,
     overview,
     programs,
+    projects,
     schedules,
     submit,
     task,
@@ -125,6 +126,7 @@ def _pages() -> list[BaseRoute]:
         Route("/tasks", tasks.tasks_page),
         Route("/tasks/{task}", task.task_page),
         Route("/tasks/{task}/live", task.live),
+        Route("/projects", projects.projects_page),
         Route("/submit", submit.submit_page),
         Route("/backends", machines.backends_page),
         Route("/queues", machines.queues_page),
@@ -147,6 +149,7 @@ def _actions() -> list[BaseRoute]:
         ("/prefer", overview.prefer),
         ("/tasks", bulk.bulk),
         ("/tasks/{task}/{verb}", task.change),
+        ("/projects", projects.keep_defaults),
         ("/submit", submit.submit),
         ("/experts/{expert}/{verb}", experts.change),
         ("/backends/{backend}/{verb}", machines.steer_backend),
@@ -191,6 +194,7 @@ def _api() -> list[BaseRoute]:
         get("/queues", api_machines.queues_listed),
         get("/queues/{queue}/messages", api_machines.queue_messages),
         get("/experts", api_machines.experts_listed),
+        get("/projects", api_machines.projects_listed),
     ]
 
 

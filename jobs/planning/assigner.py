@@ -14,9 +14,10 @@ from jobs.policy.complexity import Assessment, assess
 from jobs.policy.fields import literal
 from jobs.policy.metadata import TaskOptions
 from jobs.policy.team import Team
-from models import backlog, decision
+from models import backlog, decision, project
 from models.database import FAULTS_OF_ROWS, database, session
 from models.decision import NewDecision
+from models.project import NO_DEFAULTS, Defaults
 from models.states import Priority
 from models.task import Assigned, Task
 from models.task_rows import UnassignedTask
@@ -49,12 +50,11 @@ def _assign(rows: Sequence[UnassignedTask], team: Team) -> bool:
         return False
     assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
-    for row in rows:
-        options = metadata.read(row.metadata)
+    for row, options, defaults in _read(rows):
         if _refused(row, options):
             continue
         assessed = _assess(row)
-        choice = assign(_task(row, options, assessed), team)
+        choice = assign(_task(row, options, assessed, defaults), team)
         if choice.expert_id is None:
             logger.warning("not_assigned task=%s: %s", row.id, choice.reason)
             continue
@@ -69,18 +69,27 @@ def _classify(rows: Sequence[UnassignedTask]) -> None:
     """Rows whose creator chose the expert still need a category and a complexity."""
     assignments: list[Assigned] = []
     reasons: dict[str, NewDecision] = {}
-    for row in rows:
-        options = metadata.read(row.metadata)
+    for row, options, defaults in _read(rows):
         if _refused(row, options):
             continue
         assessed = _assess(row)
-        assignments.append(Assigned(row.id, None, assessed.category.value, assessed.complexity))
+        category, complexity = assessed.category.value, assessed.complexity
+        assignments.append(Assigned(row.id, None, category, complexity, defaults.backend))
         reason = f"chosen by the creator; {assessed.reason}"
         reason += _left_out(row, options)
         if row.expert is None:
             reason += "; assignee_expert_id: names no expert, so the task runs without a persona"
         reasons[row.id] = NewDecision(row.id, "assign", row.expert, reason)
     _write(assignments, reasons)
+
+
+def _read(
+    rows: Sequence[UnassignedTask],
+) -> list[tuple[UnassignedTask, TaskOptions, Defaults]]:
+    """Each row with its options and with the defaults of its project."""
+    read = [(row, metadata.read(row.metadata)) for row in rows]
+    known = project.defaults({options.project for _, options in read if options.project})
+    return [(row, options, known.get(options.project or "", NO_DEFAULTS)) for row, options in read]
 
 
 def _write(assignments: Sequence[Assigned], reasons: dict[str, NewDecision]) -> None:
@@ -137,7 +146,9 @@ def _left_out(row: UnassignedTask, options: TaskOptions) -> str:
     return "".join(f"; {line}" for line in notes)
 
 
-def _task(row: UnassignedTask, options: TaskOptions, assessed: Assessment) -> AssignTask:
+def _task(
+    row: UnassignedTask, options: TaskOptions, assessed: Assessment, defaults: Defaults
+) -> AssignTask:
     return AssignTask(
         title=row.title or "",
         description=row.description or "",
@@ -145,6 +156,8 @@ def _task(row: UnassignedTask, options: TaskOptions, assessed: Assessment) -> As
         category=assessed.category,
         assignee_hint=options.assignee_hint,
         preferred_source=options.preferred_source,
+        default_expert=defaults.expert,
+        default_source=defaults.backend,
     )
 
 

@@ -29,7 +29,8 @@ _CATEGORY_TOPICS = {Category.CODING: "backend", Category.REASONING: "research"}
 
 @dataclass(frozen=True, slots=True)
 class AssignTask:
-    """A task without an expert. ``domain`` is the name of its domain, where it has one."""
+    """A task without an expert. ``domain`` is the name of its domain, where it has one; the
+    defaults are those of its project."""
 
     title: str
     description: str = ""
@@ -37,6 +38,8 @@ class AssignTask:
     category: Category | None = None
     assignee_hint: str | None = None
     preferred_source: str | None = None
+    default_expert: str | None = None
+    default_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,10 @@ def assign(task: AssignTask, team: Team) -> Assignment:
     """The expert for ``task``. Whoever follows the choice adds it to the loads of ``team``."""
     if not team:
         return Assignment(None, task.preferred_source, _nobody(team))
-    hinted, note = _hinted(task.assignee_hint, team)
+    hinted, note = _hinted(task.assignee_hint, team, "asked for")
+    if hinted is None and task.default_expert:
+        hinted, by_default = _hinted(task.default_expert, team, "the default of its project")
+        note += by_default
     candidates = hinted or team
     ranked = _ranked(task, candidates)
     chosen = ranked[0]
@@ -96,13 +102,13 @@ def _nobody(team: Team) -> str:
     return f"none of {team.size} experts is active; activate one"
 
 
-def _hinted(hint: str | None, team: Team) -> tuple[Team | None, str]:
+def _hinted(hint: str | None, team: Team, who_says: str) -> tuple[Team | None, str]:
     """Active experts the hint means, and what to say about it."""
     if not hint:
         return None, ""
     found, kind = team.meant(hint)
     if found:
-        return found, f'asked for by {kind} "{hint:.60}": '
+        return found, f'{who_says} by {kind} "{hint:.60}": '
     state = "is not active" if team.is_inactive(hint) else "is nobody's name, role or department"
     return None, f'the hint "{hint:.60}" {state}; '
 
@@ -157,6 +163,8 @@ def _score(
 def _source(task: AssignTask, expert: ExpertView) -> tuple[str, str]:
     if task.preferred_source:
         return task.preferred_source, f"{task.preferred_source} as its creator asked"
+    if task.default_source:
+        return task.default_source, f"{task.default_source} is the default of its project"
     source = preferred_source(expert.department)
     return source.value, f"{source.value} suits the department {expert.department or '(none)'}"
 

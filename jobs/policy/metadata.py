@@ -20,10 +20,13 @@ from models.states import Priority
 
 MAX_TITLE_CHARS = 255
 MAX_ID_CHARS = 255
+MAX_WORD_CHARS = 100
+"""Of a tag and of the name of a project."""
+MAX_TAGS = 50
 DERIVED_TITLE_CHARS = 80
 SUBMIT_KEYS = (
     "title", "description", "custom_id", "priority", "category", "expert", "backend", "model",
-    "after", "schema", "files", "metadata", *SAMPLING_KEYS,
+    "after", "schema", "files", "tags", "project", "metadata", *SAMPLING_KEYS,
 )  # fmt: skip
 
 
@@ -72,6 +75,7 @@ class TaskOptions:
     validator: SecondOpinion = SecondOpinion.RULES
     language: str | None = None
     required_parts: tuple[str, ...] = ()
+    project: str | None = None
     problems: tuple[FieldProblem, ...] = ()
 
 
@@ -94,6 +98,8 @@ class Submission:
     after: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     files: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    project: str | None = None
     sampling: Sampling = SERVER_DEFAULTS
     metadata: Mapping[str, object] = field(default_factory=dict)
 
@@ -125,6 +131,7 @@ def read(metadata: object) -> TaskOptions:
         validator=reader.choice("validator", SecondOpinion) or SecondOpinion.RULES,
         language=_language(reader),
         required_parts=reader.texts("required_parts"),
+        project=reader.text("project"),
         problems=tuple(reader.problems),
     )
 
@@ -167,6 +174,8 @@ def _submission(reader: FieldReader) -> Submission:
         after=after,
         schema=_schema(reader, "schema"),
         files=reader.texts("files"),
+        tags=_tags(reader),
+        project=reader.text("project", max_chars=MAX_WORD_CHARS),
         sampling=read_sampling(reader),
     )
     return _with_metadata(submission, reader)
@@ -184,6 +193,8 @@ def _with_metadata(submission: Submission, reader: FieldReader) -> Submission:
         "preferred_model": submission.model,
         "response_schema": submission.schema,
         "file_paths": list(dict.fromkeys(submission.files + theirs.file_paths)) or None,
+        "tags": list(submission.tags) or None,
+        "project": submission.project,
     }
     own.update({key: value for key, value in own_fields.items() if value is not None})
     own.update(submission.sampling.values())
@@ -224,6 +235,16 @@ def _decoded(text: str) -> Mapping[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, Mapping) else None
+
+
+def _tags(reader: FieldReader) -> tuple[str, ...]:
+    tags = tuple(dict.fromkeys(tag.strip() for tag in reader.texts("tags")))
+    if len(tags) > MAX_TAGS:
+        reader.refuse("tags", f"has {len(tags)} tags; at most {MAX_TAGS} are kept")
+    for tag in tags:
+        if not 0 < len(tag) <= MAX_WORD_CHARS:
+            reader.refuse("tags", f"{literal(tag)}: write 1 to {MAX_WORD_CHARS} characters")
+    return tags
 
 
 def _schema(reader: FieldReader, name: str) -> Mapping[str, Any] | None:

@@ -18,8 +18,6 @@ from __future__ import annotations
 from peewee import Database
 from playhouse.migrate import SchemaMigrator
 
-from models.counts import RECOUNT
-
 TABLES = """
 CREATE TABLE kos_counts (
   kind text NOT NULL,
@@ -114,8 +112,7 @@ CREATE INDEX kos_tasks_cancels ON tasks (cancel_requested_at)
 def up(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(TABLES)
     db.execute_sql(FUNCTIONS)
-    db.execute_sql(TRIGGERS)
-    db.execute_sql(RECOUNT)
+    db.execute_sql(TRIGGERS)  # a later step, which counts more, recounts
     db.execute_sql(CANCELS)
 
 

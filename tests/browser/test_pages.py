@@ -20,6 +20,7 @@ PAGES = {
     "chats": "/chats",
     "schedule": "/schedule",
     "webhooks": "/webhooks",
+    "projects": "/projects",
     "health": "/health",
 }
 

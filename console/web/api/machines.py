@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import backends, experts, queues, verdict
+from console.operations import backends, experts, projects, queues, verdict
 from console.operations import status as statuses
 from console.operations.errors import NotFound
 from console.operations.plan_request import request_plan
@@ -82,6 +82,11 @@ def queue_messages(request: Request) -> Response:
 def experts_listed(request: Request) -> Response:
     with session():
         return Json({"experts": experts.listed()})
+
+
+def projects_listed(request: Request) -> Response:
+    with session():
+        return Json({"projects": projects.listed()})
 
 
 def status(request: Request) -> Response:

@@ -29,6 +29,7 @@ TEXT_FILTERS = (
     "expert",
     "category",
     "tag",
+    "project",
     "priority",
     "error",
     "code",

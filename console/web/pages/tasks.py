@@ -25,9 +25,11 @@ from models.task_filter import TaskFilter
 
 PAGE_ROWS = 50
 COUNTED = 10_000
+TAGGED = 2000
+"""Of so many of the newest tasks the tags are counted: each has several."""
 MAX_OFFSET = 1_000_000
-FACETS = ("status", "backend", "model", "category", "expert", "priority")
-NAMES = (*FACETS, "code", "q", "since")
+FACETS = ("status", "backend", "model", "category", "expert", "priority", "project")
+NAMES = (*FACETS, "tag", "code", "q", "since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Filters:
 
     def chosen(self, **changes: str) -> TaskFilter:
         texts = {**self.texts, **changes}
-        named: dict[str, Any] = {name: texts[name] or None for name in (*FACETS[1:], "code")}
+        named: dict[str, Any] = {name: texts[name] or None for name in (*FACETS[1:], "tag", "code")}
         return TaskFilter(
             statuses=(texts["status"],) if texts["status"] else (),
             search=texts["q"] or None,
@@ -83,6 +85,7 @@ def _options(site: Site, filters: Filters) -> dict[str, dict[str, int]]:
     without_status = filters.chosen(status="")
     counts = task_views.facets(filters.chosen(), FACETS[1:], at_most=COUNTED)
     counts |= task_views.facets(without_status, FACETS[:1], at_most=COUNTED)
+    counts["tag"] = task_views.tags(filters.chosen(), at_most=TAGGED)
     known = {
         "status": [state.value for state in TaskState],
         "backend": [spec.name for spec in site.settings.backends],
@@ -90,7 +93,7 @@ def _options(site: Site, filters: Filters) -> dict[str, dict[str, int]]:
     return {
         name: dict.fromkeys([*known.get(name, ()), *filter(None, [filters.texts[name]])], 0)
         | counts[name]
-        for name in FACETS
+        for name in (*FACETS, "tag")
     }
 
 

@@ -14,7 +14,7 @@ from gateway.demand import DemandKeeper, Running
 from gateway.desk import Desk
 from gateway.flexible import FlexibleTasks
 from gateway.ledger import Ledger
-from gateway.upstream import Client
+from gateway.upstream import UpstreamClient
 from jobs.admission.demand import InteractiveDemand
 from jobs.admission.residency import Residency
 from jobs.admission.slot_events import FreedSlots
@@ -97,7 +97,7 @@ def assemble(runtime: Runtime) -> Gateway:
         settings=settings,
         desk=desk,
         admissions=admissions,
-        client=Client(settings.backends, settings.environ),
+        client=UpstreamClient(settings.backends, settings.environ),
         ledger=Ledger(),
         flexible=FlexibleTasks(),
         freed=FreedSlots(redis, runtime.slots.freed_channel, admissions.freed_from_thread),

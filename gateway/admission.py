@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 import redis
 
-from gateway.errors import Overloaded
+from gateway.errors import NoCapacity
 from gateway.fair_queue import FairQueue
 from gateway.names import Place
 from jobs.admission.limits import Limits, acquire
@@ -109,10 +109,10 @@ class Admissions:
 
     @asynccontextmanager
     async def slot(self, place: Place, caller: str, on_wait: OnWait) -> AsyncIterator[Slot]:
-        """A slot of the place's server; raises Overloaded where the line is too long."""
+        """A slot of the place's server; raises NoCapacity where the line is too long."""
         line = self._lines.setdefault((place.backend, place.heavy), _Line())
         if len(line.queue) >= MAX_WAITING:
-            raise Overloaded(
+            raise NoCapacity(
                 f"{len(line.queue)} requests wait for {place.backend} already",
                 retry_after_seconds=self._expected(line, len(line.queue), place.backend),
             )
@@ -160,7 +160,7 @@ class Admissions:
 
     def _overloaded(self, line: _Line, place: Place, caller: str, waiter: _Waiter) -> NoReturn:
         position = line.queue.position(caller, waiter)
-        raise Overloaded(
+        raise NoCapacity(
             f"no slot of {place.backend} was free for {self._wait_seconds:g} s",
             retry_after_seconds=self._expected(line, position, place.backend),
         )

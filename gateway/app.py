@@ -33,7 +33,7 @@ from gateway.flexible import (
 from gateway.ledger import Ledger
 from gateway.names import spellings
 from gateway.relay import Relay
-from gateway.upstream import Client
+from gateway.upstream import UpstreamClient
 from jobs.admission.slot_events import FreedSlots
 from jobs.settings.load import Settings
 from llm.wire import ollama
@@ -52,7 +52,7 @@ class Gateway:
     settings: Settings
     desk: Desk
     admissions: Admissions
-    client: Client
+    client: UpstreamClient
     ledger: Ledger
     flexible: FlexibleTasks
     freed: FreedSlots

@@ -16,7 +16,7 @@ import anyio.to_thread
 from gateway.calls import Call
 from gateway.demand import DemandKeeper
 from gateway.dialects.stream import whole
-from gateway.names import Persona, Place, Target, resolve
+from gateway.names import NamedExpert, Place, Target, resolve
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
@@ -88,7 +88,7 @@ class Desk:
     def _read_scan(self) -> Scan:
         return self._scanner.last() or self._scanner.scan()
 
-    async def experts(self) -> Sequence[Persona]:
+    async def experts(self) -> Sequence[NamedExpert]:
         """The active experts. While Postgres is away, those that were read last."""
         if time.monotonic() - self._experts.at > EXPERTS_SECONDS:
             self._experts.at = time.monotonic()
@@ -208,15 +208,15 @@ def context_of(call: Call, *, trained_tokens: int | None) -> int:
     return min(wanted, trained_tokens) if trained_tokens else wanted
 
 
-def _read_experts() -> tuple[Persona, ...]:
+def _read_experts() -> tuple[NamedExpert, ...]:
     with session():
         return tuple(_persona(expert) for expert in Expert.active() if expert.name)
 
 
-def _persona(expert: Expert) -> Persona:
+def _persona(expert: Expert) -> NamedExpert:
     metadata = expert.metadata if isinstance(expert.metadata, dict) else {}
     preferred = metadata.get("preferred_model")
-    return Persona(
+    return NamedExpert(
         name=expert.name or "",
         role=expert.role or "",
         system_prompt=expert.system_prompt or "",

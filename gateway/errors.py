@@ -5,7 +5,7 @@ GatewayError
 ├── Unpacked         415  the body is compressed
 ├── UnknownModel     404  no server has the model; near matches are named
 ├── NotServed        404  no such path or method here (405)
-├── Overloaded       429  too many wait, or the wait was too long
+├── NoCapacity       429  too many wait, or the wait was too long
 └── NoServer         502  every server that could serve it failed before the first byte
 """
 
@@ -56,7 +56,7 @@ class UnknownModel(GatewayError):
     kind = "invalid_request_error"
 
 
-class Overloaded(GatewayError):
+class NoCapacity(GatewayError):
     status = 429
     kind = "rate_limit_error"
 

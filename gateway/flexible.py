@@ -42,7 +42,7 @@ STATUS = {
 """States of a task in the words of OpenAI's responses."""
 
 
-class TaskFailed(GatewayError):
+class FlexibleTaskFailed(GatewayError):
     """The task of a flexible request ended without an answer."""
 
     status = 502
@@ -123,14 +123,16 @@ class FlexibleTasks:
         return await self.read(task_id)
 
     async def wait(self, task_id: str) -> ChatAnswer:
-        """The task once it has ended; raises TaskFailed where it has no answer."""
+        """The task once it has ended; raises FlexibleTaskFailed where it has no answer."""
         answer = await self.read(task_id)
         if answer.status not in FINAL_STATES:
             loop = asyncio.get_running_loop()
             future = self._waiting.setdefault(task_id, loop.create_future())
             answer = await asyncio.shield(future)
         if answer.status != "completed":
-            raise TaskFailed(f"task {task_id} {answer.status}: {answer.last_error or 'no reason'}")
+            raise FlexibleTaskFailed(
+                f"task {task_id} {answer.status}: {answer.last_error or 'no reason'}"
+            )
         return answer
 
     async def _look_on(self) -> None:

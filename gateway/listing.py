@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gateway.calls import JsonObject
-from gateway.names import AUTO, EXPERT, Persona
+from gateway.names import AUTO, EXPERT, NamedExpert
 from llm.types import Category, Scan, ServerScan
 from llm.wire import ollama
 from llm.wire.values import ModelCard
@@ -26,7 +26,7 @@ class Listed:
     card: ModelCard
 
 
-def listed(scan: Scan, experts: Sequence[Persona]) -> list[Listed]:
+def listed(scan: Scan, experts: Sequence[NamedExpert]) -> list[Listed]:
     """Real models first, each name once, then categories, then experts."""
     found: dict[str, Listed] = {}
     for entry in (*_models(scan), *_categories(scan), *_experts(experts)):
@@ -104,7 +104,7 @@ def _categories(scan: Scan) -> Iterator[Listed]:
     yield Listed(AUTO, "kos", "the category follows from the text", _virtual(AUTO))
 
 
-def _experts(experts: Sequence[Persona]) -> Iterator[Listed]:
+def _experts(experts: Sequence[NamedExpert]) -> Iterator[Listed]:
     for expert in experts:
         name = f"{EXPERT}{expert.slug}"
         text = f"{expert.name}, {expert.role}" if expert.role else expert.name

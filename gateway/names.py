@@ -24,7 +24,7 @@ MAX_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Persona:
+class NamedExpert:
     """An expert as a name of the gateway shows it."""
 
     name: str
@@ -52,10 +52,10 @@ class Target:
     """``places`` best first; ``persona`` is None but for an expert."""
 
     places: tuple[Place, ...]
-    persona: Persona | None = None
+    persona: NamedExpert | None = None
 
 
-def resolve(call: Call, *, scan: Scan, experts: Sequence[Persona]) -> Target:
+def resolve(call: Call, *, scan: Scan, experts: Sequence[NamedExpert]) -> Target:
     """Raises UnknownModel with near matches, and BadCall if no server supports the request."""
     name = call.model
     places = _exact(name, scan) or _at_backend(name, scan)
@@ -94,7 +94,7 @@ def _at_backend(name: str, scan: Scan) -> tuple[Place, ...]:
     return tuple(place for place in _exact(model, scan) if place.backend == backend)
 
 
-def _expert(call: Call, scan: Scan, experts: Sequence[Persona]) -> Target:
+def _expert(call: Call, scan: Scan, experts: Sequence[NamedExpert]) -> Target:
     wanted = call.model.removeprefix(EXPERT)
     found = [e for e in experts if wanted in (e.name, e.slug) or slug_of(wanted) == e.slug]
     if not found:
@@ -143,7 +143,7 @@ def _can(model: ScannedModel, call: Call) -> bool:
     return call.needs <= capabilities
 
 
-def _unknown(name: str, scan: Scan, experts: Sequence[Persona]) -> UnknownModel:
+def _unknown(name: str, scan: Scan, experts: Sequence[NamedExpert]) -> UnknownModel:
     names = [model.name for _, model in _models(scan)]
     names += [f"{EXPERT}{expert.slug}" for expert in experts]
     names += [*(category.value for category in Category), AUTO]

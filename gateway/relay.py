@@ -27,7 +27,7 @@ from gateway.errors import BadCall, GatewayError, NoServer
 from gateway.exchange import Exchange
 from gateway.ledger import Ledger, Record
 from gateway.names import Place, Target
-from gateway.upstream import Client, Refusal, Upstream
+from gateway.upstream import Refusal, Upstream, UpstreamClient
 from llm import errors
 from llm.errors import LLMError
 
@@ -49,7 +49,7 @@ class Relay(Response):
         *,
         desk: Desk,
         admissions: Admissions,
-        client: Client,
+        client: UpstreamClient,
         ledger: Ledger,
     ) -> None:
         self._call = call

@@ -55,7 +55,7 @@ class Upstream:
     async def rest(self, stall_seconds: float) -> AsyncIterator[bytes]:
         """The bytes after the first, as they come; raises LLMError."""
         content = self.response.content
-        patience = _Patience(content, stall_seconds)
+        patience = _StallTimer(content, stall_seconds)
         try:
             while True:
                 patience.waits_since = time.monotonic()
@@ -79,7 +79,7 @@ class Upstream:
         return bytes(body)
 
 
-class _Patience:
+class _StallTimer:
     """Ends a read that waits too long. A timer of its own for each chunk would cost more than the
     chunk; a caller that reads slowly is not the server's stall."""
 
@@ -102,7 +102,7 @@ class _Patience:
             self._timer = self._loop.call_later(self._seconds - waited, self._look)
 
 
-class Client:
+class UpstreamClient:
     """One pool of connections for all servers. Proxies of the environment are not used."""
 
     def __init__(self, specs: tuple[BackendSpec, ...], environ: Mapping[str, str]) -> None:

@@ -31,7 +31,7 @@ def ended(
         Unreachable: the dashboard is gone for longer than a restart takes.
     """
     left = dict.fromkeys(ids)
-    patience = _Patience(timeout_seconds)
+    patience = _PollTimer(timeout_seconds)
     while left:
         found = patience.ask(lambda: _ended_of(page, list(left)))
         for task in found or ():
@@ -43,7 +43,7 @@ def ended(
 
 def until_ended(look: Callable[[], Batch], *, timeout_seconds: float) -> Batch:
     """The batch once it has ended; raises as :func:`ended`."""
-    patience = _Patience(timeout_seconds)
+    patience = _PollTimer(timeout_seconds)
     while True:
         batch = patience.ask(look)
         if batch is not None and batch.has_ended:
@@ -96,7 +96,7 @@ def _ended_of(page: Callable[..., TaskPage], ids: Sequence[str]) -> list[Task]:
     ]
 
 
-class _Patience:
+class _PollTimer:
     """How long to wait on, and how long between two looks."""
 
     def __init__(self, timeout_seconds: float) -> None:

@@ -43,7 +43,7 @@ queue for minutes. Answers are text by language models: check them as you would 
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskSummary:
     """A task as an agent needs it. ``result`` is there once the status is completed."""
 
     id: str
@@ -62,7 +62,7 @@ class Answer:
 class Found:
     """``result`` is cut after 400 characters; get_task has it whole."""
 
-    tasks: list[Answer]
+    tasks: list[TaskSummary]
     has_more: bool
 
 
@@ -95,7 +95,7 @@ class Tools:
         ] = None,
         tags: Annotated[list[str] | None, Field(description="Words to find it by")] = None,
         project: str | None = None,
-    ) -> Answer:
+    ) -> TaskSummary:
         """Hand a piece of work to the company. Returns at once with its id; it has not run yet.
 
         The experts see nothing but the description: put everything into it.
@@ -111,7 +111,7 @@ class Tools:
         self,
         task: TaskName,
         seconds: Annotated[float, Field(ge=0, le=LONGEST_WAIT_SECONDS)] = 60,
-    ) -> Answer:
+    ) -> TaskSummary:
         """Wait until a task has ended, for so many seconds at most; then its state as it is.
 
         When the status is still pending, queued or in_progress, do something else or wait again.
@@ -122,7 +122,7 @@ class Tools:
             except TimedOut:
                 return _answer(client.task(task))
 
-    def get_task(self, task: TaskName) -> Answer:
+    def get_task(self, task: TaskName) -> TaskSummary:
         """One task as it stands, with its whole answer or its error."""
         with self._client() as client:
             return _answer(client.task(task))
@@ -221,11 +221,11 @@ class _Guarded:
         await refusal(scope, receive, send)
 
 
-def _answer(task: Task, *, max_chars: int | None = None) -> Answer:
+def _answer(task: Task, *, max_chars: int | None = None) -> TaskSummary:
     result = task.result
     if result is not None and max_chars is not None and len(result) > max_chars:
         result = f"{result[:max_chars]}..."
-    return Answer(
+    return TaskSummary(
         id=task.id, status=task.status, title=task.title, custom_id=task.custom_id,
         expert=task.expert, model=task.model, created_at=task.created_at,
         completed_at=task.completed_at, result=result, last_error=task.last_error,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from llm import errors
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import Backends
 from llm.catalog import Catalog, classify, load_catalog, rank
 from llm.kinds import traits_of
@@ -165,7 +165,9 @@ class Scanner:
             ranking=ranking,
         )
 
-    def _classed(self, backend: Backend, listed: tuple[ModelInfo, ...]) -> list[ScannedModel]:
+    def _classed(
+        self, backend: BackendAdapter, listed: tuple[ModelInfo, ...]
+    ) -> list[ScannedModel]:
         """Each model described as far as the time allows; who cannot be described is broken."""
         until = time.monotonic() + DESCRIBE_SECONDS
         chosen = backend.spec.models_by_category
@@ -188,7 +190,7 @@ class Scanner:
             )
         return models
 
-    def _describe(self, backend: Backend, info: ModelInfo) -> ModelInfo:
+    def _describe(self, backend: BackendAdapter, info: ModelInfo) -> ModelInfo:
         key = (backend.name, info)
         if key not in self._described:
             self._described[key] = backend.describe(info)

@@ -81,7 +81,7 @@ class DecodingAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedAttempt:
     """A completed attempt beside its task, for the simulator."""
 
     task_id: str
@@ -185,10 +185,10 @@ ORDER BY a.finished_at DESC LIMIT %s
 """
 
 
-def served(limit: int) -> list[Served]:
+def served(limit: int) -> list[ServedAttempt]:
     """The newest completed attempts whose place and duration are known, newest first."""
     rows = fetch_all(_SERVED, (limit,))
-    return [Served(**{**row, "created_at": read_utc(row["created_at"])}) for row in rows]
+    return [ServedAttempt(**{**row, "created_at": read_utc(row["created_at"])}) for row in rows]
 
 
 def completed_since(backend: str, seconds: float) -> bool:

@@ -8,7 +8,7 @@ from models.base import fetch_all, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class DeploymentRecord:
     """``redis_id`` stands in that Redis too; ``redis_at`` is its address.
 
     ``home`` is a path for people, ``home_id`` names one ``KOS_HOME`` of one host.
@@ -20,13 +20,13 @@ class Deployment:
     home: str
 
 
-def recorded() -> Deployment | None:
+def recorded() -> DeploymentRecord | None:
     """None before the first `kos up` on this database."""
     row = fetch_one("SELECT redis_id, redis_at, home_id, home FROM kos_deployment")
-    return None if row is None else Deployment(**row)
+    return None if row is None else DeploymentRecord(**row)
 
 
-def record(new: Deployment, *, instead_of: Deployment | None) -> bool:
+def record(new: DeploymentRecord, *, instead_of: DeploymentRecord | None) -> bool:
     """Write ``new`` where ``instead_of`` still stands; False where somebody else was quicker."""
     values = (new.redis_id, new.redis_at, new.home_id, new.home)
     if instead_of is None:

@@ -101,7 +101,7 @@ def newest(limit: int) -> list[LastRequest]:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedCall:
     """Times of one answered request. ``first_token_seconds`` and ``duration_seconds`` count from
     ``at``: they include the queue and the load."""
 
@@ -113,7 +113,7 @@ class Served:
     duration_seconds: float
 
 
-def served_since(since: datetime, *, newest: int) -> list[Served]:
+def served_since(since: datetime, *, newest: int) -> list[ServedCall]:
     """The newest ``newest`` answered requests since then, oldest first."""
     rows = fetch_all(
         "SELECT backend, at, queue_seconds, load_seconds, first_token_seconds, duration_seconds "
@@ -121,7 +121,7 @@ def served_since(since: datetime, *, newest: int) -> list[Served]:
         "AND first_token_seconds IS NOT NULL ORDER BY at DESC LIMIT %s",
         (since, newest),
     )
-    return [Served(**row) for row in reversed(rows)]
+    return [ServedCall(**row) for row in reversed(rows)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class WebhookDelivery:
     """One claimed delivery; ``attempts`` counts this one."""
 
     id: str
@@ -151,21 +151,21 @@ def with_due_deliveries() -> list[Webhook]:
     return [value_of(Webhook, row) for row in fetch_all(DUE)]
 
 
-def claim(webhook_id: str, *, limit: int, lease_seconds: float) -> list[Delivery]:
+def claim(webhook_id: str, *, limit: int, lease_seconds: float) -> list[WebhookDelivery]:
     """Oldest first. Who claims them ends them within the lease, or they are due again."""
     rows = fetch_all(CLAIM, {"webhook": webhook_id, "limit": limit, "lease": lease_seconds})
-    return [value_of(Delivery, row) for row in rows]
+    return [value_of(WebhookDelivery, row) for row in rows]
 
 
-def delivered(delivery: Delivery) -> None:
+def delivered(delivery: WebhookDelivery) -> None:
     fetch_all(ENDED, (delivery.id, delivery.attempts))
 
 
-def retry(delivery: Delivery, problem: str, *, at: datetime) -> None:
+def retry(delivery: WebhookDelivery, problem: str, *, at: datetime) -> None:
     fetch_all(LATER, (problem, at, delivery.id, delivery.attempts))
 
 
-def give_back(deliveries: Sequence[Delivery]) -> None:
+def give_back(deliveries: Sequence[WebhookDelivery]) -> None:
     """Claimed, but not tried."""
     if deliveries:
         fetch_all(GIVE_BACK, ([one.id for one in deliveries],))

@@ -31,7 +31,7 @@ from requests.adapters import HTTPAdapter
 
 from benchmarks.llm_stream.lateness import lateness
 from benchmarks.llm_stream.parsing import parsing_cost
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.ollama_wire import OllamaChat
 from llm.backends.openai_wire import OpenAIChat
 from llm.backends.registry import build
@@ -159,7 +159,7 @@ def _server(kind: Kind, *, rate: int, tokens: int) -> Any:
     return simulator(kind, profile=profile, time_scale=1.0, directory=directory)
 
 
-def _backend(kind: Kind, url: str, streams: int) -> Backend:
+def _backend(kind: Kind, url: str, streams: int) -> BackendAdapter:
     spec = BackendSpec("bench", BackendKind(kind), url, max_concurrent=streams)
     return build(spec, environ={})
 

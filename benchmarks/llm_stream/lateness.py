@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 from llm import errors
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import build
 from llm.types import (
     BackendKind,
@@ -55,7 +55,7 @@ def lateness() -> dict[str, dict[str, float]]:
 
 
 def _after_deadline(
-    backend: Backend, server: RunningSimulator, fault: str, deadlines: Deadlines
+    backend: BackendAdapter, server: RunningSimulator, fault: str, deadlines: Deadlines
 ) -> float:
     server.reset()
     server.fault(fault, seconds=0.2, after_tokens=1)
@@ -72,7 +72,7 @@ def _after_deadline(
     raise AssertionError(f"{fault} did not time out")
 
 
-def _after_cancel(backend: Backend, server: RunningSimulator, fault: str) -> float:
+def _after_cancel(backend: BackendAdapter, server: RunningSimulator, fault: str) -> float:
     server.reset()
     server.fault(fault, after_tokens=1)
     cancel = CancelToken()

@@ -15,7 +15,7 @@ from jobs.settings.load import Settings
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualModel, VirtualTask, Workload
 from llm.types import BackendKind, Category
 from models import attempt, load
-from models.attempt import Served
+from models.attempt import ServedAttempt
 from models.states import Priority
 
 MAX_ATTEMPTS = 5000
@@ -34,7 +34,7 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
     rows = attempt.served(limit)
     if not rows:
         raise BadInput("no task has completed here yet: use --workload, or run some tasks first")
-    by_pair: dict[Pair, list[Served]] = defaultdict(list)
+    by_pair: dict[Pair, list[ServedAttempt]] = defaultdict(list)
     pairs_of: dict[str, set[Pair]] = defaultdict(set)
     for row in rows:
         pair = (row.backend, row.model)
@@ -55,10 +55,10 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
     )
 
 
-def _resident_at_first(rows: Iterable[Served]) -> dict[str, tuple[str, ...]]:
+def _resident_at_first(rows: Iterable[ServedAttempt]) -> dict[str, tuple[str, ...]]:
     """By backend, its models before the first of these attempts: an attempt without a load found
     its model there."""
-    first: dict[str, Served] = {}
+    first: dict[str, ServedAttempt] = {}
     for row in rows:
         known = first.get(row.backend)
         if known is None or row.started_at < known.started_at:
@@ -102,7 +102,7 @@ def _model(
 
 
 def _task(
-    row: Served, means: Mapping[Pair, float], pairs: set[Pair], first: datetime
+    row: ServedAttempt, means: Mapping[Pair, float], pairs: set[Pair], first: datetime
 ) -> VirtualTask:
     factor = _served(row) / means[row.backend, row.model]
     return VirtualTask(
@@ -115,7 +115,7 @@ def _task(
     )
 
 
-def _served(row: Served) -> float:
+def _served(row: ServedAttempt) -> float:
     """Without the load: the simulator adds loads of its own."""
     return max(SHORTEST_SECONDS, row.duration_seconds - row.load_seconds)
 

@@ -14,7 +14,7 @@ from models.ahead import SentTask
 from models.base import Row
 from models.block import StartedBlock
 from models.load import PastLoad
-from models.request import Served
+from models.request import ServedCall
 
 HOUR_SECONDS = 3600.0
 HORIZONS = (240.0, 600.0, 1200.0, HOUR_SECONDS)
@@ -60,7 +60,7 @@ class Seen:
     sent: Sequence[SentTask] = ()
     started: Sequence[StartedBlock] = ()
     loads: Sequence[PastLoad] = ()
-    chats: Sequence[Served] = ()
+    chats: Sequence[ServedCall] = ()
 
 
 def look(blocks: Sequence[Row], *, now: datetime) -> Seen:

@@ -14,7 +14,7 @@ from jobs.settings.load import Settings
 from jobs.upkeep.webhooks import delivering, sending
 from models import webhook
 from models.base import Row
-from models.webhook import Delivery
+from models.webhook import WebhookDelivery
 
 DELIVERIES_SHOWN = 20
 MAX_URL_CHARS = 2000
@@ -64,7 +64,9 @@ def send_test(name: str, *, settings: Settings) -> None:
     found = webhook.named(name)
     if found is None:
         raise _unknown(name)
-    event = Delivery(f"test_{secrets.token_hex(12)}", TEST_EVENT, {"name": name}, 1, utc_now())
+    event = WebhookDelivery(
+        f"test_{secrets.token_hex(12)}", TEST_EVENT, {"name": name}, 1, utc_now()
+    )
     try:
         delivering.send(settings, found, event)
     except sending.NotSent as error:

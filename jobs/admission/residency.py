@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import redis
 
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.errors import CallCancelled, LLMError, TransientError
 from llm.kinds import traits_of
 from llm.types import CancelToken, Deadlines, ResidentModel
@@ -54,7 +54,7 @@ class Residency:
 
     def ensure(
         self,
-        backend: Backend,
+        backend: BackendAdapter,
         model: str,
         num_ctx: int,
         *,
@@ -178,7 +178,7 @@ class Residency:
 
     def _load_unless_there(
         self,
-        backend: Backend,
+        backend: BackendAdapter,
         model: str,
         num_ctx: int,
         deadlines: Deadlines,
@@ -197,7 +197,7 @@ class Residency:
 
     def _load_unlisted(
         self,
-        backend: Backend,
+        backend: BackendAdapter,
         key: Key,
         seconds: float,
         residents: Sequence[ResidentModel],
@@ -236,7 +236,7 @@ class Residency:
         except DatabaseUnavailable as error:
             logger.warning("load_not_recorded model=%s error=%s", model, error)
 
-    def _publish(self, backend: Backend) -> Sequence[ResidentModel]:
+    def _publish(self, backend: BackendAdapter) -> Sequence[ResidentModel]:
         """Publish what is in memory there, and return it."""
         try:
             residents = backend.resident_models()

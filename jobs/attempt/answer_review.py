@@ -23,7 +23,7 @@ from jobs.policy.validation.types import JUDGE_SECONDS, Answer, Request, Verdict
 from jobs.process.clock import passed
 from jobs.queues.task_message import TaskMessage
 from jobs.settings.load import Settings
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.errors import LLMError
 from llm.kinds import traits_of
 from llm.scanner import Scanner
@@ -108,7 +108,7 @@ class AnswerReview:
                     return
         yield None
 
-    def _candidates(self, task: TaskMessage) -> Iterator[tuple[Backend, ResidentModel]]:
+    def _candidates(self, task: TaskMessage) -> Iterator[tuple[BackendAdapter, ResidentModel]]:
         calls = self._calls
         for name in (spec.name for spec in self._settings.backends):
             if calls.breakers.blocked(name) is None and calls.residency.seen(name):
@@ -142,7 +142,12 @@ class AnswerReview:
             best_effort(lambda: self._slots.release(backend, holder), otherwise=0)
 
     def _caller(
-        self, backend: Backend, resident: ResidentModel, running: RunningAttempt, *, heavy: bool
+        self,
+        backend: BackendAdapter,
+        resident: ResidentModel,
+        running: RunningAttempt,
+        *,
+        heavy: bool,
     ) -> ModelCaller:
         # A call that names no context, or another one, would load the model anew.
         sized = traits_of(backend.spec.kind).takes_num_ctx
@@ -155,7 +160,7 @@ class AnswerReview:
         )
 
 
-def _residents(backend: Backend) -> tuple[ResidentModel, ...]:
+def _residents(backend: BackendAdapter) -> tuple[ResidentModel, ...]:
     """What is in memory there now; nothing where the server does not answer."""
     try:
         return backend.resident_models()

@@ -20,7 +20,7 @@ from jobs.policy.tokens import estimate_tokens
 from jobs.process.tracing import span
 from jobs.queues.control_requests import ControlRequests
 from jobs.settings.load import Settings
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import Backends
 from llm.deadlines import deadlines_for, prefill_seconds, queueing_explains
 from llm.errors import (
@@ -61,7 +61,7 @@ class ModelCaller:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: BackendAdapter,
         running: RunningAttempt,
         *,
         model: str,

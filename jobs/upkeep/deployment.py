@@ -20,13 +20,13 @@ from jobs.queues.names import DEPLOYMENT
 from jobs.settings.home_identity import identity
 from models import deployment
 from models.database import database
-from models.deployment import Deployment
+from models.deployment import DeploymentRecord
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where a process stands: the address of its Redis, and its home; ``home_id`` is empty where
     there is no home."""
 
@@ -35,7 +35,7 @@ class Place:
     home: str
 
 
-def place(redis_url: str, home: Path) -> Place:
+def place(redis_url: str, home: Path) -> Location:
     """A loopback address and a home mean something only together with the name of this host."""
     host = socket.gethostname()
     url = urlsplit(redis_url)
@@ -45,10 +45,10 @@ def place(redis_url: str, home: Path) -> Place:
         server = host if (url.hostname or "") in LOOPBACK else url.hostname
         at = f"{server}:{url.port or 6379}/{url.path.strip('/') or 0}"
     name = f"{identity(home)}@{host}" if home.is_dir() else ""
-    return Place(at, name, f"{home} on {host}")
+    return Location(at, name, f"{home} on {host}")
 
 
-def look(client: redis.Redis, here: Place) -> tuple[Standing, Deployment | None]:
+def look(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecord | None]:
     """How this Redis stands to the database of this session; changes nothing.
 
     Raises:
@@ -65,8 +65,8 @@ def look(client: redis.Redis, here: Place) -> tuple[Standing, Deployment | None]
 
 
 def settle(
-    client: redis.Redis, here: Place, *, replacing: Collection[Standing] = ()
-) -> tuple[Standing, Deployment | None]:
+    client: redis.Redis, here: Location, *, replacing: Collection[Standing] = ()
+) -> tuple[Standing, DeploymentRecord | None]:
     """:func:`look`, and write what is missing. A Redis that stands as ``replacing`` names becomes
     the recorded one.
 
@@ -76,7 +76,7 @@ def settle(
     if stands is Standing.EMPTIED and recorded is not None:
         client.set(DEPLOYMENT, recorded.redis_id, nx=True)
     if stands is Standing.NEW or stands in replacing:
-        new = Deployment(_own_id(client), here.redis_at, here.home_id, here.home)
+        new = DeploymentRecord(_own_id(client), here.redis_at, here.home_id, here.home)
         with database.atomic():
             written = deployment.record(new, instead_of=recorded)
         return (stands, recorded) if written else look(client, here)

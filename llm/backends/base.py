@@ -17,7 +17,7 @@ from llm.types import (
 )
 
 
-class Backend(Protocol):
+class BackendAdapter(Protocol):
     """A model server. Shared by threads; every method but `health` raises `LLMError`s only."""
 
     @property

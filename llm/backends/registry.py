@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.mlx import MlxBackend
 from llm.backends.ollama import OllamaBackend
 from llm.backends.openai import OpenAIBackend
 from llm.types import BackendKind, BackendSpec
 
-ADAPTERS: Mapping[BackendKind, Callable[..., Backend]] = {
+ADAPTERS: Mapping[BackendKind, Callable[..., BackendAdapter]] = {
     BackendKind.OLLAMA: OllamaBackend,
     BackendKind.MLX: MlxBackend,
     BackendKind.OPENAI: OpenAIBackend,
@@ -25,7 +25,7 @@ class UnknownBackend(KeyError):
         return str(self.args[0])
 
 
-def build(spec: BackendSpec, *, environ: Mapping[str, str]) -> Backend:
+def build(spec: BackendSpec, *, environ: Mapping[str, str]) -> BackendAdapter:
     """The adapter of ``spec``. Its API key is read from ``environ`` here and nowhere else, like the
     file of trusted certificates, under the names that requests and OpenSSL know."""
     api_key = environ.get(spec.api_key_env, "").strip() or None if spec.api_key_env else None
@@ -43,9 +43,9 @@ class Backends:
             raise ValueError("two backends have the same name: give each a name of its own")
         self._environ = environ
         self._lock = threading.Lock()
-        self._built: dict[str, Backend] = {}
+        self._built: dict[str, BackendAdapter] = {}
 
-    def get(self, name: str) -> Backend:
+    def get(self, name: str) -> BackendAdapter:
         """The adapter of ``name``; raises UnknownBackend."""
         spec = self._by_name.get(name)
         if spec is None:

@@ -24,7 +24,7 @@ from llm.mlx_server.openai_routes import OpenAIRoutes
 from llm.mlx_server.readiness import Readiness
 from llm.mlx_server.requests import TextRequest
 from llm.mlx_server.responses import CALLER_GONE, error_response
-from llm.mlx_server.service import Service
+from llm.mlx_server.service import MlxService
 from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.status_routes import StatusRoutes
 from llm.mlx_server.tokenizers import TokenizerStore
@@ -91,7 +91,7 @@ def build_server(
     return ServerApp(app, service.admission)
 
 
-def _service(settings: ServerSettings, engine: Engine) -> Service:
+def _service(settings: ServerSettings, engine: Engine) -> MlxService:
     admission = Admission(
         max_active=settings.max_concurrent,
         max_queue=settings.max_queue,
@@ -106,7 +106,7 @@ def _service(settings: ServerSettings, engine: Engine) -> Service:
         max_context_tokens=settings.max_context_tokens,
         float32=memory.holds_float32(wanted=settings.cpu_float32),
     )
-    return Service(
+    return MlxService(
         settings=settings,
         catalog=catalog,
         tokenizers=TokenizerStore(),
@@ -116,7 +116,7 @@ def _service(settings: ServerSettings, engine: Engine) -> Service:
     )
 
 
-async def _preload(service: Service, readiness: Readiness) -> None:
+async def _preload(service: MlxService, readiness: Readiness) -> None:
     """Bring the configured models into memory; one that fails is logged and left out."""
     for name in service.settings.preload_models:
         try:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from llm.mlx_server import memory, templates
-from llm.mlx_server.errors import UnknownModel
+from llm.mlx_server.errors import NoSuchModel
 from llm.wire.values import ModelCard
 
 logger = logging.getLogger(__name__)
@@ -106,13 +106,13 @@ class LocalModels:
         return tuple(self._entries[name] for name in sorted(self._entries))
 
     def find(self, name: str) -> ModelEntry:
-        """The model called ``name``, by folder, alias or category. Raises UnknownModel."""
+        """The model called ``name``, by folder, alias or category. Raises NoSuchModel."""
         if (entry := self._known(name)) is not None:
             return entry
         self._rescan_if_old()
         if (entry := self._known(name)) is not None:
             return entry
-        raise UnknownModel(name)
+        raise NoSuchModel(name)
 
     def _known(self, name: str) -> ModelEntry | None:
         plain = name.removesuffix(":latest")

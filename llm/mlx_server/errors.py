@@ -5,7 +5,7 @@
     ServerError
     ├── InvalidRequest   400  the request itself is wrong; ``field`` names what
     ├── Forbidden        403  a web page of another site asks
-    ├── UnknownModel     404
+    ├── NoSuchModel      404
     ├── BodyTooLarge     413
     ├── GenerationFailed 500  the batch of the request broke
     ├── NeverFits        500  no memory for it here, however long the caller waits
@@ -40,7 +40,7 @@ class Forbidden(ServerError):
     kind = "permission_error"
 
 
-class UnknownModel(ServerError):
+class NoSuchModel(ServerError):
     status = 404
     kind = "not_found_error"
 

@@ -16,7 +16,7 @@ from llm.mlx_server.job import Finished, Loaded
 from llm.mlx_server.ollama_requests import read_chat, read_generate
 from llm.mlx_server.requests import TextRequest
 from llm.mlx_server.responses import StreamedAnswer, json_response, read_body, unless_gone
-from llm.mlx_server.service import AnswerStream, Service, collect
+from llm.mlx_server.service import AnswerStream, MlxService, collect
 from llm.mlx_server.text import Piece
 from llm.wire import ollama
 from llm.wire.values import GenerationUsage, JsonObject
@@ -29,7 +29,7 @@ Build = Callable[..., JsonObject]
 
 
 class OllamaRoutes:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: MlxService) -> None:
         self._service = service
 
     def routes(self) -> list[Route]:

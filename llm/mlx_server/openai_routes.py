@@ -22,7 +22,7 @@ from llm.mlx_server.responses import (
     read_body,
     unless_gone,
 )
-from llm.mlx_server.service import AnswerStream, Service, collect
+from llm.mlx_server.service import AnswerStream, MlxService, collect
 from llm.mlx_server.text import Piece
 from llm.wire import openai
 
@@ -31,7 +31,7 @@ PATH = "/v1/chat/completions"
 
 
 class OpenAIRoutes:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: MlxService) -> None:
         self._service = service
 
     def routes(self) -> list[Route]:

@@ -92,7 +92,7 @@ async def collect(answer: AnswerStream) -> WholeAnswer:
 
 
 @dataclass(slots=True, kw_only=True)
-class Service:
+class MlxService:
     """The parts of the server, put together."""
 
     settings: ServerSettings
@@ -129,7 +129,7 @@ class Service:
         return ready if ready is not None else await asyncio.to_thread(self.tokenizers.get, entry)
 
     def unload(self, name: str) -> None:
-        """Drop a model once nobody uses it. Raises UnknownModel."""
+        """Drop a model once nobody uses it. Raises NoSuchModel."""
         self.engine.unload(self.catalog.find(name).name)
 
     async def _prepare(self, request: TextRequest, entry: ModelEntry) -> EngineJob:

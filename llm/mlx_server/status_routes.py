@@ -14,11 +14,11 @@ from starlette.routing import Route
 from llm.mlx_server.engine_view import EngineView, ResidentView
 from llm.mlx_server.readiness import Readiness
 from llm.mlx_server.responses import json_response
-from llm.mlx_server.service import Service
+from llm.mlx_server.service import MlxService
 
 
 class StatusRoutes:
-    def __init__(self, service: Service, readiness: Readiness) -> None:
+    def __init__(self, service: MlxService, readiness: Readiness) -> None:
         self._service = service
         self._readiness = readiness
 

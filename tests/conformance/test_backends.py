@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llm import errors
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import build
 from llm.simulator.faults import FAULTS
 from llm.types import (
@@ -50,7 +50,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def backend(server: RunningSimulator) -> Iterator[Backend]:
+def backend(server: RunningSimulator) -> Iterator[BackendAdapter]:
     server.reset()
     spec = BackendSpec(name="under-test", kind=BackendKind(server.kind), url=server.url)
     adapter = build(spec, environ={})
@@ -59,7 +59,7 @@ def backend(server: RunningSimulator) -> Iterator[Backend]:
 
 
 @pytest.fixture
-def model(backend: Backend) -> str:
+def model(backend: BackendAdapter) -> str:
     return min(backend.list_models(), key=lambda info: info.size_bytes or 0).name
 
 
@@ -68,7 +68,7 @@ def ask(model: str, **changes: Any) -> GenerateRequest:
     return replace(request, **changes)
 
 
-def test_an_answer_arrives_whole_with_its_figures(backend: Backend, model: str) -> None:
+def test_an_answer_arrives_whole_with_its_figures(backend: BackendAdapter, model: str) -> None:
     completion = backend.generate(ask(model), deadlines=DEADLINES)
 
     assert completion.text.strip()
@@ -81,7 +81,7 @@ def test_an_answer_arrives_whole_with_its_figures(backend: Backend, model: str) 
 
 
 def test_the_token_limit_is_sent_and_its_reach_is_told(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     completion = backend.generate(ask(model, max_tokens=3), deadlines=DEADLINES)
 
@@ -89,21 +89,21 @@ def test_the_token_limit_is_sent_and_its_reach_is_told(
     assert completion.completion_tokens == 3
 
 
-def test_a_schema_is_passed_on_and_answered_with_json(backend: Backend, model: str) -> None:
+def test_a_schema_is_passed_on_and_answered_with_json(backend: BackendAdapter, model: str) -> None:
     completion = backend.generate(ask(model, response_schema=SCHEMA), deadlines=DEADLINES)
 
     assert completion.text.strip().startswith("{")
 
 
 def test_the_request_id_reaches_the_server(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     backend.generate(ask(model, request_id="task-7"), deadlines=DEADLINES)
 
     assert server.stats()["journal"][-1]["task_id"] == "task-7"
 
 
-def test_progress_goes_from_waiting_to_decoding(backend: Backend, model: str) -> None:
+def test_progress_goes_from_waiting_to_decoding(backend: BackendAdapter, model: str) -> None:
     seen: list[GenerationProgress] = []
 
     backend.generate(ask(model), deadlines=DEADLINES, on_progress=seen.append)
@@ -115,7 +115,7 @@ def test_progress_goes_from_waiting_to_decoding(backend: Backend, model: str) ->
     ]
 
 
-def test_models_health_and_version_are_told(backend: Backend, model: str) -> None:
+def test_models_health_and_version_are_told(backend: BackendAdapter, model: str) -> None:
     models = backend.list_models()
 
     assert model in [info.name for info in models]
@@ -125,7 +125,7 @@ def test_models_health_and_version_are_told(backend: Backend, model: str) -> Non
 
 
 def test_a_model_is_loaded_seen_and_unloaded(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     seconds = backend.preload(model, deadlines=DEADLINES)
 
@@ -136,14 +136,16 @@ def test_a_model_is_loaded_seen_and_unloaded(
         assert model not in [resident.name for resident in backend.resident_models()]
 
 
-def test_a_canary_is_one_token(server: RunningSimulator, backend: Backend, model: str) -> None:
+def test_a_canary_is_one_token(
+    server: RunningSimulator, backend: BackendAdapter, model: str
+) -> None:
     backend.canary(model)
 
     assert server.stats()["journal"][-1]["completion_tokens"] == 1
 
 
 def test_a_canary_leaves_a_resident_model_as_it_is(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     def seen() -> tuple[int, int | None, bool]:
         resident = next(one for one in backend.resident_models() if one.name == model)
@@ -160,7 +162,9 @@ def test_a_canary_leaves_a_resident_model_as_it_is(
     assert not before[2]
 
 
-def test_connections_are_used_again(server: RunningSimulator, backend: Backend, model: str) -> None:
+def test_connections_are_used_again(
+    server: RunningSimulator, backend: BackendAdapter, model: str
+) -> None:
     for _ in range(20):
         backend.generate(ask(model, max_tokens=5), deadlines=DEADLINES)
 
@@ -169,7 +173,7 @@ def test_connections_are_used_again(server: RunningSimulator, backend: Backend, 
 
 
 def test_one_adapter_serves_many_threads_without_mixing_answers(
-    backend: Backend, model: str
+    backend: BackendAdapter, model: str
 ) -> None:
     texts: dict[int, str] = {}
     deadlines = replace(DEADLINES, first_token_seconds=20.0, total_seconds=30.0)
@@ -231,7 +235,7 @@ def test_every_fault_of_the_simulator_is_covered() -> None:
 
 @pytest.mark.parametrize("fault", sorted(EXPECTED))
 def test_a_fault_becomes_its_error_within_its_deadline(
-    server: RunningSimulator, backend: Backend, model: str, fault: str
+    server: RunningSimulator, backend: BackendAdapter, model: str, fault: str
 ) -> None:
     server.fault(fault)
     started = time.monotonic()
@@ -248,7 +252,7 @@ def test_a_fault_becomes_its_error_within_its_deadline(
 
 @pytest.mark.parametrize("fault", ["429", "503"])
 def test_retry_after_is_passed_on(
-    server: RunningSimulator, backend: Backend, model: str, fault: str
+    server: RunningSimulator, backend: BackendAdapter, model: str, fault: str
 ) -> None:
     server.fault(fault, retry_after_seconds=7)
 
@@ -260,7 +264,7 @@ def test_retry_after_is_passed_on(
 
 @pytest.mark.parametrize("fault", sorted(ANSWERED))
 def test_a_harmless_fault_is_still_a_whole_answer(
-    server: RunningSimulator, backend: Backend, model: str, fault: str
+    server: RunningSimulator, backend: BackendAdapter, model: str, fault: str
 ) -> None:
     server.fault(fault)
 
@@ -271,7 +275,7 @@ def test_a_harmless_fault_is_still_a_whole_answer(
 
 
 def test_scraps_of_bytes_give_the_same_answer_as_whole_chunks(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     whole = backend.generate(ask(model, max_tokens=40), deadlines=DEADLINES)
     server.fault("fragment")
@@ -282,7 +286,7 @@ def test_scraps_of_bytes_give_the_same_answer_as_whole_chunks(
 
 
 def test_a_slow_drip_ends_at_the_total(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     server.fault("drip", seconds=0.3)
     started = time.monotonic()
@@ -295,7 +299,7 @@ def test_a_slow_drip_ends_at_the_total(
 
 
 def test_a_server_that_refuses_is_unreachable_and_healthy_again_later(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     server.fault("refuse", seconds=0.5)
 
@@ -312,7 +316,7 @@ def test_a_server_that_refuses_is_unreachable_and_healthy_again_later(
 
 
 def test_health_is_green_while_the_canary_of_a_dead_generation_fails(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     server.fault("dead")
 
@@ -322,7 +326,7 @@ def test_health_is_green_while_the_canary_of_a_dead_generation_fails(
 
 
 def test_a_load_that_hangs_ends_at_the_load_deadline(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     server.fault("dead")
     started = time.monotonic()
@@ -333,7 +337,9 @@ def test_a_load_that_hangs_ends_at_the_load_deadline(
     assert time.monotonic() - started < 1.0 + GRACE_SECONDS
 
 
-def test_a_load_that_fails_says_so(server: RunningSimulator, backend: Backend, model: str) -> None:
+def test_a_load_that_fails_says_so(
+    server: RunningSimulator, backend: BackendAdapter, model: str
+) -> None:
     server.fault("load-failure")
 
     if server.kind == "openai":
@@ -345,7 +351,9 @@ def test_a_load_that_fails_says_so(server: RunningSimulator, backend: Backend, m
         backend.generate(ask(model), deadlines=DEADLINES)
 
 
-def test_a_slow_load_is_waited_for(server: RunningSimulator, backend: Backend, model: str) -> None:
+def test_a_slow_load_is_waited_for(
+    server: RunningSimulator, backend: BackendAdapter, model: str
+) -> None:
     server.fault("slow-load", factor=10.0)
 
     backend.preload(model, deadlines=DEADLINES)
@@ -355,7 +363,7 @@ def test_a_slow_load_is_waited_for(server: RunningSimulator, backend: Backend, m
 
 @pytest.mark.parametrize("fault", ["dead", "hang-before", "hang-after", "drip"])
 def test_cancelling_ends_a_call_long_before_its_deadlines(
-    server: RunningSimulator, backend: Backend, model: str, fault: str
+    server: RunningSimulator, backend: BackendAdapter, model: str, fault: str
 ) -> None:
     server.fault(fault, seconds=0.2)
     cancel = CancelToken()
@@ -380,7 +388,7 @@ def test_cancelling_ends_a_call_long_before_its_deadlines(
 
 
 def test_a_call_cancelled_before_it_begins_is_never_sent(
-    server: RunningSimulator, backend: Backend, model: str
+    server: RunningSimulator, backend: BackendAdapter, model: str
 ) -> None:
     cancel = CancelToken()
     cancel.cancel("drain")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from llm import errors
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import Backends, build
 from llm.scanner import Scanner
 from llm.types import (
@@ -73,7 +73,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Real
 @pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1].value}")
 def pair(
     request: pytest.FixtureRequest, servers: dict[str, RealServer]
-) -> Iterator[tuple[RealServer, Backend]]:
+) -> Iterator[tuple[RealServer, BackendAdapter]]:
     name, kind = request.param
     server = servers[name]
     backend = build(BackendSpec("real", kind, server.url), environ={})
@@ -128,7 +128,7 @@ def ask(model: str, **changes: Any) -> GenerateRequest:
     return replace(request, **changes)
 
 
-def test_an_answer_arrives_with_its_figures(pair: tuple[RealServer, Backend]) -> None:
+def test_an_answer_arrives_with_its_figures(pair: tuple[RealServer, BackendAdapter]) -> None:
     server, backend = pair
     seen: list[GenerationProgress] = []
 
@@ -141,7 +141,9 @@ def test_an_answer_arrives_with_its_figures(pair: tuple[RealServer, Backend]) ->
     assert seen[-1].phase is Phase.DECODING
 
 
-def test_greedy_answers_repeat_on_a_reused_connection(pair: tuple[RealServer, Backend]) -> None:
+def test_greedy_answers_repeat_on_a_reused_connection(
+    pair: tuple[RealServer, BackendAdapter],
+) -> None:
     server, backend = pair
 
     texts = {backend.generate(ask(server.model), deadlines=DEADLINES).text for _ in range(3)}
@@ -149,7 +151,7 @@ def test_greedy_answers_repeat_on_a_reused_connection(pair: tuple[RealServer, Ba
     assert len(texts) == 1
 
 
-def test_the_server_tells_models_and_health(pair: tuple[RealServer, Backend]) -> None:
+def test_the_server_tells_models_and_health(pair: tuple[RealServer, BackendAdapter]) -> None:
     server, backend = pair
 
     assert backend.health().reachable
@@ -172,7 +174,7 @@ def test_our_server_tells_how_many_requests_a_model_has(
     backend.close()
 
 
-def test_a_model_is_loaded_and_unloaded(pair: tuple[RealServer, Backend]) -> None:
+def test_a_model_is_loaded_and_unloaded(pair: tuple[RealServer, BackendAdapter]) -> None:
     server, backend = pair
 
     assert backend.preload(server.model, deadlines=DEADLINES) >= 0.0
@@ -181,7 +183,9 @@ def test_a_model_is_loaded_and_unloaded(pair: tuple[RealServer, Backend]) -> Non
     assert backend.generate(ask(server.model), deadlines=DEADLINES).text
 
 
-def test_many_at_once_end_in_answers_or_mapped_errors(pair: tuple[RealServer, Backend]) -> None:
+def test_many_at_once_end_in_answers_or_mapped_errors(
+    pair: tuple[RealServer, BackendAdapter],
+) -> None:
     server, backend = pair
     ended: list[Completion | errors.LLMError] = []
 
@@ -204,7 +208,7 @@ def test_many_at_once_end_in_answers_or_mapped_errors(pair: tuple[RealServer, Ba
 
 
 def test_a_cancelled_call_ends_within_a_second_and_the_server_lives(
-    pair: tuple[RealServer, Backend],
+    pair: tuple[RealServer, BackendAdapter],
 ) -> None:
     server, backend = pair
     cancel = CancelToken()

@@ -16,7 +16,7 @@ from jobs.policy.time_split import TimeSplit, time_split
 from models import attempt, request, task_figures
 from models.attempt import Ended
 from models.base import Row
-from models.request import Served
+from models.request import ServedCall
 
 WINDOW = timedelta(hours=1)
 MAX_ATTEMPTS = 4000
@@ -66,7 +66,7 @@ def _span(call: Ended) -> Span:
     return Span(start=call.started_at, end=call.finished_at, parts=parts)
 
 
-def _chat_span(chat: Served) -> Span:
+def _chat_span(chat: ServedCall) -> Span:
     """The ledger of chats counts from the request on: its wait here is no part of the call."""
     parts = time_split(
         duration_seconds=chat.duration_seconds - chat.queue_seconds,

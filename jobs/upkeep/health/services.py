@@ -15,7 +15,7 @@ import requests
 from jobs.policy.deployment import APART, REMEDY
 from jobs.policy.fields import literal
 from jobs.upkeep import backups
-from jobs.upkeep.deployment import Place, settle
+from jobs.upkeep.deployment import Location, settle
 from jobs.upkeep.health.checks import HealthCheck
 from llm import direct
 from models import decision
@@ -57,7 +57,7 @@ def redis_server(client: redis.Redis) -> HealthCheck:
     return HealthCheck("redis", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
 
 
-def deployment(client: redis.Redis, here: Place) -> HealthCheck:
+def deployment(client: redis.Redis, here: Location) -> HealthCheck:
     """Whether this Redis is the one that counts the slots of this database. One that was emptied
     gets its name back. Raises RedisError, DatabaseUnavailable."""
     try:

@@ -20,7 +20,7 @@ from jobs.settings.load import Settings
 from jobs.upkeep.webhooks import sending
 from models import webhook
 from models.database import session
-from models.webhook import COMMAND, SETTING, Delivery, Webhook
+from models.webhook import COMMAND, SETTING, Webhook, WebhookDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Deliveries:
                     return late
         return True
 
-    def _deliver(self, receiver: Webhook, delivery: Delivery) -> bool:
+    def _deliver(self, receiver: Webhook, delivery: WebhookDelivery) -> bool:
         """Whether somebody answers there, be it by a refusal."""
         error = self._error_of(receiver, delivery)
         answers = not isinstance(error, sending.NoAnswer)
@@ -104,7 +104,7 @@ class Deliveries:
                 webhook.answers(receiver.id)
         return answers
 
-    def _error_of(self, receiver: Webhook, delivery: Delivery) -> sending.NotSent | None:
+    def _error_of(self, receiver: Webhook, delivery: WebhookDelivery) -> sending.NotSent | None:
         try:
             send(self._settings, receiver, delivery, deadline_seconds=self._deadline_seconds)
         except sending.NotSent as error:
@@ -115,7 +115,7 @@ class Deliveries:
 def send(
     settings: Settings,
     receiver: Webhook,
-    delivery: Delivery,
+    delivery: WebhookDelivery,
     *,
     deadline_seconds: float = sending.DEADLINE_SECONDS,
 ) -> None:
@@ -136,7 +136,7 @@ def send(
     )
 
 
-def _body(delivery: Delivery) -> bytes:
+def _body(delivery: WebhookDelivery) -> bytes:
     """The JSON object of Standard Webhooks: type, timestamp, data."""
     document = {
         "type": delivery.event,

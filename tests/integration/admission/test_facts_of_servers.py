@@ -13,7 +13,7 @@ import redis
 from jobs.admission.residency import Residency
 from jobs.policy.plan_building.choices import Router
 from jobs.policy.types import ModelView
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import Backends, build
 from llm.scanner import Scanner
 from llm.types import BackendKind, BackendSpec, Deadlines, GenerateRequest, Message, ModelInfo
@@ -28,7 +28,7 @@ MODEL: dict[str, Any] = {"name": "a", "context_tokens": TRAINED, "load_seconds":
 @contextmanager
 def server(
     directory: Path, *models: dict[str, Any], kind: Kind = "ollama", **profile: Any
-) -> Iterator[tuple[RunningSimulator, Backend]]:
+) -> Iterator[tuple[RunningSimulator, BackendAdapter]]:
     body = {"models": list(models) or [MODEL], **profile}
     with simulator(kind, profile=body, directory=directory, time_scale=1.0) as running:
         backend = build(BackendSpec(kind, BackendKind(kind), running.url), environ={})
@@ -50,7 +50,7 @@ def closing_nothing() -> Iterator[None]:
     yield
 
 
-def generate(backend: Backend, model: str, *, num_ctx: int | None = None) -> float | None:
+def generate(backend: BackendAdapter, model: str, *, num_ctx: int | None = None) -> float | None:
     request = GenerateRequest(model, (Message("user", "Hello"),), max_tokens=20, num_ctx=num_ctx)
     return backend.generate(request, deadlines=Deadlines()).load_seconds
 

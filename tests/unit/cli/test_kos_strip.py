@@ -11,7 +11,7 @@ from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, InFlight
 from models.ahead import SentTask
 from models.block import StartedBlock
 from models.load import PastLoad
-from models.request import Served
+from models.request import ServedCall
 
 NOW = datetime(2026, 3, 14, 17, 0, tzinfo=UTC)
 
@@ -68,7 +68,7 @@ def test_blocks_of_one_model_after_each_other_are_one_and_the_past_is_cut_where_
             past("z", "small", 40, 5),
         ],
         loads=[PastLoad("mlx", "small", NOW - timedelta(seconds=50), 5.0)],
-        chats=[Served("mlx", NOW - timedelta(seconds=20), 0.0, 0.0, 1.0, 8.0)],
+        chats=[ServedCall("mlx", NOW - timedelta(seconds=20), 0.0, 0.0, 1.0, 8.0)],
     )
 
     drawn = strips(seen, Forecast(()), ["mlx"], now=NOW).lanes["mlx"]

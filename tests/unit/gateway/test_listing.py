@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gateway.listing import listed, ollama_ps
-from gateway.names import Persona
+from gateway.names import NamedExpert
 from llm.types import (
     BackendKind,
     Category,
@@ -24,7 +24,7 @@ def scan(*models: ScannedModel, resident: tuple[ResidentModel, ...] = ()) -> Sca
 
 
 def names(found: Scan) -> list[str]:
-    return [entry.name for entry in listed(found, [Persona("Anna Weber", "Engineer", "...")])]
+    return [entry.name for entry in listed(found, [NamedExpert("Anna Weber", "Engineer", "...")])]
 
 
 def test_vision_is_offered_only_where_a_model_sees() -> None:

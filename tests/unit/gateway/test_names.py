@@ -9,10 +9,10 @@ import pytest
 
 from gateway.calls import Api, read_call
 from gateway.errors import BadCall, UnknownModel
-from gateway.names import Persona, Target, resolve, slug_of
+from gateway.names import NamedExpert, Target, resolve, slug_of
 from llm.types import BackendKind, Category, ModelInfo, Scan, ScannedModel, ServerScan
 
-ANNA = Persona("Anna Weber", "Backend engineer", "You write careful backend code.")
+ANNA = NamedExpert("Anna Weber", "Backend engineer", "You write careful backend code.")
 
 
 def model(name: str, *categories: Category, can: tuple[str, ...] = ("completion",)) -> ScannedModel:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm import errors
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import build
 from llm.types import BackendKind, BackendSpec, Deadlines, ModelInfo
 from tests.unit.llm.raw_server import RawServer, raw_server, sends
@@ -33,7 +33,7 @@ VALUES = st.recursive(
     ),
     max_leaves=10,
 )
-CALLS: list[Callable[[Backend], object]] = [
+CALLS: list[Callable[[BackendAdapter], object]] = [
     lambda backend: backend.list_models(),
     lambda backend: backend.resident_models(),
     lambda backend: backend.describe(ModelInfo("m")),
@@ -50,7 +50,7 @@ def server() -> Iterator[RawServer]:
 
 
 @pytest.fixture(scope="module", params=list(BackendKind))
-def backend(request: pytest.FixtureRequest, server: RawServer) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, server: RawServer) -> Iterator[BackendAdapter]:
     adapter = build(BackendSpec("raw", request.param, server.url), environ={})
     yield adapter
     adapter.close()
@@ -63,7 +63,7 @@ def backend(request: pytest.FixtureRequest, server: RawServer) -> Iterator[Backe
 )
 @given(value=VALUES, junk=st.binary(max_size=3))
 def test_any_json_is_a_value_or_a_mapped_error(
-    backend: Backend, server: RawServer, value: object, junk: bytes
+    backend: BackendAdapter, server: RawServer, value: object, junk: bytes
 ) -> None:
     body = json.dumps(value).encode() + junk
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from llm import errors
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import build
 from llm.types import BackendKind, BackendSpec, Completion, Deadlines, GenerateRequest, Message
 from tests.unit.llm.raw_server import EVENTS, HEAD, chunk, raw_server, read_request, sends
@@ -27,7 +27,7 @@ def event(delta: dict[str, object], **fields: object) -> bytes:
 END = event({}, finish_reason="stop") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
-def backend_at(url: str) -> Backend:
+def backend_at(url: str) -> BackendAdapter:
     return build(BackendSpec("raw", BackendKind.OPENAI, url), environ={})
 
 

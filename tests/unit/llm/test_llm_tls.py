@@ -14,7 +14,7 @@ import pytest
 
 from llm import errors
 from llm.backends import transport
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import build
 from llm.types import BackendKind, BackendSpec, CancelToken, Deadlines, GenerateRequest, Message
 from tests.unit.llm.raw_server import EVENTS, HEAD, RawServer, chunk, raw_server, read_request
@@ -59,7 +59,7 @@ def server(silent: threading.Event) -> Iterator[RawServer]:
         over.set()
 
 
-def backend_of(server: RawServer, **environ: str) -> Backend:
+def backend_of(server: RawServer, **environ: str) -> BackendAdapter:
     spec = BackendSpec("tls", BackendKind.OPENAI, server.url.replace("http:", "https:"))
     return build(spec, environ=environ)
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm import errors
-from llm.backends.base import Backend
+from llm.backends.base import BackendAdapter
 from llm.backends.registry import build
 from llm.types import BackendKind, BackendSpec, Completion, Deadlines, GenerateRequest, Message
 from llm.wire import ollama, openai
@@ -59,13 +59,15 @@ def server() -> Iterator[RawServer]:
 
 
 @pytest.fixture(scope="module", params=[BackendKind.OLLAMA, BackendKind.OPENAI])
-def backend(request: pytest.FixtureRequest, server: RawServer) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, server: RawServer) -> Iterator[BackendAdapter]:
     adapter = build(BackendSpec("raw", request.param, server.url), environ={})
     yield adapter
     adapter.close()
 
 
-def outcome(backend: Backend, server: RawServer, *parts: bytes) -> Completion | errors.LLMError:
+def outcome(
+    backend: BackendAdapter, server: RawServer, *parts: bytes
+) -> Completion | errors.LLMError:
     server.handler = sends(*parts)
     try:
         return backend.generate(REQUEST, deadlines=DEADLINES)
@@ -94,7 +96,7 @@ over_sockets = settings(
 @over_sockets
 @given(places=st.lists(st.integers(0, 5000), max_size=12))
 def test_an_answer_is_the_same_however_its_bytes_are_cut(
-    backend: Backend, server: RawServer, places: list[int]
+    backend: BackendAdapter, server: RawServer, places: list[int]
 ) -> None:
     result = outcome(backend, server, *cut(wire_bytes(backend.spec.kind), places))
 
@@ -105,7 +107,7 @@ def test_an_answer_is_the_same_however_its_bytes_are_cut(
 @over_sockets
 @given(end=st.integers(0, 5000), chunked=st.booleans())
 def test_a_stream_that_ends_anywhere_is_whole_or_an_error(
-    backend: Backend, server: RawServer, end: int, chunked: bool
+    backend: BackendAdapter, server: RawServer, end: int, chunked: bool
 ) -> None:
     kind = backend.spec.kind
     if chunked:
@@ -131,7 +133,7 @@ def test_a_stream_that_ends_anywhere_is_whole_or_an_error(
     places=st.lists(st.integers(0, 5000), max_size=4),
 )
 def test_damaged_bytes_give_an_answer_or_a_mapped_error(
-    backend: Backend, server: RawServer, damage: list[tuple[int, bytes]], places: list[int]
+    backend: BackendAdapter, server: RawServer, damage: list[tuple[int, bytes]], places: list[int]
 ) -> None:
     data = wire_bytes(backend.spec.kind)
     for place, junk in damage:
@@ -146,7 +148,9 @@ def test_damaged_bytes_give_an_answer_or_a_mapped_error(
 
 @over_sockets
 @given(body=st.binary(max_size=400))
-def test_any_body_gives_a_mapped_error(backend: Backend, server: RawServer, body: bytes) -> None:
+def test_any_body_gives_a_mapped_error(
+    backend: BackendAdapter, server: RawServer, body: bytes
+) -> None:
     head = HEAD % TYPES[backend.spec.kind]
 
     result = outcome(backend, server, head, chunk(body) if body else b"", b"0\r\n\r\n")
@@ -176,7 +180,7 @@ json_values = st.recursive(
 @over_sockets
 @given(values=st.lists(json_values, max_size=6))
 def test_any_json_gives_an_answer_or_a_mapped_error(
-    backend: Backend, server: RawServer, values: list[object]
+    backend: BackendAdapter, server: RawServer, values: list[object]
 ) -> None:
     lines = [json.dumps(value).encode() for value in values]
     if backend.spec.kind is BackendKind.OPENAI:
@@ -187,7 +191,7 @@ def test_any_json_gives_an_answer_or_a_mapped_error(
 
 
 def test_bytes_after_the_marker_are_not_part_of_the_answer(
-    backend: Backend, server: RawServer
+    backend: BackendAdapter, server: RawServer
 ) -> None:
     kind = backend.spec.kind
     late = chunk(STREAMS[kind][0])
@@ -200,7 +204,9 @@ def test_bytes_after_the_marker_are_not_part_of_the_answer(
     assert result.text == TEXT
 
 
-def test_a_silent_server_ends_at_the_stall_deadline(backend: Backend, server: RawServer) -> None:
+def test_a_silent_server_ends_at_the_stall_deadline(
+    backend: BackendAdapter, server: RawServer
+) -> None:
     release = threading.Event()
     kind = backend.spec.kind
 
@@ -218,7 +224,7 @@ def test_a_silent_server_ends_at_the_stall_deadline(backend: Backend, server: Ra
 
 
 def test_a_server_that_goes_on_after_the_marker_holds_nobody_up(
-    backend: Backend, server: RawServer
+    backend: BackendAdapter, server: RawServer
 ) -> None:
     kind = backend.spec.kind
     left = threading.Event()

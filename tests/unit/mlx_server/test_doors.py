@@ -11,7 +11,7 @@ import pytest
 
 from llm.mlx_server.admission import Admission
 from llm.mlx_server.catalog import LocalModels, ModelEntry
-from llm.mlx_server.errors import Unavailable, UnknownModel
+from llm.mlx_server.errors import NoSuchModel, Unavailable
 from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.memory import MemoryUse, kv_bytes_per_token
 from llm.mlx_server.waiting import WaitingLine
@@ -121,7 +121,7 @@ class TestCatalog:
     @pytest.mark.parametrize("name", ["", "..", "/etc", "org", "unknown"])
     def test_any_other_name_is_unknown(self, tmp_path: Path, name: str) -> None:
         self._model(tmp_path / "org" / "two")
-        with pytest.raises(UnknownModel):
+        with pytest.raises(NoSuchModel):
             LocalModels(tmp_path, max_context_tokens=32).find(name)
 
     def test_unreadable_models_and_aliases_are_left_out(self, tmp_path: Path) -> None:

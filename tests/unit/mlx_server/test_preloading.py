@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from llm.mlx_server.app import _preload
-from llm.mlx_server.errors import UnknownModel
+from llm.mlx_server.errors import NoSuchModel
 from llm.mlx_server.requests import TextRequest
 from llm.mlx_server.settings import ServerSettings
 
 
-@pytest.mark.parametrize("failure", [UnknownModel("odd"), KeyError("vocab_size")])
+@pytest.mark.parametrize("failure", [NoSuchModel("odd"), KeyError("vocab_size")])
 def test_whatever_one_model_does_the_others_come_and_preloading_ends(failure: Exception) -> None:
     preloaded: list[str] = []
 

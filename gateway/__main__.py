@@ -18,8 +18,10 @@ from gateway.upstream import UpstreamClient
 from jobs.admission.demand import InteractiveDemand
 from jobs.admission.residency import Residency
 from jobs.admission.slot_events import FreedSlots
+from jobs.admission.slots import Slots
 from jobs.process import signals
 from jobs.process.http_origins import LOOPBACK
+from jobs.queues.control_requests import INTERACTIVE_CHANGED
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from llm.connections import BoundedCalls
@@ -80,8 +82,9 @@ def assemble(runtime: Runtime) -> Gateway:
         InteractiveDemand(redis),
         patience=timedelta(seconds=settings.interactive_patience_seconds),
         keep_at_most_seconds=settings.interactive_keep_seconds,
-        running=lambda backend: _running(settings, residency, backend),
-        request_plan=lambda: runtime.requests.plan("interactive"),
+        slots=runtime.slots,
+        running=lambda backend: _running(settings, residency, runtime.slots, backend),
+        request_plan=lambda: runtime.requests.plan(INTERACTIVE_CHANGED),
     )
     desk = Desk(
         settings=settings,
@@ -104,12 +107,14 @@ def assemble(runtime: Runtime) -> Gateway:
     )
 
 
-def _running(settings: Settings, residency: Residency, backend: str) -> Running:
+def _running(settings: Settings, residency: Residency, slots: Slots, backend: str) -> Running:
+    # Slots first: a task that gets one later is admitted by the rule that is in force by then.
+    holders = {lease.holder.partition(":")[0] for lease in slots.holders(backend)}
     with session():
-        rows = [row for row in backlog.in_flight() if row.backend == backend]
+        rows = [row for row in backlog.in_flight() if row.id in holders]
     spec = settings.backend(backend)
     return Running(
-        by_model=Counter(row.model for row in rows if row.model and row.status == "in_progress"),
+        by_model=Counter(row.model for row in rows if row.model),
         max_resident=(spec.max_resident_models if spec else None) or 1,
         resident=residency.seen(backend) or (),
     )

@@ -1,4 +1,4 @@
-"""Keeps track of which models people want where, publishes it, and has tasks interrupted.
+"""Keeps track of which models people want where, publishes it, and has tasks give way.
 
 One demand a server: the model for which somebody waits longest, else the one used last, for as
 long as its callers usually pause.
@@ -20,15 +20,26 @@ import anyio.to_thread
 import redis
 
 from jobs.admission.demand import InteractiveDemand
-from jobs.policy.interactive import Demand, keep_seconds, preempted_models
+from jobs.admission.slots import Slots
+from jobs.policy.interactive import (
+    Demand,
+    admitted_models,
+    keep_seconds,
+    models_in_the_way,
+    preempted_models,
+)
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 PAUSES_KEPT = 50
-WAIT_HOLDS = timedelta(seconds=10)
-"""A demand of somebody who waits is published for this long, and again every second."""
+DRAIN_LOOK_SECONDS = 0.2
+INTERRUPTED_WITHIN_SECONDS = 5.0
+"""Interrupted calls have ended by then; a server that still works on them is left to itself."""
+HOLDS = timedelta(seconds=5)
+"""What is published ends by itself after this. It is renewed every second, and withdrawn when its
+time is over."""
 
 
 @dataclass(slots=True)
@@ -88,7 +99,7 @@ class Running:
 class DemandKeeper:
     """Used from one event loop; what it reads and writes happens in threads.
 
-    ``running`` looks at a server's background calls; ``ask_for_plan`` wakes the planner.
+    ``running`` looks at a server's background calls; ``request_plan`` wakes the planner.
     """
 
     def __init__(
@@ -97,10 +108,12 @@ class DemandKeeper:
         *,
         patience: timedelta,
         keep_at_most_seconds: float,
+        slots: Slots,
         running: Callable[[str], Running],
         request_plan: Callable[[], object],
     ) -> None:
         self._shared = shared
+        self._slots = slots
         self._patience = patience
         self._keep_at_most = keep_at_most_seconds
         self._running = running
@@ -140,6 +153,27 @@ class DemandKeeper:
         finally:
             request.ended()
 
+    def demanded(self, backend: str) -> Demand | None:
+        """What people want of this server at the moment, or None."""
+        return self._demands(datetime.now(UTC)).get(backend)
+
+    async def make_room(self, backend: str, model: str) -> None:
+        """Wait until no task runs at the server whose model is in the way of this one.
+
+        Tasks are interrupted after the patience. Where other people's model is loaded first, and
+        where calls do not end, the server decides itself: nothing is awaited any more.
+        """
+        wait = self._patience.total_seconds() + INTERRUPTED_WITHIN_SECONDS
+        with anyio.move_on_after(wait):
+            while True:
+                now = datetime.now(UTC)
+                demand = self._demands(now).get(backend)
+                if demand is None or demand.model != model:
+                    return
+                if not await anyio.to_thread.run_sync(self._put_through, backend, demand, now):
+                    return
+                await anyio.sleep(DRAIN_LOOK_SECONDS)
+
     async def _look_on(self) -> None:
         while True:
             with anyio.move_on_after(LOOK_SECONDS):
@@ -153,13 +187,7 @@ class DemandKeeper:
     def _look(self, now: datetime) -> None:
         wanted = self._demands(now)
         for backend, demand in wanted.items():
-            before = self._published.get(backend)
-            self._shared.publish(backend, demand)
-            self._published[backend] = demand
-            if before is None or before.model != demand.model:
-                self._request_plan()
-            if demand.waiting_since is not None:
-                self._preempt(backend, demand, now)
+            self._put_through(backend, demand, now)
         for backend in set(self._published) - set(wanted):
             self._withdraw(backend)
             self._request_plan()
@@ -180,22 +208,37 @@ class DemandKeeper:
 
     def _demand(self, wish: _Wish, now: datetime) -> Demand | None:
         if wish.waiting or wish.running:
-            return Demand(wish.model, wish.num_ctx, now + WAIT_HOLDS, wish.waiting_since)
+            return Demand(wish.model, wish.num_ctx, now + HOLDS, wish.waiting_since)
         if wish.ended_at is None:
             return None
         keep = keep_seconds(
             list(wish.pauses), load_seconds=wish.load_seconds, most_seconds=self._keep_at_most
         )
         left = keep - (time.monotonic() - wish.ended_at)
-        return (
-            None if left <= 0 else Demand(wish.model, wish.num_ctx, now + timedelta(seconds=left))
-        )
+        return Demand(wish.model, wish.num_ctx, now + HOLDS) if left > 0 else None
 
-    def _preempt(self, backend: str, demand: Demand, now: datetime) -> None:
-        assert demand.waiting_since is not None
-        if now < demand.waiting_since + self._patience:
-            return
+    def _put_through(self, backend: str, demand: Demand, now: datetime) -> bool:
+        """Publish the demand, and have tasks give way to it; whether some in its way still run."""
+        before = self._published.get(backend)
+        self._shared.publish(backend, demand)
+        self._published[backend] = demand
         there = self._running(backend)
+        resident, most = demand.model in there.resident, there.max_resident
+        admitted = admitted_models(demand, there.by_model, max_resident=most, resident=resident)
+        if admitted is None:
+            self._slots.admit_all(backend)
+        else:
+            self._slots.admit_only(backend, admitted, seconds=HOLDS.total_seconds())
+        if before is None or before.model != demand.model:
+            self._request_plan()
+        if resident or demand.waiting_since is None:
+            return False
+        # Looked at once more: a task may have started before the order was given.
+        there = self._running(backend)
+        self._preempt(backend, demand, there, now)
+        return bool(models_in_the_way(demand, there.by_model, max_resident=most))
+
+    def _preempt(self, backend: str, demand: Demand, there: Running, now: datetime) -> None:
         models = preempted_models(
             demand,
             there.by_model,
@@ -213,4 +256,5 @@ class DemandKeeper:
 
     def _withdraw(self, backend: str) -> None:
         self._published.pop(backend, None)
+        self._slots.admit_all(backend)
         self._shared.withdraw(backend)

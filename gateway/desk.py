@@ -133,6 +133,8 @@ class Desk:
         for place in places:
             resident = self._residency.seen(place.backend) or ()
             spec = self.settings.backend(place.backend)
+            most = (spec.max_resident_models if spec else None) or 1
+            demand = self.demand.demanded(place.backend)
             found.append(
                 InteractiveOption(
                     backend=place.backend,
@@ -142,7 +144,8 @@ class Desk:
                     slots=self._limits.of(place.backend).slots,
                     running=held.get(place.backend, 0),
                     busy_models=len(set(resident) - {place.model}),
-                    max_resident=(spec.max_resident_models if spec else None) or 1,
+                    max_resident=most,
+                    contested=most == 1 and demand is not None and demand.model != place.model,
                 )
             )
         return found
@@ -154,13 +157,16 @@ class Desk:
             return None
         return context_of(call, trained_tokens=place.context_tokens)
 
-    async def ensure_loaded(self, place: Place, num_ctx: int | None) -> float:
-        """Seconds spent loading; raises LLMError. A server that loads by itself is left to it."""
+    async def ensure_loaded(self, place: Place, num_ctx: int | None, *, resident: bool) -> float:
+        """Seconds spent loading; raises LLMError. A server that loads by itself is left to it.
+
+        ``resident``: it was seen in memory a moment ago.
+        """
         spec = self.settings.backend(place.backend)
         assert spec is not None
         if traits_of(spec.kind).loads_unseen:
             return 0.0
-        if self._residency.is_fresh(place.backend, place.model, num_ctx or 0):
+        if resident and self._residency.is_fresh(place.backend, place.model, num_ctx or 0):
             return 0.0
         token = CancelToken()
         patience = self.settings.interactive_patience_seconds

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 MOST_PLACES = 3
 STALL_SECONDS = 120.0
+MAKING_ROOM = "waiting until running tasks make room for the model"
 LOADING = "loading the model"
 READING = "reading the prompt"
 
@@ -149,10 +150,16 @@ class Relay(Response):
         with self._desk.demand.request(
             place.backend, place.model, num_ctx or 0, resident=resident
         ) as request:
+            if not resident:
+                self._phase = MAKING_ROOM
+                await self._desk.demand.make_room(place.backend, place.model)
+                self._phase = None
             async with self._admissions.slot(place, caller, note) as slot:
                 self._record.queue_seconds += slot.waited_seconds
                 self._phase = LOADING
-                self._record.load_seconds = await self._desk.ensure_loaded(place, num_ctx)
+                self._record.load_seconds = await self._desk.ensure_loaded(
+                    place, num_ctx, resident=resident
+                )
                 if self._record.load_seconds > 0:
                     request.loaded(self._record.load_seconds)
                 if resident or self._record.load_seconds > 0:

@@ -39,6 +39,7 @@ FLEET = {
 SETTINGS = {
     # No more is let in than a server does at once: else the wait is in its queue, not in ours.
     "SMART_WORKER_MAX_CONCURRENT": f"{SLOTS}",
+    "MLX_MAX_CACHED_MODELS": "1",
     "KOS_INTERACTIVE_PATIENCE_SECONDS": f"{PATIENCE_SECONDS:g}",
     "KOS_INTERACTIVE_KEEP_SECONDS": f"{KEEP_SECONDS:g}",
     "KOS_HEARTBEAT_SECONDS": "1",

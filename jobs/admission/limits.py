@@ -81,6 +81,27 @@ class Limits:
         self._refresh()
         return self._demands.get(backend)
 
+    def for_tasks(self, backend: str) -> int:
+        """The slots of ``backend`` without those that are kept for people; at least one of any."""
+        slots = self.of(backend).slots
+        return max(min(1, slots), slots - self.reserved(backend))
+
+    @property
+    def total_for_tasks(self) -> int:
+        """The total limit without what is kept for people; at least one of any."""
+        slots = self.total.slots
+        return max(min(1, slots), slots - self.total_reserved)
+
+    @property
+    def total_reserved(self) -> int:
+        """Slots of the total limit that are kept for people, at whichever server they ask."""
+        self._refresh()
+        return self._settings.interactive_reserved if self._demands else 0
+
+    def read_again(self) -> None:
+        """What was read last is out of date."""
+        self._cached_at = float("-inf")
+
     def configured(self, backend: str) -> Limit:
         spec = self._settings.backend(backend)
         if spec is None:
@@ -125,6 +146,7 @@ def acquire(
     backend: str,
     holder: str,
     *,
+    model: str = "",
     heavy: bool = False,
     wait: bool = True,
 ) -> SlotDecision:
@@ -142,12 +164,14 @@ def acquire(
         total_limit=limits.total.slots,
         wait=wait,
         reserved=limits.reserved(backend),
+        total_reserved=limits.total_reserved,
+        model=model,
     )
 
 
 @contextmanager
 def canary_slot(
-    slots: Slots, limits: Limits, backend: str, *, heavy: bool = False
+    slots: Slots, limits: Limits, backend: str, *, model: str = "", heavy: bool = False
 ) -> Iterator[bool]:
     """Hold a slot for a canary where one is free now; yields whether it is held.
 
@@ -155,7 +179,7 @@ def canary_slot(
     slot: what runs there is a better proof. Raises RedisError.
     """
     holder = f"canary:{time.monotonic_ns()}"
-    if not acquire(slots, limits, backend, holder, heavy=heavy, wait=False).granted:
+    if not acquire(slots, limits, backend, holder, model=model, heavy=heavy, wait=False).granted:
         yield False
         return
     try:

@@ -99,10 +99,10 @@ class SlotMiddleware(Middleware):
             decision = self._request_slot(task)
             if decision.granted:
                 return None
-            if time.monotonic() >= deadline:
+            if decision.retry_in_seconds is None or time.monotonic() >= deadline:
                 self._release(task)
                 return decision.reason
-            self._wait_for_release(seen, decision.retry_in_seconds or 0.5)
+            self._wait_for_release(seen, decision.retry_in_seconds)
         self._release(task)
         return "this worker is draining"
 
@@ -112,7 +112,14 @@ class SlotMiddleware(Middleware):
             self._released.wait_for(lambda: self._releases != seen or self._draining, seconds)
 
     def _request_slot(self, task: TaskMessage) -> SlotDecision:
-        return acquire(self._slots, self._limits, task.backend, task.holder, heavy=task.heavy)
+        return acquire(
+            self._slots,
+            self._limits,
+            task.backend,
+            task.holder,
+            model=task.model,
+            heavy=task.heavy,
+        )
 
     def _release(self, task: TaskMessage) -> None:
         try:

@@ -71,10 +71,10 @@ class Residency:
         """
         key = (backend.name, model, num_ctx)
         asked_at = self._clock()
-        if self._fresh(key):
+        if self._fresh(key) and not self._is_gone(key):
             return 0.0
         with self._turn(key, cancel):
-            if self._fresh(key):
+            if self._fresh(key) and not self._is_gone(key):
                 return 0.0
             self._fail_as_the_previous_load(key, asked_at)
             try:
@@ -93,7 +93,10 @@ class Residency:
         return seconds
 
     def is_fresh(self, backend: str, model: str, num_ctx: int) -> bool:
-        """Whether this process saw it in memory so lately that nobody has to look again."""
+        """Whether this process saw it in memory so lately that nobody has to look again.
+
+        What other processes have loaded since is not considered: `seen` is.
+        """
         return self._fresh((backend, model, num_ctx))
 
     def used(self, backend: str, model: str, num_ctx: int) -> None:
@@ -119,13 +122,8 @@ class Residency:
 
     def seen(self, backend: str) -> tuple[str, ...] | None:
         """The models last seen in memory there, or None where nobody looked lately."""
-        stored = self._client.hget(RESIDENT, backend)
-        if stored is None:
-            return None
-        line = json.loads(stored)
-        if time.time() - line["at"] > FORGET_SECONDS:
-            return None
-        return tuple(line["models"])
+        looked = self._last_look(backend)
+        return looked[1] if looked is not None else None
 
     def announce(self, backend: str, model: str) -> None:
         """A load of ``model`` was ordered; it is not ordered again while this stands."""
@@ -151,6 +149,31 @@ class Residency:
         at = self._used_at.get(key)
         is_last = self._last.get(key[0]) == key[1:]
         return at is not None and is_last and self._clock() - at < TRUST_SECONDS
+
+    def _is_gone(self, key: Key) -> bool:
+        """Whether another process has looked since this one used the model, and did not find it.
+
+        Each process would else trust its own memory while another one loads a model in its place.
+        """
+        try:
+            looked = self._last_look(key[0])
+        except redis.RedisError:
+            return False
+        if looked is None:
+            return False
+        used_at = time.time() - (self._clock() - self._used_at[key])
+        names = {key[1], self._shared.get(key[:2])}
+        return looked[0] > used_at and names.isdisjoint(looked[1])
+
+    def _last_look(self, backend: str) -> tuple[float, tuple[str, ...]] | None:
+        """When somebody last looked there (seconds since the epoch), and the models found."""
+        stored = self._client.hget(RESIDENT, backend)
+        if stored is None:
+            return None
+        line = json.loads(stored)
+        if time.time() - line["at"] > FORGET_SECONDS:
+            return None
+        return float(line["at"]), tuple(line["models"])
 
     def _used(self, key: Key) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ A slot is a lease: a member of a sorted set in Redis whose score is its expiry b
 Redis. Whoever dies stops renewing, and the slot frees itself. Every operation is one Lua script,
 so it happens whole or not at all, whatever step the caller dies at.
 
-Four rules decide who gets in:
+Five rules decide who gets in:
 
 - **The limit counts holders, not tasks.** A member is ``holder@owner``. When a message is delivered
   twice, two processes hold two slots, and the one that gives up cannot free the slot of the other.
@@ -12,6 +12,8 @@ Four rules decide who gets in:
   after its last request. A newcomer gets only what those before it leave. The place of a caller
   that stops asking lapses, so a dead process holds nobody up for longer. Heavy callers count only
   as far as the heavy limit would admit them, so a light one never waits for one that cannot start.
+- **A model that people wait for keeps others out.** While :meth:`Slots.admit_only` holds for a
+  backend, a task of another model is denied there and keeps no place.
 - **Redis may forget.** Each process remembers the generation of the Redis it knows (its first use)
   and the highest grant number it received. A younger generation or a lower number means that slots
   were lost. Then the process reports its slots at once, and nothing new is granted for
@@ -115,6 +117,7 @@ class Slots:
         self._lease_ms = int(lease_seconds * 1000)
         self._grace_ms = int(renew_seconds * 1000)
         self._place_ms = int(place_seconds * 1000)
+        self._client = client
         self._prefix = prefix
         self._fixed_owner = owner
         self._found_owner = (0, "")
@@ -154,6 +157,8 @@ class Slots:
         total_limit: int | None = None,
         wait: bool = True,
         reserved: int = 0,
+        total_reserved: int = 0,
+        model: str = "",
     ) -> SlotDecision:
         """Ask for a slot of ``backend`` for ``holder`` (``<task id>:<epoch>``).
 
@@ -164,16 +169,19 @@ class Slots:
         calls :meth:`release`. ``wait=False`` keeps no place.
 
         A holder that begins with :data:`INTERACTIVE` goes before all others, and only such a
-        one is granted the last ``reserved`` slots.
+        one is granted the last ``reserved`` slots of the backend and the last ``total_reserved``
+        of all. Any other is denied where its ``model`` is not among those that may start; without
+        a model it is not asked.
         """
         heavy_bound = limit if heavy_limit is None else heavy_limit
         total_bound = -1 if total_limit is None else total_limit
         request = (backend, self._member(holder), limit, int(heavy), heavy_bound, total_bound)
         times = (self._lease_ms, self._place_ms, self._grace_ms)
         known = (self._known_generation, self._known_grant)
+        people = (reserved, model, total_reserved)
         self._settle_releases()
         with self._unsettled_on_error(backend, holder):
-            answer = self._run("acquire", [*request, *times, *known, int(wait), reserved])
+            answer = self._run("acquire", [*request, *times, *known, int(wait), *people])
         granted, grant_number, in_use, heavy_in_use = (int(value) for value in answer[:4])
         self._last_in_use[backend] = in_use
         code, ahead, closed_ms = _text(answer[4]), int(answer[5]), int(answer[6])
@@ -184,7 +192,8 @@ class Slots:
             self.renew()
         bounds = {"full": limit, "heavy_full": heavy_bound, "total_full": total_bound}
         reason = _reason(code, bounds.get(code, 0), ahead=ahead, closed_ms=closed_ms)
-        retry = POLL_SECONDS if wait and not granted else None
+        keeps_place = wait and not granted and code != "gives_way"
+        retry = POLL_SECONDS if keeps_place else None
         return SlotDecision(bool(granted), grant_number, in_use, heavy_in_use, limit, reason, retry)
 
     def renew(self, holders: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
@@ -219,6 +228,19 @@ class Slots:
         self._held.pop((backend, holder), None)
         with self._unsettled_on_error(backend, holder):
             return int(self._run("release", [backend, self._member(holder)])[1])
+
+    def admit_only(self, backend: str, models: Iterable[str], *, seconds: float) -> None:
+        """Deny slots of ``backend`` to tasks of other models for ``seconds``."""
+        key = f"{self._prefix}:{backend}:admitted"
+        with self._client.pipeline(transaction=True) as pipe:
+            pipe.delete(key)
+            pipe.sadd(key, *models)
+            pipe.pexpire(key, int(seconds * 1000))
+            pipe.execute()
+
+    def admit_all(self, backend: str) -> None:
+        """Tasks of every model may start again."""
+        self._client.delete(f"{self._prefix}:{backend}:admitted")
 
     def holders(self, backend: str) -> tuple[SlotLease, ...]:
         """The live slots of ``backend``, earliest expiry first."""
@@ -315,6 +337,7 @@ def _reason(code: str, bound: int, *, ahead: int, closed_ms: int) -> str:
         "heavy_full": f"all {bound} slots for heavy models are in use",
         "total_full": f"all {bound} slots over all backends are in use",
         "kept": "the rest is kept for people",
+        "gives_way": "its model would push out one that people use",
         "queued": f"{ahead} asked before",
         "recovering": f"Redis lost its slots; holders have {closed_ms / 1000:.1f} s to report",
     }

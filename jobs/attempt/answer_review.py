@@ -102,7 +102,7 @@ class AnswerReview:
         """
         for backend, resident in self._candidates(task):
             heavy = self._scanner.is_heavy(backend.name, resident.name)
-            with self._slot(task, backend.name, running, heavy=heavy) as granted:
+            with self._slot(task, backend.name, running, resident.name, heavy=heavy) as granted:
                 if granted:
                     yield self._caller(backend, resident, running, heavy=heavy)
                     return
@@ -119,7 +119,7 @@ class AnswerReview:
 
     @contextmanager
     def _slot(
-        self, task: TaskMessage, backend: str, running: RunningAttempt, *, heavy: bool
+        self, task: TaskMessage, backend: str, running: RunningAttempt, model: str, *, heavy: bool
     ) -> Iterator[bool]:
         """Whether one call may run there.
 
@@ -130,7 +130,9 @@ class AnswerReview:
             yield True
             return
         holder = f"opinion:{task.holder}"
-        decision = acquire(self._slots, self._limits, backend, holder, heavy=heavy, wait=False)
+        decision = acquire(
+            self._slots, self._limits, backend, holder, model=model, heavy=heavy, wait=False
+        )
         if not decision.granted:
             yield False
             return

@@ -57,6 +57,10 @@ class StateReader:
         """The last scan; a new one where there is none. Never asks the servers otherwise."""
         return self._scanner.last() or self._scanner.scan()
 
+    def look_again(self) -> None:
+        """People want something else now: what was read of their demands is out of date."""
+        self._limits.read_again()
+
     def read(self, scan: Scan) -> CurrentState:
         """Needs a session."""
         in_flight = backlog.in_flight()
@@ -67,7 +71,7 @@ class StateReader:
             in_flight,
             blocks,
             tuple(self._with_residents(view, scan) for view in views),
-            self._limits.total.slots,
+            self._limits.total_for_tasks,
         )
 
     def backends(
@@ -108,7 +112,7 @@ class StateReader:
         return BackendView(
             name=spec.name,
             kind=spec.kind,
-            slots=max(min(1, limit.slots), limit.slots - self._limits.reserved(spec.name)),
+            slots=self._limits.for_tasks(spec.name),
             in_flight=in_flight,
             resident=tuple(model.name for model in server.resident) if server else (),
             max_resident=spec.max_resident_models or 1,

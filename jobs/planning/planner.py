@@ -27,7 +27,7 @@ from jobs.policy.types import (
     Unplaced,
 )
 from jobs.process.clock import utc_now
-from jobs.queues.control_requests import DISPATCH_ONLY
+from jobs.queues.control_requests import DISPATCH_ONLY, INTERACTIVE_CHANGED
 from jobs.settings.load import Settings
 from models import backlog, block, counts
 from models.backlog import NOTHING_UNSERVABLE, Unservable
@@ -76,6 +76,8 @@ class Planner:
     def run(self, reason: str, *, replan: bool = False) -> int:
         """One cycle; how many tasks were dispatched."""
         scan = self._state.scan()
+        if reason == INTERACTIVE_CHANGED:
+            self._state.look_again()
         with session(), locked(LOCK_KEY, wait_seconds=LOCK_WAIT_SECONDS) as renew_lock:
             dispatched = 0
             for again in range(MAX_CYCLES):

@@ -25,7 +25,8 @@ class InteractiveOption:
 
     ``blocked`` says why nothing may be sent there, or is None. ``running`` calls hold ``slots``;
     ``waiting`` requests of people stand before this one. ``busy_models`` is how many other models
-    have calls in flight there, ``max_resident`` how many models the server holds.
+    have calls in flight there, ``max_resident`` how many models the server holds. ``contested``:
+    people use or wait for another model there, and the server does not hold both.
     """
 
     backend: str
@@ -38,6 +39,7 @@ class InteractiveOption:
     busy_models: int = 0
     max_resident: int = 1
     load_seconds: float = 0.0
+    contested: bool = False
 
     @property
     def must_drain(self) -> bool:
@@ -49,7 +51,7 @@ class InteractiveOption:
 class Demand:
     """What people want of one server. ``waiting_since`` is None while nobody waits for the model.
 
-    ``until`` is how long the model is kept for the next request.
+    ``until`` is when the demand ends if nobody renews it.
     """
 
     model: str
@@ -59,16 +61,18 @@ class Demand:
 
 
 def by_preference(options: Sequence[InteractiveOption]) -> list[InteractiveOption]:
-    """Best first: in memory, a slot free, the fewest in line, the shortest load.
+    """Best first: wanted by nobody for another model, in memory, a slot free, the fewest in line,
+    the shortest load.
 
     A server that is blocked comes last, so that a caller hears of it only where nothing else is.
     """
 
-    def cost(option: InteractiveOption) -> tuple[bool, bool, bool, bool, float, float]:
+    def cost(option: InteractiveOption) -> tuple[bool, bool, bool, bool, bool, float, float]:
         crowd = (option.running + option.waiting) / max(1, option.slots)
         full = option.running + option.waiting >= option.slots
         return (
             option.blocked is not None,
+            option.contested,
             not option.resident,
             option.must_drain,
             full,
@@ -97,8 +101,8 @@ def keep_seconds(
     def cost(bound: float) -> float:
         return sum(pause if pause <= bound else bound + miss for pause in pauses_seconds)
 
-    bounds = [0.0, *(pause * PAUSE_MARGIN for pause in pauses_seconds)]
-    return min(min(bounds, key=lambda bound: (cost(bound), bound)), most_seconds)
+    bounds = {0.0, *(min(pause * PAUSE_MARGIN, most_seconds) for pause in pauses_seconds)}
+    return min(bounds, key=lambda bound: (cost(bound), bound))
 
 
 def preempted_models(
@@ -117,6 +121,28 @@ def preempted_models(
     """
     if demand.waiting_since is None or resident or now < demand.waiting_since + patience:
         return ()
+    return models_in_the_way(demand, running, max_resident=max_resident)
+
+
+def models_in_the_way(
+    demand: Demand, running: Mapping[str, int], *, max_resident: int
+) -> tuple[str, ...]:
+    """The running models that the server does not hold beside the wanted one: those with the fewest
+    calls leave."""
     others = sorted((count, model) for model, count in running.items() if model != demand.model)
     excess = len(others) - max(0, max_resident - 1)
     return tuple(model for _, model in others[: max(0, excess)])
+
+
+def admitted_models(
+    demand: Demand, running: Mapping[str, int], *, max_resident: int, resident: bool
+) -> frozenset[str] | None:
+    """The models whose tasks may still start at the server, or None where any may.
+
+    Without this bound, tasks sent earlier would start while the wanted model is loaded, and bring
+    theirs back: the server would load the two in turn.
+    """
+    if max_resident > 1 and (resident or demand.waiting_since is None):
+        return None
+    leaving = models_in_the_way(demand, running, max_resident=max_resident)
+    return frozenset(running) - frozenset(leaving) | {demand.model}

@@ -27,6 +27,8 @@ TASK_ENDED = "task ended"
 """Sent as a task ends, just before its slot is released: the next message may go out."""
 LOAD_ENDED = "load ended"
 """A model was loaded ahead of its block, or could not be."""
+INTERACTIVE_CHANGED = "interactive"
+"""People want another model of a server, or none any more."""
 DISPATCH_ONLY = frozenset({TASK_ENDED, LOAD_ENDED})
 """Reasons with no new rows to read: the plan in force is enough."""
 PLAN_DEDUP_SECONDS = 5

@@ -45,7 +45,7 @@ class Canaries:
     def _probe(self, key: str) -> bool:
         backend, model = split(key)
         heavy = model is not None and self.scanner.is_heavy(backend, model)
-        with canary_slot(self.slots, self.limits, backend, heavy=heavy) as held:
+        with canary_slot(self.slots, self.limits, backend, model=model or "", heavy=heavy) as held:
             if not held:
                 return False  # what runs there may close it; else the next round asks again
             self.breakers.probe_started(key)

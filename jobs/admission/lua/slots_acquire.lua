@@ -2,14 +2,16 @@
 --
 -- ARGV: backend, member, limit, heavy (0|1), heavy_limit, total_limit (-1: none), lease_ms,
 --       place_ms, grace_ms, known_generation, known_grant, wait (0|1),
---       kept (slots that only interactive members get)
+--       kept (slots that only interactive members get), model ('': not known),
+--       kept_of_total (the same over all backends)
 -- Returns: granted (0|1), grant_number, in use, heavy in use, code, ahead, closed_ms, generation,
 --          lost (0|1)
 
 local backend, member = ARGV[1], ARGV[2]
 local limit, heavy, heavy_limit = tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
 local total_limit, lease_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
-local interactive, kept = is_interactive(member), tonumber(ARGV[13])
+local interactive, kept, model = is_interactive(member), tonumber(ARGV[13]), ARGV[14]
+local kept_of_total = tonumber(ARGV[15])
 
 drop_lapsed_slots(backend)
 local anybody_waits = drop_lapsed_places(backend)
@@ -52,6 +54,15 @@ local function taken_by_earlier(name, ticket, free, heavy_free)
   return math.max(0, math.min(free, light + math.min(weighty, math.max(0, heavy_free)))), weighty
 end
 
+-- Whether the model of a background member must stay out of memory for one that people wait for.
+local function gives_way()
+  if interactive or model == '' then
+    return false
+  end
+  local admitted = key(backend, 'admitted')
+  return redis.call('EXISTS', admitted) == 1 and redis.call('SISMEMBER', admitted, model) == 0
+end
+
 -- Slots that background members hold: what a reservation bounds.
 local function background(name, used)
   return used - redis.call('ZCARD', key(name, 'interactive'))
@@ -64,7 +75,7 @@ local function others(ticket)
       drop_lapsed_slots(name)
       local its_use = redis.call('ZCARD', key(name, 'held'))
       used = used + its_use
-      of_background = of_background + (kept > 0 and background(name, its_use) or 0)
+      of_background = of_background + (kept_of_total > 0 and background(name, its_use) or 0)
       if drop_lapsed_places(name) then
         local its_limit, its_heavy = limits_of(name)
         local its_heavy_use = redis.call('ZCARD', key(name, 'heavy'))
@@ -79,11 +90,13 @@ local function refusal(ticket)
   if memory.closed_until > now then
     return 'recovering', 0
   end
+  if gives_way() then
+    return 'gives_way', 0
+  end
   if in_use >= limit then
     return 'full', 0
   end
-  local bounded = not interactive and kept > 0
-  if bounded and background(backend, in_use) >= math.max(1, limit - kept) then
+  if not interactive and kept > 0 and background(backend, in_use) >= math.max(1, limit - kept) then
     return 'kept', 0
   end
   if heavy and heavy_in_use >= heavy_limit then
@@ -104,8 +117,8 @@ local function refusal(ticket)
     if in_use + used >= total_limit then
       return 'total_full', 0
     end
-    of_background = of_background + (bounded and background(backend, in_use) or 0)
-    if bounded and of_background >= math.max(1, total_limit - kept) then
+    if not interactive and kept_of_total > 0
+      and of_background + background(backend, in_use) >= math.max(1, total_limit - kept_of_total) then
       return 'kept', 0
     end
     if in_use + used + ahead + reserved >= total_limit then
@@ -128,7 +141,7 @@ local code, ahead = refusal(ticket)
 if not code then
   return grant('granted')
 end
-if ARGV[12] == '1' then
+if ARGV[12] == '1' and code ~= 'gives_way' then
   if ticket == NEWCOMER then
     local drawn = redis.call('HINCRBY', STATE, 'ticket', 1)
     redis.call('ZADD', line, drawn - (interactive and BEFORE_ALL or 0), member)

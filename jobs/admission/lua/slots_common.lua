@@ -7,6 +7,7 @@
 --   <backend>:waiting     zset  light member that was denied -> ticket
 --   <backend>:waiting_heavy     the same for heavy members
 --   <backend>:waiting_until     zset  waiting member -> when its place lapses (ms)
+--   <backend>:admitted    set   the only models whose background members may start; expires by itself
 -- and once for all backends:
 --   state     hash  generation (us), grant_number, ticket, closed_until (ms), and for each backend
 --                   "limit <backend>" -> "<limit> <heavy limit>" as last asked with

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import redis
 
@@ -60,10 +61,27 @@ def test_what_people_run_does_not_count_against_the_part_of_the_tasks(redis_url:
 
 def test_the_total_limit_keeps_a_slot_for_people_too(redis_url: str) -> None:
     slots = slots_of(redis_url, "one")
-    assert slots.acquire("mlx", "a:1", limit=5, total_limit=3, reserved=1).granted
-    assert slots.acquire("ollama", "b:1", limit=5, total_limit=3, reserved=1).granted
-    assert not slots.acquire("mlx", "c:1", limit=5, total_limit=3, reserved=1, wait=False).granted
+    bounds: dict[str, Any] = {"limit": 5, "total_limit": 3, "total_reserved": 1}
+    assert slots.acquire("mlx", "a:1", **bounds).granted
+    assert slots.acquire("ollama", "b:1", **bounds).granted
+    assert not slots.acquire("mlx", "c:1", **bounds, wait=False).granted
     assert slots.acquire("mlx", f"{INTERACTIVE}x", limit=5, total_limit=3).granted
+
+
+def test_tasks_of_other_models_wait_elsewhere_while_people_use_a_server(redis_url: str) -> None:
+    slots = slots_of(redis_url, "one")
+    assert slots.acquire("mlx", "a:1", limit=4, model="big").granted
+    slots.admit_only("mlx", ["chat"], seconds=30)
+
+    denied = slots.acquire("mlx", "b:1", limit=4, model="big")
+    assert (denied.granted, denied.retry_in_seconds) == (False, None)
+    assert denied.reason == "its model would push out one that people use"
+    assert slots.acquire("mlx", "a:1", limit=4, model="big").granted, "what runs goes on"
+    assert slots.acquire("mlx", "c:1", limit=4, model="chat").granted
+    assert slots.acquire("mlx", f"{INTERACTIVE}x", limit=4).granted
+    assert slots.acquire("ollama", "b:1", limit=4, model="big").granted
+    slots.admit_all("mlx")
+    assert slots.acquire("mlx", "d:1", limit=4, model="big").granted
 
 
 def test_a_demand_ends_by_itself_and_an_order_to_interrupt_does_too(redis_url: str) -> None:

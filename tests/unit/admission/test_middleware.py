@@ -20,6 +20,7 @@ from models import decision
 from models.decision import NewDecision
 
 GRANTED = SlotDecision(True, 1, 1, 0, 1, "a slot was free", None)
+BARRED = SlotDecision(False, 0, 0, 0, 1, "its model would push out one that people use", None)
 TICKET = {"task_id": "a", "epoch": 1, "backend": "ollama", "model": "m", "heavy": False}
 
 
@@ -38,8 +39,10 @@ class Hall:
     def reserved(self, backend: str) -> int:
         return 0
 
+    total_reserved = 0
+
     def acquire(self, *asked: Any, **more: Any) -> SlotDecision:
-        return GRANTED
+        return GRANTED if more["model"] != "barred" else BARRED
 
     def release(self, backend: str, holder: str) -> int:
         return 1
@@ -90,6 +93,12 @@ def ran(hall: Hall, **ticket: Any) -> list[dict[str, Any]]:
 def test_an_admitted_message_runs(hall: Hall) -> None:
     assert ran(hall, **TICKET) == [TICKET]
     assert hall.given_back == []
+
+
+def test_a_message_that_keeps_no_place_in_the_line_gives_its_row_back_at_once(hall: Hall) -> None:
+    assert ran(hall, **{**TICKET, "model": "barred"}) == []
+    assert hall.given_back == ["a"]
+    assert hall.decisions[0].reason == BARRED.reason
 
 
 def test_a_limit_that_cannot_be_read_admits_nothing_and_gives_the_row_back(hall: Hall) -> None:

@@ -15,6 +15,19 @@ MODEL = "qwq:32b"
 SPEC = BackendSpec("ollama", BackendKind.OLLAMA, "http://x")
 
 
+class Shared:
+    """The hash that processes share."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+
+    def hget(self, name: str, field: str) -> str | None:
+        return self.fields.get(field)
+
+    def hset(self, name: str, field: str, value: str) -> None:
+        self.fields[field] = value
+
+
 class Server:
     """A server whose loads are let through, or failed, by the test."""
 
@@ -60,7 +73,7 @@ def in_threads(count: int, work: Any) -> tuple[list[threading.Thread], list[obje
 
 @pytest.fixture
 def residency() -> Residency:
-    return Residency(cast(Any, None))
+    return Residency(cast(Any, Shared()))
 
 
 def test_five_threads_load_a_model_once(residency: Residency) -> None:
@@ -74,6 +87,39 @@ def test_five_threads_load_a_model_once(residency: Residency) -> None:
 
     assert server.loads == 1
     assert results == [0.0] * 5
+
+
+class Single:
+    """A server that holds one model."""
+
+    name = "ollama"
+    spec = SPEC
+
+    def __init__(self) -> None:
+        self.loads: list[str] = []
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return tuple(ResidentModel(name) for name in self.loads[-1:])
+
+    def preload(self, model: str, **options: Any) -> float:
+        self.loads.append(model)
+        return 2.0
+
+
+def test_a_process_sees_that_another_one_loaded_a_model_in_the_place_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared, server = Shared(), Single()
+    worker, gateway = Residency(cast(Any, shared)), Residency(cast(Any, shared))
+    for residency in (worker, gateway):
+        monkeypatch.setattr(residency, "_record", lambda *load: None)
+
+    def load(residency: Residency, model: str) -> float:
+        return residency.ensure(cast(Any, server), model, 0, deadlines=Deadlines())
+
+    assert [load(worker, "backlog"), load(worker, "backlog"), load(gateway, "chat")] == [2, 0, 2]
+    assert load(worker, "backlog") == 2
+    assert worker.seen("ollama") == ("backlog",)
 
 
 def test_those_who_waited_for_a_load_that_failed_do_not_try_it_in_turn(
@@ -192,7 +238,7 @@ class TestWithAStrangerBesideUs:
         self, recorded: list[float]
     ) -> None:
         now = [100.0]
-        residency = Residency(cast(Any, None), clock=lambda: now[0])
+        residency = Residency(cast(Any, Shared()), clock=lambda: now[0])
         residency._record = lambda *told: recorded.append(told[1])  # type: ignore[method-assign]
 
         def ends(at: float, *, began: float, loaded: float) -> None:

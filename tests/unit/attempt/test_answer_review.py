@@ -99,6 +99,7 @@ def judge(
         "limits": SimpleNamespace(
             of=lambda name: SimpleNamespace(slots=4, heavy=1),
             reserved=lambda name: 0,
+            total_reserved=0,
             total=SimpleNamespace(slots=6),
         ),
         "slots": slots,
@@ -130,6 +131,7 @@ def test_an_opinion_takes_a_slot_within_every_limit(opinions: Opinions) -> None:
     assert slots.asked == {
         "backend": "ollama", "holder": "opinion:t:1", "wait": False, "heavy": True,
         "limit": 4, "heavy_limit": 1, "total_limit": 6, "reserved": 0,
+        "total_reserved": 0, "model": "qwq:32b",
     }  # fmt: skip
 
 

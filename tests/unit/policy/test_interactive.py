@@ -12,6 +12,7 @@ from jobs.policy.interactive import (
     PERSON_WEIGHT,
     Demand,
     InteractiveOption,
+    admitted_models,
     by_preference,
     keep_seconds,
     preempted_models,
@@ -35,13 +36,14 @@ def preempted(demand: Demand, running: dict[str, int], *, most: int = 1) -> tupl
 def test_a_server_that_holds_the_model_comes_first_and_a_blocked_one_last() -> None:
     options = [
         InteractiveOption("blocked", "m", blocked="paused", resident=True),
+        InteractiveOption("contested", "m", resident=True, contested=True),
         InteractiveOption("drains", "m", busy_models=1),
         InteractiveOption("loads", "m", max_resident=2),
         InteractiveOption("full", "m", resident=True, slots=2, running=2),
         InteractiveOption("free", "m", resident=True, slots=2, running=1),
     ]
     order = [option.backend for option in by_preference(options)]
-    assert order == ["free", "full", "loads", "drains", "blocked"]
+    assert order == ["free", "full", "loads", "drains", "contested", "blocked"]
 
 
 def test_nothing_is_interrupted_before_the_patience_is_over() -> None:
@@ -55,6 +57,20 @@ def test_only_as_many_models_give_way_as_must_and_those_with_the_fewest_calls() 
     assert preempted(waiting(20), {"chat": 4}) == ()
 
 
+def test_tasks_of_other_models_do_not_start_where_a_wanted_model_takes_their_place() -> None:
+    def admitted(
+        demand: Demand, running: dict[str, int], *, most: int, resident: bool = False
+    ) -> frozenset[str] | None:
+        return admitted_models(demand, running, max_resident=most, resident=resident)
+
+    kept = Demand("chat", 8192, until=NOW + timedelta(seconds=60))
+    assert admitted(waiting(0), {"big": 4}, most=1) == frozenset({"chat"})
+    assert admitted(kept, {}, most=1, resident=True) == frozenset({"chat"})
+    assert admitted(waiting(0), {"big": 4, "small": 1}, most=2) == frozenset({"big", "chat"})
+    assert admitted(waiting(0), {"big": 4}, most=2, resident=True) is None
+    assert admitted(kept, {"big": 4}, most=2) is None
+
+
 def test_nothing_gives_way_to_a_model_that_nobody_waits_for() -> None:
     demand = Demand("chat", 8192, until=NOW + timedelta(seconds=60))
     assert preempted(demand, {"big": 4}) == ()
@@ -64,6 +80,7 @@ def test_a_model_is_kept_over_short_pauses_and_given_up_in_long_ones() -> None:
     assert keep_seconds([2, 2, 2, 300], load_seconds=4, most_seconds=600) == pytest.approx(2.4)
     assert keep_seconds([30, 40, 35], load_seconds=20, most_seconds=600) >= 40
     assert keep_seconds([500, 900, 700], load_seconds=4, most_seconds=600) == 0
+    assert keep_seconds([1, 1, 30, 30], load_seconds=6, most_seconds=12) == pytest.approx(1.2)
 
 
 def test_before_pauses_are_known_it_is_kept_for_what_giving_it_up_costs() -> None:

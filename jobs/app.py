@@ -10,6 +10,7 @@ from periodiq import PeriodiqMiddleware
 
 from jobs.actors import deliver, maintain, plan, recover, run_task, scan, start_due
 from jobs.admission.demand import InteractiveDemand
+from jobs.admission.expert_tasks import ExpertTasks
 from jobs.admission.middleware import SlotMiddleware
 from jobs.attempt.answer_review import AnswerReview
 from jobs.attempt.answering import Answering
@@ -23,6 +24,7 @@ from jobs.planning.dispatcher import Dispatcher
 from jobs.planning.failover import Failover
 from jobs.planning.plan_log import PlanLog
 from jobs.planning.planner import Planner
+from jobs.policy.knowledge_os import Compat
 from jobs.process.owners import process_owner
 from jobs.queues.actor_errors import CountActorErrors
 from jobs.queues.broker_heartbeat import BrokerHeartbeat
@@ -31,6 +33,7 @@ from jobs.queues.thread_connections import KeptConnections
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from jobs.upkeep.canaries import Canaries
+from jobs.upkeep.embeddings import Embeddings
 
 TICK_VALID_SECONDS = 50
 """A tick of the schedule older than this is dropped: the next one is due."""
@@ -104,7 +107,13 @@ def _add_maintenance(runtime: Runtime) -> None:
         canaries=canaries,
         requests=runtime.requests,
     )
-    maintain.add(runtime.broker, runtime.settings, runtime.redis, runtime.requests)
+    maintain.add(
+        runtime.broker,
+        runtime.settings,
+        runtime.redis,
+        runtime.requests,
+        Embeddings(runtime.settings, runtime.backends, runtime.scanner),
+    )
     deliver.add(runtime.broker, runtime.settings, runtime.requests)
 
 
@@ -158,4 +167,11 @@ def _execution(runtime: Runtime, lease_keeper: LeaseKeeper) -> Execution:
         ),
         recorder=Recorder(settings, failover=failover),
         requests=runtime.requests,
+        expert_tasks=_expert_tasks(runtime),
     )
+
+
+def _expert_tasks(runtime: Runtime) -> ExpertTasks | None:
+    if runtime.settings.compat is not Compat.KNOWLEDGE_OS:
+        return None
+    return ExpertTasks(runtime.redis, silent_seconds=runtime.settings.stuck_minutes * 60)

@@ -13,6 +13,7 @@ from typing import Any
 
 from models import cycles
 from models.base import fetch_all
+from models.marks import MARKED, Marks
 from models.states import TaskState
 
 OLDEST_ROWS = 10_000
@@ -168,6 +169,12 @@ def fail_orphans_of_dependencies() -> list[str]:
     return [row["id"] for row in rows]
 
 
+def mark_failed(task_ids: Sequence[str], marks: Marks) -> None:
+    """Write keys into the metadata of failed rows."""
+    parameters = {"ids": list(task_ids), **marks.parameters()}
+    fetch_all(MARK_FAILED, parameters)
+
+
 def _take_back(
     condition: str, *, reason: str, crash: int, max_crashes: int, **parameters: Any
 ) -> list[Returned]:
@@ -223,6 +230,10 @@ FROM chosen, LATERAL (
   SELECT 1 FROM tasks l WHERE l.id = chosen.id AND l.status = 'pending' FOR UPDATE SKIP LOCKED
 ) AS free
 WHERE t.id = chosen.id AND t.status = 'pending' RETURNING t.id::text
+"""
+
+MARK_FAILED = f"""
+UPDATE tasks SET metadata = {MARKED} WHERE id = ANY(%(ids)s::uuid[]) AND status = 'failed'
 """
 
 CLOSE_TAKEN_OVER = """

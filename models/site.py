@@ -120,8 +120,10 @@ def unused() -> Iterator[SiteFinding]:
         )
 
 
-def grants(role: str) -> list[str]:
-    """The statements that let ``role`` run everything but migrations."""
+def grants(role: str, *, knowledge: bool = False) -> list[str]:
+    """The statements that let ``role`` run everything but migrations; with ``knowledge`` also
+    write the answers into ``knowledge_nodes``."""
+    shared = [*SHARED_TABLES, *READ_ONLY_TABLES, *(["knowledge_nodes"] if knowledge else [])]
     quoted = fetch_all(
         "SELECT quote_ident(%s) AS role, quote_ident(current_schema()) AS schema", (role,)
     )[0]
@@ -130,7 +132,7 @@ def grants(role: str) -> list[str]:
         "SELECT relname, relkind FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
         "AND relkind IN ('r', 'p', 'S') AND (relname LIKE 'kos\\_%%' OR relname = ANY(%s)) "
         "ORDER BY relkind, relname",
-        ([*SHARED_TABLES, *READ_ONLY_TABLES],),
+        (shared,),
     )
     tables = [row["relname"] for row in rows if row["relkind"] != "S"]
     written = [f"{schema}.{name}" for name in tables if name not in READ_ONLY_TABLES]
@@ -173,6 +175,11 @@ def _metadata() -> Iterator[SiteFinding]:
         n = _count_all("jsonb_typeof(metadata::jsonb) <> 'object'")
         if n:
             yield SiteFinding(f"metadata is no object in {n} rows", "read as far as it can be")
+
+
+def has_knowledge() -> bool:
+    """Whether the other system's table of answers is there."""
+    return {"content", "source_ref", "domain_id"} <= columns_of(database, "knowledge_nodes")
 
 
 def _waiting() -> Iterator[SiteFinding]:

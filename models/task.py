@@ -23,6 +23,7 @@ from models.base import BaseRow, Row, fetch_all, fetch_one, fetch_soon, value_of
 from models.database import database
 from models.decision import NewDecision
 from models.locked_rows import LOCKED_ROWS_SECONDS, change_each
+from models.marks import NO_MARKS, Marks
 from models.states import AttemptOutcome, TaskState
 from models.task_rows import ClaimedTask
 
@@ -57,7 +58,7 @@ class Ending:
     """How an attempt ended, for its line in the ledger. ``verdict`` is plain JSON.
 
     ``messages`` and ``options`` of its last call as sent, ``answer`` as it came, also a bad one.
-    ``why`` holds lines on choices, which are written where the ending is.
+    ``why`` holds lines on choices and ``marks`` keys of the metadata; both are written with it.
     """
 
     measures: Measures = field(default_factory=Measures)
@@ -69,6 +70,7 @@ class Ending:
     answer: str | None = None
     finish_reason: str | None = None
     why: Sequence[NewDecision] = ()
+    marks: Marks = NO_MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +285,11 @@ class Task(BaseRow):
         return _end(sql.END_UNLESS_CANCELLED, task_id, epoch, state, outcome, ending, changes)
 
     @classmethod
-    def fail(cls, task_id: str, epoch: int, ending: Ending) -> bool:
-        """``in_progress -> failed`` with its reason."""
-        state, outcome = TaskState.FAILED, AttemptOutcome.FAILED
-        return _end(sql.END_UNLESS_CANCELLED, task_id, epoch, state, outcome, ending, {"spend": 1})
+    def fail(cls, task_id: str, epoch: int, ending: Ending, *, note: str | None = None) -> bool:
+        """``in_progress -> failed`` with its reason, or ``completed`` with ``note`` as result."""
+        state, outcome = TaskState.COMPLETED if note else TaskState.FAILED, AttemptOutcome.FAILED
+        changes = {"spend": 1, "result": note}
+        return _end(sql.END_UNLESS_CANCELLED, task_id, epoch, state, outcome, ending, changes)
 
     @classmethod
     def finish_cancel(cls, task_id: str, epoch: int, ending: Ending) -> bool:
@@ -381,6 +384,7 @@ def _end(
         "cached_prompt_tokens": spent.cached_prompt_tokens,
         "prefill": spent.prefill_seconds,
         "decode": spent.decode_seconds,
+        **ending.marks.parameters(),
         **_NO_CHANGES,
         **changes,
     }

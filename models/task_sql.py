@@ -7,6 +7,8 @@ reads: its expert, and the results that it waited for.
 
 from __future__ import annotations
 
+from models.marks import MARKED
+
 INSERT = """
 INSERT INTO tasks (id, title, description, priority, category, assignee_expert_id, metadata,
                    idempotency_key)
@@ -172,6 +174,7 @@ WITH ended AS (
     result = coalesce(%(result)s, result),
     validation_score = coalesce(%(score)s, validation_score),
     last_error = %(error)s,
+    metadata = {metadata},
     completed_at = CASE WHEN %(state)s = 'pending' THEN NULL ELSE now() END,
     next_attempt_at = %(at)s,
     attempt_count = attempt_count + %(spend)s,
@@ -202,8 +205,8 @@ WITH ended AS (
 )
 SELECT id FROM ended
 """
-END_UNLESS_CANCELLED = _END.format(guard="AND cancel_requested_at IS NULL")
-END_CANCELLED = _END.format(guard="AND cancel_requested_at IS NOT NULL")
+END_UNLESS_CANCELLED = _END.format(guard="AND cancel_requested_at IS NULL", metadata=MARKED)
+END_CANCELLED = _END.format(guard="AND cancel_requested_at IS NOT NULL", metadata=MARKED)
 
 CANCEL = """
 WITH found AS (
@@ -243,6 +246,9 @@ WITH found AS (
 UPDATE tasks t SET status = 'pending', attempt_count = 0, crash_count = 0, suspicion = NULL,
   next_attempt_at = NULL,
   cancel_requested_at = NULL, completed_at = NULL, last_error = NULL,
+  metadata = CASE WHEN jsonb_typeof(metadata) = 'object' THEN metadata - ARRAY[
+    'next_retry_after', 'deferred_to_human', 'board_escalated', 'execution_mode']
+    ELSE metadata END,
   avoid = CASE WHEN %(avoid_tried)s THEN (
     SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(a.backend, a.model)), '[]')
     FROM kos_attempts a

@@ -22,11 +22,10 @@ from models import database
 from tests.acceptance.house import House, house, parsed
 from tests.support import original_site
 from tests.support.embedded import fresh_database, postgres_server, redis_server
-from tests.support.original_site import FORMS, SHAPES, insert, run
+from tests.support.original_site import FORMS, SHAPES, VECTORS, insert, run
 
 HISTORY = "title LIKE 'task %'"
 DONE_SECONDS = 120.0
-VECTORS = "CREATE EXTENSION vector; ALTER TABLE knowledge_nodes ADD COLUMN embedding vector(768)"
 
 
 @dataclass(frozen=True, slots=True)

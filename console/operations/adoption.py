@@ -9,11 +9,18 @@ from typing import Any
 import peewee
 
 from console.operations.connections import Connections
+from jobs.policy.knowledge_os import Compat
 from jobs.settings.names import OLD_NAMES, UNUSED_NAMES
 from jobs.settings.sources import read_dotenv
 from models import site
 from models.database import session
 from models.migrations import runner
+
+COMPAT_OFFER = (
+    "KOS_COMPAT=knowledge_os also writes answers to knowledge_nodes and what the other programs "
+    "read into metadata, reads knowledge into prompts, and leaves alone what expert_tasks delegates"
+)
+COMPAT_ON = "answers go to knowledge_nodes, and metadata gets what the other programs read"
 
 
 def report(connections: Connections) -> dict[str, Any]:
@@ -27,9 +34,10 @@ def report(connections: Connections) -> dict[str, Any]:
             reason = str(error).strip().splitlines()[0]
             found = [site.SiteFinding(reason, "the rest of the database was not read")]
         pending = runner.pending()
+        has_knowledge = site.has_knowledge()
     return {
         "database": _documents(found),
-        "environment": _environment(connections),
+        "environment": [*_environment(connections), *_offers(connections, has_knowledge)],
         "obstacles": _documents(obstacles) if pending else [],
         "will_add": pending,
     }
@@ -37,6 +45,15 @@ def report(connections: Connections) -> dict[str, Any]:
 
 def _documents(found: Iterable[site.SiteFinding]) -> list[dict[str, str]]:
     return [{"found": item.subject, "meaning": item.meaning} for item in found]
+
+
+def _offers(connections: Connections, has_knowledge: bool) -> list[dict[str, str]]:
+    """What the owner may set because of what the database holds."""
+    if not has_knowledge:
+        return []
+    if connections.settings.compat is Compat.KNOWLEDGE_OS:
+        return [{"found": "KOS_COMPAT=knowledge_os", "meaning": COMPAT_ON}]
+    return [{"found": "KOS_COMPAT is not set", "meaning": COMPAT_OFFER}]
 
 
 def _environment(connections: Connections) -> list[dict[str, str]]:

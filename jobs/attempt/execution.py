@@ -12,11 +12,13 @@ from contextlib import contextmanager
 
 import redis
 
+from jobs.admission.expert_tasks import GRACE_SECONDS, ExpertTasks
 from jobs.attempt.answering import Answering
 from jobs.attempt.lease_keeper import LeaseKeeper, RunningAttempt
 from jobs.attempt.recording import Recorder
 from jobs.attempt.solo_gate import SoloGate
 from jobs.policy.outcome import Outcome
+from jobs.process.clock import utc_now
 from jobs.process.tracing import span
 from jobs.queues.control_requests import ControlRequests
 from jobs.queues.task_message import TaskMessage
@@ -38,11 +40,13 @@ class Execution:
         answering: Answering,
         recorder: Recorder,
         requests: ControlRequests,
+        expert_tasks: ExpertTasks | None = None,
     ) -> None:
         self._lease_keeper = lease_keeper
         self._answering = answering
         self._recorder = recorder
         self._requests = requests
+        self._expert_tasks = expert_tasks
         self._gate = SoloGate()
 
     def run(self, task: TaskMessage) -> Outcome | None:
@@ -64,6 +68,9 @@ class Execution:
             return None
         claimed, running = claim
         try:
+            if self._is_delegated(claimed):
+                self._recorder.leave(claimed, "the consumer of expert_tasks works it")
+                return None
             with self._alone_if_suspect(claimed, running):
                 result = self._answering.answer(task, claimed, running)
                 return self._recorder.record(claimed, running, result)
@@ -72,6 +79,13 @@ class Execution:
             raise
         finally:
             self._lease_keeper.remove(running)
+
+    def _is_delegated(self, claimed: Claimed) -> bool:
+        if self._expert_tasks is None:
+            return False
+        created = claimed.row.created_at
+        age = (utc_now() - created).total_seconds() if created is not None else GRACE_SECONDS
+        return self._expert_tasks.works(claimed.id, age_seconds=age)
 
     @contextmanager
     def _alone_if_suspect(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from jobs.attempt import knowledge
 from jobs.attempt.context.files import gather
 from jobs.attempt.context.keywords import keywords_of
 from jobs.attempt.lease_keeper import RunningAttempt
@@ -14,6 +15,7 @@ from jobs.attempt.processors.delegation import configured_agents
 from jobs.attempt.processors.registry import Registry
 from jobs.attempt.prompts import DependencyResult, Persona, task_text
 from jobs.policy import metadata
+from jobs.policy.knowledge_os import knowledge_text
 from jobs.policy.metadata import TaskOptions
 from jobs.policy.prompt_size import MATERIAL_SHARE, PromptSize, cuts, prompt_size
 from jobs.policy.sampling import choose_sampling
@@ -55,6 +57,7 @@ def prepare(
     earlier = zip(row.earlier_titles, row.earlier_results, strict=True)
     dependencies = tuple(DependencyResult(title=title, text=text) for title, text in earlier)
     size = _size(claimed, options, dependencies)
+    nodes = () if options.verbatim else knowledge.best_for(claimed, settings)
     context_tokens = min(num_ctx or size.num_ctx, model_context or LARGEST_CONTEXT)
     return TaskContext(
         task_id=claimed.id,
@@ -64,6 +67,7 @@ def prepare(
         options=options,
         context=_files(claimed, options, settings, int(context_tokens * MATERIAL_SHARE)),
         dependencies=dependencies,
+        knowledge=knowledge_text(nodes),
         max_tokens=min(size.max_tokens, context_tokens // 2),
         brief=not options.verbatim and cuts(row.faults) > 0,
         context_tokens=context_tokens,

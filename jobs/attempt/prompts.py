@@ -59,6 +59,7 @@ def build(
     budget_tokens: int,
     context: str = "",
     dependencies: Sequence[DependencyResult] = (),
+    knowledge: str = "",
     instructions: str = "",
 ) -> Prompt:
     """A system and a user message within ``budget_tokens`` where the task alone allows it.
@@ -77,8 +78,13 @@ def build(
     files, cut_files = _fitted(context, max(0, left - estimate_tokens(earlier)))
     if cut_files:
         notes.append("the files were cut to fit")
+    used = estimate_tokens(earlier) + estimate_tokens(files)
+    known, cut_knowledge = _fitted(knowledge, max(0, left - used))
+    if cut_knowledge:
+        notes.append("the knowledge of the domain was cut to fit")
     # What several tasks share stands first, so that a server reads it once (docs/planning.md).
-    user = "\n\n".join(part for part in (_files_text(files), task, earlier, instructions) if part)
+    shared = _headed("Files", files), _headed("Known in this domain", known)
+    user = "\n\n".join(filter(None, (*shared, task, earlier, instructions)))
     messages: tuple[Message, ...] = (Message("user", user),)
     if system:
         messages = (Message("system", system), *messages)
@@ -131,8 +137,8 @@ def _dependencies_text(
     return "## Results this task builds on\n\n" + "\n\n".join(blocks), notes
 
 
-def _files_text(context: str) -> str:
-    return f"## Files\n\n{context}" if context else ""
+def _headed(heading: str, text: str) -> str:
+    return f"## {heading}\n\n{text}" if text else ""
 
 
 def _fitted(text: str, budget_tokens: int) -> tuple[str, bool]:

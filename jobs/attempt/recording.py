@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import redis
 
-from jobs.attempt import preparation
+from jobs.attempt import knowledge, preparation
 from jobs.attempt.answering import AttemptResult
 from jobs.attempt.lease_keeper import CANCELLED, LEASE_LOST, SLOT_LOST, RunningAttempt
 from jobs.planning.failover import Failover
+from jobs.policy import knowledge_os
+from jobs.policy.knowledge_os import Compat, Exhausted
 from jobs.policy.outcome import AttemptEvent, Complete, Fail, Outcome, Retry, RetryConfig, decide
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from llm.types import GenerateRequest
 from models.database import DatabaseUnavailable, session
 from models.decision import NewDecision
+from models.marks import NO_MARKS, Marks
 from models.task import Claimed, Ending, Measures, Task
 
 logger = logging.getLogger(__name__)
 
 WRITE_AGAIN_SECONDS = 0.5
+LEFT_SECONDS = 60.0
+"""After so long it is seen again whether the other program still works the row."""
 MOST_ANSWER_CHARS = 200_000
 MOST_MESSAGE_CHARS = 100_000
 
@@ -44,7 +51,19 @@ class Recorder:
         """The outcome that was written; None where the row was not ours any more."""
         outcome = self._decide(claimed, result)
         written = self._write(claimed, running, outcome, result)
+        if written and isinstance(outcome, Complete) and result.answer is not None:
+            knowledge.keep(claimed, _storable(result.answer.text), self._settings)
         return outcome if written else None
+
+    def leave(self, claimed: Claimed, reason: str) -> bool:
+        """Return the row for a while: another program works it."""
+        line = NewDecision(claimed.id, "retry", "left to another program", reason)
+        ending = Ending(error=reason, error_code="delegated", why=[line])
+        at = utc_now() + timedelta(seconds=LEFT_SECONDS)
+        return self._persist(
+            claimed,
+            lambda: Task.retry(claimed.id, claimed.epoch, ending, at=at, spend_attempt=False),
+        )
 
     def return_interrupted(self, claimed: Claimed, error: Exception) -> bool:
         """Return the row without spending an attempt."""
@@ -91,7 +110,29 @@ class Recorder:
             return self._persist(
                 claimed, lambda: Task.finish_cancel(claimed.id, claimed.epoch, ending)
             )
-        return self._persist(claimed, lambda: _write_outcome(claimed, outcome, result))
+        marks = self._marks(claimed, outcome, result)
+        note = self._note(claimed, outcome)
+        return self._persist(claimed, lambda: _write_outcome(claimed, outcome, result, marks, note))
+
+    def _marks(self, claimed: Claimed, outcome: Outcome, result: AttemptResult) -> Marks:
+        if self._settings.compat is not Compat.KNOWLEDGE_OS:
+            return NO_MARKS
+        values = knowledge_os.marks(
+            outcome,
+            attempts=claimed.row.attempt_count,
+            model=result.task.model,
+            score=result.verdict.score if result.verdict is not None else None,
+        )
+        safe = {key: _storable(v) if isinstance(v, str) else v for key, v in values.items()}
+        return Marks(safe, decoded=_decoded(claimed.row.metadata))
+
+    def _note(self, claimed: Claimed, outcome: Outcome) -> str | None:
+        if (
+            not isinstance(outcome, Fail)
+            or self._settings.exhausted is not Exhausted.COMPLETED_WITH_NOTE
+        ):
+            return None
+        return _storable(knowledge_os.note_of(outcome, attempts=claimed.row.attempt_count + 1))
 
     def _persist(self, claimed: Claimed, write: Callable[[], bool]) -> bool:
         """Write as soon as Postgres can, also beyond the lease: ``write`` changes nothing where the
@@ -111,28 +152,32 @@ class Recorder:
                 time.sleep(WRITE_AGAIN_SECONDS)
 
 
-def _write_outcome(claimed: Claimed, outcome: Outcome, result: AttemptResult) -> bool:
+def _write_outcome(
+    claimed: Claimed, outcome: Outcome, result: AttemptResult, marks: Marks, note: str | None
+) -> bool:
     task_id, epoch = claimed.id, claimed.epoch
     if isinstance(outcome, Complete):
         assert result.answer is not None
         written = Task.complete(
             task_id,
             epoch,
-            _ending(result, None),
+            replace(_ending(result, None), marks=marks),
             result=_storable(result.answer.text),
             score=outcome.score,
         )
     else:
         ending = _ending(result, outcome.code, outcome.reason)
-        ending = replace(ending, why=[_retry_decision(task_id, outcome), *ending.why])
-        written = _write_failure(claimed, outcome, ending)
+        ending = replace(ending, why=[_retry_decision(task_id, outcome), *ending.why], marks=marks)
+        written = _write_failure(claimed, outcome, ending, note)
     # A cancel may have arrived between the last look of the lease keeper and this write.
     return written or Task.finish_cancel(task_id, epoch, _ending(result, "cancelled"))
 
 
-def _write_failure(claimed: Claimed, outcome: Retry | Fail, ending: Ending) -> bool:
+def _write_failure(
+    claimed: Claimed, outcome: Retry | Fail, ending: Ending, note: str | None
+) -> bool:
     if isinstance(outcome, Fail):
-        return Task.fail(claimed.id, claimed.epoch, ending)
+        return Task.fail(claimed.id, claimed.epoch, ending, note=note)
     return Task.retry(
         claimed.id,
         claimed.epoch,
@@ -202,6 +247,17 @@ def _retry_decision(task_id: str, outcome: Retry | Fail) -> NewDecision:
     if outcome.avoid:
         rejected = [{"option": "/".join(outcome.avoid), "reason": f"{outcome.code} there"}]
     return NewDecision(task_id, "retry", chosen, _storable(outcome.reason), rejected)
+
+
+def _decoded(metadata: object) -> dict[str, Any] | None:
+    """The object in metadata that was encoded twice; None for all else."""
+    if not isinstance(metadata, str):
+        return None
+    try:
+        found = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _storable(text: str) -> str:

@@ -27,6 +27,7 @@ TABLE = (
     Periodic("start_due", CONTROL_QUEUE, "* * * * *", "start the recurring work that is due"),
     Periodic("deliver", MAINTENANCE_QUEUE, "* * * * *", "deliver events to webhooks again"),
     Periodic("scan", MAINTENANCE_QUEUE, "*/2 * * * *", "look at every model server"),
+    Periodic("embed", MAINTENANCE_QUEUE, "* * * * *", "embed answers for another system's search"),
     Periodic("prune", MAINTENANCE_QUEUE, "17 * * * *", "delete history beyond its retention"),
     Periodic("back_up", MAINTENANCE_QUEUE, "11 * * * *", "write the backup of the night"),
     Periodic("tidy", MAINTENANCE_QUEUE, "41 3 * * *", "refresh the statistics of Postgres"),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobs.policy import webhooks
+from jobs.policy.knowledge_os import Compat, Exhausted
 from jobs.policy.types import PolicyName
 from jobs.settings import fields as of
 from jobs.settings.backends import configured_backends
@@ -120,6 +121,8 @@ class Settings:
     lease_seconds: float = setting("KOS_LEASE_SECONDS", of.number(1, 86_400), 60.0)
     heartbeat_seconds: float = setting("KOS_HEARTBEAT_SECONDS", of.number(0.1, 3600), 15.0)
     max_attempts: int = setting("KOS_MAX_ATTEMPTS", of.integer(1, 100), 3)
+    compat: Compat = setting("KOS_COMPAT", of.one_of(Compat), Compat.OFF)
+    exhausted: Exhausted = setting("KOS_EXHAUSTED", of.one_of(Exhausted), Exhausted.FAILED)
     max_crashes: int = setting("KOS_MAX_CRASHES", of.integer(1, 100), 3)
     worker_threads: int = setting("KOS_WORKER_THREADS", of.integer(1, 1000), 16)
     dispatch_ahead: int = setting("KOS_DISPATCH_AHEAD", of.integer(0, 1000), 2)

@@ -13,6 +13,7 @@ from dramatiq import Message
 from jobs.admission.breakers import Breakers
 from jobs.admission.consumers import Consumers
 from jobs.admission.slots import Slots
+from jobs.policy.knowledge_os import DEFERRED, Compat
 from jobs.process.clock import ClockWatch
 from jobs.process.owners import process_is_gone, process_is_here
 from jobs.queues.names import NAMESPACE, WORKERS, llm_queue
@@ -20,6 +21,7 @@ from jobs.queues.worker_register import registered
 from jobs.settings.load import Settings
 from models import orphans
 from models.database import session
+from models.marks import Marks
 from models.orphans import Returned
 from models.states import TaskState
 
@@ -91,6 +93,7 @@ class Recovery:
             blocked = self._return_blocked()
             cyclic = orphans.fail_cycles()
             orphaned = orphans.fail_orphans_of_dependencies()
+            self._defer_to_people([*dead, *expired])
         result = Recovered(
             expired=len(expired),
             dead=len(dead),
@@ -112,6 +115,12 @@ class Recovery:
         return orphans.return_expired(
             alive=_alive_owners(self.client), grace_seconds=self.settings.lease_seconds
         )
+
+    def _defer_to_people(self, returned: Iterable[Returned]) -> None:
+        """Show quarantined tasks to the other system as it shows its own after the last attempt."""
+        failed = [one.id for one in returned if one.state is TaskState.FAILED]
+        if failed and self.settings.compat is Compat.KNOWLEDGE_OS:
+            orphans.mark_failed(failed, Marks(DEFERRED))
 
     def _known_messages(self) -> Messages:
         """Dispatch keeps these few, so reading them whole is cheap."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from llm.types import (
@@ -75,6 +76,10 @@ class BackendAdapter(Protocol):
     def canary(self, model: str, *, num_ctx: int | None = None, deadlines: Deadlines = ...) -> None:
         """Generate one token; raises where no generation happens within ``deadlines``. For a model
         in memory ``num_ctx`` is the context it has there: another one would load it anew."""
+        ...
+
+    def embed(self, model: str, texts: Sequence[str], *, seconds: float) -> list[list[float]]:
+        """A vector for each text, in their order."""
         ...
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from llm.backends.mapping import from_error_line, mapped_errors
 from llm.backends.streaming import Wire, WireCall, complete
 from llm.backends.transport import HttpTransport, decode
 from llm.framing import JsonObject
+from llm.kinds import TRAITS
 from llm.types import (
     BackendHealth,
     BackendSpec,
@@ -73,6 +75,12 @@ class HttpBackend:
     ) -> None:
         # Sent without a keep-alive: Ollama then leaves the one that its model has.
         self._one_token(model, num_ctx=num_ctx, deadlines=deadlines)
+
+    def embed(self, model: str, texts: Sequence[str], *, seconds: float) -> list[list[float]]:
+        ollama = TRAITS[self.spec.kind].speaks_ollama
+        body: dict[str, Any] = {"model": model, "input": list(texts)}
+        path = "/api/embed" if ollama else "/v1/embeddings"
+        return self._post(path, body, _vectors_of, model=model, seconds=seconds)
 
     def health(self) -> BackendHealth:
         try:
@@ -190,6 +198,22 @@ class HttpBackend:
             except errors.ServerFailed as exc:
                 raise _load_failed(exc) from exc
         return time.monotonic() - started
+
+
+def _vectors_of(body: JsonObject) -> list[list[float]]:
+    """Of Ollama's answer or OpenAI's. Raises BadAnswer for what holds no vectors."""
+    found = body.get("embeddings")
+    if found is None and isinstance(data := body.get("data"), list):
+        found = [item.get("embedding") if isinstance(item, dict) else None for item in data]
+    if not isinstance(found, list) or not all(map(_is_vector, found)):
+        raise errors.ServerFailed("the server's answer holds no embeddings")
+    return found
+
+
+def _is_vector(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(number, int | float) and math.isfinite(number) for number in value
+    )
 
 
 def version_of(body: JsonObject) -> str:

@@ -76,6 +76,8 @@ CREATE TABLE loads (ship text);
 """
 
 EXPERTS = 85
+VECTORS = "CREATE EXTENSION vector; ALTER TABLE knowledge_nodes ADD COLUMN embedding vector(768)"
+"""Its table of answers where pgvector is installed."""
 FORMS = {
     "init only": INIT,
     "with history and dependencies": INIT + HISTORY_AND_DEPENDENCIES,

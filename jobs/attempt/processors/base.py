@@ -49,7 +49,8 @@ class Checkpoint(Protocol):
 class TaskContext:
     """A task as a processor sees it.
 
-    ``context`` is the text of its files, ``context_tokens`` the model's window, of which
+    ``context`` is the text of its files, ``knowledge`` of what is known of its domain,
+    ``context_tokens`` the model's window, of which
     ``max_tokens`` are kept for an answer. ``brief`` asks for a short one: an earlier attempt was
     cut. ``correlation_id`` follows the task to other services.
     """
@@ -61,6 +62,7 @@ class TaskContext:
     options: TaskOptions = field(default_factory=TaskOptions)
     context: str = ""
     dependencies: tuple[DependencyResult, ...] = ()
+    knowledge: str = ""
     max_tokens: int = 1024
     brief: bool = False
     context_tokens: int = 8192

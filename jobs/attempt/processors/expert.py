@@ -27,6 +27,7 @@ class ExpertProcessor:
             budget_tokens=task.prompt_budget_tokens,
             context=task.context,
             dependencies=task.dependencies,
+            knowledge=task.knowledge,
             instructions=BRIEFLY[spoken_language(task.description)] if task.brief else "",
         )
         completion = call(

@@ -47,6 +47,7 @@ def test_adopting_looks_first_and_adds_only_when_it_is_told_to(
     assert (seen.code, seen.json["applied"], seen.json["obstacles"]) == (0, [], [])
     assert "table tasks with 300 rows" in str(seen.json["database"])
     assert "kos adopt --apply" in kos("adopt").out
+    assert "KOS_COMPAT is not set" in str(seen.json["environment"])
     assert kos("adopt", "--apply", "--json").json["applied"] == seen.json["will_add"]
     assert kos("adopt", "--json").json["will_add"] == []
     assert "nothing is to be added" in kos("adopt").out

@@ -1,0 +1,57 @@
+"""Knowledge of another system: read for a prompt, extended by an answer (``KOS_COMPAT``).
+
+Nothing of it may cost a task: the table is foreign, so what fails is logged and left out.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import peewee
+
+from jobs.policy.knowledge_os import Compat, KnowledgeNode, node_content, sources
+from jobs.settings.load import Settings
+from models import decision, knowledge_node
+from models.base import value_of
+from models.database import DatabaseUnavailable, session
+from models.decision import NewDecision
+from models.task import Claimed
+from models.waiting import patience
+
+logger = logging.getLogger(__name__)
+
+NODES = 5
+PATIENCE_SECONDS = 2.0
+"""For a statement on a table that may be large, locked or without an index."""
+
+
+def best_for(claimed: Claimed, settings: Settings) -> tuple[KnowledgeNode, ...]:
+    """The most trusted nodes of the task's domain; they stand in the task's decisions."""
+    if settings.compat is not Compat.KNOWLEDGE_OS:
+        return ()
+    try:
+        with patience(PATIENCE_SECONDS), session():
+            rows = knowledge_node.best(claimed.id, limit=NODES)
+    except (peewee.DatabaseError, DatabaseUnavailable) as error:
+        logger.warning("knowledge_not_read task=%s error=%s", claimed.id, error)
+        return ()
+    nodes = tuple(value_of(KnowledgeNode, row) for row in rows)
+    if nodes:
+        with session():
+            decision.record([NewDecision(claimed.id, "route", None, sources(nodes))])
+    return nodes
+
+
+def keep(claimed: Claimed, answer: str, settings: Settings) -> None:
+    """Insert the answer of a completed task. What is lost here is kept by ``upkeep.embeddings``."""
+    if settings.compat is not Compat.KNOWLEDGE_OS:
+        return
+    row = claimed.row
+    content = node_content(row.expert_name, row.title or "", answer)
+    try:
+        with patience(PATIENCE_SECONDS), session():
+            knowledge_node.keep(
+                claimed.id, content, expert=row.expert_name, department=row.expert_department
+            )
+    except (peewee.DatabaseError, DatabaseUnavailable) as error:
+        logger.warning("knowledge_not_kept task=%s error=%s", claimed.id, error)

@@ -1,0 +1,103 @@
+"""Completes ``knowledge_nodes`` of another system (``KOS_COMPAT``): vectors, and lost answers.
+
+A worker inserts its answer as plain text, which costs a task nothing. Here, apart from every task,
+the text gets its vector where a model server makes vectors of the size that the column has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import peewee
+
+from jobs.policy.knowledge_os import Compat, node_content
+from jobs.settings.load import Settings
+from llm.backends.registry import Backends
+from llm.errors import LLMError
+from llm.kinds import TRAITS
+from llm.scanner import Scanner
+from llm.types import ScannedModel
+from models import knowledge_node
+from models.base import Row
+from models.database import session
+from models.waiting import patience
+
+logger = logging.getLogger(__name__)
+
+NODES = 16
+NODE_CHARS = 6000
+"""Enough for the 2,048 tokens that embedding models read; OpenAI's servers refuse longer texts."""
+EMBED_SECONDS = 60.0
+STATEMENT_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Embeddings:
+    """``run`` is safe to call at any time; what fails is logged and tried the next time."""
+
+    settings: Settings
+    backends: Backends
+    scanner: Scanner
+    _unfit: set[tuple[str, str]] = field(default_factory=set)
+
+    def run(self) -> int:
+        """One round; how many nodes got a vector."""
+        if self.settings.compat is not Compat.KNOWLEDGE_OS:
+            return 0
+        try:
+            with patience(STATEMENT_SECONDS), session():
+                _keep_lost()
+                size = knowledge_node.vector_size()
+                nodes = knowledge_node.without_vector(limit=NODES) if size else []
+        except peewee.DatabaseError as error:
+            logger.warning("knowledge_not_completed error=%s", error)
+            return 0
+        return self._embed(nodes, size) if nodes and size else 0
+
+    def _embed(self, nodes: list[Row], size: int) -> int:
+        texts = [node["content"][:NODE_CHARS] for node in nodes]
+        for backend, model in self._models():
+            try:
+                vectors = self.backends.get(backend).embed(model, texts, seconds=EMBED_SECONDS)
+            except LLMError as error:
+                logger.warning("not_embedded backend=%s model=%s error=%s", backend, model, error)
+                continue
+            if len(vectors) != len(nodes) or any(len(vector) != size for vector in vectors):
+                logger.warning("vectors_unfit backend=%s model=%s wanted=%d", backend, model, size)
+                self._unfit.add((backend, model))
+                continue
+            return _store(nodes, vectors)
+        return 0
+
+    def _models(self) -> Iterator[tuple[str, str]]:
+        scan = self.scanner.scan()
+        for server in scan.servers:
+            for model in server.models or ():
+                place = server.backend, model.name
+                if TRAITS[server.kind].embeds and _embeds(model) and place not in self._unfit:
+                    yield place
+
+
+def _embeds(model: ScannedModel) -> bool:
+    """By what the server says of it, else by its name."""
+    capabilities = model.info.capabilities
+    return "embedding" in capabilities or (not capabilities and "embed" in model.name.lower())
+
+
+def _keep_lost() -> None:
+    for row in knowledge_node.lost(limit=NODES):
+        content = node_content(row["expert"], row["title"], row["result"])
+        knowledge_node.keep(row["id"], content, expert=row["expert"], department=row["department"])
+
+
+def _store(nodes: list[Row], vectors: list[list[float]]) -> int:
+    try:
+        with patience(STATEMENT_SECONDS), session():
+            for node, vector in zip(nodes, vectors, strict=True):
+                knowledge_node.set_vector(node["id"], vector)
+    except peewee.DatabaseError as error:
+        logger.warning("vectors_not_stored error=%s", error)
+        return 0
+    return len(nodes)

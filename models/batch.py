@@ -146,6 +146,20 @@ def progress(batch_id: str) -> dict[str, int]:
     return {**row, "open": row["total"] - row["completed"] - row["failed"]}
 
 
+def failures(batch_id: str, *, limit: int) -> list[Row]:
+    """The first lines that were refused or whose tasks failed or were cancelled."""
+    return fetch_all(
+        """
+        SELECT l.line, l.custom_id, l.error, l.task_id::text AS task_id, t.status, t.last_error
+        FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id
+        WHERE l.batch_id = %s AND (l.error IS NOT NULL OR t.status IN ('failed', 'cancelled')
+          OR (l.task_id IS NOT NULL AND t.id IS NULL))
+        ORDER BY l.line LIMIT %s
+        """,
+        (batch_id, limit),
+    )
+
+
 def task_ids(batch_id: str) -> list[str]:
     rows = fetch_all(
         "SELECT task_id::text AS id FROM kos_batch_lines "

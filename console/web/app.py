@@ -24,13 +24,14 @@ from console.web.api import machines as api_machines
 from console.web.api import openapi
 from console.web.api import tasks as api_tasks
 from console.web.api.answers import Handler, takes_json
-from console.web.batches import routes as batches
+from console.web.batches import routes as openai_batches
 from console.web.batches.disk import Disk
 from console.web.batches.runner import BatchRunner
 from console.web.errors import HANDLERS
 from console.web.figures.scan import model_names
 from console.web.metrics import Metrics, scrape
 from console.web.pages import (
+    batches,
     bulk,
     chat,
     chats,
@@ -128,6 +129,9 @@ def _pages() -> list[BaseRoute]:
         Route("/tasks/{task}/live", task.live),
         Route("/projects", projects.projects_page),
         Route("/submit", submit.submit_page),
+        Route("/batches", batches.batches_page),
+        Route("/batches/{batch}", batches.batch_page),
+        Route("/batches/{batch}/{file}", batches.download, methods=["GET"]),
         Route("/backends", machines.backends_page),
         Route("/queues", machines.queues_page),
         Route("/queues/{queue}", machines.queue_page),
@@ -152,6 +156,7 @@ def _actions() -> list[BaseRoute]:
         ("/projects", projects.keep_defaults),
         ("/submit", submit.submit),
         ("/experts/{expert}/{verb}", experts.change),
+        ("/batches/{batch}/cancel", batches.cancel),
         ("/backends/{backend}/{verb}", machines.steer_backend),
         ("/queues/{queue}/{verb}", machines.steer_queue),
         ("/schedule/{verb}", schedules.steer_schedule),
@@ -162,6 +167,7 @@ def _actions() -> list[BaseRoute]:
     return [
         Route("/chat/ask", chat.ask, methods=["POST"]),
         Route("/chat/task", chat.make_task, methods=["POST"]),
+        Route("/batches", action(batches.begin, files=1), methods=["POST"]),
         *(Route(path, action(change), methods=["POST"]) for path, change in changes),
     ]
 
@@ -200,18 +206,18 @@ def _api() -> list[BaseRoute]:
 
 def _openai() -> list[BaseRoute]:
     return [
-        Route("/v1/models", batches.models, methods=["GET"]),
-        Route("/v1/files", batches.files, methods=["GET"]),
-        Route("/v1/files", batches.upload, methods=["POST"]),
-        Route("/v1/files/{file}", batches.file, methods=["GET"]),
-        Route("/v1/files/{file}", batches.delete_file, methods=["DELETE"]),
-        Route("/v1/files/{file}/content", batches.file_content, methods=["GET"]),
-        Route("/v1/batches", batches.batches, methods=["GET"]),
-        Route("/v1/batches", takes_json(batches.create_batch), methods=["POST"]),
-        Route("/v1/batches/{batch}", batches.batch, methods=["GET"]),
+        Route("/v1/models", openai_batches.models, methods=["GET"]),
+        Route("/v1/files", openai_batches.files, methods=["GET"]),
+        Route("/v1/files", openai_batches.upload, methods=["POST"]),
+        Route("/v1/files/{file}", openai_batches.file, methods=["GET"]),
+        Route("/v1/files/{file}", openai_batches.delete_file, methods=["DELETE"]),
+        Route("/v1/files/{file}/content", openai_batches.file_content, methods=["GET"]),
+        Route("/v1/batches", openai_batches.batches, methods=["GET"]),
+        Route("/v1/batches", takes_json(openai_batches.create_batch), methods=["POST"]),
+        Route("/v1/batches/{batch}", openai_batches.batch, methods=["GET"]),
         Route(
             "/v1/batches/{batch}/cancel",
-            takes_json(batches.cancel_batch, optional=True),
+            takes_json(openai_batches.cancel_batch, optional=True),
             methods=["POST"],
         ),
     ]

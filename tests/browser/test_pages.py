@@ -19,6 +19,7 @@ PAGES = {
     "chat": "/chat",
     "chats": "/chats",
     "schedule": "/schedule",
+    "batches": "/batches",
     "webhooks": "/webhooks",
     "projects": "/projects",
     "health": "/health",

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -23,6 +24,7 @@ from models.database import session
 MAX_METADATA_PAIRS = 16
 MAX_NAME_CHARS = 255
 DAY_SECONDS = 86_400
+WINDOW = "24h"
 
 
 async def upload(request: Request) -> Response:
@@ -36,7 +38,7 @@ async def upload(request: Request) -> Response:
             raise ApiError(400, "file: is missing", param="file")
         if purpose != "batch":
             raise ApiError(400, "purpose: write batch", param="purpose")
-        return await run_in_threadpool(_keep, request, found)
+        return Json(_file(await run_in_threadpool(keep, request, found)))
 
 
 def files(request: Request) -> Response:
@@ -52,11 +54,15 @@ def file(request: Request) -> Response:
 
 
 def file_content(request: Request) -> Response:
-    row = _found_file(request)
-    path = _disk(request).path(row["id"])
+    return content(request, _found_file(request)["id"])
+
+
+def content(request: Request, file_id: str, *, filename: str | None = None) -> Response:
+    """The bytes of a file; with ``filename`` a browser saves them under it."""
+    path = _disk(request).path(file_id)
     if not path.is_file():
-        raise ApiError(404, "the bytes of this file are gone from KOS_HOME/files")
-    return FileResponse(path, media_type="application/octet-stream")
+        raise HTTPException(404, "the bytes of this file are gone from KOS_HOME/files")
+    return FileResponse(path, media_type="application/octet-stream", filename=filename)
 
 
 def delete_file(request: Request) -> Response:
@@ -74,18 +80,23 @@ def create_batch(request: Request, body: Any) -> Response:
     if endpoint != URL:
         raise ApiError(400, f"endpoint: only {URL} is served", param="endpoint")
     metadata = _metadata(body.get("metadata"))
-    window = body.get("completion_window", "24h")
-    if window != "24h":
+    if body.get("completion_window", WINDOW) != WINDOW:
         raise ApiError(400, "completion_window: write 24h", param="completion_window")
     file_id = body.get("input_file_id")
     with session():
         if not isinstance(file_id, str) or "\x00" in file_id or store.file(file_id) is None:
             raise ApiError(400, "input_file_id: no such file", param="input_file_id")
+    return Json(_batch(begin(request, file_id, metadata=metadata)))
+
+
+def begin(request: Request, file_id: str, *, metadata: dict[str, str] | None) -> Row:
+    """A batch of the lines of that file, which the runner checks and submits."""
+    with session():
         row = store.add_batch(
-            input_file_id=file_id, endpoint=URL, completion_window=window, metadata=metadata
+            input_file_id=file_id, endpoint=URL, completion_window=WINDOW, metadata=metadata
         )
     _runner(request).wake()
-    return Json(_batch(row))
+    return row
 
 
 def batches(request: Request) -> Response:
@@ -96,18 +107,24 @@ def batches(request: Request) -> Response:
 
 
 def batch(request: Request) -> Response:
-    return Json(_batch(_found_batch(request)))
+    return Json(_batch(found_batch(request)))
 
 
 def cancel_batch(request: Request, body: Any) -> Response:
-    row = _found_batch(request)
-    with session():
-        moved = store.move(row["id"], start=["validating", "in_progress"], to="cancelling")
-        row = store.batch(row["id"]) or row
-    if not moved and row["status"] != "cancelling":
+    row = cancel(request)
+    if row["status"] != "cancelling":
         raise ApiError(409, f"the batch is {row['status']} and cannot be cancelled")
-    _runner(request).wake()
     return Json(_batch(row))
+
+
+def cancel(request: Request) -> Row:
+    """The batch of the address as it is afterwards: ``cancelling``, or one that had ended."""
+    row = found_batch(request)
+    with session():
+        store.move(row["id"], start=["validating", "in_progress"], to="cancelling")
+        row = store.batch(row["id"]) or row
+    _runner(request).wake()
+    return row
 
 
 def models(request: Request) -> Response:
@@ -121,13 +138,13 @@ def models(request: Request) -> Response:
     return Json({"object": "list", "data": data})
 
 
-def _keep(request: Request, upload: UploadFile) -> Response:
+def keep(request: Request, upload: UploadFile) -> Row:
+    """The row of an uploaded file of lines, and its bytes on the disk."""
     file_id = store.new_id("file-")
     size_bytes = _disk(request).keep(file_id, upload.file)
     name = (upload.filename or "upload.jsonl").replace("\x00", "")[:MAX_NAME_CHARS]
     with session():
-        row = store.add_file(file_id, filename=name, purpose="batch", size_bytes=size_bytes)
-    return Json(_file(row))
+        return store.add_file(file_id, filename=name, purpose="batch", size_bytes=size_bytes)
 
 
 def _metadata(value: Any) -> dict[str, str] | None:
@@ -148,11 +165,11 @@ def _found_file(request: Request) -> Row:
     return row
 
 
-def _found_batch(request: Request) -> Row:
+def found_batch(request: Request) -> Row:
     with session():
         row = store.batch(_id(request, "batch"))
     if row is None:
-        raise ApiError(404, "no such batch", code="not_found")
+        raise HTTPException(404, "no such batch")
     return row
 
 

@@ -32,6 +32,7 @@ NAVIGATION = (
     ("/", "Overview", "o"),
     ("/tasks", "Tasks", "t"),
     ("/submit", "Submit", "n"),
+    ("/batches", "Batches", "a"),
     ("/backends", "Backends", "b"),
     ("/queues", "Queues", "q"),
     ("/experts", "Experts", "e"),
@@ -93,12 +94,15 @@ def _level(request: Request) -> str:
         return "bad"
 
 
-def action(change: Change) -> Callable[[Request], Any]:
-    """An endpoint for forms: the form token is checked, then ``change`` runs in a thread."""
+def action(change: Change, *, files: int = 0) -> Callable[[Request], Any]:
+    """An endpoint for forms: the form token is checked, then ``change`` runs in a thread.
+
+    A form may hold so many ``files``.
+    """
 
     async def endpoint(request: Request) -> Response:
         async with request.form(
-            max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+            max_files=files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
         ) as form:
             token = form.get("csrf") or request.headers.get("x-csrf-token") or ""
             if not hmac.compare_digest(
@@ -163,6 +167,8 @@ NOTICES = {
     "accepted": "The answer is the result now.",
     "nothing": "Nothing to change: those had moved on already.",
     "submitted": "Submitted: {n}.",
+    "batch_begun": "The batch has begun: its lines are checked and become tasks.",
+    "batch_cancelling": "The batch is being cancelled: what runs is stopped, what ended is kept.",
     "paused": "Paused: nothing more is sent there; what runs goes on.",
     "resumed": "Resumed.",
     "schedule_paused": "Paused: due times pass without a run.",

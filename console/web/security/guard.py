@@ -26,7 +26,7 @@ COOKIES_ONLY = frozenset({"/login", "/logout", "/prefer"})
 FOR_PROGRAMS = ("/api/", "/v1/", "/metrics")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
-UPLOADS = "/v1/files"
+UPLOADS = frozenset({"/v1/files", "/batches", "/submit"})
 BODY_SECONDS = 60.0
 UPLOAD_SECONDS = 900.0
 
@@ -154,7 +154,7 @@ class _Counted:
         self._receive = receive
         self._scope = scope
         self._left = _bound(scope["path"])
-        upload = scope["path"] == UPLOADS
+        upload = scope["path"] in UPLOADS
         self._deadline = time.monotonic() + (UPLOAD_SECONDS if upload else BODY_SECONDS)
         self._whole = False
 
@@ -208,7 +208,7 @@ def _bearer(headers: Headers) -> str | None:
 
 
 def _bound(path: str) -> int:
-    return MAX_UPLOAD_BYTES if path == UPLOADS else MAX_BODY_BYTES
+    return MAX_UPLOAD_BYTES if path in UPLOADS else MAX_BODY_BYTES
 
 
 def _too_large(headers: Headers, path: str) -> bool:

@@ -36,7 +36,9 @@ def cli(context: click.Context, version: bool) -> None:
     out, 4 a service cannot be reached.
     """
     if version:
-        click.echo(f"kos {_version()}")
+        from console.version import version as installed
+
+        click.echo(f"kos {installed() or '(run from a checkout)'}")
     elif context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -62,12 +64,3 @@ def _tolerate_old_terminals() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("knowledge-os-jobs")
-    except metadata.PackageNotFoundError:
-        return "(run from a checkout)"

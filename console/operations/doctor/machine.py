@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 import shutil
@@ -16,13 +17,16 @@ from console.services.account import unprivileged_account
 from console.services.binaries import postgres_programs, redis_program
 from console.services.errors import ServiceError
 from console.supervision.addresses import accepts, dashboard_address, gateway_address
-from jobs.settings.load import Settings
+from jobs.process.extras import DISTRIBUTION
+from jobs.settings.load import PROJECT, Settings
 
 LEAST_PYTHON = (3, 11)
 PACKAGES = (
     "dramatiq", "redis", "periodiq", "peewee", "psycopg2-binary", "requests", "urllib3", "psutil",
     "supervisor", "click", "rich", "jsonschema", "python-dotenv",
 )  # fmt: skip
+OURS = ("jobs", "models", "llm", "console", "gateway", "kos_client")
+OF_ITS_OWN = "install into an environment of its own: pipx or uv tool install, and unset PYTHONPATH"
 RED_DISK_BYTES, LOW_DISK_BYTES = 200 * 1024**2, 2 * 1024**3
 LEAST_DESCRIPTORS = 1024
 
@@ -41,6 +45,7 @@ def bare_checks() -> Iterator[Check]:
     """What can be checked where no setting can be read."""
     yield _python()
     yield _packages()
+    yield _imports()
     yield _descriptors()
 
 
@@ -56,6 +61,21 @@ def _packages() -> Check:
     if missing:
         return red("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
     return ok("packages", f"{len(PACKAGES)} installed")
+
+
+def _imports() -> Check:
+    """Whether ``jobs``, ``models`` and ``llm`` are ours: these names are common."""
+    for name in OURS:
+        spec = importlib.util.find_spec(name)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        if [Path(place).resolve() for place in places] != [(PROJECT / name).resolve()]:
+            return red("imports", f"{name} is that of {', '.join(places) or 'nobody'}", OF_ITS_OWN)
+    owners = metadata.packages_distributions()
+    for name in OURS:
+        others = sorted({owner for owner in owners.get(name, ()) if owner != DISTRIBUTION})
+        if others:
+            return red("imports", f"{name} is also in the package {others[0]}", OF_ITS_OWN)
+    return ok("imports", f"{', '.join(OURS)} are ours")
 
 
 def _installed(name: str) -> bool:

@@ -39,7 +39,7 @@ def events_of(task: Row, decisions: Sequence[Row]) -> list[Event]:
     for attempt in task["attempts"]:
         events += _attempted(attempt)
     if task.get("cancel_requested_at"):
-        events.append(Event(task["cancel_requested_at"], "cancel asked for"))
+        events.append(Event(task["cancel_requested_at"], "cancel requested"))
     return sorted(events, key=lambda event: event.at)
 
 
@@ -67,7 +67,7 @@ def standing(
         return f"failed: {reason} (`kos retry {task['id'][:8]}` sends it through again)"
     if status == "cancelled":
         return "cancelled"
-    return f"rests: nothing works a task whose status is {status!r}; set it to 'pending'"
+    return f"nothing runs a task whose status is {status!r}; set it to 'pending'"
 
 
 def _waiting(
@@ -101,7 +101,7 @@ def _requirements(task: Row) -> str:
 def _planned(turn: QueuePosition) -> str:
     starts = turn.starts_in
     soon = f", in {about(starts.low, starts.high)}" if starts and starts.high >= 1 else ""
-    before = f"after {turn.before} others of its block" if turn.before else "next of its block"
+    before = f"after {turn.before} other tasks" if turn.before else "next in line"
     return f"planned for {turn.backend} with {turn.model}, {before}{soon}{_done_in(turn)}"
 
 

@@ -75,10 +75,10 @@ def _classify(rows: Sequence[UnassignedTask]) -> None:
         assessed = _assess(row)
         category, complexity = assessed.category.value, assessed.complexity
         assignments.append(Assigned(row.id, None, category, complexity, defaults.backend))
-        reason = f"chosen by the creator; {assessed.reason}"
+        reason = f"its creator chose the expert; {assessed.reason}"
         reason += _left_out(row, options)
         if row.expert is None:
-            reason += "; assignee_expert_id: names no expert, so the task runs without a persona"
+            reason += "; assignee_expert_id names no expert, so the task runs without a persona"
         reasons[row.id] = NewDecision(row.id, "assign", row.expert, reason)
     _write(assignments, reasons)
 

@@ -64,9 +64,9 @@ def assign(task: AssignTask, team: Team) -> Assignment:
     """The expert for ``task``. Whoever follows the choice adds it to the loads of ``team``."""
     if not team:
         return Assignment(None, task.preferred_source, _nobody(team))
-    hinted, note = _hinted(task.assignee_hint, team, "asked for")
+    hinted, note = _hinted(task.assignee_hint, team, "its creator names")
     if hinted is None and task.default_expert:
-        hinted, by_default = _hinted(task.default_expert, team, "the default of its project")
+        hinted, by_default = _hinted(task.default_expert, team, "its project names")
         note += by_default
     candidates = hinted or team
     ranked = _ranked(task, candidates)
@@ -108,7 +108,7 @@ def _hinted(hint: str | None, team: Team, who_says: str) -> tuple[Team | None, s
         return None, ""
     found, kind = team.meant(hint)
     if found:
-        return found, f'{who_says} by {kind} "{hint:.60}": '
+        return found, f'{who_says} the {kind} "{hint:.60}": '
     state = "is not active" if team.is_inactive(hint) else "is nobody's name, role or department"
     return None, f'the hint "{hint:.60}" {state}; '
 
@@ -162,7 +162,7 @@ def _score(
 
 def _source(task: AssignTask, expert: ExpertView) -> tuple[str, str]:
     if task.preferred_source:
-        return task.preferred_source, f"{task.preferred_source} as its creator asked"
+        return task.preferred_source, f"its creator chose {task.preferred_source}"
     if task.default_source:
         return task.default_source, f"{task.default_source} is the default of its project"
     source = preferred_source(expert.department)
@@ -172,9 +172,11 @@ def _source(task: AssignTask, expert: ExpertView) -> tuple[str, str]:
 def _why(chosen: _Scored, *, alone: bool) -> str:
     who = f"{chosen.expert.name} ({chosen.expert.department or 'no department'})"
     if alone:
-        return f"{who}, the only candidate"
-    fit = f"fits by {', '.join(chosen.matched)}" if chosen.matched else "no department fits better"
-    return f"{who} {fit}, {chosen.load} open tasks"
+        return f"{who} is the only candidate"
+    load = f"has {chosen.load} open tasks"
+    if chosen.matched:
+        return f"{who} fits best by {', '.join(chosen.matched)} and {load}"
+    return f"{who} {load}, and no department fits better"
 
 
 def _rejected(ranked: Sequence[_Scored], chosen: _Scored) -> tuple[Rejected, ...]:
@@ -185,9 +187,11 @@ def _rejected(ranked: Sequence[_Scored], chosen: _Scored) -> tuple[Rejected, ...
 
 def _why_not(item: _Scored, chosen: _Scored) -> str:
     if item.score < chosen.score * _ABOUT_AS_WELL:
-        return f"fits less ({item.score:.2f} against {chosen.score:.2f})"
+        return f"fits less well ({item.score:.2f} points, the chosen one {chosen.score:.2f})"
     if item.load > chosen.load:
-        return f"has {item.load} open tasks against {chosen.load}"
+        return f"has more open tasks ({item.load}, the chosen one {chosen.load})"
     if item.score < chosen.score:
-        return f"fits a little less ({item.score:.2f} against {chosen.score:.2f})"
-    return "fits as well; the tie goes by name"
+        return (
+            f"fits a little less well ({item.score:.2f} points, the chosen one {chosen.score:.2f})"
+        )
+    return "fits as well; of equals, the first by name is chosen"

@@ -57,8 +57,8 @@ def assess(
     requested = _requested_category(metadata)
     category = requested or _strongest(signs, description)
     complexity, why = _complexity(category, text, metadata, has_dependencies=has_dependencies)
-    origin = "requested by the creator" if requested else _named_signs(signs, category)
-    return Assessment(category, complexity, f"{category.value}: {origin}; {why}")
+    origin = "its creator chose it" if requested else _named_signs(signs, category)
+    return Assessment(category, complexity, f"category {category.value}: {origin}; {why}")
 
 
 def _signs(text: str) -> dict[Category, float]:
@@ -114,8 +114,8 @@ def _complexity(
     bug = _probability(metadata.get("bug_probability"))
     value = value if bug is None else max(value, 0.3 + 0.6 * bug)
     facts = [f"about {tokens} tokens"]
-    facts += [f"{steps} steps"] if steps else []
-    facts += ["builds on other tasks"] if has_dependencies else []
+    facts += [f"steps: {steps}"] if steps else []
+    facts += ["it builds on other tasks"] if has_dependencies else []
     facts += [f"bug probability {bug:g}"] if bug is not None else []
     value, override = _with_override(min(max(value, 0.0), 1.0), metadata.get("complex"))
     return round(value, 3), ", ".join([*facts, *override])
@@ -123,9 +123,9 @@ def _complexity(
 
 def _with_override(value: float, complex_flag: object) -> tuple[float, list[str]]:
     if complex_flag is True:
-        return max(value, COMPLEX_FLOOR), ["called complex"]
+        return max(value, COMPLEX_FLOOR), ["its creator called it complex"]
     if complex_flag is False:
-        return min(value, SIMPLE_CEILING), ["called simple"]
+        return min(value, SIMPLE_CEILING), ["its creator called it simple"]
     return value, []
 
 
@@ -138,5 +138,5 @@ def _probability(value: object) -> float | None:
 def _named_signs(signs: Mapping[Category, float], category: Category) -> str:
     count = int(signs.get(category, 0.0))
     if not count:
-        return "the text names no kind of work"
-    return f"{count} sign{'s' if count > 1 else ''} in the text"
+        return "no word in the text points to another kind of work"
+    return f"words in the text that point to it: {count}"

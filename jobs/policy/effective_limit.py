@@ -146,13 +146,15 @@ def effective_limit(
     if backpressure:
         reasons.insert(0, "every server is overloaded: nothing new is dispatched")
     reasons += [f"{limit.backend}: {limit.reason}" for limit in overloaded]
-    return ConcurrencyDecision(n, limits, backpressure, tuple(reasons) or (f"ceiling {n}",))
+    return ConcurrencyDecision(
+        n, limits, backpressure, tuple(reasons) or (f"SMART_WORKER_MAX_CONCURRENT is {n}",)
+    )
 
 
 def _host_cap(host: HostLoad | HostLoadError, config: ConcurrencyConfig) -> tuple[int, str]:
     half = max(1, config.ceiling // 2)
     if not config.adaptive:
-        return config.ceiling, f"ceiling {config.ceiling}"
+        return config.ceiling, f"SMART_WORKER_MAX_CONCURRENT is {config.ceiling}"
     if isinstance(host, HostLoadError):
         return half, f"halved: the host's load could not be measured ({host.error})"
     if host.ram_fraction >= config.ram_critical:
@@ -161,7 +163,7 @@ def _host_cap(host: HostLoad | HostLoadError, config: ConcurrencyConfig) -> tupl
         return half, f"halved: memory at {host.ram_fraction:.1%} of the {host.source}"
     if host.cpu_fraction >= config.host_cpu_threshold:
         return half, f"halved: CPU at {host.cpu_fraction:.1%} of the {host.source}"
-    return config.ceiling, f"ceiling {config.ceiling}"
+    return config.ceiling, f"SMART_WORKER_MAX_CONCURRENT is {config.ceiling}"
 
 
 def _server_limit(
@@ -170,7 +172,7 @@ def _server_limit(
     limit, reason, overloaded = _own_capacity(server, config)
     if server.learned_limit is not None and server.learned_limit < limit:
         limit = max(1, server.learned_limit)
-        reason = server.learned_reason or f"the throughput knee is at {limit}"
+        reason = server.learned_reason or f"more than {limit} at once would be no faster"
     limit, reason = _by_parallelism(limit, reason, server, config)
     hold = holds.holds.get(server.backend)
     allowed = held_limit(hold, config.hold, now=now)
@@ -221,7 +223,11 @@ def _own_capacity(server: ServerLoad, config: ConcurrencyConfig) -> tuple[int, s
         return 1, f"full with {foreign} requests of others", True
     if server.queue_size:
         return free, f"{server.queue_size} requests wait at the server", True
-    reason = f"{free} of {server.max_concurrent} left by others" if foreign else f"{free} at once"
+    reason = (
+        f"{free} of {server.max_concurrent} left by others"
+        if foreign
+        else f"the server takes {free} at once"
+    )
     return free, reason, False
 
 
@@ -231,9 +237,11 @@ def _without_own_figures(
     """Ollama and most others tell nothing: our own ledger of requests is all there is."""
     if traits_of(server.kind).reports_load:
         safe = min(configured, config.mlx_safe_max)
-        return safe, f"it does not tell its load: safe {safe}", False
+        return safe, f"it does not report its load: at most {safe}", False
     crowded = server.ours > configured
-    reason = f"{server.ours} in flight, more than {configured}" if crowded else f"cap {configured}"
+    reason = (
+        f"{server.ours} in flight, more than {configured}" if crowded else f"at most {configured}"
+    )
     return configured, reason, crowded
 
 
@@ -241,5 +249,5 @@ def _capped(limit: BackendLimit, host_cap: int) -> BackendLimit:
     if limit.limit <= host_cap:
         return limit
     capped = max(1, host_cap)
-    reason = f"{capped} by the host ({limit.reason})"
+    reason = f"{capped}, because this machine is busy ({limit.reason})"
     return replace(limit, limit=capped, heavy_limit=min(limit.heavy_limit, capped), reason=reason)

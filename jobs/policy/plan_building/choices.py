@@ -148,7 +148,9 @@ class Router:
             if any(_is_backend(view, task.required_backend) for view in self.backends.values()):
                 fit = self._at(fit, task.required_backend, rejected)
             else:
-                notes.append(f"the required backend {task.required_backend} is not configured")
+                notes.append(
+                    f"there is no backend {task.required_backend}, which the task requires"
+                )
         if self._has_required_model(task):
             fit = _keep(
                 fit,
@@ -157,7 +159,7 @@ class Router:
                 f"the task requires {task.required_model}",
             )
         elif task.required_model is not None:
-            notes.append(f"the required model {task.required_model} is on no server")
+            notes.append(f"no server has {task.required_model}, which the task requires")
         return list(fit), "; ".join(notes)
 
     def _has_required_model(self, task: TaskView) -> bool:
@@ -190,7 +192,7 @@ class Router:
             return models
         kept = _keep(models, fresh, rejected, "failed on this task before")
         able = _able(kept, task.category)
-        kept = _keep(kept, able, rejected, f"not made for {task.category.value}")
+        kept = _keep(kept, able, rejected, f"not made for {task.category.value} tasks")
         failed = max(
             m.strength_for(task.category) for m in models if (m.backend, m.name) in task.avoid
         )
@@ -314,8 +316,8 @@ def _able(models: Sequence[ModelView], category: Category) -> list[ModelView]:
 def _ranked_out(
     models: Sequence[ModelView], kept: Sequence[ModelView], best: ModelView, task: TaskView
 ) -> list[Rejected]:
-    first = f"{best.name} ranks before it for {task.category.value}"
-    weak = f"too weak for this {task.category.value} task beside the best model of another server"
+    first = f"{best.name} is better at {task.category.value} tasks"
+    weak = f"another server has a much better model for {task.category.value} tasks"
     return [
         Rejected(f"{m.backend}/{m.name}", first if m is not best else weak)
         for m in models
@@ -329,10 +331,10 @@ def _is_backend(view: BackendView | None, name: str) -> bool:
 
 def _closed(view: BackendView | None) -> str | None:
     if view is None:
-        return "backend is not configured"
+        return "there is no such backend"
     if view.unavailable is not None:
         return view.unavailable
-    return None if view.slots > 0 else "its limit is 0 now"
+    return None if view.slots > 0 else "it takes no tasks now: its limit is 0"
 
 
 def _roomy(task: TaskView, models: list[ModelView], rejected: list[Rejected]) -> list[ModelView]:
@@ -342,7 +344,7 @@ def _roomy(task: TaskView, models: list[ModelView], rejected: list[Rejected]) ->
     kept = [m for m in models if m.context_tokens is None or m.context_tokens >= need]
     if not kept:
         return models
-    return _keep(models, kept, rejected, f"its context holds less than {need} tokens")
+    return _keep(models, kept, rejected, f"its context is too small: the task needs {need} tokens")
 
 
 def _keep(

@@ -22,7 +22,11 @@ def plan_fifo(snapshot: Snapshot) -> Plan:
         option = min(choices.options, key=lambda o: _rank(o, finish))
         slots = max(1, router.backends[option.key.backend].slots)
         finish[option.key.backend] += option.seconds / slots
-        routes.append(TaskRoute((task.id,), option.key, "first come; this server is free soonest"))
+        routes.append(
+            TaskRoute(
+                (task.id,), option.key, "tasks go in order of arrival; this server is free first"
+            )
+        )
         run = last.get(option.key.backend)
         if run is None or run[0] != option.key:
             run = last[option.key.backend] = (option.key, [])

@@ -148,11 +148,13 @@ class _Reasons:
 
     def of(self, key: BlockKey) -> str:
         if key in self.urgent:
-            return "urgent tasks wait for it"
+            return "urgent tasks need its model"
         if key in self.overdue:
-            return f"its oldest task has waited {self.ages[key]:.0f} s, the fairness bound is near"
+            return (
+                f"its oldest task has waited {self.ages[key]:.0f} s, near the longest wait allowed"
+            )
         if self.view.current == key:
-            return "its model is running, no load"
+            return "its model runs now, nothing has to be loaded"
         if is_warm(self.view, key):
-            return "its model is resident, no load"
-        return "after the blocks before it; long tasks first, so that servers end together"
+            return "its model is in memory, nothing has to be loaded"
+        return "long tasks go first, so that all servers finish together"

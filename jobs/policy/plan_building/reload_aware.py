@@ -140,7 +140,7 @@ def _runs(
             tasks = [*urgent.get(key, ()), *assigned.tasks.get(key, ())]
             if tasks:
                 count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
-                runs.append(BlockDraft(key, tasks, f"{count}, number {place + 1}: {why}"))
+                runs.append(BlockDraft(key, tasks, f"{count}, block {place + 1}: {why}"))
     return runs
 
 
@@ -172,13 +172,15 @@ def _why(choices: Choices, key: BlockKey, share: float, count: int) -> str:
     notes = [*_weighing(choices, option), *([choices.note] if choices.note else [])]
     note = "".join(f"; {text}" for text in notes)
     if len(choices.options) == 1:
-        return f"the only model that can take it now{note}"
-    where = f"on {key.backend} (about {option.seconds:.1f} s each)"
+        return f"no other model can take it now{note}"
+    where = f"to {key.backend} (about {option.seconds:.1f} s each)"
     if count == 1:
-        return f"the backlog is done soonest with it {where}{note}"
+        return f"it goes {where}: all that waits is done soonest this way{note}"
     if share > 0.995:
-        return f"the backlog is done soonest with all {count} tasks like it {where}{note}"
-    return f"{count} tasks like it are shared between servers, {share:.0%} of them {where}{note}"
+        return (
+            f"all {count} similar tasks go {where}: all that waits is done soonest this way{note}"
+        )
+    return f"servers share {count} similar tasks; {share:.0%} of them go {where}{note}"
 
 
 def _weighing(choices: Choices, chosen: Option) -> list[str]:
@@ -187,10 +189,10 @@ def _weighing(choices: Choices, chosen: Option) -> list[str]:
     best = min(choices.options, key=lambda option: (option.weaker_by, option.key))
     if chosen.weaker_by > best.weaker_by and best.key.model != chosen.key.model:
         why = f"{chosen.key.model} is in memory" if chosen.warm else "another server is free for it"
-        load = "" if best.warm else f"; loading {best.key.model} costs {best.load_seconds:.0f} s"
+        load = "" if best.warm else f"; to load {best.key.model} takes {best.load_seconds:.0f} s"
         notes.append(
-            f"{best.key.model} ranks before {chosen.key.model} for {choices.category.value}, "
-            f"but {why}{load}"
+            f"{best.key.model} is better at {choices.category.value} tasks than "
+            f"{chosen.key.model}, but {why}{load}"
         )
     if not chosen.preferred:
         bound = NOT_PREFERRED_FACTOR - 1.0

@@ -83,12 +83,16 @@ def _placement(
 ) -> UrgentPlacement:
     follows = ahead is not None and ahead.key == best.key
     needs_load = not follows and (ahead is not None or not is_warm(view, best.key))
-    how = "after a drain and a load" if needs_load else "without a load"
+    how = (
+        "once running tasks end and its model is loaded"
+        if needs_load
+        else "with its model in memory"
+    )
     return UrgentPlacement(
         key=best.key,
         tasks=tuple(group.tasks),
         choices=group.choices,
         needs_load=needs_load,
         work_seconds=best.seconds * len(group.tasks),
-        reason=f"urgent: begins here soonest, in about {wait:.1f} s {how}",
+        reason=f"urgent: it starts here first, in about {wait:.1f} s, {how}",
     )

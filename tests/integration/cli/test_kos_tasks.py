@@ -353,8 +353,8 @@ def test_a_waiting_task_knows_its_place_in_the_plan(kos: Kos, postgres_url: str)
             policy="fifo",
         )  # fmt: skip
 
-    assert "planned for mlx with qwen, next of its block" in kos("show", first).out
-    assert "after 1 others of its block, in about" in kos("why", second).out
+    assert "planned for mlx with qwen, next in line" in kos("show", first).out
+    assert "after 1 other tasks, in about" in kos("why", second).out
     eta = kos("why", second, "--json").json["eta"]
     assert eta["from"] < eta["to"]
     assert kos("why", unplanned, "--json").json["eta"] is None

@@ -99,10 +99,10 @@ def test_where_a_task_stands_is_one_sentence(
 @pytest.mark.parametrize(
     ("before", "starts", "done", "sentence"),
     [
-        (0, None, None, "planned for mlx with qwen, next of its block"),
-        (3, (240, 360), (300, 420), "planned for mlx with qwen, after 3 others of its block, "
+        (0, None, None, "planned for mlx with qwen, next in line"),
+        (3, (240, 360), (300, 420), "planned for mlx with qwen, after 3 other tasks, "
          "in about 4-6 min, done in about 5-7 min"),
-        (0, (0, 0.1), (20, 40), "planned for mlx with qwen, next of its block, "
+        (0, (0, 0.1), (20, 40), "planned for mlx with qwen, next in line, "
          "done in about 20-40 s"),
     ],
 )  # fmt: skip

@@ -90,7 +90,10 @@ def test_of_two_who_fit_the_one_with_less_work_takes_it() -> None:
     idle = assign(task, Team(team, loads={"1": 1, "9": 1}))
 
     assert busy.expert_id == "9"
-    assert "has 4 open tasks against 1" in {r.option: r.reason for r in busy.rejected}["Игорь"]
+    assert (
+        "has more open tasks (4, the chosen one 1)"
+        in {r.option: r.reason for r in busy.rejected}["Игорь"]
+    )
     assert idle.expert_id == "9"
 
 
@@ -170,14 +173,15 @@ def test_a_creators_own_source_is_kept() -> None:
     decision = assign(task, Team(TEAM, loads={}))
 
     assert decision.preferred_source == "ollama"
-    assert "as its creator asked" in decision.reason
+    assert "its creator chose" in decision.reason
 
 
 def test_the_reason_and_those_passed_over_are_recorded() -> None:
     decision = assign(AssignTask("Deploy with Docker"), Team(TEAM, loads={"7": 2}))
 
     assert decision.reason == (
-        "Sergey (DevOps/SRE) fits by devops, 2 open tasks; ollama suits the department DevOps/SRE"
+        "Sergey (DevOps/SRE) fits best by devops and has 2 open tasks; "
+        "ollama suits the department DevOps/SRE"
     )
     assert len(decision.rejected) == 5
     assert all(rejected.reason for rejected in decision.rejected)

@@ -35,14 +35,14 @@ def test_an_idle_machine_runs_up_to_the_ceiling() -> None:
 
     assert decision.n == 10
     assert (decision.limit("mlx"), decision.limit("ollama")) == (5, 10)
-    assert decision.reasons == ("ceiling 10",)
+    assert decision.reasons == ("SMART_WORKER_MAX_CONCURRENT is 10",)
     assert not decision.backpressure
 
 
 @pytest.mark.parametrize(
     ("load", "n", "reason"),
     [
-        (host(ram=0.849), 10, "ceiling 10"),
+        (host(ram=0.849), 10, "SMART_WORKER_MAX_CONCURRENT is 10"),
         (host(ram=0.85), 5, "halved: memory at 85.0% of the host"),
         (host(cpu=0.85), 5, "halved: CPU at 85.0% of the host"),
         (host(ram=0.899), 5, "halved: memory at 89.9% of the host"),

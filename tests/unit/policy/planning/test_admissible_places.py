@@ -96,9 +96,9 @@ def assert_true_reasons(
                 assert backend in {name for name, _ in failed}
             case "no stronger than the model that failed":
                 assert model == "weak" or any(name == model for _, name in failed)
-            case "strong ranks before it for coding":
+            case "strong is better at coding tasks":
                 assert model == "weak"
-            case reason if reason.startswith("too weak"):
+            case "another server has a much better model for coding tasks":
                 assert model == "weak"
             case reason:
                 assert reason.startswith("the task requires "), reason

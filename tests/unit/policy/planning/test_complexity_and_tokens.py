@@ -36,7 +36,7 @@ def test_what_the_creator_says_wins() -> None:
 
     assert assessed.category is Category.REASONING
     assert assessed.complexity >= 0.8
-    assert "requested" in assessed.reason
+    assert "creator chose" in assessed.reason
 
 
 def test_length_steps_dependencies_and_bugs_make_a_task_harder() -> None:

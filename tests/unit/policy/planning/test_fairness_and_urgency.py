@@ -30,7 +30,7 @@ def test_an_overdue_block_passes_the_running_one() -> None:
     made = plan(snapshot(waiting, RUNNING))
 
     assert models(made) == ["small", "thinker"]
-    assert "fairness" in made.lane("mlx")[0].reason
+    assert "longest wait" in made.lane("mlx")[0].reason
 
 
 def test_a_block_that_is_not_overdue_waits() -> None:

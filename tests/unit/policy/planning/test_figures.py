@@ -135,7 +135,7 @@ def test_an_urgent_task_goes_where_a_slot_is_free_before_a_server_that_is_full()
     (route,) = urgently(full, free, busy=running(60.0, key("mlx", "small"), count=2)).routes
 
     assert route.key.backend == "ollama"
-    assert "in about 0.0 s without a load" in route.reason
+    assert "in about 0.0 s, with its model in memory" in route.reason
 
 
 def test_an_urgent_task_waits_for_the_first_slot_of_a_full_server() -> None:
@@ -144,7 +144,7 @@ def test_an_urgent_task_waits_for_the_first_slot_of_a_full_server() -> None:
 
     (route,) = urgently(full, busy=busy).routes
 
-    assert "in about 4.0 s without a load" in route.reason
+    assert "in about 4.0 s, with its model in memory" in route.reason
 
 
 def test_an_urgent_task_waits_for_the_drain_where_one_model_fits() -> None:
@@ -153,8 +153,8 @@ def test_an_urgent_task_waits_for_the_drain_where_one_model_fits() -> None:
     (alone,) = urgently(mlx(resident=("coder",), in_flight=2), busy=busy).routes
     (beside,) = urgently(mlx(resident=("coder",), in_flight=2, max_resident=2), busy=busy).routes
 
-    assert "in about 61.0 s after a drain and a load" in alone.reason
-    assert "in about 1.0 s after a drain and a load" in beside.reason
+    assert "in about 61.0 s, once running tasks end" in alone.reason
+    assert "in about 1.0 s, once running tasks end" in beside.reason
 
 
 def test_running_work_is_shared_over_the_slots_of_its_server() -> None:

@@ -1,1 +1,2 @@
-"""Model servers: guarded completions from Ollama, MLX and OpenAI-compatible servers."""
+"""Calls to model servers (Ollama, MLX, OpenAI-compatible) with deadlines, cancellation and
+checks."""

@@ -1,8 +1,9 @@
-"""A circuit breaker as values: when to stop calling a server, and when one canary may try again.
+"""A circuit breaker as values: when to stop calling a server, and when one canary may test it
+again.
 
-One state per backend, and one per (backend, model) for failed loads. Pure: the caller passes the
-time, keeps the state (as `dumps` writes it) and proves recovery by a one-token generation, because
-a server whose HTTP answers may still generate nothing.
+There is one state per backend, and one per (backend, model) for failed loads. The module is pure:
+the caller passes the time and stores the state (as `dumps` writes it). Recovery needs a one-token
+generation, because a server that answers HTTP may still be unable to generate.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class BreakerPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """``threshold`` failures in a row open it; each trip in a row doubles the wait."""
+    """``threshold`` consecutive failures open the breaker; each consecutive trip doubles the
+    wait."""
 
     threshold: int = 3
     cooldown_seconds: float = 10.0
@@ -38,7 +40,8 @@ MODEL_RULES = BreakerRules(threshold=2, cooldown_seconds=60.0, max_cooldown_seco
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """``retry_at``: when an open breaker wants its canary, or when a running canary is overdue."""
+    """``retry_at``: when an open breaker may send its canary, or when a running canary counts as
+    lost."""
 
     phase: BreakerPhase = BreakerPhase.CLOSED
     failures: int = 0
@@ -52,13 +55,14 @@ CLOSED = BreakerState()
 
 
 def allows(state: BreakerState, now: datetime) -> bool:
-    """May ordinary work be sent? Only when closed; an open one first wants its canary."""
+    """May ordinary work be sent? Only when closed; an open breaker needs a successful canary
+    first."""
     del now
     return state.phase is BreakerPhase.CLOSED
 
 
 def wants_probe(state: BreakerState, now: datetime) -> bool:
-    """Is it time for one canary? Also when an earlier one never reported."""
+    """Is it time for a canary? Also true when an earlier one never reported."""
     return state.phase is not BreakerPhase.CLOSED and (
         state.retry_at is None or now >= state.retry_at
     )
@@ -67,7 +71,7 @@ def wants_probe(state: BreakerState, now: datetime) -> bool:
 def on_probe(
     state: BreakerState, now: datetime, *, rules: BreakerRules = BACKEND_RULES
 ) -> BreakerState:
-    """A canary starts: nobody else starts one before ``retry_at``."""
+    """Record that a canary starts. No other may start before ``retry_at``."""
     return replace(
         state,
         phase=BreakerPhase.HALF_OPEN,
@@ -76,8 +80,11 @@ def on_probe(
 
 
 def on_success(state: BreakerState) -> BreakerState:
-    """A generation ended well, or a canary did. One that was under way before the trip proves
-    nothing for an open breaker, so only a half-open or closed one closes."""
+    """Record a successful generation or canary.
+
+    A generation that began before the trip proves nothing about an open breaker, so only a
+    half-open or closed one closes.
+    """
     if state.phase is BreakerPhase.OPEN:
         return state
     return CLOSED
@@ -91,7 +98,8 @@ def on_failure(
     reason: str | None = None,
     retry_after_seconds: float | None = None,
 ) -> BreakerState:
-    """A counted failure. What the server asked in ``retry_after_seconds`` opens it at once."""
+    """Record a failure that counts. If the server sent ``retry_after_seconds``, the breaker opens
+    at once for that long."""
     failures = state.failures + 1
     if state.phase is BreakerPhase.OPEN:
         return replace(state, failures=failures)
@@ -113,8 +121,8 @@ def on_failure(
 
 
 def counts_against_backend(error: errors.LLMError) -> bool:
-    """Does this failure speak against the whole server? A bad answer or a long one does not, nor
-    does what the server does not offer, nor a queue of our own making."""
+    """Is this failure evidence against the whole server? Bad or long answers, unsupported features
+    and queues that we caused are not."""
     if isinstance(error, errors.QueueTimeout):
         return False
     served = isinstance(error, errors.TransientError | errors.NotAuthorized)
@@ -122,7 +130,7 @@ def counts_against_backend(error: errors.LLMError) -> bool:
 
 
 def counts_against_model(error: errors.LLMError) -> bool:
-    """Does this failure speak against loading this model on this server?"""
+    """Is this failure evidence that the server cannot load this model?"""
     return isinstance(error, errors.LoadFailed | errors.LoadTimeout)
 
 
@@ -134,7 +142,7 @@ def dumps(state: BreakerState) -> str:
 
 
 def loads(text: str) -> BreakerState:
-    """Raises ValueError where ``text`` is not what `dumps` wrote."""
+    """Read what `dumps` wrote; raises ValueError for anything else."""
     try:
         fields: dict[str, Any] = json.loads(text)
         return BreakerState(

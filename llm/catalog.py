@@ -1,4 +1,5 @@
-"""Which model for which work: the priority table, and how a model nobody listed is classed."""
+"""Which model for which work: the priority table, and how to classify models that it does not
+list."""
 
 from __future__ import annotations
 
@@ -26,14 +27,15 @@ class CatalogError(ValueError):
 
 
 MEMORY_FOR_WEIGHTS = 0.9
-"""The part of a server's memory that a model's file may fill."""
+"""The share of a server's memory that a model file may fill."""
 _DOES_NOT_FIT = 1000.0
 _BLIND = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class StrengthRule:
-    """How size, family and category make a strength; explained in ``catalog.toml``."""
+    """How a model's strength follows from size, family and category. ``catalog.toml``
+    explains it."""
 
     places_per_doubling: float
     outside_doublings: float
@@ -44,7 +46,7 @@ class StrengthRule:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The priority table as read. ``priority`` holds parts of names, better ones first."""
+    """The priority table. ``priority`` holds parts of model names per category, best first."""
 
     priority: Mapping[Category, tuple[str, ...]]
     strength: StrengthRule
@@ -56,7 +58,7 @@ class Catalog:
 
 
 def load_catalog(override: str | Path | None = None) -> Catalog:
-    """The built-in table, with the keys of the TOML file ``override`` in place of its own."""
+    """The built-in table. Keys of the TOML file ``override`` replace its own."""
     builtin = resources.files("llm").joinpath("catalog.toml").read_text(encoding="utf-8")
     catalog = _merged(None, tomllib.loads(builtin))
     if override is None:
@@ -80,8 +82,11 @@ def classify(
     broken: str | None = None,
     memory_bytes: int | None = None,
 ) -> ScannedModel:
-    """Categories, weight and strengths of one model. ``chosen``: names by category that the user
-    listed; ``memory_bytes``: what the server has for models, where that is known."""
+    """Categories, weight and strengths of one model.
+
+    ``chosen``: model names by category that the user listed. ``memory_bytes``: the server's memory
+    for models, None where unknown.
+    """
     unusable = _unusable(info, catalog)
     if unusable is not None:
         return ScannedModel(
@@ -108,8 +113,8 @@ def classify(
 def rank(
     models: Iterable[ScannedModel], *, chosen: Mapping[str, tuple[str, ...]] | None = None
 ) -> Ranking:
-    """The names of a server's usable models for each category, best first: what the user listed,
-    then by strength."""
+    """The usable model names of a server for each category, best first: the user's choice, then by
+    strength."""
     usable = [model for model in models if model.broken is None]
 
     def order(model: ScannedModel, category: Category) -> tuple[int, float, str]:
@@ -126,7 +131,8 @@ def rank(
 
 
 def is_heavy(info: ModelInfo, catalog: Catalog) -> bool:
-    """By parameter count or file size; by the size in the name only where neither is told."""
+    """Decided by parameter count or file size; by the size in the name only where both are
+    unknown."""
     parameters = info.parameters
     if parameters is None and info.size_bytes is None:
         parameters = parameters_in_name(info.name)
@@ -136,7 +142,7 @@ def is_heavy(info: ModelInfo, catalog: Catalog) -> bool:
 
 
 def parameters_in_name(name: str) -> int | None:
-    """32e9 for "qwen3:32b", 56e9 for "mixtral:8x7b", None where the name tells no size."""
+    """32e9 for "qwen3:32b", 56e9 for "mixtral:8x7b", None for a name without a size."""
     match = _SIZE_IN_NAME.search(name.lower())
     if match is None:
         return None
@@ -145,7 +151,8 @@ def parameters_in_name(name: str) -> int | None:
 
 
 def _strength(info: ModelInfo, category: Category, belongs: bool, catalog: Catalog) -> float:
-    """Doublings of size, less what the family and a foreign category take off."""
+    """Size in doublings, minus the penalties for family and for a category that is not the model's
+    own."""
     rule = catalog.strength
     billions = max(_size_of(info, rule) / 1e9, 0.01)
     entries = len(catalog.priority[category])
@@ -154,7 +161,7 @@ def _strength(info: ModelInfo, category: Category, belongs: bool, catalog: Catal
         return -place / rule.places_per_doubling - billions / 100 - (0.0 if belongs else _BLIND)
     enough = rule.enough_parameters / 1e9
     if category in (Category.DEFAULT, Category.VISION):
-        # Between two that are large enough the smaller answers sooner.
+        # Of two models that are large enough, the smaller answers sooner.
         size = math.log2(min(billions, enough)) - max(0.0, billions - enough) / 1000
     else:
         size = math.log2(billions)
@@ -203,7 +210,7 @@ def _is_fast(info: ModelInfo, catalog: Catalog) -> bool:
 
 
 def _place(name: str, category: Category, catalog: Catalog) -> int:
-    """The index of the first entry of the table that the name holds."""
+    """The index of the first table entry that occurs in the name."""
     lowered = name.lower()
     specialist = _holds(lowered, _SPECIALIST) and category is not Category.CODING
     for index, entry in enumerate(catalog.priority[category]):
@@ -232,8 +239,8 @@ def _holds(name: str, entry: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _pattern(entry: str) -> re.Pattern[str]:
-    """The entry with any separators, not in the middle of a word or number: "phi" is not in
-    "dolphin", "qwen:3" not in "qwen:32b"."""
+    """A pattern that finds the entry with any separators, but not inside a word or number: "phi" is
+    not in "dolphin", "qwen:3" not in "qwen:32b"."""
     parts = re.findall(r"[a-z]+|\d+", entry.lower())
     before = "(?<![a-z])" if entry[:1].isalpha() else "-"
     after = r"(?!\d)" if parts[-1].isdigit() else ""

@@ -1,4 +1,4 @@
-"""The limits that Linux control groups (v2 or v1) put on this process; none anywhere else."""
+"""Limits that Linux control groups (v2 or v1) set for this process; none on other systems."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """The tightest limits of the control groups around us; None where there is none.
-
-    ``memory_used_bytes`` is without the file cache that the kernel would give back.
-    """
+    """The tightest limits of all enclosing control groups; None for no limit. ``memory_used_bytes``
+    excludes the file cache that the kernel can reclaim."""
 
     memory_limit_bytes: int | None = None
     memory_used_bytes: int | None = None
@@ -24,9 +22,9 @@ class GroupLimits:
 
 
 def group_limits(root: Path = CGROUP_ROOT, own: Path = OWN_CGROUPS) -> GroupLimits:
-    """The limits of the control groups around this process; empty where there are none.
+    """The limits of the control groups of this process; empty where there are none.
 
-    Raises OSError or ValueError when a file that is there cannot be read or understood.
+    Raises OSError or ValueError when an existing file cannot be read or parsed.
     """
     if not own.exists() or not root.exists():
         return GroupLimits()
@@ -105,10 +103,8 @@ def _tightest(found: Iterable[tuple[float, Path]]) -> tuple[float, Path] | None:
 
 
 def _up_from(root: Path, path: str) -> list[Path]:
-    """The folder of our group and of each group around it, as far as they can be seen from here.
-
-    Inside a container the path may be the host's, which is not mounted; its root is our group.
-    """
+    """The folder of our group and of its ancestors, as far as they are visible. Inside a container
+    the path may be the host's and not mounted; then the mounted root is our group."""
     relative = path.strip("/")
     folder = root / relative if relative and ".." not in relative.split("/") else root
     folders = [folder, *folder.parents]

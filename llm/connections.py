@@ -1,7 +1,7 @@
-"""Bounds on the connections of an HTTP server under uvicorn, which has no such bounds.
+"""Limits on the connections of an HTTP server under uvicorn, which has no such limits.
 
-How many an address and all may hold, how long a header may take, and how large it may be. A client
-with thousands of silent connections would exhaust the file descriptors.
+They bound connections per address and in all, and the size and duration of a header. Without them a
+client with thousands of silent connections would exhaust the file descriptors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ else:
 BY_ADDRESS = 64
 BY_EVERYBODY = 512
 PROGRAMS_BY_ADDRESS = 512
-"""At a server that programs ask: an address that streams many answers at once is no attack."""
+"""For servers that programs call: one address may stream many answers at once."""
 PROGRAMS_BY_EVERYBODY = 768
 """Below the 1,024 file descriptors that many systems give a process."""
 HEADER_SECONDS = 10.0
@@ -39,7 +39,8 @@ class ConnectionTable:
         self._count = 0
 
     def add(self, address: str, connection: _Bounded) -> bool:
-        """Whether ``connection`` may stay. The oldest that waits for its client makes room."""
+        """Register ``connection``; False if it must be refused. When the table is full, the oldest
+        connection that waits for its client is closed."""
         mine = self._open[address]
         if len(mine) >= self._by_address and not self._make_room(mine):
             return False
@@ -68,10 +69,8 @@ class ConnectionTable:
 
 
 class _Bounded(_Protocol):
-    """A connection that is counted, and that ends when its header does not come in time.
-
-    A connection that was answered and says nothing is idle: uvicorn's keep-alive ends it.
-    """
+    """A counted connection. It is closed when its header does not arrive in time. An idle
+    connection after an answer is closed by uvicorn's keep-alive instead."""
 
     table: ConnectionTable
 
@@ -106,12 +105,12 @@ class _Bounded(_Protocol):
 
     @property
     def waits_for_client(self) -> bool:
-        """No request is being answered: its header or its body has not come whole."""
+        """True while no request is processed: its header or body is incomplete."""
         cycle: Any = self.cycle
         return cycle is None or bool(cycle.response_complete or cycle.more_body)
 
     def abort(self) -> None:
-        """End it at once; its place is free for the next."""
+        """Close the connection at once and free its place."""
         self._forget()
         self.transport.abort()
 
@@ -124,7 +123,8 @@ class _Bounded(_Protocol):
         self._look = self.loop.call_later(HEADER_SECONDS / 4, self._end_what_waits)
 
     def _end_what_waits(self) -> None:
-        """A body has a deadline of its own, set by who reads it."""
+        """Close it if its header is overdue. The body has a deadline of its own, set by its
+        reader."""
         since = self._header_since
         if since is not None and self.loop.time() - since >= HEADER_SECONDS:
             self.abort()
@@ -133,12 +133,12 @@ class _Bounded(_Protocol):
 
 
 class BoundedPages(_Bounded, H11Protocol):
-    """For a server that browsers ask."""
+    """For a server that browsers use."""
 
     table = ConnectionTable()
 
 
 class BoundedCalls(_Bounded, HttpToolsProtocol):  # type: ignore[misc]
-    """For a server that programs ask: the quicker parser, and more connections an address."""
+    """For a server that programs use: a faster parser, and more connections per address."""
 
     table = ConnectionTable(by_address=PROGRAMS_BY_ADDRESS, by_everybody=PROGRAMS_BY_EVERYBODY)

@@ -1,4 +1,4 @@
-"""How long each phase of a call may take: learned where there is history, cautious where not."""
+"""How long each phase of a call may take: learned from history, else conservative defaults."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ FIRST_TOKEN_SHARE_OF_TOTAL = 0.4
 LEARNED_FIRST_TOKEN_MARGIN = 5.0
 
 SLOWEST_PREFILL_TOKENS_PER_SECOND = 50.0
-"""What a prompt is taken to need where nothing was learned: a large model on a CPU."""
+"""The assumed prompt speed where nothing was learned: a large model on a CPU."""
 LEARNED_PREFILL_MARGIN = 1.5
-"""On the 95th percentile, so it only covers what no sample has shown yet."""
+"""Applied to the 95th percentile; covers what no sample has shown yet."""
 
 BETWEEN_TOKENS_SECONDS = 30.0
 SLOW_TOKENS_BEFORE_STALL = 20.0
@@ -44,11 +44,13 @@ def deadlines_for(
 ) -> Deadlines:
     """Deadlines of one call, in seconds.
 
-    The total is ``llm_timeout_seconds`` (times ``heavy_multiplier`` for a heavy model), stretched
-    to at most twice that where the learned rate shows that ``max_tokens`` cannot be decoded in it.
-    The first token may take what the prompt's ``prompt_tokens`` need at ``learned_prefill_seconds``
-    a token (a high quantile), after the ``queue_seconds`` that our own requests there may take
-    before it; all within the total, which neither of them stretches.
+    The total is ``llm_timeout_seconds`` (times ``heavy_multiplier`` for a heavy model). It grows to
+    at most twice that where the learned rate shows that ``max_tokens`` need longer.
+
+    The first token may take ``prompt_tokens`` times ``learned_prefill_seconds`` (seconds per token,
+    a high quantile), plus ``queue_seconds`` for our own requests ahead of it. Neither extends the
+    total.
+
     A model that is not resident may load inside the call: the load deadline is then added to the
     first token's and to the total.
     """
@@ -70,7 +72,7 @@ def deadlines_for(
 
 
 def prefill_seconds(prompt_tokens: int, learned_per_token: float | None) -> float:
-    """The longest that reading the prompt is expected to take."""
+    """The longest time that processing the prompt is expected to take."""
     if learned_per_token is None:
         return prompt_tokens / SLOWEST_PREFILL_TOKENS_PER_SECOND
     return prompt_tokens * learned_per_token * LEARNED_PREFILL_MARGIN
@@ -79,8 +81,8 @@ def prefill_seconds(prompt_tokens: int, learned_per_token: float | None) -> floa
 def queueing_explains(
     *, allowed_seconds: float, queue_seconds: float, prefill_seconds: float
 ) -> bool:
-    """Whether a first token that did not come in ``allowed_seconds`` says nothing of the server:
-    the requests ahead and the prompt were expected to take longer than the total allows."""
+    """Is a first token that did not come in ``allowed_seconds`` no evidence against the server?
+    True if the requests ahead and the prompt were expected to take longer."""
     return queue_seconds > 0 and queue_seconds + prefill_seconds > allowed_seconds
 
 

@@ -1,7 +1,7 @@
-"""HTTP sessions for model servers and agents: nothing of the environment stands between.
+"""HTTP sessions for model servers and agents that ignore the environment.
 
-They are on this machine or in this network, where a proxy of `HTTP_PROXY` cannot reach them and
-would answer in their place; nor may a .netrc override a key.
+The servers are on this machine or network. A proxy from `HTTP_PROXY` could not reach them and would
+answer in their place, and a .netrc could override an API key.
 """
 
 from __future__ import annotations

@@ -32,14 +32,14 @@ from typing import Literal
 BODY_EXCERPT_CHARS = 300
 
 Concern = Literal["request", "model", "server"]
-"""What is at fault. Only what concerns the server opens its breaker."""
+"""What is at fault. Only errors with "server" open the server's breaker."""
 
 
 class LLMError(Exception):
     """Root. Carries the facts that a retry decision needs.
 
-    ``status`` is the HTTP status where there was one, ``body_excerpt`` at most 300 characters,
-    ``concerns`` what is at fault, ``field`` the optional field that the server does not take.
+    ``status`` is the HTTP status, if any; ``body_excerpt`` at most 300 characters; ``concerns``
+    what is at fault; ``field`` the optional field that the server rejects.
     """
 
     code = "llm_error"
@@ -104,8 +104,8 @@ class FirstTokenTimeout(CallTimeout):
 
 
 class QueueTimeout(FirstTokenTimeout):
-    """The first token did not come, and the requests ahead of this one explain it: the server is
-    as well as ever, it was sent more than it works on at a time."""
+    """The first token did not come in time, but the requests ahead explain it. The server is
+    healthy; it received more requests than it processes at once."""
 
     code = "queue_timeout"
 

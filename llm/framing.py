@@ -1,8 +1,8 @@
-"""From bytes, cut anywhere, to JSON objects: newline-delimited JSON and server-sent events.
+"""Turns bytes, cut anywhere, into JSON objects: newline-delimited JSON and server-sent events.
 
-Broken UTF-8, broken JSON, an endless line or a value that is no object raise StreamBroken. A byte
-order mark, any kind of line end, events of several data lines, and one whole object in place of a
-stream are read.
+Invalid UTF-8, invalid JSON, an endless line or a value that is no object raise StreamBroken. A byte
+order mark, any line end, events with several data lines, and one whole object in place of a stream
+are accepted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _raw_decode = json.JSONDecoder().raw_decode
 
 
 class LineSplitter:
-    """Cuts chunks of bytes into lines, without their ends. Memory is bounded by the line limit."""
+    """Cuts chunks of bytes into lines without their ends. The line limit bounds the memory."""
 
     def __init__(self, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._rest = bytearray()
@@ -31,7 +31,7 @@ class LineSplitter:
         self._at_start = True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes. A byte order mark before the first is dropped."""
+        """The lines that ``data`` completes. A byte order mark at the start is dropped."""
         if self._at_start:
             self._rest += data
             if BYTE_ORDER_MARK.startswith(self._rest[: len(BYTE_ORDER_MARK)]) and (
@@ -58,7 +58,7 @@ class LineSplitter:
         return lines
 
     def rest(self) -> bytes:
-        """What came after the last line end."""
+        """The bytes after the last line end."""
         return bytes(self._rest)
 
     def _too_long(self) -> errors.StreamBroken:
@@ -66,7 +66,7 @@ class LineSplitter:
 
 
 def ndjson_objects(chunks: Iterable[bytes]) -> Iterator[JsonObject]:
-    """Every line as an object; also a last one without a line end."""
+    """Every line as an object, including a last one without a line end."""
     lines = LineSplitter()
     for chunk in chunks:
         for line in lines.feed(chunk):
@@ -80,9 +80,9 @@ def ndjson_objects(chunks: Iterable[bytes]) -> Iterator[JsonObject]:
 def sse_objects(chunks: Iterable[bytes]) -> Iterator[JsonObject | None]:
     """The data of every event as an object; None for the end marker ``[DONE]``.
 
-    Comments and other fields are passed over. A bare JSON object in place of an event, which some
-    servers write when they fail, is taken as one; so is a whole answer over several lines, from a
-    server that ignores `stream`.
+    Comments and other fields are ignored. A bare JSON object in place of an event is accepted: some
+    servers write one when they fail, and servers that ignore `stream` send a whole answer over
+    several lines.
     """
     events = _Events()
     lines = LineSplitter()
@@ -93,8 +93,8 @@ def sse_objects(chunks: Iterable[bytes]) -> Iterator[JsonObject | None]:
 
 
 class _Events:
-    """Lines of an event stream become objects. Nearly every event is one line of data, parsed as
-    soon as it is there; data that is no JSON by itself goes on in the event's next data line."""
+    """Turns lines of an event stream into objects. Nearly every event is one data line, which is
+    parsed immediately; data that is not valid JSON alone continues in the next data line."""
 
     def __init__(self) -> None:
         self._data = b""
@@ -122,7 +122,7 @@ class _Events:
             )
 
     def end(self, rest: bytes) -> Iterator[JsonObject | None]:
-        """What stands in a last line without its end."""
+        """Process a last line without its end."""
         if self._whole:
             yield parse_last(bytes(self._whole + rest))
             return
@@ -147,7 +147,7 @@ class _Events:
 
 
 def _with_line_feeds(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Carriage returns, with or without a line feed, become line feeds."""
+    """Replace carriage returns, with or without a line feed, by line feeds."""
     held = b""
     for chunk in chunks:
         if b"\r" not in chunk and not held:
@@ -161,7 +161,7 @@ def _with_line_feeds(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def parse_object(data: bytes) -> JsonObject:
-    """One JSON object in UTF-8, white space around it allowed; raises StreamBroken."""
+    """One JSON object in UTF-8, with optional white space around it; raises StreamBroken."""
     try:
         text = data.decode("utf-8").strip()
         value, end = _raw_decode(text)
@@ -181,7 +181,7 @@ def parse_object(data: bytes) -> JsonObject:
 
 
 def parse_last(data: bytes) -> JsonObject:
-    """A last line without its end: broken means cut."""
+    """Parse a last line without its end. Invalid JSON there means that the stream was cut."""
     try:
         return parse_object(data)
     except errors.StreamBroken as exc:

@@ -1,7 +1,7 @@
-"""The guard of one streamed answer: keeps its text, and stops it early when it has gone bad.
+"""Collects one streamed answer, and stops it early when it has gone bad.
 
-Pure: no clock, no socket. Pieces are collected and the detectors look at some hundred characters
-at a time, so that a token costs an append and two additions.
+Pure: no clock, no socket. The detectors run every few hundred characters, so that a token costs one
+append and two additions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AnswerGuard:
 
     @property
     def pieces(self) -> int:
-        """Non-empty pieces seen, thinking included: at most the tokens generated."""
+        """Non-empty pieces seen, thinking included; never more than the generated tokens."""
         return len(self._text.parts) + len(self._thinking.parts)
 
     @property
@@ -41,9 +41,11 @@ class AnswerGuard:
         return "".join(self._text.parts)
 
     def finish(self, finish_reason: Literal["stop", "length"]) -> tuple[str, str]:
-        """(answer, thinking) of a stream that ended well; raises where there is no answer.
+        """(answer, thinking) of a stream that ended well; raises BadAnswer where there is no
+        answer.
 
-        ``finish_reason`` only words the message: a cut answer is the caller's to judge.
+        ``finish_reason`` is used in the message only: whether a cut answer is acceptable is decided
+        by the caller.
         """
         self._text.inspect()
         self._thinking.inspect()
@@ -80,7 +82,7 @@ class AnswerGuard:
 
 
 class _Channel:
-    """Text of one kind. Inspected whenever STEP_CHARS more have come."""
+    """Text of one kind, answer or thinking. Inspected whenever STEP_CHARS more have arrived."""
 
     __slots__ = ("_first_new", "_inspect", "_pending_chars", "chars", "parts")
 
@@ -109,10 +111,8 @@ class _Channel:
 
 
 def _whole(parts: list[str]) -> str:
-    """The text in one; surrogate halves that came in two pieces are joined.
-
-    Raises StreamBroken for a lone half: no such text can be stored or sent on.
-    """
+    """The whole text; surrogate halves from two pieces are joined. Raises StreamBroken for a lone
+    half, which can be neither stored nor sent."""
     text = "".join(parts)
     try:
         text.encode("utf-8")

@@ -1,7 +1,7 @@
-"""What the system must know of each kind of model server: one record a kind, and nowhere else.
+"""What differs between the kinds of model server: one record for each kind.
 
-The adapter of a kind stands in `llm.backends.registry.ADAPTERS`, its error signatures in
-`llm/signatures.toml`. How to add a kind: docs/adding-a-backend.md.
+Adapters are listed in `llm.backends.registry.ADAPTERS`, error signatures in `llm/signatures.toml`.
+How to add a kind: docs/adding-a-backend.md.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         takes_num_ctx=True,
         loads_unseen=False,
         reports_load=False,
-        warm_load_seconds=1.0,  # measured: 0.03 to 0.35 s, once 0.83 s under load
+        warm_load_seconds=1.0,  # Measured: 0.03 to 0.35 s, once 0.83 s under load.
         speaks_ollama=True,
         embeds=True,
         completes=True,
@@ -90,7 +90,7 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         rate_billions=1200.0,
     ),
 }
-"""Priors are anchored on measurements: see `jobs.policy.priors`."""
+"""The priors are based on measurements: see `jobs.policy.priors`."""
 
 
 def traits_of(kind: BackendKind) -> KindTraits:

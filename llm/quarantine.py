@@ -1,4 +1,4 @@
-"""Models left out of choice for a while, with the reason."""
+"""Models excluded from selection for a while, each with the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class QuarantinedModels:
         return QuarantinedModels((*others, QuarantinedModel(backend, model, reason, until)))
 
     def lasting(self, now: datetime) -> QuarantinedModels:
-        """Those whose time has not run out."""
+        """The entries that have not expired."""
         return QuarantinedModels(tuple(item for item in self.items if item.until > now))
 
     def applied(self, scan: Scan) -> Scan:

@@ -1,4 +1,4 @@
-"""Where scans are kept between calls, and between processes."""
+"""Stores scans between calls and between processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MemoryScanCache:
 
 @dataclass(frozen=True, slots=True)
 class CachedScan:
-    """What the cache holds: the last scan, and the models set aside."""
+    """What the cache holds: the last scan and the quarantined models."""
 
     scan: Scan
     quarantined: QuarantinedModels
@@ -56,7 +56,7 @@ class CachedScan:
 
     @classmethod
     def loads(cls, text: str) -> CachedScan | None:
-        """None where another version wrote it: then a new scan is due."""
+        """Read a cached scan; None where another version wrote it, so that a new scan is made."""
         try:
             document = json.loads(text)
             quarantined = tuple(

@@ -1,7 +1,7 @@
-"""Every configured server at once: its models, or its error.
+"""Scans all configured servers: each gives its models or its error.
 
-A scan is kept for a while in a cache that processes share, and made anew on demand, as when a 404
-contradicts it. Models found broken are set aside with the reason, over several scans.
+A scan is cached for a while, shared by processes, and repeated on demand, as when a 404 contradicts
+it. Models found broken stay quarantined with the reason over several scans.
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ logger = logging.getLogger(__name__)
 
 
 class Scanner:
-    """Scans the servers of ``backends``; safe to share between threads. A scan serves for
-    ``fresh_seconds``; ``memory_bytes`` is what a server, by name, has for models."""
+    """Scans the servers of ``backends``. Threads may share it.
+
+    A scan is valid for ``fresh_seconds``; ``memory_bytes`` is the model memory of each server, by
+    name.
+    """
 
     def __init__(
         self,
@@ -72,8 +75,10 @@ class Scanner:
         self._last: tuple[float, Scan | None] = _UNREAD
 
     def scan(self, *, refresh: bool = False) -> Scan:
-        """Models or error of every server, at most ``fresh_seconds`` old. ``refresh`` asks the
-        servers now; callers who wait for one another share what the first one learned."""
+        """Models or error of every server, at most ``fresh_seconds`` old.
+
+        ``refresh`` queries the servers now; concurrent callers share one result.
+        """
         asked_at = self._clock()
         if not refresh:
             cached = self._cached()
@@ -88,10 +93,8 @@ class Scanner:
             return self._scan_now()
 
     def last(self) -> Scan | None:
-        """The newest scan however old, without asking any server; None before the first.
-
-        One that another process made is seen within :data:`LAST_SECONDS`.
-        """
+        """The newest scan of any age, without querying a server; None before the first. One from
+        another process is seen within :data:`LAST_SECONDS`."""
         read_at, scan = self._last
         if time.monotonic() - read_at >= LAST_SECONDS:
             cached = self._cached()
@@ -111,7 +114,7 @@ class Scanner:
         return self._backends.get(name).resident_models()
 
     def quarantine(self, backend: str, model: str, reason: str, *, seconds: float = 1800.0) -> None:
-        """Leave a model out of choice for a while, as after a failed canary or load."""
+        """Exclude a model from selection for a while, as after a failed canary or load."""
         until = self._clock() + timedelta(seconds=seconds)
         logger.warning("model_set_aside backend=%s model=%s reason=%s", backend, model, reason)
         with self._one_at_a_time:
@@ -126,7 +129,7 @@ class Scanner:
     def _scan_now(self) -> Scan:
         now = self._clock()
         fresh = Scan(at=now, servers=self._servers(now))
-        # Read only now: while the servers were asked, another process may have set a model aside.
+        # Read only now: another process may have quarantined a model during the scan.
         cached = self._cached()
         quarantined = (cached.quarantined if cached else QuarantinedModels()).lasting(now)
         scan = quarantined.applied(fresh)
@@ -216,7 +219,7 @@ class Scanner:
         return scan.at > self._clock() - timedelta(seconds=self._fresh_seconds)
 
     def _warn_of(self, server: ServerScan, now: datetime) -> None:
-        """Once in five minutes: which server is missing and how to start it."""
+        """Log a missing server and how to start it, once in five minutes."""
         if server.error is None:
             self._warned_at.pop(server.backend, None)
             return

@@ -1,4 +1,4 @@
-"""The table of error signatures: from what a server says to the error that it means. Pure."""
+"""The table of error signatures: maps a server's error response to our error. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ IN_STREAM = 200
 
 @dataclass(frozen=True, slots=True)
 class ServerRefusal:
-    """What a server said, and of which request.
+    """An error response and the request it answers.
 
-    ``value`` is the content of its error: an object, a list or text. ``fields`` are the optional
-    fields that the request carried; ``with_schema``: it asked for structured output.
+    ``value`` is the content of the error: an object, a list or text. ``fields`` are the optional
+    fields of the request; ``with_schema``: it requested structured output.
     """
 
     status: int
@@ -39,7 +39,7 @@ class ServerRefusal:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One row of the table; an empty condition always holds."""
+    """One row of the table; an empty condition always matches."""
 
     error: type[errors.LLMError]
     source: str
@@ -62,7 +62,7 @@ class Signature:
 
 
 def signature_of(refusal: ServerRefusal) -> Signature:
-    """The first row that fits; the last row fits everything."""
+    """The first row that matches; the last row matches everything."""
     return next(row for row in table() if row.fits(refusal))
 
 
@@ -77,7 +77,7 @@ def refused_field(refusal: ServerRefusal) -> str | None:
 
 
 def message_of(value: object) -> str:
-    """The words of an error object: ``{"message"}``, ``{"error"}``, FastAPI's list, or text."""
+    """The message of an error object: ``{"message"}``, ``{"error"}``, FastAPI's list, or text."""
     if isinstance(value, Mapping):
         message = value.get("message") or value.get("error") or value
         return message if isinstance(message, str) else json.dumps(message, default=str)

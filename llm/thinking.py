@@ -1,4 +1,5 @@
-"""Thinking that a server left inside the answer, in whatever marks its model was trained on."""
+"""Separates thinking that a server left inside the answer, by the marks its model was trained
+on."""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ _FINAL = "final"
 def split_thinking(text: str) -> tuple[str, str]:
     """(thinking, answer). Only marks at the very start count; an unclosed span is all thinking.
 
-    A template may open the span inside the prompt: then the text has an end mark, on a line of its
-    own, and no opening one.
+    A template may open the span inside the prompt: the text then has an end mark on a line of its
+    own and no opening mark.
     """
     if _HARMONY.match(text):
         return _split_channels(text)

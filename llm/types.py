@@ -1,4 +1,4 @@
-"""Values that cross the border of this package. Standard library only.
+"""The values in the interface of this package. Standard library only.
 
 Durations are floats in seconds, sizes integers in bytes, times timezone-aware UTC datetimes.
 """
@@ -27,7 +27,7 @@ class BackendKind(StrEnum):
 
 
 class Category(StrEnum):
-    """What a task asks of a model."""
+    """What kind of work a task needs from a model."""
 
     DEFAULT = "default"
     FAST = "fast"
@@ -37,7 +37,7 @@ class Category(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a running request stands; carried by heartbeats."""
+    """The phase of a running request; heartbeats carry it."""
 
     WAITING = "waiting"
     LOADING = "loading"
@@ -49,9 +49,9 @@ class Phase(StrEnum):
 class BackendSpec:
     """One model server as configured.
 
-    ``url`` is normalised (scheme, no trailing slash, no credentials); credentials that stood in
-    it are kept in ``basic_auth``. ``api_key_env`` names the environment variable of the key; the
-    key itself is never part of a value that is logged.
+    ``url`` is normalised (scheme, no trailing slash, no credentials); its credentials are kept in
+    ``basic_auth``. ``api_key_env`` names the environment variable of the key; the key itself is
+    never part of a value that may be logged.
     """
 
     name: str
@@ -68,10 +68,8 @@ class BackendSpec:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a server draws the next token; what is None (or empty) is left to the server.
-
-    ``repeat_penalty`` divides the odds of tokens that stand already: 1.0 is none.
-    """
+    """How a server samples the next token. None (or empty) leaves a value to the server.
+    ``repeat_penalty`` divides the probability of tokens that have occurred: 1.0 is none."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -82,7 +80,7 @@ class Sampling:
     repeat_penalty: float | None = None
 
     def over(self, other: Sampling) -> Sampling:
-        """These values, and those of ``other`` where there is none."""
+        """These values; missing ones are taken from ``other``."""
         return Sampling(**{**other.values(), **self.values()})
 
     def values(self) -> dict[str, Any]:
@@ -121,7 +119,8 @@ class ResidentModel:
 
 @dataclass(frozen=True, slots=True)
 class BackendHealth:
-    """What a server says of itself. Reachable is not healthy: only a generation proves that."""
+    """What a server reports about itself. Reachable is not healthy: only a generation proves
+    that."""
 
     reachable: bool
     error: str | None = None
@@ -140,10 +139,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One completion to make. ``max_tokens`` is always sent; servers' defaults run away.
-
-    ``verbatim`` takes whatever comes for the answer: nothing, or the prompt itself.
-    """
+    """One completion request. ``max_tokens`` is always sent, because some servers have no limit by
+    default. ``verbatim`` accepts any answer, even an empty one or the prompt itself."""
 
     model: str
     messages: tuple[Message, ...]
@@ -158,7 +155,7 @@ class GenerateRequest:
 
     @property
     def prompt_text(self) -> str:
-        """The text of the last user message: what an echo would repeat."""
+        """The text of the last user message, which the echo detector compares."""
         for message in reversed(self.messages):
             if message.role == "user":
                 return message.content
@@ -178,12 +175,11 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer: the server sent its terminal marker.
+    """A complete answer: the server sent its terminal marker.
 
     ``load_seconds``, ``prefill_seconds``, ``decode_seconds``, ``prompt_tokens`` and
-    ``cached_prompt_tokens`` (those of the prompt that it need not read again) are None where the
-    server does not report them.
-    ``completion_tokens`` falls back to the number of chunks seen.
+    ``cached_prompt_tokens`` (prompt tokens served from the server's prefix cache) are None where
+    the server does not report them. ``completion_tokens`` falls back to the number of chunks.
     """
 
     text: str
@@ -202,7 +198,7 @@ class Completion:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Decode rate after the first token, or None when there is too little to measure."""
+        """Decoding rate after the first token; None for too few tokens."""
         if self.first_token_seconds is None:
             return None
         decode = self.duration_seconds - self.first_token_seconds
@@ -213,7 +209,8 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class GenerationProgress:
-    """``partial_text`` gives the answer so far; it costs its length, so ask only to show it."""
+    """``partial_text`` joins the answer so far; its cost grows with the length, so call it only for
+    display."""
 
     phase: Phase
     completion_tokens: int = 0
@@ -224,9 +221,10 @@ ProgressHook = Callable[[GenerationProgress], None]
 
 
 class CancelToken:
-    """Cancels a call from another thread. The first reason given stays.
+    """Cancels a call from another thread.
 
-    Listeners run once, in the thread that cancels (or at once when it is already cancelled).
+    The first reason stays. Listeners run once, in the thread that cancels; if the token is already
+    cancelled, at once.
     """
 
     def __init__(self) -> None:
@@ -252,7 +250,7 @@ class CancelToken:
             listener()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for ``seconds``, or until cancelled: then True at once."""
+        """Sleep for ``seconds``. Returns True at once when cancelled."""
         woken = threading.Event()
         forget = self.on_cancel(woken.set)
         try:
@@ -261,7 +259,7 @@ class CancelToken:
             forget()
 
     def on_cancel(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Register ``listener``; returns a function that takes it off again."""
+        """Register ``listener``; returns a function that removes it."""
         with self._lock:
             if self._reason is None:
                 self._listeners.append(listener)
@@ -277,10 +275,8 @@ class CancelToken:
 
 @dataclass(frozen=True, slots=True)
 class ScannedModel:
-    """A model as the scanner classed it: for which work, and how heavy.
-
-    ``strengths``: how well it suits each category, in doublings of size (``llm.catalog``).
-    """
+    """A model as the scanner classified it. ``strengths``: how well it suits each category, in
+    doublings of size (see ``llm.catalog``)."""
 
     info: ModelInfo
     categories: tuple[Category, ...] = (Category.DEFAULT,)
@@ -295,10 +291,8 @@ class ScannedModel:
 
 @dataclass(frozen=True, slots=True)
 class ServerScan:
-    """One server's answer: models, or the error. Never an empty list for a server that is down.
-
-    ``ranking``: names for each category, best first, where the priority table was applied.
-    """
+    """One server's answer: its models, or its error. A server that is down never has an empty list.
+    ``ranking``: names for each category, best first, where the priority table was applied."""
 
     backend: str
     kind: BackendKind
@@ -316,8 +310,8 @@ class ServerScan:
         return next((model for model in self.models or () if model.name == name), None)
 
     def pick(self, category: Category) -> ScannedModel | None:
-        """The best usable model for ``category`` by the ranking; without one, the first of
-        ``category`` in the order of the scan, else of default."""
+        """The best usable model for ``category`` by the ranking. Without a ranking, the first
+        scanned model of ``category``, else of the default category."""
         usable = [model for model in self.models or () if model.broken is None]
         by_name = {model.name: model for model in usable}
         for name in self.ranking.get(category, ()):

@@ -1,4 +1,4 @@
-"""Where the model servers are: pure rules from the environment to a clean address."""
+"""Reads the servers' addresses from the environment and normalises them. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 class UrlError(ValueError):
-    """The text is no address of a server; the message says what to write instead."""
+    """The text is not a server address; the message says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ def in_container() -> bool:
 
 
 def normalise(url: str) -> NormalisedUrl:
-    """Clean an address a person wrote; raises UrlError that says what to write.
+    """Normalise an address that a person wrote; raises UrlError that says what to write.
 
-    A missing scheme becomes `http://`, a bare IPv6 address gets its brackets, a path stays
-    (servers behind a proxy), credentials move to ``basic_auth``.
+    A missing scheme becomes `http://`, a bare IPv6 address gets brackets, a path stays (servers
+    behind a proxy), credentials move to ``basic_auth``.
     """
     text = url.strip().strip("\"'")
     if not text:
@@ -152,7 +152,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """The text for a message, without what stands before an ``@``: it may be a password."""
+    """The text for a message, without anything before an ``@``, which may be a password."""
     scheme = _SCHEME.match(text)
     start = scheme.end() if scheme else 0
     before, at, after = text[start:].rpartition("@")

@@ -1,8 +1,8 @@
-"""Deadlines and cancellation of running calls: what ends a read that nothing else can interrupt.
+"""Deadlines and cancellation of running calls.
 
-A call that waits on a silent socket cannot look at a clock. One thread a process, which exists
-only while there are calls, shuts the socket of a call whose deadline has passed; a cancel token
-does the same in the thread that cancels. The reader then finds the verdict and raises it.
+A call that waits on a silent socket cannot check a clock. So one thread per process, which exists
+only while there are calls, shuts down the socket of a call whose deadline has passed; a cancel
+token does the same in the thread that cancels. The reader then raises the stored error.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _lock = threading.Lock()
 
 
 class Interruptible(Protocol):
-    """A connection whose socket can be shut; ``watch`` is the call that owns it now."""
+    """A connection whose socket can be shut down; ``watch`` is the call that owns it now."""
 
     sock: socket.socket | None
     watch: CallWatch | None
 
 
 class CallWatch:
-    """One call under watch. Use as a context manager around it.
+    """One call under watch; a context manager.
 
     ``expect`` starts a phase: its error is raised when ``seconds`` pass without `touch`. The total
-    holds over all phases.
+    deadline covers all phases.
     """
 
     def __init__(self, *, total_seconds: float, cancel: CancelToken | None = None) -> None:
@@ -62,27 +62,27 @@ class CallWatch:
 
     @property
     def longest_wait_seconds(self) -> float:
-        """No single wait of this call is longer."""
+        """The longest that a single wait of this call may take."""
         return self._total_seconds
 
     def expect(self, error: Callable[[float], errors.LLMError], seconds: float) -> None:
-        """A new phase begins now; ``error(seconds)`` is raised when it takes longer."""
+        """Start a phase; ``error(seconds)`` is raised if nothing arrives for ``seconds``."""
         self.progress_at = time.monotonic()
         self._idle_error = error
         self._idle_seconds = seconds
         _watcher.reschedule(self)
 
     def touch(self) -> None:
-        """Something came: the phase's time starts anew."""
+        """Record activity: the phase's time starts again."""
         self.progress_at = time.monotonic()
 
     def check(self) -> None:
-        """Raise the verdict, if there is one."""
+        """Raise the stored error, if there is one."""
         if self.verdict is not None:
             raise self.verdict
 
     def attach(self, connection: Interruptible, *, reused: bool) -> None:
-        """From here on the connection is this call's; raises where it has been ended already."""
+        """Make the connection this call's; raises if the call has already ended."""
         with _lock:
             connection.watch = self
             self._connection = connection
@@ -90,7 +90,7 @@ class CallWatch:
         self.check()
 
     def detach(self) -> None:
-        """The call is over: its connection may serve another."""
+        """Release the connection for other calls."""
         self._forget_cancel()
         with _lock:
             if self.closed:
@@ -100,12 +100,12 @@ class CallWatch:
         _watcher.remove()
 
     def complete(self) -> None:
-        """The call has what it wanted: it is over, and a verdict that came since is void."""
+        """End the call successfully: an error stored after this has no effect."""
         self.detach()
         self.verdict = None
 
     def abort(self, verdict: errors.LLMError) -> None:
-        """End the call from outside; the first verdict stays."""
+        """End the call from another thread; the first error stays."""
         with _lock:
             if self.closed or self.verdict is not None:
                 return
@@ -115,7 +115,7 @@ class CallWatch:
                 _shut(connection.sock)
 
     def due_at(self) -> float:
-        """When the call is to be ended if nothing comes until then (monotonic seconds)."""
+        """When the call ends if nothing arrives before (monotonic seconds)."""
         return min(self.progress_at + self._idle_seconds, self._total_at)
 
     def expire(self) -> None:
@@ -137,7 +137,8 @@ class CallWatch:
 
 
 class _Watcher:
-    """The thread. Its heap holds (due, tie-break, watch); a due moved later is pushed anew."""
+    """The watching thread. Its heap holds (due, tie-break, watch); a later due time is pushed
+    again."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -202,11 +203,12 @@ class _Watcher:
 
 
 def _shut(sock: socket.socket) -> None:
-    """Wake whoever reads: end of file. On a TLS socket too, without its closing talk."""
+    """Shut the socket down, so that its reader gets end of file. TLS sockets skip the closing
+    handshake."""
     try:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
-        return  # it is closed already: nobody waits on it
+        return  # Already closed: nobody waits on it.
 
 
 _watcher = _Watcher()

@@ -1,1 +1,1 @@
-"""One adapter a wire format."""
+"""One adapter for each wire format."""

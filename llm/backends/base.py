@@ -1,4 +1,4 @@
-"""The one interface of a model server."""
+"""The interface that every adapter implements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from llm.types import (
 
 
 class BackendAdapter(Protocol):
-    """A model server. Shared by threads; every method but `health` raises `LLMError`s only."""
+    """A model server. Threads may share it. Every method except `health` raises only
+    `LLMError`s."""
 
     @property
     def spec(self) -> BackendSpec: ...
@@ -36,15 +37,16 @@ class BackendAdapter(Protocol):
         ...
 
     def describe(self, model: ModelInfo) -> ModelInfo:
-        """What the server tells of one listed model beyond the list; raises where it is broken."""
+        """Details of one listed model. Raises LLMError where the server cannot load its
+        description."""
         ...
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
-        """The models in memory now; empty where the server does not tell."""
+        """The models in memory now; empty where the server does not report them."""
         ...
 
     def health(self) -> BackendHealth:
-        """What the server says of itself. Never raises: unreachable is a value."""
+        """What the server reports about itself. Never raises: an unreachable server is a value."""
         ...
 
     def preload(
@@ -55,11 +57,11 @@ class BackendAdapter(Protocol):
         deadlines: Deadlines,
         cancel: CancelToken | None = None,
     ) -> float:
-        """Bring the model into memory; returns the seconds it took."""
+        """Load the model into memory; returns the seconds it took."""
         ...
 
     def unload(self, model: str) -> None:
-        """Drop the model from memory; nothing happens where the server cannot."""
+        """Drop the model from memory. Does nothing where the server cannot unload."""
         ...
 
     def generate(
@@ -70,12 +72,15 @@ class BackendAdapter(Protocol):
         cancel: CancelToken | None = None,
         on_progress: ProgressHook | None = None,
     ) -> Completion:
-        """One whole answer: always streamed, always guarded."""
+        """Generate one answer. The request is always streamed and the stream is always guarded."""
         ...
 
     def canary(self, model: str, *, num_ctx: int | None = None, deadlines: Deadlines = ...) -> None:
-        """Generate one token; raises where no generation happens within ``deadlines``. For a model
-        in memory ``num_ctx`` is the context it has there: another one would load it anew."""
+        """Generate one token; raises LLMError if none comes within ``deadlines``.
+
+        For a model in memory, ``num_ctx`` must be the context it was loaded with: another value
+        makes the server reload it.
+        """
         ...
 
     def embed(self, model: str, texts: Sequence[str], *, seconds: float) -> list[list[float]]:

@@ -1,6 +1,6 @@
-"""What a server turned out not to take: optional fields, and ways to ask for structured output.
+"""Optional request fields and structured-output modes that a server rejects.
 
-Learned from its refusals, kept for the life of the process, and asked for no more.
+They are learned from its error responses, kept for the life of the process, and not sent again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INSTRUCTION = (
 
 
 class SchemaStep(IntEnum):
-    """How structured output is asked for, from the surest way down."""
+    """Ways to request structured output, strictest first."""
 
     JSON_SCHEMA = 0
     JSON_OBJECT = 1
@@ -31,7 +31,8 @@ class SchemaStep(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Concessions:
-    """What one call leaves out. A server that only knows of JSON gets the schema in the prompt."""
+    """What one call leaves out. A server that only supports plain JSON gets the schema in the
+    prompt."""
 
     left_out: frozenset[str] = frozenset()
     schema: SchemaStep = SchemaStep.JSON_SCHEMA
@@ -40,7 +41,7 @@ class Concessions:
         return replace(self, left_out=self.left_out | {field})
 
     def weaker(self) -> Concessions:
-        """The next way to ask for structured output."""
+        """The next weaker way to request structured output."""
         return replace(self, schema=SchemaStep(min(self.schema + 1, SchemaStep.PROMPT)))
 
     def joined(self, other: Concessions) -> Concessions:
@@ -60,7 +61,7 @@ NOTHING_LEFT_OUT = Concessions()
 
 @dataclass(slots=True)
 class LearnedConcessions:
-    """Of one server, and of its models. Shared by threads."""
+    """The concessions of one server and of its models. Threads may share it."""
 
     _server: Concessions = NOTHING_LEFT_OUT
     _models: dict[str, Concessions] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class LearnedConcessions:
             return self._server.joined(self._models.get(model, NOTHING_LEFT_OUT))
 
     def learn(self, model: str, found: Concessions, *, concerns: errors.Concern) -> None:
-        """Keep what was found out; what concerns one request is not kept."""
+        """Keep ``found`` for later calls, unless it concerns this request only."""
         with self._lock:
             if concerns == "server":
                 self._server = self._server.joined(found)
@@ -81,7 +82,7 @@ class LearnedConcessions:
 
 
 def conceding(used: Concessions, error: errors.LLMError) -> Concessions | None:
-    """What to try after ``error``; None where nothing is left to leave out."""
+    """What to leave out after ``error``; None when nothing is left to leave out."""
     if isinstance(error, errors.FieldRefused):
         if error.field is None or error.field in used.left_out:
             return None
@@ -94,7 +95,7 @@ def conceding(used: Concessions, error: errors.LLMError) -> Concessions | None:
 def _with_instruction(
     messages: tuple[Message, ...], schema: Mapping[str, Any]
 ) -> tuple[Message, ...]:
-    """In the system message, so that the user's words stay as they are."""
+    """Add the instruction to the system message, so that the user's text stays as it is."""
     instruction = _INSTRUCTION + json.dumps(schema, ensure_ascii=False)
     if messages and messages[0].role == "system":
         first = replace(messages[0], content=f"{messages[0].content}\n\n{instruction}")

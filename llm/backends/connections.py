@@ -1,4 +1,4 @@
-"""Connections that know which call they serve, so that its watch can end it at any moment."""
+"""Connections that know their call, so that its watch can close them at any moment."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _calling = threading.local()
 
 @contextmanager
 def serving(watch: CallWatch, *, connect_seconds: float) -> Iterator[None]:
-    """What this thread opens or takes from the pool inside serves ``watch``'s call. A TLS
-    handshake is to be over within ``connect_seconds``."""
+    """Inside this block, every connection that this thread opens or reuses belongs to ``watch``.
+
+    A TLS handshake must finish within ``connect_seconds``.
+    """
     _calling.watch = watch
     _calling.connect_until = time.monotonic() + connect_seconds
     try:
@@ -45,7 +47,8 @@ class WatchedAdapter(HTTPAdapter):
         }
 
     def close(self) -> None:
-        """urllib3 leaves this to the garbage collector, which an exception kept alive holds up."""
+        """Close idle connections now. urllib3 leaves this to the garbage collector, which a stored
+        exception delays."""
         for key in self.poolmanager.pools.keys():  # noqa: SIM118 - it is no mapping that iterates
             pool = self.poolmanager.pools.get(key)
             if pool is not None:
@@ -54,7 +57,7 @@ class WatchedAdapter(HTTPAdapter):
 
 
 class _WatchedHTTPConnection(HTTPConnection):
-    """Tells the call that uses it which socket to shut."""
+    """Registers its socket with the call that uses it."""
 
     watch: CallWatch | None = None
     _is_new = False
@@ -67,14 +70,14 @@ class _WatchedHTTPConnection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:
-            self.timeout = SEND_SECONDS  # until now the connecting's; urllib3 sets it on the socket
+            self.timeout = SEND_SECONDS  # was the connect timeout; urllib3 applies it
             _calling.watch.attach(self, reused=not self._is_new)
         super().request(*args, **kwargs)
         self._is_new = False
 
 
 class _WatchedHTTPSConnection(_WatchedHTTPConnection, HTTPSConnection):
-    """The same over TLS, from the handshake on."""
+    """The same for TLS, from the handshake on."""
 
     _handshake: _Handshake | None = None
 
@@ -100,8 +103,8 @@ class _WatchedHTTPSConnection(_WatchedHTTPConnection, HTTPSConnection):
 
 
 class _Handshake(Interruptible):
-    """A second handle of the socket, to shut it by: TLS takes the first one over, and gives none
-    back before it is agreed on."""
+    """A duplicate handle of the socket, so that a handshake can be interrupted. The TLS layer takes
+    over the original and returns a handle only after the handshake."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock.dup()

@@ -1,4 +1,4 @@
-"""Why a stream ended, in every spelling that servers have for it."""
+"""Maps the finish reasons of all servers to ours."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_con
 
 
 def finish_reason(spelling: object) -> FinishReason:
-    """``spelling`` as one of two words. Raises BadRequest where a filter cut the answer, and
-    ServerFailed for any other reason, such as "abort" or "error"."""
+    """``spelling`` as "stop" or "length". Raises BadRequest where a content filter cut the answer,
+    and ServerFailed for any other reason, such as "abort" or "error"."""
     word = spelling.strip().lower().replace("-", "_") if isinstance(spelling, str) else ""
     word = word.removeprefix("finish_reason_")
     if word in _STOP:

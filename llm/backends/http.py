@@ -1,4 +1,4 @@
-"""What every adapter shares: calls under watch, mapped errors, generation, the canary."""
+"""What all adapters share: watched calls, mapped errors, generation and the canary."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class HttpBackend:
     def canary(
         self, model: str, *, num_ctx: int | None = None, deadlines: Deadlines = CANARY_DEADLINES
     ) -> None:
-        # Sent without a keep-alive: Ollama then leaves the one that its model has.
+        # Sent without a keep-alive, so that Ollama keeps the one that the model has.
         self._one_token(model, num_ctx=num_ctx, deadlines=deadlines)
 
     def embed(self, model: str, texts: Sequence[str], *, seconds: float) -> list[list[float]]:
@@ -123,8 +123,8 @@ class HttpBackend:
         return time.monotonic() - started
 
     def _complete(self, request: GenerateRequest, **how: Any) -> Completion:
-        """Asks again without what the server refuses, and remembers that. ``how`` is what
-        `complete` takes."""
+        """Stream an answer; when the server rejects an optional field, remember that and retry
+        without it. ``how`` holds the arguments of `complete`."""
         model, used = request.model, self._learned.of(request.model)
         while True:
             call = WireCall(self._wire, request, used)
@@ -151,7 +151,7 @@ class HttpBackend:
             return self._transport.get(path, watch=watch)
 
     def _get(self, path: str, read: Callable[[JsonObject], T]) -> T:
-        """What ``read`` makes of the object at ``path``."""
+        """GET ``path`` and apply ``read`` to the JSON object."""
         with (
             CallWatch(total_seconds=QUICK_SECONDS) as watch,
             mapped_errors(backend=self.name, watch=watch),
@@ -167,7 +167,7 @@ class HttpBackend:
         model: str,
         seconds: float = QUICK_SECONDS,
     ) -> T:
-        """What ``read`` makes of the answer; errors name ``model``."""
+        """POST ``body`` and apply ``read`` to the JSON answer. Errors name ``model``."""
         with (
             CallWatch(total_seconds=seconds) as watch,
             mapped_errors(backend=self.name, model=model, watch=watch),
@@ -183,7 +183,7 @@ class HttpBackend:
         deadlines: Deadlines,
         cancel: CancelToken | None,
     ) -> float:
-        """POST what makes the server load ``model``; returns the seconds it took."""
+        """POST a request that makes the server load ``model``; returns the seconds it took."""
         started = time.monotonic()
         with (
             CallWatch(total_seconds=deadlines.load_seconds + 1.0, cancel=cancel) as watch,
@@ -221,13 +221,13 @@ def version_of(body: JsonObject) -> str:
 
 
 def raise_error_in(answer: JsonObject) -> None:
-    """A failure may be told with status 200."""
+    """Raise for an error body that came with status 200."""
     if answer.get("error"):
         raise from_error_line(answer["error"])
 
 
 def optional(call: Callable[[], T]) -> T | None:
-    """The result, or None where the server has no such path."""
+    """The result, or None where the server does not have that path."""
     try:
         return call()
     except errors.LLMError as exc:

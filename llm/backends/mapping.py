@@ -1,4 +1,4 @@
-"""Maps foreign exceptions and HTTP answers to our errors; nothing else does."""
+"""Maps foreign exceptions and HTTP errors to our errors. No other module does."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from llm.watch import CallWatch
 
 @contextmanager
 def mapped_errors(*, backend: str, watch: CallWatch, model: str | None = None) -> Iterator[None]:
-    """Only `LLMError`s leave it, each naming its backend and model.
+    """Only `LLMError`s leave this block; each names its backend and model.
 
-    What broke after the watch had ended the call is the end's doing: its verdict is raised.
+    An error that follows an interruption by the watch is caused by it, so the watch's own error is
+    raised instead.
     """
     try:
         yield
@@ -38,7 +39,8 @@ def mapped_errors(*, backend: str, watch: CallWatch, model: str | None = None) -
 
 
 def from_exception(exc: Exception) -> errors.LLMError:
-    """What an exception of requests, urllib3 or the socket means; PoisonedCall where nothing."""
+    """The LLMError for an exception of requests, urllib3 or the socket; PoisonedCall for an unknown
+    one."""
     text = _innermost(exc)
     if isinstance(exc, requests.exceptions.ConnectTimeout):
         return errors.ConnectTimeout(f"no connection in time: {text}")
@@ -74,7 +76,7 @@ def from_status(
     with_schema: bool = False,
     fields: Collection[str] = (),
 ) -> errors.LLMError:
-    """What an HTTP status other than 2xx means, by the table of `llm.signatures`."""
+    """The LLMError for an HTTP status other than 2xx, by the table of `llm.signatures`."""
     refusal = ServerRefusal(status, _error_in(body), kind, with_schema, fields)
     words = refusal.message or "no explanation"
     return _error(
@@ -86,7 +88,8 @@ def from_status(
 
 
 def from_error_line(value: object) -> errors.LLMError:
-    """What an error inside a stream that began well means; its own code counts as a status."""
+    """The LLMError for an error inside a stream that began well. Its own code counts as the
+    status."""
     code = value.get("code") if isinstance(value, Mapping) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else IN_STREAM
     refusal = ServerRefusal(status, value)
@@ -113,7 +116,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _error_in(body: bytes) -> object:
-    """What an error body holds: ``{"error": "..."}``, ``{"error": {"message"}}``, FastAPI's
+    """The error object in a body: ``{"error": "..."}``, ``{"error": {"message"}}``, FastAPI's
     ``{"detail"}`` or plain text."""
     text = body.decode("utf-8", "replace").strip()
     try:
@@ -146,7 +149,7 @@ def _error(
 
 
 def _ended_early(exc: BaseException) -> bool:
-    """Did the other side close in the middle of a body, in good order?"""
+    """Did the other side close the connection in the middle of a body without a reset?"""
     for reason in _causes(exc):
         if isinstance(reason, http.client.IncompleteRead):
             return True
@@ -168,6 +171,6 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _innermost(exc: BaseException) -> str:
-    """The words of the first cause: the outer ones repeat URLs and object ids."""
+    """The text of the innermost cause. The outer ones repeat URLs and object ids."""
     *_, first = (getattr(reason, "reason", None) or reason for reason in _causes(exc))
     return f"{type(first).__name__}: {first}"[: errors.BODY_EXCERPT_CHARS]

@@ -1,7 +1,7 @@
-"""The MLX API server, and other servers on mlx-lm such as the stock `mlx_lm.server`.
+"""Our MLX API server, and other servers on mlx-lm such as the stock `mlx_lm.server`.
 
-Generation goes over the OpenAI-compatible path, which all of them have. Lists, residency, preload
-and unload use Ollama's paths where the server has them.
+Generation uses the OpenAI-compatible path, which all of them have. Lists, residency, preload and
+unload use Ollama's paths where the server has them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from llm.types import (
 
 
 class MlxBackend(HttpBackend):
-    """A server on Apple's MLX."""
+    """A server that runs models with Apple's MLX."""
 
     def __init__(
         self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None

@@ -56,7 +56,7 @@ class OllamaChat:
         return ndjson_objects(chunks)
 
     def read(self, chunk: JsonObject | None, sink: Sink) -> bool:
-        assert chunk is not None  # NDJSON has no marker of its own
+        assert chunk is not None  # NDJSON has no end marker.
         if "error" in chunk:
             raise from_error_line(chunk["error"])
         message = chunk.get("message")
@@ -94,7 +94,7 @@ def models_of(tags: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
 
 
 def residents_of(ps: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
-    """The models of `/api/ps`."""
+    """The resident models of `/api/ps`."""
     return tuple(
         ResidentModel(
             name=_name(entry),
@@ -108,7 +108,7 @@ def residents_of(ps: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
 
 
 def described(listed: ModelInfo, show: Mapping[str, Any]) -> ModelInfo:
-    """What `/api/show` adds: context, parameters, capabilities."""
+    """``listed`` with what `/api/show` adds: context, parameters, capabilities."""
     raw = show.get("model_info")
     info: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
     lengths = [whole(info[key]) for key in info if str(key).endswith(".context_length")]
@@ -126,7 +126,7 @@ def described(listed: ModelInfo, show: Mapping[str, Any]) -> ModelInfo:
 
 
 def entries_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The objects of ``models``; `null` is none."""
+    """The objects under ``models``. Go writes an empty list as `null`."""
     models = body.get("models", ())
     if models is None:
         return []
@@ -154,8 +154,8 @@ def whole(value: object) -> int | None:
 
 
 def _authors_sampling(parameters: object) -> Sampling:
-    """The drawing parameters of a Modelfile, shown as lines of a name and a value. Its stops are
-    the server's own business."""
+    """The sampling parameters of a Modelfile, given as lines of name and value. Stop strings are
+    skipped: the server applies them itself."""
     found: dict[str, Any] = {}
     for line in parameters[:PARAMETERS_CHARS].splitlines() if isinstance(parameters, str) else ():
         name, _, value = line.strip().partition(" ")

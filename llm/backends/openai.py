@@ -22,8 +22,8 @@ LIMIT_REACHED = "output limit was reached"
 
 
 class OpenAIBackend(HttpBackend):
-    """Loads and residency are the server's own affair here: preload asks for one token, which
-    makes servers that load on demand do so; unload does nothing."""
+    """The server decides what it loads. Preload generates one token, which makes load-on-demand
+    servers load; unload does nothing."""
 
     def __init__(
         self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None
@@ -33,15 +33,15 @@ class OpenAIBackend(HttpBackend):
         self.spec = spec
 
     def version(self) -> str:
-        """vLLM's `/version`; others do not tell."""
+        """vLLM's `/version`; "unknown" for other servers."""
         return optional(lambda: self._get("/version", version_of)) or UNKNOWN_VERSION
 
     def list_models(self) -> tuple[ModelInfo, ...]:
         return self._get("/v1/models", openai_wire.models_of)
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
-        """All, on servers that hold what they list (vLLM, SGLang, llama-server); else none: the
-        others do not tell."""
+        """All listed models on servers that list only what they hold (vLLM, SGLang, llama-server);
+        none on servers that do not report residency."""
         return self._get("/v1/models", openai_wire.residents_of)
 
     def preload(
@@ -52,15 +52,15 @@ class OpenAIBackend(HttpBackend):
         deadlines: Deadlines,
         cancel: CancelToken | None = None,
     ) -> float:
-        del num_ctx  # fixed when such a server starts
+        del num_ctx  # Fixed at the start of such a server.
         return self._load_by_token(model, deadlines=deadlines, cancel=cancel)
 
     def unload(self, model: str) -> None:
         del model
 
     def _one_token(self, model: str, **how: Any) -> float:
-        """A model that thinks may find one token too few, which OpenAI answers with 400; but then
-        it has generated."""
+        """Generate one token. A thinking model may reject one token as too few with 400; it has
+        then generated, so that counts as success."""
         started = time.monotonic()
         try:
             return super()._one_token(model, **how)
@@ -78,4 +78,4 @@ class OpenAIBackend(HttpBackend):
         try:
             return self._get_bytes("/metrics")
         except errors.LLMError:
-            return b""  # the list of models has answered; figures are a courtesy
+            return b""  # The model list has answered; load figures are optional.

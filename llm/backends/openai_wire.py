@@ -17,8 +17,8 @@ from llm.types import GenerateRequest, ModelInfo, ResidentModel
 
 NEWER_LIMIT_FIELD = "max_completion_tokens"
 
-# vLLM, SGLang and mlx-lm name the penalty so, llama.cpp and LM Studio like Ollama. Each ignores
-# the other name.
+# vLLM, SGLang and mlx-lm use this name for the penalty; llama.cpp and LM Studio use Ollama's.
+# Each ignores the name it does not know.
 SAMPLING_FIELDS = {"repeat_penalty": ("repetition_penalty", "repeat_penalty")}
 _TEXT_PARTS = frozenset({"text", "output_text"})
 _ALWAYS_RESIDENT = frozenset({"vllm", "sglang", "llamacpp"})
@@ -34,7 +34,8 @@ class OpenAIChat:
     def body(
         self, request: GenerateRequest, concessions: Concessions = NOTHING_LEFT_OUT
     ) -> JsonObject:
-        """A refused ``max_tokens`` goes by its newer name: reasoning models take no other."""
+        """The body to send. Where ``max_tokens`` is refused, `max_completion_tokens` is sent:
+        reasoning models accept only that."""
         body: JsonObject = {
             "model": request.model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
@@ -83,7 +84,7 @@ class OpenAIChat:
 
 
 def _read_timings(timings: JsonObject, sink: Sink) -> None:
-    """What llama-server adds to its last chunk, in milliseconds."""
+    """Read the times that llama-server adds to its last chunk (milliseconds)."""
     prefill, decode = whole(timings.get("prompt_ms")), whole(timings.get("predicted_ms"))
     sink.prefill_seconds = None if prefill is None else prefill / 1e3
     sink.decode_seconds = None if decode is None else decode / 1e3
@@ -103,8 +104,8 @@ def models_of(body: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
 
 
 def residents_of(body: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
-    """Those of `/v1/models` whose server lists only what it holds in memory. llama-server as a
-    router lists others, too, each with its status."""
+    """The resident models of a server whose `/v1/models` lists what it holds in memory.
+    llama-server as a router also lists others, each with its status."""
     return tuple(
         ResidentModel(info.name, info.size_bytes, info.context_tokens)
         for info, entry in zip(models_of(body), body.get("data") or (), strict=True)
@@ -119,7 +120,7 @@ def _is_loaded(entry: Mapping[str, Any]) -> bool:
 
 
 def load_of(metrics: bytes) -> tuple[int | None, int | None]:
-    """(running, waiting) requests of vLLM's `/metrics`, each None where it is not told."""
+    """(running, waiting) requests from vLLM's `/metrics`; None for a figure that is missing."""
     totals: dict[str, float] = {}
     for name, value in _METRIC.findall(metrics.decode("utf-8", "replace")):
         try:
@@ -139,8 +140,8 @@ def _response_format(schema: Mapping[str, Any], step: SchemaStep) -> JsonObject:
 
 
 def _read_choices(choices: object, sink: Sink) -> bool:
-    """Read the first choice; others, which nobody asked for, are passed over. True for a whole
-    answer: a `message` in place of a `delta`, and finished."""
+    """Read the first choice and ignore any other. True when the chunk is a whole finished answer: a
+    `message` in place of a `delta`."""
     if type(choices) is not list:
         raise errors.StreamBroken("a chunk's choices have an unknown shape")
     is_whole = False
@@ -153,7 +154,7 @@ def _read_choices(choices: object, sink: Sink) -> bool:
         if delta or message:
             _read_delta(delta or message, sink)
         reason = choice.get("finish_reason")
-        if reason is not None and reason != "":  # LocalAI sends "" with every piece
+        if reason is not None and reason != "":  # LocalAI sends "" with every chunk.
             sink.finish_reason = finish_reason(reason)
             is_whole = is_whole or bool(message)
     return is_whole
@@ -177,7 +178,8 @@ def _read_delta(delta: object, sink: Sink) -> None:
 
 
 def _read_parts(parts: list[object], sink: Sink) -> None:
-    """Content as a list, as Magistral's: ``{"type": "thinking", "thinking": [...]}`` or text."""
+    """Content as a list of parts, as Magistral sends it: ``{"type": "thinking", "thinking":
+    [...]}`` or text."""
     for part in parts:
         if type(part) is not dict:
             raise errors.StreamBroken("a part of a chunk's content is not an object")
@@ -201,7 +203,7 @@ def _model(entry: Mapping[str, Any]) -> ModelInfo:
         raise errors.StreamBroken("a model in the list has no id")
     meta = entry.get("meta")
     figures: Mapping[str, Any] = meta if isinstance(meta, Mapping) else {}
-    # llama-server: n_ctx is what one of its slots has, n_ctx_train what the model could have.
+    # llama-server: n_ctx is the context of one slot, n_ctx_train the maximum of the model.
     lengths = (entry.get("max_model_len"), figures.get("n_ctx"), figures.get("n_ctx_train"))
     context = next(filter(None, map(whole, lengths)), None)
     return ModelInfo(

@@ -1,4 +1,4 @@
-"""Adapters by name."""
+"""Builds and keeps the adapters, by backend name."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ class UnknownBackend(KeyError):
 
 
 def build(spec: BackendSpec, *, environ: Mapping[str, str]) -> BackendAdapter:
-    """The adapter of ``spec``. Its API key is read from ``environ`` here and nowhere else, like the
-    file of trusted certificates, under the names that requests and OpenSSL know."""
+    """Build the adapter of ``spec``.
+
+    Its API key and the file of trusted certificates are read from ``environ`` here and nowhere
+    else. The certificate variables are those of requests and OpenSSL.
+    """
     api_key = environ.get(spec.api_key_env, "").strip() or None if spec.api_key_env else None
     ca_bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")
     return ADAPTERS[spec.kind](spec, api_key=api_key, ca_bundle=ca_bundle)
 
 
 class Backends:
-    """The configured servers, each adapter built when first asked for. Shared by threads."""
+    """The adapters of the configured servers, each built at first use. Threads may share it."""
 
     def __init__(self, specs: Iterable[BackendSpec], *, environ: Mapping[str, str]) -> None:
         self.specs = tuple(specs)
@@ -57,7 +60,7 @@ class Backends:
             return self._built[name]
 
     def close(self) -> None:
-        """Close every idle connection; `get` builds anew."""
+        """Close every idle connection. A later `get` builds adapters again."""
         with self._lock:
             built, self._built = self._built, {}
         for backend in built.values():

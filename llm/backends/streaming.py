@@ -1,4 +1,5 @@
-"""One generation from request to whole answer: deadlines, wire, guard and progress put together."""
+"""One generation from request to whole answer: combines deadlines, wire format, guard and
+progress."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ REPORT_SECONDS = 1.0
 
 
 class Sink(Protocol):
-    """What a wire format tells while it reads a stream."""
+    """Receives what a wire format reads from a stream."""
 
     finish_reason: FinishReason | None
     prompt_tokens: int | None
@@ -46,24 +47,24 @@ class Sink(Protocol):
 
 
 class Wire(Protocol):
-    """How one kind of server is asked, and how its stream is read."""
+    """How to call one kind of server and read its stream."""
 
     path: str
     required: frozenset[str]
-    """Fields of a body that no server may refuse."""
+    """Body fields that every server must accept."""
 
     def body(self, request: GenerateRequest, concessions: Concessions) -> JsonObject: ...
 
     def objects(self, chunks: Iterable[bytes]) -> Iterator[JsonObject | None]: ...
 
     def read(self, chunk: JsonObject | None, sink: Sink) -> bool:
-        """Hand the chunk's parts to ``sink``; True when it is the terminal marker."""
+        """Pass the chunk's parts to ``sink``; True when it is the terminal marker."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class WireCall:
-    """A request in a wire format, without what the server is known to refuse."""
+    """A request in a wire format, without the fields that the server is known to reject."""
 
     wire: Wire
     request: GenerateRequest
@@ -78,7 +79,7 @@ class WireCall:
         return self.wire.body(self.concessions.applied(self.request), self.concessions)
 
     def schema_was_ignored(self, completion: Completion) -> bool:
-        """The server took the schema and let the model write whatever it liked."""
+        """True if the server accepted the schema but did not enforce it."""
         if not self.asks_for_schema or completion.finish_reason != "stop":
             return False
         try:
@@ -98,10 +99,10 @@ def complete(
     on_progress: ProgressHook | None = None,
     any_text: bool = False,
 ) -> Completion:
-    """Stream one answer; raises only `LLMError`s, each with the text so far.
+    """Stream one answer. Raises only `LLMError`s, each with the text so far.
 
-    ``any_text`` takes blank, echoed and thinking-only answers too: a canary proves generation,
-    not sense.
+    ``any_text`` also accepts blank, echoed and thinking-only answers: a canary proves that the
+    model generates, not that it makes sense.
     """
     with CallWatch(total_seconds=deadlines.total_seconds, cancel=cancel) as watch:
         answer = _StreamedAnswer(
@@ -148,7 +149,8 @@ def _read(
 
 
 class _StreamedAnswer:
-    """The sink of one stream: text to the guard, time to the watch, phases to the hook."""
+    """The sink of one stream: passes text to the guard, activity to the watch and phases to the
+    hook."""
 
     __slots__ = (
         "_deadlines",

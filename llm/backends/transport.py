@@ -1,6 +1,6 @@
-"""HTTP to one server: one pooled session for all threads, every call under watch.
+"""HTTP to one server: one pooled session for all threads, every call watched.
 
-The session reads nothing from the environment (`llm.direct`) and follows no redirects.
+The session reads nothing from the environment (see `llm.direct`) and follows no redirects.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ STREAM_TYPES = frozenset(
 
 
 class HttpTransport:
-    """GET and POST of JSON to ``spec.url``; inside `mapped_errors` only `LLMError`s."""
+    """GET and POST of JSON to ``spec.url``. Use it inside `mapped_errors`, so that only `LLMError`s
+    get out."""
 
     def __init__(
         self, spec: BackendSpec, *, api_key: str | None = None, ca_bundle: str | None = None
@@ -88,7 +89,7 @@ class HttpTransport:
         optional: Collection[str] = (),
         request_id: str | None = None,
     ) -> Iterator[Stream]:
-        """A POST whose answer is read as it comes. The connection is closed on any early exit."""
+        """POST and read the answer as it comes. Any early exit closes the connection."""
         data = encode(body)
         with self._open("POST", path, data, watch, connect_seconds, request_id) as response:
             self._raise_for_status(response, with_schema=with_schema, fields=optional)
@@ -167,7 +168,7 @@ class HttpTransport:
 
 
 class Stream:
-    """The chunks of an answer as they come."""
+    """The chunks of an answer in order of arrival."""
 
     def __init__(self, response: requests.Response, watch: CallWatch) -> None:
         self._response = response
@@ -175,15 +176,15 @@ class Stream:
         self.chunks = _chunks(response)
 
     def drain(self) -> None:
-        """After the terminal marker: take the protocol's last bytes, so that the connection can
-        serve again. Where they do not come at once, the connection is closed instead."""
+        """Read the bytes after the terminal marker, so that the connection can be reused. If they
+        do not come at once, the connection is closed."""
         self._watch.expect(_not_drained, DRAIN_SECONDS)
         try:
             for _ in range(MAX_DRAIN_CHUNKS):
                 if not next(self.chunks, b""):
                     return
         except (requests.exceptions.RequestException, HTTPError, HTTPException, OSError):
-            self._response.raw.close()  # the answer is whole; only the connection is lost
+            self._response.raw.close()  # The answer is complete; only the connection is lost.
         finally:
             self._watch.complete()
 
@@ -210,8 +211,8 @@ def decode(body: bytes) -> JsonObject:
 def _connected(
     send: Callable[[float], requests.Response], watch: CallWatch, connect_seconds: float
 ) -> requests.Response:
-    """Send, connecting in short attempts so that a cancelled call does not wait for the last; and
-    once again where the server closed an idle connection just as it was taken from the pool."""
+    """Send the request. Connection attempts are short, so that a cancelled call does not wait for a
+    long one. Retries once if the server closed an idle pooled connection just as it was reused."""
     until = time.monotonic() + connect_seconds
     may_be_stale = True
     while True:
@@ -246,8 +247,8 @@ def _headers(spec: BackendSpec, api_key: str | None) -> dict[str, str]:
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """The body as it comes. A framing that the HTTP library did not foresee, such as a negative
-    chunk size, is the server's fault and not a bug of ours."""
+    """The body in chunks. Framing errors that the HTTP library does not foresee, such as a negative
+    chunk size, are reported as server errors."""
     raw = response.raw
     try:
         if raw.chunked and raw.supports_chunked_reads():
@@ -259,7 +260,7 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _body(response: requests.Response, limit: int, *, cut: bool = False) -> bytes:
-    """The whole body up to ``limit`` bytes; a longer one is cut or raises StreamBroken."""
+    """The body up to ``limit`` bytes. A longer one is cut, or raises StreamBroken."""
     body = bytearray()
     for chunk in _chunks(response):
         body += chunk
@@ -271,8 +272,8 @@ def _body(response: requests.Response, limit: int, *, cut: bool = False) -> byte
 
 
 def _require_stream(response: requests.Response) -> None:
-    """Raises where the server answers with a page. Some proxies send streams as text/plain, and
-    some servers one whole JSON object: what they hold decides."""
+    """Raise if the server answered with a web page. The content type is not decisive: proxies send
+    streams as text/plain, and some servers send one whole JSON object."""
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not content_type or content_type in STREAM_TYPES:
         return

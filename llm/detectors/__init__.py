@@ -1,1 +1,2 @@
-"""Detectors of bad answers: pure, incremental, no false alarm on good ones."""
+"""Detectors of bad answers: pure and incremental. They accept some bad answers rather than reject a
+good one."""

@@ -1,4 +1,4 @@
-"""Is there anything to read in it?"""
+"""Detects answers without visible text."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from llm.detectors.repetition import INVISIBLE
 
 
 def is_blank(text: str) -> bool:
-    """Nothing but white space and invisible characters."""
+    """True if there is only white space and invisible characters."""
     return not text.strip() or not text.strip(INVISIBLE + " \t\r\n\u00a0").strip()

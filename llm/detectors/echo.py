@@ -1,4 +1,4 @@
-"""Is the answer the prompt coming back?"""
+"""Detects answers that repeat the prompt."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _WORD_CHAR = re.compile(r"\w")
 
 
 def is_echo(answer: str, prompt: str) -> bool:
-    """Equal after strip; or shorter than 200 characters, and one starts with the other.
+    """True if answer and prompt are equal after strip, or if the answer is shorter than 200
+    characters and one starts with the other.
 
-    A single word ("Yes", "Done", "Да", "Готово", "Paris", "42") is a legitimate short answer also
-    when the prompt begins with it, and so is an answer that goes on from a one-word prompt. A
-    prompt that ends by asking for the text before it ("return only the corrected text") may get
-    that text back.
+    A single word ("Yes", "Done", "Да", "Готово", "Paris", "42") is a valid answer even when the
+    prompt begins with it; so is an answer that continues a one-word prompt. A prompt that ends by
+    requesting its own text ("return only the corrected text") may get that text back.
     """
     answer, prompt = answer.strip(), prompt.strip()
     if not answer or not prompt:
@@ -59,16 +59,15 @@ def is_echo(answer: str, prompt: str) -> bool:
 
 
 def asks_for_its_own_text(instruction: str) -> bool:
-    """Is a text to be returned, as it is or with small changes?"""
+    """Does the instruction request the text back, unchanged or with small changes?"""
     return bool(_RETURNS_THE_TEXT.search(instruction[:EARLY_STOP_CHARS]))
 
 
 class EchoWatch:
-    """Tells while the answer streams that it is a long prompt coming back word for word.
+    """Detects during the stream that the answer repeats a long prompt word for word.
 
-    Only a prompt of more than 2,000 characters can be told early; a shorter one, or an answer that
-    quotes the prompt and goes on, is judged by `is_echo` when whole. Cost: one comparison a
-    character, none after the first difference.
+    Only prompts above 2,000 characters are detected early; other cases are left to `is_echo`, when
+    the answer is whole. Cost: one comparison per character, none after the first difference.
     """
 
     def __init__(self, prompt: str) -> None:
@@ -77,7 +76,7 @@ class EchoWatch:
         self._following = len(self._prompt) > EARLY_STOP_CHARS
 
     def feed(self, text: str) -> bool:
-        """The next piece of the answer; True when it is certain."""
+        """Add a piece of the answer; True once the echo is certain."""
         if not self._following:
             return False
         if self._seen == 0:

@@ -1,7 +1,7 @@
-"""Has generation fallen into saying the same few things in any order?
+"""Detects loops without exact repetition: few distinct four-word sequences among many.
 
-No exact loop, but few different runs of four words among many. Only prose is judged: code, tables
-and data repeat their words by right, and are told by their signs and numbers.
+Only prose is checked. Code, tables and data repeat words legitimately; they are recognised by their
+symbols and digits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ _WORD = re.compile(r"\w+")
 
 
 def says_the_same(text: str) -> str | None:
-    """Why the end of an answer, some thousand characters, is a loop of phrases; or None.
-
-    Compression looks first: it is cheap, and good prose never shrinks to a seventh.
-    """
+    """Why the last few thousand characters of an answer are a loop of phrases, or None. A
+    compression check runs first: it is cheap, and good prose never shrinks to a seventh."""
     data = text.encode("utf-8", "replace")
     if len(zlib.compress(data, 1)) > len(data) * SUSPICIOUS_RATIO:
         return None

@@ -1,8 +1,8 @@
-"""Has generation fallen into a loop? Four kinds: white space, the same text, the same lines, the
-same few phrases in any order.
+"""Detects generation loops: white space, the same text, the same lines, the same phrases in any
+order.
 
-Thresholds are generous on purpose: good answers hold rulers, tables of zeros, lists of similar
-rows. A loop costs at most a few hundred tokens before it is told; a false alarm costs the answer.
+The thresholds are generous on purpose: good answers contain rulers, tables of zeros and lists of
+similar rows. A late detection costs a few hundred tokens, a false alarm costs the answer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LIST_MARK = re.compile(r"^\s*(?:[-*•]\s*)?(?:\(?\d{1,6}[.):]\s*)?")
 
 
 def repetition(text: str) -> str | None:
-    """Why a whole ``text`` is a loop, or None."""
+    """Why ``text`` is a loop, or None."""
     watch = RepetitionWatch()
     for start in range(0, len(text), STEP_CHARS):
         reason = watch.feed(text[start : start + STEP_CHARS])
@@ -47,7 +47,8 @@ def repetition(text: str) -> str | None:
 
 
 class RepetitionWatch:
-    """Feed it pieces of some hundred characters: the cost a character is constant."""
+    """Checks a stream. Feed it pieces of a few hundred characters: the cost per character is
+    constant."""
 
     def __init__(self) -> None:
         self._tail = ""
@@ -56,7 +57,7 @@ class RepetitionWatch:
         self._until_phrases = PHRASES_STEP_CHARS
 
     def feed(self, text: str) -> str | None:
-        """The next piece; the reason when the text has fallen into a loop."""
+        """Add a piece; returns the reason once the text loops."""
         if not text:
             return None
         self._tail = (self._tail + text)[-WINDOW_CHARS:]
@@ -81,7 +82,7 @@ class RepetitionWatch:
 
 
 class _LineLoops:
-    """The same line, or the same few lines, again and again; list numbers aside."""
+    """The same line, or the same few lines, repeated; list numbers are ignored."""
 
     def __init__(self) -> None:
         self._rest = ""
@@ -115,8 +116,8 @@ class _LineLoops:
 
 
 def _periodic(tail: str) -> str | None:
-    """Does the text end in enough repeats of one period? Candidates are the distances at which
-    its last characters were seen before."""
+    """Does the text end in enough repeats of one period? Candidate periods are the distances to
+    earlier occurrences of its last characters."""
     if len(tail) < MIN_SENTENCE_LOOP_CHARS:
         return None
     needle = tail[-NEEDLE_CHARS:]
@@ -134,7 +135,7 @@ def _periodic(tail: str) -> str | None:
 
 
 def _loop_chars(period: int, unit: str) -> int:
-    """How long a run of this period must be to count as a loop."""
+    """The length from which a run with this period counts as a loop."""
     if period >= LONG_PERIOD_CHARS:
         return period * MIN_LONG_REPEATS
     if period >= SENTENCE_CHARS and _letters(unit) >= MIN_SENTENCE_LETTERS:

@@ -1,4 +1,4 @@
-"""Does the server ignore the token limit?"""
+"""Detects a server that ignores the token limit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ SPARE_CHARS = 8192
 
 
 def is_runaway(*, tokens: int, chars: int, max_tokens: int) -> bool:
-    """More pieces than tokens asked for, or more characters than so many tokens can hold.
-
-    A streamed piece holds a token or more, so the pieces never outnumber the tokens; the spare
-    share covers servers that split one.
+    """True for more pieces than ``max_tokens``, or more characters than so many tokens can hold. A
+    streamed piece is at least one token, so pieces never outnumber tokens; the margin covers
+    servers that split tokens.
     """
     if tokens > max_tokens * (1 + SPARE_SHARE) + SPARE_TOKENS:
         return True

@@ -1,1 +1,1 @@
-"""The MLX API server: several models, batched, bounded."""
+"""The MLX API server: several models, continuous batching, bounded memory and queues."""

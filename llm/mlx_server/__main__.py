@@ -24,14 +24,15 @@ from llm.mlx_server.settings import ServerSettings, ServerSettingsError
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-KEEP_CONNECTION_SECONDS = 75  # longer than clients keep theirs: closing must not race a request
+# Longer than clients keep theirs: closing must not race with a request.
+KEEP_CONNECTION_SECONDS = 75
 LAST_WORDS_SECONDS = 0.5
 EXIT_USAGE = 2
 EXIT_ENGINE = 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop. Returns the exit code: 0 stopped, 2 wrong settings."""
+    """Serve until a signal comes. Returns the exit code: 0 stopped, 2 invalid settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = ServerSettings.from_environment(os.environ)
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = dataclasses.replace(
         settings, api_port=options.port, models_dir=options.models_dir.expanduser()
     )
-    os.environ["HF_HUB_OFFLINE"] = "1"  # before mlx-lm is imported: names never lead to downloads
+    # Before mlx-lm is imported: a model name must never cause a download.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     blas = load_openblas(threads=settings.cpu_threads) if settings.cpu_openblas else None
     if blas is not None:
         logger.info("blas library=%s threads=%d", blas.library, blas.threads)
@@ -72,7 +74,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     built = build_server(settings, loop, give_up=_give_up)
     gc.collect()
-    gc.freeze()  # the imports are large and stay: collections need not look at them again
+    gc.freeze()  # The imports are large and permanent: exclude them from garbage collection.
     config = uvicorn.Config(
         LocalOnly(built.app, bound_to=host) if is_loopback(host) else built.app,
         host=host,
@@ -94,7 +96,7 @@ async def _serve(
 
 
 class _DrainingServer(uvicorn.Server):
-    """Shuts the door to new requests the moment a signal comes; those inside may finish."""
+    """Rejects new requests as soon as a signal comes; requests that were admitted may finish."""
 
     def __init__(self, config: uvicorn.Config, *, drain: Callable[[], None]) -> None:
         super().__init__(config)
@@ -107,14 +109,15 @@ class _DrainingServer(uvicorn.Server):
             print(f"mlx_server listening on http://{host}:{port}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second cuts off. The exit code stays 0: we were asked to."""
+        """The first signal drains, the second stops at once. The exit code stays 0: the stop was
+        requested."""
         self._drain()
         self.force_exit = self.should_exit
         self.should_exit = True
 
 
 class _Lifeline(asyncio.Protocol):
-    """Stops the server when whoever started it closes the other end, or dies."""
+    """Stops the server when its parent process closes the other end of the pipe, or dies."""
 
     def __init__(self, server: _DrainingServer) -> None:
         self._server = server
@@ -124,7 +127,7 @@ class _Lifeline(asyncio.Protocol):
 
 
 def _give_up(reason: str) -> None:
-    """End the process for good, a moment later so that failed callers get their answer."""
+    """End the process. A short delay lets failed callers receive their errors."""
     logger.critical("giving_up reason=%s", reason)
     asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, os._exit, EXIT_ENGINE)
 

@@ -1,4 +1,4 @@
-"""How many requests may be inside at once; the door is here, before any costly work."""
+"""How many requests the server accepts at once, checked before any costly work."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from llm.mlx_server.errors import Unavailable
 
 
 class Admission:
-    """Counts requests from the door to their last byte. Event loop's thread only.
+    """Counts requests from acceptance to their last byte. For the event loop's thread only.
 
-    Inside are at most ``max_active`` requests being decoded and ``max_queue`` that wait; for one
-    model at most ``max_active`` and ``max_queue_per_model``.
+    At most ``max_active`` requests are decoded and ``max_queue`` wait; for one model at most
+    ``max_active`` plus ``max_queue_per_model``.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Admission:
 
     @contextmanager
     def enter(self, model: str) -> Iterator[None]:
-        """Hold a place for the length of the block. Raises Unavailable when there is none."""
+        """Hold a place for the duration of the block. Raises Unavailable when there is none."""
         self._check(model)
         self.inside += 1
         self._per_model[model] += 1

@@ -1,4 +1,4 @@
-"""Puts the server together as an ASGI application."""
+"""Assembles the server as an ASGI application."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServerApp:
-    """``app`` for an ASGI server; after ``drain`` it takes no more work."""
+    """``app`` is for an ASGI server; after ``drain`` it accepts no more work."""
 
     app: Starlette
     admission: Admission
@@ -49,7 +49,7 @@ class ServerApp:
 def build_server(
     settings: ServerSettings, loop: asyncio.AbstractEventLoop, *, give_up: Callable[[str], None]
 ) -> ServerApp:
-    """The server on ``loop``. ``give_up`` must end the process: the engine cannot go on."""
+    """The server on ``loop``. ``give_up`` must end the process: the engine cannot continue."""
 
     def engine_died(error: BaseException) -> None:
         loop.call_soon_threadsafe(give_up, f"the engine died: {error}")
@@ -117,7 +117,7 @@ def _service(settings: ServerSettings, engine: Engine) -> MlxService:
 
 
 async def _preload(service: MlxService, readiness: Readiness) -> None:
-    """Bring the configured models into memory; one that fails is logged and left out."""
+    """Load the configured models; one that fails is logged and skipped."""
     for name in service.settings.preload_models:
         try:
             await service.preload(TextRequest(model=name))

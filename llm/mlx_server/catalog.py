@@ -43,9 +43,9 @@ RAW_ONLY = ("raw",)
 class ModelEntry:
     """A model on disk.
 
-    ``size_bytes`` is what its weights take in memory, ``file_bytes`` on disk; ``float32`` says that
-    they are held in that. ``vocabulary`` is the width of its logits; None where no config tells.
-    One that does not chat (``chats``) has no template for it and only continues raw text.
+    ``size_bytes`` is the size of its weights in memory, ``file_bytes`` on disk; ``float32`` says
+    that the weights are held in that type. ``vocabulary`` is the width of its logits, None where no
+    config gives it. A model with ``chats`` False has no chat template and only continues raw text.
     """
 
     name: str
@@ -63,7 +63,8 @@ class ModelEntry:
     float32: bool = False
 
     def card(self, *, capabilities: tuple[str, ...] | None = None) -> ModelCard:
-        """``capabilities`` are what is known of them once the tokenizer is loaded."""
+        """The model as the wire formats describe it. ``capabilities`` are complete once the
+        tokenizer is loaded."""
         return ModelCard(
             name=self.name,
             size_bytes=self.file_bytes,
@@ -78,10 +79,8 @@ class ModelEntry:
 
 
 class LocalModels:
-    """Finds models by name. Rescans the folder when an answer is older than two seconds.
-
-    ``float32``: their weights and caches are held in that.
-    """
+    """Finds models by name. Rescans the folder when the last scan is older than two seconds. With
+    ``float32``, weights and caches are held in that type."""
 
     def __init__(
         self,
@@ -101,12 +100,12 @@ class LocalModels:
         self._scanned_at = -math.inf
 
     def entries(self) -> tuple[ModelEntry, ...]:
-        """Every model, by name."""
+        """All models, by name."""
         self._rescan_if_old()
         return tuple(self._entries[name] for name in sorted(self._entries))
 
     def find(self, name: str) -> ModelEntry:
-        """The model called ``name``, by folder, alias or category. Raises NoSuchModel."""
+        """The model with this folder, alias or category name. Raises NoSuchModel."""
         if (entry := self._known(name)) is not None:
             return entry
         self._rescan_if_old()
@@ -132,7 +131,7 @@ def _scan(root: Path, max_context_tokens: int, *, float32: bool) -> Iterator[Mod
     for config_file in sorted((*root.glob("*/config.json"), *root.glob("*/*/config.json"))):
         folder = config_file.parent
         if folder.relative_to(root).parts[0].startswith("."):
-            continue  # where `kos models add` builds
+            continue  # `kos models add` builds models there.
         try:
             if memory.weights_bytes(folder):
                 config = json.loads(config_file.read_text())
@@ -172,8 +171,8 @@ def _entry(
 
 
 def _loaded_bytes(folder: Path, config: Mapping[str, Any], file_bytes: int) -> int:
-    """The size once all weights are float32. Weights that cannot be read are listed all the same:
-    their load fails with the reason, and a caller hears of it."""
+    """The size once all weights are float32. A model with unreadable weights is listed anyway: its
+    load fails with the reason."""
     try:
         return memory.float32_bytes(folder, config)
     except (OSError, ValueError, struct.error) as error:
@@ -182,7 +181,8 @@ def _loaded_bytes(folder: Path, config: Mapping[str, Any], file_bytes: int) -> i
 
 
 def _vocabulary(*configs: Mapping[str, Any]) -> int | None:
-    """The first size that is told: many architectures have a default of their own."""
+    """The first size that a config gives. None is safe: many architectures have a default of their
+    own."""
     sizes = (config.get("vocab_size") for config in configs)
     return next((int(size) for size in sizes if size is not None), None)
 

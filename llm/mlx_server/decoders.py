@@ -1,7 +1,7 @@
 """Two ways to decode on one model: many requests as a batch, or one after the other.
 
-Both belong to the engine thread. After ``remove`` or a finish nothing of a request stays behind:
-a forgotten response object would keep its key-value cache in memory.
+Both belong to the engine thread. After ``remove`` or a finish no object of a request may remain: a
+forgotten response object would keep its key-value cache in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIXES_PER_MODEL = 64
 
 
 class Emission(NamedTuple):
-    """One token of one request. ``token`` None: the end came with a token that is not text."""
+    """One token of one request. ``token`` None: the end token is not text."""
 
     job: EngineJob
     token: int | None
@@ -63,10 +63,8 @@ def make_decoder(model: Any, options: DecoderOptions) -> Decoder:
 
 
 class BatchedDecoder:
-    """Continuous batching, with a cache of the prefixes that requests share.
-
-    A request whose prefix another one of the batch is computing waits for that, and takes it.
-    """
+    """Continuous batching with a cache of shared prompt prefixes. If another request of the batch
+    is computing the prefix that a request needs, that request waits and reuses it."""
 
     def __init__(self, model: Any, options: DecoderOptions) -> None:
         self.capacity = options.capacity
@@ -83,7 +81,7 @@ class BatchedDecoder:
         self._jobs: dict[int, EngineJob] = {}
         self._uids: dict[EngineJob, int] = {}
         self._computing: dict[int, list[int]] = {}
-        """Uid to the prefix that is kept once this request has computed it."""
+        """Uid -> the prefix that is cached once this request has computed it."""
         self._followers: dict[EngineJob, int] = {}
         """Requests that wait for such a prefix, and how many of their tokens are shared."""
 
@@ -125,7 +123,8 @@ class BatchedDecoder:
         self.forget_prefixes()
 
     def _shared_tokens(self, prompt: PromptTokens) -> int:
-        """The persona, or more where an earlier prompt went on in the same way (shared files)."""
+        """The length of the shared prefix: the system message, or more where a recent prompt had
+        the same beginning (shared files)."""
         if not self._options.prefix_cache_bytes:
             return 0
         return max(prompt.shared_tokens, self._recent.common_tokens(prompt.tokens))
@@ -156,14 +155,15 @@ class BatchedDecoder:
             self._computing[uid] = tokens[:shared]
 
     def _cached_prefix(self, prefix: list[int]) -> tuple[Any, list[int]]:
-        """The longest kept prefix of ``prefix`` and what of it is still to be computed."""
+        """The longest cached prefix of ``prefix``, and the tokens still to be computed."""
         if not prefix:
             return None, []
         cache, rest = self._prefixes.fetch_nearest_cache(None, prefix)
         return cache, rest
 
     def _is_computed(self, prefix: list[int]) -> bool:
-        """Whether a request of the batch is computing ``prefix``, a longer or a shorter one."""
+        """Whether a request of the batch is computing ``prefix``, or a longer or shorter version of
+        it."""
         return any(
             prefix[: len(other)] == other[: len(prefix)] for other in self._computing.values()
         )
@@ -180,7 +180,8 @@ class BatchedDecoder:
             self._begin_followers()
 
     def _begin_followers(self) -> None:
-        """They wait once: a prefix too large to keep must not make them compute in turn."""
+        """Start the requests that waited for a prefix. Each waits only once: a prefix too large to
+        cache must not make them run one after the other."""
         followers, self._followers = self._followers, {}
         for job, shared in followers.items():
             self._begin(job, shared=shared, may_wait=False)
@@ -236,7 +237,7 @@ class SequentialDecoder:
         return [Emission(job, None if finish == "stop" else token, finish)]
 
     def forget_prefixes(self) -> None:
-        """It keeps none."""
+        """Nothing to do: this decoder caches no prefixes."""
 
     def close(self) -> None:
         self._job = self._tokens = None

@@ -35,11 +35,11 @@ IDLE_SECONDS = 0.25
 VIEW_SECONDS = 0.05
 FREEZE_POLL_SECONDS = 0.02
 PIECE_SECONDS = 0.01
-"""Tokens of a stream that come faster than this travel together: nobody reads that fast."""
+"""Tokens that arrive faster than this are sent together: no reader notices."""
 
 
 class Engine:
-    """Start it once; ``on_death`` is called from its thread if it ever dies of an exception."""
+    """Start it once. ``on_death`` is called from its thread if an exception ends the engine."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Engine:
         self._rate = TokenRate()
         self._last_token_at: float | None = None
         self._viewed_at = 0.0
-        self._news = False  # something ended: whoever hears of it shall find it in the view
+        self._view_is_stale = False  # an end must be in the view before its caller sees it
         self._thread = threading.Thread(target=self._run, name="mlx-engine", daemon=True)
 
     # -- called from any thread ----------------------------------------------------------------
@@ -88,19 +88,17 @@ class Engine:
         self._commands.put(functools.partial(self._accept, job))
 
     def cancel(self, job: EngineJob) -> None:
-        """Give up a request; its place is free after the step that is running."""
+        """Cancel a request. Its place is free after the current step."""
         job.cancelled = True
         self._commands.put(functools.partial(self._forget, job))
 
     def unload(self, name: str) -> None:
-        """Drop a model once those that use it or wait for it by now are served.
-
-        A request that comes later keeps it for as long as that one asks.
-        """
+        """Drop a model once its present requests are served. A request that comes later sets a
+        keep-alive of its own."""
         self._commands.put(functools.partial(self._placement.expire_now, name))
 
     def stop(self, *, timeout_seconds: float) -> None:
-        """End the thread; what is still in it fails as unavailable."""
+        """Stop the thread; requests that are still in it fail as unavailable."""
         self._stopping = True
         self._commands.put(_nothing)
         self._thread.join(timeout_seconds)
@@ -132,12 +130,12 @@ class Engine:
         for resident in self._residents:
             if resident.active:
                 self._step(resident)
-        if self._news or time.monotonic() - self._viewed_at >= VIEW_SECONDS:
+        if self._view_is_stale or time.monotonic() - self._viewed_at >= VIEW_SECONDS:
             self._publish()
         self._mailbox.flush()
 
     def _receive(self) -> None:
-        """Run the commands that came; with nothing to do, wait for one."""
+        """Run the queued commands; with no work, wait for one."""
         if not self._working():
             self.busy = False
             self._publish()
@@ -193,7 +191,7 @@ class Engine:
             resident.last_used_at = now
             resident.keep_alive_seconds = job.keep_alive_seconds
             self._mailbox.post(job.channel, Loaded(job.load_seconds))
-            self._news = True
+            self._view_is_stale = True
 
     def _is_open(self, resident: RunningModel) -> bool:
         full = len(resident.active) >= resident.decoder.capacity
@@ -251,7 +249,7 @@ class Engine:
         self, resident: RunningModel, job: EngineJob, reason: FinishReason, *, now: float
     ) -> None:
         resident.forget(job)
-        self._news = True
+        self._view_is_stale = True
         self._totals.generated_tokens += job.completion_tokens
         if job.grammar is not None and job.grammar.failure:
             failure = GenerationFailed(f"structured output failed: {job.grammar.failure}")
@@ -262,7 +260,7 @@ class Engine:
     # -- ends ----------------------------------------------------------------------------------
 
     def _fail(self, jobs: Sequence[EngineJob], error: ServerError) -> None:
-        self._news = True
+        self._view_is_stale = True
         for job in jobs:
             self._mailbox.post(job.channel, error)
 
@@ -277,11 +275,11 @@ class Engine:
         self._placement.drop_everything()
         mx.clear_streams()
 
-    # -- telling -------------------------------------------------------------------------------
+    # -- publishing the view -------------------------------------------------------------------
 
     def _publish(self) -> None:
         self._viewed_at = time.monotonic()
-        self._news = False
+        self._view_is_stale = False
         use = memory.measure(
             reserved_bytes=self._placement.reserved_bytes, limit_bytes=self._limit_bytes
         )
@@ -301,7 +299,7 @@ class Engine:
         )
 
     def _relieve(self, use: MemoryUse) -> None:
-        """Give up caches as memory gets short, and say so when that changes."""
+        """Drop prefix caches as memory gets short, and log when that changes."""
         before = self.view.memory.pressure if self.view.memory else "ok"
         if use.pressure == before:
             return
@@ -317,7 +315,7 @@ class Engine:
 
 
 def _nothing() -> None:
-    """The command that only wakes the thread."""
+    """A command that only wakes the thread."""
 
 
 def _view(resident: RunningModel, *, waiting: int) -> ResidentView:

@@ -1,4 +1,4 @@
-"""What the engine tells the outside about itself: values, never its own objects."""
+"""What the engine publishes about itself: values, never its own objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ResidentView:
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
-    """Counts since the start. The engine counts on its own copy; a view carries another."""
+    """Counts since the start. The engine counts on its own copy; each view gets another."""
 
     generated_tokens: int = 0
     prefilled_tokens: int = 0
@@ -38,7 +38,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineView:
-    """One moment. ``last_token_at`` is Unix time, None before the first token."""
+    """The engine at one moment. ``last_token_at`` is Unix time, None before the first token."""
 
     residents: tuple[ResidentView, ...] = ()
     loading: str | None = None
@@ -51,7 +51,7 @@ class EngineView:
 
 
 class TokenRate:
-    """Tokens per second over the last few seconds, from a running total."""
+    """Tokens per second over the last few seconds, computed from a running total."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()

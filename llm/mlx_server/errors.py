@@ -49,7 +49,7 @@ class NoSuchModel(ServerError):
 
 
 class BodyTooSlow(ServerError):
-    """The body did not come whole in time."""
+    """The body did not arrive completely in time."""
 
     status = 408
     kind = "invalid_request_error"
@@ -65,7 +65,8 @@ class GenerationFailed(ServerError):
 
 
 class NeverFits(ServerError):
-    """Begins as a failed load does: callers then blame the model, and not a busy server."""
+    """The text begins like that of a failed load, so that clients blame the model and not the
+    server."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"failed to load: {reason}")

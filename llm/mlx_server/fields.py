@@ -1,4 +1,4 @@
-"""Reading the fields of a JSON body: the value of the right type, or a 400 that names the field."""
+"""Reads the fields of a JSON body: a value of the right type, or a 400 that names the field."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def parse_body(raw: bytes) -> dict[str, Any]:
 
 
 class Fields:
-    """A JSON object whose fields are asked for by type. ``null`` counts as absent."""
+    """A JSON object whose fields are read by type. ``null`` counts as absent."""
 
     def __init__(self, body: Mapping[str, Any], *, path: str = "") -> None:
         self._body = body
         self._path = path
 
     def name(self, key: str) -> str:
-        """The field as an error names it, such as ``options.temperature``."""
+        """The field's path for error messages, such as ``options.temperature``."""
         return f"{self._path}{key}"
 
     def has(self, key: str) -> bool:
@@ -73,7 +73,7 @@ class Fields:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._wrong(key, f"a number from {low:g} to {high:g}")
-        if not low <= value <= high:  # also false for NaN
+        if not low <= value <= high:  # Also false for NaN.
             raise self._wrong(key, f"a number from {low:g} to {high:g}")
         return float(value)
 
@@ -100,7 +100,7 @@ class Fields:
         return Fields(value, path=f"{self.name(key)}.")
 
     def refuse(self, *keys: str) -> None:
-        """Refuse what cannot be honoured, rather than ignore it in silence."""
+        """Reject a field that is set but not supported, rather than ignore it silently."""
         for key in keys:
             if self._body.get(key):
                 raise InvalidRequest("is not supported by this server", field=self.name(key))

@@ -1,4 +1,4 @@
-"""One generation on its way through the engine, and the way its answer comes back."""
+"""One generation inside the engine, and the channel that returns its answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The end of an answer: why, how many tokens, and where the time went (seconds)."""
+    """The end of an answer: reason, tokens, and times in seconds."""
 
     reason: FinishReason
     prompt_tokens: int
@@ -34,7 +34,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The answer to a request that only wanted its model in memory."""
+    """The result of a request that only loads its model."""
 
     load_seconds: float
 
@@ -44,7 +44,7 @@ Event = Piece | Finished | Loaded | ServerError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTokens:
-    """Token ids; the first ``shared_tokens`` are a prefix worth keeping for other requests."""
+    """Token ids; the first ``shared_tokens`` are a prefix worth caching for other requests."""
 
     tokens: tuple[int, ...]
     shared_tokens: int = 0
@@ -54,9 +54,9 @@ class PromptTokens:
 class EngineJob:
     """A request for the engine. ``prompt`` None only loads the model.
 
-    Built by the HTTP side and not touched by it until its last event came, but for ``cancelled``.
-    ``channel`` carries the events back. The text of a job that is not ``eager`` is read only at
-    its end: nobody is waiting for the pieces.
+    The HTTP side builds it and afterwards changes only ``cancelled``, until the last event came.
+    ``channel`` returns the events. The text of a job that is not ``eager`` is read once, at its
+    end.
     """
 
     model: ModelEntry
@@ -80,7 +80,7 @@ class EngineJob:
 
     @property
     def reserve_bytes(self) -> int:
-        """What the key-value cache of this request may grow to."""
+        """The size that the key-value cache of this request may reach."""
         if self.prompt is None:
             return 0
         tokens = len(self.prompt.tokens) + self.max_tokens
@@ -109,12 +109,12 @@ class Channel:
         self._arrived = asyncio.Event()
 
     def put(self, event: Event) -> None:
-        """From the event loop's thread."""
+        """Add an event. From the event loop's thread only."""
         self._events.append(event)
         self._arrived.set()
 
     async def next(self) -> Event:
-        """The next event. Pieces that piled up meanwhile come as one."""
+        """The next event. Text that accumulated in the meantime comes as one piece."""
         while not self._events:
             self._arrived.clear()
             await self._arrived.wait()
@@ -128,7 +128,7 @@ class Channel:
 
 
 class Mailbox:
-    """Hands events over in one go per engine step, however many tokens the step made."""
+    """Transfers events once per engine step, however many tokens the step made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

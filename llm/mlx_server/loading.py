@@ -1,4 +1,4 @@
-"""Bringing a model into memory a chunk at a time, so that running answers go on meanwhile."""
+"""Loads a model in chunks, so that other models keep generating."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class LoadedModel:
 def load_in_chunks(
     folder: Path, *, chunk_bytes: int, float32: bool = False
 ) -> Generator[None, None, LoadedModel]:
-    """Load the weights in ``folder``, yielding after every ``chunk_bytes`` or so.
+    """Load the weights in ``folder``, yielding after about every ``chunk_bytes``.
 
-    With ``float32`` they are computed out to that on the way in. Reads local files only. Raises
-    what mlx-lm raises for a folder it cannot use.
+    With ``float32`` they are converted to that type. Reads local files only. Raises what mlx-lm
+    raises for an unusable folder.
     """
     model, _ = load_model(folder, lazy=True)
     if float32:
@@ -39,7 +39,8 @@ def load_in_chunks(
 
 
 def _hold_in_float32(model: Any) -> None:
-    """Nothing is computed yet. Scales first: what comes of them is then exact."""
+    """Convert the weights lazily. Scales come first: the values computed from them are then
+    exact."""
     _cast(model)
     dequantize_model(model)
     _cast(model)

@@ -1,7 +1,8 @@
-"""Refuses what web pages send, while the server is bound to this machine alone.
+"""Rejects requests from web pages while the server is bound to the loopback interface.
 
-A page can let its own name lead to 127.0.0.1 (DNS rebinding) or post a form to it; its browser
-tells so in ``Host`` and ``Origin``. Programs name this machine, and no origin.
+A page can make its own host name resolve to 127.0.0.1 (DNS rebinding) or post a form to it. Its
+browser then sends the page's name in ``Host`` or ``Origin``. Programs send the name of this machine
+and no origin.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from llm.mlx_server.errors import Forbidden
 from llm.mlx_server.responses import error_response
 
-# Endings that no public DNS serves; a container calls this machine host.docker.internal.
+# Suffixes that no public DNS resolves; a container calls this machine host.docker.internal.
 _PRIVATE_ENDINGS = (".localhost", ".internal")
 _SITES = frozenset({"http", "https", "null", ""})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host``, a name or an address, is this machine and nothing else."""
+    """Whether ``host``, a name or an address, is the loopback interface."""
     address = _address(host)
     if address is not None:
         return address.is_loopback
@@ -30,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check(*, host: str | None, origin: str | None, own: frozenset[str]) -> None:
-    """Raises Forbidden for the headers of a web page; ``own`` are further names of this machine."""
+    """Raise Forbidden for the headers of a web page. ``own`` are further names of this machine."""
     if host is not None and not _names_us(_host_name(f"//{host}"), own):
         raise Forbidden(f"host {host!r} is not served: this server is for this machine only")
     if origin is not None and _is_other_site(origin, own):
@@ -38,7 +39,7 @@ def check(*, host: str | None, origin: str | None, own: frozenset[str]) -> None:
 
 
 class LocalOnly:
-    """Lets requests to ``app`` through unless a web page sent them."""
+    """Passes requests to ``app`` unless a web page sent them."""
 
     def __init__(self, app: ASGIApp, *, bound_to: str) -> None:
         self._app = app
@@ -56,7 +57,7 @@ class LocalOnly:
 
 
 def _names_us(name: str | None, own: frozenset[str]) -> bool:
-    """An address cannot be rebound, nor a name without a dot: neither is looked up in public."""
+    """An address or a name without a dot is safe: public DNS can rebind neither."""
     if name is None:
         return False
     plain = "." not in name or _address(name) is not None
@@ -64,7 +65,8 @@ def _names_us(name: str | None, own: frozenset[str]) -> bool:
 
 
 def _is_other_site(origin: str, own: frozenset[str]) -> bool:
-    """``null`` is a page that hides its site; schemes such as ``app`` belong to no site."""
+    """True for a page of another site. ``null`` is a page that hides its site; schemes such as
+    ``app`` belong to none."""
     if origin.partition(":")[0].casefold() not in _SITES:
         return False
     name = _host_name(origin)
@@ -72,7 +74,7 @@ def _is_other_site(origin: str, own: frozenset[str]) -> bool:
 
 
 def _host_name(url: str) -> str | None:
-    """``localhost`` of ``//localhost:11435``; None for what is no host."""
+    """``localhost`` of ``//localhost:11435``; None if there is no host."""
     try:
         name = urlsplit(url).hostname
     except ValueError:

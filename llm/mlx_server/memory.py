@@ -1,4 +1,4 @@
-"""How much memory the models may take, and how much a model will want."""
+"""How much memory the models may use, and how much a model needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUFFER_CACHE_SHARE = 0.1
 KV_BYTES_PER_NUMBER = 2
 FLOAT32_BYTES = 4
 LARGEST_HEADER_BYTES = 100 * 2**20
-MALLOPT_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
+MALLOPT_MMAP_THRESHOLD = -3  # From malloc.h
 LARGE_BUFFER_BYTES = 4 * 2**20
 
 Pressure = Literal["ok", "warning", "critical"]
@@ -34,7 +34,7 @@ Pressure = Literal["ok", "warning", "critical"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
-    """Bytes as MLX counts them. ``reserved_bytes`` is what models and requests were promised."""
+    """Bytes as MLX counts them. ``reserved_bytes`` is reserved for models and requests."""
 
     active_bytes: int
     cached_bytes: int
@@ -64,8 +64,8 @@ def measure(*, reserved_bytes: int, limit_bytes: int) -> MemoryUse:
 
 
 def choose_limit(configured_bytes: int | None) -> int:
-    """The limit in bytes: as configured, else a safe share of what this host, or the container
-    around this process, can give."""
+    """The limit in bytes: the configured one, else a safe share of the memory of this host or
+    container."""
     if configured_bytes is not None:
         return configured_bytes
     total = min(psutil.virtual_memory().total, group_limits().memory_limit_bytes or sys.maxsize)
@@ -75,32 +75,30 @@ def choose_limit(configured_bytes: int | None) -> int:
 
 
 def bound_buffer_cache(limit_bytes: int) -> None:
-    """Keep MLX from hoarding freed buffers."""
+    """Limit the freed buffers that MLX keeps."""
     mx.set_cache_limit(int(limit_bytes * BUFFER_CACHE_SHARE))
 
 
 def return_large_buffers() -> None:
-    """Make glibc hand large request bodies back to the system when they are freed.
+    """Make glibc return large request bodies to the system when they are freed.
 
-    By default it raises its threshold with every large block freed, until bodies of megabytes
-    live on the heap and hold it open. A threshold as low as the buffers of a decoding step would
-    cost a tenth of the speed where MLX computes on the processor.
+    By default glibc raises its threshold with every large freed block, until bodies of megabytes
+    stay on the heap. A threshold as low as the buffers of a decoding step would cost a tenth of the
+    speed where MLX computes on the CPU.
     """
     _glibc("mallopt", MALLOPT_MMAP_THRESHOLD, LARGE_BUFFER_BYTES)
 
 
 def give_back() -> None:
-    """Return what dropped models and requests left behind."""
+    """Return the memory of dropped models and requests to the system."""
     gc.collect()
     mx.clear_cache()
     _glibc("malloc_trim", 0)
 
 
 def holds_float32(*, wanted: bool) -> bool:
-    """Whether weights are held in float32: where MLX computes on the processor.
-
-    It multiplies only those by BLAS; float16 and quantised ones it takes one number at a time.
-    """
+    """Whether weights are held in float32: yes where MLX computes on the CPU. Only float32 uses
+    BLAS there; float16 and quantised weights are multiplied one number at a time."""
     return wanted and mx.default_device() == mx.Device(mx.cpu)
 
 
@@ -110,7 +108,8 @@ def weights_bytes(folder: Path) -> int:
 
 
 def float32_bytes(folder: Path, config: Mapping[str, Any]) -> int:
-    """The size of a model's weights once all are float32. Raises OSError, ValueError."""
+    """The size of a model's weights once all are float32. Raises OSError or ValueError for
+    unreadable files."""
     tensors: dict[str, tuple[str, int]] = {}
     for file in folder.glob("model*.safetensors"):
         tensors.update(_header(file, file.stat().st_mtime_ns))
@@ -129,7 +128,7 @@ def float32_bytes(folder: Path, config: Mapping[str, Any]) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _header(file: Path, changed_at: int) -> dict[str, tuple[str, int]]:
-    """The kind and the count of numbers of every tensor in a safetensors file."""
+    """The type and element count of every tensor in a safetensors file."""
     with file.open("rb") as source:
         (size,) = struct.unpack("<Q", source.read(8))
         if size > LARGEST_HEADER_BYTES:
@@ -140,7 +139,7 @@ def _header(file: Path, changed_at: int) -> dict[str, tuple[str, int]]:
 
 
 def kv_bytes_per_token(config: Mapping[str, Any], *, float32: bool = False) -> int:
-    """An upper estimate of the key-value cache of one token, from a model's ``config.json``."""
+    """An upper estimate of the key-value cache per token, from a model's ``config.json``."""
     text = config.get("text_config", config)
     layers = _number(text, "num_hidden_layers", "n_layer", "n_layers", default=32)
     heads = _number(text, "num_attention_heads", "n_head", default=32)
@@ -152,7 +151,7 @@ def kv_bytes_per_token(config: Mapping[str, Any], *, float32: bool = False) -> i
 
 
 def _glibc(name: str, *arguments: int) -> None:
-    """Call a function of glibc; where there is none of that name, there is nothing to do."""
+    """Call a function of glibc; does nothing where it does not exist."""
     function = getattr(ctypes.CDLL(None), name, None)
     if function is not None:
         function(*arguments)

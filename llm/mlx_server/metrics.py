@@ -55,7 +55,7 @@ class ServerMetrics:
         self._requests.labels(model, "cancelled").inc()
 
     def watch(self, view: Callable[[], EngineView], admission: Admission) -> None:
-        """Read the engine's view and the door at every scrape."""
+        """Read the engine's view and the admission counts at every scrape."""
         self._registry.register(_EngineCollector(view, admission))
 
     def page(self) -> bytes:

@@ -58,7 +58,7 @@ class OllamaRoutes:
         known = {entry.name: entry for entry in self._service.catalog.entries()}
         for resident in self._service.engine.view.residents:
             model = known.get(resident.name)
-            if model is None:  # its folder was removed while it serves
+            if model is None:  # Its folder was removed while the server runs.
                 continue
             left = resident.expires_in_seconds
             expires_at = now + (FOR_EVER if left is None else timedelta(seconds=left))
@@ -133,7 +133,7 @@ async def _lines(
     chunk: Build,
     final: Build,
 ) -> AsyncIterator[bytes]:
-    """The stream: a line for every piece, and one at the end, also for a failure."""
+    """The stream: one line per piece and a last one, which also reports a failure."""
     try:
         while isinstance(event, Piece):
             at = datetime.now(UTC)

@@ -106,7 +106,7 @@ def _response_format(fields: Fields) -> dict[str, Any] | None:
 
 
 def _think(fields: Fields) -> bool | None:
-    """Thinking is switched the way model templates name it, in ``chat_template_kwargs``."""
+    """Whether to think, from ``chat_template_kwargs``, under the name that model templates use."""
     kwargs = fields.inner("chat_template_kwargs")
     if not kwargs.has("enable_thinking"):
         return None

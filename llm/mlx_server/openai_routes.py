@@ -84,10 +84,8 @@ async def _whole(answer: AnswerStream, model: str) -> Response:
 async def _events(
     answer: AnswerStream, event: Piece | Finished | Loaded, wanted: ChatCompletionRequest
 ) -> AsyncIterator[bytes]:
-    """The stream: role, pieces, finish reason, usage if asked for, and the end mark.
-
-    A failure is an error event without the end mark.
-    """
+    """The stream: role, pieces, finish reason, usage if requested, and the end marker. A failure is
+    an error event without the end marker."""
     completion_id, model, at = _new_id(), wanted.request.model, datetime.now(UTC)
     role = openai.chunk(completion_id=completion_id, model=model, at=at, role="assistant", text="")
     yield openai.event(role)

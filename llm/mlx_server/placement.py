@@ -34,10 +34,8 @@ class _LoadInProgress:
 
 
 class Placement:
-    """Carries out what ``scheduling.decide_load`` decides.
-
-    ``draining`` names the models that must take no more requests, ``loading`` the one on its way.
-    """
+    """Carries out the decisions of ``scheduling.decide_load``. ``draining`` names the models that
+    accept no more requests, ``loading`` the one being loaded."""
 
     def __init__(
         self,
@@ -66,17 +64,17 @@ class Placement:
 
     @property
     def reserved_bytes(self) -> int:
-        """What models, their answers and a model on its way were promised."""
+        """The memory reserved for models, their answers and the model being loaded."""
         return self._residents.reserved_bytes + (self._load.reserved_bytes if self._load else 0)
 
     def expire(self, *, now: float) -> None:
-        """Drop models whose keep-alive is over."""
+        """Drop models whose keep-alive has passed."""
         for name in self._residents.expired(now=now):
             if not self._waiting.has(name):
                 self._evict(name, now=now)
 
     def expire_now(self, name: str) -> None:
-        """Let no request that is here by now keep ``name`` in memory beyond its own answer."""
+        """End the keep-alive of ``name``: it is dropped once its present requests have ended."""
         self._waiting.keep_no_longer(name)
         if self._load is not None and self._load.entry.name == name:
             self._load.keep_alive_seconds = 0.0
@@ -84,7 +82,7 @@ class Placement:
             resident.keep_alive_seconds = 0.0
 
     def place(self, *, now: float) -> None:
-        """Begin a load, make busy models drain, or refuse one that can never fit."""
+        """Start a load, drain busy models, or refuse a model that can never fit."""
         self.draining = ()
         if self._load is not None or not len(self._waiting):
             return
@@ -101,7 +99,7 @@ class Placement:
                 self._fail(self._waiting.take_all(name), NeverFits(reason))
 
     def load_a_chunk(self) -> bool:
-        """Go on with the load; False when there is none."""
+        """Continue the load; False when there is none."""
         load = self._load
         if load is None:
             return False
@@ -120,11 +118,11 @@ class Placement:
         return True
 
     def fits(self, job: EngineJob, *, now: float) -> bool:
-        """Whether the memory an answer may grow to is there.
+        """Whether there is memory for an answer.
 
-        It waits for others that run and for a load; else idle models and its own model's kept
-        prefixes leave for it. What does not fit even then is refused: for good if the answer and
-        its model alone are more than the limit.
+        It waits for running requests and for a load; otherwise idle models and its own model's
+        cached prefixes are dropped for it. A request whose answer and model alone exceed the limit
+        is refused for good.
         """
         resident = self._residents.get(job.model.name)
         assert resident is not None
@@ -223,6 +221,6 @@ class Placement:
 
 
 def _bytes_to_serve(job: EngineJob) -> int:
-    """A model's weights and room for one answer of ordinary length."""
+    """A model's weights and memory for one answer of ordinary length."""
     tokens = min(job.model.context_tokens, RESERVED_CONTEXT_TOKENS)
     return job.model.size_bytes + tokens * job.model.kv_bytes_per_token

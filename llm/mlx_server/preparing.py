@@ -1,4 +1,4 @@
-"""From a checked request to a job: names resolved, text tokenized, limits applied."""
+"""Turns a checked request into a job: resolves names, tokenizes text, applies limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm.mlx_server.tokenizers import ModelTokenizer
 
 
 def load_job(request: TextRequest, entry: ModelEntry, settings: ServerSettings) -> EngineJob:
-    """A job that only brings the model into memory."""
+    """A job that only loads the model."""
     return EngineJob(
         model=entry, channel=Channel(), keep_alive_seconds=_keep_alive_seconds(request, settings)
     )
@@ -22,7 +22,7 @@ def load_job(request: TextRequest, entry: ModelEntry, settings: ServerSettings) 
 def text_job(
     request: TextRequest, entry: ModelEntry, tokenizer: ModelTokenizer, settings: ServerSettings
 ) -> EngineJob:
-    """A job that generates. Raises InvalidRequest naming the field that cannot be honoured."""
+    """A job that generates. Raises InvalidRequest naming a field that cannot be honoured."""
     if request.think and tokenizer.markers is None:
         raise InvalidRequest(f"model {entry.name!r} does not support thinking", field="think")
     _check_biases(request, entry.vocabulary or tokenizer.size)
@@ -61,7 +61,7 @@ def _check_biases(request: TextRequest, vocabulary: int) -> None:
 
 
 def _thinking(request: TextRequest, tokenizer: ModelTokenizer) -> bool | None:
-    """None leaves the template alone; structured output thinks only when asked to."""
+    """None leaves the choice to the template; structured output thinks only on request."""
     if tokenizer.markers is None:
         return None
     return False if request.think is None and request.schema is not None else request.think
@@ -78,14 +78,14 @@ def _tokens(request: TextRequest, tokenizer: ModelTokenizer, *, think: bool | No
 
 
 class _Room:
-    """The context of one request: the answer gets what the prompt leaves of it."""
+    """The context of one request: the answer gets what the prompt leaves free."""
 
     def __init__(self, request: TextRequest, entry: ModelEntry) -> None:
         self._context = min(entry.context_tokens, request.context_tokens or entry.context_tokens)
         self._field = "messages" if request.messages else "prompt"
 
     def check(self, prompt_tokens: int) -> int:
-        """The tokens left. A prompt that fills the context is refused, never cut."""
+        """The tokens left for the answer. A prompt that fills the context is refused, never cut."""
         if prompt_tokens >= self._context:
             raise InvalidRequest(
                 f"{prompt_tokens} tokens or more, and the context holds {self._context} "

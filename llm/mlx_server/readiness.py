@@ -1,4 +1,4 @@
-"""The two questions a supervisor and a balancer ask, answered in one place."""
+"""Answers for a supervisor (is it alive?) and for a load balancer (may it get requests?)."""
 
 from __future__ import annotations
 

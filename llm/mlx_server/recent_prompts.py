@@ -1,4 +1,5 @@
-"""What a new prompt has in common with those before it, and so with those to come."""
+"""Finds the beginning that a new prompt shares with recent ones, since later prompts probably share
+it too."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 
 RECENT_PROMPTS = 64
-"""Of one model; a shared file is seen again within so many prompts, or not worth its memory."""
+"""Prompts kept per model. A shared file that does not return within so many is not worth its
+memory."""
 BLOCK_TOKENS = 16
-"""A common beginning is cut here, so that few lengths are kept."""
+"""Common beginnings are cut to whole blocks, so that few different lengths are cached."""
 
 
 class RecentPrompts:
@@ -18,8 +20,8 @@ class RecentPrompts:
         self._prompts: deque[tuple[int, ...]] = deque(maxlen=RECENT_PROMPTS)
 
     def common_tokens(self, tokens: Sequence[int]) -> int:
-        """How many first tokens a recent prompt shares, in whole blocks; the last token of
-        ``tokens`` is never among them. Remembers ``tokens``."""
+        """How many first tokens a recent prompt shares, in whole blocks, excluding the last token.
+        Remembers ``tokens``."""
         prompt = tuple(tokens)
         longest = 0
         for earlier in self._prompts:

@@ -1,4 +1,4 @@
-"""What a caller asks for, in one form for both wires, checked before anything else happens."""
+"""A checked request, in one form for both wire formats."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """How long a model stays after its last use; ``seconds`` None is for ever."""
+    """How long a model stays after its last use; ``seconds`` None is forever."""
 
     seconds: float | None
 
@@ -35,9 +35,9 @@ class KeepAlive:
 class TextRequest:
     """A checked request.
 
-    ``messages`` for a chat, ``prompt`` for raw text; neither means: only load (or unload) the
-    model. ``think`` None leaves it to the model. ``schema_field`` is the name of the field that
-    carried ``schema``, for error messages.
+    ``messages`` for a chat, ``prompt`` for raw text; with neither, only load (or unload) the model.
+    ``think`` None leaves the choice to the model. ``schema_field`` is the field that carried
+    ``schema``, for error messages.
     """
 
     model: str
@@ -63,7 +63,7 @@ class TextRequest:
 
 
 def read_messages(fields: Fields, key: str = "messages") -> tuple[ChatMessage, ...]:
-    """The conversation; text parts of a list content are joined, other parts are refused."""
+    """The conversation. Text parts of a list are joined, other parts are refused."""
     value = fields.raw(key)
     name = fields.name(key)
     if value is None:
@@ -99,7 +99,7 @@ def _content(fields: Fields) -> str:
 
 
 def read_keep_alive(fields: Fields) -> KeepAlive | None:
-    """A number of seconds or a Go duration such as "5m"; negative means for ever."""
+    """A number of seconds or a Go duration such as "5m"; negative means forever."""
     value, name = fields.raw("keep_alive"), fields.name("keep_alive")
     if value is None:
         return None

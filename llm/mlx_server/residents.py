@@ -15,7 +15,7 @@ from llm.mlx_server.loading import LoadedModel
 
 @dataclass(slots=True, eq=False)
 class RunningModel:
-    """One model and what runs on it."""
+    """One model, its decoder and its running requests."""
 
     name: str
     model: Any
@@ -30,7 +30,7 @@ class RunningModel:
 
     @property
     def held_bytes(self) -> int:
-        """What it and its requests were promised: weights, kept prefixes, and answers."""
+        """The memory reserved for it and its requests: weights, cached prefixes and answers."""
         answers = sum(job.reserve_bytes for job in self.active)
         return self.reserved_bytes + self.decoder.prefix_bytes + answers
 
@@ -46,13 +46,13 @@ class RunningModel:
         self.active.add(job)
 
     def forget(self, job: EngineJob) -> None:
-        """Take a request off the model; a no-op for one that has left already."""
+        """Remove a request from the model; does nothing if it has left already."""
         if job in self.active:
             self.active.discard(job)
             self.decoder.remove(job)
 
     def rebuild(self) -> None:
-        """A fresh decoder after the old one broke; the weights stay."""
+        """Replace a broken decoder; the weights stay."""
         self.active.clear()
         self.decoder.close()
         self.decoder = make_decoder(self.model, self.options)
@@ -98,14 +98,14 @@ class Residents:
         return resident
 
     def evict(self, name: str) -> None:
-        """Drop a model and give its memory back at once."""
+        """Drop a model and return its memory at once."""
         resident = self._models.pop(name)
         resident.decoder.close()
         del resident
         memory.give_back()
 
     def expired(self, *, now: float) -> list[str]:
-        """Models that nobody uses and whose time is over."""
+        """Unused models whose keep-alive has passed."""
         return [
             resident.name
             for resident in self._models.values()

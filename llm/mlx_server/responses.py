@@ -1,4 +1,4 @@
-"""HTTP in and out: bodies read within bounds, answers that notice when their caller goes away."""
+"""HTTP in and out: reads bounded bodies, and stops work when the caller disconnects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def json_response(
 
 
 def error_response(error: ServerError, *, path: str) -> Response:
-    """``error`` in the format of the wire that ``path`` belongs to."""
+    """``error`` in the wire format that ``path`` belongs to."""
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -43,8 +43,8 @@ def error_body(error: ServerError, *, path: str) -> JsonObject:
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as it is known to be, and BodyTooSlow where it
-    is not whole within ``BODY_SECONDS``."""
+    """The whole body. Raises BodyTooLarge as soon as the limit is exceeded, and BodyTooSlow if it
+    is not complete within ``BODY_SECONDS``."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
         raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
@@ -61,10 +61,8 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, which is cancelled when the caller hangs up.
-
-    Raises ClientDisconnect in that case.
-    """
+    """The result of ``work``. If the caller disconnects, ``work`` is cancelled and ClientDisconnect
+    raised."""
     working = asyncio.ensure_future(work)
     hanging_up = asyncio.ensure_future(_disconnected(receive))
     try:
@@ -79,10 +77,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 class StreamedAnswer(Response):
-    """Sends ``chunks`` as they come. ``answer`` is closed at the end, however it came.
-
-    A caller that hangs up ends it in peace: there is nobody left to tell of an error.
-    """
+    """Sends ``chunks`` as they come and always closes ``answer``. A disconnect is not an error."""
 
     def __init__(
         self, answer: AnswerStream, chunks: AsyncIterator[bytes], *, media_type: str

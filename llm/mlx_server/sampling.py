@@ -19,13 +19,13 @@ Sampler = Callable[[mx.array], mx.array]
 LogitsProcessor = Callable[[mx.array, mx.array], mx.array]
 
 PENALTY_WINDOW_TOKENS = 64
-LOWEST_TEMPERATURE = 0.01  # below it the division overflows, and the choice is greedy anyway
+LOWEST_TEMPERATURE = 0.01  # Below it the division overflows, and the choice is greedy anyway.
 SHARED_SAMPLERS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderSampling:
-    """The sampling wishes of one request; the defaults are greedy and change nothing."""
+    """The sampling options of one request; the defaults are greedy."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -40,10 +40,10 @@ class DecoderSampling:
 
 
 def sampler_for(sampling: DecoderSampling, *, vocabulary: int | None) -> Sampler:
-    """The sampler of a request; ``vocabulary`` is the width of the logits, where it is known.
+    """The sampler of a request; ``vocabulary`` is the width of the logits, where known.
 
-    Requests with the same wishes share one object: a batch with a single sampler is sampled in
-    one call. A seeded request has its own, so that its answer does not depend on its neighbours.
+    Requests with equal options share one object: a batch with a single sampler is sampled in one
+    call. A seeded request has its own, so that its answer does not depend on other requests.
     """
     if sampling.temperature < LOWEST_TEMPERATURE:
         return greedy_sampler
@@ -53,7 +53,7 @@ def sampler_for(sampling: DecoderSampling, *, vocabulary: int | None) -> Sampler
 
 
 def processors_for(sampling: DecoderSampling) -> list[LogitsProcessor]:
-    """Penalties and biases; empty for most requests, which keeps their batch on the fast path."""
+    """Penalties and biases. Empty for most requests, which keeps their batch fast."""
     processors: list[LogitsProcessor] = make_logits_processors(
         logit_bias=dict(sampling.logit_bias),
         repetition_penalty=sampling.repeat_penalty if sampling.repeat_penalty != 1.0 else None,
@@ -67,7 +67,7 @@ def processors_for(sampling: DecoderSampling) -> list[LogitsProcessor]:
 
 
 class _Draw:
-    """Draws from the likeliest tokens. With a seed it has a key of its own for every draw."""
+    """Draws from the likeliest tokens. With a seed it derives a new key for every draw."""
 
     def __init__(
         self, temperature: float, top_p: float, top_k: int, min_p: float, seed: int | None = None
@@ -80,7 +80,7 @@ class _Draw:
         self._drawn = 0
 
     def __call__(self, logprobs: mx.array) -> mx.array:
-        """``logprobs`` of shape (sequences, vocabulary) to tokens of shape (sequences,)."""
+        """Map ``logprobs`` of shape (sequences, vocabulary) to tokens of shape (sequences,)."""
         kept = logprobs
         if self._top_p < 1 or self._top_k > 0:
             kept = mx.where(logprobs < self._nucleus_floor(logprobs), -math.inf, kept)
@@ -90,7 +90,7 @@ class _Draw:
         return mx.random.categorical(kept / self._temperature, key=self._next_key())
 
     def _nucleus_floor(self, logprobs: mx.array) -> mx.array:
-        """The log probability of the least likely token that top_p and top_k still allow."""
+        """The log probability of the least likely token that top_p and top_k allow."""
         descending = mx.sort(logprobs, axis=-1)[..., ::-1]
         probabilities = mx.exp(descending.astype(mx.float32))
         mass_above = mx.cumsum(probabilities, axis=-1) - probabilities

@@ -1,6 +1,6 @@
-"""Which model comes into memory next, and who has to leave for it. Pure decisions.
+"""Which model is loaded next, and which are evicted for it. Pure decisions.
 
-Times are seconds of a monotonic clock, given by the caller.
+Times are seconds of a monotonic clock, passed by the caller.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLoad:
     """A model in memory. ``waiting`` requests are queued for it, ``active`` ones are decoded.
-
-    ``size_bytes`` is all that is free once it has left: weights, prefixes and its active answers.
-    """
+    ``size_bytes`` is what its eviction frees: weights, prefixes and active answers."""
 
     name: str
     active: int
@@ -30,7 +28,7 @@ class ModelLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A model that is wanted and not in memory, since ``since``."""
+    """A model that requests have needed since ``since`` and that is not in memory."""
 
     name: str
     since: float
@@ -39,7 +37,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What there is to give: models at once, bytes in all, and how long one may be made to wait."""
+    """The limits: models at once, bytes in all, and the longest wait before busy models must
+    drain."""
 
     max_models: int
     free_bytes: int
@@ -60,7 +59,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Admit nothing more to ``victims``: their place goes to ``claimant`` once all are empty."""
+    """Admit nothing more to ``victims``: once they are empty, ``claimant`` takes their place."""
 
     victims: tuple[str, ...]
     claimant: str
@@ -80,11 +79,12 @@ Decision = Wait | Load | Drain | Refuse
 def decide_load(
     residents: Sequence[ModelLoad], claims: Sequence[Claim], *, room: Room, now: float
 ) -> Decision:
-    """Serve the oldest claim: into free room, over idle models, or over busy ones in fairness.
+    """Serve the oldest claim: into free memory, else by evicting idle models, else by draining busy
+    ones.
 
-    A busy model keeps its place until the claim has waited ``fairness_seconds``, and itself has
-    had that long: two busy models then swap at that pace, and not with every request. Of those
-    that had it, the longest resident leave, no more of them than the claim needs.
+    A busy model stays until the claim has waited ``fairness_seconds`` and the model itself has had
+    that long, so that two busy models swap at that pace and not with every request. The longest
+    resident leave first, no more than the claim needs.
     """
     if not claims:
         return Wait()
@@ -101,7 +101,7 @@ def decide_load(
 def _enough(
     leaving: Sequence[ModelLoad], residents: Sequence[ModelLoad], *, claim: Claim, room: Room
 ) -> tuple[str, ...] | None:
-    """The first of ``leaving`` that together make room for ``claim``, or None."""
+    """The first of ``leaving`` that together free enough for ``claim``, or None."""
     count, free = len(residents), room.free_bytes
     evict: list[str] = []
     for candidate in (None, *leaving):

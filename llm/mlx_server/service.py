@@ -1,4 +1,4 @@
-"""What both wires do with a checked request: enter, prepare, submit, and read the answer."""
+"""What both wire formats do with a checked request: admit, prepare, submit, read the answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INLINE_CHARS = 8_192
 
 
 class AnswerStream:
-    """The events of one request. ``close`` frees its place, whether it ended or not."""
+    """The events of one request. ``close`` frees its place, whether or not it ended."""
 
     def __init__(
         self, job: EngineJob, *, engine: Engine, metrics: ServerMetrics, place: ExitStack
@@ -36,7 +36,8 @@ class AnswerStream:
         self._end: Finished | None = None
 
     async def next(self) -> Piece | Finished | Loaded:
-        """The next piece, at last Finished or Loaded. Raises ServerError if it failed."""
+        """The next piece; at the end Finished or Loaded. Raises ServerError if the request
+        failed."""
         if self._end is not None:
             return self._finished(self._end)
         event = await self._job.channel.next()
@@ -58,7 +59,7 @@ class AnswerStream:
         self._place.close()
 
     def _last_piece(self, end: Finished) -> Piece | Finished:
-        """What the text still held back comes before the end itself."""
+        """The text that was held back, sent before the end event."""
         text = self._job.text
         assert text is not None
         piece = text.finish()
@@ -93,7 +94,7 @@ async def collect(answer: AnswerStream) -> WholeAnswer:
 
 @dataclass(slots=True, kw_only=True)
 class MlxService:
-    """The parts of the server, put together."""
+    """The parts of the server."""
 
     settings: ServerSettings
     catalog: LocalModels
@@ -103,10 +104,8 @@ class MlxService:
     metrics: ServerMetrics
 
     async def begin(self, request: TextRequest) -> AnswerStream:
-        """Admit and submit ``request``. Raises ServerError before anything was begun.
-
-        The answer must be closed.
-        """
+        """Admit and submit ``request``; the caller must close the answer. Raises ServerError before
+        anything has started."""
         entry = self.catalog.find(request.model)
         with ExitStack() as place:
             place.enter_context(self.admission.enter(entry.name))
@@ -124,7 +123,7 @@ class MlxService:
             answer.close()
 
     async def tokenizer(self, entry: ModelEntry) -> ModelTokenizer:
-        """Load it in a thread if need be. Raises GenerationFailed."""
+        """Load it in a thread if necessary. Raises GenerationFailed."""
         ready = self.tokenizers.ready(entry)
         return ready if ready is not None else await asyncio.to_thread(self.tokenizers.get, entry)
 
@@ -134,7 +133,7 @@ class MlxService:
 
     async def _prepare(self, request: TextRequest, entry: ModelEntry) -> EngineJob:
         if request.only_loads:
-            await self.tokenizer(entry)  # a model is ready when its text can be read, too
+            await self.tokenizer(entry)  # A model is ready only when its tokenizer is loaded, too.
             return load_job(request, entry, self.settings)
         ready = self.tokenizers.ready(entry)
         if ready is not None and _is_quick(request):
@@ -146,7 +145,7 @@ class MlxService:
 
 
 def _is_quick(request: TextRequest) -> bool:
-    """Short enough to tokenize between two events of the loop."""
+    """Short enough to tokenize on the event loop."""
     if request.schema is not None:
         return False
     chars = sum(len(message.content) for message in request.messages)

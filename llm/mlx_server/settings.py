@@ -19,19 +19,19 @@ _WORDS = {
 
 
 class ServerSettingsError(ValueError):
-    """A variable has a value that cannot be used; the text names it."""
+    """A variable has an unusable value; the text names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """Every choice an operator has. Names match the variables, in lower case without ``MLX_``.
+    """The operator's choices. Names match the variables, in lower case without ``MLX_``.
 
     ``max_concurrent`` bounds the requests decoded at once over all models; the rest wait, up to
     ``max_queue`` in all and ``max_queue_per_model`` for one model. ``memory_limit_bytes`` None
-    means three quarters of the host's memory. ``keep_alive_seconds`` None keeps a model until it
-    is evicted. ``cpu_openblas`` and ``cpu_float32`` count where MLX computes on the processor;
-    ``cpu_threads`` 0 takes the cores there are. ``watchdog_exit_seconds`` 0 never ends the process
-    for standing still. ``test_freeze_file`` is a test aid: generation stands still while it exists.
+    means three quarters of the host's memory. ``keep_alive_seconds`` None keeps a model until it is
+    evicted. ``cpu_openblas`` and ``cpu_float32`` apply where MLX computes on the CPU;
+    ``cpu_threads`` 0 uses the free cores. ``watchdog_exit_seconds`` 0 never ends the process for a
+    stall. ``test_freeze_file`` is for tests: generation stops while it exists.
     """
 
     api_port: int = 11435
@@ -63,10 +63,8 @@ class ServerSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServerSettings:
-        """Read ``MLX_*``. Raises SettingsError naming the variable, also one that looks mistyped.
-
-        Other ``MLX_*`` names are left alone: MLX itself and the callers of this server have some.
-        """
+        """Read ``MLX_*``. Raises ServerSettingsError naming an invalid or apparently mistyped
+        variable. Other ``MLX_*`` names are ignored: MLX and clients of this server have some."""
         names = [name for name in environment if name.startswith(PREFIX)]
         values: dict[str, Any] = {}
         for name in names:

@@ -1,4 +1,4 @@
-"""How the server is: /health for being alive, /ready for taking work, /metrics for graphs."""
+"""/health: is it alive; /ready: does it accept work; /metrics: figures for Prometheus."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class StatusRoutes:
         ]
 
     async def health(self, request: Request) -> Response:
-        """200 while generation can go on, 503 when the engine is dead or stands still."""
+        """200 while generation works, 503 when the engine is dead or stalled."""
         status = self._readiness.health()
         body = self._body(status.text)
         return json_response(body, status=200 if status.good else 503)
 
     async def ready(self, request: Request) -> Response:
-        """200 when a new request would be taken, else 503 with the reason."""
+        """200 when a new request would be accepted, else 503 with the reason."""
         status = self._readiness.ready()
         return json_response({"status": status.text}, status=200 if status.good else 503)
 

@@ -1,8 +1,8 @@
-"""JSON by constrained decoding: a grammar masks every token that would leave the schema.
+"""JSON by constrained decoding: a grammar masks every token that would violate the schema.
 
-llguidance compiles a JSON schema to a grammar over the model's own vocabulary and tells, after
-every token, which may come next. Its MLX helper is a Metal kernel, so the mask is applied here
-with a plain ``where`` that runs everywhere.
+llguidance compiles a JSON schema to a grammar over the model's vocabulary and computes the allowed
+tokens after every token. Its MLX helper is a Metal kernel, so the mask is applied here with a plain
+``where`` that runs everywhere.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ COMPILER_OPTIONS: Any = {"whitespace_flexible": False}
 
 
 def vocabulary_of(hf_tokenizer: Any, *, eos_token_ids: frozenset[int]) -> LLTokenizer:
-    """The tokenizer as the grammar engine needs it; slow to build, so keep it with the model.
-
-    Raises InvalidRequest for a tokenizer that is not a fast one.
-    """
+    """The tokenizer in the form that the grammar engine needs. Building it is slow, so keep it with
+    the model. Raises InvalidRequest for a tokenizer that is not a fast one."""
     try:
         return llguidance.hf.from_tokenizer(hf_tokenizer, eos_token=sorted(eos_token_ids))
     except ValueError as error:
@@ -47,10 +45,10 @@ def compile_schema(schema: dict[str, Any], *, field: str) -> str:
 
 
 class GrammarProcessor:
-    """A logits processor that lets through only what the grammar allows.
+    """A logits processor that allows only what the grammar allows.
 
-    ``after_token`` is the end of the thinking: until that token is seen nothing is masked.
-    ``failure`` tells what went wrong, if anything; the answer is then not to be trusted.
+    ``after_token`` ends the thinking: nothing is masked before it. If ``failure`` is set, the
+    answer must not be trusted.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class GrammarProcessor:
         return mx.where(self._mask(logits.shape[-1]), logits, -float("inf"))
 
     def _read(self, tokens: mx.array) -> None:
-        """Follow the newest token. The first call sees only the prompt."""
+        """Advance the grammar by the newest token. The first call sees only the prompt."""
         if not self._started:
             self._started = True
             return

@@ -1,4 +1,5 @@
-"""From tokens to the text a caller sees: stop strings cut it, think markers split it."""
+"""Turns tokens into the visible text: cuts at stop strings and separates thinking by its
+markers."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ class Detokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that is safe to show: no later token can change it."""
+    """Text that can be sent: no later token can change it."""
 
     text: str = ""
     thinking: str = ""
@@ -33,11 +34,11 @@ class ThinkMarkers:
 
 
 class AnswerText:
-    """Collects the tokens of one answer and gives out its text as it becomes certain.
+    """Collects the tokens of one answer and returns text as soon as it is final.
 
-    What could still turn out to be the beginning of a stop string or a think marker is held back.
-    A stop string ends the answer and is not part of it; inside the thinking it does not count.
-    Thinking comes before the answer, once: later, and after other text, its start marker is text.
+    Text that may be the beginning of a stop string or a think marker is held back. A stop string
+    ends the answer and is not part of it; inside the thinking it has no effect. Thinking comes
+    first and once: a later start marker is text.
     """
 
     def __init__(
@@ -59,20 +60,20 @@ class AnswerText:
 
     @property
     def may_stop(self) -> bool:
-        """Whether a stop string may end the answer, so that every token must be looked at."""
+        """Whether a stop string may end the answer, so that every token must be checked."""
         return bool(self._stop)
 
     def add(self, token: int) -> None:
-        """Note a token; it costs next to nothing until ``take`` or ``finish``."""
+        """Add a token. The work is done in ``take`` and ``finish``."""
         self._new_tokens.append(token)
 
     def take(self) -> Piece:
-        """The text that became certain since the last call. Sets ``stopped`` at a stop string."""
+        """The text that became final since the last call. Sets ``stopped`` at a stop string."""
         self._read_tokens()
         return self._split(self._detokenizer.last_segment)
 
     def finish(self) -> Piece:
-        """The rest, at the end of generation; nothing is held back any more."""
+        """The remaining text at the end of generation."""
         self._read_tokens()
         self._detokenizer.finalize()
         piece = self._split(self._detokenizer.last_segment)
@@ -120,13 +121,13 @@ class AnswerText:
         return False
 
     def _could_begin_thinking(self) -> bool:
-        """Whether the answer so far, of which only white space is not held, may begin so."""
+        """Whether the answer may still begin with thinking: so far it has only white space."""
         assert self._markers is not None
         marker, begun = self._markers.start, self._held.lstrip()
         return marker.startswith(begun) or begun.startswith(marker)
 
     def _turning_mark(self) -> str | None:
-        """The marker that begins or ends the thinking from here; None where none does."""
+        """The marker that starts or ends the thinking from here; None if there is none."""
         if self._markers is None or not (self._thinking or self._may_think):
             return None
         return self._markers.end if self._thinking else self._markers.start
@@ -137,7 +138,8 @@ class AnswerText:
 
 
 class _FoundMark(NamedTuple):
-    """A mark in the held text. The one that ends first counts, as it would letter by letter."""
+    """A marker in the held text. The one that ends first wins, as in a character-by-character
+    scan."""
 
     at: int
     mark: str
@@ -148,7 +150,7 @@ class _FoundMark(NamedTuple):
 
 
 def _longest_overlap(text: str, marks: tuple[str, ...]) -> int:
-    """How many last characters of ``text`` could be the beginning of a mark."""
+    """The length of the longest suffix of ``text`` that begins a marker."""
     longest = max((len(mark) for mark in marks), default=1) - 1
     for size in range(min(longest, len(text)), 0, -1):
         if any(mark.startswith(text[-size:]) for mark in marks):

@@ -1,7 +1,7 @@
-"""A batch that computes tokens and nothing else.
+"""A batch that computes only tokens.
 
-mlx-lm's own normalises the logits of every sequence, cuts them into one array of log probabilities
-each, and evaluates those at every step. No request here can ask for them.
+mlx-lm's own batch also normalises the logits of every sequence, splits them into one array of log
+probabilities each, and evaluates those at every step. No request here uses them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ class TokenBatch(GenerationBatch):
 
 
 def without_log_probabilities(generator: BatchGenerator) -> bool:
-    """Make ``generator`` decode with a TokenBatch.
-
-    False where this mlx-lm is built differently: then it decodes as it always does.
-    """
+    """Make ``generator`` decode with a TokenBatch. False if this mlx-lm has another structure: it
+    then decodes as usual."""
     inside: Any = generator
     plain = getattr(inside, "_generation_batch", None)
     if type(plain) is not GenerationBatch or not hasattr(plain, "_step"):
@@ -34,7 +32,7 @@ def without_log_probabilities(generator: BatchGenerator) -> bool:
 
 
 def _step(batch: Any) -> tuple[list[int], list[None]]:
-    """Begin to compute the next tokens; return the ones that were begun before."""
+    """Start computing the next tokens; return those that were started before."""
     inputs = batch._current_tokens = batch._next_tokens
     logits = batch.model(inputs[:, None], cache=batch.prompt_cache)[:, -1, :]
     contexts: list[mx.array] = []
@@ -53,7 +51,7 @@ def _step(batch: Any) -> tuple[list[int], list[None]]:
 def _processed(
     batch: Any, logits: mx.array, inputs: mx.array, contexts: list[mx.array]
 ) -> mx.array:
-    """Logits after the processors of each sequence; ``contexts`` gets what they were shown."""
+    """Logits after each sequence's processors; the tokens they saw are added to ``contexts``."""
     rows = []
     for number, processors in enumerate(batch.logits_processors):
         row = logits[number : number + 1]
@@ -67,7 +65,8 @@ def _processed(
 
 
 def _sampled(batch: Any, logits: mx.array) -> mx.array:
-    """One call where all sequences share their sampler. The likeliest needs no normalising."""
+    """Sample in one call where all sequences share their sampler. Greedy sampling needs no
+    normalisation."""
     samplers = batch.samplers or [batch.fallback_sampler]
     shared = all(sampler is samplers[0] for sampler in samplers)
     if shared and samplers[0] is greedy_sampler:

@@ -1,7 +1,7 @@
-"""Tokenizers of the models, loaded apart from the weights so that HTTP code can use them.
+"""The models' tokenizers, loaded without the weights so that HTTP code can use them.
 
-A tokenizer is small; it is kept when its model is evicted. Nobody waits for another's text:
-rendering and encoding take no lock.
+A tokenizer is small and stays when its model is evicted. Rendering and encoding take no lock, so
+requests do not wait for each other.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ KEPT_PREFIXES = 256
 
 
 class ModelTokenizer:
-    """What a model's tokenizer is asked for. ``wrapper`` is mlx-lm's TokenizerWrapper.
+    """A model's tokenizer. ``wrapper`` is mlx-lm's TokenizerWrapper. Safe from any thread.
 
-    Safe from any thread. A compiled template is not changed by rendering. A fast tokenizer drops
-    the truncation and padding of its file at its first text (``set_truncation_and_padding`` of
-    transformers), which must not meet another's: that text is encoded here, and what a short
-    request would have to wait for is computed here.
+    A compiled template does not change while rendering. A fast tokenizer resets truncation and
+    padding at its first text (``set_truncation_and_padding`` of transformers), which must not
+    overlap with another call. So the constructor encodes a first text, and computes in advance what
+    would delay a short request.
     """
 
     def __init__(self, entry: ModelEntry, wrapper: Any) -> None:
@@ -59,12 +59,12 @@ class ModelTokenizer:
 
     @property
     def think_end_token(self) -> int:
-        """The token that ends the thinking, the last one where it takes several."""
+        """The token that ends the thinking; the last one if the marker has several."""
         return int(self._wrapper.think_end_tokens[-1])
 
     @property
     def size(self) -> int:
-        """How many tokens it knows; the model's logits are at least as wide."""
+        """The number of tokens it knows; the model's logits are at least as wide."""
         return len(self._wrapper)
 
     @property
@@ -82,7 +82,7 @@ class ModelTokenizer:
         return vocabulary_of(self._wrapper._tokenizer, eos_token_ids=self.eos_token_ids)
 
     def fewest_tokens(self, text_bytes: int) -> int:
-        """A lower bound on the tokens of a text, known without the cost of tokenizing it."""
+        """A lower bound on the tokens of a text, without tokenizing it."""
         return text_bytes // self._longest_token_bytes
 
     def encode(self, text: str) -> list[int]:
@@ -90,7 +90,7 @@ class ModelTokenizer:
         return [int(token) for token in self._wrapper.encode(text)]
 
     def render(self, messages: tuple[ChatMessage, ...], *, think: bool | None) -> list[int]:
-        """A conversation by the model's template. Raises InvalidRequest where it refuses."""
+        """The conversation in the model's template. Raises InvalidRequest if the template fails."""
         return self._apply(messages, add_generation_prompt=True, think=think)
 
     def shared_prefix(
@@ -109,7 +109,7 @@ class ModelTokenizer:
         return shared
 
     def starts_thinking(self, tokens: list[int]) -> bool:
-        """Whether the rendered prompt already opened the thinking."""
+        """Whether the rendered prompt has already opened the thinking."""
         if self.markers is None:
             return False
         opened = self._wrapper.rfind_think_start(tokens)
@@ -141,7 +141,7 @@ class ModelTokenizer:
                 plain, add_generation_prompt=add_generation_prompt, **switches
             )
         except Exception as error:
-            # Templates are programs of the model's authors: they raise what they like.
+            # Templates are programs of the models' authors and may raise anything.
             raise InvalidRequest(
                 f"the model's chat template refuses them: {error}", field="messages"
             ) from error
@@ -155,10 +155,8 @@ class _Kept:
 
 
 class TokenizerStore:
-    """Loads tokenizers once and keeps the latest used. Safe from any thread.
-
-    Callers who need a tokenizer that is being loaded wait for it, all others for nothing.
-    """
+    """Loads each tokenizer once and keeps the most recent. Safe from any thread. Only callers who
+    need the tokenizer being loaded wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -166,7 +164,7 @@ class TokenizerStore:
         self._loading: dict[str, threading.Lock] = {}
 
     def ready(self, entry: ModelEntry) -> ModelTokenizer | None:
-        """The tokenizer if it is loaded already."""
+        """The tokenizer if it is already loaded."""
         with self._lock:
             kept = self._kept.get(entry.name)
             if kept is None or kept.version != entry.modified_at.timestamp():
@@ -175,7 +173,7 @@ class TokenizerStore:
             return kept.tokenizer
 
     def get(self, entry: ModelEntry) -> ModelTokenizer:
-        """Load it if need be (up to a second). Raises GenerationFailed for an unusable one."""
+        """Load it if necessary (up to a second). Raises GenerationFailed for an unusable one."""
         with self._lock:
             loading = self._loading.setdefault(entry.name, threading.Lock())
         with loading:

@@ -1,4 +1,4 @@
-"""Requests that wait for their model or for a free place, first come first served per model."""
+"""Requests that wait for their model or a free place; first come, first served per model."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class WaitingLine:
         return {name: len(line) for name, line in self._lines.items()}
 
     def take_all(self, name: str | None = None) -> list[EngineJob]:
-        """Everything waiting, for one model or for all."""
+        """Remove all waiting requests, of one model or of all."""
         names = list(self._lines) if name is None else [name]
         return [job for each in names for job in self._lines.pop(each, ())]
 
     def head(self, names: Collection[str]) -> EngineJob | None:
-        """The request that waits longest for one of ``names``; it stays in line."""
+        """The longest waiting request for one of ``names``; it stays in line."""
         heads = (line[0] for name, line in self._lines.items() if name in names)
         return min(heads, key=lambda job: job.arrived_at, default=None)
 
     def take_loads(self, name: str) -> list[EngineJob]:
-        """Requests that only wanted ``name`` in memory."""
+        """Remove the requests that only load ``name``."""
         line = self._lines.get(name, deque())
         loads = [job for job in line if job.prompt is None]
         for job in loads:
@@ -54,17 +54,17 @@ class WaitingLine:
         return loads
 
     def keep_no_longer(self, name: str) -> None:
-        """Let the requests for ``name`` not keep it in memory beyond their answers."""
+        """Make the waiting requests for ``name`` end its keep-alive with their answers."""
         for job in self._lines.get(name, ()):
             job.keep_alive_seconds = 0.0
 
     def loaded(self, name: str, *, seconds: float, now: float) -> None:
-        """Tell the requests for ``name`` how much of their wait was its load."""
+        """Record how much of the wait of the requests for ``name`` was its load."""
         for job in self._lines.get(name, ()):
             job.load_seconds = min(seconds, now - job.arrived_at)
 
     def evicted(self, name: str, *, now: float) -> None:
-        """The claim of a model that just lost its place starts anew."""
+        """Restart the claim of a model that was just evicted."""
         self._left_at[name] = now
 
     def claims(

@@ -1,4 +1,4 @@
-"""Notices an engine that is dead, or alive and standing still."""
+"""Detects an engine that is dead, or alive without progress."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LONGEST_PAUSE_SECONDS = 1.0
 class Watchdog:
     """Compares the engine's last progress with the clock while it has work.
 
-    Progress is any decoded step, prefilled chunk or loaded chunk. ``stalled`` turns true after
-    ``watchdog_seconds`` without any; after ``watchdog_exit_seconds`` it calls ``give_up``, for a
-    hang inside the GPU never ends on its own and the supervisor can start the server anew.
+    Progress is any decoded step, prefilled chunk or loaded chunk. Without any, ``stalled`` is true
+    after ``watchdog_seconds``, and ``give_up`` is called after ``watchdog_exit_seconds``: a hang
+    inside the GPU never ends on its own, and the supervisor can restart the process.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Watchdog:
 
     @property
     def still_seconds(self) -> float:
-        """How long the engine has had work and done none of it."""
+        """How long the engine has had work without progress."""
         return time.monotonic() - self._engine.progress_at if self._engine.busy else 0.0
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         pause = min(LONGEST_PAUSE_SECONDS, self._stall_seconds / LOOKS_PER_PERIOD)
         while True:
             await asyncio.sleep(pause)

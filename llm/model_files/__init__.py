@@ -1,1 +1,1 @@
-"""Model files: read, check, convert and keep them in the folder of the MLX API server."""
+"""Reads, checks and converts model files, and keeps them in the folder of the MLX API server."""

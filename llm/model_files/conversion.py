@@ -1,4 +1,4 @@
-"""A Llama in a GGUF file becomes a folder that mlx-lm loads."""
+"""Converts a Llama in a GGUF file to a folder that mlx-lm loads."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from llm.model_files.weights import GROUP, convert_tensor, missing_tensor
 
 ARCHITECTURES = ("llama",)
 OnProgress = Callable[[float], None]
-"""Called with the share that is done, 0 to 1."""
+"""Called with the finished share, 0 to 1."""
 
 
 def convert(gguf_path: Path, folder: Path, *, on_progress: OnProgress = lambda share: None) -> None:
     """Write ``config.json``, tokenizer and weights into ``folder``, which must exist.
 
-    Raises ModelFileError for a file that is damaged or of another architecture, OSError for a
-    folder that cannot be written.
+    Raises ModelFileError for a damaged file or another architecture, OSError for a folder that
+    cannot be written.
     """
     gguf = read_gguf(gguf_path)
     config = _config(gguf)
@@ -83,12 +83,12 @@ def _config(gguf: GgufFile) -> dict[str, Any]:
 def _weights(
     gguf: GgufFile, config: dict[str, Any], on_progress: OnProgress
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """The arrays by name, and the bits of every module that stays quantised."""
+    """The arrays by name, and the bits of every quantised module."""
     arrays: dict[str, Any] = {}
     quantized: dict[str, int] = {}
     for number, tensor in enumerate(gguf.tensors):
         if tensor.name == ROPE_FACTORS:
-            continue  # in the config
+            continue  # Part of the config.
         done = convert_tensor(
             tensor,
             heads=config["num_attention_heads"],
@@ -102,7 +102,8 @@ def _weights(
 
 
 def _save(arrays: dict[str, Any], file: Path) -> None:
-    """safetensors hides the system's error in a text of its own; a full disk is told as such."""
+    """Save the arrays. safetensors hides the system's error in a text of its own; a full disk is
+    reported as one."""
     try:
         save_file(arrays, file, metadata={"format": "mlx"})
     except SafetensorError as error:
@@ -114,7 +115,7 @@ def _save(arrays: dict[str, Any], file: Path) -> None:
 
 
 def _quantization(bits_of: dict[str, int]) -> dict[str, Any]:
-    """mlx-lm's table: what most modules have, and those that differ by name."""
+    """mlx-lm's quantisation table: what most modules have, and the modules that differ, by name."""
     all_bits = list(bits_of.values())
     usual = max(set(all_bits), key=all_bits.count)
     others = {

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class ModelFileError(Exception):
-    """A model file cannot be used. The message says why and, where there is one, the way out."""
+    """A model file cannot be used. The message gives the reason and, where possible, the remedy."""

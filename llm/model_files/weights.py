@@ -1,7 +1,7 @@
-"""Weights of a GGUF file under the names and in the layout of mlx-lm.
+"""Converts weights of a GGUF file to the names and layout of mlx-lm.
 
-Blocks of 32 with 4 or 8 bits become MLX's own quantisation with the same numbers: nothing is
-rounded. Other kinds are computed out and kept as float16.
+Blocks of 32 with 4 or 8 bits become MLX's own quantisation with the same numbers, without rounding.
+Other types are dequantised and stored as float16.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llm.model_files.errors import ModelFileError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 GROUP = 32
-_HALF = 2  # bytes of a float16
+_HALF = 2  # Bytes of a float16.
 
 NAMES = {
     "token_embd": "model.embed_tokens",
@@ -38,7 +38,7 @@ NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 _OF_THE_WHOLE = ("token_embd", "output_norm", "output")
-_ALWAYS = ("token_embd", "output_norm")  # "output" is left out where it is the embedding again
+_ALWAYS = ("token_embd", "output_norm")  # "output" is missing where it is the embedding again.
 _NAME = re.compile(r"(?:blk\.(?P<layer>\d+)\.)?(?P<part>[a-z_]+)\.(?P<kind>weight|bias)")
 
 
@@ -52,7 +52,8 @@ class Converted:
 
 
 def convert_tensor(tensor: ReaderTensor, *, heads: int, kv_heads: int) -> Converted:
-    """Raises ModelFileError for a tensor that no Llama has, or a quantisation nobody reads."""
+    """The tensor for mlx-lm. Raises ModelFileError for a tensor that no Llama has, or an
+    unsupported quantisation."""
     matched = _NAME.fullmatch(tensor.name)
     if matched is None or matched["part"] not in NAMES:
         raise ModelFileError(f"unsupported: it holds a tensor {tensor.name!r}, which no Llama has")
@@ -71,7 +72,7 @@ def convert_tensor(tensor: ReaderTensor, *, heads: int, kv_heads: int) -> Conver
 
 
 def missing_tensor(names: Collection[str], layers: int) -> str | None:
-    """The first tensor that a Llama of so many layers needs and ``names`` lack."""
+    """The first tensor that a Llama with so many layers needs and ``names`` lacks."""
     of_a_layer = [part for part in NAMES if part not in _OF_THE_WHOLE]
     needed = [
         *(f"{part}.weight" for part in _ALWAYS),
@@ -81,7 +82,7 @@ def missing_tensor(names: Collection[str], layers: int) -> str | None:
 
 
 def _halves_apart(rows: Array, heads: int) -> Array:
-    """Undo llama.cpp's order of a head's rows: it turns neighbours, mlx-lm the two halves."""
+    """Undo llama.cpp's order of a head's rows: it rotates neighbours, mlx-lm the two halves."""
     return (
         rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:])
         .swapaxes(1, 2)
@@ -124,7 +125,8 @@ _LOSSLESS: dict[Kind, Callable[[Array], _Unpacked]] = {
 
 
 def _blocks(rows: Array, *, halves: int, code_bytes: int) -> tuple[list[Array], Array]:
-    """The leading float16 of every block, each (rows, blocks), and the bytes of its codes."""
+    """The leading float16 values of every block, each of shape (rows, blocks), and the bytes of its
+    codes."""
     head = halves * _HALF
     blocks = rows.reshape(rows.shape[0], -1, head + code_bytes)
     numbers = np.ascontiguousarray(blocks[:, :, :head]).view(np.float16)
@@ -137,7 +139,7 @@ def _nibbles(codes: Array) -> Array:
 
 
 def _packed(codes: Array, bits: int) -> Array:
-    """MLX's words: the first of the codes in the lowest bits."""
+    """MLX's words: the first code is in the lowest bits."""
     per_word = 32 // bits
     words = codes.reshape(codes.shape[0], -1, per_word).astype(np.uint32)
     shifts = np.arange(per_word, dtype=np.uint32) * np.uint32(bits)

@@ -1,1 +1,1 @@
-"""A model server for tests and demos: real wire formats, simulated models, harm on demand."""
+"""A model server for tests and demos: real wire formats, simulated models, faults on demand."""

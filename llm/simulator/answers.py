@@ -1,7 +1,7 @@
-"""Simulated answers: made from the prompt's own words, the same for the same prompt.
+"""Simulated answers, made from the prompt's words and the same for the same prompt.
 
-They read as prose of varied sentences in the prompt's language (English or Russian), so that
-checks for echo, repetition, blankness and language find nothing, and they begin with a marker.
+They read as varied prose in the prompt's language (English or Russian), so that the detectors for
+echo, repetition, blankness and language accept them. They begin with a marker.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _FEWEST_KEYWORDS = 4
 
 
 def tokens(text: str) -> list[str]:
-    """`text` cut into pieces of a token each; joined they give `text` again."""
+    """``text`` cut into tokens; joined they are `text` again."""
     return _TOKEN.findall(text)
 
 
 def estimate_tokens(text: str) -> int:
-    """How many tokens a prompt has, without cutting it: about four bytes of UTF-8 each."""
+    """The estimated tokens of a prompt: about four bytes of UTF-8 each."""
     return (len(text.encode("utf-8", "replace")) + 3) // 4
 
 
 def answer(prompt: str, *, model: str, min_tokens: int, max_tokens: int) -> list[str]:
-    """The tokens of an answer to `prompt`, between the bounds where sentences allow it."""
+    """The tokens of an answer to `prompt`, between the bounds where whole sentences allow it."""
     if max_tokens <= _SHORT_ANSWER_TOKENS:
         return [f"[simulated {model}]", f" {_short(prompt)}"][: max(max_tokens, 1)]
     dice = dice_for(prompt)
@@ -56,13 +56,13 @@ def answer(prompt: str, *, model: str, min_tokens: int, max_tokens: int) -> list
 
 
 def thoughts(prompt: str) -> list[str]:
-    """The tokens of what a thinking model thinks before it answers."""
+    """The tokens of a thinking model's thinking."""
     first, second = itertools.islice(keywords(prompt), 2)
     return tokens(str(_phrases_for(prompt)["thoughts"]).format(a=first, b=second))
 
 
 def runaway(prompt: str) -> Iterator[str]:
-    """Fluent text without end."""
+    """Endless fluent text."""
     dice = dice_for(prompt)
     while True:
         for sentence in _prose(prompt, dice):
@@ -70,7 +70,8 @@ def runaway(prompt: str) -> Iterator[str]:
 
 
 def keywords(text: str) -> Iterator[str]:
-    """Telling words of `text`, each once; stand-ins where there are fewer than four."""
+    """The distinctive words of `text`, without duplicates; defaults where there are fewer than
+    four."""
     common = _phrases()["common"]
     found = dict.fromkeys(
         word for word in _WORD.findall(text[:_READ_CHARACTERS]) if word.lower() not in common
@@ -109,7 +110,7 @@ def _phrases_for(prompt: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _language(beginning: str) -> Literal["en", "ru"]:
-    """The language asked for in words, or else that of the first section: the task."""
+    """The language that the task requests, or else the language of its first section."""
     asks = [name for name, pattern in _ASKS.items() if pattern.search(beginning)]
     if len(asks) == 1:
         return asks[0]

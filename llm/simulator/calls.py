@@ -1,4 +1,4 @@
-"""Requests for a completion, read from either wire format into one value."""
+"""Reads completion requests of both wire formats into one value."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class CallError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedCall:
-    """What is asked for. `prompt` is the last user message; `prompt_tokens` counts all messages,
-    and `segments` are all of them in blocks, as a prefix cache compares them.
+    """A completion request.
 
-    `max_tokens` None means no limit of the caller's; `thinks` None leaves it to the model;
-    `schema` is a JSON schema, or True for any JSON object.
+    `prompt` is the last user message; `prompt_tokens` counts all messages, and `segments` are all
+    of them in blocks, as a prefix cache compares them. `max_tokens` None means no limit; `thinks`
+    None leaves the choice to the model; `schema` is a JSON schema, or True for any JSON object.
     """
 
     model: str
@@ -101,10 +101,8 @@ def openai_chat(data: bytes) -> SimulatedCall:
 
 
 def parse_keep_alive(value: Any) -> float | None:
-    """Seconds as Ollama reads them: a number, or a Go duration; negative means for ever.
-
-    Raises CallError.
-    """
+    """Seconds as Ollama reads them: a number, or a Go duration; negative means forever. Raises
+    CallError."""
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -238,6 +236,6 @@ def _response_format(body: JsonObject) -> Any:
 
 
 def model_name(data: bytes) -> str:
-    """The model that the body of `/api/show` names; `name` is its older field. Raises CallError."""
+    """The model name in the body of `/api/show`; `name` is its older field. Raises CallError."""
     body = _object(data)
     return _model(body if body.get("model") else {**body, "model": body.get("name")})

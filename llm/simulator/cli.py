@@ -68,7 +68,7 @@ async def _serve(options: argparse.Namespace, profile: ServerProfile) -> None:
 
 
 async def _watch_lifeline(stop: asyncio.Event) -> None:
-    """Whoever started us holds the other end: when it dies, in whatever way, we end as well."""
+    """Stop when the parent process closes the other end, which also happens when it dies."""
 
     class Lifeline(asyncio.Protocol):
         def connection_lost(self, exc: Exception | None) -> None:

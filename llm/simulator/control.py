@@ -1,4 +1,4 @@
-"""The control endpoint `/_sim/...`: order harm, ask what happened, start over."""
+"""The control endpoint `/_sim/...`: set faults, read the ledger, reset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _JOURNAL_ENTRIES = 200
 
 
 class Subject(Protocol):
-    """What is controlled."""
+    """The simulator, as the control endpoint uses it."""
 
     engine: SimulatedEngine
     faults: FaultBook
@@ -30,7 +30,7 @@ class Subject(Protocol):
         """Kind, time scale and profile as JSON values."""
 
     def start_over(self) -> None:
-        """Back to the state after the start."""
+        """Reset to the state after the start."""
 
 
 class Control:

@@ -1,4 +1,4 @@
-"""Saying a script to a client, at the model's pace, with the harm that was ordered."""
+"""Sends a script to a client at the model's pace, with the requested fault."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FOREVER_SECONDS = 365 * 86_400.0
 _MID_STREAM = frozenset(
     "hang-after reset drop truncate half-line error-line invalid-utf8".split()  # noqa: SIM905
 )
-# A line that is broken, or says that something is.
+# Lines that are broken, or that report an error.
 _LAST_WORDS = frozenset({"half-line", "error-line", "invalid-utf8"})
-# These leave nothing behind when they strike before the first token.
+# These send nothing when they strike before the first token.
 _BREAKS = frozenset({"reset", "drop", "hang-after"})
 
 
@@ -37,12 +37,12 @@ class Said:
 
     @property
     def tokens(self) -> int:
-        """Thinking counts as well."""
+        """Thinking tokens count as well."""
         return len(self.thinking) + len(self.text)
 
 
 class Delivery:
-    """One answer on its way: `say` the script, then `finish`."""
+    """One answer being sent: call `say` with the script, then `finish`."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class Delivery:
 
     @property
     def is_broken(self) -> bool:
-        """True when harm has ended the answer early."""
+        """True when a fault has ended the answer early."""
         return self._exchange.ended
 
     async def begin(self) -> None:
-        """Before the first token: the head of a stream, and a hang if ordered."""
+        """Before the first token: send the head of a stream, or hang if a fault requires it."""
         if self._fault is not None and not self._fault.after_tokens and await self._hurt():
             return
         if self._streams and (self._harm == "hang-before" or self._speaker.opening()):
@@ -77,14 +77,14 @@ class Delivery:
             await asyncio.sleep(_FOREVER_SECONDS)
 
     async def say(self, script: Script, pace: TokenPace) -> Reason:
-        """Say every token of the script; why it ended."""
+        """Send every token of the script; returns the finish reason."""
         if self._fault is not None and self._harm == "drip":
             drops_per_second = 1.0 / self._fault.seconds if self._fault.seconds else 0.0
             pace = TokenPace(lambda: drops_per_second)
         for pieces, is_thought in ((script.thoughts, True), (script.pieces, False)):
             for piece in pieces:
                 if self.said.tokens >= script.limit:
-                    await self._hurt()  # if the answer was too short for it until now
+                    await self._hurt()  # If the answer was too short for it until now.
                     return "length"
                 await self._keep_pace(pace)
                 self._add(piece, is_thought=is_thought)
@@ -94,7 +94,7 @@ class Delivery:
         return "stop"
 
     async def finish(self, reason: Reason, usage: GenerationUsage) -> None:
-        """The terminal marker of a stream, or the whole body."""
+        """Send the terminal marker of a stream, or the whole body."""
         if self._streams:
             await self._close_stream(self._speaker.closing(reason, usage))
         else:
@@ -165,10 +165,10 @@ class Delivery:
         return self._fault is not None and self.said.tokens >= self._fault.after_tokens
 
     async def _hurt(self) -> bool:
-        """Do the harm, if it is one that is done in the middle; True when it ends the answer."""
+        """Apply a fault that strikes in the middle; True when it ends the answer."""
         harm = self._harm
         if harm not in _MID_STREAM or (harm == "invalid-utf8" and not self._streams):
-            return False  # in an unstreamed body bad bytes are put by `finish`
+            return False  # In an unstreamed body `finish` inserts the bad bytes.
         if harm == "error-line" and not self._streams:
             raise CallError(500, RUNNER_ERROR)
         self._harm = ""
@@ -189,7 +189,7 @@ class Delivery:
         return self._exchange.ended
 
     def _start_partial_body(self) -> None:
-        """Unstreamed answers break in the middle of their one JSON body."""
+        """Start a body that a fault will cut: an unstreamed answer breaks inside its JSON."""
         if self._streams:
             self._open()
             return

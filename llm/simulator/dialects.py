@@ -1,4 +1,4 @@
-"""How the kinds of model server differ in what they answer: one record a kind."""
+"""How the kinds of model server differ in their answers: one record for each kind."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from llm.wire.openai import ReasoningField
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """``owner`` is `owned_by` of `/v1/models`. ``ollama_paths``: it has `/api/...`.
+    """``owner`` is `owned_by` of `/v1/models`. ``ollama_paths``: it serves `/api/...`.
 
-    ``sized_by_call``: a call names the context of its model, and a prompt that is longer is cut;
-    the other kinds refuse it with 400. ``counts_active``: `/api/ps` tells running requests.
-    ``health``: what `/health` answers.
+    ``sized_by_call``: the call sets the context of its model, and a longer prompt is cut; other
+    kinds refuse it with 400. ``counts_active``: `/api/ps` reports running requests. ``health``: the
+    body of `/health`.
     """
 
     owner: str

@@ -1,4 +1,4 @@
-"""Which models are resident, who may use them now, and what must be loaded or evicted first."""
+"""Which models are resident and which requests may use them; loads and evicts models."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from llm.simulator.slots import ModelSlots
 
 
 class SimulatedEngine:
-    """The model part of a server. A model is loaded when first asked for; when there is no room
-    the least recently used idle one goes, and when none is idle one is drained.
-    """
+    """The model part of a server. A model is loaded at its first request. If there is no room, the
+    least recently used idle model is evicted; if none is idle, one is drained."""
 
     def __init__(self, profile: ServerProfile, ledger: RequestLedger, *, time_scale: float) -> None:
         self.profile = profile
@@ -50,9 +49,9 @@ class SimulatedEngine:
     async def bound(
         self, order: LoadOrder, *, keep_alive_seconds: float | None = None
     ) -> AsyncIterator[SimulatedModel]:
-        """The model of `order`, resident for as long as the context lasts.
+        """The model of `order`, resident as long as the context lasts.
 
-        Raises QueueFullError, and LoadFailedError when the order says that loading fails.
+        Raises QueueFullError, and LoadFailedError when the order requires a failed load.
         """
         resident = await self._bind(order)
         if keep_alive_seconds is not None:
@@ -72,12 +71,12 @@ class SimulatedEngine:
             self._slots.give_back(resident)
 
     def needs_load(self, model: ModelProfile, options: LoadOptions) -> bool:
-        """True when a request would have the model loaded, or loaded anew."""
+        """True when a request with `options` would load or reload the model."""
         resident = self._residents.get(model.runner)
         return resident is None or not resident.serves(options)
 
     def make_resident(self, model: ModelProfile, options: LoadOptions) -> None:
-        """Have a model loaded in no time, as a server that loads before it listens."""
+        """Load a model without delay, as a server that loads before it listens."""
         self._residents[model.runner] = self._newcomer(model, options)
 
     def unload(self, model: ModelProfile) -> bool:
@@ -89,7 +88,7 @@ class SimulatedEngine:
         return resident is not None
 
     def unload_idle(self) -> None:
-        """Forget every idle model without counting it."""
+        """Unload every idle model without counting it."""
         for resident in self.residents:
             if resident.is_idle:
                 self._remove(resident)
@@ -127,7 +126,7 @@ class SimulatedEngine:
         left: list[Ticket] = []
         pending, self._pending = self._pending, []
         for ticket in pending:
-            if ticket.placed.done():  # its client has left, and it will not ask again
+            if ticket.placed.done():  # Its client has disconnected.
                 continue
             is_blocked = self.profile.strict_order and left
             if is_blocked or not self._place(ticket):

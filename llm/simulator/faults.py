@@ -1,6 +1,6 @@
-"""Faults on demand: which harm is done to which request.
+"""Faults on demand: which fault strikes which request.
 
-A fault is asked for by a rule (`FaultBook.add`) or by the model name `fault-<name>`.
+A fault is requested by a rule (`FaultBook.add`) or by the model name `fault-<name>`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ FAULTS: dict[str, str] = {
     "wrong-schema": "JSON that does not fit the schema asked for",
     "cut-prompt": "the prompt is cut to half, silently",
 }
-# These delay or cut up an answer that is right and whole.
+# These delay or split an answer that stays correct and whole.
 HARMLESS = frozenset({"slow-load", "drip", "fragment"})
-# These are done by a load; the others by a generation, or at once whatever is asked for.
+# These strike at a load; the others at a generation, or at once for any request.
 LOAD_FAULTS = frozenset({"slow-load", "load-failure"})
 AT_ONCE = frozenset({"dead", "401", "404", "429", "500", "503", "wrong-content-type"})
 MODEL_PREFIX = "fault-"
@@ -57,7 +57,7 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A harm with its measures; `seconds` are of the wall clock, not scaled."""
+    """A fault with its parameters; `seconds` are real time, not scaled."""
 
     name: str
     seconds: float = 1.0
@@ -69,9 +69,10 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Rule:
-    """Does `fault` to a share `rate` of the requests it meets, at most `count` times.
+    """Applies `fault` to a share `rate` of the matching requests, at most `count` times.
 
-    It meets requests for `model` (any, when None) whose last user message contains `match`.
+    A request matches if it is for `model` (any, when None) and its last user message contains
+    `match`.
     """
 
     number: int
@@ -83,7 +84,7 @@ class Rule:
     fired: int = 0
 
     def meets(self, *, model: str, prompt: str) -> bool:
-        """True when the rule could fire for this request."""
+        """True when the request matches and the count is not exhausted."""
         is_spent = self.count is not None and self.fired >= self.count
         return not is_spent and self.model in (None, model) and self.match in prompt
 
@@ -96,14 +97,15 @@ class Rule:
 
 
 class FaultBook:
-    """The rules in force, with dice of its own so that rates repeat for the same seed."""
+    """The active rules. It has a random source of its own, so that the same seed gives the same
+    faults."""
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
         self.clear()
 
     def clear(self) -> None:
-        """Forget every rule and start the dice anew."""
+        """Remove every rule and restart the random source."""
         self.rules: list[Rule] = []
         self._number = 0
         self._dice = random.Random(self._seed)
@@ -129,7 +131,7 @@ class FaultBook:
         return rule
 
     def remove(self, number: int) -> bool:
-        """Forget one rule; False when there is none of that number."""
+        """Remove one rule; False when there is none of that number."""
         before = len(self.rules)
         self.rules = [rule for rule in self.rules if rule.number != number]
         return len(self.rules) < before
@@ -137,9 +139,9 @@ class FaultBook:
     def pick(
         self, *, model: str, prompt: str, can_happen: Callable[[str], bool] = lambda _name: True
     ) -> Fault | None:
-        """The harm to do to this request: by its model's name, else the first rule that fires.
+        """The fault for this request: by its model's name, else by the first rule that fires.
 
-        A rule whose fault `can_happen` denies is passed by without spending its count.
+        A rule whose fault `can_happen` denies is skipped without spending its count.
         """
         if model.startswith(MODEL_PREFIX):
             return _by_model(model)
@@ -153,7 +155,7 @@ class FaultBook:
 
 
 def find(name: Any) -> Fault:
-    """The fault of that name, "_" taken for "-". Raises FaultError with the nearest name."""
+    """The fault of that name; "_" counts as "-". Raises FaultError with the nearest name."""
     wanted = str(name).lower().replace("_", "-")
     if wanted not in FAULTS:
         near = difflib.get_close_matches(wanted, FAULTS, n=1)

@@ -42,7 +42,7 @@ _HTML = b"<!doctype html><html><body><h1>Welcome to nginx!</h1></body></html>"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationJob:
-    """A call with everything that belongs to it while it runs."""
+    """A call with all its state while it runs."""
 
     call: SimulatedCall
     exchange: HttpExchange
@@ -52,7 +52,7 @@ class GenerationJob:
 
 
 class Generator:
-    """Serves completions with `engine`, does harm by `faults`, and writes it all to `ledger`."""
+    """Serves completions with `engine`, applies `faults`, and records them in `ledger`."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Generator:
         self._models = {model.name: model for model in profile.models}
 
     async def serve(self, exchange: HttpExchange, call: SimulatedCall, speaker: Speaker) -> None:
-        """Answer `call`; when the client leaves, what runs for it ends at once."""
+        """Answer `call`. When the client disconnects, its work is cancelled at once."""
         entry = self._ledger.arrive(
             endpoint=exchange.request.path,
             model=call.model,
@@ -102,14 +102,15 @@ class Generator:
             self._ledger.close(entry, outcome)
 
     def find_model(self, name: str) -> ModelProfile | None:
-        """The model of that name, `:latest` understood, or the stand-in of `fault-<name>`."""
+        """The model of that name, with or without `:latest`, or the substitute of
+        `fault-<name>`."""
         found = self._models.get(name) or self._models.get(f"{name}:latest")
         if found is None and name.startswith(MODEL_PREFIX):
             found = ModelProfile(name=name, context_tokens=32768, decode_tokens_per_second=200.0)
         return found
 
     def _can_happen(self, fault_name: str, call: SimulatedCall) -> bool:
-        """A rule must not be spent on a request that it cannot harm, such as a preload."""
+        """A rule must not be spent on a request that it cannot affect, such as a preload."""
         if fault_name in AT_ONCE:
             return True
         if fault_name not in LOAD_FAULTS:

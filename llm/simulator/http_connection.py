@@ -1,7 +1,7 @@
-"""One client's connection: requests in, answers out, and the harm a socket can do.
+"""One client's connection: requests in, answers out, and the faults of a socket.
 
-Built on `asyncio.Protocol` rather than a framework, because a simulator has to break the rules on
-purpose: reset a connection, stop in the middle of a line, send bytes that are no text.
+Built on `asyncio.Protocol` instead of a framework, because a simulator must break the protocol on
+purpose: reset a connection, stop in the middle of a line, send invalid bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Headers = Iterable[tuple[str, str]]
 
 
 class HttpExchange:
-    """One request and the way to answer it. Everything sent is buffered until `flush` or `end`."""
+    """One request and its response. Everything sent is buffered until `flush` or `end`."""
 
     __slots__ = ("_chunked", "_out", "connection", "ended", "received_at", "request", "started")
 
@@ -40,7 +40,7 @@ class HttpExchange:
     def respond(
         self, status: int, body: bytes, *, content_type: str = JSON_TYPE, headers: Headers = ()
     ) -> None:
-        """Answer at once with a whole body."""
+        """Send a whole response."""
         length = ("Content-Length", str(len(body)))
         head = _head(status, content_type, (length, *headers), self.request.keep_alive)
         self.started = self.ended = True
@@ -57,12 +57,12 @@ class HttpExchange:
 
     def send(self, data: bytes) -> None:
         """Add a piece to the stream."""
-        if not data:  # an empty chunk would end it
+        if not data:  # An empty chunk would end the stream.
             return
         self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def flush(self) -> None:
-        """Write what was sent, and wait while the client does not read."""
+        """Write the buffer, and wait while the client does not read."""
         if self._out:
             self.connection.write(b"".join(self._out))
             self._out.clear()
@@ -70,7 +70,7 @@ class HttpExchange:
             await self.connection.drained()
 
     async def fragment(self, size_bytes: int) -> None:
-        """Write what was sent in scraps of a few bytes, each a packet of its own."""
+        """Write the buffer in fragments of a few bytes, each a packet of its own."""
         data = b"".join(self._out)
         self._out.clear()
         for start in range(0, len(data), size_bytes):
@@ -78,7 +78,7 @@ class HttpExchange:
             await asyncio.sleep(0)
 
     def end(self) -> None:
-        """Finish the stream as the protocol asks."""
+        """Finish the stream."""
         if self._chunked:
             self._out.append(b"0\r\n\r\n")
         self.connection.write(b"".join(self._out))
@@ -102,7 +102,8 @@ Handler = Callable[[HttpExchange], Awaitable[None]]
 
 
 class Connection(asyncio.Protocol):
-    """Runs `handler` for each request of one client, one at a time; cancels it when they leave."""
+    """Runs `handler` for each request of one client, one at a time; cancels it when the client
+    disconnects."""
 
     def __init__(self, handler: Handler, *, open_connections: set[Connection]) -> None:
         self._handler = handler
@@ -129,7 +130,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        # A client that closes its side has left: like Go's server we cancel what runs for it.
+        # A client closed its side. Like Go's server, cancel its request.
         self._leave()
         return False
 
@@ -153,17 +154,17 @@ class Connection(asyncio.Protocol):
             await self._drained
 
     def write(self, data: bytes) -> None:
-        """Send bytes; nothing happens when the client has left."""
+        """Send bytes; does nothing when the client has disconnected."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close after what was written has gone out."""
+        """Close after the buffer has been sent."""
         if self._transport is not None:
             self._transport.close()
 
     def reset(self) -> None:
-        """Close with a TCP reset; what was written and not yet sent is lost."""
+        """Close with a TCP reset; unsent data is lost."""
         if self._transport is None:
             return
         raw = self._transport.get_extra_info("socket")

@@ -1,4 +1,4 @@
-"""Reading HTTP/1.1 requests from bytes: strict, incremental, without input or output."""
+"""Parses HTTP/1.1 requests from bytes: strict, incremental, without I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOKEN_EXTRA = frozenset("!#$%&'*+-.^_`|~")
 
 
 class BadRequestError(Exception):
-    """The bytes are no request we take; `status` is what to answer before closing."""
+    """The bytes are not an acceptable request; `status` is the response before closing."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class BadRequestError(Exception):
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One request, its body complete. Header names are in lower case."""
+    """One complete request. Header names are in lower case."""
 
     method: str
     path: str
@@ -33,7 +33,8 @@ class HttpRequest:
 
 
 class RequestReader:
-    """Feed it bytes; `next` gives a request as soon as one is whole, pipelined ones in order."""
+    """Feed it bytes; `next` returns a request as soon as it is complete, pipelined ones in
+    order."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -48,12 +49,12 @@ class RequestReader:
 
     @property
     def is_empty(self) -> bool:
-        """True between two requests, when nothing of the next has come."""
+        """True between two requests, when no byte of the next has arrived."""
         return not self._buffer and self._request is None
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes received and not yet read as a request."""
+        """The bytes received and not yet parsed."""
         return len(self._buffer)
 
     def next(self) -> HttpRequest | None:

@@ -1,7 +1,6 @@
-"""What really happened: counters, gauges, busy time and a journal, for tests and benchmarks to ask.
+"""What the server really did: counters, gauges, busy time and a journal, for tests and benchmarks.
 
-Points in time are seconds since the epoch (`_at`), as a clock on the wall shows them whatever the
-time scale.
+Points in time (`_at`) are real seconds since the epoch, whatever the time scale.
 """
 
 from __future__ import annotations
@@ -18,14 +17,17 @@ RUNNING = "running"
 
 Phase = Literal["decode", "prefill", "load"]
 Counted = Literal["loads", "load_failures", "unloads", "evictions"]
-# A second in which several things ran counts for the most useful of them.
+# A second in which several phases ran counts for the most useful one.
 _PHASES: tuple[Phase, ...] = ("decode", "prefill", "load")
 
 
 @dataclass(slots=True)
 class LedgerEntry:
-    """One request for a completion. `outcome` is `running`, `completed`, `aborted` (the client
-    left), `rejected` (an error status) or `harmed` (a fault was done to it; `fault` names it)."""
+    """One completion request.
+
+    `outcome` is `running`, `completed`, `aborted` (the client disconnected), `rejected` (an error
+    status) or `harmed` (`fault` names the fault that struck).
+    """
 
     number: int
     endpoint: str
@@ -46,7 +48,7 @@ class LedgerEntry:
 
 @dataclass(slots=True)
 class Gauge:
-    """A level: now, and the highest it has been."""
+    """A level: the present and the highest one."""
 
     now: int = 0
     max: int = 0
@@ -74,13 +76,13 @@ class ModelFigures:
     in_flight: Gauge = field(default_factory=Gauge)
 
     def restarted(self) -> ModelFigures:
-        """Zero everywhere but in the gauges, which begin at their present level."""
+        """Zero everywhere except in the gauges, which keep their present level."""
         streams, in_flight = self.streams.now, self.in_flight.now
         return ModelFigures(streams=Gauge(streams, streams), in_flight=Gauge(in_flight, in_flight))
 
 
 class RequestLedger:
-    """Counts everything. `clock` gives seconds and only moves forward."""
+    """Counts everything. `clock` gives monotonic seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -90,7 +92,7 @@ class RequestLedger:
         self.reset()
 
     def reset(self) -> None:
-        """Back to zero; what runs now stays in the gauges."""
+        """Reset to zero; running requests stay in the gauges."""
         self.total = self.total.restarted()
         self.models = {name: figures.restarted() for name, figures in self.models.items()}
         self.journal: deque[LedgerEntry] = deque(maxlen=JOURNAL_ENTRIES)
@@ -101,7 +103,7 @@ class RequestLedger:
     def arrive(
         self, *, endpoint: str, model: str, task_id: str | None, arrived_at: float
     ) -> LedgerEntry:
-        """A request for a completion has come."""
+        """A completion request has arrived."""
         self._number += 1
         entry = LedgerEntry(self._number, endpoint, model, task_id, arrived_at)
         self.journal.append(entry)

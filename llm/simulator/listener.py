@@ -1,4 +1,5 @@
-"""The listening socket, which can refuse for a while and come back on the same port."""
+"""The listening socket, which can refuse connections for a while and listen again on the same
+port."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ class Listener:
         await asyncio.sleep(0)
 
     def refuse(self, seconds: float, *, spare: Connection) -> None:
-        """Be as if the process were gone, then listen again; `spare` may read its answer."""
+        """Close the port and every connection but `spare`'s, which may read its answer; listen
+        again after `seconds`."""
         if self._reopening is not None:
             self._reopening.cancel()
         self._shut(spare=spare)

@@ -1,4 +1,4 @@
-"""How fast a model speaks."""
+"""How fast a model generates."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A sleep of less costs more than it shows; the tokens that are due go out together.
+# Shorter sleeps cost more than they show; tokens that are due are sent together.
 SHORTEST_WAIT_SECONDS = 0.004
-# Who is late (a client that does not read, a busy machine) may catch up on this much, no more.
+# A late stream (a client that does not read, a busy machine) may catch up by this much at most.
 _CATCH_UP_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class TokenPace:
-    """When the next token is due. A `rate` of 0 tokens per second means at once; it is asked
-    for each token, because streams that come and go may change it."""
+    """When the next token is due. `rate` is tokens per second; 0 means at once. It is read for each
+    token, because other streams change it."""
 
     rate: Callable[[], float]
     _due_at: float | None = None
 
     def wait_seconds(self, now: float) -> float:
-        """Count one token at `now` (seconds); how long to wait before it, 0 when it is due."""
+        """Count one token at `now` (seconds); returns the seconds until it is due, 0 when it is."""
         tokens_per_second = self.rate()
         if not tokens_per_second:
             return 0.0
@@ -32,5 +32,5 @@ class TokenPace:
 
 
 def shared_rate(alone: float, *, streams: int, sharing: float) -> float:
-    """The rate of each of n streams of a model that has the rate `alone` for a single one."""
+    """The rate of each of n streams of a model whose single stream has the rate `alone`."""
     return alone / math.pow(max(streams, 1), sharing)

@@ -1,8 +1,9 @@
-"""The key-value state that a model server keeps of prompts, to read a shared beginning only once.
+"""The key-value state of prompts that a model server keeps, so that a shared beginning is computed
+once.
 
-Two ways are in use. Ollama and llama-server keep, per slot, the state of the last prompt it served;
-a new prompt goes to the free slot that shares the longest beginning with it. Servers that batch
-(our MLX server, vLLM) keep one store for all streams, the least recently used leaves.
+There are two kinds. Ollama and llama-server keep, per slot, the state of its last prompt; a new
+prompt goes to the free slot with the longest common beginning. Servers that batch (our MLX server,
+vLLM) keep one store for all streams and evict the least recently used.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 Segment = tuple[object, int]
-"""A piece of a prompt that is the same or not as a whole: (hash, tokens)."""
+"""A piece of a prompt, compared as a whole: (hash, tokens)."""
 BLOCK_CHARS = 256
-"""About 64 tokens: where servers of both kinds cut."""
+"""About 64 tokens: the block size of both kinds."""
 _CHARS_PER_TOKEN = 4
 
 
 def segments_of(text: str) -> tuple[Segment, ...]:
-    """A text in blocks; the last one, which is no whole block, is never shared."""
+    """A text in blocks; the incomplete last block is never shared."""
     return tuple(
         (hash(text[at : at + BLOCK_CHARS]), BLOCK_CHARS // _CHARS_PER_TOKEN)
         for at in range(0, len(text) - BLOCK_CHARS + 1, BLOCK_CHARS)
@@ -34,7 +35,7 @@ class SlotCaches:
         self._free = list(range(slots))
 
     def take(self, prompt: Sequence[Segment]) -> tuple[int, int]:
-        """(slot, tokens of ``prompt`` that need not be read); a slot must be free."""
+        """(slot, cached tokens of ``prompt``); a slot must be free."""
         # The slots that were free for longest come first, so that they lose their state first.
         best = max(self._free, key=lambda slot: _shared(self._prompts[slot], prompt))
         self._free.remove(best)
@@ -55,7 +56,7 @@ class SharedCache:
         self._tokens = 0
 
     def take(self, prompt: Sequence[Segment]) -> tuple[int, int]:
-        """(0, tokens of ``prompt`` that need not be read)."""
+        """(0, cached tokens of ``prompt``)."""
         cached = 0
         for length in range(1, len(prompt) + 1):
             prefix = tuple(prompt[:length])
@@ -67,7 +68,7 @@ class SharedCache:
         return 0, cached
 
     def give_back(self, slot: int) -> None:
-        """Nothing: no slot holds anything."""
+        """Nothing to do: slots hold no state here."""
 
     def _keep(self, prefix: tuple[Segment, ...]) -> None:
         self._kept[prefix] = prefix[-1][1]
@@ -81,7 +82,8 @@ PrefixCache = SlotCaches | SharedCache
 
 
 def least_computed(prompts: Sequence[Sequence[Segment]]) -> int:
-    """Tokens to read of all these prompts in the best order: each distinct beginning once."""
+    """The tokens to compute for all these prompts in the best order: each distinct beginning
+    once."""
     distinct = {prefix for prompt in prompts for prefix in accumulate((one,) for one in prompt)}
     return sum(prefix[-1][1] for prefix in distinct)
 

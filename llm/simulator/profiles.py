@@ -1,7 +1,7 @@
-"""What a simulated server is made of: its models, their speeds, its limits.
+"""The models, speeds and limits of a simulated server.
 
 A profile is JSON: the fields of `ServerProfile`; `models` is a list of `ModelProfile` fields.
-Built-in ones lie beside this file in `builtin/`.
+Built-in ones are beside this file in `builtin/`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
-    """One model. A rate of 0 means "no time at all"; rates are per stream. `slot_context_tokens`
-    is what one slot of llama-server has of `context_tokens`."""
+    """One model. A rate of 0 means "no time at all"; rates are per stream. `slot_context_tokens` is
+    the part of `context_tokens` that one slot of llama-server has."""
 
     name: str
     size_bytes: int = 1_000_000_000
@@ -50,11 +50,11 @@ class ModelProfile:
 
     @property
     def runner(self) -> str:
-        """What is in memory for it; names of one ``blob`` share it, as in Ollama."""
+        """The name of what is in memory; models of one ``blob`` share it, as in Ollama."""
         return self.blob or self.name
 
     def card(self, *, format_name: str) -> ModelCard:
-        """What the wire tells about it."""
+        """The model as the wire formats describe it."""
         return ModelCard(
             name=self.name,
             size_bytes=self.size_bytes,

@@ -1,4 +1,4 @@
-"""A bound on requests per minute, as hosted servers have one."""
+"""A limit on requests per minute, as hosted servers have one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WINDOW_SECONDS = 60.0
 
 
 class RateLimit:
-    """At most `per_minute` requests in any `window_seconds`; 0 means no bound."""
+    """At most `per_minute` requests in any `window_seconds`; 0 means no limit."""
 
     def __init__(self, per_minute: int, *, window_seconds: float = WINDOW_SECONDS) -> None:
         self._per_minute = per_minute
@@ -16,7 +16,8 @@ class RateLimit:
         self._admitted: deque[float] = deque()
 
     def admit(self, now: float) -> float:
-        """Count a request at `now` (seconds); 0, or the seconds to wait when it is refused."""
+        """Count a request at `now` (seconds); returns 0, or the seconds to wait when it is
+        refused."""
         if not self._per_minute:
             return 0.0
         while self._admitted and now - self._admitted[0] >= self._window_seconds:

@@ -1,4 +1,4 @@
-"""What the server tells of its load: `/health` of the MLX kind, `/metrics` as vLLM writes them."""
+"""The server's load reports: `/health` of the MLX kind, `/metrics` of vLLM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ASSUMED_KV_SLOTS = 16
 
 
 def health(engine: SimulatedEngine, profile: ServerProfile) -> JsonObject:
-    """Load figures as our MLX API server gives them."""
+    """Load figures in the format of our MLX API server."""
     residents = engine.residents
     return {
         "status": "healthy",
@@ -28,7 +28,7 @@ def health(engine: SimulatedEngine, profile: ServerProfile) -> JsonObject:
 
 
 def llama_server_models(engine: SimulatedEngine, profile: ServerProfile) -> JsonObject:
-    """`/v1/models` of llama-server as a router: all models, and what a slot of a loaded one has."""
+    """`/v1/models` of llama-server as a router: all models, and the slot context of loaded ones."""
     loaded = {one.model.runner for one in engine.residents if not one.is_loading}
     data: list[JsonObject] = []
     for model in profile.models:

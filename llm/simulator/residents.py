@@ -1,4 +1,4 @@
-"""The values the engine works with: resident models, load orders and waiting requests."""
+"""The values of the engine: resident models, load orders and waiting requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llm.simulator.profiles import ModelProfile
 
 
 class QueueFullError(Exception):
-    """Too many requests wait; `retry_after_seconds` is 0 when the server does not say."""
+    """Too many requests wait; `retry_after_seconds` is 0 when the server does not give it."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__("maximum pending requests exceeded")
@@ -24,7 +24,7 @@ class LoadFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a model was loaded with; other options mean another load."""
+    """What a model was loaded with; other options require a reload."""
 
     context_tokens: int
     others: tuple[tuple[str, str], ...] = ()
@@ -32,8 +32,8 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class LoadOrder:
-    """A model wanted with these options; how long its load takes (before the time scale), and
-    the error it ends in, if it does."""
+    """A model to load with these options, the duration of the load (before the time scale), and its
+    error, if any."""
 
     model: ModelProfile
     options: LoadOptions
@@ -43,8 +43,8 @@ class LoadOrder:
 
 @dataclass(slots=True, eq=False)
 class SimulatedModel:
-    """A loaded model, or one being loaded. `refs` counts every request bound to it, `active`
-    those that hold a slot; `last_used` is in loop time."""
+    """A loaded model, or one being loaded. `refs` counts every request bound to it, `active` those
+    that hold a slot; `last_used` is in loop time."""
 
     model: ModelProfile
     options: LoadOptions
@@ -63,7 +63,7 @@ class SimulatedModel:
 
     @property
     def is_idle(self) -> bool:
-        """True when it could be unloaded at once."""
+        """True when it can be unloaded at once."""
         return self.refs == 0 and not self.is_loading
 
     def serves(self, options: LoadOptions) -> bool:
@@ -71,7 +71,7 @@ class SimulatedModel:
         return not self.is_draining and self.options == options
 
     def stop_expiry(self) -> None:
-        """Forget the time at which it would have been unloaded."""
+        """Cancel its expiry."""
         if self.expiry is not None:
             self.expiry.cancel()
             self.expiry = None
@@ -87,11 +87,11 @@ class Ticket:
     resident: SimulatedModel | None = None
 
     def succeed(self, resident: SimulatedModel) -> None:
-        """Let the request go on, unless its client has left meanwhile."""
+        """Let the request continue, unless its client has disconnected."""
         if not self.placed.done():
             self.placed.set_result(resident)
 
     def fail(self, error: LoadFailedError) -> None:
-        """End the request with `error`, unless its client has left meanwhile."""
+        """End the request with `error`, unless its client has disconnected."""
         if not self.placed.done():
             self.placed.set_exception(error)

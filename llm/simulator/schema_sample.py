@@ -1,6 +1,6 @@
 """A valid instance of a JSON schema, the same for the same schema and prompt.
 
-What constrained decoding does in a real server: the answer to a request with a schema fits it.
+It replaces constrained decoding: the answer to a request with a schema is valid under it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llm.simulator.answers import keywords
 
 Schema = dict[str, Any] | bool
 _MAX_DEPTH = 12
-_FULL_DEPTH = 4  # below it optional properties are left out, so that recursive schemas end
+_FULL_DEPTH = 4  # Below this depth optional properties are left out, so that recursive schemas end.
 _FORMATS = {
     "date": "2026-03-14",
     "date-time": "2026-03-14T09:26:53Z",
@@ -36,7 +36,7 @@ _PATTERN_TRIES = ("A1", "abc", "ABC", "a", "A", "1", "42", "2026", "2026-03-14",
                   "AB-123", "ABC-1234", "+15550100", "#a1b2c3", "1.2.3", "a_b", "")  # fmt: skip
 
 
-_MOST = 10_000  # of items, characters or properties that a schema may demand
+_MOST = 10_000  # The most items, characters or properties that a schema may require.
 _BEYOND_US = (
     AttributeError,
     ArithmeticError,
@@ -49,14 +49,12 @@ _BEYOND_US = (
 
 
 class UnsupportedSchemaError(ValueError):
-    """No instance was found: the schema is invalid, or asks for what is not built here."""
+    """No instance was found: the schema is invalid, or uses unsupported keywords."""
 
 
 def sample(schema: Any, *, prompt: str) -> Any:
-    """A JSON value that is valid under `schema`, its texts from the words of `prompt`.
-
-    Raises UnsupportedSchemaError.
-    """
+    """A JSON value that is valid under `schema`, with texts from the words of `prompt`. Raises
+    UnsupportedSchemaError."""
     try:
         validator = _validator(schema)
         validator.check_schema(schema)
@@ -205,7 +203,7 @@ def _parts(schema: dict[str, Any], *, depth: int) -> Iterator[Schema]:
     for choice in ("anyOf", "oneOf"):
         options = schema.get(choice)
         if options:
-            # Deep down the last option is taken: by custom it is null, and recursion ends there.
+            # At this depth the last option is used: by custom it is null, so that recursion ends.
             yield options[-1] if depth >= _FULL_DEPTH else options[0]
 
 

@@ -1,4 +1,4 @@
-"""What will be said: the tokens of an answer, good or harmed, before anything is sent."""
+"""The tokens of an answer, good or faulty, composed before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from llm.simulator.calls import CallError, SimulatedCall
 from llm.simulator.faults import Fault
 from llm.simulator.profiles import ModelProfile, ServerProfile
 
-_UNBOUNDED_CONTEXTS = 10  # Ollama caps a generation without limit at ten contexts
+_UNBOUNDED_CONTEXTS = 10  # Ollama ends a generation without limit at ten contexts.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """Tokens to say, lazily, with the limit at which the generation is cut with `length`."""
+    """Tokens to send, generated lazily, and the limit at which the generation ends with
+    `length`."""
 
     prompt_tokens: int
     thoughts: list[str]
@@ -124,7 +125,7 @@ def _json_tokens(value: Any) -> list[str]:
 
 
 def _until_stop(pieces: Iterable[str], stops: tuple[str, ...]) -> Iterator[str]:
-    """Tokens up to the first stop text, which may begin in one and end in another."""
+    """Tokens up to the first stop text, which may span tokens."""
     held = ""
     keep = max(len(stop) for stop in stops) - 1
     for piece in pieces:

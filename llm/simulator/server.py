@@ -1,4 +1,4 @@
-"""The server: its parts put together, its routes, its socket, its life."""
+"""Assembles the server: parts, routes, socket, life cycle."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Simulator:
         self._routes = self._build_routes()
 
     async def start(self) -> str:
-        """Listen; the URL to reach it."""
+        """Listen; returns the URL."""
         self._load_start_models()
         await self.listener.open()
         return self.listener.url
@@ -81,12 +81,12 @@ class Simulator:
         await self.listener.close()
 
     def describe(self) -> JsonObject:
-        """Kind, time scale and profile, for those who compute what should happen."""
+        """Kind, time scale and profile, for callers who compute the expected behaviour."""
         profile = dataclasses.asdict(self._profile) | {"api_key": bool(self._profile.api_key)}
         return {"kind": self._kind, "time_scale": self._time_scale, "profile": profile}
 
     def start_over(self) -> None:
-        """No faults, no idle model but those resident at the start, counters at zero."""
+        """Remove faults and idle models except those resident at the start; reset the counters."""
         self.faults.clear()
         self._generator.rate_limit.clear()
         self.engine.unload_idle()
@@ -114,7 +114,7 @@ class Simulator:
             await route(exchange)
         except CallError as error:
             exchange.respond(error.status, _error_body(request.path, error))
-        except Exception:  # noqa: BLE001  the border: a bug of ours is a 500, and is printed
+        except Exception:  # noqa: BLE001 outermost handler: a bug is a 500 and is printed
             traceback.print_exc()
             if not exchange.started:
                 exchange.respond(500, dump(ollama.error("the simulator failed; see its log")))

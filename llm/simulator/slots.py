@@ -1,4 +1,4 @@
-"""Slots: how many streams run at once, per model and in all."""
+"""How many streams run at once, per model and in all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ModelSlots:
             raise
 
     def give_back(self, resident: SimulatedModel) -> None:
-        """Free a slot of `resident` and let the next in."""
+        """Release a slot of `resident` to the next waiting request."""
         resident.active -= 1
         self.active -= 1
         self._ledger.stream(resident.model.name, -1)
@@ -54,7 +54,7 @@ class ModelSlots:
             resident = min(ready, key=lambda one: one.queue[0][0])
             _, turn = resident.queue.popleft()
             self._left_queue(resident)
-            if not turn.done():  # else its client has left meanwhile
+            if not turn.done():  # cancelled when its client disconnects
                 self._hold(resident)
                 turn.set_result(None)
 

@@ -1,4 +1,4 @@
-"""Speakers put a generation into the words of one wire format; they send nothing themselves."""
+"""Speakers format a generation for one wire format; they send nothing themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Speaker(Protocol):
     stream_type: str
 
     def opening(self) -> bytes:
-        """What a stream begins with, before the first token."""
+        """The beginning of a stream, before the first token."""
 
     def piece(self, text: str) -> bytes:
         """A token of the answer."""

@@ -1,1 +1,1 @@
-"""Wire formats: pure builders of what Ollama and OpenAI-compatible servers say."""
+"""Wire formats: pure builders of the responses of Ollama and OpenAI-compatible servers."""

@@ -1,4 +1,4 @@
-"""Durations as Go writes them, and Ollama's `keep_alive` takes them: "5m", "1h30m", "-1s"."""
+"""Durations as Go writes them and Ollama's `keep_alive` accepts them: "5m", "1h30m", "-1s"."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def go_duration(text: str) -> float:
     match = _WHOLE.fullmatch(text)
     if match is None:
         raise ValueError(f'time: invalid duration "{text}"')
-    parts = _PART.findall(match[2])  # none in "0", which needs no unit
+    parts = _PART.findall(match[2])  # "0" needs no unit.
     seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
     return -seconds if match[1] == "-" else seconds

@@ -1,7 +1,7 @@
 """Ollama's objects, built from plain values.
 
-Shapes follow Ollama's own source (`api/types.go`): durations are integer nanoseconds, and a
-field that is zero is left out. A stream is newline-delimited JSON (`line`), content type `NDJSON`.
+Shapes follow Ollama's own source (`api/types.go`): durations are integer nanoseconds, and a zero
+field is left out. A stream is newline-delimited JSON (`line`), content type `NDJSON`.
 """
 
 from __future__ import annotations
@@ -52,10 +52,8 @@ def generate_final(
     text: str = "",
     thinking: str = "",
 ) -> JsonObject:
-    """The last line of a `/api/generate` stream; with the whole `text`, its unstreamed answer.
-
-    Without `usage` (load and unload) no metrics are written.
-    """
+    """The last line of a `/api/generate` stream; with the whole `text`, the unstreamed answer.
+    Without `usage` (load and unload) it has no metrics."""
     final = generate_chunk(model=model, at=at, text=text, thinking=thinking)
     return _finished(final, reason=reason, usage=usage)
 
@@ -83,10 +81,8 @@ def chat_final(
 
 
 def metrics(usage: GenerationUsage) -> JsonObject:
-    """The figures of a last line, in nanoseconds; those that are zero are left out.
-
-    `prompt_cached_count` is told by our MLX API server and not by Ollama.
-    """
+    """The figures of a last line, in nanoseconds; zeros are left out. Only our MLX API server sends
+    `prompt_cached_count`."""
     figures = {
         "total_duration": _nanoseconds(usage.total_seconds),
         "load_duration": _nanoseconds(usage.load_seconds),
@@ -118,10 +114,8 @@ def ps_entry(
     size_vram_bytes: int | None = None,
     active_requests: int | None = None,
 ) -> JsonObject:
-    """One resident model. `size_bytes` and `size_vram_bytes` default to the card's size.
-
-    `active_requests` is told by our MLX API server and not by Ollama.
-    """
+    """One resident model. `size_bytes` and `size_vram_bytes` default to the card's size. Only our
+    MLX API server sends `active_requests`."""
     size = card.size_bytes if size_bytes is None else size_bytes
     entry: JsonObject = {
         "name": card.name,

@@ -81,7 +81,7 @@ def chunk(
 def usage_chunk(
     *, completion_id: str, model: str, at: datetime, usage: GenerationUsage
 ) -> JsonObject:
-    """The chunk after the last piece, with figures and no choices."""
+    """The chunk after the last piece, with token counts and no choices."""
     body = _chunk(completion_id, model=model, at=at, choices=[])
     body["usage"] = usage_figures(usage)
     return body

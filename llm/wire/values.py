@@ -15,10 +15,8 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What a server tells about a model it can serve.
-
-    `parameters` is the count of weights (7_000_000_000), `quantization` a label such as "Q4_K_M".
-    """
+    """A model as a server describes it. `parameters` is the count of weights (7_000_000_000),
+    `quantization` a label such as "Q4_K_M"."""
 
     name: str
     size_bytes: int
@@ -37,7 +35,7 @@ class ModelCard:
 
     @property
     def parameter_size(self) -> str:
-        """The weight count as people write it: "32.8B", "494M"; empty when unknown."""
+        """The weight count in short form: "32.8B", "494M"; empty when unknown."""
         if self.parameters >= 1_000_000_000:
             return f"{self.parameters / 1e9:.1f}B"
         return f"{self.parameters / 1e6:.0f}M" if self.parameters else ""
@@ -45,8 +43,8 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationUsage:
-    """Tokens and time of one generation; durations in seconds. `cached_tokens` of the prompt were
-    in memory from an earlier one, None where that is not known."""
+    """Tokens and time of one generation; durations in seconds. `cached_tokens` are prompt tokens
+    from the prefix cache, None where unknown."""
 
     prompt_tokens: int = 0
     cached_tokens: int | None = None

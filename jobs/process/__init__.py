@@ -1,4 +1,4 @@
-"""What every program of ours needs: signals, the clock, logs, tracing, and who owns a lease.
+"""What every program needs: signals, clock, logs, tracing, and names for lease owners.
 
 May import ``settings``. Nothing here knows tasks, servers or queues.
 """

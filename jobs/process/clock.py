@@ -14,14 +14,14 @@ def utc_now() -> datetime:
 
 
 def passed(seconds: float) -> Callable[[], bool]:
-    """Asks whether ``seconds`` have passed since this call."""
+    """A function that tells whether ``seconds`` have passed since this call."""
     ends = time.monotonic() + seconds
     return lambda: time.monotonic() >= ends
 
 
 class ClockWatch:
-    """Notices that the machine slept or that its clock was set: the wall clock and the monotonic
-    one went on by different times since the last look."""
+    """Detects that the machine slept or that its clock was set: the wall clock and the monotonic
+    clock advanced by different times since the last check."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ClockWatch:
         self._jumped_at: float | None = None
 
     def jumped_within(self, seconds: float) -> bool:
-        """Whether a jump was noticed now or less than ``seconds`` ago."""
+        """Whether a jump was detected now or less than ``seconds`` ago."""
         wall, now = self._wall(), self._monotonic()
         seen_wall, seen_now = self._seen
         if abs((wall - seen_wall) - (now - seen_now)) > JUMP_SECONDS:

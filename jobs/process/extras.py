@@ -1,4 +1,4 @@
-"""How an optional part is added to this environment, in words for a person."""
+"""How the user installs an optional extra in this environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DISTRIBUTION = "knowledge-os-jobs"
 
 
 def install_command(extra: str) -> str:
-    """From the checkout where there is one, else the packages of the extra by their names."""
+    """The command: from the checkout if there is one, else the packages of the extra by name."""
     pip = f"{sys.executable} -m pip install"
     if (PROJECT / "setup.cfg").is_file():
         return f"{pip} -e '{PROJECT}[{extra}]'"

@@ -1,4 +1,5 @@
-"""Which Host and Origin a request may name: the answer to DNS rebinding and to foreign forms."""
+"""Which Host and Origin headers are accepted: the protection against DNS rebinding and cross-site
+forms."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def allowed_hosts(listening_on: str, further: Iterable[str]) -> frozenset[str] | None:
-    """Names that a Host header may carry; None: any, for a token guards what is public."""
+    """Host names that are accepted; None accepts any, because a public address is protected by a
+    token."""
     if listening_on not in LOOPBACK:
         return None
     return LOOPBACK | {name.casefold() for name in further}
 
 
 def host_name(header: str) -> str:
-    """``localhost`` of ``localhost:11480``; empty for what is no host."""
+    """``localhost`` of ``localhost:11480``; empty if there is no host."""
     try:
         return (urlsplit(f"//{header}").hostname or "").casefold()
     except ValueError:
@@ -24,7 +26,7 @@ def host_name(header: str) -> str:
 
 
 def is_same_origin(host: str, *, origin: str | None, fetch_site: str | None) -> bool:
-    """Whether a browser sent this from a page of ours; a program that is no browser names neither.
+    """Whether the request comes from one of our pages, or from a program, which sends no Origin.
 
     ``same-site`` is not enough: another port of this machine is another program.
     """

@@ -17,7 +17,7 @@ _NOISY = ("dramatiq.worker.WorkerThread", "urllib3", "peewee", "peewee.pool")
 
 
 def configure_logs(log_format: Literal["console", "json"], *, program: str) -> None:
-    """Send everything from INFO up to stderr, where supervisor rotates it."""
+    """Write everything from INFO up to stderr, where supervisor rotates it."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter(program) if log_format == "json" else _TextFormatter())
     root = logging.getLogger()
@@ -28,10 +28,8 @@ def configure_logs(log_format: Literal["console", "json"], *, program: str) -> N
 
 
 class _TextFormatter(logging.Formatter):
-    """An event is one line whatever it holds; a traceback stands below it, indented.
-
-    So no line that a foreign text wrote begins like one of ours.
-    """
+    """Formats an event as one line; a traceback follows, indented. So no line of a foreign text
+    begins like one of ours."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_when(record)} {record.levelname} {record.name} {_escaped(record.getMessage())}"
@@ -44,7 +42,8 @@ class _TextFormatter(logging.Formatter):
 class _JsonFormatter(logging.Formatter):
     """``task=%s`` in the format of a call becomes a field with the whole argument.
 
-    Fields come from the call alone, never from what its arguments say, and replace none of ours.
+    Fields come from the format only, never from the text of arguments, and cannot replace the
+    standard fields.
     """
 
     def __init__(self, program: str) -> None:
@@ -64,7 +63,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        # Some readers end a line at characters that JSON lets stand.
+        # Some readers end a line at characters that JSON allows.
         text = json.dumps(line, ensure_ascii=False, allow_nan=False)
         return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -83,7 +82,7 @@ def _plain(value: object) -> str | int | float:
 
 
 def _escaped(text: str) -> str:
-    """With control characters and line ends as Python writes them."""
+    """The text with control characters and line ends escaped as Python does."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 

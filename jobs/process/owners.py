@@ -1,7 +1,7 @@
-"""Names of processes that no later process can repeat, and whether such a process still lives.
+"""Unique names of processes, and whether such a process still runs.
 
-The start is in clock ticks since boot where the system knows them (Linux): its wall clock may be
-set while a process runs, and the start would seem to move with it.
+The start time is in clock ticks since boot where the system provides it (Linux): the wall clock may
+be set while a process runs, and would change its start time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 _START_FIELD = 19
-"""Of /proc/<pid>/stat, counted from the state that follows the command in brackets."""
+"""Index in /proc/<pid>/stat, counted from the state that follows the command in parentheses."""
 
 
 _HOST = "{name}:{boot}:{namespace}"
@@ -28,8 +28,8 @@ def process_owner() -> str:
 def process_is_gone(owner: str) -> bool:
     """Whether ``owner`` is a process of this machine that no longer runs; False when in doubt.
 
-    A pid says nothing in another pid namespace (a container with the same host name), nor after
-    another boot: those leases run out by themselves.
+    A pid means nothing in another pid namespace (a container with the same host name), nor after a
+    reboot: those leases expire.
     """
     parts = owner.rsplit("/", 2)
     if len(parts) != 3 or parts[0] != _host() or not parts[1].isdigit():
@@ -44,7 +44,7 @@ def process_is_gone(owner: str) -> bool:
 
 
 def process_is_here(owner: str) -> bool:
-    """Whether ``owner`` is a process of this machine that runs, or stands still."""
+    """Whether ``owner`` is a process of this machine that exists, running or frozen."""
     return owner.rsplit("/", 2)[0] == _host() and not process_is_gone(owner)
 
 

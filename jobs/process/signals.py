@@ -1,4 +1,4 @@
-"""What every program of ours does first: settings, logs, signals."""
+"""The first steps of every program: settings, logs, signals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(program: str) -> Settings:
-    """Settings of this process, with logs set up; exits 2 with one line where they are wrong."""
+    """The settings of this process, with logs configured. Exits with code 2 and one line if they
+    are invalid."""
     try:
         settings = from_environment()
     except SettingsError as error:
@@ -32,7 +33,7 @@ def prepare(program: str) -> Settings:
 class Stop(threading.Event):
     """An event that ``select`` can wait for: ``set`` also makes its descriptor readable.
 
-    ``hurry`` is set by a second signal: a drain then returns everything at once.
+    A second signal sets ``hurry``: a drain then returns everything at once.
     """
 
     def __init__(self) -> None:

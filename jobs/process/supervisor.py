@@ -1,4 +1,5 @@
-"""The way to supervisord: its private socket, with a time limit that its own transport lacks."""
+"""A connection to supervisord's private socket, with the time limit that its own transport
+lacks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """OpenTelemetry traces of a task: submit, plan, run, model call. Needs the extra ``otel``.
 
-The trace of a task is its id: every process finds it without passing anything along, and a trace
-store shows a task under the id that ``kos show`` prints. Without the extra, or without an
-endpoint (``OTEL_EXPORTER_OTLP_ENDPOINT``), every span is free.
+The trace id of a task is its own id: every process knows it without passing anything along, and a
+trace store lists a task under the id that ``kos show`` prints. Without the extra, or without an
+endpoint (``OTEL_EXPORTER_OTLP_ENDPOINT``), a span costs nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Tracer:
 
     @contextmanager
     def span(self, name: str, task_id: str, **attributes: Any) -> Iterator[None]:
-        """A span in the trace of ``task_id``, below the span that is open in this thread."""
+        """A span in the trace of ``task_id``, child of the span that is open in this thread."""
         open_here = self._trace.get_current_span().get_span_context()
         trace_id = UUID(task_id).int
         context = None if open_here.trace_id == trace_id else self._root(trace_id)
@@ -43,7 +43,7 @@ class Tracer:
             yield
 
     def _root(self, trace_id: int) -> Any:
-        """A remote parent that stands for the task itself: the same in every process."""
+        """A remote parent that represents the task: the same in every process."""
         parent = self._trace.SpanContext(
             trace_id=trace_id,
             span_id=(trace_id & _LOW_BITS) or 1,
@@ -57,7 +57,7 @@ _tracer: Tracer | None = None
 
 
 def configure(endpoint: str | None, *, program: str) -> None:
-    """Send the spans of this process to ``endpoint`` (an OTLP/HTTP collector), if there is one."""
+    """Export the spans of this process to ``endpoint`` (an OTLP/HTTP collector), if it is set."""
     if not endpoint:
         return
     try:
@@ -77,11 +77,11 @@ def configure(endpoint: str | None, *, program: str) -> None:
 
 
 def use(tracer: Tracer | None) -> None:
-    """Make spans with ``tracer`` from now on; None makes them free again."""
+    """Create spans with ``tracer`` from now on; with None, spans do nothing."""
     global _tracer
     _tracer = tracer
 
 
 def span(name: str, task_id: str, **attributes: Any) -> AbstractContextManager[None]:
-    """A span of a task; free where traces are off."""
+    """A span of a task; does nothing where traces are off."""
     return nullcontext() if _tracer is None else _tracer.span(name, task_id, **attributes)

@@ -1,4 +1,4 @@
-"""How processes reach each other: the broker, names, control requests, cron lines.
+"""How processes communicate: the broker, names in Redis, control requests, the cron table.
 
 May import ``process`` and ``settings``. A new queue, key or periodic message is named here.
 """

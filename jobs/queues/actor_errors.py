@@ -1,6 +1,6 @@
-"""Exceptions that left an actor: counted where health, `kos doctor` and metrics read them.
+"""Counts exceptions that left an actor, for health, `kos doctor` and metrics.
 
-An actor is not tried again, so its exception is a line in a log and nothing else.
+An actor is not retried, so without this its exception would be visible in a log only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ERROR_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class ActorErrors:
-    """How often ``actor`` raised, and its last exception and when (seconds since 1970)."""
+    """How often ``actor`` raised, its last exception, and when it came (seconds since 1970)."""
 
     actor: str
     count: int

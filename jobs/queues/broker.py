@@ -1,7 +1,7 @@
 """The broker: dramatiq's Redis broker, whose consumers wait for a wake instead of polling.
 
-A stock consumer sleeps with back-off up to the worker timeout when its queue is empty: hundreds
-of milliseconds from send to start. Here every enqueue also pushes to the queue's wake list, and an
+When its queue is empty, a stock consumer sleeps with back-off up to the worker timeout: hundreds of
+milliseconds from send to start. Here every enqueue also pushes to the queue's wake list, and an
 idle consumer blocks on that list. A lost wake costs one worker timeout, never a message.
 
 It subclasses the private ``_RedisConsumer`` of dramatiq. Delayed messages are not consumed: rows
@@ -61,7 +61,8 @@ class WakingBroker(RedisBroker):
     def enqueue_all(self, messages: Sequence[Any]) -> None:
         """Send ``messages`` and their wakes in one round trip.
 
-        What dramatiq's own script does for ``enqueue``, without the heartbeat, which has a thread.
+        It does what dramatiq's own script does for ``enqueue``, except the heartbeat, which has a
+        thread.
         """
         with self.client.pipeline(transaction=True) as pipe:
             for message in messages:
@@ -77,19 +78,19 @@ class WakingBroker(RedisBroker):
             self.emit_after("enqueue", message, None)
 
     def wake(self, queue_name: str) -> None:
-        """Let one idle consumer of ``queue_name`` look at once."""
+        """Make one idle consumer of ``queue_name`` fetch at once."""
         with self.client.pipeline(transaction=False) as pipe:
             _add_wake(pipe, queue_name)
             pipe.execute()
 
     def wake_all(self) -> None:
-        """Let every idle consumer of this broker look at once: it is about to stop."""
+        """Make every idle consumer of this broker return at once: the broker is about to stop."""
         for queue_name in self.queues:
             self.wake(queue_name)
 
 
 class WakingConsumer(_RedisConsumer):
-    """Waits for a wake, or for room in its prefetch, where the stock consumer sleeps."""
+    """Waits for a wake, or for free prefetch, where the stock consumer sleeps."""
 
     def __init__(self, broker: WakingBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
@@ -118,7 +119,8 @@ class WakingConsumer(_RedisConsumer):
         try:
             return super().__next__()  # type: ignore[no-untyped-call]
         except redis.TimeoutError as error:
-            # What Redis handed out meanwhile is lost; recovery and the next request make up for it.
+            # Messages that Redis delivered meanwhile are lost; recovery and the next request
+            # replace them.
             logger.warning("fetch_not_answered queue=%s error=%s", self.queue_name, error)
             return None
         finally:
@@ -145,7 +147,8 @@ def _add_wake(pipe: Any, queue_name: str) -> None:
 
 
 def _now_or_once_more(command: Callable[[], None]) -> None:
-    """Run ``command``, which may be repeated. Raises ConnectionClosed, which dramatiq retries."""
+    """Run ``command``, which must be repeatable. Raises ConnectionClosed, which dramatiq
+    retries."""
     try:
         command()
     except redis.TimeoutError:

@@ -1,6 +1,6 @@
-"""A heartbeat for the broker, and the worker's line in the register.
+"""A heartbeat for the broker, and the worker's entry in the register.
 
-Dramatiq sends heartbeats only with the commands of its consumers, and those issue none while their
+Dramatiq sends heartbeats only with the commands of its consumers, and those send none while their
 prefetch is full: a busy worker would count as dead, and its messages would be delivered twice.
 """
 
@@ -25,7 +25,7 @@ HEARTBEAT_SECONDS = 5.0
 
 
 class BrokerHeartbeat(Middleware):
-    """Sends heartbeats from a thread of its own while the worker runs."""
+    """Sends heartbeats from its own thread while the worker runs."""
 
     def __init__(self, *, owner: str, about: Mapping[str, Any]) -> None:
         self._owner = owner
@@ -42,8 +42,8 @@ class BrokerHeartbeat(Middleware):
         self._thread.start()
 
     def take_no_more(self, broker: WakingBroker) -> None:
-        """Leave the queues while the last calls end: a drain may take minutes, and what is sent
-        meanwhile would wait for a worker that takes nothing."""
+        """Leave the queues while the last calls finish. A drain may take minutes; messages sent
+        meanwhile must go to other workers."""
         self._about["queues"] = []
         try:
             self._send_heartbeat(broker)

@@ -1,9 +1,8 @@
-"""Clients of Redis in which no call waits without bound.
+"""Redis clients whose every call has a time limit.
 
-A frozen server or a connection that a firewall forgot sends neither an answer nor an end. So every
-read has a time limit, also those of the consumers that block for a wake. A command that was
-answered by a broken connection is sent once more, over a new one; one that was not answered in
-time is not, for its caller knows better what to do.
+A frozen server, or a connection that a firewall dropped, sends neither an answer nor an end. So
+every read has a limit, also those of consumers that block for a wake. A command on a connection
+that broke is sent once more over a new one. A command that timed out is not: its caller decides.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from redis.retry import Retry
 ANSWER_SECONDS = 3.0
 CONNECT_SECONDS = 3.0
 POOL_WAIT_SECONDS = 5.0
-"""Longer than an answer may take: a full pool is a burst, not a reason to fail."""
+"""Longer than an answer may take: an exhausted pool is a burst, not an error."""
 TRUST_SECONDS = 0.5
-"""A connection that was idle for longer is tried by a ping before it is used."""
+"""A connection that was idle for longer is checked by a ping before it is used."""
 TRIAL_SECONDS = 1.0
 LONGEST_BLOCK_SECONDS = 2.0
 """How long a consumer blocks for a wake."""
@@ -28,11 +27,11 @@ BLOCK_SLACK_SECONDS = 2.0
 
 
 class _Pool(redis.BlockingConnectionPool):
-    """Finds out before a command whether its connection went silent.
+    """Checks before a command whether its connection still works.
 
-    The connections of a process go the same way: one that failed makes the others be tried, one
-    that failed its trial condemns those that were used before. Each is closed by the thread that
-    takes it: a connection closed under somebody's read raises what is no RedisError.
+    The connections of a process usually break together: one failure makes all others be checked,
+    and one failed check discards all that were used before. The thread that takes a connection
+    closes it: closing it during another thread's read would raise an error that is no RedisError.
     """
 
     suspect_at = dead_at = 0.0
@@ -77,9 +76,9 @@ def client_for(
     max_connections: int = 64,
     decode_responses: bool = False,
 ) -> redis.Redis:
-    """A client whose every call ends within ``answer_seconds`` of its connection.
+    """A client whose every call ends within ``answer_seconds``.
 
-    Raises ValueError for an unusable URL, later RedisError (TimeoutError among them).
+    Raises ValueError for an unusable URL, later RedisError (including TimeoutError).
     """
     pool = _Pool.from_url(
         url,

@@ -24,7 +24,7 @@ from jobs.queues.names import (
 )
 
 TASK_ENDED = "task ended"
-"""Sent as a task ends, just before its slot is released: the next message may go out."""
+"""Sent when a task ends, just before its slot is released, so that the next message can be sent."""
 LOAD_ENDED = "load ended"
 """A model was loaded ahead of its block, or could not be."""
 INTERACTIVE_CHANGED = "interactive"
@@ -89,7 +89,7 @@ class ControlRequests:
         self._client.delete(DELIVERY_DEDUP_KEY)
 
     def clear_dedup_keys(self) -> None:
-        """The process that was to clear the keys is gone."""
+        """Delete the dedup keys of a process that died before it could delete them."""
         self._client.delete(PLAN_DEDUP_KEY, RECOVERY_DEDUP_KEY)
 
     def scan(self, reason: str) -> None:
@@ -99,12 +99,13 @@ class ControlRequests:
         self._send("probe", MAINTENANCE_QUEUE)
 
     def add_pending(self) -> None:
-        """Redis or Postgres was away: keep one plan and one recovery for :meth:`flush`."""
+        """Redis or Postgres was away: keep one plan and one recovery request for :meth:`flush`."""
         with self._lock:
             self._pending |= {"plan", "recover"}
 
     def flush(self) -> bool:
-        """Send what is pending; False where nothing is. Raises RedisError, and keeps it then."""
+        """Send what is pending; False if nothing is. On RedisError it stays pending, and the error
+        is raised."""
         with self._lock:
             pending, self._pending = self._pending, set()
         if not pending:

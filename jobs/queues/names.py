@@ -1,4 +1,4 @@
-"""Names in Redis that more than one process uses."""
+"""Names in Redis that several processes use."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ MAINTENANCE_QUEUE = "maintenance"
 LLM_QUEUE_PREFIX = "llm-"
 
 DEPLOYMENT = "kos:deployment"
-"""The name of this Redis that the database knows it by (:mod:`jobs.upkeep.deployment`)."""
+"""The id by which the database knows this Redis (:mod:`jobs.upkeep.deployment`)."""
 LIMITS = "kos:limits"
 """Hash: backend -> JSON of :class:`jobs.admission.limits.Limit`."""
 BREAKERS = "kos:breaker"
 """Hash: ``backend`` or ``backend|model`` -> JSON of :class:`llm.breaker.BreakerState`."""
 PAUSED = "kos:paused"
-"""Set of backends that people paused."""
+"""Set of paused backends."""
 SCAN = "kos:scan"
 WORKERS = "kos:workers"
 """Hash: owner -> JSON ``{"program", "queues", "backend", "started_at", "beat_at", "running"}``."""
 UNCONSUMED = "kos:unconsumed"
-"""Hash: backend whose queue no worker takes -> since when, in seconds since the epoch."""
+"""Hash: backend whose queue has no worker -> since when, in seconds since the epoch."""
 PLANNER = "kos:planner"
-"""Hash: number of ``plans`` and the ``seconds`` spent on them."""
+"""Hash: number of ``plans`` and their total ``seconds``."""
 PLANNER_CYCLE = "kos:planner:cycle"
 """When a planning cycle last ended, in seconds since 1970."""
 ACTOR_ERRORS = "kos:actors:errors"
-"""Hash: actor -> how many exceptions left it."""
+"""Hash: actor -> number of its exceptions."""
 ACTOR_LAST_ERRORS = "kos:actors:last"
-"""Hash: actor -> JSON ``{"error", "at"}`` of the last of them."""
+"""Hash: actor -> JSON ``{"error", "at"}`` of its last exception."""
 PLAN_DEDUP_KEY = "kos:plan:wanted"
 PLAN_PENDING_REASON = "kos:plan:news"
 """The reason of a request that came while a weaker one waited in the queue."""
@@ -54,7 +54,7 @@ def live_key(task_id: str) -> str:
 
 
 def watch_key(task_id: str) -> str:
-    """Exists while somebody watches the task: only then its text is published."""
+    """Exists while somebody watches the task. Its text is published only then."""
     return f"{NAMESPACE}:live:watch:{task_id}"
 
 

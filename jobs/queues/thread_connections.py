@@ -1,4 +1,4 @@
-"""The threads of a worker keep their connection to Postgres from one message to the next."""
+"""Worker threads keep their Postgres connection between messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from models.database import give_up_connections, keep_connections
 
 
 class KeptConnections(Middleware):
-    """A task takes a connection three times, a thread once."""
+    """One connection per thread instead of three per task."""
 
     def after_worker_thread_boot(self, broker: Broker, thread: WorkerThread) -> None:
         keep_connections()

@@ -1,4 +1,4 @@
-"""The register of worker processes: who takes which queues, and when each was last heard of."""
+"""The register of worker processes: which queues each consumes, and its last heartbeat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.queues.broker_heartbeat import HEARTBEAT_SECONDS
 from jobs.queues.names import WORKERS
 
 SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
-"""A process without a heartbeat for so long is dead, frozen, or on a host that is gone."""
+"""A process without a heartbeat for this long is dead, frozen, or its host is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class RegisteredWorker:
 
 
 def registered(client: redis.Redis) -> list[RegisteredWorker]:
-    """Every line of the register, those of dead processes included."""
+    """Every entry of the register, including dead processes."""
     return [
         _worker(owner.decode() if isinstance(owner, bytes) else owner, line)
         for owner, line in client.hgetall(WORKERS).items()
@@ -39,8 +39,8 @@ def registered(client: redis.Redis) -> list[RegisteredWorker]:
 
 
 def taken_queues(workers: Iterable[RegisteredWorker], *, now: float) -> frozenset[str]:
-    """Queues that a live process takes; one that drains takes none. ``now`` is in seconds since
-    the epoch."""
+    """Queues that a live process consumes; a draining process consumes none. ``now`` is in seconds
+    since the epoch."""
     return frozenset(
         queue
         for worker in workers

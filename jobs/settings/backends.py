@@ -1,4 +1,4 @@
-"""The model servers of a deployment: Ollama and MLX by their URLs, further ones from a file."""
+"""The configured model servers: Ollama and MLX by their URLs, others from a file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def configured_backends(
     file: Path | None,
 ) -> tuple[tuple[BackendSpec, ...], list[str]]:
     """(backends, problems). A name in ``file`` replaces the built-in backend of that name.
-
-    ``limits`` hold ``max_concurrent`` of the built-in ones.
-    """
+    ``limits`` holds ``max_concurrent`` of the built-in ones."""
     urls: dict[str, str | None] = {
         "ollama": ollama_url(variables, in_container=in_container),
         "mlx": mlx_url(variables, in_container=in_container),

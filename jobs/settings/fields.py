@@ -1,7 +1,7 @@
-"""How one environment variable becomes one typed value.
+"""Parses one environment variable into one typed value.
 
-A parser takes the text of a variable and returns its value, or raises ValueError whose message
-says what is wrong and what to write instead.
+A parser takes the text of a variable and returns its value, or raises ValueError with what is wrong
+and what to write instead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
 
 
 def setting(env: str, parse: Parser, default: Any = None, *, factory: Any = None) -> Any:
-    """A dataclass field that ``env`` fills through ``parse``."""
+    """A dataclass field whose value comes from the variable ``env`` through ``parse``."""
     metadata = {"env": env, "parse": parse}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
@@ -153,7 +153,7 @@ def url(*schemes: str, example: str) -> Parser:
 
 
 def database_url(text: str) -> str:
-    """A Postgres URL; the ``+driver`` that other libraries put into the scheme is dropped."""
+    """A Postgres URL. The ``+driver`` that some libraries put into the scheme is removed."""
     scheme, separator, rest = text.partition("://")
     example = "postgresql://user:password@127.0.0.1:5432/knowledge_os"
     return str(
@@ -170,7 +170,7 @@ def optional_http_url(text: str) -> str | None:
 
 
 def keep_alive(text: str) -> str | int:
-    """Ollama's rule: a bare number is seconds (negative: for ever), a string is a Go duration."""
+    """Ollama's rule: a bare number is seconds (negative: forever), a string is a Go duration."""
     try:
         return int(text)
     except ValueError:

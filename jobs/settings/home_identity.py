@@ -1,4 +1,4 @@
-"""The name of a home that no other home has."""
+"""A unique id for each home."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ IDENTITY = "identity"
 
 
 def identity(home: Path) -> str:
-    """The name of ``home``, made at its first call."""
+    """The id of ``home``, created at the first call."""
     path = home / IDENTITY
     try:
         return path.read_text(encoding="utf-8").strip()

@@ -1,8 +1,8 @@
-"""Every choice of a deployment, read once from the environment and validated.
+"""All settings of a deployment, read once from the environment and validated.
 
-``load`` is pure but for the files it is pointed at; ``from_environment`` is what programs call.
-A later source never overrides an earlier one: the environment, then ``.env``, then
-``KOS_HOME/env``, which ``kos up`` writes.
+``load`` is pure except for the files that settings name; programs call ``from_environment``. An
+earlier source wins over a later one: the environment, then ``.env``, then ``KOS_HOME/env``, which
+``kos up`` writes.
 """
 
 # Each default is a dataclass field that carries the name and the parser of its variable.
@@ -43,9 +43,10 @@ SHARE = Path("share", "knowledge-os-jobs")
 
 
 def shipped(name: str) -> Path:
-    """A file that comes with the code: of the checkout, or where its wheel was installed.
+    """A file that is distributed with the code: from the checkout, or from where its wheel was
+    installed.
 
-    A wheel keeps them below ``share`` of the environment, of the person, or of a ``--target``.
+    A wheel puts such files below ``share`` of the environment, of the user, or of a ``--target``.
     """
     bases = Path(sysconfig.get_path("data")), Path(site.getuserbase()), PROJECT
     places = (PROJECT, *(base / SHARE for base in bases))
@@ -60,7 +61,7 @@ def default_home() -> Path:
 
 
 def default_file_roots() -> tuple[Path, ...]:
-    """Closed by default, but for the examples."""
+    """Empty, which denies all files, except for the examples."""
     examples = shipped("examples")
     return (examples,) if examples.is_dir() else ()
 
@@ -73,9 +74,10 @@ def _log_format(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The values of one deployment. Durations in seconds unless the name says minutes or days.
+    """The settings of one deployment. Durations in seconds unless the name says minutes or days.
 
-    ``environ`` holds every variable of the sources, for names that are not ours: API keys, say.
+    ``environ`` holds every variable of the sources, for names outside the settings, such as API
+    keys.
     """
 
     database_url: str | None = secret("DATABASE_URL", of.database_url)
@@ -193,12 +195,13 @@ class Settings:
 
     @property
     def database_pool_size(self) -> int:
-        """Connections a process may hold: its tasks, and room for heartbeats beside them."""
+        """Connections that a process may hold: one per task, and some for heartbeats."""
         return max(15, self.max_concurrent + 8)
 
     @property
     def roots_for_submitting(self) -> tuple[Path, ...]:
-        """Where files of new tasks may lie: what the running workers were started with counts."""
+        """Where files of new tasks may be: the roots with which the running workers were
+        started."""
         return self.file_roots if self.worker_file_roots is None else self.worker_file_roots
 
     @property
@@ -223,10 +226,10 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
-    """What every program calls once: the process environment, then ``.env``.
+    """Settings from the process environment and ``.env``; every program calls this once.
 
-    The ``.env`` is the one ``KOS_DOTENV`` names, else that of the current directory, else that of
-    the checkout, else the one the home was last started with. Raises SettingsError.
+    The ``.env`` is the one that ``KOS_DOTENV`` names, else that of the current directory, of the
+    checkout, or the one with which the home was last started. Raises SettingsError.
     """
     environ = os.environ if environ is None else environ
     found = find_dotenv(environ, project=PROJECT, default_home=default_home())
@@ -236,9 +239,9 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
 def load(
     environ: Mapping[str, str], *, dotenv: Path | None = None, in_container: bool | None = None
 ) -> Settings:
-    """Read every setting; names all that is wrong in one SettingsError.
+    """Read every setting. Raises one SettingsError that lists all problems.
 
-    Variables with our prefixes that nothing reads become ``warnings``, never an error.
+    Unknown variables with our prefixes become ``warnings``, never an error.
     """
     sources = gather(environ, dotenv=dotenv, default_home=default_home(), secret_files=SECRET_FILES)
     values, problems = _parse_all(sources)
@@ -275,7 +278,7 @@ def _parse_all(sources: Sources) -> tuple[dict[str, Any], list[str]]:
 
 
 def _with_embedded(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
-    """Where no service of the person's own is named or remembered, the embedded one is used."""
+    """Use the embedded service wherever the user has named none and the home remembers none."""
     embedded = {name: sources.is_embedded(name) for name in EMBEDDED}
     urls = {
         name.lower(): sources.written.get(twin) for name, twin in EMBEDDED.items() if embedded[name]
@@ -344,5 +347,5 @@ _SETTING_FIELDS = tuple(item for item in fields(Settings) if "env" in item.metad
 SECRET_FILES = {
     name: f"{name}_FILE" for name in (i.metadata["env"] for i in _SETTING_FIELDS if not i.repr)
 }
-"""Secret -> the variable that may name a file with it."""
+"""Secret -> the variable that may name a file containing it."""
 SETTING_NAMES = frozenset(item.metadata["env"] for item in _SETTING_FIELDS)

@@ -1,4 +1,4 @@
-"""Names the typo: variables that look like ours and are not."""
+"""Finds mistyped names: variables with our prefixes that are not settings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ OLD_NAMES = {
     "SMART_WORKER_MAX_ATTEMPTS": "KOS_MAX_ATTEMPTS",
     "OLLAMA_URL": "OLLAMA_BASE_URL",
 }
-"""Names of former releases and systems, each with the one in its place. They stay valid."""
+"""Names of former releases and systems, each with its present name. They stay valid."""
 
 UNUSED_NAMES = {
     "SMART_WORKER_BATCH_GROUP_LLM": "tasks of one expert and file are grouped anyway",
     "SMART_WORKER_BATCH_GROUP_MAX": "KOS_POLICY and KOS_FAIRNESS_SECONDS bound a block",
     "MLX_SCAN_TIMEOUT": "a scan has a deadline; KOS_SCAN_CACHE_SECONDS says how long it holds",
 }
-"""Names of the system that ours replaces which have no effect, each with what there is instead."""
+"""Names of the replaced system that have no effect, each with the replacement."""
 
 OTHER_PROGRAMS_NAMES = frozenset(
     {
@@ -61,7 +61,8 @@ FOREIGN_PREFIXES = ("MLX_METAL_", "MLX_MAX_OPS", "MLX_MAX_MB", "MLX_CUDA_", "KOS
 
 
 def with_current_names(variables: Mapping[str, str]) -> dict[str, str]:
-    """``variables`` with old names replaced; a current name wins over its old one."""
+    """``variables`` with old names replaced by present ones; a present name wins over its old
+    one."""
     named = {name: text for name, text in variables.items() if name not in OLD_NAMES}
     for old, current in OLD_NAMES.items():
         if old in variables and not named.get(current, "").strip():
@@ -70,13 +71,13 @@ def with_current_names(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def name_in_message(name: str) -> str:
-    """``name`` with its old names, which may be what the person wrote."""
+    """``name`` with its old names, since the user may have written one of those."""
     old = [former for former, current in OLD_NAMES.items() if current == name]
     return f"{name} (or {', '.join(old)})" if old else name
 
 
 def unknown_names(environ: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """One warning a name of ours that nothing reads, with the nearest name that is read."""
+    """One warning for each unknown name with our prefixes, with the nearest known name."""
     ours = OTHER_PROGRAMS_NAMES | set(known) | set(OLD_NAMES)
     return tuple(
         _warning(name, ours)

@@ -1,11 +1,12 @@
-"""Where settings come from: the environment, then ``.env``, then ``KOS_HOME/env``.
+"""The sources of settings: the environment, then ``.env``, then ``KOS_HOME/env``.
 
-``KOS_HOME/env`` is written by ``kos up`` and is meant to be sourced by a shell as well. It holds
-what was chosen at the first start (ports, passwords, the supervisor's socket), so that every
-command finds the running system, and the services of the person's own that the home runs on.
-Each URL stands there twice, as ``DATABASE_URL`` and under the name of its kind: a shell that
-sourced the file has both, and an URL that equals its twin counts as unset. So the file alone says
-what a home runs on, and what a shell loaded from one home never reaches another.
+``kos up`` writes ``KOS_HOME/env``, which a shell may source. It holds what was chosen at the first
+start (ports, passwords, the supervisor's socket), so that every command finds the running system,
+and the user's own services on which the home runs.
+
+Each URL is written twice, as ``DATABASE_URL`` and under a name of ours. A shell that sourced the
+file exports both, and a URL equal to its copy counts as unset. So the file alone decides what a
+home runs on, and a shell that sourced one home's file never affects another home.
 """
 
 from __future__ import annotations
@@ -43,20 +44,21 @@ EXPORTED = frozenset(
         "KOS_STOP_WAIT_SECONDS",
     }
 )
-"""What a shell that sources the file exports; all else there are plain variables of that shell."""
+"""What a shell exports that sources the file; the other lines are not exported."""
 SIMULATED = {
     "ollama": ("OLLAMA_API_URL", "KOS_SIMULATED_OLLAMA_URL"),
     "mlx": ("MLX_API_URL", "KOS_SIMULATED_MLX_URL"),
 }
 LEFT_OUT = "disabled"
-"""In place of a simulator's URL: a demo does without that backend."""
+"""Written in place of a simulator's URL: the demo runs without that backend."""
 OWN_MLX = "KOS_OWN_MLX_URL"
-"""Where ``kos up`` runs our MLX API server, because it has a model and nothing else answers."""
+"""The URL at which ``kos up`` runs our MLX API server, if it has a model and no other server
+answers."""
 ONLY_FOR_SHELLS = frozenset({*EMBEDDED, "KOS_HOME"})
 
 
 class SettingsError(ValueError):
-    """Some variable is wrong. ``problems`` holds one line each, with what to write instead."""
+    """One or more invalid variables. ``problems`` has one line each, with what to write instead."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
@@ -65,7 +67,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """``explicit`` is what the person set, ``written`` what ``kos up`` chose."""
+    """``explicit`` is what the user set, ``written`` what ``kos up`` chose."""
 
     explicit: Mapping[str, str]
     written: Mapping[str, str]
@@ -75,11 +77,12 @@ class Sources:
         chosen = {name: text for name, text in self.written.items() if name not in ONLY_FOR_SHELLS}
         own = {name: self.written[twin] for name, twin in OWN.items() if self.written.get(twin)}
         if self.explicit.get("DATABASE_URL", own.get("DATABASE_URL")) != own.get("DATABASE_URL"):
-            own.pop("KOS_DATABASE_DIRECT_URL", None)  # that of another database
+            own.pop("KOS_DATABASE_DIRECT_URL", None)  # Belongs to another database.
         return {**chosen, **own, **self.explicit}
 
     def is_embedded(self, name: str) -> bool:
-        """Whether a service is ours: neither named by the person nor remembered as theirs."""
+        """Whether a service is embedded: the user has not named one, and the home remembers
+        none."""
         return name not in self.explicit and not self.written.get(OWN[name])
 
     @property
@@ -95,7 +98,7 @@ class Sources:
 
     @property
     def for_urls(self) -> dict[str, str]:
-        """The variables of the model servers; what ``kos up`` runs itself wins."""
+        """The variables of the model servers; servers that ``kos up`` runs win."""
         urls = {public: self.written.get(key) for public, key in SIMULATED.values()}
         chosen = {"MLX_API_URL": self.written.get(OWN_MLX), **_set(urls)}
         return {**self.layered, **_set(chosen)}
@@ -112,9 +115,9 @@ def gather(
     default_home: Path,
     secret_files: Mapping[str, str],
 ) -> Sources:
-    """Read the files and put the layers in order. An empty variable counts as unset.
+    """Read the files and order the layers. An empty variable counts as unset.
 
-    ``secret_files``: secret -> the variable that may name a file with it.
+    ``secret_files``: secret -> the variable that may name a file containing it.
     """
     merged = {
         **with_current_names(read_dotenv(dotenv)),
@@ -126,7 +129,7 @@ def gather(
 
 
 def _from_files(explicit: Mapping[str, str], secret_files: Mapping[str, str]) -> dict[str, str]:
-    """With each secret that stands in a file, as containers get them; the secret itself wins."""
+    """Add each secret that is in a file, as containers provide them; a directly set secret wins."""
     found = dict(explicit)
     for name, variable in secret_files.items():
         file = explicit.get(variable)
@@ -143,7 +146,7 @@ def _from_files(explicit: Mapping[str, str], secret_files: Mapping[str, str]) ->
 
 
 def _written(home: str, default_home: Path) -> dict[str, str]:
-    """The pairs of the home that ``KOS_HOME`` names ("": ``default_home``)."""
+    """The variables written in the home that ``KOS_HOME`` names ("": ``default_home``)."""
     try:
         path = Path(home.strip() or default_home).expanduser().absolute()
         return with_current_names(read_home_env(path))
@@ -155,7 +158,7 @@ def _written(home: str, default_home: Path) -> dict[str, str]:
 
 
 def read_home_env(home: Path) -> dict[str, str]:
-    """The pairs of ``KOS_HOME/env``, {} when it was never written. Lines: ``export A='b'``."""
+    """The variables of ``KOS_HOME/env``, {} if it was never written. Lines: ``export A='b'``."""
     try:
         text = (home / "env").read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -178,7 +181,7 @@ def read_home_env(home: Path) -> dict[str, str]:
 
 
 def find_dotenv(environ: Mapping[str, str], *, project: Path, default_home: Path) -> Path | None:
-    """The ``.env`` of this call; what the home remembers counts last."""
+    """The ``.env`` of this call; the one that the home remembers is the last choice."""
     named = environ.get("KOS_DOTENV")
     if named:
         return Path(named).expanduser().absolute()
@@ -193,7 +196,7 @@ def find_dotenv(environ: Mapping[str, str], *, project: Path, default_home: Path
 
 
 def read_dotenv(dotenv: Path | None) -> dict[str, str]:
-    """The pairs of a ``.env`` file, {} for none. Raises SettingsError."""
+    """The variables of a ``.env`` file, {} for None. Raises SettingsError."""
     if dotenv is None:
         return {}
     try:
@@ -207,12 +210,12 @@ def read_dotenv(dotenv: Path | None) -> dict[str, str]:
 
 
 def home_glob(home: Path) -> str:
-    """``home`` as supervisor's include line takes it: escaped, and with ``?`` for white space."""
+    """``home`` for supervisor's include line: escaped, and with ``?`` for white space."""
     return glob.escape(str(home)).replace(" ", "?")
 
 
 def without_loaded(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without what a sourced ``env`` file exported, where that is known or of another home."""
+    """``environ`` without URLs from a sourced ``env`` file, and without anything from another home's."""
     kept = {
         name: text
         for name, text in environ.items()

@@ -1,6 +1,7 @@
-"""The nightly backup: one file a day in ``KOS_BACKUP_DIR``, the newest ``KOS_BACKUP_KEEP`` kept.
+"""The nightly backup: one file a day in ``KOS_BACKUP_DIR``; the newest ``KOS_BACKUP_KEEP`` are
+kept.
 
-It is looked for every hour from 3 o'clock on: a machine that slept at night makes it later.
+It is checked every hour from 3 o'clock on, so a machine that slept at night makes it later.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ NAME = "kos-{day:%Y-%m-%d}.dump"
 PATTERN = "kos-????-??-??.dump"
 FROM_HOUR = 3
 LATE = timedelta(hours=30)
-"""A day, and a night in which the machine slept or the dump took long."""
+"""A day, plus a margin for a night in which the machine slept or the dump took long."""
 
 
 def back_up(settings: Settings, *, now: datetime) -> Path | None:
-    """Write the file of this day and delete those beyond the number kept; the file.
+    """Write today's file and delete those beyond the number kept. Returns the file.
 
-    ``now`` is local. None where no directory is set, it is not 3 o'clock yet, the file is there, or
-    it failed: then nothing is deleted, the log has ``backup_failed``, and the health check
-    ``backup`` turns red.
+    ``now`` is local time. Returns None where no directory is set, it is before 3 o'clock, the file
+    exists, or the backup failed: then nothing is deleted, the log has ``backup_failed``, and the
+    health check ``backup`` turns red.
     """
     directory = settings.backup_dir
     if directory is None or settings.database_url is None or now.hour < FROM_HOUR:
@@ -56,7 +57,7 @@ def back_up(settings: Settings, *, now: datetime) -> Path | None:
 
 
 def _prune(directory: Path, keep: int) -> int:
-    """Delete the oldest files of ours, and what a killed backup left; how many."""
+    """Delete the oldest of our files and those of killed backups; returns how many."""
     gone = [*sorted(directory.glob(PATTERN))[:-keep], *directory.glob(f"{PATTERN}.partial")]
     for path in gone:
         path.unlink(missing_ok=True)

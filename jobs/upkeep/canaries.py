@@ -1,4 +1,5 @@
-"""Canaries: one token through an open breaker proves that generation works; HTTP does not."""
+"""Sends canaries through open breakers: one generated token proves that a model works; HTTP does
+not."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The model to call. ``context_tokens`` is the window it has in memory: another one would
-    load it anew."""
+    """The model to call. ``context_tokens`` is the context it was loaded with: another one would
+    reload it."""
 
     name: str
     context_tokens: int | None = None
@@ -47,7 +48,7 @@ class Canaries:
         heavy = model is not None and self.scanner.is_heavy(backend, model)
         with canary_slot(self.slots, self.limits, backend, model=model or "", heavy=heavy) as held:
             if not held:
-                return False  # what runs there may close it; else the next round asks again
+                return False  # A running task may close it; otherwise the next round tries again.
             self.breakers.probe_started(key)
             return self._generates(key, backend, model)
 
@@ -71,7 +72,7 @@ class Canaries:
         return _Target(model)
 
     def _smallest(self, backend: str) -> _Target:
-        """A resident model, else the first for fast work."""
+        """A resident model, else the first one for fast work."""
         server = self.scanner.scan(refresh=True).server(backend)
         if server is None or not server.reachable:
             reason = server.error if server and server.error else "not scanned"

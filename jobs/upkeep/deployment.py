@@ -1,7 +1,8 @@
-"""One database, one Redis: the slots of a deployment are counted in one place.
+"""Ensures that one database uses one Redis, because the slots of a deployment are counted in one
+place.
 
-Both carry the same random name. Whoever finds another one in its Redis works beside the
-deployment, and both together would exceed every limit.
+Both hold the same random id. A process that finds another id in its Redis belongs to no or another
+deployment; both together would exceed every limit.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1", "")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a process stands: the address of its Redis, and its home; ``home_id`` is empty where
-    there is no home."""
+    """The address of a process's Redis, and its home; ``home_id`` is empty where there is no
+    home."""
 
     redis_at: str
     home_id: str
@@ -36,7 +37,8 @@ class Location:
 
 
 def place(redis_url: str, home: Path) -> Location:
-    """A loopback address and a home mean something only together with the name of this host."""
+    """The location of this process. A loopback address and a home are unique only together with the
+    host name."""
     host = socket.gethostname()
     url = urlsplit(redis_url)
     if url.scheme == "unix":
@@ -49,10 +51,9 @@ def place(redis_url: str, home: Path) -> Location:
 
 
 def look(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecord | None]:
-    """How this Redis stands to the database of this session; changes nothing.
+    """How this Redis relates to the database; changes nothing.
 
-    Raises:
-        RedisError, DatabaseUnavailable: one of them does not answer.
+    Raises RedisError or DatabaseUnavailable where one of them does not answer.
     """
     recorded, found = deployment.recorded(), _found_id(client)
     stands = standing(
@@ -67,10 +68,10 @@ def look(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecor
 def settle(
     client: redis.Redis, here: Location, *, replacing: Collection[Standing] = ()
 ) -> tuple[Standing, DeploymentRecord | None]:
-    """:func:`look`, and write what is missing. A Redis that stands as ``replacing`` names becomes
+    """:func:`look`, and write what is missing. A Redis whose standing is in ``replacing`` becomes
     the recorded one.
 
-    Where another home is quicker, the answer is how this Redis stands to that one.
+    If another home is faster, the result is relative to that home's Redis.
     """
     stands, recorded = look(client, here)
     if stands is Standing.EMPTIED and recorded is not None:

@@ -1,7 +1,7 @@
-"""What the machine has left, or the container around us where that is less.
+"""The free capacity of the machine, or of the container where that is less.
 
-A measurement that fails is an error value, never zero load. The caller caches: a reading costs
-file accesses, and the CPU fraction is over the time since the reading before.
+A failed measurement is an error value, never zero load. The caller caches: a measurement costs file
+accesses, and the CPU fraction covers the time since the one before.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class HostMeter:
         limit, used = group.memory_limit_bytes, group.memory_used_bytes
         if limit is not None and used is not None and limit < total:
             in_group = max(0, limit - used)
-            # A host that is full stops us as well as a group that is.
+            # A full host limits us as a full control group does.
             if in_group / limit <= available / total:
                 total, available, source = limit, in_group, "container"
         cpus = float(len(os.sched_getaffinity(0)) if _has_affinity() else os.cpu_count() or 1)

@@ -1,4 +1,5 @@
-"""Decides the admission limits every few seconds from host, servers, trouble and throughput."""
+"""Decides the limit of each backend every few seconds from host load, server reports, errors and
+throughput."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ WORKLOAD_CALLS = 20
 PARALLELISM_CALLS = 100
 
 MOST_ENDED = 5000
-"""Attempts that one decision looks at, the newest."""
+"""The newest attempts that one decision reads."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Periodic duties on the database and the queues, one function each."""
+"""Periodic maintenance of the database and the queues, one function each."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ DAY_SECONDS = 86_400
 TASKS_A_BATCH = 1000
 TASK_BATCHES = 100
 LONGEST_STATEMENT_SECONDS = 1800.0
-"""A first vacuum or prune of a large table takes minutes; nobody waits for it."""
+"""The first vacuum or prune of a large table takes minutes; nobody waits for it."""
 
 
 def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
-    """Delete history beyond its retention; what was deleted. Empty when another one runs."""
+    """Delete history beyond its retention; returns the deleted counts, empty if another process is
+    pruning."""
     with patience(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(PRUNE_LOCK) as mine:
         if not mine:
             return {}
@@ -76,7 +77,7 @@ def _prune_dead_letters(settings: Settings, client: redis.Redis) -> int:
 
 
 def _prune_tasks(keep_days: float) -> int:
-    """A batch is one transaction; what is left after the last of them goes the next time."""
+    """Each batch is one transaction; what remains after the last is deleted next time."""
     gone = 0
     if not keep_days:
         return gone
@@ -87,7 +88,7 @@ def _prune_tasks(keep_days: float) -> int:
             if pruned < TASKS_A_BATCH:
                 break
     except peewee.IntegrityError as error:
-        # A foreign key of the site's: whoever made it decides what becomes of their rows.
+        # A foreign key of the site refers to the row: its owner decides.
         reason = str(error).strip().splitlines()[0]
         logger.warning("tasks_not_pruned remedy=KOS_TASKS_KEEP_DAYS=0 error=%s", reason)
     return gone

@@ -32,7 +32,7 @@ UNSENT_GRACE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """How many rows came back, by cause; ``quarantined`` of them as poison."""
+    """How many rows were returned, by cause; ``quarantined`` counts those failed as poison."""
 
     expired: int = 0
     dead: int = 0
@@ -53,9 +53,9 @@ class Recovered:
 class Messages:
     """``id:epoch`` of messages that wait in Redis, and of those delivered to live processes.
 
-    A live process may have lost a delivery: Redis gave the message away, and the connection broke
-    before it arrived. A delivered message claims its row within seconds, so a row that is queued
-    for a whole lease has none, whatever Redis says.
+    A live process may have lost a delivery: Redis sent the message, and the connection broke before
+    it arrived. A delivered message claims its row within seconds, so a row that is queued for a
+    whole lease has lost its message, whatever Redis reports.
     """
 
     waiting: list[str]
@@ -109,7 +109,8 @@ class Recovery:
         return result
 
     def _return_expired(self) -> list[Returned]:
-        """Nothing right after a sleep or a step of the clock: owners renew first."""
+        """Return rows with expired leases; none right after a sleep or a clock jump, so that owners
+        can renew first."""
         if self.clock.jumped_within(self.settings.lease_seconds):
             return []
         return orphans.return_expired(
@@ -123,7 +124,7 @@ class Recovery:
             orphans.mark_failed(failed, Marks(DEFERRED))
 
     def _known_messages(self) -> Messages:
-        """Dispatch keeps these few, so reading them whole is cheap."""
+        """Dispatch keeps these few, so reading all of them is cheap."""
         messages = Messages([], [])
         for spec in self.settings.backends:
             queue = llm_queue(spec.name)
@@ -136,7 +137,7 @@ class Recovery:
         return messages
 
     def _return_blocked(self) -> list[Returned]:
-        """What was queued for a backend that is down, paused or without a worker."""
+        """Return rows queued for a backend that is down, paused or without a worker."""
         returned: list[Returned] = []
         for spec in self.settings.backends:
             reason = self.breakers.blocked(spec.name) or self.consumers.missing(spec.name)
@@ -146,7 +147,8 @@ class Recovery:
 
 
 def unregister_dead_workers(client: redis.Redis) -> int:
-    """Drop dead processes of this host, and so what was delivered to them; how many."""
+    """Remove dead processes of this host from the register, so that messages delivered to them count
+    as lost; returns how many."""
     gone = [worker.owner for worker in registered(client) if process_is_gone(worker.owner)]
     if gone:
         client.hdel(WORKERS, *gone)
@@ -154,7 +156,7 @@ def unregister_dead_workers(client: redis.Redis) -> int:
 
 
 def _alive_owners(client: redis.Redis) -> list[str]:
-    """Owners of running rows that run on this machine, or that said so lately."""
+    """Owners of running rows that run on this machine, or that sent a heartbeat lately."""
     lately = {worker.owner for worker in registered(client) if worker.is_heard(time.time())}
     return [
         holder.owner
@@ -164,7 +166,7 @@ def _alive_owners(client: redis.Redis) -> list[str]:
 
 
 def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
-    """Keys of the messages that live processes have, and of those that went with a silent one."""
+    """The keys of messages delivered to live processes, and of those delivered to silent ones."""
     alive = {worker.broker_id for worker in registered(client) if worker.is_heard(time.time())}
     delivered: set[bytes | str] = set()
     lost: set[bytes | str] = set()

@@ -1,7 +1,7 @@
-"""Recurring work: what a schedule's due time becomes, in one transaction per schedule.
+"""Starts the tasks of schedules that are due, in one transaction per schedule.
 
-The row of the schedule is locked, the row of the due time is written and the task is inserted, or
-nothing of it happens. So any number of schedulers may tick, and any of them may die.
+It locks the schedule's row, writes the row of the due time and inserts the task, or does none of
+it. So any number of schedulers may run, and any of them may die.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from models.task import NewTask, Task
 logger = logging.getLogger(__name__)
 
 RESULT_CHARS = 20_000
-"""So much of the last answer goes into the next prompt."""
+"""The part of the last answer that goes into the next prompt."""
 REFUSED = "refused"
 
 
@@ -39,7 +39,7 @@ def start_due(*, now: datetime) -> list[str]:
                 with database.atomic():
                     row = schedule.take(schedule_id)
                     task_id = _handle(row, now) if row else None
-            except RecurrenceError as error:  # a row changed by SQL: it fails alone
+            except RecurrenceError as error:  # A row changed by SQL: it fails alone.
                 logger.warning("schedule_unreadable schedule=%s error=%s", schedule_id, error)
                 continue
             started += [task_id] if task_id else []
@@ -47,14 +47,15 @@ def start_due(*, now: datetime) -> list[str]:
 
 
 def start_now(row: Row, *, now: datetime) -> tuple[str | None, str | None]:
-    """Start one run besides the due times; (task id, None) or (None, why it was refused)."""
+    """Start one run outside the due times; (task id, None), or (None, the reason of the
+    refusal)."""
     with database.atomic():
         schedule.record(row["id"], now, Action.RUN)
         return _submit(row, now)
 
 
 def line_of(row: Row) -> Any:
-    """The line of a schedule's task, with the variables still in it: its template's, and over it
+    """The JSON line of a schedule's task before substitution: its template's fields, overridden by
     its own."""
     found = template.get(row["template"]) if row["template"] else None
     return {**(found["line"] if found else {}), **row["line"]}
@@ -99,7 +100,7 @@ def _submit(row: Row, due_at: datetime) -> tuple[str | None, str | None]:
 
 
 def _checked(row: Row, due_at: datetime) -> NewTask | str:
-    """The task of that due time, or why there can be none."""
+    """The task of that due time, or the reason why there can be none."""
     line = line_of(row)
     try:
         line = filled(line, {**row["variables"], **_values(row, due_at, variables(line))})

@@ -1,1 +1,1 @@
-"""Health: checks that are red when they cannot be made, and restarts that do not loop."""
+"""Health checks, which are red when they cannot be made, and bounded restarts."""

@@ -1,9 +1,9 @@
-"""Checks of model servers. An HTTP answer proves nothing; a token does.
+"""Checks of model servers. An HTTP answer proves nothing; a generated token does.
 
-A canary is sent only to a model that is in memory, with the context it has there, so that looking
-never loads one; and only where no answer came lately and no running task moves: a busy server is
-proved by its own work, and a token that waits behind long answers proves nothing. An idle model is
-left to expire (`jobs.upkeep.health.idle_models`).
+A canary goes only to a resident model, with the context it was loaded with, so that a check never
+loads a model; and only if no answer came lately and no running task progresses. A busy server is
+proved by its own work, and a token behind long answers would prove nothing. An idle model is left
+to expire (`jobs.upkeep.health.idle_models`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOVING_SECONDS = 20.0
 CANARY_DEADLINES = Deadlines(
     first_token_seconds=10.0, between_tokens_seconds=10.0, total_seconds=12.0
 )
-"""The model is in memory. Two such canaries, a look apart, fit into the minute that is allowed."""
+"""For a resident model. Two such canaries, one check apart, fit into the allowed minute."""
 FAILURES_UNTIL_HUNG = 2
 STANDS_STILL_SECONDS = 30.0
 SLOWER_THAN_EVER = 4.0
@@ -41,7 +41,7 @@ SLOWER_THAN_EVER = 4.0
 
 @dataclass(slots=True)
 class BackendWatch:
-    """Remembers failed canaries between looks. One instance, one thread."""
+    """Remembers failed canaries between checks. One instance, one thread."""
 
     backends: Backends
     slots: Slots
@@ -76,7 +76,7 @@ class BackendWatch:
                 name, True, f"{len(running)} tasks run; a token {still_seconds:.0f} s ago"
             )
         if running or self.slots.in_use(spec.name):
-            # A canary would wait behind them: a server of one slot would look dead.
+            # A canary would queue behind them: a server with one slot would look dead.
             return self._judge_by_progress(spec, name, running, still_seconds)
         if _is_full(health):
             return HealthCheck(name, True, "reachable; busy with requests of others")
@@ -103,7 +103,7 @@ class BackendWatch:
         return HealthCheck(name, True, f"a token of {tried.name} in {seconds:.1f} s")
 
     def _still_seconds(self, backend: str, running: list[TaskInProgress]) -> float:
-        """For how long nothing moved in the tasks that compute there; 0.0 where none does."""
+        """For how long no task that computes there has progressed; 0.0 where none computes."""
         tokens = sum(task.progress.tokens for task in running)
         before, since = self.progress.get(backend, (-1, 0.0))
         if not running or tokens != before:
@@ -114,7 +114,8 @@ class BackendWatch:
     def _judge_by_progress(
         self, spec: BackendSpec, name: str, running: list[TaskInProgress], still_seconds: float
     ) -> HealthCheck:
-        """What runs there is proof of life while it moves; what waits or loads proves nothing."""
+        """Running tasks that progress prove the server alive; waiting or loading tasks prove
+        nothing."""
         if not running or still_seconds < self._patience_seconds(spec.name, running):
             return HealthCheck(name, True, f"in use; no token for {still_seconds:.0f} s")
         self.progress.pop(spec.name)
@@ -123,7 +124,8 @@ class BackendWatch:
         return self._failed(spec, name, error)
 
     def _patience_seconds(self, backend: str, running: list[TaskInProgress]) -> float:
-        """How long nothing may come: longer where a first token is known to take its time."""
+        """How long a lack of progress is accepted: longer where a first token is known to take its
+        time."""
         first = max(
             self.learned.figures(backend, task.model).first_token_seconds.p95 for task in running
         )
@@ -150,7 +152,7 @@ class BackendWatch:
 
 
 def _is_full(health: BackendHealth) -> bool:
-    """As far as the server reports it: more than it computes at once."""
+    """Whether the server reports more requests than it computes at once."""
     if health.queue_size:
         return True
     most, active = health.max_concurrent, health.active_requests
@@ -172,7 +174,7 @@ def _answered_lately(backend: str) -> bool:
 
 
 def _running(backend: str) -> list[TaskInProgress]:
-    """The tasks that compute there now, as heartbeats said."""
+    """The tasks that compute there now, by their heartbeats."""
     try:
         with session():
             return task_figures.computing_at(backend)

@@ -1,4 +1,4 @@
-"""The check of the backlog: red where it could move and does not, or has nowhere to go."""
+"""The check of the backlog: red if it could progress and does not, or if no backend takes it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from models import backlog, task_figures, webhook
 from models.database import session
 
 NOWHERE_TO_GO = 4
-"""Times the fairness bound that a task may wait while no backend takes work."""
+"""Multiple of the fairness bound that a task may wait while no backend takes work."""
 
 
 @dataclass(slots=True)
 class BacklogWatch:
-    """Remembers since when the backlog could move. One instance, one thread."""
+    """Remembers since when the backlog could progress. One instance, one thread."""
 
     state: StateReader
     log: PlanLog
@@ -29,7 +29,8 @@ class BacklogWatch:
     stuck_since: datetime | None = None
 
     def look(self) -> HealthCheck:
-        """Raises DatabaseUnavailable and RedisError where it cannot be measured."""
+        """The check's result. Raises DatabaseUnavailable or RedisError where it cannot be
+        measured."""
         check = self._look()
         self.stuck_since = None if check.ok else self.stuck_since or utc_now()
         if self.stuck_since is not None:
@@ -56,7 +57,8 @@ class BacklogWatch:
         return HealthCheck("backlog", not late, detail, remedy)
 
     def seconds_to_verdict(self) -> float:
-        """Until what could move is late; infinite where nothing could, or where it is late."""
+        """Seconds until a backlog that could progress counts as late; infinite where none could, or
+        where it is late already."""
         if self.could_move_since is None:
             return float("inf")
         left = self.could_move_since + STANDSTILL_SECONDS - time.monotonic()
@@ -66,7 +68,7 @@ class BacklogWatch:
         open_lanes = [
             view
             for view in current.backends
-            # Where people work with a model, tasks of other models wait for them.
+            # While people use a model, tasks of other models wait for them.
             if view.unavailable is None and view.interactive is None
         ]
         in_flight = len(current.in_flight)

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from jobs.settings.load import Settings
 
 MLX_PROGRAM = "servers:mlx-api"
 SILENT = "does not answer"
-"""How the detail of a server that cannot be reached begins."""
+"""Begins the detail of an unreachable server."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One look at one part. ``hung`` names the supervised program that a restart would mend."""
+    """The result of checking one part. ``hung`` names the supervised program that should be
+    restarted."""
 
     name: str
     ok: bool
@@ -23,6 +24,6 @@ class HealthCheck:
 
 
 def supervised_servers(settings: Settings) -> dict[str, str]:
-    """By backend, the program of ours that serves it; without the servers of others."""
+    """Backend -> the supervised program that serves it; only for servers that we run."""
     found = {"mlx": MLX_PROGRAM} if settings.run_mlx_server else {}
     return found | {name: f"servers:simulator-{name}" for name in settings.simulated}

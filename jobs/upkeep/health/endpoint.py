@@ -16,9 +16,9 @@ from jobs.process.http_origins import LOOPBACK, host_name
 from jobs.upkeep.health.checks import HealthCheck
 
 REQUEST_SECONDS = 5.0
-"""A request has so long as a whole, not only each of its pieces."""
+"""The limit for a whole request, not only for each read."""
 CONNECTIONS = 32
-"""All come from loopback, so this bounds an address as well."""
+"""All requests come from loopback, so this also bounds one address."""
 
 LatestChecks = Callable[[], Sequence[HealthCheck]]
 
@@ -32,7 +32,8 @@ def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             checks = latest()
             if host_name(self.headers.get("Host", "")) not in LOOPBACK:
-                # A page of another site whose name was pointed at this machine must read nothing.
+                # A page whose host name was pointed at this machine (DNS rebinding) must read
+                # nothing.
                 self._send(421, "this host name is not served here\n", "text/plain")
             elif self.path == "/healthz":
                 self._send(*_healthz(checks), "application/json")
@@ -50,7 +51,7 @@ def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Scrapes are not events."""
+            """Scrapes are not logged."""
 
     server = _BoundedServer((host, port), Handler)
     threading.Thread(target=server.serve_forever, name="healthz", daemon=True).start()
@@ -58,7 +59,7 @@ def serve(host: str, port: int, latest: LatestChecks) -> ThreadingHTTPServer:
 
 
 class _BoundedServer(ThreadingHTTPServer):
-    """A thread for each of a few connections; the oldest makes room for the next."""
+    """A thread for each of a few connections; a new one closes the oldest."""
 
     daemon_threads = True
 
@@ -84,7 +85,7 @@ class _BoundedServer(ThreadingHTTPServer):
                 self._end(connection)
 
     def _end(self, connection: socket.socket) -> None:
-        """Wakes the thread that reads from it, which then closes it."""
+        """Shut the connection down, which wakes its reading thread; that thread closes it."""
         self._open.pop(connection, None)
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,6 @@
 """How long canaries may call an idle model.
 
-Each call starts the keep-alive of its model anew, so endless canaries would keep a model in memory
-that nobody uses.
+Each call restarts the model's keep-alive, so endless canaries would keep an unused model in memory.
 """
 
 from __future__ import annotations
@@ -14,26 +13,26 @@ from llm.types import ResidentModel
 
 TRIED_SECONDS = 60.0
 NEVER_EXPIRES = timedelta(days=365)
-"""Servers write "for ever" as a date centuries ahead."""
+"""Servers write "forever" as a date centuries ahead."""
 
 
 @dataclass(slots=True)
 class IdleModels:
-    """Remembers, by (backend, model), until when canaries go there. One instance, one thread."""
+    """Remembers, by (backend, model), until when canaries may call it. One instance, one thread."""
 
     tried_until: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def to_try(
         self, backend: str, residents: Sequence[ResidentModel], now: datetime
     ) -> ResidentModel | None:
-        """The first that may be tried: for a minute from when it is first seen idle, at most to
-        where its users let it expire; for ever where it does not expire."""
+        """The first model that may be called: for a minute after it is first seen idle, at most
+        until its users let it expire; without limit where it does not expire."""
         self._forget(backend, but={resident.name for resident in residents})
         tried = (resident for resident in residents if self._may_try(backend, resident, now))
         return next(tried, None)
 
     def in_use(self, backend: str) -> None:
-        """The models there are at work, or are to be tried as if they were."""
+        """Forget the models of a backend in use: once idle, they may be called for a minute again."""
         self._forget(backend, but=set())
 
     def _may_try(self, backend: str, resident: ResidentModel, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of our own programs by the heartbeats that they write to Redis."""
+"""Checks our own programs by their heartbeats in Redis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ TICK_SECONDS = 150.0
 LISTENER_SECONDS = 45.0
 WORKER_SECONDS = 30.0
 ERROR_SECONDS = 90.0
-"""An exception is red for this long: the schedule calls each actor of the control queue sooner."""
+"""How long an exception keeps the check red. The schedule calls each control actor more often than
+that."""
 
 
 def scheduler(client: redis.Redis) -> HealthCheck:
@@ -29,13 +30,13 @@ def listener(client: redis.Redis) -> HealthCheck:
 
 
 def workers(client: redis.Redis, expected: Iterable[str]) -> list[HealthCheck]:
-    """One check for each expected program, by its line in the register of workers."""
+    """One check for each expected program, by its entry in the register of workers."""
     alive = [worker for worker in registered(client) if not process_is_gone(worker.owner)]
     return [_worker(program, alive) for program in expected]
 
 
 def actors(client: redis.Redis) -> HealthCheck:
-    """Red while an actor raised lately."""
+    """Red while an actor raised recently."""
     errors = list(read_errors(client))
     recent = [one for one in errors if time.time() - one.at < ERROR_SECONDS]
     if not recent:

@@ -1,4 +1,4 @@
-"""When a hung program may be restarted: with back-off, and not for ever."""
+"""When a hung program may be restarted: with back-off and a limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Decision:
 
 
 def may_restart(earlier: Sequence[datetime], now: datetime) -> Decision:
-    """Pure: each restart within ten minutes doubles the pause; the fifth waits for a person."""
+    """Pure. Each restart within ten minutes doubles the pause; the fifth waits for a person."""
     recent = [at for at in earlier if now - at < WINDOW]
     if len(recent) >= MOST_IN_WINDOW:
         return Decision(False, f"restarted {len(recent)} times in 10 minutes: left for a person")
@@ -39,13 +39,13 @@ def may_restart(earlier: Sequence[datetime], now: datetime) -> Decision:
 
 @dataclass(slots=True)
 class Restarter:
-    """Restarts programs through supervisor's XML-RPC, and says what it did."""
+    """Restarts programs through supervisor's XML-RPC, and reports what it did."""
 
     socket: Path | None
     done: dict[str, list[datetime]] = field(default_factory=dict)
 
     def restart(self, program: str, why: str, now: datetime) -> str:
-        """What was done about ``program``, in words."""
+        """Restart ``program`` if it may be; returns what was done, as text."""
         decision = may_restart(self.done.get(program, []), now)
         if not decision.allowed:
             logger.error("not_restarted program=%s why=%s: %s", program, why, decision.reason)
@@ -60,7 +60,7 @@ class Restarter:
         return f"restarted: {why}"
 
     def start_fatal(self, now: datetime) -> list[str]:
-        """Programs that supervisor gave up on are started again, within the same bounds."""
+        """Restart programs that supervisor gave up on, within the same bounds."""
         try:
             states = self._proxy().supervisor.getAllProcessInfo()
         except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
@@ -75,7 +75,7 @@ class Restarter:
         info = proxy.supervisor.getProcessInfo(program)
         assert isinstance(info, dict)
         if info["statename"] in ("RUNNING", "STARTING"):
-            # A hung program ignores TERM. Its leases run out, and recovery returns its rows.
+            # A hung program ignores TERM. Its leases expire, and recovery returns its rows.
             proxy.supervisor.signalProcess(program, "KILL")
             return
         proxy.supervisor.startProcess(program, False)

@@ -1,4 +1,4 @@
-"""Checks of the database, the queue, the disk and the outside agents."""
+"""Checks of the database, Redis, the disk and the outside agents."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def postgres() -> HealthCheck:
 
 
 def _write_and_undo() -> None:
-    """A read-only server and one with a full disk answer every SELECT."""
+    """Write in a transaction and roll it back: a read-only server or a full disk still answers
+    SELECT."""
     with database.atomic() as transaction:
         decision.record([NewDecision(str(uuid4()), "plan", None, "probe")])
         transaction.rollback()
@@ -50,7 +51,7 @@ def _write_and_undo() -> None:
 def redis_server(client: redis.Redis) -> HealthCheck:
     began = time.monotonic()
     try:
-        # A replica and a server that is out of memory answer a ping, and take no write.
+        # A replica, or a server out of memory, answers a ping but accepts no write.
         client.set(PROBE_KEY, 1, ex=PROBE_KEPT_SECONDS)
     except redis.RedisError as error:
         return HealthCheck("redis", False, str(error), "see REDIS_URL, or start it with `kos up`")
@@ -58,8 +59,11 @@ def redis_server(client: redis.Redis) -> HealthCheck:
 
 
 def deployment(client: redis.Redis, here: Location) -> HealthCheck:
-    """Whether this Redis is the one that counts the slots of this database. One that was emptied
-    gets its name back. Raises RedisError, DatabaseUnavailable."""
+    """Whether this Redis is the one that counts the slots of this database. An emptied one gets its
+    id back.
+
+    Raises RedisError, DatabaseUnavailable.
+    """
     try:
         with session():
             stands, recorded = settle(client, here)
@@ -83,7 +87,7 @@ def disk(home: Path) -> HealthCheck:
 
 
 def backup(directory: Path, *, now: datetime) -> HealthCheck:
-    """Whether the nightly backup is there."""
+    """Whether the nightly backup exists."""
     try:
         made_at = backups.newest(directory)
     except OSError as error:
@@ -98,7 +102,7 @@ def backup(directory: Path, *, now: datetime) -> HealthCheck:
 
 
 def agent(name: str, url: str) -> HealthCheck:
-    """Victoria or Veronica; tasks delegated to one that is away fall to the expert."""
+    """Victoria or Veronica. If one is away, tasks delegated to it are done by the expert."""
     try:
         answer = direct.get(url, seconds=AGENT_SECONDS)
     except requests.RequestException as error:

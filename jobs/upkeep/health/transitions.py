@@ -1,4 +1,4 @@
-"""Logs what a health round changed: each check that turned red or green, and what stays red."""
+"""Logs checks that turned red or green, and those that stay red."""
 
 from __future__ import annotations
 

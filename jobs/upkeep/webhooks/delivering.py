@@ -1,7 +1,8 @@
-"""One run of deliveries: what is due is claimed, sent outside of any transaction, and recorded.
+"""One run of deliveries: claims what is due, sends it outside of any transaction, and records the
+result.
 
-Receivers do not wait for each other, and one that fails keeps its deliveries for later: a run is
-short whatever they do. A delivery may arrive twice (we may die between the answer and its record),
+Receivers do not wait for each other, and a failing one keeps its deliveries for later, so a run is
+always short. A delivery may arrive twice (the process may die between the answer and its record),
 always under the same id.
 """
 
@@ -34,7 +35,7 @@ MOST_PROBLEM_CHARS = 500
 
 
 class Deliveries:
-    """Delivers what is due. One run at a time in a process; rows keep processes apart."""
+    """Delivers what is due. One run at a time in a process; row locks separate processes."""
 
     def __init__(
         self, settings: Settings, *, deadline_seconds: float = sending.DEADLINE_SECONDS
@@ -44,7 +45,7 @@ class Deliveries:
         self._running = threading.Lock()
 
     def run(self) -> bool:
-        """Deliver what is due; whether more is due than this run had time for."""
+        """Deliver what is due; True if more is due than this run had time for."""
         if not self._running.acquire(blocking=False):
             return False
         try:
@@ -86,7 +87,7 @@ class Deliveries:
         return True
 
     def _deliver(self, receiver: Webhook, delivery: WebhookDelivery) -> bool:
-        """Whether somebody answers there, be it by a refusal."""
+        """Send one delivery; True if the receiver answered, even with a refusal."""
         error = self._error_of(receiver, delivery)
         answers = not isinstance(error, sending.NoAnswer)
         with session():

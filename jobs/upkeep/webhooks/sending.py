@@ -1,8 +1,8 @@
-"""Sends one event: an HTTP POST, or a command that reads it. Bounded in time and in bytes.
+"""Sends one event: an HTTP POST, or a command that reads it. Bounded in time and bytes.
 
-The name is resolved once, its addresses are checked, and the connection goes to the address that
-was checked: a name that resolves to something else a moment later (DNS rebinding) leads nowhere.
-Of the answer only the first line is read; a redirect is an answer like any other.
+The host name is resolved once, its addresses are checked, and the connection uses a checked
+address, so that a name that resolves differently a moment later (DNS rebinding) has no effect. Only
+the status line of the answer is read; redirects are not followed.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 class NotSent(Exception):
-    """The receiver did not take it; the message says why."""
+    """The receiver did not accept it; the message says why."""
 
 
 class NoAnswer(NotSent):
-    """Nobody is there, or too slow: the next event would fare no better now."""
+    """No answer, or too late: the next event would fail as well now."""
 
 
 class BadAddress(NoAnswer):
-    """No webhook may lead there."""
+    """Webhooks may not use this address."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -51,7 +51,7 @@ def resolve(host: str, port: int) -> list[str]:
 def checked_addresses(
     url: str, *, allowed: Sequence[Network], resolve: Resolve = resolve
 ) -> tuple[SplitResult, int, list[str]]:
-    """The parts of ``url``, its port and its addresses; raises BadAddress."""
+    """The parts of ``url``, its port and its allowed addresses; raises BadAddress."""
     parts, port = _parts(url)
     try:
         addresses = list(resolve(parts.hostname or "", port))
@@ -106,7 +106,7 @@ def run(command: str, body: bytes, *, deadline_seconds: float = DEADLINE_SECONDS
     except subprocess.TimeoutExpired as error:
         raise NoAnswer(f"the command did not end within {deadline_seconds:g} s") from error
     finally:
-        with suppress(ProcessLookupError):  # what it started has no more time either
+        with suppress(ProcessLookupError):  # Its child processes are killed as well.
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode:

@@ -215,7 +215,7 @@ def home_glob(home: Path) -> str:
 
 
 def without_loaded(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` without URLs from a sourced ``env`` file, and without anything from another home's."""
+    """``environ`` without URLs from a sourced ``env`` file, or anything from another home's."""
     kept = {
         name: text
         for name, text in environ.items()

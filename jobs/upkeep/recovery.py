@@ -147,8 +147,8 @@ class Recovery:
 
 
 def unregister_dead_workers(client: redis.Redis) -> int:
-    """Remove dead processes of this host from the register, so that messages delivered to them count
-    as lost; returns how many."""
+    """Remove dead processes of this host from the register, so that messages delivered to them
+    count as lost; returns how many."""
     gone = [worker.owner for worker in registered(client) if process_is_gone(worker.owner)]
     if gone:
         client.hdel(WORKERS, *gone)

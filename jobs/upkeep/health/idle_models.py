@@ -32,7 +32,7 @@ class IdleModels:
         return next(tried, None)
 
     def in_use(self, backend: str) -> None:
-        """Forget the models of a backend in use: once idle, they may be called for a minute again."""
+        """Forget the models of a backend in use: once idle, each may be called for a minute."""
         self._forget(backend, but=set())
 
     def _may_try(self, backend: str, resident: ResidentModel, now: datetime) -> bool:

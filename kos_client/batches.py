@@ -1,4 +1,4 @@
-"""The lines of a batch: what goes up, and what comes back."""
+"""The lines of a batch: writing the input, reading the results."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ENDPOINT = "/v1/chat/completions"
 
 
 def line(custom_id: str, prompt: str, *, model: str = "auto", **body: Any) -> dict[str, Any]:
-    """One line of a batch, as OpenAI's clients write it."""
+    """One line of a batch, in OpenAI's format."""
     messages = [{"role": "user", "content": prompt}]
     whole = {"model": model, "messages": messages, **body}
     return {"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": whole}
 
 
 def contents(lines: Path | str | Iterable[Mapping[str, Any]]) -> tuple[str, bytes]:
-    """(name, bytes) of what to upload. Raises BadInput: no such file."""
+    """(name, bytes) to upload. Raises BadInput where the file does not exist."""
     if isinstance(lines, Path | str):
         path = Path(lines)
         try:
@@ -34,7 +34,7 @@ def contents(lines: Path | str | Iterable[Mapping[str, Any]]) -> tuple[str, byte
 
 
 def results(text: str) -> Iterator[BatchResult]:
-    """Of an output or error file; raises UnexpectedAnswer for a line that is neither."""
+    """The results in an output or error file; raises UnexpectedAnswer for any other line."""
     for written in text.split("\n"):
         if written.strip():
             yield _result(parse(written))

@@ -1,4 +1,4 @@
-"""The client: one method for each thing the API does, and a few that wait."""
+"""The client: one method for each call of the API, and some that wait."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Client:
         self, url: str | None = None, token: str | None = None, *, seconds: float = 30.0
     ) -> None:
         if url is None:
-            # The token of the environment belongs to the address of the environment.
+            # The token of the environment belongs to the URL of the environment.
             url = os.environ.get("KOS_DASHBOARD_URL") or DEFAULT_URL
             token = token or os.environ.get("KOS_DASHBOARD_TOKEN")
         self._http = Transport(url, token=token, seconds=seconds)
@@ -96,7 +96,7 @@ class Client:
         return whole
 
     def task(self, task: Task | str) -> Task:
-        """One task whole, by id, the unique beginning of one, or custom_id."""
+        """One whole task, by id, by the unique beginning of one, or by custom_id."""
         return read(Task, self._http.get(_path(task)))
 
     def why(self, task: Task | str) -> list[dict[str, Any]]:
@@ -178,13 +178,12 @@ class Client:
         timeout_seconds: float = WAIT_SECONDS,
         **options: Unpack[Options],
     ) -> list[Task]:
-        """Submit all, wait for all, and give the ended tasks in the order of ``prompts``.
+        """Submit all, wait for all, and return the ended tasks in the order of ``prompts``.
 
-        A failed one is in the list as well: see its ``status``. The bar is on stderr.
+        A failed one is included: see its ``status``. The progress bar is on stderr.
 
-        Raises:
-            BadInput: one is refused; those that went in are cancelled.
-            TimedOut: some have not ended; they go on.
+        Raises BadInput where one is refused (the submitted ones are cancelled), and TimedOut where
+        some have not ended; they continue.
         """
         bodies = [{**options, **_as_body(prompt)} for prompt in prompts]
         if any("custom_id" in body for body in bodies):
@@ -226,8 +225,8 @@ class Client:
         return moved
 
     def retry(self, task: Task | str, *, elsewhere: bool = False) -> Task:
-        """Send a failed or cancelled task through again. ``elsewhere`` excludes the places where it
-        ran."""
+        """Run a failed or cancelled task again. ``elsewhere`` excludes the backends and models it
+        has tried."""
         self._http.post(_path(task, "/retry"), {"elsewhere": elsewhere})
         return self.task(task)
 
@@ -265,7 +264,7 @@ class Client:
         return following.until_ended(lambda: self.batch(batch), timeout_seconds=timeout_seconds)
 
     def batch_results(self, batch: Batch | str) -> list[BatchResult]:
-        """The answers in the order of the input, then what failed. Empty before the end."""
+        """The answers in the order of the input, then the failures. Empty before the end."""
         found = self.batch(batch)
         files = [file for file in (found.output_file_id, found.error_file_id) if file]
         texts = [self._http.text(f"/v1/files/{quote(file, safe='')}/content") for file in files]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class KosError(Exception):
-    """The base; its text says what happened and what to do."""
+    """The base class; its text gives the problem and the remedy."""
 
 
 class Unreachable(KosError):
@@ -51,7 +51,7 @@ class UnexpectedAnswer(KosError):
 
 
 class TaskFailed(KosError):
-    """``task`` has the status and the last error."""
+    """``task`` holds the status and the last error."""
 
     def __init__(self, task: Task) -> None:
         reason = task.last_error or "nobody gave a reason"

@@ -1,4 +1,4 @@
-"""Waiting for what runs: polls with pauses that grow, and the answer as it is written."""
+"""Waits for running tasks: polls with growing pauses, and reads answers while they are written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 PAGE_IDS = 200
-"""Their ids fill eight kilobytes of an address."""
+"""Their ids fill eight kilobytes of a URL."""
 RESTART_SECONDS = 30.0
-"""A dashboard that is restarted while somebody waits is back within this."""
+"""A restarted dashboard is back within this time."""
 
 
 def ended(
@@ -26,9 +26,8 @@ def ended(
 ) -> Iterator[Task]:
     """Each of ``ids`` as it ends.
 
-    Raises:
-        TimedOut: after ``timeout_seconds``.
-        Unreachable: the dashboard is gone for longer than a restart takes.
+    Raises TimedOut after ``timeout_seconds``, and Unreachable where the dashboard is gone for
+    longer than a restart takes.
     """
     left = dict.fromkeys(ids)
     patience = _PollTimer(timeout_seconds)
@@ -97,7 +96,7 @@ def _ended_of(page: Callable[..., TaskPage], ids: Sequence[str]) -> list[Task]:
 
 
 class _PollTimer:
-    """How long to wait on, and how long between two looks."""
+    """How long to keep waiting, and how long to pause between two polls."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self._seconds = timeout_seconds
@@ -106,7 +105,7 @@ class _PollTimer:
         self._gone_since: float | None = None
 
     def ask(self, look: Callable[[], T]) -> T | None:
-        """What ``look`` finds; None while the dashboard may be restarting."""
+        """The result of ``look``; None while the dashboard may be restarting."""
         now = time.monotonic()
         try:
             found = look()

@@ -1,7 +1,7 @@
-"""An MCP server: agents hand work to the company and read what came back.
+"""An MCP server: agents submit tasks and read their results.
 
-Built on `Client`, so that an agent may do what the holder of the dashboard's token may. It needs
-the extra ``mcp``.
+It uses `Client`, so an agent may do what the holder of the dashboard's token may. It needs the
+extra ``mcp``.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ A company of experts that runs on local model servers. Hand it work that is too 
 too private to do yourself: submit_task returns at once, wait_for_task brings the answer. Work may
 queue for minutes. Answers are text by language models: check them as you would check your own."""
 
-# The SDK takes the descriptors of slots for default values, so what tools answer has none.
+# The SDK would take the descriptors of slots for default values, so results have no slots.
 
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """A task as an agent needs it. ``result`` is there once the status is completed."""
+    """A task for an agent. ``result`` is set once the status is completed."""
 
     id: str
     status: str
@@ -190,7 +190,7 @@ def build_server(connect: Connect = Client) -> MCPServer[Any]:
 
 
 def serve_stdio(connect: Connect = Client) -> None:
-    """Until stdin ends. Nothing else may write to stdout."""
+    """Serve until stdin ends. Nothing else may write to stdout."""
     build_server(connect).run("stdio")
 
 

@@ -1,4 +1,4 @@
-"""The one reader: JSON of the API becomes a value, or an UnexpectedAnswer."""
+"""Converts JSON of the API to a value, or raises UnexpectedAnswer."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ def member(document: object, name: str) -> Any:
 
 
 def read(kind: type[T], document: object) -> T:
-    """A ``kind`` of ``document``. Unknown fields are left out, so a newer dashboard is no trouble.
+    """A ``kind`` from ``document``. Unknown fields are ignored, so a newer dashboard is no problem.
 
-    Raises:
-        UnexpectedAnswer: a field is missing or has another type.
+    Raises UnexpectedAnswer where a field is missing or has another type.
     """
     if not isinstance(document, dict):
         raise UnexpectedAnswer(f"the answer has no {kind.__name__} where one belongs")
@@ -76,7 +75,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
 
 
 def _moment(value: Any, name: str) -> datetime:
-    """ISO 8601, or seconds since 1970 as OpenAI's API has them."""
+    """A time in ISO 8601, or in seconds since 1970 as OpenAI's API has them."""
     try:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)

@@ -1,4 +1,4 @@
-"""HTTP to one dashboard: every call bounded, every failure one of our errors."""
+"""HTTP to one dashboard: every call is bounded, every failure is one of our errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kos_client.reading import parse
 
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 30.0
-"""An event stream says at least every fifteen seconds that it is there."""
+"""An event stream sends something at least every fifteen seconds."""
 
 REFUSALS: Mapping[int, type[KosError]] = {
     400: BadInput, 409: BadInput, 413: BadInput, 415: BadInput, 422: BadInput,
@@ -65,7 +65,7 @@ class Transport:
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
         """Server-sent events as (name, data), until the dashboard ends the stream.
 
-        ("comment", None) says that nothing has happened for a while.
+        ("comment", None) means that nothing has happened for a while.
         """
         name = "message"
         with self._answer("GET", path, stream=True, silent_seconds=SILENT_SECONDS) as answer:
@@ -143,7 +143,7 @@ def _refusal(answer: requests.Response) -> KosError:
 
 
 def _is_report(answer: requests.Response) -> bool:
-    """A submission of which nothing was accepted: it says for each line why."""
+    """True for a report on a submission in which every line was refused."""
     return answer.status_code == 422 and "rejected" in _document(answer)
 
 

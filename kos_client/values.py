@@ -1,4 +1,4 @@
-"""What the API answers, as frozen values. Times are aware and in UTC."""
+"""Results of the API as frozen values. Times are aware and in UTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FINAL_BATCH_STATUSES = frozenset({"completed", "failed", "cancelled"})
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a task. ``outcome`` is None while it runs."""
+    """One attempt of a task. ``outcome`` is None while it runs."""
 
     number: int
     backend: str | None = None
@@ -70,7 +70,7 @@ class TaskPage:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """``line`` counts from 1 in what was submitted."""
+    """``line`` counts from 1 in the submission."""
 
     line: int
     error: str
@@ -78,7 +78,8 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """``ids`` of the new tasks in order; ``known_ids`` of those whose ``custom_id`` was there."""
+    """``ids`` of the new tasks in order; ``known_ids`` are existing tasks with the same
+    ``custom_id``."""
 
     submitted: int = 0
     duplicates: int = 0
@@ -120,7 +121,8 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``tasks`` counts by status; ``health`` are the checks, ``urls`` where things are served."""
+    """``tasks`` counts by status; ``health`` are the checks, ``urls`` the addresses of the
+    services."""
 
     tasks: dict[str, int]
     health: tuple[dict[str, Any], ...] = ()
@@ -137,7 +139,7 @@ class BatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``output_file_id`` and ``error_file_id`` are there once it has ended."""
+    """``output_file_id`` and ``error_file_id`` are set once it has ended."""
 
     id: str
     status: str

@@ -1,4 +1,4 @@
-"""What is still to be done beside the blocks of the plan: sent tasks, and those in back-off."""
+"""Work that is not in the remaining blocks: sent tasks, and tasks in back-off."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MOST_DELAYED = 1000
 
 @dataclass(frozen=True, slots=True)
 class SentTask:
-    """A task that is queued or running. ``elapsed_seconds`` is None while it has not begun; the
-    expected seconds and their variation are those of its block, None where it has none."""
+    """A queued or running task. ``elapsed_seconds`` is None before it starts; the expected seconds
+    and their variation come from its block, None where it has none."""
 
     task_id: str
     backend: str
@@ -23,7 +23,7 @@ class SentTask:
 
 
 def sent() -> list[SentTask]:
-    """Every one."""
+    """All queued and running tasks."""
     return [SentTask(**row) for row in fetch_all(_SENT)]
 
 
@@ -38,8 +38,7 @@ WHERE t.status IN ('queued', 'in_progress')
 
 
 def delays() -> list[float]:
-    """Seconds until each task that waits for a time to come may begin, the soonest first; of very
-    many, the first thousand."""
+    """Seconds until each task in back-off may begin, soonest first; at most a thousand."""
     rows = fetch_all(
         "SELECT extract(epoch FROM next_attempt_at - now())::float8 AS seconds FROM tasks "
         "WHERE status = 'pending' AND next_attempt_at > now() ORDER BY next_attempt_at LIMIT %s",

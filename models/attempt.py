@@ -1,4 +1,4 @@
-"""Attempts: one line for each time a task was worked on, and what it cost."""
+"""Attempts: one row for each attempt of a task, with its cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from models.base import Row, fetch_all, read_utc, value_of
 
 @dataclass(frozen=True, slots=True)
 class MinuteSums:
-    """Attempts that ended in one minute at one place in one way: how many, and what they cost.
+    """Attempts that ended in the same minute with the same backend, model and outcome: their number
+    and cost.
 
     ``model`` and ``backend`` are empty where the attempt had none. Seconds and tokens are sums.
     """
@@ -82,7 +83,7 @@ class DecodingAttempt:
 
 @dataclass(frozen=True, slots=True)
 class ServedAttempt:
-    """A completed attempt beside its task, for the simulator."""
+    """A completed attempt with its task's data, for the simulator."""
 
     task_id: str
     backend: str
@@ -110,7 +111,7 @@ def of_task(task_id: str) -> list[Row]:
     )
 
 
-# The models are found by hops over the index, not by a look at every line.
+# The models are found by index skips, not by reading every row.
 SAMPLES = """
 WITH RECURSIVE ran(backend, model) AS (
   (SELECT backend, model FROM kos_attempts WHERE model IS NOT NULL ORDER BY backend, model LIMIT 1)
@@ -132,9 +133,10 @@ LEFT JOIN tasks t ON t.id = a.task_id
 
 
 def samples(of_each_model: int = 200) -> list[MeasuredAttempt]:
-    """The newest finished attempts of each model; durations, rates and loads are learned from them.
+    """The newest finished attempts of each model, from which durations, rates and loads are
+    learned.
 
-    The bound is per model, so that a busy model does not push out the samples of a rare one.
+    The limit is per model, so that a busy model does not displace the samples of a rare one.
     """
     return [value_of(MeasuredAttempt, row) for row in fetch_all(SAMPLES, (of_each_model,))]
 
@@ -154,7 +156,7 @@ FROM kos_attempts WHERE finished_at >= %s GROUP BY 1, 2, 3, 4, 5
 
 
 def by_minute(since: datetime) -> list[MinuteSums]:
-    """Attempts that ended at ``since`` or later, in sums."""
+    """Attempts that ended at ``since`` or later, summed by minute."""
     return [MinuteSums(**row) for row in fetch_all(_BY_MINUTE, (since,))]
 
 
@@ -186,7 +188,7 @@ ORDER BY a.finished_at DESC LIMIT %s
 
 
 def served(limit: int) -> list[ServedAttempt]:
-    """The newest completed attempts whose place and duration are known, newest first."""
+    """The newest completed attempts with a known backend, model and duration, newest first."""
     rows = fetch_all(_SERVED, (limit,))
     return [ServedAttempt(**{**row, "created_at": read_utc(row["created_at"])}) for row in rows]
 
@@ -202,7 +204,8 @@ def completed_since(backend: str, seconds: float) -> bool:
 
 
 def variation(backend: str, model: str, newest: int = 200) -> tuple[int, float]:
-    """(how many of the newest attempts were completed, deviation of their durations over mean)."""
+    """(number of completed attempts among the newest, standard deviation of their durations over
+    the mean)."""
     (row,) = fetch_all(
         "SELECT count(*) AS n, coalesce(stddev_samp(duration_seconds) / "
         "nullif(avg(duration_seconds), 0), 0)::float AS variation FROM ("
@@ -215,7 +218,7 @@ def variation(backend: str, model: str, newest: int = 200) -> tuple[int, float]:
 
 
 def completed_between(began: datetime, ended: datetime) -> int:
-    """How many tasks were completed in that time."""
+    """The number of tasks completed in that time."""
     rows = fetch_all(
         "SELECT count(*) AS n FROM kos_attempts "
         "WHERE finished_at > %s AND finished_at <= %s AND outcome = 'completed'",

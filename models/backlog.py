@@ -24,7 +24,7 @@ NOT EXISTS (
   WHERE d.task_id = t.id AND p.status <> 'completed')
 """
 
-# octet_length costs no read of the text itself.
+# octet_length does not read the text itself.
 _PROMPT_PARTS = """
 coalesce(octet_length(t.description), 0) + coalesce(octet_length(t.metadata->>'system'), 0)
   AS text_bytes,
@@ -36,11 +36,11 @@ CASE WHEN t.epoch = 0 THEN '{}' ELSE ARRAY(SELECT a.error_code FROM kos_attempts
 
 
 CHARS_READ = 20_000
-"""Assigning reads only this much of a description: its beginning shows the category, and memory
-stays flat."""
+"""Assignment reads only this much of a description: its beginning shows the category, and memory
+stays bounded."""
 _BEGINNINGS = f"left(t.title, 1000) AS title, left(t.description, {CHARS_READ}) AS description"
 
-# Metadata that is too large is measured and not read.
+# Metadata above the limit is measured, not read.
 _MEASURED = f"""
 CASE WHEN octet_length(t.metadata::text) <= {MAX_METADATA_BYTES} THEN t.metadata END AS metadata,
 octet_length(t.metadata::text) AS metadata_bytes,
@@ -60,8 +60,11 @@ WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class Unservable:
-    """Requirements that no server can meet now. ``backends`` are values of ``required_backend``;
-    ``pairs`` are values of ``required_backend`` (empty: none) and ``preferred_model`` together."""
+    """Requirements that no server can meet now.
+
+    ``backends`` are values of ``required_backend``; ``pairs`` are values of ``required_backend``
+    (empty: none) and ``preferred_model`` together.
+    """
 
     backends: frozenset[str] = frozenset()
     pairs: frozenset[tuple[str, str]] = frozenset()
@@ -73,9 +76,9 @@ NOTHING_UNSERVABLE = Unservable()
 def window(limit: int, *, unservable: Unservable = NOTHING_UNSERVABLE) -> list[PendingTask]:
     """Up to ``limit`` rows that may run now, most urgent first, without unservable ones.
 
-    A step of priority counts as fifteen minutes of waiting (``kos_plan_order``), which the index
-    ``kos_tasks_backlog`` holds: the cost follows ``limit`` and the unservable rows that are passed
-    over, not the length of the backlog.
+    One step of priority counts as fifteen minutes of waiting (``kos_plan_order``). The index
+    ``kos_tasks_backlog`` has that order, so the cost grows with ``limit`` and the skipped rows, not
+    with the backlog.
     """
     return _pending(
         f"{_MAY_RUN} {_not(unservable)} "
@@ -102,9 +105,9 @@ def _sound(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
 
 
 def refuse(reasons: Mapping[str, str]) -> list[str]:
-    """``pending -> failed`` for rows that can never run, each with its reason; the ids.
+    """``pending -> failed`` for rows that can never run, each with its reason; returns the ids.
 
-    A row that somebody has locked is left for later.
+    Rows locked by other transactions are skipped.
     """
     rows = fetch_all(_REFUSE, {"ids": list(reasons), "reasons": list(reasons.values())})
     return [row["id"] for row in rows]
@@ -156,10 +159,9 @@ def window_of_all_kinds(
 ) -> tuple[list[PendingTask], dict[str, int]]:
     """The window, and how many rows of each category wait in all.
 
-    A backlog that is longer than the window may hide whole categories behind its first rows, and
-    urgent rows behind older ones: of each of those the first ``least`` are added. The counts are
-    empty where the window holds everything, else rough: they include rows that wait for others or
-    ask in vain.
+    In a backlog longer than the window, whole categories or urgent rows may be behind the first
+    rows; the first ``least`` of each are added. The counts are empty where the window holds
+    everything, else upper bounds: they include rows that wait for others and unservable ones.
     """
     rows = window(limit, unservable=unservable)
     if len(rows) < limit:
@@ -176,7 +178,7 @@ def window_of_all_kinds(
 
 
 def _pending_by_category() -> dict[str, int]:
-    """What may run of each category, as far as it is known."""
+    """Rows that may run, by category, as far as known."""
     waiting, later = counts.pending(), counts.delayed()
     totals: Counter[str] = Counter()
     for (category, priority), n in waiting.items():
@@ -246,8 +248,8 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
 
 
 def unclassified(limit: int) -> list[UnassignedTask]:
-    """Up to ``limit`` pending rows with an expert that their creator chose and without a
-    complexity."""
+    """Up to ``limit`` pending rows whose creator chose the expert and which have no
+    complexity yet."""
     rows = _sound(
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, {_MEASURED},
@@ -272,8 +274,8 @@ def in_flight() -> list[InFlightTask]:
 
 
 def next_due_times() -> tuple[datetime | None, datetime | None, datetime | None]:
-    """When the next waiting row becomes eligible, when the next running lease runs out, and since
-    when the oldest row is queued that no worker has claimed."""
+    """When the next waiting row becomes eligible, when the next lease of a running row expires, and
+    since when the oldest unclaimed row is queued."""
     row = fetch_one(
         "SELECT (SELECT min(next_attempt_at) FROM tasks WHERE status = 'pending' "
         "AND next_attempt_at > now()) AS eligible, (SELECT min(lease_expires_at) FROM tasks "

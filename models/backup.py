@@ -1,8 +1,8 @@
-"""A database as one file that is known to restore, and the way back.
+"""Backs a database up to one verified file, and restores it.
 
-The file is an archive of pg_dump (custom format). A backup is restored into a scratch database
-and compared before its file gets its name; a restore fills a scratch database and then exchanges
-the two. So neither a half file nor a half database is ever seen.
+The file is an archive of pg_dump (custom format). A backup is restored into a scratch database and
+compared before its file gets its final name; a restore fills a scratch database and then swaps the
+two. So neither a partial file nor a partial database is ever visible.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LONGEST_RUN_SECONDS = 6 * 3600
 LOCK_WAIT_MS = 60_000
 MAINTENANCE_DATABASE = "postgres"
 NAME_BYTES = 50
-"""Of 63, so that a suffix of ours fits."""
+"""Of 63, which leaves room for our suffix."""
 
 TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -54,7 +54,8 @@ class BackupFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """``rows`` by table. ``compared`` is False where the role may not make a scratch database."""
+    """``rows`` is by table. ``compared`` is False where the role cannot create a scratch
+    database."""
 
     file: Path
     size_bytes: int
@@ -79,14 +80,13 @@ def back_up(url: str, file: Path) -> Backup:
 
 
 def restore(url: str, file: Path, *, replace: bool) -> dict[str, int]:
-    """Make the database at ``url`` what ``file`` holds; the rows by table.
+    """Replace the database at ``url`` by the content of ``file``; returns the rows by table.
 
-    The role needs CREATEDB. Owners and grants of the archive are left out: all is the role's.
+    The role needs CREATEDB. Owners and grants of the archive are ignored: the role owns everything.
 
-    Raises:
-        BackupFailed: the database holds tables and ``replace`` was not given, somebody uses it,
-            or the archive does not restore or is of a newer release.
-        NoPrograms, psycopg2.OperationalError: as in :func:`back_up`.
+    Raises BackupFailed where the database holds tables and ``replace`` is False, somebody uses it,
+    or the archive does not restore or is of a newer release; NoPrograms and
+    psycopg2.OperationalError as in :func:`back_up`.
     """
     name = parse_dsn(url)["dbname"]
     with patience(None), _connected(_with_database(url, MAINTENANCE_DATABASE)) as maintenance:
@@ -118,7 +118,7 @@ def _connected(url: str) -> Iterator[PostgresConnection]:
 
 @contextmanager
 def _being_written(file: Path) -> Iterator[Path]:
-    """``file`` under another name until it is whole; after a failure nothing of it is left."""
+    """Write ``file`` under a temporary name until it is complete; a failure leaves nothing."""
     partial = file.with_name(f"{file.name}.partial")
     _require_new(file)
     try:
@@ -146,7 +146,7 @@ def _require_new(file: Path) -> None:
 def _dump(
     connection: PostgresConnection, url: str, partial: Path, programs: Path
 ) -> dict[str, int]:
-    """pg_dump and the count see one snapshot, while others go on writing."""
+    """Dump and count in one snapshot, while others continue writing."""
     with connection.cursor() as cursor:
         cursor.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
@@ -185,13 +185,14 @@ def _compare(
 
 @contextmanager
 def _scratch(connection: PostgresConnection, name: str) -> Iterator[str]:
-    """An empty database in the form of ``name``. The one of a run that was killed goes first."""
+    """An empty database with the settings of ``name``. The leftover of a killed run is dropped
+    first."""
     scratch = f"{name[:NAME_BYTES]}_kos_scratch"
     drop = SQL("DROP DATABASE IF EXISTS {}").format(Identifier(scratch))
     with connection.cursor() as cursor:
         cursor.execute(FORM, (name,))
         encoding, collate, ctype = cursor.fetchone() or (None, None, None)
-        if encoding is None:  # the database is to be made by the restore
+        if encoding is None:  # The restore creates the database.
             cursor.execute(FORM, (None,))
             encoding, collate, ctype = cursor.fetchone() or ("UTF8", "C", "C")
         cursor.execute(drop)
@@ -236,7 +237,7 @@ def _require_empty(url: str) -> None:
         with _connected(url) as connection:
             rows = _count(connection)
     except psycopg2.OperationalError:
-        return  # no such database: the restore makes it
+        return  # No such database: the restore creates it.
     if rows:
         raise BackupFailed(
             f"the database holds {len(rows)} tables and {rows.get('tasks', 0)} tasks; "
@@ -245,7 +246,7 @@ def _require_empty(url: str) -> None:
 
 
 def _fit_for_use(restored: PostgresConnection, rows: Mapping[str, int]) -> None:
-    """Refuse what this code would not understand, and forget the Redis that it was used with."""
+    """Refuse a restored database that this code cannot use, and delete its record of a Redis."""
     with restored.cursor() as cursor:
         if runner.HISTORY_TABLE in rows:
             cursor.execute(f"SELECT name FROM {runner.HISTORY_TABLE} ORDER BY name")
@@ -260,7 +261,7 @@ def _fit_for_use(restored: PostgresConnection, rows: Mapping[str, int]) -> None:
 
 
 def _exchange(maintenance: PostgresConnection, name: str, scratch: str) -> None:
-    """``scratch`` becomes ``name`` in one step; then what had the name is dropped."""
+    """Rename ``scratch`` to ``name`` in one step, then drop the old database."""
     former = f"{name[:NAME_BYTES]}_kos_former"
     rename = SQL("ALTER DATABASE {} RENAME TO {}")
     with maintenance.cursor() as cursor:
@@ -280,7 +281,7 @@ def _with_database(url: str, name: str) -> str:
 
 
 def _run(program: Path, url: str, *options: str) -> None:
-    """The password is not for ``ps`` to show."""
+    """Run a program without its password in the arguments, which ``ps`` displays."""
     parameters = parse_dsn(url)
     secret = {"PGPASSWORD": parameters.pop("password")} if "password" in parameters else {}
     try:
@@ -301,6 +302,6 @@ def _run(program: Path, url: str, *options: str) -> None:
 
 
 def _complaint(output: str) -> str:
-    """The first error; what follows is a consequence of it."""
+    """The first error; the following ones are its consequences."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line), lines[-1] if lines else "")

@@ -1,4 +1,4 @@
-"""What every row class shares."""
+"""Shared by all row classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.database import database
 Row = dict[str, Any]
 Value = TypeVar("Value")
 LOCKED_ROW_SECONDS = 0.5
-"""A row that a statement of ours holds is free sooner; people's transactions hold it for long."""
+"""Longer than a statement of ours locks a row; transactions of people may lock it far longer."""
 
 
 class BaseRow(peewee.Model):
@@ -37,9 +37,9 @@ def fetch_one(sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> R
 
 
 def fetch_soon(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-    """:func:`fetch_all`; nothing where another transaction keeps a row locked.
+    """:func:`fetch_all`, but no rows where another transaction keeps one locked.
 
-    Outside of a transaction only: both statements travel in one message, and make one of their own.
+    Only outside of a transaction: both statements are sent together and form one transaction.
     """
     try:
         return fetch_all(f"SET LOCAL lock_timeout = '{LOCKED_ROW_SECONDS}s'; {sql}", parameters)
@@ -50,7 +50,7 @@ def fetch_soon(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
 
 
 def as_utc(value: datetime | None) -> datetime | None:
-    """Adopted tables may hold times without a zone; they are read as UTC."""
+    """The time in UTC. Adopted tables may hold times without a zone, which are read as UTC."""
     if value is None or value.tzinfo is not None:
         return value
     return value.replace(tzinfo=UTC)
@@ -71,7 +71,7 @@ def value_of(kind: type[Value], row: Row) -> Value:
 
 
 def in_utc(row: Mapping[str, Any]) -> Row:
-    """The row with every time in it read by :func:`as_utc`."""
+    """The row with every time converted by :func:`as_utc`."""
     return {
         name: as_utc(value) if isinstance(value, datetime) else value for name, value in row.items()
     }

@@ -1,4 +1,4 @@
-"""Rows of files and batches. Every change of a batch's state names the state it starts from."""
+"""Rows of files and batches. Every change of a batch's state names the state it requires."""
 
 from __future__ import annotations
 
@@ -93,9 +93,10 @@ def open_batches() -> list[Row]:
 
 
 def move(batch_id: str, *, start: Sequence[str], to: str, **changes: Any) -> bool:
-    """``start -> to`` with further columns; False when somebody moved it before.
+    """Change the state from ``start`` to ``to`` with further columns; False if it was no longer
+    ``start``.
 
-    ``expired`` has no time of its own: it is that of the end of the window.
+    ``expired`` has no column of its own: its time is the end of the window.
     """
     values = {name: Json(value) if isinstance(value, dict) else value
               for name, value in changes.items()}  # fmt: skip
@@ -117,7 +118,7 @@ def count(batch_id: str, *, total: int, completed: int, failed: int) -> None:
 
 
 def add_lines(batch_id: str, lines: Sequence[tuple[int, str | None, str | None, Any]]) -> None:
-    """(line, custom_id, task id, error); lines that stand already are left as they are."""
+    """Insert (line, custom_id, task id, error); existing lines stay unchanged."""
     execute_values(
         database.cursor(),
         "INSERT INTO kos_batch_lines (batch_id, line, custom_id, task_id, error) VALUES %s "
@@ -130,7 +131,7 @@ def add_lines(batch_id: str, lines: Sequence[tuple[int, str | None, str | None, 
 
 
 def progress(batch_id: str) -> dict[str, int]:
-    """Lines by what became of them: ``completed``, ``failed`` (with ``cancelled``) and ``open``."""
+    """Lines by result: ``completed``, ``failed`` (with ``cancelled``) and ``open``."""
     row = fetch_one(
         """
         SELECT count(*) AS total,
@@ -170,7 +171,7 @@ def task_ids(batch_id: str) -> list[str]:
 
 
 def results(batch_id: str, *, after_line: int, limit: int) -> list[Row]:
-    """Lines in order with what became of their tasks."""
+    """Lines in order, with the results of their tasks."""
     return fetch_all(
         """
         SELECT l.line, l.custom_id, l.error, l.task_id::text AS task_id, t.status, t.result,

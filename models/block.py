@@ -1,4 +1,4 @@
-"""Blocks: every planned run of tasks at one backend with one model."""
+"""Blocks: each is a planned series of tasks at one backend with one model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from models.base import Row, fetch_all
 
 @dataclass(frozen=True, slots=True)
 class BlockRoute:
-    """Why tasks came into a block; ``rejected`` holds ``{"option", "reason"}`` of what was not
-    chosen."""
+    """Why tasks are in a block; ``rejected`` holds ``{"option", "reason"}`` of the alternatives."""
 
     reason: str
     rejected: list[dict[str, str]] = field(default_factory=list)
@@ -23,8 +22,11 @@ class BlockRoute:
 
 @dataclass(frozen=True, slots=True)
 class NewBlock:
-    """A planned block. ``route_of`` names the place in ``routes`` of the reason of each task:
-    tasks of a group have one reason, which is written and read once."""
+    """A planned block.
+
+    ``route_of`` holds each task's index into ``routes``: tasks of a group share one reason, which
+    is written and read once.
+    """
 
     backend: str
     model: str
@@ -46,10 +48,10 @@ class NewBlock:
 
 
 def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
-    """Put ``blocks`` in the place of every open block, in one statement; the id of the plan.
+    """Replace every open block by ``blocks``, in one statement; returns the id of the plan.
 
-    A block that has begun keeps the tasks that were sent and loses its routes. One that has not
-    begun is deleted.
+    A block that has begun keeps its sent tasks and loses its routes; one that has not begun is
+    deleted.
     """
     plan_id = str(uuid4())
     lines = [
@@ -118,7 +120,7 @@ def recent(limit: int = 50) -> list[Row]:
 
 
 def last_planned() -> Row | None:
-    """The newest block there is: what the plans expected of a task lately."""
+    """The newest block: what plans lately expected of a task."""
     rows = fetch_all(
         "SELECT backend, slots, task_seconds, task_variation FROM kos_blocks "
         "ORDER BY created_at DESC, lane_order DESC LIMIT 1"
@@ -128,7 +130,7 @@ def last_planned() -> Row | None:
 
 @dataclass(frozen=True, slots=True)
 class BlockPosition:
-    """Where a waiting task stands in a block in force: ``before`` others of it start earlier."""
+    """A waiting task's position in a block in force: ``before`` tasks of it start earlier."""
 
     block_id: str
     backend: str
@@ -137,7 +139,8 @@ class BlockPosition:
 
 
 def places_of(task_ids: Sequence[str]) -> dict[str, BlockPosition]:
-    """By task, its place in a block in force; without those that were sent or are in none."""
+    """Task id -> its position in a block in force; tasks that were sent or are in no block are
+    absent."""
     rows = fetch_all(_PLACES, {"ids": list(task_ids)})
     return {row.pop("task_id"): BlockPosition(**row) for row in rows}
 
@@ -155,8 +158,8 @@ ORDER BY place.task_id, b.created_at DESC
 
 @dataclass(frozen=True, slots=True)
 class PlacedKind:
-    """``count`` tasks of one category and priority in a block; ``before`` others of the block
-    start before the last of them."""
+    """``count`` tasks of one category and priority in a block; ``before`` tasks of the block start
+    before the last of them."""
 
     category: str
     priority: str
@@ -166,7 +169,7 @@ class PlacedKind:
 
 
 def last_places() -> list[PlacedKind]:
-    """Of what the plan in force has not sent yet, the last of each kind in each block."""
+    """The last unsent task of each kind in each block of the plan in force."""
     rows = fetch_all(_LAST_PLACES)
     return [PlacedKind(**row) for row in rows]
 
@@ -196,7 +199,7 @@ def prune(keep_days: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StartedBlock:
-    """``tasks`` of it were sent; ``finished_at`` is None while it is in force."""
+    """``tasks`` of the block were sent; ``finished_at`` is None while it is in force."""
 
     id: str
     backend: str
@@ -207,7 +210,7 @@ class StartedBlock:
 
 
 def started_since(moment: datetime, *, newest: int) -> list[StartedBlock]:
-    """The newest ``newest`` blocks that were started since then, oldest first."""
+    """The newest ``newest`` blocks started since then, oldest first."""
     rows = fetch_all(
         "SELECT id::text, backend, model, next_index AS tasks, started_at, finished_at "
         "FROM kos_blocks WHERE started_at > %s ORDER BY started_at DESC LIMIT %s",

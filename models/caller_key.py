@@ -1,4 +1,5 @@
-"""API keys of the gateway's callers. Only a hash is kept: a key is shown once, when it is made."""
+"""API keys of the gateway's callers. Only a hash is stored: a key is displayed once, when it is
+created."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ PREFIX = "kos-"
 
 @dataclass(frozen=True, slots=True)
 class CallerKey:
-    """``hint`` is the end of the key, by which its owner knows it."""
+    """``hint`` is the end of the key, by which its owner recognises it."""
 
     name: str
     hint: str
@@ -25,11 +26,11 @@ class CallerKey:
 
 
 class NameTaken(ValueError):
-    """A key of that name is in use."""
+    """An active key of that name exists."""
 
 
 def hash_of(key: str) -> str:
-    """Keys are long and random: one round of SHA-256 is enough."""
+    """Keys are long and random, so one round of SHA-256 is enough."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -53,7 +54,7 @@ def every() -> list[CallerKey]:
 
 
 def revoke(name: str) -> bool:
-    """End the key of ``name``; False where none is in use."""
+    """Revoke the key of ``name``; False where no active one exists."""
     return bool(
         fetch_all(
             "UPDATE kos_keys SET revoked_at = now() WHERE name = %s AND revoked_at IS NULL "
@@ -64,7 +65,7 @@ def revoke(name: str) -> bool:
 
 
 def callers() -> dict[str, str]:
-    """The name behind every hash in use. Empty before the first migration of the gateway."""
+    """Hash of each active key -> its name. Empty before the gateway's first migration."""
     try:
         rows = fetch_all("SELECT hash, name FROM kos_keys WHERE revoked_at IS NULL")
     except peewee.ProgrammingError:

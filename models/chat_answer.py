@@ -1,4 +1,4 @@
-"""The answers of tasks that came in as requests: read together for all who wait."""
+"""The answers of tasks that came in as requests, read together for all waiting callers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ChatAnswer:
     completion_tokens: int | None
 
 
-# Only tasks that came in through the gateway are shown there: its callers do not see the rest.
+# Only tasks that came in through the gateway: its callers must not see others.
 _ANSWERS = """
 SELECT t.id::text AS task_id, t.status, t.result, t.last_error, t.created_at, a.backend, a.model,
   a.finish_reason, a.prompt_tokens, a.completion_tokens

@@ -19,7 +19,7 @@ SELECT status, count(*) AS n FROM tasks WHERE status IN ('queued', 'in_progress'
 """
 
 MOST_DELAYED = 10_000
-"""The cost of a plan must not follow the number of rows that wait for a time to come."""
+"""The cost of a plan must not grow with the number of delayed rows."""
 DELAYED = """
 SELECT category, priority, count(*) AS n FROM (
   SELECT left(coalesce(category::text, ''), 100) AS category,
@@ -28,7 +28,7 @@ SELECT category, priority, count(*) AS n FROM (
   ORDER BY next_attempt_at LIMIT %(most)s) soonest GROUP BY 1, 2
 """
 
-# One at a time; what a fold that ended meanwhile has deleted is not folded again.
+# One fold at a time; changes that a concurrent fold has deleted are not folded twice.
 FOLD = """
 WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(%(lock)s) AS ours),
 changed AS (
@@ -39,8 +39,8 @@ SELECT kind, name, part, sum(n) FROM changed GROUP BY 1, 2, 3 HAVING sum(n) <> 0
 ON CONFLICT (kind, name, part) DO UPDATE SET n = kept.n + EXCLUDED.n
 """
 
-# A statement sees one moment, of the tasks and of what is kept; what changes meanwhile is added to
-# both. So the difference is exact, whoever works at the time.
+# A statement sees the tasks and the kept counts at one moment; later changes are added to both. So
+# the difference is exact despite concurrent writers.
 RECOUNT = """
 WITH counted AS (
   SELECT line.kind, line.name, line.part, sum(t.n) AS n FROM (
@@ -73,7 +73,7 @@ def by_status() -> dict[str, int]:
 
 
 def pending() -> dict[tuple[str, str], int]:
-    """What waits by (category, priority); empty: none. Both are cut at 100 characters."""
+    """Waiting tasks by (category, priority); empty: none. Both are cut at 100 characters."""
     return {(row["name"], row["part"]): row["n"] for row in _now("pending")}
 
 
@@ -93,7 +93,8 @@ def by_project() -> dict[str, dict[str, int]]:
 
 
 def delayed() -> dict[tuple[str, str], int]:
-    """Of :func:`pending`, what waits for a time to come; at most :data:`MOST_DELAYED` in all."""
+    """The part of :func:`pending` that waits for a later time; at most :data:`MOST_DELAYED`
+    in all."""
     rows = fetch_all(DELAYED, {"most": MOST_DELAYED})
     return {(row["category"], row["priority"]): row["n"] for row in rows}
 
@@ -104,12 +105,12 @@ def revision_of_experts() -> int:
 
 
 def fold() -> None:
-    """Add the changes to the counts. Cheap, and needed about once a second while tasks move."""
+    """Add the changes to the counts. Cheap; needed about once a second while tasks change."""
     fetch_all(FOLD, {"lock": FOLD_LOCK})
 
 
 def recount() -> int:
-    """Put the counts right; how many were wrong. Reads every task."""
+    """Correct the counts; returns how many were wrong. Reads every task."""
     wrong = len(fetch_all(RECOUNT))
     fetch_all(FORGET_EMPTY)
     return wrong

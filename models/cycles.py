@@ -9,10 +9,10 @@ MAX_NAMED = 4
 
 
 def find_cycles(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Cycles among (task, what it waits for): each task waits for the next, the last for the first.
+    """Cycles among (task, task it waits for): each task waits for the next, the last for the first.
 
-    No two of them share a task. If there is a cycle, at least one is found; cycles that overlap
-    with it are found once it is removed. Linear in the number of edges.
+    No two of them share a task. If there is a cycle, at least one is found; overlapping cycles are
+    found once it is removed. Linear in the number of edges.
     """
     parents, children = defaultdict(set), defaultdict(set)
     for task, parent in edges:

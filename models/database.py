@@ -1,4 +1,4 @@
-"""The connection pools of a process: one to work with, a small one that holds locks."""
+"""The connection pools of a process: one for all work, a small one for held locks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from models.waiting import ANSWER_SECONDS, CONNECT_SECONDS, BoundedConnection, w
 
 POOL_WAIT_SECONDS = 10
 LOCK_WAIT_SECONDS = 3
-"""Somebody's open transaction may hold a row; nobody waits longer for it."""
+"""The longest wait for a row that another transaction has locked."""
 IDLE_IN_TRANSACTION_SECONDS = 8
-"""Postgres ends a transaction whose client went silent: its locks would hold up all others."""
+"""Postgres ends a transaction whose client went silent, since its locks would block all others."""
 LINK = {
     "connect_timeout": int(CONNECT_SECONDS),
     "keepalives": 1,
@@ -32,7 +32,7 @@ LINK = {
     "keepalives_count": 3,
     "tcp_user_timeout": int(ANSWER_SECONDS * 1000),
 }
-"""How the kernel finds out that the other end is gone; a parameter in the URL wins."""
+"""How the kernel detects a dead connection; a parameter in the URL wins."""
 SESSION_SETTINGS = {
     "TimeZone": "UTC",
     "lock_timeout": f"{LOCK_WAIT_SECONDS}s",
@@ -41,13 +41,14 @@ SESSION_SETTINGS = {
 FOR_SESSION = "; ".join(f"SET {name} TO '{value}'" for name, value in SESSION_SETTINGS.items())
 FOR_TRANSACTION = FOR_SESSION.replace("SET ", "SET LOCAL ") + "; "
 ALONE = "VACUUM"
-"""The one statement of ours that may not share a transaction."""
+"""The only statement of ours that cannot run in a transaction."""
 PEEWEE_ERRORS = (peewee.DatabaseError, peewee.InterfaceError)
 DRIVER_ERRORS = (psycopg2.DatabaseError, psycopg2.InterfaceError)
-"""What bulk statements raise, which go past peewee to the driver."""
+"""What bulk statements raise; they call the driver without peewee."""
 
 FAULTS_OF_ROWS = (peewee.DataError, peewee.IntegrityError, peewee.InternalError)
-"""What one row of a bulk statement may cause: a value, a constraint, a trigger of the site."""
+"""Errors that a single row of a bulk statement may cause: a value, a constraint, a trigger of the
+site."""
 
 database = BoundedPool(None)
 lock_database = BoundedPool(None)
@@ -63,14 +64,12 @@ NOT_NOW = {
     "40P01": "a deadlock",
     "55P03": "a lock was not available in time",
 }
-"""SQLSTATE, or its class of two letters -> what it says: the same statement may succeed later."""
+"""SQLSTATE, or its class of two letters -> its meaning: the same statement may succeed later."""
 
 
 class PooledSessionCursor(psycopg2.extensions.cursor):
-    """For a connection whose session others use too: settings hold for one transaction each.
-
-    They travel in the message of the statement that begins it, and so cost no round trip.
-    """
+    """For a connection whose session other clients also use: settings apply to one transaction
+    each. They are sent with the statement that begins it, and so cost no round trip."""
 
     def execute(self, query: Any, vars: Any = None) -> None:
         text = query if isinstance(query, bytes) else str(query).encode()
@@ -81,11 +80,12 @@ class PooledSessionCursor(psycopg2.extensions.cursor):
 
 
 class PostgresConnection(BoundedConnection):
-    """Set by a statement, not at the start: a pooler refuses ``options`` it cannot pass on.
+    """Settings are made by a statement, not at the start, because a pooler refuses unknown
+    ``options``.
 
-    ``behind_pooler``: the process that answers is not the one that greeted. PgBouncer in
-    transaction mode gives each transaction another session: nothing set there would last, and
-    what did would reach others.
+    ``behind_pooler``: the answering process is not the one of the handshake. PgBouncer in
+    transaction mode gives each transaction another session: a setting there would not last, and a
+    lasting one would affect other clients.
     """
 
     behind_pooler = False
@@ -114,7 +114,8 @@ _thread = _Thread()
 
 
 class DatabaseUnavailable(Exception):
-    """Postgres cannot be reached, went away in the middle of a statement, or cannot serve now."""
+    """Postgres cannot be reached, the connection broke during a statement, or it cannot serve
+    now."""
 
 
 def configure(url: str, *, pool_size: int, application_name: str = "kos") -> None:
@@ -133,7 +134,7 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
     foreign.register()
     psycopg2.extensions.set_wait_callback(wait_for_answer)
     for pool, connections in ((database, pool_size), (lock_database, LOCK_CONNECTIONS)):
-        pool.connect_params.clear()  # ``init`` would keep those of an earlier URL
+        pool.connect_params.clear()  # ``init`` would keep the parameters of an earlier URL.
         pool.init(
             name,
             max_connections=connections,
@@ -145,7 +146,7 @@ def configure(url: str, *, pool_size: int, application_name: str = "kos") -> Non
 
 
 def direct_connection(url: str, application_name: str) -> PostgresConnection:
-    """One connection beside the pools, bounded like theirs; raises ``psycopg2.Error``."""
+    """One connection outside the pools, with the same time limits; raises ``psycopg2.Error``."""
     opened: PostgresConnection = psycopg2.connect(
         connection_factory=PostgresConnection, **_parameters(url, application_name)
     )
@@ -210,7 +211,7 @@ def give_up_connections() -> None:
 
 
 def behind_pooler() -> bool:
-    """Whether this thread's session is lent by a pooler, so that LISTEN is forgotten there."""
+    """Whether this thread's session belongs to a pooler, which would forget LISTEN."""
     return bool(database.connection().behind_pooler)
 
 

@@ -1,4 +1,4 @@
-"""The deployment that works this database: its Redis, and the home that began it."""
+"""Which Redis and which home belong to this database."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from models.base import fetch_all, fetch_one
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRecord:
-    """``redis_id`` stands in that Redis too; ``redis_at`` is its address.
+    """``redis_id`` is also stored in that Redis; ``redis_at`` is its address.
 
-    ``home`` is a path for people, ``home_id`` names one ``KOS_HOME`` of one host.
+    ``home`` is a path for display, ``home_id`` identifies one ``KOS_HOME`` of one host.
     """
 
     redis_id: str
@@ -27,7 +27,7 @@ def recorded() -> DeploymentRecord | None:
 
 
 def record(new: DeploymentRecord, *, instead_of: DeploymentRecord | None) -> bool:
-    """Write ``new`` where ``instead_of`` still stands; False where somebody else was quicker."""
+    """Replace ``instead_of`` by ``new``; False if another process changed the row first."""
     values = (new.redis_id, new.redis_at, new.home_id, new.home)
     if instead_of is None:
         statement = (

@@ -33,14 +33,14 @@ class Expert(BaseRow):
         """Insert an expert; ``values`` holds columns by name."""
         columns = ("name", "role", "department", "system_prompt", "metadata")
         row = {name: values.get(name) for name in columns}
-        row["id"] = uuid4()  # an adopted table may have no default
+        row["id"] = uuid4()  # An adopted table may have no default.
         row["is_active"] = values.get("is_active", True)
         with written_by(author):
             cls.insert(**row).execute()
 
     @classmethod
     def add_missing(cls, experts: Iterable[Mapping[str, Any]], *, author: str = "") -> int:
-        """Insert experts whose name is not there yet; how many were added."""
+        """Insert experts whose name is new; returns how many."""
         added = 0
         for expert in experts:
             if not cls.select().where(cls.name == expert["name"]).exists():
@@ -50,7 +50,7 @@ class Expert(BaseRow):
 
     @classmethod
     def named(cls, name: str) -> Expert | None:
-        """The expert of that name; upper and lower case count only where both exist."""
+        """The expert of that name; case is decisive only where several match."""
         same = list(cls.select().where(peewee.fn.lower(cls.name) == peewee.fn.lower(name)))
         return next((one for one in same if one.name == name), same[0] if same else None)
 
@@ -67,9 +67,9 @@ class Expert(BaseRow):
 
     @classmethod
     def add_assistant(cls) -> bool:
-        """Insert the built-in assistant where no expert is active; whether it was inserted.
+        """Insert the built-in assistant where no expert is active; True if inserted.
 
-        One that somebody deactivated stays so: then nobody is meant to take tasks.
+        If a person deactivated it, it stays so: then nobody is meant to take tasks.
         """
         return bool(fetch_all(ADD_ASSISTANT, ASSISTANT))
 
@@ -80,8 +80,8 @@ class Expert(BaseRow):
 
     @classmethod
     def roster(cls) -> list[Expert]:
-        """Active experts with only the columns that an assignment reads: every page reads all of
-        them."""
+        """Active experts with only the columns that assignment needs, because every page reads all
+        of them."""
         columns = (cls.id, cls.name, cls.role, cls.department)
         return list(cls.select(*columns).where(cls.is_active.is_null() | cls.is_active))
 
@@ -92,7 +92,7 @@ class Expert(BaseRow):
 
     @classmethod
     def overview(cls) -> list[Row]:
-        """Every expert with its load, for people to look at."""
+        """Every expert with its load, for display."""
         loads = counts.by_expert()
         parts = ("open", "completed", "failed")
         return [

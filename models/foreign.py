@@ -1,8 +1,8 @@
-"""Values that Postgres holds and Python or our arithmetic cannot: read without ever raising.
+"""Reads values that Postgres can hold and Python cannot, without ever raising.
 
-A stranger's SQL may put them into any column. One row that cannot be read would stop the page of
-five hundred that it is in, and with it everybody's work; so it is read as :class:`Unreadable`
-text, and :func:`fault_of` names the field for which the row alone is refused.
+SQL of other programs may put them into any column. One unreadable row would stop its whole page of
+five hundred, and with it all planning. So it is read as :class:`Unreadable` text, and
+:func:`fault_of` names the field for which only that row is refused.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import psycopg2.extensions as pg
 JSON_OIDS = {"kos_json": 114, "kos_jsonb": 3802}
 MAX_NESTING = 64
 MAX_DIGITS = 300
-"""No float has more digits, and Python reads no whole number of more than 4,300."""
+"""No float has more digits, and Python parses no integer above 4,300."""
 MAX_COUNT = 2**30
-"""A counter that is raised by one must still fit into its column."""
+"""A counter incremented by one must still fit into its column."""
 MAX_EPOCH = 2**53
 MAX_METADATA_BYTES = 2**21
 MAX_DESCRIPTION_BYTES = 2**22
@@ -46,7 +46,7 @@ def register() -> None:
 
 
 def read_json(text: str | bytes | None, cursor: object = None) -> Any:
-    """The value; :class:`Unreadable` in the place of what Python cannot hold. Never raises."""
+    """The value; :class:`Unreadable` where Python cannot hold it. Never raises."""
     if text is None:
         return None
     text = text.decode() if isinstance(text, bytes) else text
@@ -61,7 +61,7 @@ def read_json(text: str | bytes | None, cursor: object = None) -> Any:
 def fault_of(row: Mapping[str, Any]) -> str | None:
     """Why a pending row can never run, as ``field: message``; None for nearly every row.
 
-    Looks at the columns that ``row`` has: ``metadata`` and ``avoid`` as :func:`read_json` reads
+    Checks those columns that ``row`` has: ``metadata`` and ``avoid`` as :func:`read_json` reads
     them, ``metadata_bytes``, ``description_bytes``, ``epoch`` and the counters.
     """
     for name in ("metadata", "avoid"):
@@ -82,7 +82,7 @@ def fault_of(row: Mapping[str, Any]) -> str | None:
 
 
 def share(value: float | None) -> float | None:
-    """A number from 0 to 1; None for what is none, such as NaN."""
+    """A number from 0 to 1; None for anything else, such as NaN."""
     if value is None or math.isnan(value):
         return None
     return min(1.0, max(0.0, value))

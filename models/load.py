@@ -1,4 +1,4 @@
-"""Loads of models into memory. Blocks group tasks in order to save them."""
+"""Loads of models into memory. Blocks group tasks in order to avoid them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reloads:
 
 
 def of_last_day() -> dict[str, Reloads]:
-    """By backend, those that loaded anything."""
+    """By backend, for backends that loaded anything."""
     rows = fetch_all(
         "SELECT backend, count(*) AS actual, count(DISTINCT (model, num_ctx)) AS bound, "
         "coalesce(sum(seconds), 0) AS seconds "
@@ -42,7 +42,7 @@ def of_last_day() -> dict[str, Reloads]:
 
 @dataclass(frozen=True, slots=True)
 class PastLoad:
-    """It ended at ``at``."""
+    """A load that ended at ``at``."""
 
     backend: str
     model: str
@@ -60,7 +60,7 @@ def ended_since(moment: datetime, *, newest: int) -> list[PastLoad]:
 
 
 def mean_seconds() -> dict[tuple[str, str], float]:
-    """How long a load takes, by (backend, model), over all that is kept."""
+    """The mean duration of a load by (backend, model), over all stored rows."""
     rows = fetch_all("SELECT backend, model, avg(seconds) AS seconds FROM kos_loads GROUP BY 1, 2")
     return {(row["backend"], row["model"]): row["seconds"] for row in rows}
 

@@ -1,4 +1,4 @@
-"""Changes of many rows of which other transactions keep some locked."""
+"""Changes many rows while other transactions keep some of them locked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.states import TaskState
 from models.task_sql import STILL_AMONG
 
 LOCKED_ROWS_SECONDS = 2.0
-"""For all the rows together that others keep locked."""
+"""For all locked rows together."""
 
 
 def change_each(
@@ -22,9 +22,9 @@ def change_each(
     states: Sequence[TaskState],
     **values: Any,
 ) -> dict[str, str | None]:
-    """``free`` for the rows that nobody has locked, then ``statement`` for each other by itself.
+    """Run ``free`` for the rows that nobody has locked, then ``statement`` for each other row.
 
-    The new status by id; None for a row in ``states`` that stayed locked for a short while.
+    Returns the new status by id; None for a row in ``states`` that stayed locked.
     """
     rows = fetch_all(free, {"ids": list(task_ids), **values})
     after: dict[str, str | None] = {row["id"]: row["status"] for row in rows}

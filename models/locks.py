@@ -1,11 +1,11 @@
 """Locks that one process in the whole system holds at a time.
 
-They belong to a transaction, not to a session: a pooler that gives a session to somebody else
-after each transaction would leave a session's lock behind for ever. The transaction has a
-connection of its own, so that what is done under the lock commits when it likes.
+They belong to a transaction, not to a session: a pooler that gives the session to another client
+after each transaction would leave a session's lock behind. The transaction has a connection of its
+own, so that work under the lock can commit independently.
 
-A holder whose connection went silent is still there for Postgres, which would keep its lock for
-ever. So Postgres itself ends a holder that says nothing for a while.
+Postgres keeps the lock of a holder whose connection went silent. So it is configured to end a
+session that is idle for a while.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import peewee
 from models.database import DatabaseUnavailable, lock_database, session_of
 
 SILENT_SECONDS = 8
-"""A holder renews its lock more often than this, or loses it."""
+"""A holder that does not renew its lock within this time loses it."""
 LONGEST_HOLD_SECONDS = 900
 """Longer than any work under a lock that nobody waits for."""
 
@@ -27,11 +27,11 @@ LONGEST_HOLD_SECONDS = 900
 def locked(
     key: int, *, wait_seconds: float, silent_seconds: float = SILENT_SECONDS
 ) -> Iterator[Callable[[], None]]:
-    """Hold the lock; wait for it. Yields what renews it, to be called within ``silent_seconds``.
+    """Wait for the lock and hold it. Yields a function that renews it, to be called within
+    ``silent_seconds``.
 
-    Raises:
-        DatabaseUnavailable: Postgres does not answer, the lock was not free in time, or it was
-            lost for not being renewed.
+    Raises DatabaseUnavailable where Postgres does not answer, the lock was not free in time, or it
+    was lost because it was not renewed.
     """
     with session_of(lock_database), lock_database.atomic():
         try:
@@ -58,7 +58,7 @@ def lock_if_free(key: int) -> Iterator[bool]:
 
 
 def _may_be_silent_for(seconds: float) -> str:
-    """The transaction idles while the work under the lock is done."""
+    """Set how long the transaction may idle while the work under the lock is done."""
     return f"SET LOCAL idle_in_transaction_session_timeout = '{int(seconds * 1000)}ms'"
 
 

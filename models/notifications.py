@@ -1,4 +1,4 @@
-"""Tries whether Postgres notifies over a connection, as the listener needs it."""
+"""Tests whether Postgres delivers notifications over a connection, as the listener needs it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ TRIAL_SECONDS = 3.0
 class Trial(StrEnum):
     HEARD = "heard"
     POOLED = "pooled"
-    """A pooler lends the session: it would forget LISTEN after a transaction."""
+    """A pooler lends the session and forgets LISTEN after a transaction."""
     SILENT = "silent"
     """It is another database, or one that does not notify."""
 
 
 def try_to_listen(url: str) -> Trial:
-    """Listen at ``url`` for what this thread's session notifies.
+    """Listen at ``url`` for a notification that this thread's session sends.
 
-    Raises:
-        DatabaseUnavailable: nothing answers at ``url``.
+    Raises DatabaseUnavailable where nothing answers at ``url``.
     """
     try:
         with closing(direct_connection(url, "kos-trial")) as listening:

@@ -1,8 +1,8 @@
-"""Reclaims rows whose worker is gone, in one statement for each cause, and records the reason.
+"""Reclaims rows whose worker is gone, in one statement per cause, and records the reason.
 
-Reclaiming spends no attempt. The rows that a dead process ran together are suspects, and each runs
-alone next: only a death while alone is counted as its crash. ``max_crashes`` of them quarantine the
-task as ``failed: poison``; a cancel that was asked for wins over both.
+Reclaiming spends no attempt. The rows that a dead process ran together become suspects, and each
+runs alone next: only a death while alone counts as its crash. ``max_crashes`` of them quarantine
+the task as ``failed: poison``; a requested cancel takes precedence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ORPHAN_EDGES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A reclaimed task, and the state it is in now."""
+    """A reclaimed task and its present state."""
 
     id: str
     state: TaskState
@@ -31,14 +31,14 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds running rows: ``owner`` is ``host/pid/start``."""
+    """A process that runs rows: ``owner`` is ``host/pid/start``."""
 
     owner: str
     tasks: int
 
 
 def holders() -> list[Holder]:
-    """Every owner of a running row, so that a host can see which of its own are dead."""
+    """Every owner of a running row, so that a host can find its own dead ones."""
     rows = fetch_all(
         "SELECT lease_owner AS owner, count(*) AS tasks FROM tasks "
         "WHERE status = 'in_progress' AND lease_owner IS NOT NULL GROUP BY 1"
@@ -47,10 +47,10 @@ def holders() -> list[Holder]:
 
 
 def return_expired(*, alive: Sequence[str] = (), grace_seconds: float = 0.0) -> list[Returned]:
-    """Return running rows whose lease has run out. That proves no death, so it counts as no crash.
+    """Return running rows whose lease has expired. That proves no death, so it counts as no crash.
 
-    Owners in ``alive`` are known to run; theirs are taken ``grace_seconds`` later, for a process
-    or a database that stood still renews as soon as it goes on.
+    Owners in ``alive`` are known to run; their rows are returned ``grace_seconds`` later, because a
+    process or database that was frozen renews as soon as it continues.
     """
     return _take_back(
         "status = 'in_progress' AND lease_owner IS NOT NULL AND lease_expires_at < now() - "
@@ -77,7 +77,7 @@ def return_of_dead(owners: Sequence[str], *, max_crashes: int) -> list[Returned]
 
 
 def return_foreign(*, stuck_minutes: float) -> list[Returned]:
-    """Return rows that a foreign worker claimed and last changed ``stuck_minutes`` ago."""
+    """Return rows that a worker of another kind claimed and last changed ``stuck_minutes`` ago."""
     return _take_back(
         "status = 'in_progress' AND lease_owner IS NULL "
         "AND (updated_at IS NULL OR updated_at < now() - %(minutes)s * interval '1 minute')",
@@ -113,9 +113,10 @@ def return_queued_at(backend: str, *, reason: str) -> list[Returned]:
 
 
 def close_taken_over() -> int:
-    """Attempts that seem to run on a row that is gone, ended or in a newer epoch; how many.
+    """Close attempts that look running although their row is gone, ended or in a newer epoch;
+    returns how many.
 
-    A trigger closes them as it happens; this is the net where triggers are disabled.
+    A trigger closes them at once; this covers disabled triggers.
     """
     return len(fetch_all(CLOSE_TAKEN_OVER))
 
@@ -141,10 +142,10 @@ def adopt_stateless() -> int:
 
 
 def fail_cycles(*, oldest: int = OLDEST_ROWS) -> list[str]:
-    """Fail pending rows that wait for each other in a cycle, or for themselves; their ids.
+    """Fail pending rows that wait for each other in a cycle, or for themselves; returns their ids.
 
-    Looks at the ``oldest`` pending rows only, so that the cost has a bound: what can run leaves
-    them, and what waits for ever comes among them.
+    Checks only the ``oldest`` pending rows, which bounds the cost: rows that can run leave, so rows
+    in a cycle become the oldest.
     """
     edges = fetch_all(WAITING_FOR_PENDING, {"oldest": oldest, "edges": EDGES})
     found = cycles.find_cycles((row["task"], row["parent"]) for row in edges)
@@ -251,7 +252,7 @@ INSERT INTO kos_decisions (task_id, stage, chosen, reason)
 SELECT task_id, 'retry', NULL, error FROM closed RETURNING id
 """
 
-# A row is the cause of a death where it ran alone: by itself, or as the only one of its process.
+# A row is the cause of a death where it ran alone: marked as alone, or the only one of its process.
 TAKE_BACK = """
 WITH held AS MATERIALIZED (
   SELECT lease_owner, count(*) AS n FROM tasks

@@ -1,4 +1,4 @@
-"""Where pg_dump and pg_restore are: in the wheel of the embedded Postgres, or on PATH."""
+"""Finds pg_dump and pg_restore: in the wheel of the embedded Postgres, or on PATH."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bundled(package: Path, program: str) -> dict[int, Path]:
 
 
 def by_version(programs: Iterable[Path]) -> dict[int, Path]:
-    """Major version -> program, by what each says of itself; raises NoPrograms."""
+    """Major version -> program, by what each reports; raises NoPrograms."""
     return {_major(program): program for program in programs}
 
 
@@ -39,10 +39,8 @@ def client_directory(server_version: int) -> Path:
     """A directory with pg_dump and pg_restore for a server of this major version.
 
     An older pg_dump refuses a newer server, and a newer pg_restore writes settings that an older
-    server does not know: so the oldest that is not older than the server.
-
-    Raises:
-        NoPrograms: there is none.
+    server does not know. So it is the oldest version that is not older than the server. Raises
+    NoPrograms.
     """
     package = package_directory(WHEEL)
     of_path = shutil.which("pg_dump")

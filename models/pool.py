@@ -1,8 +1,8 @@
 """A connection pool that holds no lock while it waits for the server.
 
-Peewee's pool opens and tries connections while it holds the lock of the whole pool: with a server
-that does not answer, each thread waits for all those before it. Here threads wait side by side, and
-one connection that does not answer condemns all that were used before it, in every pool.
+Peewee's pool opens and checks connections under the lock of the whole pool: if a server does not
+answer, each thread waits for all those before it. Here threads wait in parallel, and one dead
+connection discards all that were used before it, in every pool.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
 
     _opening = 0
     dead_at = float("-inf")
-    """When a connection of this process was last found dead, by the monotonic clock."""
+    """When a connection of this process was last found dead (monotonic seconds)."""
 
     def is_alive(self) -> bool:
-        """Whether the connection of this thread answers; one that does not is dropped."""
+        """Whether this thread's connection answers; if not, it is dropped."""
         if _is_alive(self.connection()):
             return True
         self.manual_close()
         return False
 
     def has_spare(self) -> bool:
-        """Whether a thread may keep its connection: the last ones are for all the others."""
+        """Whether a thread may keep its connection: the last ones are for all other threads."""
         return bool(len(self._in_use) + SPARE_CONNECTIONS <= self._max_connections)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
@@ -63,7 +63,7 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
         return self._opened()
 
     def _idle_or_place(self) -> tuple[float, BoundedConnection] | None:
-        """An idle connection and when it was opened; None: there is room to open another one."""
+        """An idle connection and when it was opened; None: there is room to open one."""
         deadline = time.monotonic() + self._wait_timeout
         with self._pool_available:
             while not self._connections:
@@ -97,7 +97,8 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
 
 
 def _is_alive(found: BoundedConnection) -> bool:
-    """Tried where that is in doubt; one that was used before another was found dead is not."""
+    """Ping the connection if it is in doubt. One last used before another was found dead counts as
+    dead."""
     if found.used_at < BoundedPool.dead_at:
         return False
     if not found.is_alive():

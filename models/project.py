@@ -13,7 +13,7 @@ PARTS = ("open", "completed", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Who does the tasks of a project that name nobody, and where; names."""
+    """The defaults for tasks of a project: names of the expert, backend and model."""
 
     expert: str | None = None
     backend: str | None = None
@@ -45,12 +45,12 @@ def listed() -> list[Totals]:
 
 
 def defaults(names: Collection[str]) -> dict[str, Defaults]:
-    """By name, for those that have some."""
+    """Defaults by name, for the projects that have some."""
     return _defaults(names) if names else {}
 
 
 def keep(name: str, chosen: Defaults) -> None:
-    """Keep the defaults of a project; none at all: forget them."""
+    """Store the defaults of a project; empty ones delete its row."""
     if chosen == NO_DEFAULTS:
         fetch_all("DELETE FROM kos_projects WHERE name = %s", (name,))
         return

@@ -49,7 +49,7 @@ def record(rows: Sequence[NewRequest]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CallerUsage:
-    """What one caller asked for on one day; ``failed`` are requests answered with an error."""
+    """The requests of one caller on one day; ``failed`` were answered with an error."""
 
     day: date
     caller: str
@@ -77,7 +77,7 @@ def usage_by_day(days: int) -> list[CallerUsage]:
 
 @dataclass(frozen=True, slots=True)
 class LastRequest:
-    """A line of the ledger, without its text."""
+    """A row of the ledger, without its text."""
 
     at: datetime
     caller: str

@@ -1,4 +1,4 @@
-"""Deletes tasks that ended long ago, with every row about them."""
+"""Deletes tasks that ended long ago, with all rows about them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WITH old AS MATERIALIZED (
     + _DELETE
 )
 
-# A task goes only when every task that waited for it may go too, so that one that is retried
+# A task is deleted only when all tasks that waited for it can be deleted too, so that a retried one
 # still finds its input. An open batch has not written its results yet.
 _PRUNE = (
     """
@@ -58,10 +58,10 @@ WITH old AS MATERIALIZED (
 
 
 def prune(keep_days: float, *, limit: int) -> int:
-    """Delete up to ``limit`` tasks that ended more than ``keep_days`` ago; how many.
+    """Delete up to ``limit`` tasks that ended more than ``keep_days`` ago; returns how many.
 
-    Raises:
-        peewee.IntegrityError: a table of the site refers to one of them; nothing is deleted then.
+    Raises peewee.IntegrityError where a table of the site refers to one of them; nothing is deleted
+    then.
     """
     final = [state.value for state in FINAL_STATES]
     rows = fetch_all(_PRUNE, {"days": keep_days, "limit": limit, "final": final})

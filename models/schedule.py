@@ -59,7 +59,7 @@ def add(name: str, values: Mapping[str, Any], *, now: datetime) -> bool:
 
 
 def change(name: str, values: Mapping[str, Any], *, now: datetime | None = None) -> bool:
-    """Set columns by name (:data:`CHANGEABLE`); with ``now`` due times count from there."""
+    """Set columns by name (:data:`CHANGEABLE`); with ``now`` due times are recomputed from it."""
     assert set(values) <= CHANGEABLE
     stored = _stored(values)
     sets = [f"{column} = %({column})s" for column in values]
@@ -73,7 +73,7 @@ def change(name: str, values: Mapping[str, Any], *, now: datetime | None = None)
 
 
 def remove(name: str) -> bool:
-    """The schedule and the rows of its runs; their tasks stay."""
+    """Delete the schedule and the rows of its runs; their tasks stay."""
     return bool(fetch_all("DELETE FROM kos_schedules WHERE name = %s RETURNING id", (name,)))
 
 
@@ -97,7 +97,7 @@ def active_ids() -> list[str]:
 
 
 def take(schedule_id: str) -> Row | None:
-    """The schedule, locked until the transaction ends; None: gone, paused or another one has it."""
+    """The schedule, locked until the transaction ends; None if it is gone, paused or locked."""
     return fetch_one(
         f"SELECT {COLUMNS} FROM kos_schedules s WHERE s.id = %s AND NOT s.paused "
         "FOR UPDATE SKIP LOCKED",

@@ -1,4 +1,5 @@
-"""What a site's database holds that is not ours. Read only, whatever its tables look like."""
+"""Finds what a site's database contains beside our tables. Read only, and tolerant of any
+schema."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ class SiteFinding:
 
 
 def adopted() -> bool:
-    """Whether tasks or experts stand there that our migrations did not create."""
+    """Whether tasks or experts exist that our migrations did not create."""
     rows = fetch_all(
         "SELECT 1 FROM unnest(%s) AS t(name) WHERE to_regclass(name) IS NOT NULL "
         "AND obj_description(to_regclass(name), 'pg_class') IS DISTINCT FROM %s",
@@ -105,7 +106,7 @@ def _refusal(text: str) -> SiteFinding:
 
 
 def unused() -> Iterator[SiteFinding]:
-    """Columns and keys with values of the site that nothing of ours reads."""
+    """Columns and metadata keys with values of the site that we never read."""
     present = columns_of(database, "tasks")
     for column, instead in NOT_USED.items():
         if column in present:
@@ -121,8 +122,8 @@ def unused() -> Iterator[SiteFinding]:
 
 
 def grants(role: str, *, knowledge: bool = False) -> list[str]:
-    """The statements that let ``role`` run everything but migrations; with ``knowledge`` also
-    write the answers into ``knowledge_nodes``."""
+    """The statements that let ``role`` run everything except migrations; with ``knowledge``
+    also write the answers into ``knowledge_nodes``."""
     shared = [*SHARED_TABLES, *READ_ONLY_TABLES, *(["knowledge_nodes"] if knowledge else [])]
     quoted = fetch_all(
         "SELECT quote_ident(%s) AS role, quote_ident(current_schema()) AS schema", (role,)
@@ -195,7 +196,7 @@ def _waiting() -> Iterator[SiteFinding]:
 
 
 def _required() -> Iterator[SiteFinding]:
-    """Columns without which no row can be added, and which we do not know."""
+    """Required columns that we do not know, which therefore prevent inserts."""
     rows = fetch_all(
         "SELECT attname, attrelid::regclass::text AS table FROM pg_attribute "
         "WHERE attrelid IN (SELECT to_regclass(name) FROM unnest(%s) AS t(name)) AND attnum > 0 "
@@ -252,7 +253,7 @@ def _may(condition: str) -> bool:
 
 
 def _count(condition: str) -> int:
-    """Rows that are still to be worked, with that condition."""
+    """Unfinished rows with that condition."""
     if "status" not in columns_of(database, "tasks"):
         return _count_all(condition)
     return _count_all(f"coalesce(status::text, 'pending') IN ('pending', 'queued') AND {condition}")

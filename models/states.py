@@ -1,4 +1,4 @@
-"""The values of a row's words, and which state may follow which. Standard library only."""
+"""The values of state columns, and which state may follow which. Standard library only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class Priority(StrEnum):
 
 STEP_OF_PRIORITY_SECONDS = 900.0
 """One step of priority counts as this much waiting: ``kos_plan_order`` in SQL, and the default of
-the fairness bound. ``jobs.policy.task_order`` explains all four orders."""
+the fairness bound.
+
+``jobs.policy.task_order`` explains all four orders.
+"""
 
 _PRIORITY_RANK = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2, Priority.URGENT: 3}
 

@@ -30,7 +30,8 @@ from models.task_rows import ClaimedTask
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A task that this process may work on: ``row`` as it stands, ``number`` of the attempt."""
+    """A task that this process may work on. ``row`` is its state at the claim, ``number`` that of
+    the attempt."""
 
     id: str
     epoch: int
@@ -40,7 +41,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What an attempt cost. Seconds and tokens; None where it was not measured."""
+    """The cost of an attempt in seconds and tokens; None where not measured."""
 
     wait_seconds: float | None = None
     load_seconds: float | None = None
@@ -55,10 +56,11 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended, for its line in the ledger. ``verdict`` is plain JSON.
+    """How an attempt ended, for its row in the ledger.
 
-    ``messages`` and ``options`` of its last call as sent, ``answer`` as it came, also a bad one.
-    ``why`` holds lines on choices and ``marks`` keys of the metadata; both are written with it.
+    ``verdict`` is plain JSON. ``messages`` and ``options`` are those of its last call, ``answer``
+    its answer, even a bad one. ``why`` holds decisions, and ``marks`` keys of the metadata; both
+    are written in the same statement.
     """
 
     measures: Measures = field(default_factory=Measures)
@@ -75,10 +77,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """What a pending row is given. ``expert_id`` None: its creator chose one already.
+    """The assignment of a pending row. ``expert_id`` None: its creator chose one.
 
-    ``source`` is kept as metadata.preferred_source, and the expert's preferred model as
-    metadata.preferred_model, unless the creator wrote one.
+    ``source`` is stored as metadata.preferred_source, and the expert's preferred model as
+    metadata.preferred_model, unless the creator set one.
     """
 
     id: str
@@ -184,8 +186,8 @@ class Task(BaseRow):
 
     @classmethod
     def assign(cls, rows: Sequence[Assigned], why: Sequence[NewDecision] = ()) -> set[str]:
-        """Give ``pending`` rows expert and class in one statement, with the lines of ``why`` on
-        those that needed one; their ids."""
+        """Assign expert and category to ``pending`` rows in one statement, with the decisions
+        ``why``; returns the ids."""
         if not rows:
             return set()
         values = {
@@ -197,19 +199,20 @@ class Task(BaseRow):
     @classmethod
     def queue(cls, block_id: str, count: int, *, reason: str) -> list[tuple[str, int]]:
         """``pending -> queued`` under a new epoch for the next ``count`` rows of a block, which
-        moves past them, with a line on why; (id, epoch) of those that still were pending."""
+        advances past them, with a decision; returns (id, epoch) of those that still were pending.
+        """
         rows = fetch_all(sql.QUEUE, {"block": block_id, "count": count, "reason": reason})
         return [(row["id"], row["epoch"]) for row in rows]
 
     @classmethod
     def give_back(cls, task_id: str, epoch: int) -> bool:
-        """``queued -> pending``: not admitted; spends nothing and keeps its place in its block,
-        unless a newer plan has replaced that block."""
+        """``queued -> pending`` for a row that was not admitted. It spends no attempt and keeps its
+        place in its block, unless a newer plan has replaced that block."""
         return bool(fetch_soon(sql.GIVE_BACK, {"id": task_id, "epoch": epoch}))
 
     @classmethod
     def claim(cls, task_id: str, epoch: int, *, owner: str, lease_seconds: float) -> Claimed | None:
-        """``queued -> in_progress`` with a lease and a ledger line; None when it is not ours."""
+        """``queued -> in_progress`` with a lease and an attempt; None when the row is not ours."""
         rows = fetch_soon(
             sql.CLAIM, {"id": task_id, "epoch": epoch, "owner": owner, "lease": lease_seconds}
         )
@@ -220,10 +223,10 @@ class Task(BaseRow):
 
     @classmethod
     def heartbeat(cls, owner: str, beats: Sequence[Beat], *, lease_seconds: float) -> set[str]:
-        """Renew the leases of (id, epoch, progress); the ids renewed.
+        """Renew the leases of (id, epoch, progress); returns the renewed ids.
 
-        One statement renews the rows that nobody else has locked. The others follow each by
-        itself, for a short while, so that none holds up the rest.
+        One statement renews the rows that nobody else has locked. The others are tried one by one
+        for a short while, so that a locked row does not delay the rest.
         """
         renewed = _renew(sql.HEARTBEAT_OF_FREE, owner, beats, lease_seconds, fetch_all)
         deadline = time.monotonic() + LOCKED_ROWS_SECONDS
@@ -234,19 +237,20 @@ class Task(BaseRow):
 
     @classmethod
     def live_marks(cls, owner: str, task_ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
-        """(epoch, cancel asked for) of those rows that this owner still holds."""
+        """(epoch, cancel requested) of those rows that this owner still holds."""
         rows = fetch_all(sql.LIVE_MARKS, {"owner": owner, "ids": list(task_ids)})
         return {row["id"]: (row["epoch"], row["cancelled"]) for row in rows}
 
     @classmethod
     def save_checkpoint(cls, task_id: str, epoch: int, checkpoint: Mapping[str, Any]) -> bool:
-        """Keep the finished steps of a running task; False when the lease is gone."""
+        """Store the finished steps of a running task; False when the lease is lost."""
         parameters = {"id": task_id, "epoch": epoch, "checkpoint": Json(dict(checkpoint))}
         return fetch_one(sql.CHECKPOINT, parameters) is not None
 
     @classmethod
     def mark_alone(cls, task_id: str, epoch: int) -> bool:
-        """A suspect has its process to itself now: a death of the worker is its own."""
+        """Record that a suspect runs alone in its process: a death of the worker then counts as its
+        crash."""
         return fetch_one(sql.MARK_ALONE, {"id": task_id, "epoch": epoch}) is not None
 
     @classmethod
@@ -272,7 +276,7 @@ class Task(BaseRow):
     ) -> bool:
         """``in_progress -> pending`` until ``at``. Interrupted work spends no attempt.
 
-        ``avoid`` is where it failed; ``stronger`` classes the task as harder than it looked.
+        ``avoid`` lists where it failed; ``stronger`` classes the task as harder than it seemed.
         """
         outcome = AttemptOutcome.RETRIED if spend_attempt else AttemptOutcome.INTERRUPTED
         changes = {
@@ -293,14 +297,14 @@ class Task(BaseRow):
 
     @classmethod
     def finish_cancel(cls, task_id: str, epoch: int, ending: Ending) -> bool:
-        """``in_progress -> cancelled`` where a cancel was asked for."""
+        """``in_progress -> cancelled`` where a cancel was requested."""
         state, outcome = TaskState.CANCELLED, AttemptOutcome.CANCELLED
         return _end(sql.END_CANCELLED, task_id, epoch, state, outcome, ending, {})
 
     @classmethod
     def cancel(cls, task_ids: Sequence[str]) -> dict[str, str | None]:
-        """Cancel waiting rows at once, mark running ones; the status by id, None where another
-        transaction keeps the row locked."""
+        """Cancel waiting rows at once and mark running ones. Returns the status by id, None where
+        another transaction keeps the row locked."""
         return change_each(sql.CANCEL_FREE, sql.CANCEL, task_ids, states=OPEN_STATES)
 
     @classmethod
@@ -310,7 +314,7 @@ class Task(BaseRow):
 
     @classmethod
     def postpone(cls, task_ids: Sequence[str], *, at: datetime, reason: str) -> int:
-        """Let ``pending`` rows wait until ``at``: nowhere to go now."""
+        """Let ``pending`` rows wait until ``at``, because no backend can take them now."""
         return len(fetch_all(sql.POSTPONE, {"ids": list(task_ids), "at": at, "reason": reason}))
 
     @classmethod
@@ -329,8 +333,11 @@ class Task(BaseRow):
 
     @classmethod
     def accept(cls, task_id: str, number: int | None = None) -> int | None:
-        """Complete a task that does not run with the answer of attempt ``number``, or with the
-        best one; the number of the attempt, None where there is no such answer or it runs."""
+        """Complete a task that does not run with the answer of attempt ``number``, or with the best
+        one.
+
+        Returns the number of the attempt; None where there is no such answer or the task runs.
+        """
         row = fetch_one(sql.ACCEPT, {"id": task_id, "number": number})
         return row["number"] if row is not None else None
 

@@ -1,4 +1,4 @@
-"""Counts, ages and places of tasks. Nothing here writes."""
+"""Counts, ages and places of tasks. Read only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TaskInProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunningSince:
-    """Where a task runs, and since when."""
+    """The backend and model at which a task runs, and since when."""
 
     backend: str
     started_at: datetime
@@ -41,7 +41,7 @@ class RunningSince:
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """Running rows whose lease ran out, and the seconds that the longest of all has run."""
+    """The number of running rows with expired leases, and the seconds that the oldest has run."""
 
     late: int
     longest_seconds: float
@@ -72,7 +72,7 @@ class EndedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed task and why."""
+    """A failed task and its error."""
 
     title: str | None
     last_error: str | None
@@ -80,7 +80,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TaskAnswer:
-    """The result of one task: ``text`` is its answer, or why there is none."""
+    """The result of one task: ``text`` is its answer, or the reason why there is none."""
 
     id: str
     title: str | None
@@ -96,7 +96,7 @@ def progress_in(value: object) -> ReportedProgress:
     return ReportedProgress(str(phase) if phase else None, tokens if isinstance(tokens, int) else 0)
 
 
-# One look into the index ``kos_tasks_pending_groups`` for each group.
+# One read of the index ``kos_tasks_pending_groups`` for each group.
 _OLDEST = """
 SELECT of_a_group.category, of_a_group.priority, coalesce(
   (SELECT t.created_at FROM tasks t WHERE t.status = 'pending'
@@ -111,7 +111,7 @@ FROM unnest(%(categories)s::text[], %(priorities)s::text[]) AS of_a_group(catego
 
 
 def pending_groups() -> list[PendingGroup]:
-    """Every group that waits, in no order."""
+    """Every group of waiting tasks, unordered."""
     waiting, later = counts.pending(), counts.delayed()
     parameters = {"categories": [c for c, _ in waiting], "priorities": [p for _, p in waiting]}
     return [
@@ -137,7 +137,7 @@ def counts_since(since: datetime, statuses: Sequence[str]) -> dict[str, int]:
 
 
 def unknown_statuses(known: Sequence[str]) -> dict[str, int]:
-    """Tasks by a status that is none of ``known``: rows of strangers may hold any word."""
+    """Tasks by a status outside ``known``: foreign rows may hold any word."""
     rows = fetch_all(
         "SELECT status, count(*) AS n FROM tasks WHERE status <> ALL(%s) GROUP BY 1 ORDER BY 1",
         (list(known),),
@@ -165,7 +165,7 @@ def running(limit: int) -> list[TaskInProgress]:
 
 
 def running_since() -> list[RunningSince]:
-    """Every running task whose place and start are known."""
+    """Every running task with a known backend, model and start."""
     rows = fetch_all(
         "SELECT backend, started_at FROM tasks WHERE status = 'in_progress' "
         "AND backend IS NOT NULL AND started_at IS NOT NULL"
@@ -174,7 +174,7 @@ def running_since() -> list[RunningSince]:
 
 
 def computing_at(backend: str) -> list[TaskInProgress]:
-    """Tasks that a model of ``backend`` computes now, as their heartbeats say."""
+    """Tasks for which a model of ``backend`` generates now, by their heartbeats."""
     rows = fetch_all(
         "SELECT id::text, title, backend, model, started_at, progress FROM tasks "
         "WHERE status = 'in_progress' AND backend = %s "
@@ -185,7 +185,7 @@ def computing_at(backend: str) -> list[TaskInProgress]:
 
 
 def running_leases() -> Leases:
-    """How the leases of running rows stand."""
+    """Expired and oldest leases of running rows."""
     row = fetch_one(
         "SELECT count(*) FILTER (WHERE lease_expires_at < now()) AS late, "
         "coalesce(max(extract(epoch FROM now() - started_at)), 0)::float AS longest "
@@ -204,7 +204,7 @@ def oldest_pending() -> datetime | None:
 
 
 def oldest_untried_seconds() -> float | None:
-    """How long the oldest assigned task has waited that was never tried."""
+    """How long the oldest assigned task without an attempt has waited."""
     row = fetch_one(
         "SELECT extract(epoch FROM now() - min(created_at))::float AS age FROM tasks "
         "WHERE status = 'pending' AND next_attempt_at IS NULL AND isfinite(created_at) "
@@ -235,7 +235,7 @@ def since_last_moves() -> tuple[float, float]:
 
 
 def ended_groups(task_ids: Sequence[str]) -> list[EndedGroup]:
-    """The results of these tasks in groups."""
+    """These tasks in groups of equal results."""
     rows = fetch_all(
         """
         SELECT t.status, t.backend, t.model, count(DISTINCT t.id) AS tasks,
@@ -250,7 +250,7 @@ def ended_groups(task_ids: Sequence[str]) -> list[EndedGroup]:
 
 
 def failures_among(task_ids: Sequence[str], *, limit: int) -> list[Failure]:
-    """Those of these tasks that failed, oldest first."""
+    """The failed ones of these tasks, oldest first."""
     rows = fetch_all(
         "SELECT title, last_error FROM tasks WHERE id = ANY(%s::uuid[]) AND status = 'failed' "
         "ORDER BY created_at LIMIT %s",
@@ -260,7 +260,7 @@ def failures_among(task_ids: Sequence[str], *, limit: int) -> list[Failure]:
 
 
 def answers_among(task_ids: Sequence[str], *, besides: Collection[str] = ()) -> list[TaskAnswer]:
-    """Those of these tasks that have ended, in that order, without those in ``besides``."""
+    """The ended ones of these tasks, in that order, without those in ``besides``."""
     rows = fetch_all(
         "SELECT id::text, title, status = 'completed' AS completed, "
         "coalesce(CASE WHEN status = 'completed' THEN result ELSE last_error END, '') AS text "
@@ -272,7 +272,7 @@ def answers_among(task_ids: Sequence[str], *, besides: Collection[str] = ()) -> 
 
 
 def blocks_used(task_ids: Sequence[str]) -> int:
-    """In how many blocks these tasks were worked on."""
+    """The number of blocks in which these tasks ran."""
     rows = fetch_all(
         "SELECT count(DISTINCT block_id) AS n FROM kos_attempts WHERE task_id = ANY(%s::uuid[])",
         (list(task_ids),),

@@ -1,4 +1,4 @@
-"""Which tasks a list, an export or a change in bulk is about: one value for all of them."""
+"""Selects the tasks of a list, an export or a bulk change: one value for all of them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ class TaskFilter:
     """Fields that are None or empty do not filter.
 
     ``error`` is a part of the last error; ``code`` is that of an attempt of the last day, or its
-    outcome where it has none. ``search`` finds tasks with all its words, or words that begin so,
-    in title, description or answer, and the task with this id, beginning of an id, or custom_id.
+    outcome where it has none. ``search`` finds tasks whose title, description or answer contains
+    all its words (or words that begin with them), and the task with this id, beginning of an id, or
+    custom_id.
     """
 
     ids: tuple[str, ...] = ()
@@ -72,15 +73,15 @@ class TaskFilter:
 
 
 def _parameter(name: str, value: Any) -> Any:
-    if name == "error":  # the pattern of ILIKE that finds the text as it is written
+    if name == "error":  # The pattern of ILIKE that finds the text literally.
         return "%" + re.sub(r"([\\%_])", r"\\\1", value) + "%"
     return list(value) if isinstance(value, tuple) else value
 
 
 def _search(text: str) -> tuple[str, dict[str, Any]]:
-    """Each condition has an index, so that a search stays cheap over many tasks.
+    """Each condition has an index, so that a search over many tasks stays cheap.
 
-    A text with other signs than letters and digits must also occur as it is written; so must one
+    A text with characters other than letters and digits must also occur literally; so must one
     without any word that the index keeps, such as "the".
     """
     text = text.strip()

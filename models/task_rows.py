@@ -1,4 +1,4 @@
-"""Rows of ``tasks`` as values: what each reader of the backlog gets."""
+"""Rows of ``tasks`` as values, one class for each reader of the backlog."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PendingTask:
-    """An assigned row that may run now. ``metadata`` and ``avoid`` are foreign JSON.
+    """An assigned row that may run now.
 
-    ``text_bytes`` counts the description and the system message, ``earlier_bytes`` the results
-    that the task builds on. ``faults`` are the error codes of its earlier attempts.
+    ``metadata`` and ``avoid`` are foreign JSON. ``text_bytes`` counts the description and the
+    system message, ``earlier_bytes`` the results of its dependencies. ``faults`` are the error
+    codes of its earlier attempts.
     """
 
     id: str
@@ -31,9 +32,9 @@ class PendingTask:
 
 @dataclass(frozen=True, slots=True)
 class UnassignedTask:
-    """A pending row without an expert, or without a category; texts are cut to their beginnings.
+    """A pending row without an expert or a category; texts are cut.
 
-    ``domain`` and ``expert`` are names; ``unknown_parents`` are dependencies that are no task.
+    ``domain`` and ``expert`` are names; ``unknown_parents`` are dependencies that do not exist.
     """
 
     id: str
@@ -50,7 +51,7 @@ class UnassignedTask:
 
 @dataclass(frozen=True, slots=True)
 class InFlightTask:
-    """A queued or running row, with its place."""
+    """A queued or running row with its backend and model."""
 
     id: str
     status: str
@@ -61,10 +62,8 @@ class InFlightTask:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTask:
-    """A row as it stood when this process claimed it; `PendingTask` explains ``faults``.
-
-    ``earlier_titles`` and ``earlier_results`` are those of the tasks that it waited for.
-    """
+    """A row as it was when this process claimed it; `PendingTask` explains ``faults``.
+    ``earlier_titles`` and ``earlier_results`` belong to its dependencies."""
 
     id: str
     title: str | None

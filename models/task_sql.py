@@ -1,8 +1,8 @@
 """The statements behind the transitions of :class:`models.task.Task`, by name.
 
-A statement that ends an attempt also closes its line in the ledger and says why, so that one round
-trip and one commit hold all or nothing. For the same reason a claim brings all that the attempt
-reads: its expert, and the results that it waited for.
+A statement that ends an attempt also closes its row in the ledger and records the decisions, so
+that one round trip and one commit apply all or nothing. For the same reason a claim returns all
+that the attempt needs: its expert, and the results of its dependencies.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ WITH given AS MATERIALIZED (
 SELECT id::text FROM assigned
 """
 
-# The block moves past the rows that it names next, also past those that may not run any more.
+# The block advances past the rows that it names next, even those that may no longer run.
 QUEUE = """
 WITH block AS (
   SELECT id, backend, model, task_ids, routes, route_of, next_index AS first,

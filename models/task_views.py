@@ -1,4 +1,4 @@
-"""Tasks as people see them: lists, one task whole, streams for export."""
+"""Tasks for display: lists, one whole task, streams for export."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FROM = "FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id"
 
 
 def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[Row]:
-    """Tasks newest first, with the fields of ``kos tasks``; of one moment by id."""
+    """Tasks newest first, with the fields of ``kos tasks``; those of one moment by id."""
     where, parameters = chosen.where()
     rows = fetch_all(
         f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at DESC, t.id DESC "
@@ -79,7 +79,7 @@ def statuses_of(task_ids: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a task stands now."""
+    """The present state of a task."""
 
     status: str | None
     epoch: int
@@ -133,11 +133,12 @@ def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
 
 
 def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
-    """Tasks oldest first, as they stood when the export began; flat memory however many."""
+    """Tasks oldest first, as they were when the export began; memory does not grow with their
+    number."""
     where, parameters = chosen.where()
-    # A cursor of the server lives in a transaction; peewee's connections commit by themselves.
+    # A server-side cursor needs a transaction, and peewee's connections commit by themselves.
     with database.atomic():
-        # Its reader sets the pace, and it holds no row.
+        # The reader sets the pace, and the cursor locks no row.
         fetch_all("SET LOCAL idle_in_transaction_session_timeout = 0")
         fetch_all(
             f"DECLARE kos_export NO SCROLL CURSOR FOR SELECT {COLUMNS} {FROM} {where} "
@@ -159,7 +160,7 @@ def matching_ids(chosen: TaskFilter) -> list[str]:
 
 
 def matching(chosen: TaskFilter, *, at_most: int) -> int:
-    """How many tasks; counting ends at ``at_most``."""
+    """How many tasks match; counting stops at ``at_most``."""
     where, parameters = chosen.where()
     row = fetch_one(
         f"SELECT count(*) AS n FROM (SELECT 1 {FROM} {where} LIMIT %(at_most)s) AS found",
@@ -169,7 +170,7 @@ def matching(chosen: TaskFilter, *, at_most: int) -> int:
 
 
 def facets(chosen: TaskFilter, names: Sequence[str], *, at_most: int) -> dict[str, dict[str, int]]:
-    """By each of `FACETS`, how many of the newest ``at_most`` tasks have which value."""
+    """For each of `FACETS`, how many of the newest ``at_most`` tasks have which value."""
     where, parameters = chosen.where()
     columns = ", ".join(f"{FACETS[name]} AS {name}" for name in names)
     sets = ", ".join(f"({name})" for name in names)

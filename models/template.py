@@ -1,4 +1,4 @@
-"""Rows of templates: a task's line with variables, by name."""
+"""Rows of templates: a task's JSON line with variables, by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.base import Row, fetch_all, fetch_one
 
 
 def add(name: str, line: Mapping[str, Any]) -> bool:
-    """False: a template of that name is there already."""
+    """Insert a template; False if one of that name exists."""
     rows = fetch_all(
         "INSERT INTO kos_templates (name, line) VALUES (%s, %s) ON CONFLICT DO NOTHING "
         "RETURNING name",

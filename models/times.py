@@ -1,6 +1,6 @@
-"""Times as Postgres holds them and Python cannot: infinite, before year 1, beyond year 9999.
+"""Reads times that Postgres can hold and Python cannot: infinite, before year 1, beyond year 9999.
 
-Any row may hold one, and a row that cannot be read would stop everybody's work.
+Any row may hold one, and an unreadable row would stop all planning.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import psycopg2.extensions as pg
 
 EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
-"""Far from the ends of Python's calendar, so that a little may be added and taken away."""
+"""Far from the limits of Python's calendar, so that small offsets can be added and subtracted."""
 
 TIMESTAMPTZ_OID, TIMESTAMP_OID = 1184, 1114
 
@@ -21,7 +21,7 @@ Caster = Callable[[Any, Any], Any]
 
 
 def register() -> None:
-    """Let every connection of this process read such times as the nearest of the two ends."""
+    """Make every connection of this process read such times as the nearest limit."""
     for oid, name, caster in (
         (TIMESTAMPTZ_OID, "kos_timestamptz", pg.PYDATETIMETZ),
         (TIMESTAMP_OID, "kos_timestamp", pg.PYDATETIME),

@@ -1,9 +1,9 @@
 """Bounds every wait for an answer of Postgres.
 
-libpq bounds a connect and, by ``tcp_user_timeout``, data that nobody acknowledges. A server or a
-proxy that is frozen still acknowledges: its kernel does. So the driver waits through
-:func:`wait_for_answer`, which gives up after a number of seconds. The driver then closes the
-connection, and whoever used it sees an OperationalError.
+libpq bounds a connect and, by ``tcp_user_timeout``, data that is not acknowledged. The kernel of a
+frozen server or proxy still acknowledges. So the driver waits through :func:`wait_for_answer`,
+which stops after a number of seconds. The driver then closes the connection, and its user gets an
+OperationalError.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP, connection
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 8.0
-"""Longer than any statement of a running system takes, short enough to go on within 15 s."""
+"""Longer than any statement of a running system, short enough to recover within 15 s."""
 
 
 CONNECTING = (STATUS_SETUP, 20)
 """The driver has no name for the state between the two."""
 TRUST_SECONDS = 0.5
-"""A connection that was idle for longer is tried before it is used: its other end may be gone."""
+"""A connection that was idle for longer is pinged before use: its other end may be gone."""
 TRIAL_SECONDS = 1.0
 
 
 class BoundedConnection(connection):
-    """Its statements end within :data:`ANSWER_SECONDS`; those of others may wait for ever."""
+    """Our statements end within :data:`ANSWER_SECONDS`; other connections are unbounded."""
 
     used_at = 0.0
 
     def is_alive(self) -> bool:
-        """Whether it answers now; taken for granted where it was used a moment ago."""
+        """Whether it answers now; assumed where it was used a moment ago."""
         if self.closed or time.monotonic() - self.used_at < TRUST_SECONDS:
             return not self.closed
         try:
@@ -51,7 +51,7 @@ _this_thread = threading.local()
 
 @contextmanager
 def patience(seconds: float | None) -> Iterator[None]:
-    """Let statements of this thread take up to ``seconds``; None: as long as they need."""
+    """Let statements of this thread take up to ``seconds``; None: without limit."""
     outer = getattr(_this_thread, "bounds", None)
     _this_thread.bounds = (seconds,)
     try:

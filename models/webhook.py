@@ -1,5 +1,7 @@
-"""Rows of webhooks and of their deliveries. A delivery changes only while it is pending, and only
-by who claimed it last."""
+"""Rows of webhooks and of their deliveries.
+
+A delivery changes only while it is pending, and only by the process that claimed it last.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ ADDRESS, SETTING, COMMAND = "address", "setting", "command"
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """``kind``: ``address`` (url and secret in the row), ``setting`` (both in the settings) or
-    ``command`` (a command of the settings). ``failures`` counts the times in a row that nobody
-    answered there."""
+    ``command`` (a command in the settings).
+
+    ``failures`` counts consecutive sends without an answer.
+    """
 
     id: str
     name: str
@@ -95,7 +99,7 @@ WHERE state = 'pending' AND created_at < %s
 RETURNING id
 """
 
-# One event a standstill, however often it is seen.
+# One event per standstill, however often it is seen.
 STUCK = """
 INSERT INTO kos_webhook_deliveries (webhook_id, event, data)
 SELECT w.id, 'backlog.stuck', %(data)s FROM kos_webhooks w
@@ -106,12 +110,12 @@ WHERE 'backlog.stuck' = ANY(w.events) AND NOT EXISTS (
 
 
 def add(name: str, *, url: str, secret: str, events: Sequence[str]) -> bool:
-    """Insert a webhook of a person's; False where one of that name exists."""
+    """Insert a webhook that a user defined; False where one of that name exists."""
     return _add(name, ADDRESS, url, secret, events)
 
 
 def keep_setting(name: str, kind: str, events: Sequence[str] | None) -> None:
-    """The row of a webhook that the settings name; with None they name none."""
+    """Keep the row of a webhook that the settings define; with None, delete it."""
     found = fetch_one("SELECT kind, events FROM kos_webhooks WHERE name = %s", (name,))
     if events is None:
         if found and found["kind"] == kind:
@@ -152,7 +156,7 @@ def with_due_deliveries() -> list[Webhook]:
 
 
 def claim(webhook_id: str, *, limit: int, lease_seconds: float) -> list[WebhookDelivery]:
-    """Oldest first. Who claims them ends them within the lease, or they are due again."""
+    """Claim deliveries, oldest first. They are due again unless ended within the lease."""
     rows = fetch_all(CLAIM, {"webhook": webhook_id, "limit": limit, "lease": lease_seconds})
     return [value_of(WebhookDelivery, row) for row in rows]
 
@@ -166,13 +170,13 @@ def retry(delivery: WebhookDelivery, problem: str, *, at: datetime) -> None:
 
 
 def give_back(deliveries: Sequence[WebhookDelivery]) -> None:
-    """Claimed, but not tried."""
+    """Return deliveries that were claimed but not tried."""
     if deliveries:
         fetch_all(GIVE_BACK, ([one.id for one in deliveries],))
 
 
 def hold(webhook_id: str, *, until: datetime) -> None:
-    """Nobody answers there: nothing is sent before ``until``."""
+    """Send nothing before ``until``: the receiver does not answer."""
     fetch_all(
         "UPDATE kos_webhooks SET failures = failures + 1, held_until = %s WHERE id = %s",
         (until, webhook_id),
@@ -180,7 +184,7 @@ def hold(webhook_id: str, *, until: datetime) -> None:
 
 
 def answers(webhook_id: str) -> None:
-    """Somebody answers there (again)."""
+    """Record that the receiver answers (again)."""
     fetch_all(
         "UPDATE kos_webhooks SET failures = 0, held_until = NULL WHERE id = %s AND failures > 0",
         (webhook_id,),
@@ -188,7 +192,7 @@ def answers(webhook_id: str) -> None:
 
 
 def give_up(*, created_before: datetime) -> int:
-    """End what is pending for too long; how many."""
+    """Fail deliveries that have been pending for too long; returns how many."""
     return len(fetch_all(GIVE_UP, (created_before,)))
 
 

@@ -1,4 +1,4 @@
-"""The verdict on an answer: by the rules, and by another model where the task wants it."""
+"""The verdict on an answer: by the rules, and by a second model if the task requires it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AnswerReview:
         *,
         category: str | None,
     ) -> Verdict:
-        """Raises CallCancelled only, and only during a second opinion."""
+        """Raises only CallCancelled, and only during a second opinion."""
         late = passed(JUDGE_SECONDS)
         answer = Answer(text=result.text, finish_reason=result.finish_reason)
         request = Request(
@@ -95,10 +95,10 @@ class AnswerReview:
     def _another_model(
         self, task: TaskMessage, running: RunningAttempt
     ) -> Iterator[ModelCaller | None]:
-        """A caller of a model that is in memory and is not the one that answered.
+        """A caller for a resident model other than the one that answered.
 
-        None where there is no such model or no free slot: a second opinion is not worth a reload or
-        a wait.
+        None where there is no such model or no free slot: a second opinion is worth neither a
+        reload nor a wait.
         """
         for backend, resident in self._candidates(task):
             heavy = self._scanner.is_heavy(backend.name, resident.name)
@@ -121,9 +121,9 @@ class AnswerReview:
     def _slot(
         self, task: TaskMessage, backend: str, running: RunningAttempt, model: str, *, heavy: bool
     ) -> Iterator[bool]:
-        """Whether one call may run there.
+        """Hold permission for one call there; False if there is none.
 
-        The call uses the slot of the attempt where that admits it, else a second one, which the
+        The call uses the attempt's own slot where that covers it, else a second one, which the
         lease keeper renews meanwhile.
         """
         if backend == task.backend and (task.heavy or not heavy):
@@ -151,7 +151,7 @@ class AnswerReview:
         *,
         heavy: bool,
     ) -> ModelCaller:
-        # A call that names no context, or another one, would load the model anew.
+        # A call with no context size, or another one, would reload the model.
         sized = traits_of(backend.spec.kind).takes_num_ctx
         return self._calls.caller(
             backend.name,
@@ -163,7 +163,7 @@ class AnswerReview:
 
 
 def _residents(backend: BackendAdapter) -> tuple[ResidentModel, ...]:
-    """What is in memory there now; nothing where the server does not answer."""
+    """The resident models of the server; none where it does not answer."""
     try:
         return backend.resident_models()
     except LLMError as error:

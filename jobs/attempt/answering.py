@@ -1,4 +1,4 @@
-"""From a claimed row to an answer and its verdict, or to the error that took its place."""
+"""Turns a claimed row into an answer with a verdict, or an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class AttemptResult:
-    """What an attempt led to: ``answer`` and ``verdict``, or ``error``.
+    """The result of an attempt: ``answer`` and ``verdict``, or ``error``.
 
     ``began`` is a monotonic time in seconds, ``spent`` the cost of its model calls so far.
     """
@@ -45,7 +45,7 @@ class AttemptResult:
 
 
 class Answering:
-    """Prepares tasks, lets their processors call models, and has the answers reviewed."""
+    """Prepares tasks, runs their processors, and has the answers reviewed."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Answering:
         self._review = review
 
     def answer(self, task: TaskMessage, claimed: Claimed, running: RunningAttempt) -> AttemptResult:
-        """Raises only DatabaseUnavailable and RedisError: an outage is no fault of the task."""
+        """Raises only DatabaseUnavailable and RedisError: an outage is not the task's failure."""
         result = AttemptResult(task)
         model = self._model_at(task)
         try:

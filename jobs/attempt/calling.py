@@ -1,4 +1,5 @@
-"""One model call of a running task: loaded, guarded, measured, reported to the breaker."""
+"""One model call of a running task: load, rate limit, guarded generation, measurement, breaker
+report."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 RATE_PAUSE_SECONDS = 1.0
 SURE_SHARE = 0.8
-"""Estimates are within about a fifth."""
+"""Token estimates are accurate to about a fifth."""
 CUT_SUSPECTED_TOKENS = 2000
 CUT_SUSPECTED_SHARE = 0.5
 
@@ -103,8 +104,11 @@ class ModelCaller:
         response_schema: Mapping[str, Any] | None = None,
         step: str,
     ) -> Completion:
-        """Raises the errors of :mod:`llm.errors`; RedisError and DatabaseUnavailable where the
-        services of the attempt are away, which says nothing of the server or the task."""
+        """Make one call. Raises the errors of :mod:`llm.errors`.
+
+        RedisError and DatabaseUnavailable mean an outage of the attempt's services, which is
+        evidence against neither the server nor the task.
+        """
         request = GenerateRequest(
             model=self._model,
             messages=messages,
@@ -148,7 +152,7 @@ class ModelCaller:
             deadlines=self._deadlines(request, resident=False, queue_seconds=0.0),
             cancel=self._running.token,
         )
-        # Only servers that load models on their own may still have to load this one.
+        # Only servers that load models on demand may still have to load this one.
         loads_unseen = traits_of(self._backend.spec.kind).loads_unseen
         allowance = self._wait_for_rate(request)
         queue_seconds = self._queue_seconds()
@@ -169,7 +173,7 @@ class ModelCaller:
         return load_seconds + self._loaded_inside(completion, began), completion
 
     def _refuse_what_cannot_fit(self, request: GenerateRequest) -> None:
-        """Refuse it before it is sent: some servers cut a prompt and answer without an error."""
+        """Refuse a prompt that is too long: some servers cut it and answer without an error."""
         tokens = _prompt_tokens(request)
         context = self._context_tokens
         if context is not None and tokens * SURE_SHARE > context:
@@ -181,7 +185,7 @@ class ModelCaller:
             )
 
     def _refuse_cut_prompt(self, request: GenerateRequest, completion: Completion) -> None:
-        """Raise where the server cut the prompt: its answer would be to half of it."""
+        """Raise where the server cut the prompt, since its answer ignores a part of it."""
         sent, read = _prompt_tokens(request), completion.prompt_tokens
         if read and sent > CUT_SUSPECTED_TOKENS and read < sent * CUT_SUSPECTED_SHARE:
             logger.warning(
@@ -195,8 +199,8 @@ class ModelCaller:
             )
 
     def _loaded_inside(self, completion: Completion, began: float) -> float:
-        """Seconds that the call spent on a load of its own; servers report some time of loading for
-        a model that is there, too."""
+        """Seconds that the call spent on loading the model. Servers report some loading time for a
+        resident model as well, which does not count."""
         reported = completion.load_seconds or 0.0
         if reported <= traits_of(self._backend.spec.kind).warm_load_seconds:
             return 0.0
@@ -210,7 +214,7 @@ class ModelCaller:
         return reported
 
     def _wait_for_rate(self, request: GenerateRequest) -> RateDecision:
-        """Wait until the backend's requests and tokens per minute allow one more call."""
+        """Wait until the backend's limits on requests and tokens per minute allow one more call."""
         spec = self._backend.spec
         limits = RateLimits(spec.requests_per_minute, spec.tokens_per_minute)
         prompt_tokens = _prompt_tokens(request)
@@ -227,7 +231,7 @@ class ModelCaller:
                 raise CallCancelled(self._running.token.reason or "cancelled")
 
     def _queue_seconds(self) -> float:
-        """How long our own requests at this server may keep a new one waiting, at worst."""
+        """How long our own earlier requests at this server may delay a new one, at worst."""
         service = self._figures.service_seconds or 0.0
         ahead = self._in_use(self._backend.name) - 1
         return max(0, ahead) * service
@@ -239,10 +243,9 @@ class ModelCaller:
         deadlines: Deadlines,
         queue_seconds: float,
     ) -> FirstTokenTimeout:
-        """``error``, or a `QueueTimeout` where our own requests ahead of this one explain the
-        timeout."""
+        """``error``, or a `QueueTimeout` where our own earlier requests explain the timeout."""
         prefill = prefill_seconds(_prompt_tokens(request), self._figures.prefill_seconds_per_token)
-        # The allowance for a load inside the call does not count as time in the queue.
+        # The allowance for a load inside the call is not time in the queue.
         cold = deadlines.load_seconds if traits_of(self._backend.spec.kind).loads_unseen else 0.0
         if not queueing_explains(
             allowed_seconds=deadlines.first_token_seconds - cold,
@@ -298,7 +301,7 @@ class ModelCaller:
 
 @dataclass(frozen=True, slots=True)
 class ModelCalls:
-    """What every model call of this process uses; :meth:`caller` is for one attempt."""
+    """The services behind every model call of this process; :meth:`caller` is for one attempt."""
 
     settings: Settings
     backends: Backends

@@ -1,4 +1,4 @@
-"""Finished steps of a running task, kept on its row."""
+"""Saves finished steps of a running task in its row."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class RowCheckpoint:
         return self._steps.get(step)
 
     def save(self, step: str, text: str) -> None:
-        """A row that cannot be written now is no reason to throw the step away: the next one is
-        kept with it, and the lease keeper ends the attempt if it is no longer ours."""
+        """Save a step. If the row cannot be written now, the step is kept in memory and saved with
+        the next one; the lease keeper ends the attempt if the lease is lost."""
         self._steps[step] = text
         try:
             with session():

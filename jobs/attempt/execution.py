@@ -1,7 +1,7 @@
-"""One attempt of one task: claim its row, find an answer, write the outcome.
+"""One attempt of one task: claim its row, get an answer, write the outcome.
 
-The walk of a task goes down from here and comes back only between these three steps. Whatever
-happens in between becomes one outcome, written once, under the epoch of the claim.
+Each step calls only modules below it. Whatever happens becomes one outcome, written once, under the
+epoch of the claim.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GATE_SECONDS = 30.0
 
 
 class Execution:
-    """Runs admitted tasks; one for all threads of a process."""
+    """Runs admitted tasks; all threads of a process share one."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class Execution:
     def run(self, task: TaskMessage) -> Outcome | None:
         """The outcome that was written, or None when the row was not (or no longer) ours.
 
-        Never raises for what a model server or an answer did. Raises DatabaseUnavailable or
-        RedisError where the attempt was interrupted by an outage.
+        Never raises for an error of a model server or a bad answer. Raises DatabaseUnavailable or
+        RedisError where an outage interrupted the attempt.
         """
         with (
             span("run", task.task_id, backend=task.backend, model=task.model),
             self._gate.shared(wait_seconds=GATE_SECONDS) as entered,
         ):
-            # A row that was not claimed is sent again by recovery.
+            # Recovery sends a row again that was not claimed.
             return self._run(task) if entered else None
 
     def _run(self, task: TaskMessage) -> Outcome | None:
@@ -89,7 +89,8 @@ class Execution:
 
     @contextmanager
     def _alone_if_suspect(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:
-        """Alone for a suspect, and on record as such: only a death while alone is evidence."""
+        """Let a suspect run alone and record that: only a death while alone is evidence
+        against it."""
         if claimed.row.suspicion is None:
             yield
             return
@@ -103,8 +104,8 @@ class Execution:
         try:
             claim = self._lease_keeper.claim(task)
         except DatabaseUnavailable as error:
-            # Whether the claim was committed or not, recovery finds the row: queued without a
-            # message, or running under a lease that nobody renews.
+            # Whether or not the claim was committed, recovery finds the row: queued without a
+            # message, or running with a lease that nobody renews.
             logger.warning("claim_failed task=%s error=%s", task.task_id, error)
             self._requests.add_pending()
             return None

@@ -1,11 +1,13 @@
-"""The lease keeper of a worker process: keeps the leases of all its running attempts.
+"""The lease keeper of a worker process: renews the leases of all its running attempts.
 
-Two threads, so that neither Postgres nor Redis holds up what the other keeps. Every second, while
-anything runs, one reads the rows, stops calls that were cancelled or lost, and renews the leases
-every ``heartbeat_seconds``; the other renews the slots (so that a Redis that forgot them has them
-back within seconds), stops calls that must give way, and shows watched answers. It
-shares nothing with the threads that work, so reading files or waiting for a pool starves nobody.
-A task whose thread has died is no longer renewed: its lease runs out.
+It has two threads, so that a slow Postgres does not delay what Redis needs and vice versa. Every
+second, while anything runs, the first reads the rows, stops calls that were cancelled or lost their
+lease, and renews leases every ``heartbeat_seconds``. The second renews the slots (so that an
+emptied Redis has them back within seconds), stops calls that must give way to people, and publishes
+watched answers.
+
+It shares nothing with the working threads, so slow file reads or a wait for a connection cannot
+delay it. A task whose thread has died is not renewed: its lease expires.
 """
 
 from __future__ import annotations
@@ -52,11 +54,11 @@ class RunningAttempt:
     note: str | None = None
     model: str = ""
     side_slots: tuple[tuple[str, str], ...] = ()
-    """(backend, holder) of further slots that the attempt holds, such as for a second opinion."""
+    """(backend, holder) of further slots of the attempt, such as for a second opinion."""
 
     @property
     def slots(self) -> tuple[tuple[str, str], ...]:
-        """(backend, holder) of every slot that it holds, its own first."""
+        """(backend, holder) of every slot of the attempt, its own first."""
         return ((self.backend, f"{self.task_id}:{self.epoch}"), *self.side_slots)
 
     def report(self) -> Mapping[str, Any]:
@@ -118,9 +120,10 @@ class LeaseKeeper:
         return len(self._attempts)
 
     def claim(self, task: TaskMessage) -> tuple[Claimed, RunningAttempt] | None:
-        """Claim the row of ``task`` and keep its lease; None where the row is not ours to run.
+        """Claim the row of ``task`` and renew its lease until :meth:`remove`; None where the row is
+        not ours to run.
 
-        Raises DatabaseUnavailable. :meth:`remove` ends what this began.
+        Raises DatabaseUnavailable.
         """
         with session():
             claimed = Task.claim(
@@ -139,7 +142,7 @@ class LeaseKeeper:
     def add(
         self, task_id: str, epoch: int, *, backend: str, token: CancelToken, model: str = ""
     ) -> RunningAttempt:
-        """Keep the lease that this thread just took."""
+        """Renew the lease that this thread just took."""
         attempt = RunningAttempt(
             task_id=task_id,
             epoch=epoch,
@@ -163,7 +166,8 @@ class LeaseKeeper:
             attempt.token.cancel(reason)
 
     def give_back_all(self) -> None:
-        """Return the rows of calls that outlast a drain: the end of this process is no crash."""
+        """Return the rows of calls that outlast a drain, so that the end of this process is no
+        crash."""
         ending = Ending(error=DRAINED, error_code="interrupted")
         for attempt in self._snapshot():
             task_id, epoch = attempt.task_id, attempt.epoch
@@ -193,7 +197,7 @@ class LeaseKeeper:
             except (DatabaseUnavailable, redis.RedisError) as error:
                 logger.warning("heartbeat_late owner=%s error=%s", self._owner, error)
             except Exception:
-                # One failed round must not end the thread: without it every lease would run out.
+                # One failed round must not end the thread: without it every lease would expire.
                 logger.exception("heartbeat_broke owner=%s", self._owner)
 
     def _keep_rows(self, attempts: list[RunningAttempt]) -> None:
@@ -226,7 +230,7 @@ class LeaseKeeper:
         return ours
 
     def _lose(self, attempt: RunningAttempt) -> None:
-        # The thread may have ended the attempt between our look at the list and at the row.
+        # The thread may have ended the attempt since the list was copied.
         if (attempt.task_id, attempt.epoch) in self._attempts:
             attempt.token.cancel(LEASE_LOST)
 
@@ -249,7 +253,7 @@ class LeaseKeeper:
                 attempt.token.cancel(SLOT_LOST)
 
     def _interrupt_preempted(self, attempts: list[RunningAttempt]) -> None:
-        """Interrupt calls whose model must leave memory for a person's request; their rows are
+        """Interrupt calls whose model must leave memory for a person's request. Their rows are
         returned."""
         preempted = self._demand.preempted(sorted({attempt.backend for attempt in attempts}))
         for attempt in attempts:

@@ -27,7 +27,7 @@ class LiveAnswers:
         self._client = client
 
     def show(self, running: Sequence[Watched]) -> None:
-        """One read for all tasks, and one write for each watched one."""
+        """Publish the watched answers: one read for all tasks, one write for each watched one."""
         watched = self._client.mget([watch_key(one.task_id) for one in running])
         for one, mark in zip(running, watched, strict=True):
             text = one.progress.partial_text

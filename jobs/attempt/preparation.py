@@ -1,4 +1,4 @@
-"""From a claimed row to what a processor needs: options, expert, files, dependencies."""
+"""Builds a processor's input from a claimed row: options, expert, files, dependencies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from models.task_rows import ClaimedTask
 
 
 class TaskRefused(Exception):
-    """The task cannot run as it stands, and never will; the message says why."""
+    """The task can never run in its present form; the message says why."""
 
 
 def prepare(
@@ -43,11 +43,11 @@ def prepare(
     model_context: int | None = None,
     model_sampling: Sampling = SERVER_DEFAULTS,
 ) -> TaskContext:
-    """The input of the processor. Raises TaskRefused where the row requires the impossible.
+    """The input of the processor. Raises TaskRefused where a requirement of the row cannot be met.
 
     ``num_ctx`` is the requested context window in tokens; 0 leaves it to the server.
-    ``model_context`` is the longest that the model has there, where it is known.
-    ``model_sampling`` is what the model's author set.
+    ``model_context`` is the model's maximum there, where known. ``model_sampling`` are its author's
+    values.
     """
     row = claimed.row
     options = metadata.read(row.metadata)
@@ -86,7 +86,7 @@ def prepare(
 
 
 def category_of(text: str | None) -> Category:
-    """The category of a row; what a stranger wrote there counts as default."""
+    """The category of a row; an unknown value counts as default."""
     return Category(text) if text in set(Category) else Category.DEFAULT
 
 
@@ -118,7 +118,7 @@ def _bytes(text: str) -> int:
 
 
 def _instructed(persona: Persona, row_metadata: object) -> Persona:
-    """The system message of a batch line (``metadata.system``) replaces the expert's prompt."""
+    """``metadata.system`` of a batch line replaces the expert's prompt."""
     own_system = _system(row_metadata)
     return replace(persona, system_prompt=own_system) if own_system else persona
 
@@ -129,7 +129,7 @@ def _system(row_metadata: object) -> str:
 
 
 def _persona(row: ClaimedTask) -> Persona:
-    """Empty where the task has no expert, or one that is gone."""
+    """Empty where the task has no expert, or its expert was deleted."""
     return Persona(
         name=row.expert_name or "",
         role=row.expert_role or "",
@@ -140,10 +140,9 @@ def _persona(row: ClaimedTask) -> Persona:
 
 
 def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_tokens: int) -> str:
-    """The text of the task's files, and a note on those that cannot be read.
+    """The text of the task's files, and a note on unreadable ones.
 
-    Raises:
-        TaskRefused: one cannot be read, and the creator set ``files_required``.
+    Raises TaskRefused if one cannot be read and the creator set ``files_required``.
     """
     if not options.file_paths:
         return ""

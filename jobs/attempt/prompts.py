@@ -1,7 +1,7 @@
-"""The messages of one call: the expert's persona, the task, what it builds on, its files.
+"""Builds the messages of one call: the expert's persona, the task, its dependencies' results, its
+files.
 
-The persona and the task are always whole; what other tasks found and what files hold share the
-tokens that are left.
+The persona and the task are never cut; results and files share the remaining tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CUT = "\n[… cut here to fit the model's context …]"
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """An expert as a prompt shows them; a silent one says nothing of its own."""
+    """An expert for a prompt; a silent one adds no persona of its own."""
 
     name: str = ""
     role: str = ""
@@ -32,7 +32,7 @@ class Persona:
 
 @dataclass(frozen=True, slots=True)
 class DependencyResult:
-    """What a task that had to be done before this one found."""
+    """The result of a task on which this one depends."""
 
     title: str
     text: str
@@ -40,7 +40,7 @@ class DependencyResult:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """``notes`` says what was cut; ``tokens`` is an estimate of all messages together."""
+    """``notes`` says what was cut; ``tokens`` estimates all messages together."""
 
     messages: tuple[Message, ...]
     tokens: int
@@ -82,7 +82,7 @@ def build(
     known, cut_knowledge = _fitted(knowledge, max(0, left - used))
     if cut_knowledge:
         notes.append("the knowledge of the domain was cut to fit")
-    # What several tasks share stands first, so that a server reads it once (docs/planning.md).
+    # Parts that tasks share come first, so that a server computes them once (docs/planning.md).
     shared = _headed("Files", files), _headed("Known in this domain", known)
     user = "\n\n".join(filter(None, (*shared, task, earlier, instructions)))
     messages: tuple[Message, ...] = (Message("user", user),)
@@ -108,7 +108,7 @@ def system_text(persona: Persona) -> str:
 
 
 def task_text(title: str, description: str) -> str:
-    """Title and description, said once where one holds the other."""
+    """Title and description, without repetition where one contains the other."""
     title, description = title.strip(), description.strip()
     if not description or description == title:
         return title

@@ -1,4 +1,4 @@
-"""Decides what follows from an attempt and writes it under the epoch of the claim."""
+"""Decides the outcome of an attempt and writes it under the epoch of the claim."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Recorder:
     def record(
         self, claimed: Claimed, running: RunningAttempt, result: AttemptResult
     ) -> Outcome | None:
-        """The outcome that was written; None where the row was not ours any more."""
+        """The outcome that was written; None where the row was no longer ours."""
         outcome = self._decide(claimed, result)
         written = self._write(claimed, running, outcome, result)
         if written and isinstance(outcome, Complete) and result.answer is not None:
@@ -99,7 +99,7 @@ class Recorder:
         result: AttemptResult,
     ) -> bool:
         reason = running.token.reason
-        # A whole answer is written even if the lease looks lost: the epoch decides.
+        # An answer is written even if the lease looks lost: the epoch decides.
         if reason in (LEASE_LOST, SLOT_LOST) and not isinstance(outcome, Complete):
             logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, reason)
             return reason == SLOT_LOST and self._persist(
@@ -135,8 +135,11 @@ class Recorder:
         return _storable(knowledge_os.note_of(outcome, attempts=claimed.row.attempt_count + 1))
 
     def _persist(self, claimed: Claimed, write: Callable[[], bool]) -> bool:
-        """Write as soon as Postgres can, also beyond the lease: ``write`` changes nothing where the
-        row is not ours any more. After ``SMART_WORKER_STUCK_MINUTES`` recovery has it anyway."""
+        """Retry the write until Postgres accepts it, even after the lease has expired: ``write``
+        changes nothing where the row is no longer ours.
+
+        After ``SMART_WORKER_STUCK_MINUTES`` recovery has returned the row anyway.
+        """
         began, tries = time.monotonic(), 0
         while True:
             try:
@@ -169,7 +172,7 @@ def _write_outcome(
         ending = _ending(result, outcome.code, outcome.reason)
         ending = replace(ending, why=[_retry_decision(task_id, outcome), *ending.why], marks=marks)
         written = _write_failure(claimed, outcome, ending, note)
-    # A cancel may have arrived between the last look of the lease keeper and this write.
+    # A cancel may have arrived between the lease keeper's last check and this write.
     return written or Task.finish_cancel(task_id, epoch, _ending(result, "cancelled"))
 
 
@@ -217,7 +220,7 @@ def _ending(result: AttemptResult, code: str | None, error: str | None = None) -
 
 
 def _notes(result: AttemptResult) -> list[NewDecision]:
-    """What the processor noted of its choices."""
+    """The processor's notes, as decisions."""
     if result.answer is None:
         return []
     processor, task_id = result.answer.processor, result.task.task_id
@@ -226,7 +229,7 @@ def _notes(result: AttemptResult) -> list[NewDecision]:
 
 
 def _sent(request: GenerateRequest) -> list[dict[str, str]]:
-    """The messages, the longest cut so that all fit; each keeps its beginning."""
+    """The messages, with the longest cut so that all fit; each keeps its beginning."""
     most = MOST_MESSAGE_CHARS // len(request.messages)
     return [
         {"role": message.role, "content": _storable(message.content[:most])}
@@ -261,5 +264,5 @@ def _decoded(metadata: object) -> dict[str, Any] | None:
 
 
 def _storable(text: str) -> str:
-    # Postgres text holds no NUL.
+    # Postgres text cannot contain NUL.
     return text.replace("\x00", "�")

@@ -10,7 +10,7 @@ LOOK_SECONDS = 0.5
 
 
 class SoloGate:
-    """One for all threads of a process. A suspect goes before those that wait to enter."""
+    """Shared by all threads of a process. A suspect goes before tasks that wait to enter."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -19,8 +19,8 @@ class SoloGate:
 
     @contextmanager
     def shared(self, *, wait_seconds: float) -> Iterator[bool]:
-        """Enter beside others; False where a suspect held or awaited the process for the whole
-        time."""
+        """Enter together with others; False where a suspect held or awaited the process for the
+        whole time."""
         with self._changed:
             entered = self._changed.wait_for(lambda: not self._suspects, timeout=wait_seconds)
             self._inside += entered
@@ -33,7 +33,8 @@ class SoloGate:
 
     @contextmanager
     def alone(self, *, cancelled: Callable[[], bool]) -> Iterator[bool]:
-        """For a thread inside ``shared``: wait until all others have left. False: cancelled."""
+        """For a thread inside ``shared``: wait until all others have left. False if ``cancelled``
+        came first."""
         with self._changed:
             self._suspects += 1
             self._inside -= 1

@@ -1,4 +1,4 @@
-"""What the calls of one attempt cost."""
+"""The cost of the calls of one attempt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.task import Measures
 
 @dataclass(slots=True)
 class Spent:
-    """What the calls of one attempt cost together, with the last request and what came back."""
+    """The total cost of an attempt's calls, with the last request and its answer."""
 
     load_seconds: float = 0.0
     first_token_seconds: float | None = None
@@ -53,5 +53,5 @@ class Spent:
 
 
 def _sum(so_far: float | None, more: float | None) -> float | None:
-    """None as soon as one call did not report it."""
+    """None as soon as one call has no figure."""
     return None if so_far is None or more is None else so_far + more

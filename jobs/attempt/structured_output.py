@@ -1,4 +1,4 @@
-"""Structured answers: the bare JSON of what a model wrote, and one chance to correct it."""
+"""Structured answers: extracts the JSON from a model's text, and lets the model correct it once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ REPAIR_STEP = "repair"
 
 
 class StructuredCalls:
-    """A `CallModel` whose answers to a schema are JSON and nothing else, where they can be.
+    """A `CallModel` whose answers to a schema are bare JSON where possible.
 
-    An answer that does not fit goes back once, with the validator's message. What does not fit
-    then either is returned as it is, for the judge to reject. ``notes`` tell what was corrected.
+    An answer that does not fit the schema is sent back once with the validator's message. If the
+    correction does not fit either, it is returned unchanged and the review rejects it. ``notes``
+    list the corrections.
     """
 
     def __init__(self, call: CallModel) -> None:

@@ -1,1 +1,2 @@
-"""Files a task points at: opened safely, decoded, cut to the sections that matter."""
+"""Reads the files that a task names: opens them safely, decodes them, and selects relevant
+sections."""

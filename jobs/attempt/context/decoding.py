@@ -1,4 +1,4 @@
-"""Bytes of a file as text, whatever wrote them; binary files are refused."""
+"""Decodes a file in any common encoding; binary files are refused."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _utf8(content: bytes) -> str | None:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         around = content[max(0, error.start - SAMPLE_BYTES) : error.start + SAMPLE_BYTES]
-    # Damaged UTF-8 still holds more whole characters than broken ones; a code page hardly any.
+    # Damaged UTF-8 still has more whole characters than broken ones; a code page has hardly any.
     foreign = [char for char in around.decode("utf-8", errors="replace") if not char.isascii()]
     broken = foreign.count("\ufffd")
     return content.decode("utf-8", errors="replace") if len(foreign) > 2 * broken else None
@@ -101,15 +101,16 @@ def _telling_lines(content: bytes) -> Iterator[bytes]:
 
 
 def _russian_page(content: bytes) -> str | None:
-    """The code page in which the text has the letters that Russian has most; a line is enough."""
+    """The code page under which the text has the most common Russian letters; one line is
+    enough."""
     shares = [(_common_share(content.decode(page, errors="replace")), page) for page in _RUSSIAN]
     share, page = max(shares, key=lambda found: found[0])
     return page if share >= _MIN_COMMON_SHARE else None
 
 
 def _common_share(text: str) -> float:
-    """The share of common Russian letters among runs of foreign ones: Russian words are written
-    in one script, an accent in a Latin word stands alone."""
+    """The share of common Russian letters among the non-ASCII runs. Russian words use one script;
+    an accent in a Latin word stands alone."""
     runs = _FOREIGN_RUN.findall(text)
     foreign = "".join(run for run in runs if len(run) > 1)
     alone = sum(len(run) == 1 for run in runs)

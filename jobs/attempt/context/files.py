@@ -1,4 +1,4 @@
-"""The files a task points at, as text for its prompt: within bounds, and each refusal by name."""
+"""Reads the files that a task names, within limits; each refusal names its reason."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def gather(
     budget_tokens: int,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> ContextResult:
-    """Reads ``paths`` inside ``roots`` and keeps what fits ``budget_tokens``; raises nothing.
+    """Read ``paths`` inside ``roots`` and keep what fits ``budget_tokens``. Raises nothing.
 
-    Files share the budget fairly: what a small file leaves goes to those after it. Blocking; to
-    be called in the thread of the task.
+    Files share the budget: what a small file does not need goes to those after it. Blocking, so
+    call it in the thread of the task.
     """
     texts, refused = _texts(paths, roots, max_file_bytes)
     placed: dict[int, tuple[str, UsedFile]] = {}
     left = budget_tokens
-    # The smallest first: what they do not need is known before the large ones are cut.
+    # The smallest first, so that the tokens they leave are known before large ones are cut.
     order = sorted(range(len(texts)), key=lambda index: (len(texts[index][1]), index))
     for position, index in enumerate(order):
         path, text = texts[index]
@@ -120,7 +120,7 @@ def _block(
 
 
 def _fenced_tokens(text: str) -> int:
-    """What a section costs in its fence, at the denser of the two ways to count it."""
+    """The tokens of a section in its fence, by the larger of two estimates."""
     return max(estimate_tokens(text), estimate_tokens(f"```\n{text}\n```")) + _SECTION_TOKENS
 
 

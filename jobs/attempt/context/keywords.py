@@ -1,4 +1,4 @@
-"""Keywords for a task whose creator named none: what its own words point at."""
+"""Extracts keywords from a task whose creator gave none."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def keywords_of(text: str) -> tuple[str, ...]:
-    """Names as code writes them, then long words without their endings; at most
-    ``MAX_KEYWORDS``, in order of appearance."""
+    """Identifiers first, then long words without their endings, in order of appearance; at most
+    ``MAX_KEYWORDS``."""
     names = [quoted or plain for quoted, plain in _IDENTIFIER.findall(text)]
     longer = [
         word[: max(_MIN_WORD_CHARS - 1, len(word) - _ENDING_CHARS)]

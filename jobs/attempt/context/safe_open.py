@@ -1,8 +1,8 @@
-"""Reads a file by a stranger's path, or says why not.
+"""Opens a file under a path from an untrusted task, or refuses it with a reason.
 
-The path is walked by descriptors from a root that the operator named: no component may be ``..``
-or a symbolic link, and what was checked is what is read, so that swapping a file for a link in
-between gains nothing. A FIFO or device is never waited for.
+The path is walked by file descriptors from a root that the operator configured. No component may be
+``..`` or a symbolic link, and the checked descriptor is the one that is read, so replacing a file
+by a link in between has no effect. A FIFO or device is never opened.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class FileRefused(Exception):
 
 
 def read_inside(path: str, *, roots: Sequence[Path], max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """The content of ``path``: relative to one of ``roots``, or absolute and inside one.
+    """The content of ``path``, which is relative to one of ``roots``, or absolute and inside one.
 
-    Raises `FileRefused`. Roots are trusted, so a root itself may be reached through a link.
+    Raises `FileRefused`. Roots are trusted, so a root may be reached through a link.
     """
     if not roots:
         raise FileRefused("no directory is open to tasks; set KOS_FILE_ROOTS")
@@ -81,8 +81,8 @@ def _read(root: Path, parts: tuple[str, ...], max_bytes: int) -> bytes:
             inner = os.open(part, _DIRECTORY, dir_fd=directory)
             os.close(directory)
             directory = inner
-        # Opening a device may act on it, so what is not regular is not even opened; the check
-        # that counts is the second one, on the descriptor.
+        # Opening a device may have effects, so only regular files are opened; the decisive check is
+        # the second one, on the descriptor.
         _refuse_kind(os.stat(parts[-1], dir_fd=directory, follow_symlinks=False), max_bytes)
         descriptor = os.open(parts[-1], _FILE, dir_fd=directory)
     finally:
@@ -95,7 +95,7 @@ def _read(root: Path, parts: tuple[str, ...], max_bytes: int) -> bytes:
 
 
 def _refuse_link(part: str, directory: int) -> None:
-    # Only for the message: the open that follows refuses a link by itself.
+    # Only for the message: the open below refuses a link anyway.
     if stat.S_ISLNK(os.stat(part, dir_fd=directory, follow_symlinks=False).st_mode):
         raise FileRefused(f'goes through the symbolic link "{part}"; links are not followed')
 

@@ -1,4 +1,4 @@
-"""The sections of a text that speak of the keywords, within a budget of tokens."""
+"""Selects the sections of a text that contain the keywords, within a token budget."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def relevant(
 ) -> tuple[Section, ...]:
     """Sections in the order of the file, at most ``budget_tokens`` together.
 
-    A text that fits is taken whole. Otherwise every line with a keyword is taken with the lines
-    around it; what overlaps is joined; sections with more different keywords come first. Where no
-    keyword is found, the beginning of the text is taken.
+    A text that fits is taken whole. Otherwise every line with a keyword is taken with its
+    neighbours, and overlapping ranges are joined; sections with more distinct keywords come first.
+    Without a match, the beginning of the text is taken.
     """
     whole = _CostedLines(text.split("\n"), estimate)
     fitting = whole.section(0, len(whole.lines), budget_tokens)
@@ -48,7 +48,7 @@ def relevant(
 
 
 class _CostedLines:
-    """Lines, and what ranges of them cost."""
+    """Lines, and the token cost of ranges of them."""
 
     def __init__(self, lines: Sequence[str], estimate: Estimate) -> None:
         self.lines = lines
@@ -64,7 +64,7 @@ class _CostedLines:
         return Section(start + 1, end, text, tokens) if tokens <= budget_tokens else None
 
     def beginning(self, start: int, end: int, budget_tokens: int) -> Section | None:
-        """The longest beginning of the range that fits, found by halving."""
+        """The longest beginning of the range that fits, found by bisection."""
         best = None
         fits, too_long = start, end + 1
         while too_long - fits > 1:
@@ -86,7 +86,7 @@ class _Range(NamedTuple):
 
 
 def _windows(lines: Sequence[str], wanted: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Joined ranges of lines around hits with their first hit, the richest in keywords first."""
+    """Joined ranges of lines around matches, each with its first match; most keywords first."""
     hits = [
         (index, found)
         for index, line in enumerate(map(str.casefold, lines))

@@ -1,1 +1,1 @@
-"""How a task is worked, by its source."""
+"""Processors: how a task of a source is turned into model calls."""

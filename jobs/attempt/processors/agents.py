@@ -1,8 +1,8 @@
-"""The wire of an outside agent: ``POST /run`` with a goal, an output back.
+"""The protocol of an outside agent: ``POST /run`` with a goal, answered with an output.
 
 Sent: ``{goal, project_context, session_id}`` with ``X-Correlation-ID``. Received: ``{status,
-output, knowledge?, correlation_id?}``. One call may take minutes and says nothing meanwhile, so it
-runs under a watch: cancelling closes its socket at once.
+output, knowledge?, correlation_id?}``. A call may take minutes without a byte, so it runs under a
+watch: cancelling closes its socket at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SUCCEEDED = frozenset({"success", "succeeded", "ok", "completed", "complete", "
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An outside agent; ``url`` may hold credentials, which are never shown."""
+    """An outside agent; ``url`` may contain credentials, which are never displayed."""
 
     name: str
     url: str
@@ -67,7 +67,7 @@ def run(
 
 
 class _AgentTransport(HttpTransport):
-    """A transport for one request, which carries its correlation id."""
+    """A transport for one request, which sends its correlation id."""
 
     def __init__(self, spec: BackendSpec, correlation_id: str) -> None:
         super().__init__(spec)

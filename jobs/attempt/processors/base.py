@@ -1,7 +1,7 @@
 """The input and the result of a processor.
 
 A processor turns one task into an answer by one or more model calls. It knows no backend: the
-worker passes it ``call``, which runs one call under the slot and the deadlines of the attempt and
+worker passes it ``call``, which makes one call under the slot and the deadlines of the attempt and
 raises the errors of `llm.errors`.
 """
 
@@ -30,18 +30,19 @@ class CallModel(Protocol):
 
 
 class Checkpoint(Protocol):
-    """Results of finished steps, kept with the task: an attempt after this one skips them."""
+    """Results of finished steps, stored with the task, so that a later attempt skips them."""
 
     def load(self, step: str) -> str | None:
         """The saved result of ``step``, or None."""
         ...
 
     def save(self, step: str, text: str) -> None:
-        """Keep the result of ``step``; raises `llm.errors.CallCancelled` when the lease is lost."""
+        """Store the result of ``step``; raises `llm.errors.CallCancelled` when the lease is
+        lost."""
         ...
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """Show that ``done`` of ``total`` steps are finished and ``text`` runs now."""
+        """Report that ``done`` of ``total`` steps are finished and ``text`` is running."""
         ...
 
 
@@ -49,10 +50,10 @@ class Checkpoint(Protocol):
 class TaskContext:
     """A task as a processor sees it.
 
-    ``context`` is the text of its files, ``knowledge`` of what is known of its domain,
-    ``context_tokens`` the model's window, of which
-    ``max_tokens`` are kept for an answer. ``brief`` asks for a short one: an earlier attempt was
-    cut. ``correlation_id`` follows the task to other services.
+    ``context`` is the text of its files, ``knowledge`` of what is known in its domain.
+    ``context_tokens`` is the model's window, of which ``max_tokens`` are reserved for the answer.
+    ``brief`` requests a short answer, because an earlier one was cut. ``correlation_id``
+    identifies the task in other services.
     """
 
     task_id: str
@@ -77,11 +78,11 @@ class TaskContext:
 
 @dataclass(frozen=True, slots=True)
 class ProcessorResult:
-    """An answer to be judged.
+    """An answer to be reviewed.
 
-    ``prompt`` is the user message the answer replies to (what an echo would repeat). ``notes`` are
-    choices of the processor, for the task's decisions. ``completion`` is the last model call, None
-    where no model was called; ``finish_reason`` is its own.
+    ``prompt`` is the user message that it answers (an echo would repeat it). ``notes`` are
+    decisions of the processor, recorded for the task. ``completion`` is the last model call, None
+    where no model was called; ``finish_reason`` is that call's.
     """
 
     text: str
@@ -93,7 +94,7 @@ class ProcessorResult:
 
 
 class Processor(Protocol):
-    """Works one task. Raises the errors of `llm.errors` where it cannot."""
+    """Works on one task. Raises the errors of `llm.errors`."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""A business idea looked at through several frameworks, then judged as a whole."""
+"""Analyses a business idea by several frameworks, then assesses it as a whole."""
 
 from __future__ import annotations
 

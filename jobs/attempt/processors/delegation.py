@@ -1,4 +1,4 @@
-"""Delegation to an outside agent, with the task's own processor where the agent cannot."""
+"""Delegates tasks to an outside agent, and uses the task's own processor when the agent fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SEVERAL_STEPS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """Where the agents are; None for one that is not used."""
+    """The outside agents; None for one that is not used."""
 
     victoria: Agent | None = None
     veronica: Agent | None = None
@@ -54,7 +54,7 @@ def configured_agents(
 
 
 class DelegationProcessor:
-    """Sends the task to an agent; ``instead`` is used where the agent is away, busy or fails."""
+    """Sends the task to an agent; ``instead`` handles it if the agent is away, busy or fails."""
 
     name = "delegation"
 
@@ -92,7 +92,7 @@ class DelegationProcessor:
 
 
 def chosen_agent(task: TaskContext) -> tuple[Delegate, str]:
-    """Who should do it: whom the creator named, else Veronica for one simple step."""
+    """The agent that the creator named, else Veronica for a simple task."""
     named = task.options.delegate
     if named in (Delegate.VICTORIA, Delegate.VERONICA):
         return named, "its creator asked for it"
@@ -102,7 +102,7 @@ def chosen_agent(task: TaskContext) -> tuple[Delegate, str]:
 
 
 def is_simple(task: TaskContext) -> bool:
-    """Short, a single request, with no files, no earlier results and not marked as complex."""
+    """Short, a single request, without files or earlier results, and not marked as complex."""
     text = _goal(task)
     burdened = task.options.complex or task.options.file_paths or task.dependencies
     return not burdened and len(text) <= SIMPLE_CHARS and not _SEVERAL_STEPS.search(text)

@@ -1,4 +1,4 @@
-"""The default: one call, in the words of the expert."""
+"""The default processor: one call with the expert's persona."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BRIEFLY = {
 
 
 class ExpertProcessor:
-    """Answers the task in one call, with its files and with what it builds on."""
+    """Answers the task in one call, with its files and the results of its dependencies."""
 
     name = "expert"
 

@@ -1,4 +1,4 @@
-"""A study of a market: its facets one by one, then a report."""
+"""A market study: its facets one by one, then a report."""
 
 from __future__ import annotations
 

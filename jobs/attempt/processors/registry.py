@@ -1,8 +1,8 @@
-"""Chooses the processor of a task: by ``metadata.source``, delegation first where it is requested.
+"""Chooses the processor of a task: delegation if requested, else by ``metadata.source``.
 
-Others add their own through the entry point group ``knowledge_os_jobs.processors``: the entry's
-name is the source, its object a processor or a callable without arguments that makes one. What
-cannot be loaded is a named problem, and its source falls to the expert.
+Packages add processors through the entry point group ``knowledge_os_jobs.processors``: the entry's
+name is the source, its object a processor or a callable without arguments that makes one. An entry
+that cannot be loaded is a reported problem, and the expert handles its source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A processor and why it is this one."""
+    """A processor and the reason for its choice."""
 
     processor: Processor
     reason: str
@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Processors by source. ``problems`` are entry points that could not be used."""
+    """Processors by source. ``problems`` lists unusable entry points."""
 
     default: Processor
     by_source: Mapping[str, Processor]
@@ -72,7 +72,7 @@ def built_in(agents: Agents | None = None) -> Registry:
 
 
 def load(agents: Agents | None = None, *, entries: Iterable[EntryPoint] | None = None) -> Registry:
-    """The built-in processors and, over them, those of installed packages."""
+    """The built-in processors; those of installed packages replace them."""
     base = built_in(agents)
     by_source = dict(base.by_source)
     problems: list[str] = []
@@ -87,11 +87,11 @@ def load(agents: Agents | None = None, *, entries: Iterable[EntryPoint] | None =
 
 
 def _loaded(entry: EntryPoint) -> Processor | str:
-    """The entry's processor, or why there is none."""
+    """The entry's processor, or the problem with it."""
     try:
         found = entry.load()
         loaded = found() if callable(found) and not _is_processor(found) else found
-    except Exception as error:  # noqa: BLE001 - foreign code: whatever it raises is its problem
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything
         return f"{type(error).__name__}: {error}"
     if not _is_processor(loaded):
         return "is no processor: it needs a name and run(task, call, *, checkpoint)"

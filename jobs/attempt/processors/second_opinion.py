@@ -1,4 +1,4 @@
-"""Asks another model whether an answer may stand, for tasks that want it."""
+"""Has a second model review an answer, for tasks that require it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from llm.errors import CallCancelled, LLMError
 def second_opinion(
     verdict: Verdict, answer: Answer, request: Request, *, call: CallModel
 ) -> Verdict:
-    """``verdict`` lowered by what another model thinks. ``call`` should reach another model than
-    the one that answered. A rejected answer is not asked about, and a judge that is away changes
-    nothing: the rules alone decide then. Raises only `CallCancelled`."""
+    """``verdict``, lowered by the second model's opinion.
+
+    ``call`` should reach another model than the one that answered. A rejected answer needs no
+    opinion, and if the second model fails, the rules alone decide. Raises only `CallCancelled`.
+    """
     if not verdict.ok:
         return verdict
     try:

@@ -1,7 +1,7 @@
-"""Jobs of several calls: facets one by one, then a synthesis; each finished facet is kept.
+"""Tasks of several calls: facets one by one, then a synthesis; each finished facet is stored.
 
-A task that is run again after a crash, a drain or a rejected synthesis pays only for what it does
-not have yet. A facet whose answer does not pass the judge is not kept.
+A task that runs again after a crash, a drain or a rejected synthesis repeats only the missing
+facets. A facet whose answer is rejected is not stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RUSSIAN_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """One step: ``key`` names its checkpoint, title and question are by language (en, ru)."""
+    """One step. ``key`` names its checkpoint; title and question are by language (en, ru)."""
 
     key: str
     title: Mapping[str, str]
@@ -29,7 +29,7 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Facets and how to bring them together."""
+    """The facets and the prompt that combines them."""
 
     name: str
     facets: tuple[Facet, ...]
@@ -39,8 +39,10 @@ class Study:
 def run_study(
     study: Study, task: TaskContext, call: CallModel, *, checkpoint: Checkpoint
 ) -> ProcessorResult:
-    """Every facet that is not there yet, then the synthesis. Raises the errors of ``call``,
-    and `BadAnswer` for a facet that the judge rejects."""
+    """Run every missing facet, then the synthesis.
+
+    Raises the errors of ``call``, and `BadAnswer` for a rejected facet.
+    """
     spoken = spoken_language(f"{task.title} {task.description}")
     total = len(study.facets) + 1
     found: list[prompts.DependencyResult] = []
@@ -88,7 +90,7 @@ def _facet(study: Study, facet: Facet, spoken: str, task: TaskContext, call: Cal
     completion = call(prompt.messages, max_tokens=task.max_tokens, step=_step(study, facet))
     request = Request(prompt.user_text, task=facet.question[spoken])
     verdict = judge(Answer(completion.text, completion.finish_reason), request)
-    # A facet cut by the token limit still serves the synthesis; nothing else that is bad does.
+    # A facet cut by the token limit is still useful for the synthesis; other bad answers are not.
     if not verdict.ok and verdict.code != "truncated":
         raise BadAnswer(
             f"step {facet.key}: {verdict.reason}",

@@ -30,8 +30,7 @@ from models.task_rows import ClaimedTask
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A task that this process may work on. ``row`` is its state at the claim, ``number`` that of
-    the attempt."""
+    """A claimed task: ``row`` is its state at the claim, ``number`` that of the attempt."""
 
     id: str
     epoch: int
@@ -199,8 +198,7 @@ class Task(BaseRow):
     @classmethod
     def queue(cls, block_id: str, count: int, *, reason: str) -> list[tuple[str, int]]:
         """``pending -> queued`` under a new epoch for the next ``count`` rows of a block, which
-        advances past them, with a decision; returns (id, epoch) of those that still were pending.
-        """
+        advances past them, with a decision; (id, epoch) of those that still were pending."""
         rows = fetch_all(sql.QUEUE, {"block": block_id, "count": count, "reason": reason})
         return [(row["id"], row["epoch"]) for row in rows]
 
@@ -249,8 +247,7 @@ class Task(BaseRow):
 
     @classmethod
     def mark_alone(cls, task_id: str, epoch: int) -> bool:
-        """Record that a suspect runs alone in its process: a death of the worker then counts as its
-        crash."""
+        """A suspect runs alone in its process: a death of the worker now counts as its crash."""
         return fetch_one(sql.MARK_ALONE, {"id": task_id, "epoch": epoch}) is not None
 
     @classmethod
@@ -333,11 +330,8 @@ class Task(BaseRow):
 
     @classmethod
     def accept(cls, task_id: str, number: int | None = None) -> int | None:
-        """Complete a task that does not run with the answer of attempt ``number``, or with the best
-        one.
-
-        Returns the number of the attempt; None where there is no such answer or the task runs.
-        """
+        """Complete a task that does not run with the answer of attempt ``number`` or the best one;
+        returns the number, None where there is no such answer or the task runs."""
         row = fetch_one(sql.ACCEPT, {"id": task_id, "number": number})
         return row["number"] if row is not None else None
 

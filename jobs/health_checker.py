@@ -77,11 +77,11 @@ class HealthChecker:
             checks.append(services.backup(settings.backup_dir, now=utc_now()))
         where = place(settings.redis_url or "", settings.home)
         checks += checked("deployment", lambda: [services.deployment(client, where)])
-        checks += checked("backends", lambda: [self.watch.look(s) for s in settings.backends])
+        checks += checked("backends", lambda: [self.watch.check(s) for s in settings.backends])
         checks += checked("scheduler", lambda: [programs.scheduler(client)])
         checks += checked("listener", lambda: [programs.listener(client)])
         checks += checked("workers", lambda: programs.workers(client, _workers(settings)))
-        checks += checked("backlog", lambda: [self.backlog.look()])
+        checks += checked("backlog", lambda: [self.backlog.check()])
         checks += checked("actors", lambda: [programs.actors(client)])
         for name, url in (("victoria", settings.victoria_url), ("veronica", settings.veronica_url)):
             if url:

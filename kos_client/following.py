@@ -32,7 +32,7 @@ def ended(
     left = dict.fromkeys(ids)
     patience = _PollTimer(timeout_seconds)
     while left:
-        found = patience.ask(lambda: _ended_of(page, list(left)))
+        found = patience.poll(lambda: _ended_of(page, list(left)))
         for task in found or ():
             left.pop(task.id, None)
             yield task
@@ -44,7 +44,7 @@ def until_ended(look: Callable[[], Batch], *, timeout_seconds: float) -> Batch:
     """The batch once it has ended; raises as :func:`ended`."""
     patience = _PollTimer(timeout_seconds)
     while True:
-        batch = patience.ask(look)
+        batch = patience.poll(look)
         if batch is not None and batch.has_ended:
             return batch
         patience.pause(has_moved=False, what="the batch")
@@ -102,19 +102,19 @@ class _PollTimer:
         self._seconds = timeout_seconds
         self._end = time.monotonic() + timeout_seconds
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._gone_since: float | None = None
+        self._unreachable_since: float | None = None
 
-    def ask(self, look: Callable[[], T]) -> T | None:
+    def poll(self, look: Callable[[], T]) -> T | None:
         """The result of ``look``; None while the dashboard may be restarting."""
         now = time.monotonic()
         try:
             found = look()
         except Unreachable:
-            self._gone_since = self._gone_since or now
-            if now - self._gone_since > RESTART_SECONDS or now > self._end:
+            self._unreachable_since = self._unreachable_since or now
+            if now - self._unreachable_since > RESTART_SECONDS or now > self._end:
                 raise
             return None
-        self._gone_since = None
+        self._unreachable_since = None
         return found
 
     def pause(self, *, has_moved: bool, what: str) -> None:

@@ -61,7 +61,7 @@ def allows(state: BreakerState, now: datetime) -> bool:
     return state.phase is BreakerPhase.CLOSED
 
 
-def wants_probe(state: BreakerState, now: datetime) -> bool:
+def is_probe_due(state: BreakerState, now: datetime) -> bool:
     """Is it time for a canary? Also true when an earlier one never reported."""
     return state.phase is not BreakerPhase.CLOSED and (
         state.retry_at is None or now >= state.retry_at

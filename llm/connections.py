@@ -79,9 +79,9 @@ class _Bounded(_Protocol):
         self._address = self.client[0] if self.client else "?"
         self._header_bytes = 0
         self._header_since: float | None = self.loop.time()
-        self._look: asyncio.TimerHandle | None = None
+        self._check: asyncio.TimerHandle | None = None
         if self.table.add(self._address, self):
-            self._look_later()
+            self._check_later()
         else:
             transport.abort()
 
@@ -116,20 +116,20 @@ class _Bounded(_Protocol):
 
     def _forget(self) -> None:
         self.table.remove(self._address, self)
-        if self._look is not None:
-            self._look.cancel()
+        if self._check is not None:
+            self._check.cancel()
 
-    def _look_later(self) -> None:
-        self._look = self.loop.call_later(HEADER_SECONDS / 4, self._end_what_waits)
+    def _check_later(self) -> None:
+        self._check = self.loop.call_later(HEADER_SECONDS / 4, self._close_if_late)
 
-    def _end_what_waits(self) -> None:
+    def _close_if_late(self) -> None:
         """Close it if its header is overdue. The body has a deadline of its own, set by its
         reader."""
         since = self._header_since
         if since is not None and self.loop.time() - since >= HEADER_SECONDS:
             self.abort()
         else:
-            self._look_later()
+            self._check_later()
 
 
 class BoundedPages(_Bounded, H11Protocol):

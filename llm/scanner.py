@@ -79,7 +79,7 @@ class Scanner:
 
         ``refresh`` queries the servers now; concurrent callers share one result.
         """
-        asked_at = self._clock()
+        requested_at = self._clock()
         if not refresh:
             cached = self._cached()
             if cached is not None and self._is_fresh(cached.scan):
@@ -87,7 +87,7 @@ class Scanner:
         with self._one_at_a_time:
             cached = self._cached()
             if cached is not None and self._is_fresh(
-                cached.scan, since=asked_at if refresh else None
+                cached.scan, since=requested_at if refresh else None
             ):
                 return cached.scan
             return self._scan_now()

@@ -66,7 +66,7 @@ def normalise(url: str) -> NormalisedUrl:
     if not text:
         raise UrlError("the server's URL is empty: write one such as http://localhost:11434")
     if any(char.isspace() or ord(char) < 32 for char in text):
-        raise UrlError(f"the URL {_shown(text)!r} contains white space: remove it")
+        raise UrlError(f"the URL {_safe(text)!r} contains white space: remove it")
     parts = _split(_with_scheme(text))
     host = _host(parts, text)
     port = _port(parts, text)
@@ -92,29 +92,29 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text)
     except ValueError as exc:
         raise UrlError(
-            f"the URL {_shown(text)!r} cannot be read ({exc}): write http://host:port, "
+            f"the URL {_safe(text)!r} cannot be read ({exc}): write http://host:port, "
             "an IPv6 address in brackets as in http://[::1]:11434"
         ) from exc
     if parts.scheme not in ("http", "https"):
-        raise UrlError(f"the URL {_shown(text)!r} has scheme {parts.scheme!r}: use http or https")
+        raise UrlError(f"the URL {_safe(text)!r} has scheme {parts.scheme!r}: use http or https")
     if parts.query or parts.fragment:
-        raise UrlError(f"the URL {_shown(text)!r} has a query or a fragment: remove it")
+        raise UrlError(f"the URL {_safe(text)!r} has a query or a fragment: remove it")
     return parts
 
 
 def _host(parts: SplitResult, text: str) -> str:
     authority = parts.netloc.rpartition("@")[2]
     if "[" not in authority and authority.count(":") > 1:
-        raise UrlError(f"the URL {_shown(text)!r} has too many colons: IPv6 needs brackets, [::1]")
+        raise UrlError(f"the URL {_safe(text)!r} has too many colons: IPv6 needs brackets, [::1]")
     host = parts.hostname
     if not host:
-        raise UrlError(f"the URL {_shown(text)!r} names no host: write http://host:port")
+        raise UrlError(f"the URL {_safe(text)!r} names no host: write http://host:port")
     if _is_ipv6(host):
         return f"[{host}]"
     if not host.isascii():
         host = _punycode(host, text)
     if not _HOST_NAME.fullmatch(host):
-        raise UrlError(f"the URL {_shown(text)!r} has an impossible host name {host!r}")
+        raise UrlError(f"the URL {_safe(text)!r} has an impossible host name {host!r}")
     return host
 
 
@@ -122,7 +122,7 @@ def _punycode(host: str, text: str) -> str:
     try:
         return host.encode("idna").decode("ascii")
     except UnicodeError as exc:
-        raise UrlError(f"the URL {_shown(text)!r} has an impossible host name {host!r}") from exc
+        raise UrlError(f"the URL {_safe(text)!r} has an impossible host name {host!r}") from exc
 
 
 def _port(parts: SplitResult, text: str) -> int | None:
@@ -130,10 +130,10 @@ def _port(parts: SplitResult, text: str) -> int | None:
         port = parts.port
     except ValueError as exc:
         raise UrlError(
-            f"the URL {_shown(text)!r} has a port that is not a number from 1 to 65535"
+            f"the URL {_safe(text)!r} has a port that is not a number from 1 to 65535"
         ) from exc
     if port == 0:
-        raise UrlError(f"the URL {_shown(text)!r} has port 0: name the port the server listens on")
+        raise UrlError(f"the URL {_safe(text)!r} has port 0: name the port the server listens on")
     return port
 
 
@@ -151,7 +151,7 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def _shown(text: str) -> str:
+def _safe(text: str) -> str:
     """The text for a message, without anything before an ``@``, which may be a password."""
     scheme = _SCHEME.match(text)
     start = scheme.end() if scheme else 0

@@ -112,7 +112,7 @@ class CallWatch:
             self.verdict = verdict
             connection = self._connection
             if connection is not None and connection.watch is self and connection.sock is not None:
-                _shut(connection.sock)
+                _shut_down(connection.sock)
 
     def due_at(self) -> float:
         """When the call ends if nothing arrives before (monotonic seconds)."""
@@ -202,7 +202,7 @@ class _Watcher:
             self._changed.wait(delay)
 
 
-def _shut(sock: socket.socket) -> None:
+def _shut_down(sock: socket.socket) -> None:
     """Shut the socket down, so that its reader gets end of file. TLS sockets skip the closing
     handshake."""
     try:

@@ -88,10 +88,10 @@ def window(limit: int, *, unservable: Unservable = NOTHING_UNSERVABLE) -> list[P
 
 
 def _pending(sql: str, parameters: Mapping[str, Any]) -> list[PendingTask]:
-    return [value_of(PendingTask, row) for row in _sound(sql, parameters)]
+    return [value_of(PendingTask, row) for row in _without_faulty(sql, parameters)]
 
 
-def _sound(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+def _without_faulty(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
     """Read a page. Rows that can never run are refused, and the page is read again without them."""
     while True:
         rows = fetch_all(sql, parameters)
@@ -217,7 +217,7 @@ def _first_of(category: str, least: int, unservable: Unservable) -> list[Pending
 
 def unassigned(limit: int) -> list[UnassignedTask]:
     """Up to ``limit`` pending rows without an expert, most urgent first, with the domain's name."""
-    rows = _sound(
+    rows = _without_faulty(
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, t.complexity, {_MEASURED},
           t.domain_id::text, {_UNKNOWN_PARENTS},
@@ -250,7 +250,7 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
 def unclassified(limit: int) -> list[UnassignedTask]:
     """Up to ``limit`` pending rows whose creator chose the expert and which have no
     complexity yet."""
-    rows = _sound(
+    rows = _without_faulty(
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, {_MEASURED},
           e.name AS expert, {_UNKNOWN_PARENTS},

@@ -17,7 +17,7 @@ TRIAL_SECONDS = 3.0
 
 
 class Trial(StrEnum):
-    HEARD = "heard"
+    DELIVERED = "heard"
     POOLED = "pooled"
     """A pooler lends the session and forgets LISTEN after a transaction."""
     SILENT = "silent"
@@ -41,6 +41,6 @@ def try_to_listen(url: str) -> Trial:
             while not listening.notifies and (left := deadline - time.monotonic()) > 0:
                 select.select([listening], [], [], left)
                 listening.poll()
-            return Trial.HEARD if listening.notifies else Trial.SILENT
+            return Trial.DELIVERED if listening.notifies else Trial.SILENT
     except psycopg2.Error as error:
         raise DatabaseUnavailable(str(error).strip()) from error

@@ -21,7 +21,7 @@ from playhouse.pool import (
 
 from models.waiting import BoundedConnection
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 SPARE_CONNECTIONS = 4
 
 
@@ -73,7 +73,7 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise MaxConnectionsExceeded("every connection of the pool is in use")
-                self._pool_available.wait(min(left, LOOK_SECONDS))
+                self._pool_available.wait(min(left, POLL_SECONDS))
             opened_at, _, found = heapq.heappop(self._connections)
             self._in_use[self.conn_key(found)] = PoolConnection(opened_at, found, time.time())
             return opened_at, found

@@ -104,7 +104,7 @@ class NewTask:
 
 
 OPEN_STATES = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
-Beat = tuple[str, int, Mapping[str, Any]]
+Lease = tuple[str, int, Mapping[str, Any]]
 
 
 class Task(BaseRow):
@@ -220,17 +220,17 @@ class Task(BaseRow):
         return Claimed(row["id"], row["epoch"], row["number"], value_of(ClaimedTask, row))
 
     @classmethod
-    def heartbeat(cls, owner: str, beats: Sequence[Beat], *, lease_seconds: float) -> set[str]:
+    def heartbeat(cls, owner: str, leases: Sequence[Lease], *, lease_seconds: float) -> set[str]:
         """Renew the leases of (id, epoch, progress); returns the renewed ids.
 
         One statement renews the rows that nobody else has locked. The others are tried one by one
         for a short while, so that a locked row does not delay the rest.
         """
-        renewed = _renew(sql.HEARTBEAT_OF_FREE, owner, beats, lease_seconds, fetch_all)
+        renewed = _renew(sql.HEARTBEAT_OF_FREE, owner, leases, lease_seconds, fetch_all)
         deadline = time.monotonic() + LOCKED_ROWS_SECONDS
-        for beat in beats:
-            if beat[0] not in renewed and time.monotonic() < deadline:
-                renewed |= _renew(sql.HEARTBEAT, owner, [beat], lease_seconds, fetch_soon)
+        for lease in leases:
+            if lease[0] not in renewed and time.monotonic() < deadline:
+                renewed |= _renew(sql.HEARTBEAT, owner, [lease], lease_seconds, fetch_soon)
         return renewed
 
     @classmethod
@@ -339,18 +339,18 @@ class Task(BaseRow):
 def _renew(
     statement: str,
     owner: str,
-    beats: Sequence[Beat],
+    leases: Sequence[Lease],
     lease_seconds: float,
     fetch: Callable[[str, Mapping[str, Any]], list[Row]],
 ) -> set[str]:
     parameters = {
         "owner": owner,
         "lease": lease_seconds,
-        "ids": [task_id for task_id, _, _ in beats],
-        "epochs": [epoch for _, epoch, _ in beats],
-        "progress": [json.dumps(dict(progress)) for _, _, progress in beats],
+        "ids": [task_id for task_id, _, _ in leases],
+        "epochs": [epoch for _, epoch, _ in leases],
+        "progress": [json.dumps(dict(progress)) for _, _, progress in leases],
     }
-    return {row["id"] for row in fetch(statement, parameters)} if beats else set()
+    return {row["id"] for row in fetch(statement, parameters)} if leases else set()
 
 
 def _end(

@@ -65,7 +65,7 @@ class Breakers:
     def due_probes(self) -> list[str]:
         """Keys whose canary is due."""
         now = _now()
-        return [key for key, state in self.states().items() if breaker.wants_probe(state, now)]
+        return [key for key, state in self.states().items() if breaker.is_probe_due(state, now)]
 
     def probe_started(self, key: str) -> None:
         self._change(key, lambda state: breaker.on_probe(state, _now(), rules=_rules(key)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import redis
 
 from jobs.queues.names import UNCONSUMED, llm_queue
-from jobs.queues.worker_register import registered, taken_queues
+from jobs.queues.worker_register import consumed_queues, registered
 
 CACHE_SECONDS = 1.0
 GRACE_SECONDS = 10.0
@@ -55,7 +55,7 @@ class Consumers:
         self._cached_at = float("-inf")
 
     def _refresh(self, now: float) -> None:
-        self._taken = taken_queues(registered(self._client), now=now)
+        self._taken = consumed_queues(registered(self._client), now=now)
         self._since = {
             (name.decode() if isinstance(name, bytes) else name): float(at)
             for name, at in self._client.hgetall(UNCONSUMED).items()

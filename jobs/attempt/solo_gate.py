@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class SoloGate:
@@ -39,7 +39,7 @@ class SoloGate:
             self._suspects += 1
             self._inside -= 1
             while self._inside and not cancelled():
-                self._changed.wait(LOOK_SECONDS)
+                self._changed.wait(POLL_SECONDS)
             alone = not self._inside
             self._inside += 1
         try:

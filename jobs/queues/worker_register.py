@@ -26,7 +26,7 @@ class RegisteredWorker:
     queues: tuple[str, ...] = ()
     broker_id: str | None = None
 
-    def is_heard(self, now: float) -> bool:
+    def has_heartbeat(self, now: float) -> bool:
         return now - self.heartbeat_at < SILENT_SECONDS
 
 
@@ -38,13 +38,13 @@ def registered(client: redis.Redis) -> list[RegisteredWorker]:
     ]
 
 
-def taken_queues(workers: Iterable[RegisteredWorker], *, now: float) -> frozenset[str]:
+def consumed_queues(workers: Iterable[RegisteredWorker], *, now: float) -> frozenset[str]:
     """Queues that a live process consumes; a draining process consumes none. ``now`` is in seconds
     since the epoch."""
     return frozenset(
         queue
         for worker in workers
-        if worker.is_heard(now) and not process_is_gone(worker.owner)
+        if worker.has_heartbeat(now) and not process_is_gone(worker.owner)
         for queue in worker.queues
     )
 

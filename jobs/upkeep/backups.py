@@ -40,28 +40,28 @@ def back_up(settings: Settings, *, now: datetime) -> Path | None:
         return None
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = backup.back_up(settings.database_direct_url or settings.database_url, file)
+        written = backup.back_up(settings.database_direct_url or settings.database_url, file)
     except (backup.BackupFailed, NoPrograms, psycopg2.OperationalError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         logger.warning("backup_failed file=%s error=%s", file, reason)
         return None
-    gone = _prune(directory, settings.backup_keep)
+    deleted = _prune(directory, settings.backup_keep)
     logger.info(
         "backed_up file=%s bytes=%d compared=%s deleted=%d",
         file,
-        made.size_bytes,
-        made.compared,
-        gone,
+        written.size_bytes,
+        written.compared,
+        deleted,
     )
     return file
 
 
 def _prune(directory: Path, keep: int) -> int:
     """Delete the oldest of our files and those of killed backups; returns how many."""
-    gone = [*sorted(directory.glob(PATTERN))[:-keep], *directory.glob(f"{PATTERN}.partial")]
-    for path in gone:
+    deleted = [*sorted(directory.glob(PATTERN))[:-keep], *directory.glob(f"{PATTERN}.partial")]
+    for path in deleted:
         path.unlink(missing_ok=True)
-    return len(gone)
+    return len(deleted)
 
 
 def newest(directory: Path) -> datetime | None:
@@ -74,6 +74,6 @@ def newest(directory: Path) -> datetime | None:
     return datetime.fromtimestamp(max(times)).astimezone() if times else None
 
 
-def is_late(made_at: datetime | None, *, now: datetime) -> bool:
+def is_late(created_at: datetime | None, *, now: datetime) -> bool:
     """Whether a night passed without a backup."""
-    return made_at is None or now - made_at > LATE
+    return created_at is None or now - created_at > LATE

@@ -50,7 +50,7 @@ def place(redis_url: str, home: Path) -> Location:
     return Location(at, name, f"{home} on {host}")
 
 
-def look(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecord | None]:
+def inspect(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecord | None]:
     """How this Redis relates to the database; changes nothing.
 
     Raises RedisError or DatabaseUnavailable where one of them does not answer.
@@ -68,19 +68,19 @@ def look(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecor
 def settle(
     client: redis.Redis, here: Location, *, replacing: Collection[Standing] = ()
 ) -> tuple[Standing, DeploymentRecord | None]:
-    """:func:`look`, and write what is missing. A Redis whose standing is in ``replacing`` becomes
-    the recorded one.
+    """:func:`inspect`, and write what is missing. A Redis whose standing is in ``replacing``
+    becomes the recorded one.
 
     If another home is faster, the result is relative to that home's Redis.
     """
-    stands, recorded = look(client, here)
+    stands, recorded = inspect(client, here)
     if stands is Standing.EMPTIED and recorded is not None:
         client.set(DEPLOYMENT, recorded.redis_id, nx=True)
     if stands is Standing.NEW or stands in replacing:
         new = DeploymentRecord(_own_id(client), here.redis_at, here.home_id, here.home)
         with database.atomic():
             written = deployment.record(new, instead_of=recorded)
-        return (stands, recorded) if written else look(client, here)
+        return (stands, recorded) if written else inspect(client, here)
     return stands, recorded
 
 

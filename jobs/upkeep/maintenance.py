@@ -33,7 +33,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
     with patience(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(PRUNE_LOCK) as mine:
         if not mine:
             return {}
-        gone = {
+        deleted = {
             "attempts": attempt.prune(settings.attempts_keep_days),
             "decisions": decision.prune(settings.decisions_keep_days),
             "requests": request.prune(settings.requests_keep_days),
@@ -46,8 +46,8 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
         }
         if wrong := counts.recount():
             logger.warning("counts_corrected counts=%d: rows were changed past our triggers", wrong)
-    logger.info("pruned %s", " ".join(f"{what}={count}" for what, count in gone.items()))
-    return gone
+    logger.info("pruned %s", " ".join(f"{what}={count}" for what, count in deleted.items()))
+    return deleted
 
 
 def tidy() -> bool:
@@ -65,41 +65,41 @@ def _prune_dead_letters(settings: Settings, client: redis.Redis) -> int:
     before_ms = int((time.time() - settings.dead_letters_keep_days * DAY_SECONDS) * 1000)
     queues = [CONTROL_QUEUE, MAINTENANCE_QUEUE]
     queues += [llm_queue(spec.name) for spec in settings.backends]
-    gone = 0
+    deleted = 0
     for queue in queues:
         key = f"{NAMESPACE}:{queue}.XQ"
         ids = client.zrangebyscore(key, 0, before_ms)
         if ids:
             client.zrem(key, *ids)
             client.hdel(f"{key}.msgs", *ids)
-            gone += len(ids)
-    return gone
+            deleted += len(ids)
+    return deleted
 
 
 def _prune_tasks(keep_days: float) -> int:
     """Each batch is one transaction; what remains after the last is deleted next time."""
-    gone = 0
+    deleted = 0
     if not keep_days:
-        return gone
+        return deleted
     try:
         for _ in range(TASK_BATCHES):
             pruned = retention.prune(keep_days, limit=TASKS_A_BATCH)
-            gone += pruned
+            deleted += pruned
             if pruned < TASKS_A_BATCH:
                 break
     except peewee.IntegrityError as error:
         # A foreign key of the site refers to the row: its owner decides.
         reason = str(error).strip().splitlines()[0]
         logger.warning("tasks_not_pruned remedy=KOS_TASKS_KEEP_DAYS=0 error=%s", reason)
-    return gone
+    return deleted
 
 
 def _prune_logs(directory: Path, keep_days: float) -> int:
     """Rotated logs only: a live log is never the oldest of its name."""
     oldest = time.time() - keep_days * DAY_SECONDS
-    gone = 0
+    deleted = 0
     for path in directory.glob("*.log.*"):
         if path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)
-            gone += 1
-    return gone
+            deleted += 1
+    return deleted

@@ -157,17 +157,17 @@ def unregister_dead_workers(client: redis.Redis) -> int:
 
 def _alive_owners(client: redis.Redis) -> list[str]:
     """Owners of running rows that run on this machine, or that sent a heartbeat lately."""
-    lately = {worker.owner for worker in registered(client) if worker.is_heard(time.time())}
+    recent = {worker.owner for worker in registered(client) if worker.has_heartbeat(time.time())}
     return [
         holder.owner
         for holder in orphans.holders()
-        if holder.owner in lately or process_is_here(holder.owner)
+        if holder.owner in recent or process_is_here(holder.owner)
     ]
 
 
 def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
     """The keys of messages delivered to live processes, and of those delivered to silent ones."""
-    alive = {worker.broker_id for worker in registered(client) if worker.is_heard(time.time())}
+    alive = {worker.broker_id for worker in registered(client) if worker.has_heartbeat(time.time())}
     delivered: set[bytes | str] = set()
     lost: set[bytes | str] = set()
     for broker_id in client.zrange(f"{NAMESPACE}:__heartbeats__", 0, -1):

@@ -71,7 +71,7 @@ class WireCall:
     concessions: Concessions = NOTHING_LEFT_OUT
 
     @property
-    def asks_for_schema(self) -> bool:
+    def sends_schema(self) -> bool:
         with_schema = self.request.response_schema is not None
         return with_schema and self.concessions.schema is not SchemaStep.PROMPT
 
@@ -80,7 +80,7 @@ class WireCall:
 
     def schema_was_ignored(self, completion: Completion) -> bool:
         """True if the server accepted the schema but did not enforce it."""
-        if not self.asks_for_schema or completion.finish_reason != "stop":
+        if not self.sends_schema or completion.finish_reason != "stop":
             return False
         try:
             json.loads(completion.text)
@@ -135,7 +135,7 @@ def _read(
         body,
         watch=watch,
         connect_seconds=deadlines.connect_seconds,
-        with_schema=call.asks_for_schema,
+        with_schema=call.sends_schema,
         optional=body.keys() - call.wire.required,
         request_id=call.request.request_id,
     ) as stream:

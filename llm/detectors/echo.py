@@ -52,13 +52,13 @@ def is_echo(answer: str, prompt: str) -> bool:
         return False
     if prompt.startswith(answer):
         rest = prompt[len(answer) :]
-        return not (_is_short_phrase(answer, followed_by=rest[0]) or asks_for_its_own_text(rest))
+        return not (_is_short_phrase(answer, followed_by=rest[0]) or requests_own_text(rest))
     if answer.startswith(prompt):
         return not _is_short_phrase(prompt, followed_by=answer[len(prompt)])
     return False
 
 
-def asks_for_its_own_text(instruction: str) -> bool:
+def requests_own_text(instruction: str) -> bool:
     """Does the instruction request the text back, unchanged or with small changes?"""
     return bool(_RETURNS_THE_TEXT.search(instruction[:EARLY_STOP_CHARS]))
 

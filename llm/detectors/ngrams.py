@@ -19,7 +19,7 @@ SUSPICIOUS_RATIO = 0.15
 _WORD = re.compile(r"\w+")
 
 
-def says_the_same(text: str) -> str | None:
+def phrase_loop(text: str) -> str | None:
     """Why the last few thousand characters of an answer are a loop of phrases, or None. A
     compression check runs first: it is cheap, and good prose never shrinks to a seventh."""
     data = text.encode("utf-8", "replace")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from llm.detectors.ngrams import says_the_same
+from llm.detectors.ngrams import phrase_loop
 
 WINDOW_CHARS = 8192
 STEP_CHARS = 256
@@ -70,7 +70,7 @@ class RepetitionWatch:
         if self._until_phrases > 0 or len(self._tail) < WINDOW_CHARS:
             return None
         self._until_phrases = PHRASES_STEP_CHARS
-        return says_the_same(self._tail)
+        return phrase_loop(self._tail)
 
     def _space_run(self, text: str) -> int:
         visible = text.rstrip(INVISIBLE).rstrip().rstrip(INVISIBLE)

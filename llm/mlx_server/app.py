@@ -23,7 +23,7 @@ from llm.mlx_server.ollama_routes import OllamaRoutes
 from llm.mlx_server.openai_routes import OpenAIRoutes
 from llm.mlx_server.readiness import Readiness
 from llm.mlx_server.requests import TextRequest
-from llm.mlx_server.responses import CALLER_GONE, error_response
+from llm.mlx_server.responses import CALLER_DISCONNECTED, error_response
 from llm.mlx_server.service import MlxService
 from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.status_routes import StatusRoutes
@@ -84,7 +84,7 @@ def build_server(
     handlers = {
         ServerError: _server_error,
         HTTPException: _http_exception,
-        ClientDisconnect: _caller_gone,
+        ClientDisconnect: _caller_disconnected,
         Exception: _unexpected,
     }
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
@@ -139,8 +139,8 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     return error_response(mapped, path=request.url.path)
 
 
-async def _caller_gone(request: Request, error: ClientDisconnect) -> Response:
-    return Response(status_code=CALLER_GONE)
+async def _caller_disconnected(request: Request, error: ClientDisconnect) -> Response:
+    return Response(status_code=CALLER_DISCONNECTED)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -120,7 +120,7 @@ class Engine:
 
     def _turn(self) -> None:
         self._receive()
-        self._stand_still_if_asked()
+        self._freeze_for_test()
         now = time.monotonic()
         self._placement.expire(now=now)
         self._placement.place(now=now)
@@ -155,7 +155,7 @@ class Engine:
     def _working(self) -> bool:
         return bool(self._residents.active or len(self._waiting) or self._placement.loading)
 
-    def _stand_still_if_asked(self) -> None:
+    def _freeze_for_test(self) -> None:
         file = self._settings.test_freeze_file
         while file is not None and file.exists() and not self._stopping:
             time.sleep(FREEZE_POLL_SECONDS)

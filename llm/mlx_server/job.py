@@ -141,9 +141,9 @@ class Mailbox:
         if not self._posted or self._loop.is_closed():
             return
         posted, self._posted = self._posted, []
-        self._loop.call_soon_threadsafe(_hand_over, posted)
+        self._loop.call_soon_threadsafe(_put_all, posted)
 
 
-def _hand_over(posted: list[tuple[Channel, Event]]) -> None:
+def _put_all(posted: list[tuple[Channel, Event]]) -> None:
     for channel, event in posted:
         channel.put(event)

@@ -15,7 +15,7 @@ from llm.mlx_server.fields import Fields, parse_body
 from llm.mlx_server.job import Finished, Loaded
 from llm.mlx_server.ollama_requests import read_chat, read_generate
 from llm.mlx_server.requests import TextRequest
-from llm.mlx_server.responses import StreamedAnswer, json_response, read_body, unless_gone
+from llm.mlx_server.responses import StreamedAnswer, json_response, read_body, until_disconnect
 from llm.mlx_server.service import AnswerStream, MlxService, collect
 from llm.mlx_server.text import Piece
 from llm.wire import ollama
@@ -93,11 +93,11 @@ class OllamaRoutes:
         if wanted.unloads:
             self._service.unload(wanted.model)
             return json_response(final(model=wanted.model, at=datetime.now(UTC), reason="unload"))
-        answer = await unless_gone(request.receive, self._service.begin(wanted))
+        answer = await until_disconnect(request.receive, self._service.begin(wanted))
         try:
             if not wanted.stream or wanted.only_loads:
-                return await unless_gone(request.receive, _whole(answer, wanted, final))
-            first = await unless_gone(request.receive, answer.next())
+                return await until_disconnect(request.receive, _whole(answer, wanted, final))
+            first = await until_disconnect(request.receive, answer.next())
         except BaseException:
             answer.close()
             raise

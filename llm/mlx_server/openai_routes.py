@@ -20,7 +20,7 @@ from llm.mlx_server.responses import (
     error_body,
     json_response,
     read_body,
-    unless_gone,
+    until_disconnect,
 )
 from llm.mlx_server.service import AnswerStream, MlxService, collect
 from llm.mlx_server.text import Piece
@@ -52,11 +52,11 @@ class OpenAIRoutes:
     async def chat_completions(self, request: Request) -> Response:
         raw = await read_body(request, max_bytes=self._service.settings.max_body_bytes)
         wanted = read_chat_completion(parse_body(raw))
-        answer = await unless_gone(request.receive, self._service.begin(wanted.request))
+        answer = await until_disconnect(request.receive, self._service.begin(wanted.request))
         try:
             if not wanted.request.stream:
-                return await unless_gone(request.receive, _whole(answer, wanted.request.model))
-            first = await unless_gone(request.receive, answer.next())
+                return await until_disconnect(request.receive, _whole(answer, wanted.request.model))
+            first = await until_disconnect(request.receive, answer.next())
         except BaseException:
             answer.close()
             raise

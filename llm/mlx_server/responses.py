@@ -18,7 +18,7 @@ from llm.wire.values import JsonObject, dump
 
 T = TypeVar("T")
 
-CALLER_GONE = 499
+CALLER_DISCONNECTED = 499
 BODY_SECONDS = 30.0
 
 
@@ -60,7 +60,7 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``. If the caller disconnects, ``work`` is cancelled and ClientDisconnect
     raised."""
     working = asyncio.ensure_future(work)
@@ -90,7 +90,7 @@ class StreamedAnswer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             with contextlib.suppress(ClientDisconnect):
-                await unless_gone(receive, self._send(send))
+                await until_disconnect(receive, self._send(send))
         finally:
             self._answer.close()
 

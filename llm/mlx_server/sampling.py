@@ -48,8 +48,8 @@ def sampler_for(sampling: DecoderSampling, *, vocabulary: int | None) -> Sampler
     if sampling.temperature < LOWEST_TEMPERATURE:
         return greedy_sampler
     top_k = sampling.top_k if vocabulary is None else min(sampling.top_k, vocabulary)
-    wishes = (sampling.temperature, sampling.top_p, top_k, sampling.min_p)
-    return _shared_sampler(*wishes) if sampling.seed is None else _Draw(*wishes, sampling.seed)
+    options = (sampling.temperature, sampling.top_p, top_k, sampling.min_p)
+    return _shared_sampler(*options) if sampling.seed is None else _Draw(*options, sampling.seed)
 
 
 def processors_for(sampling: DecoderSampling) -> list[LogitsProcessor]:

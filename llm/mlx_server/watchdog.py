@@ -12,7 +12,7 @@ from llm.mlx_server.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
-LOOKS_PER_PERIOD = 10
+CHECKS_PER_PERIOD = 10
 LONGEST_PAUSE_SECONDS = 1.0
 
 
@@ -40,12 +40,12 @@ class Watchdog:
 
     async def watch(self) -> None:
         """Check until cancelled."""
-        pause = min(LONGEST_PAUSE_SECONDS, self._stall_seconds / LOOKS_PER_PERIOD)
+        pause = min(LONGEST_PAUSE_SECONDS, self._stall_seconds / CHECKS_PER_PERIOD)
         while True:
             await asyncio.sleep(pause)
-            self._look()
+            self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         still = self.still_seconds
         stalled = still >= self._stall_seconds
         if stalled != self.stalled:

@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
 _WORD = re.compile(r"[^\W\d_][\w-]{3,23}")
 _CYRILLIC = re.compile(r"[а-яёА-ЯЁ]")
 _LATIN = re.compile(r"[a-zA-Z]")
-_ASKS: dict[Literal["en", "ru"], re.Pattern[str]] = {
+_LANGUAGE_REQUESTS: dict[Literal["en", "ru"], re.Pattern[str]] = {
     "en": re.compile(r"\bin english\b|\bна английском|по-английски", re.IGNORECASE),
     "ru": re.compile(r"\bin russian\b|\bна русском|по-русски", re.IGNORECASE),
 }
@@ -111,9 +111,9 @@ def _phrases_for(prompt: str) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _language(beginning: str) -> Literal["en", "ru"]:
     """The language that the task requests, or else the language of its first section."""
-    asks = [name for name, pattern in _ASKS.items() if pattern.search(beginning)]
-    if len(asks) == 1:
-        return asks[0]
+    requested = [name for name, pattern in _LANGUAGE_REQUESTS.items() if pattern.search(beginning)]
+    if len(requested) == 1:
+        return requested[0]
     first = beginning.split("\n## ", 1)[0][:_FIRST_LINES_CHARACTERS]
     return "ru" if len(_CYRILLIC.findall(first)) > len(_LATIN.findall(first)) // 2 else "en"
 

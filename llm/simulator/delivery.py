@@ -29,7 +29,7 @@ _BREAKS = frozenset({"reset", "drop", "hang-after"})
 
 
 @dataclass(slots=True)
-class Said:
+class Generated:
     """What has been generated so far."""
 
     thinking: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Said:
 
 
 class Delivery:
-    """One answer being sent: call `say` with the script, then `finish`."""
+    """One answer being sent: call `send` with the script, then `finish`."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Delivery:
         self._streams = streams
         self._entry = entry
         self._fault = fault
-        self._harm = fault.name if fault is not None else ""
-        self.said = Said()
+        self._fault_name = fault.name if fault is not None else ""
+        self.generated = Generated()
 
     @property
     def is_broken(self) -> bool:
@@ -68,29 +68,29 @@ class Delivery:
 
     async def begin(self) -> None:
         """Before the first token: send the head of a stream, or hang if a fault requires it."""
-        if self._fault is not None and not self._fault.after_tokens and await self._hurt():
+        if self._fault is not None and not self._fault.after_tokens and await self._apply_fault():
             return
-        if self._streams and (self._harm == "hang-before" or self._speaker.opening()):
+        if self._streams and (self._fault_name == "hang-before" or self._speaker.opening()):
             self._open()
             await self._flush()
-        if self._harm == "hang-before":
+        if self._fault_name == "hang-before":
             await asyncio.sleep(_FOREVER_SECONDS)
 
-    async def say(self, script: Script, pace: TokenPace) -> Reason:
+    async def send(self, script: Script, pace: TokenPace) -> Reason:
         """Send every token of the script; returns the finish reason."""
-        if self._fault is not None and self._harm == "drip":
+        if self._fault is not None and self._fault_name == "drip":
             drops_per_second = 1.0 / self._fault.seconds if self._fault.seconds else 0.0
             pace = TokenPace(lambda: drops_per_second)
         for pieces, is_thought in ((script.thoughts, True), (script.pieces, False)):
             for piece in pieces:
-                if self.said.tokens >= script.limit:
-                    await self._hurt()  # If the answer was too short for it until now.
+                if self.generated.tokens >= script.limit:
+                    await self._apply_fault()  # If the answer was too short for it until now.
                     return "length"
                 await self._keep_pace(pace)
                 self._add(piece, is_thought=is_thought)
-                if self._is_time_for_harm() and await self._hurt():
+                if self._fault_is_due() and await self._apply_fault():
                     return "stop"
-        await self._hurt()
+        await self._apply_fault()
         return "stop"
 
     async def finish(self, reason: Reason, usage: GenerationUsage) -> None:
@@ -106,16 +106,16 @@ class Delivery:
         if not self._exchange.started:
             self._open()
         self._exchange.send(closing)
-        if self._harm == "fragment":
+        if self._fault_name == "fragment":
             await self._flush()
         self._exchange.end()
 
     async def _send_whole(self, reason: Reason, usage: GenerationUsage) -> None:
-        thinking, text = "".join(self.said.thinking), "".join(self.said.text)
+        thinking, text = "".join(self.generated.thinking), "".join(self.generated.text)
         whole = self._speaker.whole(text, thinking=thinking, reason=reason, usage=usage)
-        if self._harm == "invalid-utf8":
+        if self._fault_name == "invalid-utf8":
             whole = whole.replace(b"simulated", b"simulated \xff\xfe\xc3", 1)
-        if self._harm == "fragment":
+        if self._fault_name == "fragment":
             self._exchange.start(JSON_TYPE)
             self._exchange.send(whole)
             await self._exchange.fragment(_FRAGMENT_BYTES)
@@ -128,12 +128,12 @@ class Delivery:
         if seconds:
             await self._flush()
             await asyncio.sleep(seconds)
-        elif self.said.tokens % _TOKENS_BETWEEN_YIELDS == _TOKENS_BETWEEN_YIELDS - 1:
+        elif self.generated.tokens % _TOKENS_BETWEEN_YIELDS == _TOKENS_BETWEEN_YIELDS - 1:
             await self._flush()
             await asyncio.sleep(0)
 
     def _add(self, piece: str, *, is_thought: bool) -> None:
-        (self.said.thinking if is_thought else self.said.text).append(piece)
+        (self.generated.thinking if is_thought else self.generated.text).append(piece)
         self._entry.completion_tokens += 1
         if self._streams:
             if not self._exchange.started:
@@ -150,9 +150,9 @@ class Delivery:
     async def _flush(self) -> None:
         if not self._exchange.started:
             return
-        if self.said.tokens:
+        if self.generated.tokens:
             self._mark_first_byte()
-        if self._harm == "fragment":
+        if self._fault_name == "fragment":
             await self._exchange.fragment(_FRAGMENT_BYTES)
         else:
             await self._exchange.flush()
@@ -161,23 +161,23 @@ class Delivery:
         if self._entry.first_byte_at is None:
             self._entry.first_byte_at = time.time()
 
-    def _is_time_for_harm(self) -> bool:
-        return self._fault is not None and self.said.tokens >= self._fault.after_tokens
+    def _fault_is_due(self) -> bool:
+        return self._fault is not None and self.generated.tokens >= self._fault.after_tokens
 
-    async def _hurt(self) -> bool:
+    async def _apply_fault(self) -> bool:
         """Apply a fault that strikes in the middle; True when it ends the answer."""
-        harm = self._harm
-        if harm not in _MID_STREAM or (harm == "invalid-utf8" and not self._streams):
+        fault_name = self._fault_name
+        if fault_name not in _MID_STREAM or (fault_name == "invalid-utf8" and not self._streams):
             return False  # In an unstreamed body `finish` inserts the bad bytes.
-        if harm == "error-line" and not self._streams:
+        if fault_name == "error-line" and not self._streams:
             raise CallError(500, RUNNER_ERROR)
-        self._harm = ""
-        if not self._exchange.started and (self.said.tokens or harm not in _BREAKS):
+        self._fault_name = ""
+        if not self._exchange.started and (self.generated.tokens or fault_name not in _BREAKS):
             self._start_partial_body()
-        if self._streams and harm in _LAST_WORDS:
-            self._exchange.send(self._last_words(harm))
+        if self._streams and fault_name in _LAST_WORDS:
+            self._exchange.send(self._last_words(fault_name))
         await self._flush()
-        match harm:
+        match fault_name:
             case "hang-after":
                 await asyncio.sleep(_FOREVER_SECONDS)
             case "reset":
@@ -196,10 +196,10 @@ class Delivery:
         self._exchange.start(JSON_TYPE)
         self._exchange.send(b'{"model":"' + self._entry.model.encode() + b'","created_at":"20')
 
-    def _last_words(self, harm: str) -> bytes:
-        sound = self._speaker.piece(" broken here")
-        if harm == "half-line":
-            return sound[: len(sound) // 2]
-        if harm == "error-line":
+    def _last_words(self, fault_name: str) -> bytes:
+        valid = self._speaker.piece(" broken here")
+        if fault_name == "half-line":
+            return valid[: len(valid) // 2]
+        if fault_name == "error-line":
             return self._speaker.error_line(RUNNER_ERROR)
-        return sound.replace(b"broken", b"\xff\xfe\xc3")
+        return valid.replace(b"broken", b"\xff\xfe\xc3")

@@ -180,7 +180,7 @@ class SimulatedEngine:
 
     def _pick_victim(self, ticket: Ticket) -> None:
         loop = asyncio.get_running_loop()
-        left = self.profile.fairness_seconds / self._time_scale - (loop.time() - ticket.asked_at)
+        left = self.profile.fairness_seconds / self._time_scale - (loop.time() - ticket.waits_since)
         if left <= 0:
             victim = min(self.residents, key=lambda resident: resident.last_used)
             self._drain(victim, is_eviction=True)

@@ -125,19 +125,19 @@ class Generator:
         if seconds:
             message = "rate limit exceeded: too many requests per minute"
             raise CallError(429, message, retry_after_seconds=math.ceil(seconds))
-        if job.fault is not None and await self._harm_at_once(job, job.fault):
+        if job.fault is not None and await self._apply_at_once(job, job.fault):
             return "harmed"
         model = self._model_for(job.call)
         if job.call.purpose == "unload":
             self._engine.unload(model)
             return self._mark(job, "unload")
         order = self._order(job.call, model=model, fault=job.fault)
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         try:
             async with self._engine.bound(
                 order, keep_alive_seconds=job.call.keep_alive_seconds
             ) as resident:
-                job.entry.load_seconds = time.monotonic() - asked_at
+                job.entry.load_seconds = time.monotonic() - requested_at
                 if job.call.purpose == "load":
                     return self._mark(job, "load")
                 async with self._engine.slot(resident):
@@ -149,7 +149,7 @@ class Generator:
         except LoadFailedError as error:
             raise CallError(500, str(error)) from error
 
-    async def _harm_at_once(self, job: GenerationJob, fault: Fault) -> bool:
+    async def _apply_at_once(self, job: GenerationJob, fault: Fault) -> bool:
         if fault.name in _STATUS_FAULTS:
             seconds = fault.retry_after_seconds if fault.name in _WITH_RETRY_AFTER else 0
             message = _STATUS_FAULTS[fault.name]
@@ -252,7 +252,7 @@ class Generator:
         self._ledger.occupy("decode", 1)
         try:
             return (
-                "stop" if delivery.is_broken else await delivery.say(script, self._pace(resident))
+                "stop" if delivery.is_broken else await delivery.send(script, self._pace(resident))
             )
         finally:
             self._ledger.occupy("decode", -1)

@@ -46,7 +46,7 @@ class Listener:
         """Stop listening and drop every connection."""
         if self._reopening is not None:
             self._reopening.cancel()
-        self._shut()
+        self._close_all()
         await asyncio.sleep(0)
 
     def refuse(self, seconds: float, *, spare: Connection) -> None:
@@ -54,10 +54,10 @@ class Listener:
         again after `seconds`."""
         if self._reopening is not None:
             self._reopening.cancel()
-        self._shut(spare=spare)
+        self._close_all(spare=spare)
         self._reopening = asyncio.get_running_loop().create_task(self._reopen(seconds))
 
-    def _shut(self, *, spare: Connection | None = None) -> None:
+    def _close_all(self, *, spare: Connection | None = None) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -83,7 +83,7 @@ class Ticket:
 
     order: LoadOrder
     placed: asyncio.Future[SimulatedModel]
-    asked_at: float
+    waits_since: float
     resident: SimulatedModel | None = None
 
     def succeed(self, resident: SimulatedModel) -> None:

@@ -125,13 +125,13 @@ class OpenAISpeaker:
         return self._event(reasoning=text)
 
     def closing(self, reason: Reason, usage: GenerationUsage) -> bytes:
-        said = self._event(finish_reason=reason)
+        closing = self._event(finish_reason=reason)
         if self._with_usage:
             figures = openai.usage_chunk(
                 completion_id=self._id, model=self._model, at=self._at, usage=usage
             )
-            said += openai.event(figures)
-        return said + openai.DONE
+            closing += openai.event(figures)
+        return closing + openai.DONE
 
     def whole(self, text: str, *, thinking: str, reason: Reason, usage: GenerationUsage) -> bytes:
         return dump(

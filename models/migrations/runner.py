@@ -72,7 +72,7 @@ def down() -> list[str]:
 
 def status() -> list[MigrationStatus]:
     """Every migration in order, with the time it was applied (None: pending). Writes nothing."""
-    with _a_look():
+    with _reading_session():
         former = not columns_of(database, HISTORY_TABLE) and _former_history_is_ours()
         rows = _runner(FORMER_HISTORY_TABLE if former else HISTORY_TABLE).status()
     return [MigrationStatus(name=row.name, applied_at=row.applied) for row in rows if row.path]
@@ -89,7 +89,7 @@ def names() -> list[str]:
 
 def unknown() -> list[str]:
     """Applied migrations that this release does not have: a newer one made them."""
-    with _a_look():
+    with _reading_session():
         if not columns_of(database, HISTORY_TABLE):
             return []
         rows = database.execute_sql(f"SELECT name FROM {HISTORY_TABLE} ORDER BY name").fetchall()
@@ -98,12 +98,12 @@ def unknown() -> list[str]:
 
 
 def _unfollowed() -> bool:
-    with _a_look():
+    with _reading_session():
         return dependencies_unfollowed(database)
 
 
 @contextmanager
-def _a_look() -> Iterator[None]:
+def _reading_session() -> Iterator[None]:
     """A session that only reads; a time limit of the role does not cut it."""
     with session(), database.atomic():
         database.execute_sql("SET LOCAL statement_timeout = 0")

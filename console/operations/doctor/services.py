@@ -16,7 +16,7 @@ from console.operations.status import health, programs
 from console.services.errors import ServiceError
 from jobs.policy.deployment import APART, REMEDY
 from jobs.settings.load import Settings
-from jobs.upkeep.deployment import look, place
+from jobs.upkeep.deployment import inspect, place
 from models import server, site, task_figures
 from models.database import DatabaseUnavailable, database, session
 from models.expert import Expert
@@ -194,7 +194,7 @@ def _deployment(connections: Connections) -> Iterator[Check]:
     try:
         connections.use_database()
         with session():
-            stands, recorded = look(
+            stands, recorded = inspect(
                 connections.redis, place(settings.redis_url or "", settings.home)
             )
     except (Unreachable, BadInput, DatabaseUnavailable, peewee.DatabaseError, redis.RedisError):

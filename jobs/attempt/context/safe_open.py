@@ -25,7 +25,7 @@ _KINDS = {
     stat.S_IFCHR: "is a device, not a regular file",
     stat.S_IFBLK: "is a device, not a regular file",
 }
-_SAID = {
+_REASONS = {
     errno.ENOENT: "does not exist",
     errno.EACCES: "may not be read (permission denied)",
     errno.EPERM: "may not be read (permission denied)",
@@ -55,7 +55,7 @@ def read_inside(path: str, *, roots: Sequence[Path], max_bytes: int = MAX_FILE_B
         except FileNotFoundError:
             problem = FileRefused(f"does not exist in {_named(roots)}")
         except OSError as error:
-            raise FileRefused(_said(error)) from error
+            raise FileRefused(_reason(error)) from error
     raise problem
 
 
@@ -119,8 +119,8 @@ def _bounded(descriptor: int, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def _said(error: OSError) -> str:
-    return _SAID.get(error.errno or 0, f"cannot be read: {error.strerror or error}")
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0, f"cannot be read: {error.strerror or error}")
 
 
 def _named(roots: Sequence[Path]) -> str:

@@ -7,7 +7,7 @@ import re
 from jobs.policy.topics import words
 from jobs.policy.validation.text import squeezed
 from jobs.policy.validation.types import Answer, Finding, Request
-from llm.detectors.echo import asks_for_its_own_text, is_echo
+from llm.detectors.echo import is_echo, requests_own_text
 
 _OPENING_CHARS = 30
 _OWN_SHARE = 0.2
@@ -29,7 +29,7 @@ def original(answer: Answer, request: Request) -> Finding:
 
 def _returned(text: str, request: Request) -> bool:
     """Is it the task's own text that was asked back, without the words that ask for it?"""
-    if not asks_for_its_own_text(request.instruction):
+    if not requests_own_text(request.instruction):
         return False
     return len(set(words(request.instruction)) - set(words(text))) >= _INSTRUCTION_WORDS
 

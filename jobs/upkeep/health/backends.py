@@ -35,7 +35,7 @@ CANARY_DEADLINES = Deadlines(
 )
 """For a resident model. Two such canaries, one check apart, fit into the allowed minute."""
 FAILURES_UNTIL_HUNG = 2
-STANDS_STILL_SECONDS = 30.0
+STALL_SECONDS = 30.0
 SLOWER_THAN_EVER = 4.0
 
 
@@ -55,7 +55,7 @@ class BackendWatch:
     progress: dict[str, tuple[int, float]] = field(default_factory=dict)
     was_reachable: dict[str, bool] = field(default_factory=dict)
 
-    def look(self, spec: BackendSpec) -> HealthCheck:
+    def check(self, spec: BackendSpec) -> HealthCheck:
         name = f"backend:{spec.name}"
         health = self.backends.get(spec.name).health()
         self._note_change(spec.name, health.reachable)
@@ -63,7 +63,7 @@ class BackendWatch:
             remedy = f"start the server at {spec.url}, or correct its URL"
             why = f" ({health.error})" if health.error else ""
             return HealthCheck(name, False, f"{SILENT}{why}", remedy)
-        if _answered_lately(spec.name):
+        if _answered_recently(spec.name):
             self.failures[spec.name] = 0
             self.idle.in_use(spec.name)
             return HealthCheck(name, True, "answered a task lately")
@@ -129,7 +129,7 @@ class BackendWatch:
         first = max(
             self.learned.figures(backend, task.model).first_token_seconds.p95 for task in running
         )
-        return max(STANDS_STILL_SECONDS, SLOWER_THAN_EVER * first)
+        return max(STALL_SECONDS, SLOWER_THAN_EVER * first)
 
     def _failed(self, spec: BackendSpec, name: str, error: LLMError) -> HealthCheck:
         self.failures[spec.name] = self.failures.get(spec.name, 0) + 1
@@ -165,7 +165,7 @@ def _untried(residents: Sequence[ResidentModel]) -> str:
     return f"{residents[0].name} is idle, left to expire"
 
 
-def _answered_lately(backend: str) -> bool:
+def _answered_recently(backend: str) -> bool:
     try:
         with session():
             return attempt.completed_since(backend, PROVEN_SECONDS)

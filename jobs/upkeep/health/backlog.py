@@ -28,17 +28,17 @@ class BacklogWatch:
     could_move_since: float | None = None
     stuck_since: datetime | None = None
 
-    def look(self) -> HealthCheck:
+    def check(self) -> HealthCheck:
         """The check's result. Raises DatabaseUnavailable or RedisError where it cannot be
         measured."""
-        check = self._look()
+        check = self._check()
         self.stuck_since = None if check.ok else self.stuck_since or utc_now()
         if self.stuck_since is not None:
             with session():
                 webhook.backlog_is_stuck(since=self.stuck_since.isoformat(), problem=check.detail)
         return check
 
-    def _look(self) -> HealthCheck:
+    def _check(self) -> HealthCheck:
         scan = self.state.scan()
         with session():
             current = self.state.read(scan)

@@ -89,12 +89,14 @@ def disk(home: Path) -> HealthCheck:
 def backup(directory: Path, *, now: datetime) -> HealthCheck:
     """Whether the nightly backup exists."""
     try:
-        made_at = backups.newest(directory)
+        created_at = backups.newest(directory)
     except OSError as error:
         return HealthCheck("backup", False, f"{directory}: {error}", "check KOS_BACKUP_DIR")
-    if not backups.is_late(made_at, now=now):
-        return HealthCheck("backup", True, f"the newest is of {made_at:%Y-%m-%d %H:%M}")
-    detail = f"the newest is of {made_at:%Y-%m-%d %H:%M}" if made_at else f"none in {directory}"
+    if not backups.is_late(created_at, now=now):
+        return HealthCheck("backup", True, f"the newest is of {created_at:%Y-%m-%d %H:%M}")
+    detail = (
+        f"the newest is of {created_at:%Y-%m-%d %H:%M}" if created_at else f"none in {directory}"
+    )
     remedy = (
         f"kos backup {directory}/{backups.NAME.format(day=now.astimezone())}; see backup_failed "
     )

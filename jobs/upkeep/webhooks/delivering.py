@@ -51,10 +51,10 @@ class Deliveries:
         try:
             with session():
                 self._keep_settings()
-                gone = webhook.give_up(created_before=utc_now() - GIVE_UP_AFTER)
+                given_up = webhook.give_up(created_before=utc_now() - GIVE_UP_AFTER)
                 due = webhook.with_due_deliveries()
-            if gone:
-                logger.warning("webhooks_given_up deliveries=%d", gone)
+            if given_up:
+                logger.warning("webhooks_given_up deliveries=%d", given_up)
             if not due:
                 return False
             deadline = time.monotonic() + RUN_SECONDS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.queues.worker_register import registered, taken_queues
+from jobs.queues.worker_register import consumed_queues, registered
 from models import database
 from tests.support.system import System, running_system
 
@@ -143,7 +143,7 @@ def test_a_worker_that_drains_takes_no_queue_while_its_last_call_ends(
         system.kill(program, with_signal=signal.SIGTERM)
 
         system.wait(
-            lambda: program not in taken_queues(registered(client), now=time.time()),
+            lambda: program not in consumed_queues(registered(client), now=time.time()),
             deadline_seconds=10,
             what="its queue is left",
         )

@@ -34,9 +34,9 @@ class Postgres:
     def live_marks(self, owner: str, ids: list[str]) -> dict[str, tuple[int, bool]]:
         return dict.fromkeys(ids, (1, False))
 
-    def heartbeat(self, owner: str, beats: list[Any], *, lease_seconds: float) -> list[str]:
+    def heartbeat(self, owner: str, leases: list[Any], *, lease_seconds: float) -> list[str]:
         self.heartbeats += 1
-        return [task_id for task_id, _, _ in beats]
+        return [task_id for task_id, _, _ in leases]
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from llm.breaker import (
     counts_against_backend,
     counts_against_model,
     dumps,
+    is_probe_due,
     loads,
     on_failure,
     on_probe,
     on_success,
-    wants_probe,
 )
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -55,19 +55,19 @@ def test_a_success_between_failures_starts_the_count_anew() -> None:
 
 
 def test_one_canary_is_wanted_after_the_cooldown() -> None:
-    assert not wants_probe(tripped(), later(9))
-    assert wants_probe(tripped(), later(10))
+    assert not is_probe_due(tripped(), later(9))
+    assert is_probe_due(tripped(), later(10))
 
     probing = on_probe(tripped(), later(10), rules=RULES)
     assert probing.phase is BreakerPhase.HALF_OPEN
     assert not allows(probing, later(11))
-    assert not wants_probe(probing, later(11))
+    assert not is_probe_due(probing, later(11))
 
 
 def test_a_canary_that_never_reports_is_sent_again() -> None:
     probing = on_probe(tripped(), later(10), rules=RULES)
 
-    assert wants_probe(probing, later(40))
+    assert is_probe_due(probing, later(40))
 
 
 def test_a_good_canary_closes_it() -> None:
@@ -194,8 +194,8 @@ def test_a_wait_stays_a_number_however_often_it_tripped() -> None:
 
 
 def test_a_closed_breaker_wants_no_canary_and_an_open_one_without_a_time_does() -> None:
-    assert not wants_probe(CLOSED, later(1e6))
-    assert wants_probe(BreakerState(BreakerPhase.OPEN), NOW)
+    assert not is_probe_due(CLOSED, later(1e6))
+    assert is_probe_due(BreakerState(BreakerPhase.OPEN), NOW)
 
 
 def test_a_state_is_read_with_its_types() -> None:

@@ -49,7 +49,7 @@ class Engine:
         on_death: Callable[[BaseException], None],
     ) -> None:
         self.view = EngineView()
-        self.busy = False
+        self._at_work = False
         self.progress_at = time.monotonic()
         self._limit_bytes = memory.choose_limit(settings.memory_limit_bytes)
         self._settings = settings
@@ -83,6 +83,11 @@ class Engine:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work, or a command that the thread has not seen yet."""
+        return self._at_work or not self._commands.empty()
 
     def submit(self, job: EngineJob) -> None:
         self._commands.put(functools.partial(self._accept, job))
@@ -137,14 +142,15 @@ class Engine:
     def _receive(self) -> None:
         """Run the queued commands; with no work, wait for one."""
         if not self._working():
-            self.busy = False
+            self._at_work = False
+            self._progressed()
             self._publish()
             try:
                 command = self._commands.get(timeout=IDLE_SECONDS)
             except Empty:
                 return
             self._progressed()
-            self.busy = True
+            self._at_work = True
             command()
         while not self._commands.empty():
             self._commands.get()()

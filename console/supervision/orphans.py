@@ -18,10 +18,11 @@ LEAVE_SECONDS = 5.0
 def end_orphans(home: Path, socket: Path) -> int:
     """End what an earlier supervisord of ``home`` left, and itself if it hangs; how many.
 
-    Supervisor gives every program the address of its socket, which is how they are known. The
-    databases hide their environment; they are known by their lock files.
+    A supervisord and its programs know the address of its socket, which is how they are found,
+    also where the home was deleted while they ran and a new one stands at its path. The databases
+    hide their environment; they are known by their lock files.
     """
-    found = [*_hung_supervisord(home), *_programs_of(socket)]
+    found = _processes_of(socket)
     end(found, signal.SIGTERM, seconds=LEAVE_SECONDS)
     data = home / "postgres" / "data"
     if data.is_dir():
@@ -43,17 +44,15 @@ def supervisord_pid(home: Path) -> int | None:
     return pid if "supervisord" in command else None
 
 
-def _hung_supervisord(home: Path) -> list[psutil.Process]:
-    pid = supervisord_pid(home)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return [] if pid is None else [psutil.Process(pid)]
-    return []
-
-
-def _programs_of(socket: Path) -> list[psutil.Process]:
+def _processes_of(socket: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("SUPERVISOR_SERVER_URL") == f"unix://{socket}":
+            environ = process.environ()
+            is_program = environ.get("SUPERVISOR_SERVER_URL") == f"unix://{socket}"
+            is_supervisord = environ.get("KOS_SUPERVISOR_SOCKET") == str(socket) and any(
+                "supervisord" in word for word in process.cmdline()[1:3]
+            )
+            if is_program or is_supervisord:
                 found.append(process)
     return found

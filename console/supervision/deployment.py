@@ -7,7 +7,7 @@ from contextlib import closing
 import redis
 
 from console.services.errors import ServiceError
-from jobs.policy.deployment import REMEDY, Standing
+from jobs.policy.deployment import Standing, conflict
 from jobs.queues.clients import client_for
 from jobs.settings.load import Settings
 from jobs.upkeep.deployment import place, settle
@@ -17,9 +17,12 @@ def join(settings: Settings, *, replace_redis: bool) -> tuple[str, ...]:
     """Record this home's Redis, or find the recorded one; lines for the person. In a session.
 
     Raises:
-        ServiceError: another home works this database with another Redis, or Redis does not answer.
+        ServiceError: another home works this database with another Redis, or another database
+            with this Redis; or Redis does not answer.
     """
-    replacing = {Standing.MOVED} | ({Standing.FOREIGN} if replace_redis else set())
+    replacing = {Standing.MOVED}
+    if replace_redis:
+        replacing |= {Standing.FOREIGN, Standing.TAKEN}
     here = place(settings.redis_url or "", settings.home)
     try:
         with closing(client_for(settings.redis_url or "")) as client:
@@ -29,10 +32,11 @@ def join(settings: Settings, *, replace_redis: bool) -> tuple[str, ...]:
     if before is None or stands in (Standing.NEW, Standing.SAME):
         return ()
     if stands not in replacing | {Standing.EMPTIED}:
-        raise ServiceError(
-            f"another home works this database: {before.home}, with the Redis at "
-            f"{before.redis_at}; two would both grant the whole limit; {REMEDY}"
-        )
+        raise ServiceError("; ".join(conflict(stands, home=before.home, redis_at=before.redis_at)))
     if stands is Standing.EMPTIED:
         return (f"the Redis at {before.redis_at} was empty; its tasks lie in Postgres",)
+    if stands is Standing.TAKEN:
+        return (
+            f"the Redis at {here.redis_at} is now this home's, no longer that of {before.home}",
+        )
     return (f"the Redis of this deployment is now {here.redis_at}, no longer {before.redis_at}",)

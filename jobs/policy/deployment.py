@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-REMEDY = (
+_TWO_REDIS = (
     "to work on more machines, set REDIS_URL to that Redis; to work apart, set DATABASE_URL to a "
     "database of this home's own; if that Redis is gone for good: kos up --replace-redis"
+)
+_TWO_DATABASES = (
+    "to work apart, set REDIS_URL to another number of that Redis (redis://host:port/1) or to "
+    "another Redis; if that database is gone for good: kos up --replace-redis"
 )
 
 
@@ -22,10 +26,19 @@ class Standing(StrEnum):
     """The home that began the deployment has another Redis now; `kos up` records it."""
     FOREIGN = "foreign"
     """Another home works this database, with a Redis of its own."""
+    TAKEN = "taken"
+    """Another home works another database with this Redis."""
 
 
-APART = frozenset({Standing.MOVED, Standing.FOREIGN})
-"""What counts its slots there exceeds the limit together with the deployment."""
+CONFLICTS = frozenset({Standing.MOVED, Standing.FOREIGN, Standing.TAKEN})
+"""Two deployments would exceed every limit, or mix their queues and caches."""
+
+
+def conflict(stands: Standing, *, home: str, redis_at: str) -> tuple[str, str]:
+    """What is wrong with one of ``CONFLICTS``, and the remedy. ``home`` is the other one."""
+    if stands is Standing.TAKEN:
+        return f"{home} works another database with the Redis at {redis_at}", _TWO_DATABASES
+    return f"{home} works this database with the Redis at {redis_at}", _TWO_REDIS
 
 
 def standing(
@@ -34,12 +47,16 @@ def standing(
     found_id: str | None,
     same_address: bool,
     same_home: bool,
+    redis_of_another: bool,
 ) -> Standing:
-    """``recorded_id`` stands in Postgres, ``found_id`` in this Redis; None where nothing does."""
+    """``recorded_id`` stands in Postgres, ``found_id`` in this Redis; None where nothing does.
+    ``redis_of_another`` home: it says so itself."""
+    if found_id == recorded_id:
+        return Standing.NEW if recorded_id is None else Standing.SAME
+    if redis_of_another:
+        return Standing.TAKEN
     if recorded_id is None:
         return Standing.NEW
-    if found_id == recorded_id:
-        return Standing.SAME
     if found_id is None and same_address:
         return Standing.EMPTIED
     return Standing.MOVED if same_home else Standing.FOREIGN

@@ -10,6 +10,8 @@ LLM_QUEUE_PREFIX = "llm-"
 
 DEPLOYMENT = "kos:deployment"
 """The id by which the database knows this Redis (:mod:`jobs.upkeep.deployment`)."""
+DEPLOYMENT_HOME = "kos:deployment:home"
+"""The home that began to use this Redis: its id, a line feed, and its path for people."""
 LIMITS = "kos:limits"
 """Hash: backend -> JSON of :class:`jobs.admission.limits.Limit`."""
 BREAKERS = "kos:breaker"

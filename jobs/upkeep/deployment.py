@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import redis
 
 from jobs.policy.deployment import Standing, standing
-from jobs.queues.names import DEPLOYMENT
+from jobs.queues.names import DEPLOYMENT, DEPLOYMENT_HOME
 from jobs.settings.home_identity import identity
 from models import deployment
 from models.database import database
@@ -51,17 +51,23 @@ def place(redis_url: str, home: Path) -> Location:
 
 
 def inspect(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecord | None]:
-    """How this Redis relates to the database; changes nothing.
+    """How this Redis relates to the database, and the deployment that is there already.
+    Changes nothing.
 
     Raises RedisError or DatabaseUnavailable where one of them does not answer.
     """
-    recorded, found = deployment.recorded(), _found_id(client)
+    recorded, found = deployment.recorded(), _text(client.get(DEPLOYMENT))
+    home_id, _, home = (_text(client.get(DEPLOYMENT_HOME)) or f"{here.home_id}\n").partition("\n")
+    known_homes = {here.home_id, recorded.home_id if recorded else here.home_id}
     stands = standing(
         recorded_id=recorded.redis_id if recorded else None,
         found_id=found,
         same_address=recorded is not None and recorded.redis_at == here.redis_at,
         same_home=recorded is not None and recorded.home_id == here.home_id != "",
+        redis_of_another=found is not None and home_id not in known_homes,
     )
+    if stands is Standing.TAKEN:
+        return stands, DeploymentRecord(found or "", here.redis_at, home_id, home)
     return stands, recorded
 
 
@@ -73,22 +79,26 @@ def settle(
 
     If another home is faster, the result is relative to that home's Redis.
     """
-    stands, recorded = inspect(client, here)
-    if stands is Standing.EMPTIED and recorded is not None:
-        client.set(DEPLOYMENT, recorded.redis_id, nx=True)
+    stands, before = inspect(client, here)
+    if stands in (Standing.SAME, Standing.EMPTIED) and before is not None:
+        client.set(DEPLOYMENT, before.redis_id, nx=True)
+        client.set(DEPLOYMENT_HOME, f"{before.home_id}\n{before.home}", nx=True)
     if stands is Standing.NEW or stands in replacing:
-        new = DeploymentRecord(_own_id(client), here.redis_at, here.home_id, here.home)
+        recorded = deployment.recorded()
+        new = DeploymentRecord(_own_id(client, stands), here.redis_at, here.home_id, here.home)
         with database.atomic():
             written = deployment.record(new, instead_of=recorded)
-        return (stands, recorded) if written else inspect(client, here)
-    return stands, recorded
+        if not written:
+            return inspect(client, here)
+        client.set(DEPLOYMENT_HOME, f"{here.home_id}\n{here.home}")
+    return stands, before
 
 
-def _own_id(client: redis.Redis) -> str:
-    client.set(DEPLOYMENT, secrets.token_hex(8), nx=True)
-    return _found_id(client) or ""
+def _own_id(client: redis.Redis, stands: Standing) -> str:
+    """The name of this Redis; a new one where it had that of another deployment."""
+    client.set(DEPLOYMENT, secrets.token_hex(8), nx=stands is not Standing.TAKEN)
+    return _text(client.get(DEPLOYMENT)) or ""
 
 
-def _found_id(client: redis.Redis) -> str | None:
-    found = client.get(DEPLOYMENT)
+def _text(found: bytes | str | None) -> str | None:
     return found.decode() if isinstance(found, bytes) else found

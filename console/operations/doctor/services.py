@@ -14,7 +14,7 @@ from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import BadInput, Unreachable
 from console.operations.status import health, programs
 from console.services.errors import ServiceError
-from jobs.policy.deployment import APART, REMEDY
+from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.settings.load import Settings
 from jobs.upkeep.deployment import inspect, place
 from models import server, site, task_figures
@@ -189,19 +189,18 @@ def _redis(connections: Connections) -> Check:
 
 
 def _deployment(connections: Connections) -> Iterator[Check]:
-    """Whether another home works this database; nothing where that cannot be known yet."""
+    """Whether another home uses this database or Redis; nothing where that is not known yet."""
     settings = connections.settings
     try:
         connections.use_database()
         with session():
-            stands, recorded = inspect(
+            stands, other = inspect(
                 connections.redis, place(settings.redis_url or "", settings.home)
             )
     except (Unreachable, BadInput, DatabaseUnavailable, peewee.DatabaseError, redis.RedisError):
         return  # said by the checks above
-    if stands in APART and recorded is not None:
-        detail = f"{recorded.home} works this database with the Redis at {recorded.redis_at}"
-        yield red("deployment", detail, REMEDY)
+    if stands in CONFLICTS and other is not None:
+        yield red("deployment", *conflict(stands, home=other.home, redis_at=other.redis_at))
 
 
 WORK = ("backlog", "actors")

@@ -12,7 +12,7 @@ import peewee
 import redis
 import requests
 
-from jobs.policy.deployment import APART, REMEDY
+from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.policy.fields import literal
 from jobs.upkeep import backups
 from jobs.upkeep.deployment import Location, settle
@@ -66,12 +66,12 @@ def deployment(client: redis.Redis, here: Location) -> HealthCheck:
     """
     try:
         with session():
-            stands, recorded = settle(client, here)
+            stands, other = settle(client, here)
     except peewee.ProgrammingError as error:
         return HealthCheck("deployment", False, literal(str(error)), "kos migrate status")
-    if stands in APART and recorded is not None:
-        detail = f"{recorded.home} works this database with the Redis at {recorded.redis_at}"
-        return HealthCheck("deployment", False, detail, REMEDY)
+    if stands in CONFLICTS and other is not None:
+        detail, remedy = conflict(stands, home=other.home, redis_at=other.redis_at)
+        return HealthCheck("deployment", False, detail, remedy)
     return HealthCheck("deployment", True, f"slots are counted at {here.redis_at}")
 
 

@@ -1,4 +1,4 @@
-"""One database, one Redis: a second home with another Redis is refused, and named red."""
+"""One database, one Redis: a second home with another of one is refused, and named red."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobs.upkeep.deployment import place
 from jobs.upkeep.health import services
 from jobs.upkeep.health.checks import HealthCheck
 from models import database
-from tests.support.embedded import Server
+from tests.support.embedded import Server, fresh_database
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Home:
         return prepare_tables(self.settings, replace_redis=replace_redis)
 
     def health(self) -> HealthCheck:
+        database.configure(self.settings.database_url or "", pool_size=2, application_name="health")
         with closing(self.redis()) as client:
             here = place(self.settings.redis_url or "", self.settings.home)
             return services.deployment(client, here)
@@ -104,6 +105,23 @@ def test_a_second_home_with_the_same_redis_works_on_more_machines(
 
     assert beside.health().ok
     assert first.health().ok
+
+
+def test_a_second_database_with_the_same_redis_is_refused_and_may_take_it_by_a_word(
+    first: Home, tmp_path: Path, shared_postgres: Server
+) -> None:
+    apart = home(
+        tmp_path / "apart", fresh_database(shared_postgres.url), first.settings.redis_url or ""
+    )
+    with pytest.raises(ServiceError, match="another number of that Redis"):
+        apart.up()
+    assert not apart.health().ok
+    assert apart.doctor()["deployment"] is Level.RED
+    assert first.health().ok
+
+    assert "is now" in "".join(apart.up(replace_redis=True))
+    assert apart.health().ok
+    assert not first.health().ok
 
 
 def test_a_redis_that_was_emptied_gets_its_name_back(first: Home) -> None:

@@ -18,7 +18,7 @@ COLUMNS = (
     Column("MODELS", justify="right", min_width=80),
     Column("IN FLIGHT", justify="right"),
     Column("LIMIT", justify="right"),
-    Column("WHY", flexible=True, min_width=100),
+    Column("WHY", flexible=True, min_width=100, spoken=True),
     Column("BREAKER", min_width=80),
 )
 

@@ -121,7 +121,9 @@ def _usage_line(error: click.ClickException) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"kos: {one_line(message)}", err=True)
+    from console.cli.output import words
+
+    click.echo(f"kos: {one_line(words()(message))}", err=True)
     return code
 
 

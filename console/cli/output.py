@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from console.cli.text import one_line, safe
+from console.words import LANGUAGES, Words, words_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +35,20 @@ STATE_STYLES = {
     "FATAL": "red",
     "EXITED": "red",
 }
+
+
+@cache
+def words() -> Words:
+    """The language of this call."""
+    return words_for(language_of(os.environ))
+
+
+def language_of(environ: Mapping[str, str]) -> str:
+    """``KOS_LANG``, else the locale of the terminal; English where we do not speak it."""
+    names = ("KOS_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    written = next((environ[name] for name in names if environ.get(name)), "")
+    language = written[:2].lower()
+    return language if language in LANGUAGES else "en"
 
 
 def print_json(value: Any) -> None:
@@ -59,12 +76,14 @@ def screen(*, stderr: bool = False) -> Console:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``min_width`` is the least terminal width with this column."""
+    """``min_width`` is the least terminal width with this column. ``spoken``: its cells are
+    sentences of ours and are translated, which names and titles are not."""
 
     title: str
     justify: Literal["left", "right"] = "left"
     flexible: bool = False
     min_width: int = 0
+    spoken: bool = False
 
 
 def print_table(
@@ -74,9 +93,9 @@ def print_table(
     console = screen()
     found = list(rows)
     if title:
-        console.print(styled(title, "bold"))
+        console.print(styled(words()(title), "bold"))
     if not found:
-        console.print(styled(empty, "dim"))
+        console.print(styled(words()(empty), "dim"))
         return
     console.print(table(columns, found, width=console.width, fit=console.is_terminal))
 
@@ -95,10 +114,14 @@ def table(
         column = columns[index]
         ratio = 1 if column.flexible and fit else None
         grid.add_column(
-            column.title, justify=column.justify, no_wrap=True, overflow="ellipsis", ratio=ratio
+            words()(column.title),
+            justify=column.justify,
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=ratio,
         )
     for row in rows:
-        grid.add_row(*(_cell(row[index]) for index in visible))
+        grid.add_row(*(_cell(row[index], columns[index]) for index in visible))
     return grid
 
 
@@ -109,29 +132,30 @@ def styled(text: str, style: str = "") -> Text:
 
 
 def state_text(state: str | None) -> Text:
-    return styled(state or "", STATE_STYLES.get(state or "", ""))
+    return styled(words()(state or ""), STATE_STYLES.get(state or "", ""))
 
 
-def say(text: str, style: str = "") -> None:
-    """A line for people on stdout."""
-    screen().print(styled(text, style), soft_wrap=True)
+def say(text: str, style: str = "", *, ours: bool = True) -> None:
+    """A line for people on stdout; in their language where the words are ``ours``."""
+    screen().print(styled(words()(text) if ours else text, style), soft_wrap=True)
 
 
 def note(text: str, style: str = "dim") -> None:
     """A line for people on stderr, beside a JSON document or a stream."""
-    screen(stderr=True).print(styled(text, style), soft_wrap=True)
+    screen(stderr=True).print(styled(words()(text), style), soft_wrap=True)
 
 
 def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def _cell(value: Any) -> Text:
+def _cell(value: Any, column: Column) -> Text:
     from rich.text import Text
 
     if isinstance(value, Text):
         return value
-    return Text("" if value is None else one_line(str(value)))
+    text = "" if value is None else str(value)
+    return Text(one_line(words()(text) if column.spoken else text))
 
 
 def _plain(value: Any) -> Any:

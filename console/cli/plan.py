@@ -20,7 +20,7 @@ COLUMNS = (
     Column("LEFT", justify="right", min_width=80),
     Column("STARTS IN", justify="right"),
     Column("ENDS IN", justify="right"),
-    Column("WHY", flexible=True),
+    Column("WHY", flexible=True, spoken=True),
 )
 
 

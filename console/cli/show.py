@@ -17,9 +17,8 @@ from console.cli.output import (
     print_json,
     print_table,
     say,
-    screen,
     state_text,
-    styled,
+    words,
 )
 from console.cli.text import safe
 
@@ -36,7 +35,7 @@ ATTEMPT_COLUMNS = (
     Column("FIRST TOKEN", justify="right", min_width=80),
     Column("WHOLE", justify="right"),
     Column("TOKENS", justify="right", min_width=80),
-    Column("ERROR", flexible=True, min_width=70),
+    Column("ERROR", flexible=True, min_width=70, spoken=True),
 )
 
 
@@ -141,7 +140,7 @@ def _print_head(
     from console.operations.times import ago
 
     now = now_utc()
-    say(row["title"] or "(no title)", "bold")
+    say(row["title"] or "(no title)", "bold", ours=False)
     facts = (
         ("id", row["id"]),
         ("custom id", row["custom_id"]),
@@ -151,14 +150,12 @@ def _print_head(
         ("created", ago(row["created_at"], now=now)),
         ("depends on", ", ".join(f"{i[:8]} ({parents.get(i, 'gone')})" for i in row["depends_on"])),
     )
+    tell = words()
     for name, value in facts:
         if value:
-            say(f"  {name:<11} {value}")
-    line = styled("  now         ") + state_text(row["status"])
-    rest = (
-        standing(row, parents, now=now, position=position).removeprefix(row["status"]).strip(" :,")
-    )
-    screen().print(line + styled(f": {rest}" if rest else ""), soft_wrap=True)
+            say(f"  {tell(name):<11} {value}", ours=False)
+    present = tell(standing(row, parents, now=now, position=position))
+    say(f"  {tell('now'):<11} {present}", ours=False)
 
 
 def _print_timeline(row: dict[str, Any], decisions: list[dict[str, Any]]) -> None:
@@ -167,11 +164,13 @@ def _print_timeline(row: dict[str, Any], decisions: list[dict[str, Any]]) -> Non
     events = events_of(row, decisions)
     if not events:
         return
-    say("\nStory", "bold")
+    tell = words()
+    say("")
+    say("Story", "bold")
     for event in events:
-        say(f"  {event.at:%Y-%m-%d %H:%M:%S}  {event.what}")
+        say(f"  {event.at:%Y-%m-%d %H:%M:%S}  {tell(event.what)}", ours=False)
         for detail in event.details:
-            say(f"                       {detail}", "dim")
+            say(f"                       {tell(detail)}", "dim", ours=False)
 
 
 def _print_attempts(row: dict[str, Any]) -> None:
@@ -203,12 +202,15 @@ def _print_answer(row: dict[str, Any]) -> None:
 
     best = best_answer(row)
     if row["result"]:
-        say("\nAnswer", "bold")
-        say(row["result"])
+        say("")
+        say("Answer", "bold")
+        say(row["result"], ours=False)
     elif best is not None:
-        say(f"\nBest answer, not accepted (attempt {best['number']})", "bold")
-        say(best["answer"])
+        say("")
+        say(f"Best answer, not accepted (attempt {best['number']})", "bold")
+        say(best["answer"], ours=False)
         say(f"To take it as the result: kos accept {row['id'][:8]} {best['number']}", "dim")
     elif row["description"]:
-        say("\nDescription", "bold")
-        say(row["description"])
+        say("")
+        say("Description", "bold")
+        say(row["description"], ours=False)

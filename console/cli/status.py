@@ -9,12 +9,22 @@ import click
 from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, RED, UNREACHABLE
 from console.cli.framework import Command, json_option
-from console.cli.output import Column, note, print_json, print_table, say, state_text, styled
+from console.cli.output import (
+    Column,
+    note,
+    now_utc,
+    print_json,
+    print_table,
+    say,
+    state_text,
+    styled,
+    words,
+)
 from console.cli.text import one_line
 
 PROGRAM_COLUMNS = (Column("PROGRAM"), Column("STATE"), Column("PID", "right"), Column("SINCE"))
 LEVEL_STYLES = {"ok": "bold green", "busy": "bold", "warn": "bold yellow", "bad": "bold red"}
-HEALTH_COLUMNS = (Column("HEALTH"), Column("STATE"), Column("DETAIL", flexible=True))
+HEALTH_COLUMNS = (Column("HEALTH"), Column("STATE"), Column("DETAIL", flexible=True, spoken=True))
 
 
 @click.command(
@@ -33,13 +43,15 @@ def status_command(app: App, as_json: bool) -> int:
     """
     from console.operations.status import gather
     from console.operations.times import span
+    from console.operations.verdict import verdict_line
 
     found = gather(app.connections)
     document = found.document
     if as_json:
         print_json(document)
     else:
-        say(document["verdict"]["text"], LEVEL_STYLES[document["verdict"]["level"]])
+        line = verdict_line(found.judged, now_utc(), words())
+        say(line, LEVEL_STYLES[document["verdict"]["level"]], ours=False)
         _say_problems(document["verdict"]["problems"])
         rows = [
             [row["name"], state_text(row["state"]), row["pid"], span(row["uptime_seconds"])]
@@ -48,8 +60,8 @@ def status_command(app: App, as_json: bool) -> int:
         print_table(PROGRAM_COLUMNS, rows, empty="No programs run: start them with `kos up`.")
         _print_tasks(document["tasks"])
         checks = [
-            [row["name"], styled("ok", "green") if row["ok"] else styled("red", "red"),
-             " → ".join(text for text in (row["detail"], row["remedy"]) if text)]
+            [row["name"], styled("ok", "green") if row["ok"] else styled(words()("red"), "red"),
+             " → ".join(words()(text) for text in (row["detail"], row["remedy"]) if text)]
             for row in document["health"]
         ]  # fmt: skip
         say("")
@@ -68,8 +80,8 @@ def status_command(app: App, as_json: bool) -> int:
 
 def _say_problems(problems: list[dict[str, Any]]) -> None:
     for problem in problems:
-        remedy = f" → {problem['remedy']}" if problem["remedy"] else ""
-        say(f"  {problem['what']}{remedy}")
+        parts = [words()(problem[name]) for name in ("what", "remedy") if problem[name]]
+        say(f"  {' → '.join(parts)}", ours=False)
     say("")
 
 

@@ -256,7 +256,7 @@ def _wait_for_them(
     if as_json:
         document["tasks"] = rows
     elif rows[0]["result"]:
-        say(rows[0]["result"])
+        say(rows[0]["result"], ours=False)
     else:
         note(f"{rows[0]['status']}: {rows[0]['last_error'] or 'no answer yet'}", "red")
     return code

@@ -31,7 +31,7 @@ COLUMNS = (
     Column("TRIES", justify="right", min_width=90),
     Column("AGE", justify="right"),
 )
-REASON = Column("REASON", flexible=True)
+REASON = Column("REASON", flexible=True, spoken=True)
 STATES = tuple(state.value for state in TaskState)
 FILTERS = {
     "backend": "Only those planned or run there.",

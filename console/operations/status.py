@@ -15,6 +15,7 @@ from console.operations.connections import Connections
 from console.operations.errors import BadInput, Unreachable
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
+from console.operations.verdict import Verdict
 from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
 from console.supervision.client import ProgramStatus
@@ -39,6 +40,7 @@ class Status:
 
     document: dict[str, Any]
     problems: list[str] = field(default_factory=list)
+    judged: Verdict = verdict.UNKNOWN
 
     @property
     def red(self) -> bool:
@@ -158,8 +160,8 @@ def _verdict(found: Status, work: _Work, settings: Settings) -> dict[str, Any]:
     problems = verdict.problems_of(
         found.document["health"], found.document["programs"], supervised_servers(settings)
     )
-    judged = verdict.judge(work.counts, problems, pace=work.pace, eta=work.eta)
-    return verdict.document(judged, now=now)
+    found.judged = verdict.judge(work.counts, problems, pace=work.pace, eta=work.eta)
+    return verdict.document(found.judged, now=now)
 
 
 def _try(found: Status, name: str, ask: Callable[[], T]) -> T | None:

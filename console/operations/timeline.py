@@ -19,7 +19,7 @@ STAGES = {
     "route": "routed to",
     "plan": "planned",
     "admit": "admission",
-    "retry": "retry",
+    "retry": "then",
 }
 
 

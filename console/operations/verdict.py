@@ -12,6 +12,7 @@ from typing import Any
 from console.operations.outlook import Eta
 from console.operations.pace import Pace
 from console.operations.times import span
+from console.words import Words, in_words
 from jobs.upkeep.health.checks import SILENT
 from models.base import Row
 from models.states import TaskState
@@ -76,7 +77,11 @@ class Problem:
     page: str | None = None
 
     def text(self, say: Say) -> str:
-        return say(self.what, **self.values) if self.values else say(self.what)
+        values = {
+            name: say(one) if isinstance(one, str) else one
+            for name, one in (self.values or {}).items()
+        }
+        return say(self.what, **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,9 @@ class Verdict:
     running: int
     eta: Eta | None
     problems: tuple[Problem, ...]
+
+
+UNKNOWN = Verdict(Level.BAD, None, 0, None, ())
 
 
 def english(sentence: str, **values: Any) -> str:
@@ -161,6 +169,18 @@ def sentence(
         pattern = "1 problem: {first}." if number == 1 else "{n} problems, the first: {first}."
         parts.append(say(pattern, n=number, first=text))
     return " ".join(parts)
+
+
+def verdict_line(verdict: Verdict, now: datetime, words: Words) -> str:
+    """The verdict as one line in the language of ``words``."""
+
+    def say(pattern: str, **values: Any) -> str:
+        if "span" in values:
+            values["span"] = in_words(values["span"], words)
+        known = {name: words(one) if isinstance(one, str) else one for name, one in values.items()}
+        return words(pattern, **known)
+
+    return sentence(verdict, now=now, say=say)
 
 
 def document(verdict: Verdict, *, now: datetime) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from jinja2 import Environment
 
 from console.web.figures.overview import Overview, Overviews
 from console.web.templating import render
-from console.web.words import Words, words_for
+from console.words import Words, words_for
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from console.operations.times import about, ago
-from console.operations.verdict import sentence
-from console.web.words import Words, in_words, spoken_span
+from console.operations.verdict import verdict_line
+from console.words import Words, in_words, spoken_span
 from jobs.process.clock import utc_now
 
 HERE = Path(__file__).parent
@@ -44,17 +43,10 @@ def render(templates: Environment, template: str, words: Words, **values: Any) -
         "now": now,
         "span": lambda seconds: spoken_span(seconds, words),
         "about": lambda low, high: in_words(about(low, high), words),
-        "verdict": lambda found: sentence(found, now=now, say=partial(_say, words)),
+        "verdict": lambda found: verdict_line(found, now, words),
         "ago": lambda moment: in_words(ago(_moment(moment), now=now), words),
     }
     return templates.get_template(template).render(**spoken, **values)
-
-
-def _say(words: Words, sentence: str, **values: Any) -> str:
-    """A sentence whose ``span`` has its units in the language of ``words``, too."""
-    if "span" in values:
-        values["span"] = in_words(values["span"], words)
-    return words(sentence, **values)
 
 
 def human_bytes(count: float | None) -> str:

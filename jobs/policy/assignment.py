@@ -64,9 +64,9 @@ def assign(task: AssignTask, team: Team) -> Assignment:
     """The expert for ``task``. Whoever follows the choice adds it to the loads of ``team``."""
     if not team:
         return Assignment(None, task.preferred_source, _nobody(team))
-    hinted, note = _hinted(task.assignee_hint, team, "its creator names")
+    hinted, note = _hinted(task.assignee_hint, team, "its creator asks for")
     if hinted is None and task.default_expert:
-        hinted, by_default = _hinted(task.default_expert, team, "its project names")
+        hinted, by_default = _hinted(task.default_expert, team, "its project asks for")
         note += by_default
     candidates = hinted or team
     ranked = _ranked(task, candidates)

@@ -42,6 +42,7 @@ OTHER_PROGRAMS_NAMES = frozenset(
         "KOS_SIMULATED_MLX_URL",
         "KOS_OWN_MLX_URL",
         "KOS_HOME_GLOB",
+        "KOS_LANG",
         "KOS_AUTOSTART",
         "KOS_STOP_WAIT_SECONDS",
         "KOS_POSTGRES_PORT",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from console.web.words import Words
+from console.words import Words
 
 LOOK_AHEAD = timedelta(days=2)
 

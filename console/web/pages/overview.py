@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from console.web.pages.plumbing import THEMES, field, local_path, page, site_of, words_of
-from console.web.words import LANGUAGES
+from console.words import LANGUAGES
 
 YEAR_SECONDS = 365 * 86_400
 EVENT_STREAM = "text/event-stream"

@@ -21,7 +21,7 @@ from console.web.numbers import MOST_DIGITS, small_number
 from console.web.security.sessions import Session
 from console.web.site import Site
 from console.web.templating import render
-from console.web.words import Words, preferred, words_for
+from console.words import Words, preferred, words_for
 from models.database import DatabaseUnavailable
 
 THEMES = ("light", "dark")

@@ -93,7 +93,7 @@ def test_a_task_that_names_nobody_gets_the_defaults_of_its_project() -> None:
     assert metadata_of(other)["preferred_source"] != "vllm"
     why = fetch_one("SELECT reason FROM kos_decisions WHERE task_id = %s::uuid", (plain,))
     assert why
-    assert 'the default of its project by name "Boris"' in why["reason"]
+    assert 'its project asks for the name "Boris"' in why["reason"]
     assert "vllm is the default of its project" in why["reason"]
 
 

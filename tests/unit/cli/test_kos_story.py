@@ -60,7 +60,7 @@ def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
         "assigned to Anna: fits by backend",
         "attempt 1 started at mlx with qwen after 0.2 s in the queue",
         "attempt 1 retried: blank answer",
-        "retry: elsewhere",
+        "then: elsewhere",
     ]
     assert events[1].details == ("not Boris: has 9 open tasks",)
     assert events[3].details == ("first token after 1.0 s, answer tokens 7",)

@@ -12,7 +12,7 @@ from console.web.figures.cache import Cached
 from console.web.figures.cron import described, next_runs
 from console.web.figures.split import union_seconds
 from console.web.figures.waiting import with_estimates
-from console.web.words import words_for
+from console.words import words_for
 from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, forecast
 from jobs.queues import schedule
 from models.block import PlacedKind

@@ -17,6 +17,7 @@ from functools import partial
 
 import redis
 
+from jobs.attempt.processors.delegation import VERONICA_PORT, VICTORIA_PORT, usual_url
 from jobs.planning.plan_log import PlanLog
 from jobs.process import signals
 from jobs.process.clock import utc_now
@@ -83,9 +84,8 @@ class HealthChecker:
         checks += checked("workers", lambda: programs.workers(client, _workers(settings)))
         checks += checked("backlog", lambda: [self.backlog.check()])
         checks += checked("actors", lambda: [programs.actors(client)])
-        for name, url in (("victoria", settings.victoria_url), ("veronica", settings.veronica_url)):
-            if url:
-                checks.append(services.agent(name, url))
+        checks += services.agent("victoria", settings.victoria_url, usual_url(VICTORIA_PORT))
+        checks += services.agent("veronica", settings.veronica_url, usual_url(VERONICA_PORT))
         return checks
 
     def _checked(

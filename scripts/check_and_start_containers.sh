@@ -94,6 +94,14 @@ for service in $services; do
     esac
 done
 
+# Victoria runs in one container and has levels that may be off while it runs.
+victoria=$(setting VICTORIA_URL http://localhost:8010)
+if off=$(levels_off "$victoria") && has_container victoria-agent; then
+    log "victoria-agent: off: $off"
+    act 120 docker restart victoria-agent
+    until_true "$wait_seconds" levels_are_on "$victoria" || log "victoria-agent: still off"
+fi
+
 if until_true "$wait_seconds" all_run; then
     exit 0
 fi

@@ -12,7 +12,9 @@
 #   KOS_COMPOSE_FILE, KOS_SECOND_COMPOSE_FILE, KOS_DOCKER_NETWORK (knowledge-os)
 #   KOS_RECOVERY_QUERY_SECONDS        how long a question to Docker may take (20)
 #   KOS_RECOVERY_NETWORK_URL          must answer, where set
+#   VICTORIA_URL (port 8010 of this machine), VERONICA_URL (8011)   asked for /status, else /health
 #   KOS_VICTORIA_COMMAND, KOS_VERONICA_COMMAND   start an agent that does not answer
+#   KOS_RECOVERY_WIFI=auto|yes|no     macOS; auto: turned on where there is no route to anywhere
 set -u
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -29,6 +31,37 @@ esac
 
 system=$(uname -s)
 python=$(setting KOS_PYTHON "$root/.venv/bin/python")
+
+check_wifi() {
+    local wanted device
+    wanted=$(setting KOS_RECOVERY_WIFI auto)
+    if [ "$system" != Darwin ] || [ "$wanted" = no ]; then
+        result wifi skipped "not used here"
+        return
+    fi
+    if [ "$wanted" = auto ] && bounded "$query_seconds" route -n get default; then
+        result wifi skipped "the machine has a route"
+        return
+    fi
+    device=$(reply "$query_seconds" networksetup -listallhardwareports |
+        sed -n '/Wi-Fi\|AirPort/{n;s/^Device: //p;}' | head -n 1)
+    if [ -z "$device" ]; then
+        result wifi skipped "this machine has none"
+    elif wifi_is_on "$device"; then
+        result wifi ok
+    elif act 20 networksetup -setairportpower "$device" on && until_true 20 wifi_is_on "$device"; then
+        result wifi fixed
+    else
+        result wifi failed "$device cannot be turned on"
+    fi
+}
+
+wifi_is_on() {
+    case $(reply "$query_seconds" networksetup -getairportpower "$1") in
+    *': On'*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
 
 check_network() {
     local url
@@ -177,21 +210,39 @@ check_mlx() {
     fi
 }
 
-# check_agent NAME URL COMMAND
+# check_agent NAME URL COMMAND PORT: at the port of this machine where no URL is set.
 check_agent() {
-    if [ -z "$2" ]; then
-        result "$1" skipped "no URL is set"
-    elif answers "${2%/}/health"; then
-        result "$1" ok
+    local url=${2:-http://localhost:$4}
+    if agent_answers "$url"; then
+        check_levels "$1" "$url"
     elif [ -n "$3" ]; then
         detach sh -c "$3"
-        if until_true 30 answers "${2%/}/health"; then
+        if until_true 30 agent_answers "$url"; then
             result "$1" fixed
         else
-            result "$1" failed "$2 does not answer after a start"
+            result "$1" failed "$url does not answer after a start"
         fi
+    elif [ -n "$2" ]; then
+        result "$1" failed "$url does not answer"
     else
-        result "$1" failed "$2 does not answer"
+        result "$1" skipped "nothing answers at $url; set its URL if it is used"
+    fi
+}
+
+# Its owner asks for /status; one that only has the other works, too.
+agent_answers() { answers "${1%/}/status" || answers "${1%/}/health"; }
+
+# check_levels NAME URL: a level that is off comes back with a restart of the container.
+check_levels() {
+    local off
+    if ! off=$(levels_off "$2"); then
+        result "$1" ok
+    elif [ "$(setting KOS_RECOVERY_DOCKER auto)" = no ] || ! has_container "$1-agent"; then
+        result "$1" failed "off: $off; there is no container $1-agent to restart"
+    elif act 120 docker restart "$1-agent" && until_true 60 levels_are_on "$2"; then
+        result "$1" fixed "was off: $off"
+    else
+        result "$1" failed "off after a restart: $off"
     fi
 }
 
@@ -216,6 +267,7 @@ if ! take_lock recovery; then
     log "another recovery is at work; nothing done"
     exit 0
 fi
+check_wifi
 check_network
 if docker_is_wanted; then
     if check_docker; then
@@ -229,8 +281,8 @@ else
 fi
 check_ollama
 check_mlx
-check_agent victoria "$(setting VICTORIA_URL '')" "$(setting KOS_VICTORIA_COMMAND '')"
-check_agent veronica "$(setting VERONICA_URL '')" "$(setting KOS_VERONICA_COMMAND '')"
+check_agent victoria "$(setting VICTORIA_URL '')" "$(setting KOS_VICTORIA_COMMAND '')" 8010
+check_agent veronica "$(setting VERONICA_URL '')" "$(setting KOS_VERONICA_COMMAND '')" 8011
 check_supervisord
 log "summary:$results"
 [ "$failures" -eq 0 ]

@@ -22,7 +22,6 @@ from jobs.policy.sampling import choose_sampling
 from jobs.policy.tokens import LARGEST_CONTEXT
 from jobs.settings.load import Settings
 from llm.types import SERVER_DEFAULTS, Category, Sampling
-from llm.urls import in_container
 from models import decision
 from models.database import session
 from models.decision import NewDecision
@@ -95,7 +94,6 @@ def processors(settings: Settings) -> Registry:
     agents = configured_agents(
         settings.victoria_url,
         settings.veronica_url,
-        host="host.docker.internal" if in_container() else "localhost",
         total_seconds=settings.llm_timeout_seconds,
     )
     return registry.load(agents)

@@ -134,6 +134,25 @@ answers() {
     curl -fsS --noproxy '*' -o /dev/null --max-time 5 "$1" > /dev/null 2>&1
 }
 
+# levels_off URL: the levels that Victoria's /status says are off, in words; fails where all are on.
+levels_off() {
+    local body level off=''
+    body=$(reply 8 curl -fsS --noproxy '*' --max-time 5 "${1%/}/status" | tr -d '[:space:]')
+    case $body in *'"victoria_levels":'*) ;; *) return 1 ;; esac
+    for level in enhanced initiative; do
+        case $body in *"\"$level\":false"*) off="$off $level" ;; esac
+    done
+    printf '%s' "${off# }"
+    [ -n "$off" ]
+}
+
+levels_are_on() { answers "${1%/}/status" && ! levels_off "$1" > /dev/null; }
+
+# Containers of Docker that exist, by name.
+has_container() {
+    command -v docker > /dev/null 2>&1 && bounded "${query_seconds:-20}" docker inspect "$1"
+}
+
 is_local() {
     case $1 in
     *://localhost[:/]* | *://localhost | *://127.0.0.1* | *://\[::1\]*) return 0 ;;

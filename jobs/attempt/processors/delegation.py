@@ -17,7 +17,7 @@ from jobs.attempt.processors.base import (
 )
 from jobs.policy.metadata import Delegate
 from llm.errors import CallCancelled, LLMError, Overloaded
-from llm.urls import UrlError
+from llm.urls import UrlError, in_container
 
 VICTORIA_PORT = 8010
 VERONICA_PORT = 8011
@@ -39,17 +39,18 @@ class Agents:
     veronica: Agent | None = None
 
 
+def usual_url(port: int) -> str:
+    """An agent of this machine, in a container that of its host."""
+    return f"http://{'host.docker.internal' if in_container() else 'localhost'}:{port}"
+
+
 def configured_agents(
-    victoria_url: str | None,
-    veronica_url: str | None,
-    *,
-    host: str = "localhost",
-    total_seconds: float = 300.0,
+    victoria_url: str | None, veronica_url: str | None, *, total_seconds: float = 300.0
 ) -> Agents:
-    """The agents at their URLs, or at ``host`` with their usual ports where none is set."""
+    """The agents at their URLs, or at their usual ones where none is set."""
     return Agents(
-        Agent("victoria", victoria_url or f"http://{host}:{VICTORIA_PORT}", total_seconds),
-        Agent("veronica", veronica_url or f"http://{host}:{VERONICA_PORT}", total_seconds),
+        Agent("victoria", victoria_url or usual_url(VICTORIA_PORT), total_seconds),
+        Agent("veronica", veronica_url or usual_url(VERONICA_PORT), total_seconds),
     )
 
 

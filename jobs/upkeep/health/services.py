@@ -103,12 +103,29 @@ def backup(directory: Path, *, now: datetime) -> HealthCheck:
     return HealthCheck("backup", False, detail, f"{remedy}in the log of control")
 
 
-def agent(name: str, url: str) -> HealthCheck:
-    """Victoria or Veronica. If one is away, tasks delegated to it are done by the expert."""
+def agent(name: str, url: str | None, usual_url: str) -> list[HealthCheck]:
+    """Victoria or Veronica. If one is away, tasks delegated to it are done by the expert.
+
+    Without a URL the usual one is asked, and silence there means that it is not used.
+    """
+    where = f"{(url or usual_url).rstrip('/')}/status"
     try:
-        answer = direct.get(url, seconds=AGENT_SECONDS)
+        answer = direct.get(where, seconds=AGENT_SECONDS)
     except requests.RequestException as error:
         remedy = f"start it, or unset {name.upper()}_URL; tasks for it go to the expert meanwhile"
-        return HealthCheck(name, False, literal(str(error)), remedy)
-    healthy = answer.status_code < 500
-    return HealthCheck(name, healthy, f"HTTP {answer.status_code} at {url}")
+        return [HealthCheck(name, False, literal(str(error)), remedy)] if url else []
+    off = _levels_off(answer)
+    if off:
+        remedy = "restart its container: scripts/check_and_start_containers.sh"
+        return [HealthCheck(name, False, f"off: {', '.join(off)}", remedy)]
+    return [HealthCheck(name, answer.status_code < 500, f"HTTP {answer.status_code} at {where}")]
+
+
+def _levels_off(answer: requests.Response) -> list[str]:
+    """The levels of Victoria that its status says do not run; [] where it says nothing."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return []
+    levels = body.get("victoria_levels") if isinstance(body, dict) else None
+    return [str(k) for k, on in levels.items() if on is False] if isinstance(levels, dict) else []

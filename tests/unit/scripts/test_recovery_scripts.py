@@ -29,6 +29,8 @@ info) [ -e "$FAKES/state/docker-up" ] ;;
 "compose -f "*) [ ! -e "$FAKES/state/hanging-compose" ] || sleep 600 ;;&
 *" config --services") printf 'postgres\\nredis\\n' ;;
 *" ps -q -a "*) [ -e "$FAKES/state/$name" ] && echo "id-$name" ;;
+"inspect victoria-agent") [ -e "$FAKES/state/victoria-agent" ] ;;
+"restart victoria-agent") cp "$FAKES/state/victoria-agent" "$FAKES/state/$VICTORIA_STATUS" ;;
 "inspect -f "*) cat "$FAKES/state/${name#id-}" ;;
 *" up -d "*) [ -e "$FAKES/state/broken" ] || echo "$healthy" > "$FAKES/state/$name" ;;
 *" restart "*) echo "$healthy" > "$FAKES/state/$name" ;;
@@ -39,7 +41,7 @@ url=${*: -1}
 echo "curl $url" >> "$FAKES/calls.log"
 [ -e "$FAKES/state/slow-curl" ] && sleep 60
 name=$(printf '%s' "$url" | tr -c 'A-Za-z0-9\\n' _)
-[ -e "$FAKES/state/$name" ]
+cat "$FAKES/state/$name" 2>/dev/null
 """
 FAKE_OLLAMA = """#!/bin/bash
 echo "ollama $*" >> "$FAKES/calls.log"
@@ -65,6 +67,21 @@ case "$*" in
 esac
 """
 FAKE_UNAME = "#!/bin/bash\necho Linux\n"
+FAKE_DARWIN = "#!/bin/bash\necho Darwin\n"
+FAKE_ROUTE = """#!/bin/bash
+[ -e "$FAKES/state/route" ]
+"""
+FAKE_NETWORKSETUP = """#!/bin/bash
+echo "networksetup $*" >> "$FAKES/calls.log"
+case "$1" in
+-listallhardwareports)
+    printf 'Hardware Port: %s\\nDevice: %s\\n\\n' Ethernet en0 Wi-Fi en1 ;;
+-getairportpower) echo "Wi-Fi Power ($2): $(cat "$FAKES/state/wifi")" ;;
+-setairportpower) [ "$2" = en1 ] && echo On > "$FAKES/state/wifi" ;;
+esac
+"""
+VICTORIA_STATUS = "http___localhost_8010_status"
+LEVELS = '{"status": "ok", "victoria_levels": {"agent": true, "enhanced": %s, "initiative": true}}'
 OLLAMA_UP = "http___localhost_11434_api_version"
 
 
@@ -91,6 +108,7 @@ class Machine:
             "HOME": str(self.root),
             "TMPDIR": str(self.root),
             "FAKES": str(self.root),
+            "VICTORIA_STATUS": VICTORIA_STATUS,
             "KOS_HOME": str(self.home),
             "KOS_DOTENV": str(self.root / "dotenv"),
             "KOS_PYTHON": str(self.root / "bin" / "python"),
@@ -462,3 +480,61 @@ def test_every_script_is_executable_and_parses() -> None:
         assert os.access(script, os.X_OK), script
         if shutil.which(shell) and "python" not in script.read_text().splitlines()[0]:
             subprocess.run([shell, "-n", str(script)], check=True)
+
+
+def test_an_agent_that_answers_only_its_status_is_not_started_again(machine: Machine) -> None:
+    machine.has(VICTORIA_STATUS, "{}")
+    mark = machine.root / "started"
+
+    done = recover(machine, KOS_VICTORIA_COMMAND=f"touch '{mark}'")
+
+    assert "victoria=ok veronica=skipped" in done.stdout
+    assert not mark.exists()
+
+
+def test_a_level_of_victoria_that_is_off_comes_back_with_a_restart(machine: Machine) -> None:
+    machine.has(VICTORIA_STATUS, LEVELS % "false")
+
+    alone = recover(machine, KOS_COMPOSE_FILE="")
+    machine.has("victoria-agent", LEVELS % "true")
+    done = recover(machine, KOS_COMPOSE_FILE="")
+    by_hand = machine.run("check_and_start_containers.sh")
+
+    assert "victoria: failed - off: enhanced; there is no container" in alone.stdout
+    assert "victoria: fixed - was off: enhanced" in done.stdout
+    assert machine.calls().count("docker restart victoria-agent") == 1
+    assert "victoria-agent" not in by_hand.stdout
+
+
+def test_the_containers_script_restarts_it_too(machine: Machine) -> None:
+    machine.has(VICTORIA_STATUS, LEVELS % "false")
+    machine.has("victoria-agent", LEVELS % "true")
+
+    done = machine.run("check_and_start_containers.sh")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "victoria-agent: off: enhanced" in done.stdout
+    assert "docker restart victoria-agent" in machine.calls()
+
+
+@pytest.mark.parametrize(
+    ("route", "wanted", "result"),
+    [(False, "auto", "fixed"), (True, "auto", "skipped"), (True, "yes", "fixed"),
+     (False, "no", "skipped")],
+)  # fmt: skip
+def test_wifi_is_turned_on_where_a_mac_has_no_route(
+    machine: Machine, route: bool, wanted: str, result: str
+) -> None:
+    for name, text in (("uname", FAKE_DARWIN), ("route", FAKE_ROUTE),
+                       ("networksetup", FAKE_NETWORKSETUP)):  # fmt: skip
+        program = machine.root / "bin" / name
+        program.write_text(text)
+        program.chmod(0o755)
+    machine.has("wifi", "Off")
+    if route:
+        machine.has("route")
+
+    done = recover(machine, KOS_RECOVERY_WIFI=wanted)
+
+    assert f"wifi={result}" in done.stdout
+    assert ("-setairportpower en1 on" in machine.calls()) == (result == "fixed")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jobs.attempt.processors import delegation
 from jobs.attempt.processors.agents import Agent
 from jobs.attempt.processors.base import TaskContext
 from jobs.attempt.processors.delegation import (
@@ -241,8 +242,11 @@ def test_a_named_agent_gets_even_what_does_not_suit_it() -> None:
     assert chosen_agent(a_task("First this, then that", options=options))[0] is Delegate.VERONICA
 
 
-def test_agents_without_a_url_are_sought_at_their_usual_ports() -> None:
-    agents = configured_agents(None, "http://10.0.0.1:9", host="host.docker.internal")
+def test_agents_without_a_url_are_sought_at_their_usual_ports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delegation, "in_container", lambda: True)
+    agents = configured_agents(None, "http://10.0.0.1:9")
 
     assert agents.victoria is not None
     assert agents.victoria.url == "http://host.docker.internal:8010"

@@ -23,11 +23,14 @@ def running(database_here: str) -> str:
     return task_id
 
 
-def by_another_program(url: str, statement: str) -> None:
+def by_another_program(url: str, statement: str) -> int:
+    """How many rows it changed or returned."""
     connection = psycopg2.connect(url, application_name="orchestrator")
     try:
         connection.autocommit = True
-        connection.cursor().execute(statement)
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return cursor.rowcount
     finally:
         connection.close()
 
@@ -103,3 +106,17 @@ def test_our_own_writes_are_no_takeover(database_here: str, running: str) -> Non
     orphans.return_of_dead([OWNER], max_crashes=3)
 
     assert fetch_all("SELECT outcome FROM kos_attempts") == [{"outcome": "lost"}]
+
+
+def test_a_claim_of_another_worker_finds_nothing_while_our_lease_holds(
+    database_here: str, running: str
+) -> None:
+    claim = "UPDATE tasks SET status = 'in_progress', updated_at = now() RETURNING id"
+
+    assert by_another_program(database_here, claim) == 0
+    edit = "UPDATE tasks SET status = 'in_progress', title = 'edited'"
+    assert by_another_program(database_here, edit) == 1
+    assert Task.heartbeat(OWNER, [(running, 1, {})], lease_seconds=0)  # runs out at once
+    assert by_another_program(database_here, claim) == 1
+
+    assert fetch_all("SELECT title FROM tasks") == [{"title": "edited"}]

@@ -26,7 +26,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, body: Any, *, status: int = 200) ->
         response._content = json.dumps(body).encode()
         return response
 
-    monkeypatch.setattr(services.direct, "get", get)
+    monkeypatch.setattr("llm.direct.get", get)
     return asked
 
 

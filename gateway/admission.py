@@ -51,6 +51,39 @@ class Slot:
     lost: asyncio.Event
 
 
+class FirstSlot:
+    """A slot that was free when the servers were looked at; nobody waited for it."""
+
+    def __init__(self, slots: Slots, limits: Limits) -> None:
+        self._slots = slots
+        self._limits = limits
+        self._place: Place | None = None
+        self.holder = _new_holder()
+
+    def take(self, place: Place) -> None:
+        """Ask for it, from any thread; without a slot the request gets in line. Never raises."""
+        try:
+            decision = acquire(
+                self._slots, self._limits, place.backend, self.holder,
+                heavy=place.heavy, wait=False,
+            )  # fmt: skip
+        except redis.RedisError as error:
+            logger.warning("slot_not_asked_for backend=%s error=%s", place.backend, error)
+            return
+        self._place = place if decision.granted else None
+
+    def hand_over(self, place: Place) -> bool:
+        """Whether it is a slot of ``place``: then it is the caller's to give back."""
+        if self._place != place:
+            return False
+        self._place = None
+        return True
+
+    @property
+    def unused(self) -> Place | None:
+        return self._place
+
+
 @dataclass(eq=False, slots=True)
 class _Waiter:
     holder: str
@@ -108,8 +141,22 @@ class Admissions:
         return sum(len(line.queue) for (name, _), line in self._lines.items() if name == backend)
 
     @asynccontextmanager
-    async def slot(self, place: Place, caller: str, on_wait: OnWait) -> AsyncIterator[Slot]:
-        """A slot of the place's server; raises NoCapacity where the line is too long."""
+    async def first_slot(self) -> AsyncIterator[FirstSlot]:
+        """It is given back at the end if no place used it."""
+        first = FirstSlot(self._slots, self._limits)
+        try:
+            yield first
+        finally:
+            if first.unused is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._give_back(first.unused.backend, first.holder)
+
+    @asynccontextmanager
+    async def slot(
+        self, place: Place, caller: str, on_wait: OnWait, first: FirstSlot
+    ) -> AsyncIterator[Slot]:
+        """A slot of the place's server, ``first`` where it is one; raises NoCapacity where the
+        line is too long."""
         line = self._lines.setdefault((place.backend, place.heavy), _Line())
         if len(line.queue) >= MAX_WAITING:
             raise NoCapacity(
@@ -117,7 +164,10 @@ class Admissions:
                 retry_after_seconds=self._expected(line, len(line.queue), place.backend),
             )
         began = time.monotonic()
-        slot = await self._wait(line, place, caller, on_wait)
+        if first.hand_over(place):
+            slot = self._hold(place, first.holder)
+        else:
+            slot = await self._wait(line, place, caller, on_wait)
         slot.waited_seconds = time.monotonic() - began
         admitted = time.monotonic()
         try:
@@ -129,7 +179,7 @@ class Admissions:
                 await self._give_back(place.backend, slot.holder)
 
     async def _wait(self, line: _Line, place: Place, caller: str, on_wait: OnWait) -> Slot:
-        waiter = _Waiter(holder=f"{INTERACTIVE}{uuid.uuid4().hex}", heavy=place.heavy)
+        waiter = _Waiter(holder=_new_holder(), heavy=place.heavy)
         line.queue.put(caller, waiter)
         if line.asking is None or line.asking.done():
             line.asking = asyncio.create_task(self._ask_on(line, place.backend))
@@ -143,8 +193,11 @@ class Admissions:
             with anyio.CancelScope(shield=True):
                 await self._give_back(place.backend, waiter.holder)
             raise
-        slot = Slot(place.backend, waiter.holder, 0.0, asyncio.Event())
-        self._held[waiter.holder] = slot
+        return self._hold(place, waiter.holder)
+
+    def _hold(self, place: Place, holder: str) -> Slot:
+        slot = Slot(place.backend, holder, 0.0, asyncio.Event())
+        self._held[holder] = slot
         return slot
 
     async def _until_admitted(
@@ -224,3 +277,7 @@ class Admissions:
             for holder in lost:
                 if holder in self._held:
                     self._held[holder].lost.set()
+
+
+def _new_holder() -> str:
+    return f"{INTERACTIVE}{uuid.uuid4().hex}"

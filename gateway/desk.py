@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio.to_thread
@@ -100,21 +100,24 @@ class Desk:
         return self._experts.value
 
     async def in_order(
-        self, places: Sequence[Place], waiting: dict[str, int]
+        self, places: Sequence[Place], waiting: dict[str, int], take: Callable[[Place], None]
     ) -> list[tuple[Place, bool]]:
         """``places``, the best of this moment first, and whether the model is in memory there.
 
-        ``waiting`` requests stand in each line.
+        ``waiting`` requests stand in each line. Where the best place is free, ``take`` takes its
+        slot in the same thread: a way to another thread and back costs more than the slot.
         """
-        looked = await self._look(tuple(places))
-        options = [replace(option, waiting=waiting.get(option.backend, 0)) for option in looked]
+        looked = await self._look(tuple(places), waiting, take)
+        options = _in_line(looked, waiting)
         by_key = {(place.backend, place.model): place for place in places}
         return [
             (by_key[option.backend, option.model], option.resident)
             for option in by_preference(options)
         ]
 
-    async def _look(self, places: tuple[Place, ...]) -> list[InteractiveOption]:
+    async def _look(
+        self, places: tuple[Place, ...], waiting: dict[str, int], take: Callable[[Place], None]
+    ) -> list[InteractiveOption]:
         """One look serves all requests of a moment: a hundred at once would queue for threads."""
         async with self._looking:
             if time.monotonic() - self._looked.at > LOOK_SECONDS:
@@ -122,9 +125,20 @@ class Desk:
             looks = self._looked.value
             assert isinstance(looks, dict)
             if places not in looks:
-                looks[places] = await anyio.to_thread.run_sync(self._options, places)
+                looks[places] = await anyio.to_thread.run_sync(
+                    self._look_and_take, places, waiting, take
+                )
             found: list[InteractiveOption] = looks[places]
             return found
+
+    def _look_and_take(
+        self, places: tuple[Place, ...], waiting: dict[str, int], take: Callable[[Place], None]
+    ) -> list[InteractiveOption]:
+        options = self._options(places)
+        best = by_preference(_in_line(options, waiting))[0]
+        if best.is_free:
+            take(next(p for p in places if (p.backend, p.model) == (best.backend, best.model)))
+        return options
 
     def _options(self, places: Sequence[Place]) -> list[InteractiveOption]:
         names = sorted({place.backend for place in places})
@@ -203,6 +217,12 @@ class Desk:
     def used(self, place: Place, num_ctx: int | None) -> None:
         """An answer came: the model is in memory, and stays for the caller's next request."""
         self._residency.used(place.backend, place.model, num_ctx or 0)
+
+
+def _in_line(
+    options: Sequence[InteractiveOption], waiting: dict[str, int]
+) -> list[InteractiveOption]:
+    return [replace(option, waiting=waiting.get(option.backend, 0)) for option in options]
 
 
 def context_of(call: Call, *, trained_tokens: int | None) -> int:

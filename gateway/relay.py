@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,7 @@ import redis
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.admission import NOTE_SECONDS, Admissions, Slot
+from gateway.admission import NOTE_SECONDS, Admissions, FirstSlot, Slot
 from gateway.calls import Call
 from gateway.desk import Desk
 from gateway.dialects.route import route
@@ -116,11 +116,21 @@ class Relay(Response):
         if target.persona is not None:
             call = call.with_persona(target.persona.system_prompt)
         waiting = {p.backend: self._admissions.waiting(p.backend) for p in target.places}
+        async with self._admissions.first_slot() as first:
+            places = await self._desk.in_order(target.places, waiting, first.take)
+            await self._at_one_of(places[:MOST_PLACES], call, exchange, first)
+
+    async def _at_one_of(
+        self,
+        places: Sequence[tuple[Place, bool]],
+        call: Call,
+        exchange: Exchange,
+        first: FirstSlot,
+    ) -> None:
         refusals = []
-        places = await self._desk.in_order(target.places, waiting)
-        for place, resident in places[:MOST_PLACES]:
+        for place, resident in places:
             try:
-                await self._at(place, call, exchange, resident=resident)
+                await self._at(place, call, exchange, first, resident=resident)
             except BadCall as error:
                 refusals.append(error)
             except LLMError as error:
@@ -139,7 +149,9 @@ class Relay(Response):
             raise refusals[0]
         raise NoServer(f"no server could answer; {self._record.error}")
 
-    async def _at(self, place: Place, call: Call, exchange: Exchange, *, resident: bool) -> None:
+    async def _at(
+        self, place: Place, call: Call, exchange: Exchange, first: FirstSlot, *, resident: bool
+    ) -> None:
         self._record.backend, self._record.model = place.backend, place.model
         spec = self._desk.settings.backend(place.backend)
         assert spec is not None
@@ -154,7 +166,7 @@ class Relay(Response):
                 self._phase = MAKING_ROOM
                 await self._desk.demand.make_room(place.backend, place.model)
                 self._phase = None
-            async with self._admissions.slot(place, caller, note) as slot:
+            async with self._admissions.slot(place, caller, note, first) as slot:
                 self._record.queue_seconds += slot.waited_seconds
                 self._phase = LOADING
                 self._record.load_seconds = await self._desk.ensure_loaded(
@@ -215,6 +227,7 @@ class Relay(Response):
             raise errors.TruncatedStream("the server's stream ended without its end mark")
         self._record.status = 200
         await exchange.end()
+        await upstream.drain()
 
     def _first_byte(self) -> None:
         self._phase = None

@@ -19,6 +19,10 @@ from llm.wire.values import dump
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 CONNECT_SECONDS = 3.05
+IDLE_SECONDS = 1.0
+"""How long a connection is kept for the next request: less than any server keeps it, so that none
+is used that the server has just closed."""
+LAST_BYTES_SECONDS = 0.05
 READ_BYTES = 64 * 1024
 ANOTHER_SERVER_MAY_DO = frozenset({404, 408, 429, 500, 502, 503, 504})
 """Statuses that say something of the server, not of the request."""
@@ -69,6 +73,15 @@ class Upstream:
         finally:
             patience.end()
 
+    async def drain(self) -> None:
+        """Read what follows the end mark, for a moment: only then the connection is used again."""
+        try:
+            async with asyncio.timeout(LAST_BYTES_SECONDS):
+                while await self.response.content.readany():
+                    pass
+        except (TimeoutError, aiohttp.ClientError):
+            return
+
     async def whole(self, seconds: float) -> bytes:
         """All of an unstreamed answer; raises LLMError."""
         body = bytearray(self.first)
@@ -113,7 +126,9 @@ class UpstreamClient:
     async def start(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+            connector=aiohttp.TCPConnector(
+                limit=0, ttl_dns_cache=60, keepalive_timeout=IDLE_SECONDS
+            ),
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -154,7 +169,8 @@ class UpstreamClient:
             yield Upstream(response, first)
         finally:
             # Closing, not releasing: a connection with an unread answer must not be used again,
-            # and a server that still computes sees at once that nobody listens.
+            # and a server that still computes sees at once that nobody listens. Where the answer
+            # was read to its end, the connection is back in the pool already.
             response.close()
 
     def _headers(self, spec: BackendSpec) -> dict[str, str]:

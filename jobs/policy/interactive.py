@@ -46,6 +46,12 @@ class InteractiveOption:
         """Whether running calls of other models must end before this model can be loaded."""
         return not self.resident and self.busy_models >= self.max_resident
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a request could run there at once."""
+        usable = self.resident and self.blocked is None and not self.contested
+        return usable and self.waiting == 0 and self.running < self.slots
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,18 @@ def test_a_server_that_holds_the_model_comes_first_and_a_blocked_one_last() -> N
     ]
     order = [option.backend for option in by_preference(options)]
     assert order == ["free", "full", "loads", "drains", "contested", "blocked"]
+
+
+def test_a_place_is_free_where_a_request_would_run_at_once() -> None:
+    def free(**changes: Any) -> bool:
+        return replace(InteractiveOption("s", "m", resident=True, slots=2), **changes).is_free
+
+    assert free()
+    assert not free(running=2)
+    assert not free(waiting=1)
+    assert not free(resident=False)
+    assert not free(contested=True)
+    assert not free(blocked="paused")
 
 
 def test_nothing_is_interrupted_before_the_patience_is_over() -> None:

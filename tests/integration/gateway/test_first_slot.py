@@ -1,0 +1,46 @@
+"""The slot that a request takes while the servers are looked at."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import anyio
+import redis
+
+from gateway.admission import Admissions
+from gateway.names import Place
+from jobs.admission.slots import Slots
+
+PLACE = Place("mlx", "chat", heavy=False)
+LIMITS: Any = SimpleNamespace(
+    of=lambda backend: SimpleNamespace(slots=1, heavy=1),
+    total=SimpleNamespace(slots=4),
+    total_reserved=0,
+    reserved=lambda backend: 0,
+)
+
+
+async def never(position: int, seconds: float) -> None:
+    raise AssertionError("nobody waits for a slot that is taken already")
+
+
+def test_it_is_used_at_its_own_place_and_given_back_otherwise(redis_url: str) -> None:
+    slots = Slots(redis.Redis.from_url(redis_url), owner="gateway")
+    admissions = Admissions(slots, cast(Any, LIMITS), wait_seconds=10)
+
+    async def requests() -> list[int]:
+        in_use = []
+        async with admissions.first_slot() as first:
+            first.take(PLACE)
+            async with admissions.slot(PLACE, "me", never, first) as slot:
+                in_use.append(slots.in_use("mlx"))
+                assert slot.holder == first.holder
+            in_use.append(slots.in_use("mlx"))
+        async with admissions.first_slot() as unused:
+            unused.take(PLACE)
+            assert not unused.hand_over(Place("ollama", "chat", heavy=False))
+            in_use.append(slots.in_use("mlx"))
+        return [*in_use, slots.in_use("mlx")]
+
+    assert anyio.run(requests) == [1, 0, 1, 0]

@@ -14,7 +14,7 @@ from console.operations.errors import BadInput
 from jobs.policy.types import PolicyName
 
 if TYPE_CHECKING:
-    from jobs.simulation.result import SimulationResult
+    from jobs.simulation.result import Requests, SimulationResult
     from jobs.simulation.workload import Workload
 
 POLICIES = tuple(policy.value for policy in PolicyName)
@@ -87,13 +87,25 @@ def simulate_command(
         return
     say(f"{chosen.name}: {len(chosen.tasks)} tasks", "bold")
     print_table(COLUMNS, [_cells(result) for result in results], empty="")
+    for result in results:
+        if result.requests is not None:
+            say(_people(result.policy, result.requests))
+
+
+def _people(policy: str, requests: Requests) -> str:
+    waits = requests.waits
+    return (
+        f"{policy}: {len(requests.schedule)} requests of people waited {waits.p50:.1f} s (p50), "
+        f"{waits.p95:.1f} s (p95), {waits.max:.1f} s (worst); {requests.interruptions} tasks "
+        "gave way"
+    )
 
 
 def _simulated(workload: Workload, policies: list[PolicyName]) -> list[SimulationResult]:
     from jobs.simulation.lower_bound import bounds
     from jobs.simulation.simulate import simulate
 
-    bound = bounds(workload)
+    bound = bounds(workload.with_requests_as_tasks)
     return [simulate(workload, policy=policy, known_bounds=bound) for policy in policies]
 
 

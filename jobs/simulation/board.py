@@ -73,6 +73,12 @@ class Board:
             for b in [*draining, *heads]
         ]
 
+    def in_flight(self, backend: str) -> int:
+        """How many tasks were sent there and have not ended."""
+        return sum(
+            block.in_flight for block in self._blocks.values() if block.key.backend == backend
+        )
+
     def has_more(self, backend: str) -> bool:
         return any(block.tasks for block in self.lanes.get(backend, ()))
 

@@ -16,10 +16,11 @@ from jobs.policy.forecast import Ahead
 from jobs.policy.plan import plan, plan_again_after
 from jobs.policy.types import Plan, PlanningConfig, PolicyName
 from jobs.simulation.board import Board, ahead_of
+from jobs.simulation.people import People
 from jobs.simulation.result import ScheduledLoad, ScheduledTask
 from jobs.simulation.server import Started, VirtualServer
 from jobs.simulation.views import Views
-from jobs.simulation.workload import VirtualTask, Workload
+from jobs.simulation.workload import Pair, VirtualRequest, VirtualTask, Workload
 from models.states import Priority
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,16 +39,23 @@ class _Kind(IntEnum):
     PLAN = 5
     CRON = 6
     LOOK = 7
+    ASK = 8
+    PEOPLE = 9
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRun:
-    """What happened: every finished task, every load, and the tasks that never ran."""
+    """What happened: every finished task, every load, and the tasks that never ran.
+
+    ``requests`` are those of people; ``interruptions`` counts tasks that gave way to them.
+    """
 
     schedule: tuple[ScheduledTask, ...]
     loads: tuple[ScheduledLoad, ...]
     unfinished: tuple[str, ...]
     plans: int
+    requests: tuple[ScheduledTask, ...] = ()
+    interruptions: int = 0
 
 
 Look = Callable[[float, Ahead, Board], None]
@@ -93,6 +101,11 @@ class _Engine:
     plan_due: bool = False
     plan_asked: bool = False
     plans: int = 0
+    people: People = field(init=False)
+    answered: list[ScheduledTask] = field(default_factory=list)
+    places: dict[str, Pair] = field(default_factory=dict)
+    interruptions: int = 0
+    changes: set[float] = field(default_factory=set)
 
     def look_at(self, seconds: float) -> None:
         self._at(seconds, _Kind.LOOK, "")
@@ -109,7 +122,14 @@ class _Engine:
         finished = sorted(self.done, key=lambda entry: (entry.start_seconds, entry.task))
         ran = {entry.task for entry in finished}
         unfinished = tuple(task.id for task in self.workload.tasks if task.id not in ran)
-        return SimulatedRun(tuple(finished), tuple(self.loads), unfinished, self.plans)
+        return SimulatedRun(
+            tuple(finished),
+            tuple(self.loads),
+            unfinished,
+            self.plans,
+            tuple(self.answered),
+            self.interruptions,
+        )
 
     def _prepare(self) -> None:
         for backend in self.workload.backends:
@@ -124,7 +144,10 @@ class _Engine:
         for task in self.workload.tasks:
             self.tasks[task.id] = task
             self._at(task.arrival_seconds, _Kind.ARRIVE, task.id)
-        self.left = len(self.tasks)
+        self.people = People(self.workload, self.servers, EPOCH)
+        for request in self.workload.interactive:
+            self._at(request.arrival_seconds, _Kind.ASK, request.id)
+        self.left = len(self.tasks) + len(self.people.requests)
         self._at(CRON_SECONDS, _Kind.CRON, "")
 
     def _at(self, seconds: float, kind: _Kind, name: str, what: object = None) -> None:
@@ -144,6 +167,8 @@ class _Engine:
             self._arrive(self.tasks[name])
         elif kind is _Kind.LOOK:
             self._show()
+        elif kind is _Kind.ASK:
+            self._ask(self.people.requests[name])
         elif kind is _Kind.PLAN:
             self.plan_due, self.plan_asked = True, False
         elif kind is _Kind.CRON:
@@ -168,6 +193,9 @@ class _Engine:
         if not isinstance(what, Started) or server.running.get(what.task_id) is not what:
             return
         server.finish(what.task_id, self.now)
+        if what.task_id in self.places:
+            self._answered(backend, what)
+            return
         self.board.ended(what.task_id)
         backoffs = self.tasks[what.task_id].backoffs
         if self.failed[what.task_id] < len(backoffs):
@@ -180,12 +208,47 @@ class _Engine:
         )
         self.left -= 1
 
+    def _ask(self, request: VirtualRequest) -> None:
+        """A person's request gets in line before all tasks of the server that suits it best."""
+        backend, model = self.places[request.id] = self.people.arrive(request, self.now)
+        self.servers[backend].send_first(request.id, model)
+
+    def _answered(self, backend: str, what: Started) -> None:
+        self.people.ended(self.places[what.task_id], self.now)
+        self.answered.append(
+            ScheduledTask(what.task_id, backend, what.model, what.start_seconds, self.now)
+        )
+        self.left -= 1
+
+    def _give_way(self, views: Views) -> None:
+        """Tasks make room for what people want now; the planner hears of every change."""
+        demands = self.people.demands(self.now)
+        for backend, demand in demands.items():
+            models = self.people.interrupted(backend, demand, self.now)
+            interrupted = self.servers[backend].interrupt(models)
+            self.interruptions += len(interrupted)
+            admitted = self.people.admitted(backend, demand)
+            barred = self.servers[backend].take_back(admitted) if admitted is not None else []
+            self._return([*interrupted, *barred])
+        wanted = {backend: demand.model for backend, demand in demands.items()}
+        if wanted != {backend: demand.model for backend, demand in views.demands.items()}:
+            self.plan_due = True
+        views.demands = demands
+
+    def _return(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            self.board.ended(task_id)
+            self.waiting[task_id] = self.tasks[task_id]
+            self.plan_due = True
+
     def _fail(self, backend: str) -> None:
         """What ran there returns; a load that had not ended never happened."""
         lost = self.servers[backend].fail()
-        for task_id in [*(started.task_id for started in lost.running), *lost.queued]:
-            self.board.ended(task_id)
-            self.waiting[task_id] = self.tasks[task_id]
+        ids = [*(started.task_id for started in lost.running), *lost.queued]
+        self._return(task_id for task_id in ids if task_id not in self.places)
+        for request_id in self.places.keys() & ids:
+            self.people.lost(request_id, self.places[request_id], now=self.now)
+            self._at(self.now, _Kind.ASK, request_id)
         if lost.loading is not None:
             self.loads = [
                 load
@@ -216,6 +279,8 @@ class _Engine:
         )
 
     def _act(self, views: Views) -> None:
+        if self.people.requests:
+            self._give_way(views)
         if self._balances() and self.since_plan >= plan_again_after(len(self.waiting)):
             self.plan_due = True
         if self.plan_due:
@@ -225,6 +290,10 @@ class _Engine:
             self._plan(views)
             self._dispatch(views)
         self._advance(self.servers.values())
+        change = self.people.next_change(self.now) if self.people.requests else None
+        if change is not None and change not in self.changes:
+            self.changes.add(change)
+            self._at(change, _Kind.PEOPLE, "")
 
     def _lane_ran_dry(self, sent: set[str]) -> bool:
         """A server took the last task of its lane: what else could it do?"""
@@ -261,8 +330,13 @@ class _Engine:
             started, load = server.advance(self.now)
             name = server.profile.name
             for begun in started:
-                self.board.started(begun.task_id, self.now)
-                seconds = self.tasks[begun.task_id].service_seconds[name, begun.model]
+                if begun.task_id in self.places:
+                    self.people.started(begun.task_id, (name, begun.model))
+                    work = self.people.requests[begun.task_id].service_seconds
+                else:
+                    self.board.started(begun.task_id, self.now)
+                    work = self.tasks[begun.task_id].service_seconds
+                seconds = work[name, begun.model]
                 self._at(self.now + seconds, _Kind.FINISH, name, begun)
             if load is not None:
                 self._at(load.ready_seconds, _Kind.LOADED, name, load)

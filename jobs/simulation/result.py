@@ -63,6 +63,22 @@ class BackendUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Requests:
+    """What people got: seconds from asking to the start of the answer, and what gave way."""
+
+    schedule: tuple[ScheduledTask, ...]
+    waits: Waits
+    interruptions: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "answered": len(self.schedule),
+            "wait_seconds": self.waits.to_json(),
+            "interruptions": self.interruptions,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationResult:
     policy: str
     workload: str
@@ -78,6 +94,7 @@ class SimulationResult:
     loads: tuple[ScheduledLoad, ...]
     unfinished: tuple[str, ...] = ()
     plans: int = 0
+    requests: Requests | None = None
 
     @property
     def ratio(self) -> float:
@@ -106,8 +123,12 @@ class SimulationResult:
             "unfinished": list(self.unfinished),
             "plans": self.plans,
         }
+        if self.requests is not None:
+            document["interactive"] = self.requests.to_json()
         if schedule:
             document["schedule"] = [_task_json(entry) for entry in self.schedule]
+            if self.requests is not None:
+                document["requests"] = [_task_json(entry) for entry in self.requests.schedule]
             document["loads"] = [_load_json(entry) for entry in self.loads]
         return document
 

@@ -10,7 +10,7 @@ begun those whose models are resident may.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from jobs.simulation.workload import VirtualBackend
@@ -56,6 +56,7 @@ class VirtualServer:
             profile.resident[-profile.resident_models :], 0.0
         )
         self._wanted: deque[str] = deque()
+        self._of_people: set[str] = set()
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -68,6 +69,34 @@ class VirtualServer:
 
     def send(self, task_id: str, model: str) -> None:
         self.queue.append((task_id, model))
+
+    def send_first(self, request_id: str, model: str) -> None:
+        """A person's request: it waits before all tasks, behind those that came earlier."""
+        place = sum(queued in self._of_people for queued, _ in self.queue)
+        self._of_people.add(request_id)
+        self.queue.insert(place, (request_id, model))
+
+    def take_back(self, admitted: frozenset[str]) -> list[str]:
+        """The tasks that have not begun and whose model may not start: they leave the line."""
+        leaving = [
+            task_id
+            for task_id, model in self.queue
+            if task_id not in self._of_people and model not in admitted
+        ]
+        self.queue = deque(item for item in self.queue if item[0] not in leaving)
+        self._wanted = deque(model for model in self._wanted if model in admitted)
+        return leaving
+
+    def interrupt(self, models: Collection[str]) -> list[str]:
+        """The running tasks of ``models``; they end here, unfinished."""
+        leaving = [
+            started.task_id
+            for started in self.running.values()
+            if started.model in models and started.task_id not in self._of_people
+        ]
+        for task_id in leaving:
+            del self.running[task_id]
+        return leaving
 
     def preload(self, model: str) -> None:
         if model not in self._used_at and model not in self._wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobs.policy.types import PlanningConfig, PolicyName
 from jobs.simulation.engine import SimulatedRun, run
 from jobs.simulation.lower_bound import Bounds, bounds
-from jobs.simulation.result import BackendUse, SimulationResult, Waits, waits_of
+from jobs.simulation.result import BackendUse, Requests, SimulationResult, Waits, waits_of
 from jobs.simulation.workload import VirtualBackend, Workload
 from models.states import Priority
 
@@ -30,8 +30,10 @@ def simulate(
         allow_two_heavy=workload.allow_two_heavy,
     )
     history = run(workload, config, dispatch_ahead=dispatch_ahead)
-    bound = known_bounds or bounds(workload)
-    makespan = max((entry.finish_seconds for entry in history.schedule), default=0.0)
+    bound = known_bounds or bounds(workload.with_requests_as_tasks)
+    makespan = max(
+        (entry.finish_seconds for entry in (*history.schedule, *history.requests)), default=0.0
+    )
     everyone, by_priority = _waits(workload, history)
     return SimulationResult(
         policy=config.policy.value,
@@ -48,6 +50,7 @@ def simulate(
         loads=history.loads,
         unfinished=history.unfinished,
         plans=history.plans,
+        requests=_request_figures(workload, history),
     )
 
 
@@ -62,6 +65,14 @@ def _waits(workload: Workload, history: SimulatedRun) -> tuple[Waits, dict[Prior
         priority: waits_of(by_priority[priority])
         for priority in sorted(by_priority, key=lambda p: p.rank)
     }
+
+
+def _request_figures(workload: Workload, history: SimulatedRun) -> Requests | None:
+    if not workload.interactive:
+        return None
+    arrivals = {request.id: request.arrival_seconds for request in workload.interactive}
+    waits = [entry.start_seconds - arrivals[entry.task] for entry in history.requests]
+    return Requests(history.requests, waits_of(waits), history.interruptions)
 
 
 def _use(backend: VirtualBackend, history: SimulatedRun, makespan: float) -> BackendUse:

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from statistics import fmean
 
+from jobs.policy.interactive import Demand
 from jobs.policy.types import (
     LEAST_OF_A_KIND,
     BackendView,
+    BlockKey,
     FurtherTasks,
     ModelView,
     PlanningConfig,
@@ -38,6 +40,8 @@ class Views:
         epoch: datetime,
     ) -> None:
         self.reach = config.batch_size if config.policy is PolicyName.SEED else _PLAIN_REACH
+        self.demands: Mapping[str, Demand] = {}
+        self._reserved = workload.interactive_reserved
         self._servers = servers
         self._config = config
         self._epoch = epoch
@@ -72,21 +76,32 @@ class Views:
         )
 
     def backends(self, board: Board) -> tuple[BackendView, ...]:
+        """As the planner sees them; ``demands`` are what people want now."""
         return tuple(
             BackendView(
                 name=name,
                 kind=server.profile.kind,
-                slots=server.profile.slots,
-                in_flight=server.in_flight,
+                slots=self._slots_for_tasks(server),
+                in_flight=board.in_flight(name),
                 resident=server.resident,
                 max_resident=server.profile.resident_models,
                 heavy_limit=server.profile.heavy_limit or server.profile.slots,
                 current=board.current.get(name),
                 unavailable=None if server.up else "the server is down",
                 loading=() if server.loading is None else (server.loading.model,),
+                interactive=self._wanted(name),
             )
             for name, server in self._servers.items()
         )
+
+    def _slots_for_tasks(self, server: VirtualServer) -> int:
+        slots = server.profile.slots
+        reserved = self._reserved if server.profile.name in self.demands else 0
+        return max(min(1, slots), slots - reserved)
+
+    def _wanted(self, backend: str) -> BlockKey | None:
+        demand = self.demands.get(backend)
+        return BlockKey(backend, demand.model) if demand is not None else None
 
     def _view(
         self,

@@ -62,6 +62,15 @@ class VirtualTask:
 
 
 @dataclass(frozen=True, slots=True)
+class VirtualRequest:
+    """A person's request; ``service_seconds`` as of a task."""
+
+    id: str
+    service_seconds: Mapping[Pair, float]
+    arrival_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     backends: tuple[VirtualBackend, ...]
     models: tuple[VirtualModel, ...]
@@ -69,6 +78,19 @@ class Workload:
     name: str = "file"
     allow_two_heavy: bool = True
     fairness_seconds: float = 900.0
+    interactive: tuple[VirtualRequest, ...] = ()
+    interactive_reserved: int = 1
+    interactive_patience_seconds: float = 10.0
+    interactive_keep_seconds: float = 600.0
+
+    @property
+    def with_requests_as_tasks(self) -> Workload:
+        """The same work for a schedule that knows when people ask: what its bounds are made of."""
+        tasks = tuple(
+            VirtualTask(request.id, request.service_seconds, request.arrival_seconds)
+            for request in self.interactive
+        )
+        return replace(self, tasks=(*self.tasks, *tasks), interactive=())
 
     @property
     def offline(self) -> bool:
@@ -114,13 +136,20 @@ def _with_copy(workload: Workload, copy: str, original: str) -> Workload:
         raise WorkloadError(f"a backend named {copy} exists already")
     source = next(backend for backend in workload.backends if backend.name == original)
     models = [replace(m, backend=copy) for m in workload.models if m.backend == original]
-    tasks = []
-    for task in workload.tasks:
-        more = {(copy, m): s for (b, m), s in task.service_seconds.items() if b == original}
-        tasks.append(replace(task, service_seconds={**task.service_seconds, **more}))
+
+    def with_copy(service: Mapping[Pair, float]) -> Mapping[Pair, float]:
+        return {**service, **{(copy, m): s for (b, m), s in service.items() if b == original}}
+
     return replace(
         workload,
         backends=(*workload.backends, replace(source, name=copy, outages=())),
         models=(*workload.models, *models),
-        tasks=tuple(tasks),
+        tasks=tuple(
+            replace(task, service_seconds=with_copy(task.service_seconds))
+            for task in workload.tasks
+        ),
+        interactive=tuple(
+            replace(request, service_seconds=with_copy(request.service_seconds))
+            for request in workload.interactive
+        ),
     )

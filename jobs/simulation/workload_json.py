@@ -13,6 +13,7 @@ from jobs.simulation.workload import (
     Pair,
     VirtualBackend,
     VirtualModel,
+    VirtualRequest,
     VirtualTask,
     Workload,
     WorkloadError,
@@ -21,6 +22,11 @@ from llm.types import BackendKind, Category
 from models.states import Priority
 
 E = TypeVar("E", bound=StrEnum)
+
+RESERVED = "interactive_reserved"
+PATIENCE = "interactive_patience_seconds"
+KEEP = "interactive_keep_seconds"
+MAY_BE_EMPTY = frozenset({"tasks", "interactive"})
 
 
 def read_workload(path: Path) -> Workload:
@@ -48,6 +54,13 @@ def workload_from_json(document: object, *, name: str = "file") -> Workload:
         name=str(document.get("name", name)),
         allow_two_heavy=bool(document.get("allow_two_heavy", True)),
         fairness_seconds=_number(document, "fairness_seconds", "workload", 900.0),
+        interactive=tuple(
+            _request(item, at, known)
+            for at, item in _items({"interactive": [], **document}, "interactive")
+        ),
+        interactive_reserved=_reserved(document),
+        interactive_patience_seconds=_number(document, PATIENCE, "workload", 10.0),
+        interactive_keep_seconds=_number(document, KEEP, "workload", 600.0),
     )
     _check_names(workload)
     return workload
@@ -71,12 +84,23 @@ def workload_to_json(workload: Workload) -> dict[str, Any]:
             for m in workload.models
         ],
         "tasks": [_task_json(task) for task in workload.tasks],
+        "interactive": [
+            {
+                "id": request.id,
+                "arrival_seconds": request.arrival_seconds,
+                "service_seconds": _places_json(request.service_seconds),
+            }
+            for request in workload.interactive
+        ],
+        RESERVED: workload.interactive_reserved,
+        PATIENCE: workload.interactive_patience_seconds,
+        KEEP: workload.interactive_keep_seconds,
     }
 
 
 def _items(document: Mapping[str, Any], field: str) -> list[tuple[str, Mapping[str, Any]]]:
     items = document.get(field)
-    if not isinstance(items, list) or (field != "tasks" and not items):
+    if not isinstance(items, list) or (field not in MAY_BE_EMPTY and not items):
         raise WorkloadError(f"{field}: a list is needed")
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
@@ -108,17 +132,36 @@ def _model(item: Mapping[str, Any], at: str) -> VirtualModel:
     )
 
 
-def _task(item: Mapping[str, Any], at: str, known: set[Pair]) -> VirtualTask:
+def _request(item: Mapping[str, Any], at: str, known: set[Pair]) -> VirtualRequest:
+    return VirtualRequest(
+        id=_text(item, "id", at),
+        service_seconds=_service(item, at, known),
+        arrival_seconds=_number(item, "arrival_seconds", at, 0.0),
+    )
+
+
+def _reserved(document: Mapping[str, Any]) -> int:
+    value = _number(document, RESERVED, "workload", 1)
+    if not value.is_integer():
+        raise WorkloadError(f"workload.{RESERVED}: a whole number is needed")
+    return int(value)
+
+
+def _service(item: Mapping[str, Any], at: str, known: set[Pair]) -> dict[Pair, float]:
     service = item.get("service_seconds")
     if not isinstance(service, Mapping) or not service:
         raise WorkloadError(f"{at}.service_seconds: an object with at least one place is needed")
+    return {
+        _pair(place, known, at): _number(service, place, f"{at}.service_seconds", None)
+        for place in service
+    }
+
+
+def _task(item: Mapping[str, Any], at: str, known: set[Pair]) -> VirtualTask:
     bug = item.get("bug_probability")
     return VirtualTask(
         id=_text(item, "id", at),
-        service_seconds={
-            _pair(place, known, at): _number(service, place, f"{at}.service_seconds", None)
-            for place in service
-        },
+        service_seconds=_service(item, at, known),
         arrival_seconds=_number(item, "arrival_seconds", at, 0.0),
         priority=_word(Priority, item.get("priority", "medium"), f"{at}.priority"),
         category=_word(Category, item.get("category", "default"), f"{at}.category"),
@@ -139,7 +182,7 @@ def _check_names(workload: Workload) -> None:
     for kind, values in (
         ("backends", names),
         ("models", [model.pair for model in workload.models]),
-        ("tasks", [task.id for task in workload.tasks]),
+        ("tasks", [task.id for task in workload.with_requests_as_tasks.tasks]),
     ):
         if len(set(values)) != len(values):
             raise WorkloadError(f"{kind}: a name stands twice")
@@ -229,8 +272,12 @@ def _task_json(task: VirtualTask) -> dict[str, Any]:
         "priority": task.priority.value,
         "category": task.category.value,
         "complexity": task.complexity,
-        "service_seconds": {f"{b}/{m}": s for (b, m), s in task.service_seconds.items()},
+        "service_seconds": _places_json(task.service_seconds),
     }
     if task.bug_probability is not None:
         document["bug_probability"] = task.bug_probability
     return document
+
+
+def _places_json(service: Mapping[Pair, float]) -> dict[str, float]:
+    return {f"{backend}/{model}": seconds for (backend, model), seconds in service.items()}

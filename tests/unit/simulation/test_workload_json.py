@@ -54,6 +54,25 @@ def test_a_workload_survives_writing_and_reading(tmp_path: Path) -> None:
     assert read_workload(path) == workload
 
 
+def test_requests_of_people_survive_writing_and_reading() -> None:
+    document = {
+        **DOCUMENT,
+        "interactive": [
+            {"id": "r", "arrival_seconds": 3, "service_seconds": {"mlx/org/qwq:32b": 2}}
+        ],
+        "interactive_patience_seconds": 5,
+    }
+
+    workload = workload_from_json(document)
+
+    assert workload.interactive[0].service_seconds == {("mlx", "org/qwq:32b"): 2.0}
+    assert workload.interactive_patience_seconds == 5.0
+    assert workload_from_json(workload_to_json(workload), name="file") == workload
+    twice = {**document, "interactive": [{**document["interactive"][0], "id": "t1"}]}
+    with pytest.raises(WorkloadError, match="a name stands twice"):
+        workload_from_json(twice)
+
+
 def _drop(*path: Any) -> Callable[[Any], None]:
     def change(document: Any) -> None:
         for step in path[:-1]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from psycopg2.extras import Json
 
-from models.base import Row, fetch_all
+from models.base import fetch_all, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +104,62 @@ ORDER BY b.created_at, b.lane_order
 """
 
 
-def open_blocks() -> list[Row]:
-    """Blocks in lane order that have tasks to send (``remaining``) or in flight."""
-    return fetch_all(OPEN)
+@dataclass(frozen=True, slots=True)
+class BlockInForce:
+    """A block with tasks to send (``remaining``) or in flight. Expected times count from its plan.
+
+    ``next_index`` of its ``size`` tasks were sent or skipped; ``state`` is ``done`` where a newer
+    plan has replaced it.
+    """
+
+    id: str
+    backend: str
+    model: str
+    size: int
+    remaining: int
+    in_flight: int
+    lane_order: int
+    plan_id: str = ""
+    num_ctx: int = 0
+    heavy: bool = False
+    state: str = "planned"
+    next_index: int = 0
+    reason: str = ""
+    urgent: bool = False
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    needs_load: bool = False
+    drains: bool = True
+    expected_load_seconds: float = 0.0
+    expected_start_seconds: float = 0.0
+    expected_finish_seconds: float = 0.0
+    task_seconds: float = 0.0
+    task_variation: float = 0.5
+    slots: int = 1
 
 
-def recent(limit: int = 50) -> list[Row]:
-    """The newest blocks that were started, newest first."""
-    return fetch_all(
-        "SELECT id::text, backend, model, num_ctx, heavy, state, cardinality(task_ids) AS size, "
-        "next_index, reason, needs_load, started_at, finished_at FROM kos_blocks "
-        "WHERE started_at IS NOT NULL ORDER BY started_at DESC LIMIT %s",
-        (limit,),
-    )
+def open_blocks() -> list[BlockInForce]:
+    """Blocks in lane order that have tasks to send or in flight."""
+    return [BlockInForce(**row) for row in fetch_all(OPEN)]
 
 
-def last_planned() -> Row | None:
-    """The newest block: what plans lately expected of a task."""
-    rows = fetch_all(
+@dataclass(frozen=True, slots=True)
+class TaskTimes:
+    """What a plan expected of each task at a backend."""
+
+    backend: str
+    slots: int
+    task_seconds: float
+    task_variation: float
+
+
+def last_planned() -> TaskTimes | None:
+    """Of the newest block, None where there never was one."""
+    row = fetch_one(
         "SELECT backend, slots, task_seconds, task_variation FROM kos_blocks "
         "ORDER BY created_at DESC, lane_order DESC LIMIT 1"
     )
-    return rows[0] if rows else None
+    return TaskTimes(**row) if row is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from models.base import Row, fetch_all, fetch_one
 
@@ -58,6 +59,25 @@ LIMIT %(limit)s
 """
 
 
+@dataclass(frozen=True, slots=True)
+class LostAnswer:
+    """An answer without a node: ``id`` is its task's, ``expert`` a name."""
+
+    id: str
+    title: str
+    result: str
+    expert: str | None
+    department: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeText:
+    """A node of ours that has no vector yet."""
+
+    id: str
+    content: str
+
+
 def best(task_id: str, *, limit: int) -> list[Row]:
     """The nodes of the task's domain that are most to be trusted, best first."""
     return fetch_all(BEST, {"task": task_id, "limit": limit})
@@ -75,9 +95,9 @@ def keep(task_id: str, content: str, *, expert: str | None, department: str | No
     return row["id"] if row is not None else None
 
 
-def lost(*, limit: int) -> list[Row]:
-    """Answers of the last hour that have no node: id, title, result, expert, department."""
-    return fetch_all(LOST, {"limit": limit})
+def lost(*, limit: int) -> list[LostAnswer]:
+    """Answers of the last hour that have no node."""
+    return [LostAnswer(**row) for row in fetch_all(LOST, {"limit": limit})]
 
 
 def vector_size() -> int | None:
@@ -91,9 +111,10 @@ def vector_size() -> int | None:
     return int(found.group(1)) if found is not None else None
 
 
-def without_vector(*, limit: int) -> list[Row]:
-    """Nodes of ours of the last day that have none: id and content."""
-    return fetch_all(WITHOUT_VECTOR, {"source": SOURCE, "limit": limit})
+def without_vector(*, limit: int) -> list[NodeText]:
+    """Nodes of ours of the last day that have none."""
+    rows = fetch_all(WITHOUT_VECTOR, {"source": SOURCE, "limit": limit})
+    return [NodeText(**row) for row in rows]
 
 
 def set_vector(node_id: str, numbers: Sequence[float]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg2.extras import Json
 
-from models.base import Row, fetch_all, fetch_one
+from models.base import fetch_all, fetch_one, value_of
 from models.retention import delete_tasks
 from models.states import FINAL_STATES
 
@@ -22,7 +23,7 @@ CHANGEABLE = frozenset(
 FINAL = [state.value for state in FINAL_STATES]
 
 LIST = f"""
-SELECT {COLUMNS}, r.due_at, r.outcome, r.passed, r.problem, r.task_id::text, t.status, t.result,
+SELECT {COLUMNS}, r.due_at, r.outcome, r.passed, r.problem, r.task_id::text, t.status,
   t.last_error
 FROM kos_schedules s
 LEFT JOIN LATERAL (SELECT * FROM kos_schedule_runs WHERE schedule_id = s.id
@@ -45,6 +46,39 @@ WHERE r.schedule_id = %(id)s AND r.due_at = old.due_at
   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = r.task_id AND NOT t.status = ANY(%(final)s))
 RETURNING r.task_id::text
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """``line`` is the JSON of its task, ``variables`` are filled into it; ``zone`` is that of
+    ``cron``. Due times up to ``handled_until`` are done. SQL may have written ``cron``."""
+
+    id: str
+    name: str
+    cron: str
+    zone: str
+    template: str | None
+    line: dict[str, Any]
+    variables: dict[str, Any]
+    catch_up: bool
+    keep: int
+    paused: bool
+    handled_until: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRun:
+    """What became of a due time. ``passed`` due times before it were skipped; ``status`` and
+    ``last_error`` are those of its task, None where there is none."""
+
+    due_at: datetime
+    outcome: str
+    passed: int
+    problem: str | None
+    task_id: str | None
+    status: str | None
+    last_error: str | None
 
 
 def add(name: str, values: Mapping[str, Any], *, now: datetime) -> bool:
@@ -77,18 +111,22 @@ def remove(name: str) -> bool:
     return bool(fetch_all("DELETE FROM kos_schedules WHERE name = %s RETURNING id", (name,)))
 
 
-def listed() -> list[Row]:
-    """Every schedule with its newest run (``outcome`` None: it never ran)."""
-    return fetch_all(f"{LIST} ORDER BY s.name")
+def listed() -> list[tuple[Schedule, ScheduleRun | None]]:
+    """Every schedule with its newest run, None where it never ran."""
+    return [
+        (value_of(Schedule, row), value_of(ScheduleRun, row) if row["outcome"] else None)
+        for row in fetch_all(f"{LIST} ORDER BY s.name")
+    ]
 
 
-def get(name: str) -> Row | None:
-    return fetch_one(f"{LIST} WHERE s.name = %s", (name,))
+def get(name: str) -> Schedule | None:
+    row = fetch_one(f"SELECT {COLUMNS} FROM kos_schedules s WHERE s.name = %s", (name,))
+    return value_of(Schedule, row) if row else None
 
 
-def runs(schedule_id: str, *, limit: int) -> list[Row]:
+def runs(schedule_id: str, *, limit: int) -> list[ScheduleRun]:
     """Newest first."""
-    return fetch_all(RUNS, (schedule_id, limit))
+    return [value_of(ScheduleRun, row) for row in fetch_all(RUNS, (schedule_id, limit))]
 
 
 def active_ids() -> list[str]:
@@ -96,13 +134,14 @@ def active_ids() -> list[str]:
     return [row["id"] for row in rows]
 
 
-def take(schedule_id: str) -> Row | None:
+def take(schedule_id: str) -> Schedule | None:
     """The schedule, locked until the transaction ends; None if it is gone, paused or locked."""
-    return fetch_one(
+    row = fetch_one(
         f"SELECT {COLUMNS} FROM kos_schedules s WHERE s.id = %s AND NOT s.paused "
         "FOR UPDATE SKIP LOCKED",
         (schedule_id,),
     )
+    return value_of(Schedule, row) if row else None
 
 
 def has_open_run(schedule_id: str) -> bool:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg2.extras import Json
 
-from models.base import Row, fetch_all, fetch_one
+from models.base import fetch_all, fetch_one, value_of
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    name: str
+    line: dict[str, Any]
+    created_at: datetime
 
 
 def add(name: str, line: Mapping[str, Any]) -> bool:
@@ -20,12 +29,14 @@ def add(name: str, line: Mapping[str, Any]) -> bool:
     return bool(rows)
 
 
-def get(name: str) -> Row | None:
-    return fetch_one("SELECT name, line, created_at FROM kos_templates WHERE name = %s", (name,))
+def get(name: str) -> Template | None:
+    row = fetch_one("SELECT name, line, created_at FROM kos_templates WHERE name = %s", (name,))
+    return value_of(Template, row) if row else None
 
 
-def listed() -> list[Row]:
-    return fetch_all("SELECT name, line, created_at FROM kos_templates ORDER BY name")
+def listed() -> list[Template]:
+    rows = fetch_all("SELECT name, line, created_at FROM kos_templates ORDER BY name")
+    return [value_of(Template, row) for row in rows]
 
 
 def used_by(name: str) -> list[str]:

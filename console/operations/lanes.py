@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 
 from jobs.admission.limits import Limit
 from jobs.admission.slots import SlotLease
-from models.base import Row
+from models.block import BlockInForce
 
 
-def lane_of(blocks: Iterable[Row], backend: str) -> list[Row]:
+def lane_of(blocks: Iterable[BlockInForce], backend: str) -> list[BlockInForce]:
     """The open blocks of one backend in the order of work: those in flight, then as planned."""
-    mine = [row for row in blocks if row["backend"] == backend]
-    return sorted(mine, key=lambda row: (row["in_flight"] == 0, row["lane_order"]))
+    mine = [row for row in blocks if row.backend == backend]
+    return sorted(mine, key=lambda row: (row.in_flight == 0, row.lane_order))
 
 
-def done_of(block: Row) -> int:
+def done_of(block: BlockInForce) -> int:
     """How many tasks of an open block have ended or returned to the backlog."""
-    return max(0, int(block["size"] - block["remaining"] - block["in_flight"]))
+    return max(0, block.size - block.remaining - block.in_flight)
 
 
 def binding(limit: Limit, held: Sequence[SlotLease]) -> tuple[int, str]:

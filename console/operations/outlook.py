@@ -21,7 +21,7 @@ from jobs.policy.outcome import RetryConfig
 from jobs.settings.load import Settings
 from models import ahead, block
 from models.ahead import SentTask
-from models.base import Row
+from models.block import BlockInForce
 
 SEED = 7
 """The same state gives the same range: a page that is read twice does not flicker."""
@@ -61,20 +61,21 @@ def read(settings: Settings, *, waiting: int | None = None, retried_share: float
     # Without a block, tasks in back-off are judged by the newest that there was.
     last = None if blocks else block.last_planned()
     delayed = ahead.delays()
-    open_blocks = [_block(row) for row in blocks if row["remaining"] > 0]
+    open_blocks = [_block(row) for row in blocks if row.remaining > 0]
     planned = sum(one.tasks for one in open_blocks)
-    loads = {row["id"]: _load_left(row) for row in blocks}
+    loads = {row.id: _load_left(row) for row in blocks}
+    slots = {row.backend: row.slots for row in blocks}
+    if last is not None:
+        slots = {last.backend: last.slots}
     return forecast(
         Ahead(
             blocks=tuple(open_blocks),
             in_flight=tuple(_in_flight(one, loads) for one in ahead.sent()),
-            slots={row["backend"]: row["slots"] for row in blocks or ([last] if last else [])},
+            slots=slots,
             total=settings.max_concurrent,
             unplanned=max(0, (waiting or 0) - planned - len(delayed)),
             delayed=tuple(delayed),
-            usual=_duration(
-                *((last["task_seconds"], last["task_variation"]) if last else (None, None))
-            ),
+            usual=_duration(*((last.task_seconds, last.task_variation) if last else (None, None))),
             retries=_retries(retried_share, settings),
         ),
         draw=random.Random(SEED).random,
@@ -127,20 +128,20 @@ def end_of(
     )
 
 
-def _block(row: Row) -> BlockAhead:
+def _block(row: BlockInForce) -> BlockAhead:
     return BlockAhead(
-        block_id=row["id"],
-        backend=row["backend"],
-        tasks=row["remaining"],
-        duration=_duration(row["task_seconds"], row["task_variation"]),
-        load_seconds=0.0 if row["started_at"] else row["expected_load_seconds"],
-        drains=row["drains"],
+        block_id=row.id,
+        backend=row.backend,
+        tasks=row.remaining,
+        duration=_duration(row.task_seconds, row.task_variation),
+        load_seconds=0.0 if row.started_at else row.expected_load_seconds,
+        drains=row.drains,
     )
 
 
-def _load_left(row: Row) -> float:
+def _load_left(row: BlockInForce) -> float:
     """Of a block's own load, which its first tasks wait for."""
-    return float(row["expected_load_seconds"]) if row["needs_load"] else 0.0
+    return row.expected_load_seconds if row.needs_load else 0.0
 
 
 def _in_flight(one: SentTask, loads: dict[str, float]) -> InFlight:

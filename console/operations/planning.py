@@ -32,13 +32,13 @@ def in_force(settings: Settings) -> dict[str, Any]:
     blocks = block.open_blocks()
     found = outlook.read(settings)
     sent = tasks_by_block(ahead.sent())
-    backends = sorted({row["backend"] for row in blocks})
+    backends = sorted({row.backend for row in blocks})
     rows = [row for backend in backends for row in lane_of(blocks, backend)]
     return {
         "blocks": [
-            {name: row.get(name) for name in BLOCK_FIELDS}
+            {name: getattr(row, name) for name in BLOCK_FIELDS}
             | {
-                "starts": _range(found.start_of(row["id"], 0)),
+                "starts": _range(found.start_of(row.id, 0)),
                 "ends": _range(found.finish_of(places_of(row, sent))),
             }
             for row in rows

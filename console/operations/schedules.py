@@ -12,7 +12,7 @@ from jobs.policy.recurrence import Recurrence, RecurrenceError, plain_to_cron
 from jobs.policy.templates import filled, variables
 from jobs.upkeep import recurring
 from models import schedule, template
-from models.base import Row
+from models.schedule import Schedule, ScheduleRun
 
 NEXT_RUNS = 5
 RUNS_SHOWN = 20
@@ -29,15 +29,15 @@ DEFAULTS: dict[str, Any] = {
 
 
 def listed(*, now: datetime) -> list[dict[str, Any]]:
-    return [_document(row, now) for row in schedule.listed()]
+    return [_document(row, last, now) for row, last in schedule.listed()]
 
 
 def details(name: str, *, now: datetime) -> dict[str, Any]:
     """One schedule with its task's line and its last runs. Raises NotFound."""
     row = _row(name)
-    runs = schedule.runs(row["id"], limit=RUNS_SHOWN)
+    runs = schedule.runs(row.id, limit=RUNS_SHOWN)
     return {
-        **_document(row, now),
+        **_document(row, runs[0] if runs else None, now),
         "task": recurring.line_of(row),
         "runs": [_run(run) for run in runs],
     }
@@ -63,10 +63,10 @@ def edit(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> d
     if not changes:
         raise BadInput("nothing to change: name an option, such as --every")
     if "line" in changes:
-        changes["line"] = {**row["line"], **changes["line"]}
+        changes["line"] = {**row.line, **changes["line"]}
     if changes.get("template"):
-        changes["line"] = {k: v for k, v in row["line"].items() if k != "description"}
-    current = {column: row[column] for column in schedule.CHANGEABLE}
+        changes["line"] = {k: v for k, v in row.line.items() if k != "description"}
+    current = {column: getattr(row, column) for column in schedule.CHANGEABLE}
     _checked({**current, **changes}, rules, now)
     moved = {"cron", "zone"} & set(changes)
     schedule.change(name, changes, now=now if moved else None)
@@ -81,7 +81,7 @@ def pause(name: str) -> None:
 
 def resume(name: str, *, now: datetime) -> None:
     """Due times count from ``now`` again. Raises NotFound."""
-    if _row(name)["paused"]:
+    if _row(name).paused:
         schedule.change(name, {"paused": False}, now=now)
 
 
@@ -110,19 +110,19 @@ def last_in_words(document: dict[str, Any]) -> str:
     return words + (f" ({last['passed']} before it)" if last["passed"] else "")
 
 
-def _row(name: str) -> Row:
+def _row(name: str) -> Schedule:
     row = schedule.get(name)
     if row is None:
-        names = [known["name"] for known in schedule.listed()]
+        names = [known.name for known, _ in schedule.listed()]
         raise NotFound(f"no schedule {name!r}: {near(name, names)}")
     return row
 
 
-def _document(row: Row, now: datetime) -> dict[str, Any]:
+def _document(row: Schedule, last: ScheduleRun | None, now: datetime) -> dict[str, Any]:
     """A row whose time cannot be read (SQL wrote it) says so and hides no other."""
     recurrence, problem = recurring.recurrence_of(row), None
     times: list[datetime] = []
-    words = row["cron"]
+    words = row.cron
     try:
         times = [recurrence.local(at) for at in recurrence.next_times(now, NEXT_RUNS)]
         words = recurrence.words()
@@ -130,19 +130,19 @@ def _document(row: Row, now: datetime) -> dict[str, Any]:
         problem = str(error)
     kept = ("name", "cron", "zone", "template", "catch_up", "keep", "paused")
     return {
-        **{key: row[key] for key in kept},
+        **{key: getattr(row, key) for key in kept},
         "words": words,
         "problem": problem,
-        "next": [] if row["paused"] else times,
-        "last": _run(row) if row["outcome"] else None,
+        "next": [] if row.paused else times,
+        "last": _run(last) if last else None,
     }
 
 
-def _run(row: Row) -> dict[str, Any]:
+def _run(run: ScheduleRun) -> dict[str, Any]:
     kept = ("due_at", "outcome", "passed", "task_id", "status")
-    failed = row["status"] in {"failed", "cancelled"}
-    problem = row["problem"] or (row["last_error"] if failed else None)
-    return {**{key: row[key] for key in kept}, "problem": problem}
+    failed = run.status in {"failed", "cancelled"}
+    problem = run.problem or (run.last_error if failed else None)
+    return {**{key: getattr(run, key) for key in kept}, "problem": problem}
 
 
 def _with_cron(values: dict[str, Any]) -> dict[str, Any]:
@@ -172,9 +172,9 @@ def _check_line(values: dict[str, Any], rules: Rules) -> None:
     name = values["template"]
     found = template.get(name) if name else None
     if name and found is None:
-        names = [known["name"] for known in template.listed()]
+        names = [known.name for known in template.listed()]
         raise BadInput(f"template: {name!r} is unknown; {near(name, names)}")
-    line = {**(found["line"] if found else {}), **values["line"]}
+    line = {**(found.line if found else {}), **values["line"]}
     known = {**dict.fromkeys(OWN_VARIABLES, "1"), **values["variables"]}
     missing = sorted(variables(line) - set(known))
     if missing:

@@ -11,8 +11,7 @@ from console.operations.lanes import lane_of
 from jobs.policy.forecast import Forecast
 from models import ahead, block, load, request
 from models.ahead import SentTask
-from models.base import Row
-from models.block import StartedBlock
+from models.block import BlockInForce, StartedBlock
 from models.load import PastLoad
 from models.request import ServedCall
 
@@ -56,14 +55,14 @@ class Strips:
 class Seen:
     """What strips are drawn from; ``blocks`` as ``block.open_blocks`` finds them."""
 
-    blocks: Sequence[Row] = ()
+    blocks: Sequence[BlockInForce] = ()
     sent: Sequence[SentTask] = ()
     started: Sequence[StartedBlock] = ()
     loads: Sequence[PastLoad] = ()
     chats: Sequence[ServedCall] = ()
 
 
-def look(blocks: Sequence[Row], *, now: datetime) -> Seen:
+def look(blocks: Sequence[BlockInForce], *, now: datetime) -> Seen:
     """Needs a session."""
     since = now - timedelta(seconds=HOUR_SECONDS * PAST_SHARE)
     return Seen(
@@ -96,16 +95,16 @@ def tasks_by_block(sent: Iterable[SentTask]) -> dict[str, list[str]]:
     return found
 
 
-def places_of(row: Row, sent: Mapping[str, Sequence[str]]) -> list[tuple[str, int]]:
+def places_of(row: BlockInForce, sent: Mapping[str, Sequence[str]]) -> list[tuple[str, int]]:
     """Where a forecast has the tasks of an open block: those in flight, and the last that waits."""
-    waiting = [(row["id"], row["remaining"] - 1)] if row["remaining"] else []
-    return [*((task_id, 0) for task_id in sent.get(row["id"], ())), *waiting]
+    waiting = [(row.id, row.remaining - 1)] if row.remaining else []
+    return [*((task_id, 0) for task_id in sent.get(row.id, ())), *waiting]
 
 
 def _past(backend: str, seen: Seen, now: datetime) -> list[Segment]:
     """Blocks, those of one model after each other as one; then loads and chats, which lie over
     them."""
-    going_on = {row["id"] for row in seen.blocks if row["in_flight"]}
+    going_on = {row.id for row in seen.blocks if row.in_flight}
     work: list[Segment] = []
     for one in seen.started:
         if one.backend != backend or not one.tasks:
@@ -144,15 +143,15 @@ def _future(backend: str, seen: Seen, found: Forecast) -> list[Segment]:
         end = found.finish_of(places_of(row, sent))
         if end is None:
             continue
-        begins = None if row["in_flight"] else found.start_of(row["id"], 0)
+        begins = None if row.in_flight else found.start_of(row.id, 0)
         start = begins.middle if begins else 0.0
-        if begins and row["needs_load"] and not row["started_at"]:
-            loaded = max(0.0, start - row["expected_load_seconds"])
-            segments.append(Segment("load", row["model"], loaded, start))
-        count = row["remaining"] + row["in_flight"]
-        kind: Kind = "running" if row["in_flight"] else "planned"
+        if begins and row.needs_load and not row.started_at:
+            loaded = max(0.0, start - row.expected_load_seconds)
+            segments.append(Segment("load", row.model, loaded, start))
+        count = row.remaining + row.in_flight
+        kind: Kind = "running" if row.in_flight else "planned"
         segments.append(
-            Segment(kind, row["model"], start, end.middle, count, row["urgent"], end.low, end.high)
+            Segment(kind, row.model, start, end.middle, count, row.urgent, end.low, end.high)
         )
     return _joined(segments)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from console.operations.errors import BadInput, NotFound, near
@@ -12,6 +13,7 @@ from console.operations.submission_lines import MAX_ARRAY_BYTES, Line, read_line
 from jobs.policy.metadata import SUBMIT_KEYS
 from jobs.policy.templates import MissingVariables, filled, variables
 from models import template
+from models.template import Template
 
 MAX_NAME_CHARS = 100
 
@@ -25,7 +27,7 @@ def details(name: str) -> dict[str, Any]:
     """One of :func:`listed`. Raises NotFound."""
     row = template.get(name)
     if row is None:
-        names = [known["name"] for known in template.listed()]
+        names = [known.name for known in template.listed()]
         raise NotFound(f"no template {name!r}: {near(name, names)}")
     return _document(row)
 
@@ -106,5 +108,5 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def _document(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "variables": sorted(variables(row["line"]))}
+def _document(found: Template) -> dict[str, Any]:
+    return {**asdict(found), "variables": sorted(variables(found.line))}

@@ -17,6 +17,7 @@ from jobs.admission.residency import Residency
 from jobs.queues.names import llm_queue
 from models import attempt, block, counts, task_figures, task_views
 from models.base import Row
+from models.block import BlockInForce
 from models.task_figures import TaskInProgress
 from models.task_filter import TaskFilter
 
@@ -71,7 +72,9 @@ def look(connections: Connections, *, now: datetime) -> Look:
     )
 
 
-def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) -> tuple[Lane, ...]:
+def _lanes(
+    connections: Connections, blocks: Sequence[BlockInForce], *, now: datetime
+) -> tuple[Lane, ...]:
     client, settings = connections.redis, connections.settings
     states = BackendStates(
         Breakers(client), Limits(client, settings), Residency(client), Consumers(client)
@@ -103,8 +106,8 @@ def _lanes(connections: Connections, blocks: Sequence[Row], *, now: datetime) ->
     return tuple(lanes)
 
 
-def _block(blocks: Sequence[Row], index: int) -> str:
+def _block(blocks: Sequence[BlockInForce], index: int) -> str:
     if index >= len(blocks):
         return ""
     row = blocks[index]
-    return f"{row['model']} {done_of(row)}/{row['size']}"
+    return f"{row.model} {done_of(row)}/{row.size}"

@@ -18,7 +18,7 @@ from llm.scanner import Scanner
 from llm.types import BackendSpec, Scan, ScannedModel, ServerScan
 from models import backlog, block
 from models.backlog import Unservable
-from models.base import Row
+from models.block import BlockInForce
 from models.task_rows import InFlightTask
 
 
@@ -153,12 +153,12 @@ def open_blocks() -> list[OpenBlock]:
     return [_open_block(row) for row in block.open_blocks()]
 
 
-def _open_block(row: Row) -> OpenBlock:
+def _open_block(row: BlockInForce) -> OpenBlock:
     return OpenBlock(
-        block_id=row["id"],
-        key=BlockKey(backend=row["backend"], model=row["model"], num_ctx=row["num_ctx"]),
-        remaining=row["remaining"],
-        in_flight=row["in_flight"],
-        heavy=row["heavy"],
-        urgent=row["urgent"],
+        block_id=row.id,
+        key=BlockKey(backend=row.backend, model=row.model, num_ctx=row.num_ctx),
+        remaining=row.remaining,
+        in_flight=row.in_flight,
+        heavy=row.heavy,
+        urgent=row.urgent,
     )

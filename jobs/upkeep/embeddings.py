@@ -20,8 +20,8 @@ from llm.kinds import TRAITS
 from llm.scanner import Scanner
 from llm.types import ScannedModel
 from models import knowledge_node
-from models.base import Row
 from models.database import session
+from models.knowledge_node import NodeText
 from models.waiting import patience
 
 logger = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class Embeddings:
             return 0
         return self._embed(nodes, size) if nodes and size else 0
 
-    def _embed(self, nodes: list[Row], size: int) -> int:
-        texts = [node["content"][:NODE_CHARS] for node in nodes]
+    def _embed(self, nodes: list[NodeText], size: int) -> int:
+        texts = [node.content[:NODE_CHARS] for node in nodes]
         for backend, model in self._models():
             try:
                 vectors = self.backends.get(backend).embed(model, texts, seconds=EMBED_SECONDS)
@@ -88,15 +88,15 @@ def _embeds(model: ScannedModel) -> bool:
 
 def _keep_lost() -> None:
     for row in knowledge_node.lost(limit=NODES):
-        content = node_content(row["expert"], row["title"], row["result"])
-        knowledge_node.keep(row["id"], content, expert=row["expert"], department=row["department"])
+        content = node_content(row.expert, row.title, row.result)
+        knowledge_node.keep(row.id, content, expert=row.expert, department=row.department)
 
 
-def _store(nodes: list[Row], vectors: list[list[float]]) -> int:
+def _store(nodes: list[NodeText], vectors: list[list[float]]) -> int:
     try:
         with patience(STATEMENT_SECONDS), session():
             for node, vector in zip(nodes, vectors, strict=True):
-                knowledge_node.set_vector(node["id"], vector)
+                knowledge_node.set_vector(node.id, vector)
     except peewee.DatabaseError as error:
         logger.warning("vectors_not_stored error=%s", error)
         return 0

@@ -22,6 +22,7 @@ from llm.breaker import BreakerPhase
 from llm.types import BackendSpec, Scan, ServerScan
 from models import task_figures
 from models.base import Row
+from models.block import BlockInForce
 from models.load import Reloads
 from models.task_figures import TaskInProgress
 
@@ -46,7 +47,7 @@ class Lanes:
     def look(
         self,
         *,
-        blocks: Sequence[Row],
+        blocks: Sequence[BlockInForce],
         splits: Mapping[str, Row],
         reloads: Mapping[str, Reloads],
         now: datetime,
@@ -114,17 +115,17 @@ def _models(server: ServerScan | None) -> list[str]:
     return [model.name for model in server.models or () if model.broken is None]
 
 
-def _plan(lane: Sequence[Row]) -> Row:
+def _plan(lane: Sequence[BlockInForce]) -> Row:
     blocks = [
         {
-            "model": row["model"],
-            "size": row["size"],
+            "model": row.model,
+            "size": row.size,
             "done": done_of(row),
-            "in_flight": row["in_flight"],
-            "remaining": row["remaining"],
-            "urgent": row["urgent"],
-            "reason": row["reason"],
-            "expected_finish_seconds": row["expected_finish_seconds"],
+            "in_flight": row.in_flight,
+            "remaining": row.remaining,
+            "urgent": row.urgent,
+            "reason": row.reason,
+            "expected_finish_seconds": row.expected_finish_seconds,
         }
         for row in lane
     ]
@@ -133,8 +134,8 @@ def _plan(lane: Sequence[Row]) -> Row:
         "block_count": len(blocks),
         "present": blocks[0] if blocks else None,
         "next": blocks[1] if len(blocks) > 1 else None,
-        "planned": sum(block["remaining"] + block["in_flight"] for block in blocks),
-        "finish_seconds": max((b["expected_finish_seconds"] for b in blocks), default=None),
+        "planned": sum(row.remaining + row.in_flight for row in lane),
+        "finish_seconds": max((row.expected_finish_seconds for row in lane), default=None),
     }
 
 

@@ -22,7 +22,7 @@ from jobs.settings.load import Settings
 from jobs.upkeep.health.checks import supervised_servers
 from models import block, load
 from models.base import Row
-from models.block import PlacedKind
+from models.block import BlockInForce, PlacedKind
 from models.database import session
 from models.load import Reloads
 from models.task_figures import PendingGroup
@@ -41,7 +41,7 @@ class _Parts:
     hour: Cached[Hour]
     splits: Cached[dict[str, Row]]
     reloads: Cached[dict[str, Reloads]]
-    blocks: Cached[list[Row]]
+    blocks: Cached[list[BlockInForce]]
     places: Cached[list[PlacedKind]]
     forecast: Cached[Forecast]
     health: Cached[list[Row]]

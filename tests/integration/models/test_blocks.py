@@ -31,26 +31,26 @@ def send(block_id: str, count: int) -> list[tuple[str, int]]:
 
 
 def remaining() -> dict[str, int]:
-    return {row["backend"]: row["remaining"] for row in block.open_blocks()}
+    return {row.backend: row.remaining for row in block.open_blocks()}
 
 
 def test_a_task_given_back_stands_where_it_stood_in_its_block() -> None:
     ids = submit(3)
     plan(planned("ollama", ids))
     (opened,) = block.open_blocks()
-    sent = send(opened["id"], 3)
+    sent = send(opened.id, 3)
 
     Task.give_back(*sent[1])
 
     assert remaining() == {"ollama": 2}
-    assert [task_id for task_id, _ in send(opened["id"], 1)] == [ids[1]]
+    assert [task_id for task_id, _ in send(opened.id, 1)] == [ids[1]]
 
 
 @pytest.mark.parametrize("sent_before", [1, 4])
 def test_a_task_given_back_does_not_bring_back_a_plan_that_was_replaced(sent_before: int) -> None:
     ids = submit(4)
     plan(planned("ollama", ids))
-    sent = send(block.open_blocks()[0]["id"], sent_before)
+    sent = send(block.open_blocks()[0].id, sent_before)
     plan(planned("mlx", ids[1:]))
 
     assert Task.give_back(*sent[0])
@@ -61,8 +61,8 @@ def test_a_task_given_back_does_not_bring_back_a_plan_that_was_replaced(sent_bef
 def test_of_a_plan_that_was_replaced_only_what_was_sent_is_kept() -> None:
     ids = submit(6)
     plan(planned("ollama", ids[:3]), planned("mlx", ids[3:]))
-    begun = next(row for row in block.open_blocks() if row["backend"] == "ollama")
-    send(begun["id"], 1)
+    begun = next(row for row in block.open_blocks() if row.backend == "ollama")
+    send(begun.id, 1)
 
     plan(planned("mlx", ids[1:]))
 
@@ -80,12 +80,12 @@ def test_of_a_plan_that_was_replaced_only_what_was_sent_is_kept() -> None:
 def test_a_replaced_block_is_shown_while_its_tasks_run() -> None:
     ids = submit(3)
     plan(planned("ollama", ids))
-    send(block.open_blocks()[0]["id"], 2)
+    send(block.open_blocks()[0].id, 2)
 
     plan()
 
     (shown,) = block.open_blocks()
-    assert (shown["remaining"], shown["in_flight"]) == (0, 2)
+    assert (shown.remaining, shown.in_flight) == (0, 2)
 
 
 def test_open_blocks_are_found_without_reading_the_closed_ones() -> None:
@@ -106,7 +106,7 @@ def test_each_task_is_sent_with_the_reason_of_its_group() -> None:
     ids = submit(3)
     routes = (BlockRoute("soonest"), BlockRoute("urgent", [{"option": "mlx/m", "reason": "full"}]))
     plan(NewBlock("ollama", "m", 0, False, tuple(ids), "r", routes, (1, 0, 0)))
-    opened = block.open_blocks()[0]["id"]
+    opened = block.open_blocks()[0].id
     send(opened, 1)
 
     send(opened, 2)
@@ -127,7 +127,7 @@ def test_a_row_that_may_not_run_any_more_is_passed_over() -> None:
     plan(planned("ollama", ids))
     Task.cancel([ids[0]])
 
-    sent = send(block.open_blocks()[0]["id"], 2)
+    sent = send(block.open_blocks()[0].id, 2)
 
     assert [task_id for task_id, _ in sent] == [ids[1]]
     assert remaining() == {"ollama": 1}

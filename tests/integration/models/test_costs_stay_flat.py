@@ -112,7 +112,7 @@ def run_a_task() -> None:
     block.replace_plan(
         [NewBlock("b", "m", 0, False, (task_id,), "r", (BlockRoute("r"),), (0,))], policy="fifo"
     )
-    ((_, epoch),) = Task.queue(block.open_blocks()[0]["id"], 1, reason="a slot was free")
+    ((_, epoch),) = Task.queue(block.open_blocks()[0].id, 1, reason="a slot was free")
     Task.claim(task_id, epoch, owner="o", lease_seconds=60)
     Task.heartbeat("o", [(task_id, epoch, {})], lease_seconds=60)
     Task.live_marks("o", [task_id])

@@ -15,6 +15,7 @@ from jobs.upkeep import recurring
 from models import database, schedule
 from models.base import fetch_all
 from models.migrations import runner
+from models.schedule import ScheduleRun
 
 MINUTE = timedelta(minutes=1)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -41,15 +42,15 @@ def add(name: str, cron: str, now: datetime, **values: Any) -> None:
     assert schedule.add(name, {**defaults, **values, "cron": cron}, now=now)
 
 
-def runs(name: str) -> list[dict[str, Any]]:
+def runs(name: str) -> list[ScheduleRun]:
     row = schedule.get(name)
     assert row is not None
-    return schedule.runs(row["id"], limit=10_000)[::-1]
+    return schedule.runs(row.id, limit=10_000)[::-1]
 
 
 def local(name: str, outcome: str = "run") -> list[str]:
-    return [f"{run['due_at'].astimezone(BERLIN):%a %H:%M}" for run in runs(name)
-            if run["outcome"] == outcome]  # fmt: skip
+    return [f"{run.due_at.astimezone(BERLIN):%a %H:%M}" for run in runs(name)
+            if run.outcome == outcome]  # fmt: skip
 
 
 def end_all(result: str = "done", status: str = "completed") -> None:
@@ -101,8 +102,8 @@ def test_a_week_with_a_clock_change_a_sleep_and_two_schedulers_runs_each_due_tim
     assert local("morning") == ["Mon 07:30", "Tue 07:30", "Thu 07:30", "Fri 07:30"]
     assert local("morning", "missed") == ["Wed 07:30"]
     assert local("made up") == [f"{day} 12:00" for day in [*days, "Sun"]]
-    started = [run["task_id"] for name in ("nightly", "morning", "made up") for run in runs(name)
-               if run["outcome"] == "run"]  # fmt: skip
+    started = [run.task_id for name in ("nightly", "morning", "made up") for run in runs(name)
+               if run.outcome == "run"]  # fmt: skip
     assert len(started) == len(set(started)) == 18
     tasks = fetch_all("SELECT metadata->>'schedule' AS name FROM tasks")
     assert Counter(row["name"] for row in tasks) == {"nightly": 7, "morning": 4, "made up": 7}
@@ -116,7 +117,7 @@ def test_a_clock_that_is_set_back_and_forth_repeats_nothing() -> None:
         recurring.start_due(now=now + minutes * MINUTE)
         end_all()
 
-    due = [run["due_at"] for run in runs("hourly") if run["outcome"] == "run"]
+    due = [run.due_at for run in runs("hourly") if run.outcome == "run"]
     hours = [1, 2, 3, 4, 24 * 400]
     assert due == [now + timedelta(hours=hour) for hour in hours]
 
@@ -130,7 +131,7 @@ def test_a_run_is_left_out_while_the_last_one_is_open() -> None:
     third = recurring.start_due(now=now + 3 * MINUTE)
 
     assert (len(first), len(second), len(third)) == (1, 0, 1)
-    assert [run["outcome"] for run in runs("often")] == ["run", "overlap", "run"]
+    assert [run.outcome for run in runs("often")] == ["run", "overlap", "run"]
 
 
 def test_the_variables_are_filled_in_the_zone_of_the_schedule() -> None:
@@ -156,7 +157,7 @@ def test_only_the_newest_runs_are_kept_with_their_tasks() -> None:
         recurring.start_due(now=now + number * MINUTE)
         end_all()
 
-    kept = {run["task_id"] for run in runs("often")}
+    kept = {run.task_id for run in runs("often")}
     assert len(kept) == 2
     assert {row["id"] for row in fetch_all("SELECT id::text FROM tasks")} == kept
 
@@ -172,6 +173,6 @@ def test_a_run_that_cannot_be_submitted_is_kept_with_its_reason_and_the_others_g
     started = recurring.start_due(now=now + MINUTE)
 
     assert len(started) == 1
-    assert runs("nobody")[0]["problem"] == "expert: 'Nobody' is unknown or not active"
-    assert runs("no value")[0]["problem"] == "no value for topic"
-    assert [run["outcome"] for run in runs("well")] == ["run"]
+    assert runs("nobody")[0].problem == "expert: 'Nobody' is unknown or not active"
+    assert runs("no value")[0].problem == "no value for topic"
+    assert [run.outcome for run in runs("well")] == ["run"]

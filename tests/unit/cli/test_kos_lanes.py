@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import pytest
 
@@ -9,14 +8,20 @@ from console.operations.lanes import done_of, lane_of
 from jobs.attempt.lease_keeper import RunningAttempt
 from llm import types
 from llm.types import CancelToken, Phase
+from models.block import BlockInForce
 from models.task_figures import ReportedProgress, progress_in
 
 
-def block(backend: str, order: int, *, in_flight: int = 0) -> dict[str, Any]:
-    return {
-        "backend": backend, "model": f"m{order}", "lane_order": order, "size": 9, "remaining": 4,
-        "in_flight": in_flight,
-    }  # fmt: skip
+def block(backend: str, order: int, *, in_flight: int = 0) -> BlockInForce:
+    return BlockInForce(
+        f"b{order}",
+        backend,
+        f"m{order}",
+        size=9,
+        remaining=4,
+        in_flight=in_flight,
+        lane_order=order,
+    )
 
 
 def test_progress_is_read_as_the_heart_writes_it() -> None:
@@ -39,5 +44,5 @@ def test_a_lane_begins_with_what_is_in_flight_and_goes_on_as_planned() -> None:
 
     lane = lane_of(blocks, "mlx")
 
-    assert [row["model"] for row in lane] == ["m7", "m1", "m3"]
+    assert [row.model for row in lane] == ["m7", "m1", "m3"]
     assert [done_of(row) for row in lane] == [3, 5, 5]

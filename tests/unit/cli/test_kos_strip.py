@@ -9,19 +9,16 @@ from console.cli.strip import scale_line, strip_line
 from console.operations.strip import Seen, Segment, Strips, strips
 from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, InFlight, forecast
 from models.ahead import SentTask
-from models.block import StartedBlock
+from models.block import BlockInForce, StartedBlock
 from models.load import PastLoad
 from models.request import ServedCall
 
 NOW = datetime(2026, 3, 14, 17, 0, tzinfo=UTC)
 
 
-def open_block(id: str, model: str, **known: Any) -> dict[str, Any]:
-    return {
-        "id": id, "backend": "mlx", "model": model, "remaining": 0, "in_flight": 0,
-        "lane_order": 0, "needs_load": False, "started_at": None, "expected_load_seconds": 0.0,
-        "urgent": False, **known,
-    }  # fmt: skip
+def open_block(id: str, model: str, **known: Any) -> BlockInForce:
+    counts = {"size": 9, "remaining": 0, "in_flight": 0, "lane_order": 0}
+    return BlockInForce(id, "mlx", model, **{**counts, **known})
 
 
 RUNS = open_block("a", "small", in_flight=1, remaining=3, started_at=NOW)

@@ -230,6 +230,27 @@ class Client:
         self._http.post(_path(task, "/retry"), {"elsewhere": elsewhere})
         return self.task(task)
 
+    def rerun(
+        self,
+        task: Task | str,
+        *,
+        model: str | None = None,
+        expert: str | None = None,
+        backend: str | None = None,
+    ) -> Task:
+        """Run an ended task once more as a new one, which is returned; the first stays.
+
+        Raises:
+            BadInput: it has not ended, or a name is refused.
+        """
+        written = {"model": model, "expert": expert, "backend": backend}
+        changes = {name: value for name, value in written.items() if value is not None}
+        return self.task(str(member(self._http.post(_path(task, "/rerun"), changes), "id")))
+
+    def rate(self, task: Task | str, thumb: str | None, note: str = "") -> None:
+        """Give ``up`` or ``down`` to the answer, with a note; None takes it back."""
+        self._http.post(_path(task, "/feedback"), {"thumb": thumb, "note": note})
+
     def experts(self) -> list[Expert]:
         found = member(self._http.get(f"{API}/experts"), "experts")
         return [read(Expert, one) for one in found]

@@ -48,6 +48,8 @@ class Task:
     last_error: str | None = None
     validation_score: float | None = None
     custom_id: str | None = None
+    thumb: str | None = None
+    thumb_note: str | None = None
     project: str | None = None
     tags: tuple[str, ...] = ()
     description: str | None = None

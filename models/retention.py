@@ -17,6 +17,8 @@ _DELETE = """
   DELETE FROM kos_dependencies d USING gone WHERE gone.id IN (d.task_id, d.depends_on_id)
 ), worked AS (
   DELETE FROM kos_attempts a USING gone WHERE a.task_id = gone.id
+), thumbs AS (
+  DELETE FROM kos_feedback f USING gone WHERE f.task_id = gone.id
 ), why AS (
   DELETE FROM kos_decisions d USING gone WHERE d.task_id = gone.id
 )

@@ -266,7 +266,21 @@ WITH chosen AS (
 )
 UPDATE tasks t SET status = 'completed', result = chosen.answer, validation_score = chosen.score,
   last_error = NULL, completed_at = now(), next_attempt_at = NULL, cancel_requested_at = NULL,
-  checkpoint = NULL, epoch = t.epoch + CASE WHEN t.status = 'queued' THEN 1 ELSE 0 END
+  checkpoint = NULL, epoch = t.epoch + CASE WHEN t.status = 'queued' THEN 1 ELSE 0 END,
+  metadata = CASE WHEN jsonb_typeof(t.metadata) = 'object' THEN t.metadata - 'result_of'
+    ELSE t.metadata END
 FROM chosen WHERE t.id = %(id)s::uuid AND t.status <> 'in_progress'
 RETURNING chosen.number
+"""
+
+KEEP_RESULT_OF = """
+UPDATE tasks t SET status = 'completed', result = run.result,
+  validation_score = run.validation_score, last_error = NULL,
+  completed_at = coalesce(t.completed_at, now()),
+  metadata = CASE WHEN jsonb_typeof(coalesce(t.metadata, '{}')) <> 'object' THEN t.metadata
+    ELSE coalesce(t.metadata, '{}') || jsonb_build_object('result_of', run.id) END
+FROM tasks run
+WHERE t.id = %(id)s::uuid AND t.status = ANY(%(final)s) AND run.id = %(run)s::uuid
+  AND run.status = 'completed' AND run.metadata ->> 'rerun_of' = t.id::text
+RETURNING t.id
 """

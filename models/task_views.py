@@ -16,6 +16,7 @@ t.id::text AS id, t.title, coalesce(t.status, 'pending') AS status,
 coalesce(t.priority, 'medium') AS priority, t.category, e.name AS expert, t.backend, t.model,
 t.attempt_count, t.created_at, t.started_at, t.completed_at, t.result, t.last_error,
 t.validation_score, t.idempotency_key AS custom_id, t.metadata ->> 'project' AS project,
+CASE f.thumb WHEN 1 THEN 'up' WHEN -1 THEN 'down' END AS thumb, f.note AS thumb_note,
 ARRAY(SELECT tag FROM jsonb_array_elements_text(CASE jsonb_typeof(t.metadata -> 'tags')
   WHEN 'array' THEN t.metadata -> 'tags' ELSE '[]' END) AS tag WHERE tag IS NOT NULL) AS tags
 """
@@ -25,7 +26,10 @@ FACETS = {
     "project": "t.metadata ->> 'project'",
 }  # fmt: skip
 ALL = TaskFilter()
-FROM = "FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id"
+FROM = (
+    "FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id "
+    "LEFT JOIN kos_feedback f ON f.task_id = t.id"
+)
 
 
 def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[Row]:

@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cancel": Entry("actions", "Cancel tasks; running ones are stopped."),
         "retry": Entry("actions", "Send failed or cancelled tasks through again."),
         "accept": Entry("accept", "Take the answer of an attempt as the result."),
+        "feedback": Entry("feedback", "Thumbs up and down for answers, by expert and model."),
         "export": Entry("export", "Write tasks as JSONL, one a line."),
     },
     "Look and steer": {

@@ -18,7 +18,8 @@ from models.states import FINAL_STATES, Priority
 
 CHANGES = ("model", "expert", "backend")
 LINK = "rerun_of"
-_OF_THE_FIRST = frozenset({"preferred_source", "gateway_caller", "schedule", LINK})
+NOT_ENDED = "has not ended"
+_OF_THE_FIRST = frozenset({"preferred_source", "gateway_caller", "schedule", "result_of", LINK})
 """Keys that the system wrote about the first task."""
 
 
@@ -59,7 +60,7 @@ def rerun(task_ids: Sequence[str], changes: Mapping[str, str], *, rules: Rules) 
         row = task_views.one(task_id)
         if row is None or row["status"] not in final:
             status = row["status"] if row else None
-            unchanged.append({"id": task_id, "status": status, "error": "has not ended"})
+            unchanged.append({"id": task_id, "status": status, "error": NOT_ENDED})
             continue
         report = submission.submit([Line(1, line_of(row, changes))], rules=rules)
         if report.rejected:

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.operations import ids, submission, tasks
+from console.operations import answers, ids, reruns, submission, tasks
 from console.operations.errors import BadInput, NotFound
 from console.operations.submission_lines import Line
 from console.operations.times import parse_since
@@ -97,8 +97,42 @@ def retried(request: Request, body: Any) -> Response:
     return _changed(request, partial(tasks.retry, elsewhere=elsewhere))
 
 
+def run_again(request: Request, body: Any) -> Response:
+    """``{"model"?, "expert"?, "backend"?}``: an ended task once more as a new one. 201 with its
+    ``id``, 409 where it has not ended, 422 where it is refused."""
+    changes = {} if body is None else body
+    if not isinstance(changes, dict) or not set(changes) <= set(reruns.CHANGES):
+        raise ApiError(422, f"write an object of {', '.join(reruns.CHANGES)}")
+    if not all(isinstance(value, str) and value for value in changes.values()):
+        raise ApiError(422, "model, expert and backend are names")
+    with session():
+        document = reruns.rerun([_task_id(request)], changes, rules=site_of(request).rules)
+    site_of(request).changed()
+    for one in document["unchanged"]:
+        raise ApiError(409 if one["error"] == reruns.NOT_ENDED else 422, one["error"])
+    return Json(document["reruns"][0], status_code=201)
+
+
+def rated(request: Request, body: Any) -> Response:
+    """``{"thumb": "up" | "down" | null, "note"?}``; null takes it back."""
+    thumb, note = (body.get("thumb"), body.get("note", "")) if isinstance(body, dict) else ("", "")
+    if not isinstance(thumb, str | None) or not isinstance(note, str):
+        raise ApiError(422, 'write {"thumb": "up", "note": "..."}', param="thumb")
+    with session():
+        answers.give_thumb(_task_id(request), thumb, note)
+    return Json({"thumb": thumb, "note": note})
+
+
 def accepted(request: Request, body: Any) -> Response:
-    """``{"attempt": 2}`` names one; without it the best answer becomes the result."""
+    """``{"attempt": 2}`` names one, ``{"run": id}`` another run of the task; without either the
+    best answer becomes the result."""
+    run = body.get("run") if isinstance(body, dict) else None
+    if isinstance(run, str):
+        with session():
+            task_id, run_id = _task_id(request), _resolved([run])[0]
+            answers.keep_result(task_id, run_id)
+        site_of(request).changed()
+        return Json({"accepted_run": run_id})
     number = body.get("attempt") if isinstance(body, dict) else None
     if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
         raise ApiError(422, "attempt: must be a whole number", param="attempt")

@@ -6,7 +6,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.operations import experts
+from console.operations import answers, experts
 from console.operations.errors import BadInput
 from console.web.numbers import small_number
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
@@ -16,13 +16,22 @@ AUTHOR = "dashboard"
 
 
 def experts_page(request: Request) -> Response:
-    return page(request, "experts.html", experts=site_of(request).overviews.experts())
+    with session():
+        thumbs = answers.thumbs()
+    return page(
+        request,
+        "experts.html",
+        experts=site_of(request).overviews.experts(),
+        by_expert={row["name"]: row for row in thumbs["experts"]},
+        by_model=thumbs["models"],
+    )
 
 
 def expert_page(request: Request) -> Response:
     with session():
         expert = experts.details(request.path_params["expert"])
-    return page(request, "expert.html", expert=expert)
+        thumbs = [one for one in answers.thumbs()["experts"] if one["name"] == expert["name"]]
+    return page(request, "expert.html", expert=expert, thumbs=thumbs)
 
 
 def change(request: Request, form: FormData) -> Response:

@@ -14,12 +14,12 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import ids, outlook, reruns, tasks, timeline
+from console.operations import answers, ids, outlook, reruns, tasks, timeline
 from console.operations.errors import BadInput
 from console.web.live import event
 from console.web.markdown import to_html
 from console.web.pages.overview import EVENT_STREAM
-from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
+from console.web.pages.plumbing import back_to, field, known_verb, local_path, page, site_of
 from console.web.site import Site
 from jobs.policy.time_split import time_split
 from jobs.process.clock import utc_now
@@ -82,11 +82,13 @@ async def live(request: Request) -> Response:
 
 
 def change(request: Request, form: FormData) -> Response:
-    """Cancel, retry, retry elsewhere, run again as a new task, or accept an answer."""
-    verb = known_verb(request, ("cancel", "retry", "elsewhere", "again", "accept"))
+    """Cancel, retry, retry elsewhere, run again as a new task, accept an answer, or rate it."""
+    verb = known_verb(request, ("cancel", "retry", "elsewhere", "again", "accept", "thumb"))
     task_id = _named(request)
     if verb == "again":
         return _run_again(request, task_id)
+    if verb == "thumb":
+        return _give_thumb(task_id, form)
     with session():
         if verb == "cancel":
             done = tasks.cancel([task_id])
@@ -101,6 +103,13 @@ def change(request: Request, form: FormData) -> Response:
             message, moved = "retried", tasks.retry([task_id])["retried"]
     site_of(request).changed()
     return back_to(f"/tasks/{task_id}", message if moved else "nothing", n=len(moved))
+
+
+def _give_thumb(task_id: str, form: FormData) -> Response:
+    """The thumb that is pressed already is taken back."""
+    with session():
+        answers.give_thumb(task_id, field(form, "thumb") or None, field(form, "note"))
+    return back_to(local_path(field(form, "back"), f"/tasks/{task_id}"), "changed")
 
 
 def _run_again(request: Request, task_id: str) -> Response:

@@ -20,7 +20,7 @@ from tests.integration.cli.steps import add_expert, complete, decide, fail, queu
 TASK_FIELDS = {
     "id", "title", "status", "priority", "category", "expert", "backend", "model",
     "attempt_count", "created_at", "started_at", "completed_at", "result", "last_error",
-    "validation_score", "custom_id",
+    "validation_score", "custom_id", "project", "tags", "thumb", "thumb_note",
 }  # fmt: skip
 ATTEMPT_FIELDS = {
     "number", "epoch", "backend", "model", "started_at", "first_token_seconds", "load_seconds",

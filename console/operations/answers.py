@@ -1,0 +1,98 @@
+"""What people make of answers: a thumb with a note, and several runs beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console.operations import reruns, submission, tasks
+from console.operations.errors import BadInput
+from console.operations.plan_request import request_plan
+from console.operations.submission import Rules
+from models import feedback, task_views
+from models.base import Row
+from models.feedback import Thumb
+from models.states import FINAL_STATES
+
+MAX_NOTE_CHARS = 2000
+MOST_COMPARED = 4
+THUMBS = {"up": Thumb.UP, "down": Thumb.DOWN}
+
+
+def give_thumb(task_id: str, thumb: str | None, note: str = "") -> None:
+    """``up`` or ``down`` for the task's answer; None takes it back. Raises BadInput."""
+    if thumb is None:
+        feedback.withdraw(task_id)
+        return
+    if thumb not in THUMBS:
+        raise BadInput("thumb: write up or down")
+    if len(note) > MAX_NOTE_CHARS or "\x00" in note:
+        raise BadInput(f"note: at most {MAX_NOTE_CHARS} characters of text")
+    if not feedback.give(task_id, THUMBS[thumb], note):
+        raise BadInput(f"{task_id[:8]} has no answer")
+
+
+def thumbs() -> dict[str, list[Row]]:
+    """``{"experts": [{"name", "up", "down"}], "models": [...]}``."""
+    return {"experts": feedback.totals("expert"), "models": feedback.totals("model")}
+
+
+def start_comparison(
+    task_id: str, choices: Sequence[Mapping[str, str]], *, rules: Rules
+) -> list[str]:
+    """Run an ended task again for each choice of ``model`` and ``expert``; the ids.
+
+    Raises BadInput, and starts none then: no choice, too many, or one that would be refused.
+    """
+    if not 1 <= len(choices) < MOST_COMPARED:
+        raise BadInput(f"choose 1 to {MOST_COMPARED - 1} other models or experts")
+    row = task_views.one(task_id)
+    if row is None or row["status"] not in {state.value for state in FINAL_STATES}:
+        raise BadInput(f"{task_id[:8]} has not ended")
+    for choice in choices:
+        if problem := submission.problem_of(reruns.line_of(row, choice), rules=rules):
+            raise BadInput(problem)
+    found = [reruns.rerun([task_id], choice, rules=rules)["reruns"] for choice in choices]
+    return [one["id"] for several in found for one in several]
+
+
+def compared(task_id: str, wanted: Sequence[str] = ()) -> list[Row]:
+    """The task and those of its runs that are ``wanted``, else its newest ones, each with
+    ``seconds``, ``tokens``, ``chars`` and ``is_result``."""
+    runs = [row["id"] for row in task_views.reruns_of(task_id)]
+    chosen = [one for one in runs if one in wanted] or runs[1 - MOST_COMPARED :]
+    rows = [tasks.details(one) for one in (task_id, *chosen[: MOST_COMPARED - 1])]
+    metadata = rows[0]["metadata"] if isinstance(rows[0]["metadata"], dict) else {}
+    result_of = metadata.get("result_of") or task_id
+    shown = [_own(row) for row in rows]
+    return [{**row, **_measures(row), "is_result": row["id"] == result_of} for row in shown]
+
+
+def keep_result(task_id: str, run_id: str) -> None:
+    """Make the answer of a run of the task its result; of the task itself, its own best answer.
+
+    Raises BadInput: ``run_id`` is no completed run of it, or the task runs.
+    """
+    if run_id == task_id:
+        tasks.accept(task_id)
+    elif not feedback.keep_result_of(task_id, run_id):
+        raise BadInput(f"{run_id[:8]} is no completed run of {task_id[:8]}, or that one runs now")
+    request_plan("accept")
+
+
+def _own(row: Row) -> Row:
+    """A task that shows the answer of another run, with the answer that was its own."""
+    metadata = row["metadata"] if isinstance(row["metadata"], dict) else {}
+    if "result_of" not in metadata:
+        return row
+    own = tasks.best_answer({**row, "result": None})
+    return {**row, "result": own["answer"] if own else row["result"]}
+
+
+def _measures(row: Row) -> Row:
+    last: dict[str, Any] = next((one for one in reversed(row["attempts"]) if one["answer"]), {})
+    return {
+        "seconds": last.get("duration_seconds"),
+        "tokens": last.get("completion_tokens"),
+        "chars": len(row["result"] or ""),
+    }

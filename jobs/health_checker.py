@@ -21,6 +21,7 @@ from jobs.attempt.processors.delegation import VERONICA_PORT, VICTORIA_PORT, usu
 from jobs.planning.plan_log import PlanLog
 from jobs.process import signals
 from jobs.process.clock import utc_now
+from jobs.queues.leadership import Leadership
 from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
@@ -37,6 +38,7 @@ from models.database import DatabaseUnavailable
 logger = logging.getLogger(__name__)
 
 KEPT_ROUNDS = 4
+LEASE_ROUNDS = 3
 SILENT_SECONDS = 12.0
 """After an outage of Redis or a sleep of the machine, heartbeats look old until the next one."""
 YOUNG_SECONDS = 30.0
@@ -52,6 +54,7 @@ class HealthChecker:
     watch: BackendWatch
     backlog: BacklogWatch
     limit_control: LimitControl
+    leadership: Leadership
     checks: list[HealthCheck] = field(default_factory=list)
     limits_decided_at: float = float("-inf")
     red_since: dict[str, float] = field(default_factory=dict)
@@ -63,10 +66,12 @@ class HealthChecker:
         checks = self._look()
         self.transitions.record(checks, now=time.monotonic())
         self.checks = checks
-        self._publish(checks)
+        leads = self._leads()
+        if leads:
+            self._publish(checks)
         hung = {check.name for check in checks if check.hung}
         self.silent_since = {name: at for name, at in self.silent_since.items() if name in hung}
-        self._act(checks)
+        self._act(checks, leads=leads)
         return checks
 
     def _look(self) -> list[HealthCheck]:
@@ -100,6 +105,14 @@ class HealthChecker:
         except (redis.RedisError, DatabaseUnavailable) as error:
             return [HealthCheck(name, False, f"cannot be checked: {error}")]
 
+    def _leads(self) -> bool:
+        """One checker speaks and decides for all hosts; each restarts the programs of its own."""
+        try:
+            return self.leadership.holds()
+        except redis.RedisError as error:
+            logger.warning("leader_unknown error=%s", error)
+            return False
+
     def _publish(self, checks: list[HealthCheck]) -> None:
         now, before = time.time(), self.red_since
         self.red_since = {one.name: before.get(one.name, now) for one in checks if not one.ok}
@@ -111,13 +124,16 @@ class HealthChecker:
         except redis.RedisError as error:
             logger.warning("health_not_published error=%s", error)
 
-    def _act(self, checks: list[HealthCheck]) -> None:
+    def _act(self, checks: list[HealthCheck], *, leads: bool) -> None:
         now = utc_now()
         for check in checks:
             if check.hung and self._is_sure(check):
                 self.restarter.restart(check.hung, check.detail, now)
         if self.restarter.socket is not None:
             self.restarter.start_fatal(now)
+        if not leads:
+            self.limits_decided_at = time.monotonic()  # by the leader, at its own pace
+            return
         try:
             if self.runtime.breakers.due_probes():
                 self.runtime.requests.probe()
@@ -165,6 +181,9 @@ def build(runtime: Runtime) -> HealthChecker:
             slots=runtime.slots,
             limits=runtime.limits,
             requests=runtime.requests,
+        ),
+        leadership=Leadership(
+            runtime.redis, "health", settings.health_interval_seconds * LEASE_ROUNDS
         ),
     )
 

@@ -16,19 +16,27 @@ from periodiq import Scheduler
 
 from jobs.app import build_app
 from jobs.process import signals
+from jobs.queues.leadership import Leadership
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, SCHEDULER_TICK
 
 logger = logging.getLogger(__name__)
 
+LEASE_SECONDS = 45.0
+"""Shorter than the minute between two ticks: the tick after a leader's end is not lost."""
+
 
 class TickingScheduler(Scheduler):  # type: ignore[misc]
-    """Writes the time of every tick to Redis, so that a scheduler that hangs is noticed."""
+    """Sends the ticks while it leads, and writes the time of each to Redis, so that a scheduler
+    that hangs is noticed. One of another host stands by."""
 
     def __init__(self, actors: Sequence[object], client: redis.Redis) -> None:
         super().__init__(actors=actors)
         self._client = client
+        self._leadership = Leadership(client, "scheduler", LEASE_SECONDS)
 
     def send_actors(self, actors: Sequence[object], now: pendulum.DateTime) -> None:
+        if not self._leadership.holds():
+            return
         super().send_actors(actors, now)
         self._client.set(SCHEDULER_TICK, time.time())
 

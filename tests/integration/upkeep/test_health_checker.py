@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from jobs.health_checker import HealthChecker, build
-from jobs.queues.names import HEALTH, LISTENER_HEARTBEAT, WORKERS
+from jobs.queues.leadership import Leadership
+from jobs.queues.names import HEALTH, LIMITS, LISTENER_HEARTBEAT, WORKERS
 from jobs.runtime import connect
 from jobs.settings.load import load
 from jobs.upkeep.canaries import Canaries
@@ -91,6 +92,16 @@ def test_what_answers_is_green_and_is_written_with_a_time_to_live(checker: Healt
     assert stored is not None
     assert {one["name"] for one in json.loads(stored)["checks"]} == set(checks)
     assert 0 < checker.runtime.redis.ttl(HEALTH) <= 60
+
+
+def test_a_checker_that_stands_by_publishes_and_decides_nothing(checker: HealthChecker) -> None:
+    assert Leadership(checker.runtime.redis, "health", 60, owner="studio:1:1/10/20").holds()
+
+    assert by_name(checker.round())["postgres"].ok
+
+    assert checker.runtime.redis.get(HEALTH) is None
+    assert checker.runtime.redis.hgetall(LIMITS) == {}
+    assert checker.seconds_to_next_limits() > 0  # else its rounds would follow without a pause
 
 
 def test_programs_that_left_no_mark_are_red_and_say_how_to_start(checker: HealthChecker) -> None:

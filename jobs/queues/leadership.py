@@ -1,0 +1,58 @@
+"""Which process does a duty that must be done once, where several hosts run the program for it.
+
+A lease in Redis, whose clock alone counts. Whoever stands by asks again at each of its rounds and
+takes over when the lease ran out, or at once when the leader was a process of this host that is
+gone. Two may believe that they lead for the moment between two rounds, so a duty must be safe to
+do twice; what must be exact is decided under locks of Postgres or in scripts of Redis.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from jobs.process.owners import process_is_gone, process_owner
+
+logger = logging.getLogger(__name__)
+
+KEY = "kos:leader:{duty}"
+TAKE = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] and holder ~= ARGV[3] then return holder end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]
+"""
+"""Takes or renews the lease where it is free, ours, or of the holder ``ARGV[3]``; the holder."""
+
+
+@dataclass(slots=True)
+class Leadership:
+    """``seconds``: how long the lease holds without a call of :meth:`holds`."""
+
+    client: redis.Redis
+    duty: str
+    seconds: float
+    owner: str = field(default_factory=process_owner)
+    _leads: bool | None = None
+
+    def holds(self) -> bool:
+        """Whether this process leads now; takes or renews the lease. Raises RedisError."""
+        holder = self._take(replacing="")
+        if holder != self.owner and process_is_gone(holder):
+            holder = self._take(replacing=holder)
+        leads = holder == self.owner
+        if leads is not self._leads:
+            logger.info(
+                "%s duty=%s by=%s", "leading" if leads else "standing_by", self.duty, holder
+            )
+        self._leads = leads
+        return leads
+
+    def _take(self, *, replacing: str) -> str:
+        key = KEY.format(duty=self.duty)
+        arguments = (key, self.owner, int(self.seconds * 1000), replacing)
+        holder: Any = self.client.eval(TAKE, 1, *arguments)
+        return holder.decode() if isinstance(holder, bytes) else str(holder)

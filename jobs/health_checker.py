@@ -25,7 +25,7 @@ from jobs.queues.leadership import Leadership
 from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
-from jobs.upkeep.deployment import place
+from jobs.upkeep.deployment import location_of
 from jobs.upkeep.health import endpoint, programs, services
 from jobs.upkeep.health.backends import BackendWatch
 from jobs.upkeep.health.backlog import BacklogWatch
@@ -81,7 +81,7 @@ class HealthChecker:
         checks = [services.postgres(), queue, services.disk(settings.home)]
         if settings.backup_dir is not None:
             checks.append(services.backup(settings.backup_dir, now=utc_now()))
-        where = place(settings.redis_url or "", settings.home)
+        where = location_of(settings.redis_url or "", settings.home)
         checks += checked("deployment", lambda: [services.deployment(client, where)])
         checks += checked("backends", lambda: [self.watch.check(s) for s in settings.backends])
         checks += checked("scheduler", lambda: [programs.scheduler(client)])

@@ -31,7 +31,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that runs rows: ``owner`` is ``host/pid/start``."""
+    """A process that runs rows: ``owner`` as in ``kos_attempts.worker``."""
 
     owner: str
     tasks: int
@@ -52,7 +52,7 @@ def return_expired(*, alive: Sequence[str] = (), grace_seconds: float = 0.0) -> 
     Owners in ``alive`` are known to run; their rows are returned ``grace_seconds`` later, because a
     process or database that was frozen renews as soon as it continues.
     """
-    return _take_back(
+    return _reclaim(
         "status = 'in_progress' AND lease_owner IS NOT NULL AND lease_expires_at < now() - "
         "CASE WHEN lease_owner = ANY(%(alive)s) THEN %(grace)s ELSE 0 END * interval '1 second'",
         reason="lease expired: no heartbeat from its worker",
@@ -67,7 +67,7 @@ def return_of_dead(owners: Sequence[str], *, max_crashes: int) -> list[Returned]
     """Return running rows of processes that are known to be dead, before their leases run out."""
     if not owners:
         return []
-    return _take_back(
+    return _reclaim(
         "status = 'in_progress' AND lease_owner = ANY(%(owners)s)",
         reason="its worker process died",
         crash=1,
@@ -78,7 +78,7 @@ def return_of_dead(owners: Sequence[str], *, max_crashes: int) -> list[Returned]
 
 def return_foreign(*, stuck_minutes: float) -> list[Returned]:
     """Return rows that a worker of another kind claimed and last changed ``stuck_minutes`` ago."""
-    return _take_back(
+    return _reclaim(
         "status = 'in_progress' AND lease_owner IS NULL "
         "AND (updated_at IS NULL OR updated_at < now() - %(minutes)s * interval '1 minute')",
         reason=f"not touched for {stuck_minutes:g} minutes",
@@ -90,7 +90,7 @@ def return_foreign(*, stuck_minutes: float) -> list[Returned]:
 
 def return_unsent(known: Sequence[str], *, grace_seconds: float) -> list[Returned]:
     """Return ``queued`` rows whose message Redis no longer has. ``known`` holds ``id:epoch``."""
-    return _take_back(
+    return _reclaim(
         "status = 'queued' AND queued_at < now() - %(grace)s * interval '1 second' "
         "AND NOT (id::text || ':' || epoch) = ANY(%(known)s)",
         reason="its message was lost from Redis",
@@ -103,7 +103,7 @@ def return_unsent(known: Sequence[str], *, grace_seconds: float) -> list[Returne
 
 def return_queued_at(backend: str, *, reason: str) -> list[Returned]:
     """Return ``queued`` rows of a backend that can no longer take them."""
-    return _take_back(
+    return _reclaim(
         "status = 'queued' AND backend = %(backend)s",
         reason=reason,
         crash=0,
@@ -176,11 +176,11 @@ def mark_failed(task_ids: Sequence[str], marks: Marks) -> None:
     fetch_all(MARK_FAILED, parameters)
 
 
-def _take_back(
+def _reclaim(
     condition: str, *, reason: str, crash: int, max_crashes: int, **parameters: Any
 ) -> list[Returned]:
     rows = fetch_all(
-        TAKE_BACK.format(condition=condition),
+        RECLAIM.format(condition=condition),
         {"reason": reason, "crash": crash, "max_crashes": max_crashes, **parameters},
     )
     return [Returned(id=row["id"], state=TaskState(row["status"])) for row in rows]
@@ -253,7 +253,7 @@ SELECT task_id, 'retry', NULL, error FROM closed RETURNING id
 """
 
 # A row is the cause of a death where it ran alone: marked as alone, or the only one of its process.
-TAKE_BACK = """
+RECLAIM = """
 WITH held AS MATERIALIZED (
   SELECT lease_owner, count(*) AS n FROM tasks
   WHERE %(crash)s > 0 AND status = 'in_progress' AND lease_owner IS NOT NULL GROUP BY 1

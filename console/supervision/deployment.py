@@ -10,7 +10,7 @@ from console.services.errors import ServiceError
 from jobs.policy.deployment import Standing, conflict
 from jobs.queues.clients import client_for
 from jobs.settings.load import Settings
-from jobs.upkeep.deployment import place, settle
+from jobs.upkeep.deployment import location_of, settle
 
 
 def join(settings: Settings, *, replace_redis: bool) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def join(settings: Settings, *, replace_redis: bool) -> tuple[str, ...]:
     replacing = {Standing.MOVED}
     if replace_redis:
         replacing |= {Standing.FOREIGN, Standing.TAKEN}
-    here = place(settings.redis_url or "", settings.home)
+    here = location_of(settings.redis_url or "", settings.home)
     try:
         with closing(client_for(settings.redis_url or "")) as client:
             stands, before = settle(client, here, replacing=replacing)

@@ -36,7 +36,7 @@ class Location:
     home: str
 
 
-def place(redis_url: str, home: Path) -> Location:
+def location_of(redis_url: str, home: Path) -> Location:
     """The location of this process. A loopback address and a home are unique only together with the
     host name."""
     host = socket.gethostname()

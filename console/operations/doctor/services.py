@@ -16,7 +16,7 @@ from console.operations.status import health, programs
 from console.services.errors import ServiceError
 from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.settings.load import Settings
-from jobs.upkeep.deployment import inspect, place
+from jobs.upkeep.deployment import inspect, location_of
 from models import server, site, task_figures
 from models.database import DatabaseUnavailable, database, session
 from models.expert import Expert
@@ -195,7 +195,7 @@ def _deployment(connections: Connections) -> Iterator[Check]:
         connections.use_database()
         with session():
             stands, other = inspect(
-                connections.redis, place(settings.redis_url or "", settings.home)
+                connections.redis, location_of(settings.redis_url or "", settings.home)
             )
     except (Unreachable, BadInput, DatabaseUnavailable, peewee.DatabaseError, redis.RedisError):
         return  # said by the checks above

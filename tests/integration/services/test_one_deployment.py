@@ -17,7 +17,7 @@ from console.services.errors import ServiceError
 from console.supervision.tables import prepare_tables
 from jobs.queues.names import DEPLOYMENT
 from jobs.settings.load import Settings, load
-from jobs.upkeep.deployment import place
+from jobs.upkeep.deployment import location_of
 from jobs.upkeep.health import services
 from jobs.upkeep.health.checks import HealthCheck
 from models import database
@@ -37,7 +37,7 @@ class Home:
     def health(self) -> HealthCheck:
         database.configure(self.settings.database_url or "", pool_size=2, application_name="health")
         with closing(self.redis()) as client:
-            here = place(self.settings.redis_url or "", self.settings.home)
+            here = location_of(self.settings.redis_url or "", self.settings.home)
             return services.deployment(client, here)
 
     def redis(self) -> redis.Redis:

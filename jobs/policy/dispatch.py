@@ -37,7 +37,8 @@ def dispatch(
 
     All servers together hold ``total + dispatch_ahead`` tasks (None: no such bound). Where they
     could take more, urgent tasks go first, then the least full server is served; of equals, the
-    one that comes first in ``backends``.
+    one that comes first in ``backends``. A server that must load a model first gets one task for
+    it: more would only hold places that others can use.
     """
     result = _fill(backends, blocks, dispatch_ahead, config, None)
     if total is not None:
@@ -84,6 +85,8 @@ def _shares(
     urgent_blocks = {block.block_id for block in blocks if block.urgent}
     wanted = {view.name: 0 for view in backends}
     urgent = dict(wanted)
+    resident = {view.name: view.resident for view in backends}
+    must_load = {o.key.backend for o in orders if _must_be_loaded(o.key, resident[o.key.backend])}
     for order in orders:
         wanted[order.key.backend] += order.count
         urgent[order.key.backend] += order.count if order.block_id in urgent_blocks else 0
@@ -93,11 +96,17 @@ def _shares(
             (view for view in backends if granted[view.name] < wanted[view.name]),
             key=lambda view: (
                 granted[view.name] >= urgent[view.name],
+                view.name in must_load and view.in_flight + granted[view.name] > 0,
                 (view.in_flight + granted[view.name]) / (view.slots + dispatch_ahead),
             ),
         )
         granted[view.name] += 1
     return granted
+
+
+def _must_be_loaded(key: BlockKey, resident: Sequence[str]) -> bool:
+    """Whether the server is known to hold other models; some servers do not say what they hold."""
+    return bool(resident) and key.model not in resident
 
 
 @dataclass(slots=True)

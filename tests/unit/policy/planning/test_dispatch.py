@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -194,6 +195,22 @@ def test_a_place_goes_to_an_urgent_task_wherever_it_is() -> None:
     blocks = [light("m", "mlx"), light("o", "ollama", urgent=True, in_flight=2)]
 
     assert sent(dispatch(views, blocks, dispatch_ahead=0, config=CONFIG, total=3)) == {"o": 1}
+
+
+def test_a_server_that_must_load_first_holds_one_place_while_others_can_use_the_rest() -> None:
+    blocks = [light("m", "mlx"), light("o", "ollama")]
+    warm = ollama(slots=4, resident=("small",))
+
+    def shares(**changes: Any) -> dict[str, int]:
+        views = [mlx(slots=4, **changes), warm]
+        return sent(dispatch(views, blocks, dispatch_ahead=0, config=CONFIG, total=4))
+
+    assert shares(resident=("chat",)) == {"m": 1, "o": 3}
+    assert shares(resident=("small",)) == {"m": 2, "o": 2}
+    assert shares(resident=()) == {"m": 2, "o": 2}, "it does not say what it holds"
+    cold = [mlx(slots=4, resident=("chat",)), ollama(slots=4, resident=("chat",))]
+    both = dispatch(cold, blocks, dispatch_ahead=0, config=CONFIG, total=4)
+    assert sent(both) == {"m": 2, "o": 2}
 
 
 def test_a_server_that_drains_leaves_its_places_to_the_others() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import click
 import psycopg2
@@ -17,11 +18,15 @@ import redis
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command
-from console.cli.output import now_utc
-from console.cli.watch_view import PANELS, Selection, screen_of, size_of
+from console.cli.output import now_utc, styled, words
+from console.cli.text import one_line
+from console.cli.watch_view import PANELS, Selection, keys_screen, screen_of, size_of
 from console.operations.errors import BadInput
 from console.operations.watching import Look, look
 from models.database import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 REFRESH_SECONDS = 1.0
 MESSAGE_SECONDS = 4.0
@@ -30,6 +35,14 @@ PLAIN = {
     "k": "up",
     "j": "down",
     "\t": "tab",
+    "\r": "open",
+    "\n": "open",
+    " ": "mark",
+    "?": "keys",
+    "y": "yes",
+    "д": "yes",
+    "n": "no",
+    "н": "no",
     "p": "pause",
     "c": "cancel",
     "r": "retry",
@@ -38,7 +51,7 @@ PLAIN = {
 
 
 _KEY = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
-CHANGING = frozenset({"pause", "cancel", "retry"})
+CHANGING = frozenset({"pause", "cancel", "retry", "yes"})
 GONE = (DatabaseUnavailable, psycopg2.OperationalError, redis.RedisError)
 
 
@@ -58,10 +71,7 @@ def watch_command(app: App, refresh: float) -> None:
     watch.renew(every_seconds=refresh)
     with _keys() as next_keys, Live(console=console, screen=True, auto_refresh=False) as live:
         while not watch.over:
-            view = screen_of(
-                watch.look, watch.selection, message=watch.message, height=console.height
-            )
-            live.update(view, refresh=True)
+            live.update(watch.view(console.width, console.height), refresh=True)
             for key in next_keys(min(refresh, watch.due_in_seconds)):
                 watch.press(key)
             watch.renew(every_seconds=refresh)
@@ -81,6 +91,9 @@ class Watch:
     selection: Selection = field(default_factory=Selection)
     over: bool = False
     message: str = ""
+    overlay: str = ""
+    """``keys``, the id of the opened task, or nothing."""
+    _asked: Callable[[], None] | None = None
     _look: Look | None = None
     _due_at: float = 0.0
     _message_until: float = 0.0
@@ -95,6 +108,15 @@ class Watch:
     def due_in_seconds(self) -> float:
         return max(0.0, self._due_at - time.monotonic())
 
+    def view(self, width: int, height: int) -> RenderableType:
+        if self.overlay == "keys":
+            return keys_screen()
+        if self.overlay:
+            return self._opened(self.overlay, height)
+        return screen_of(
+            self.look, self.selection, message=self.message, height=height, width=width
+        )
+
     def renew(self, *, every_seconds: float) -> None:
         """Look again when it is due; a slow look is repeated less often."""
         now = time.monotonic()
@@ -108,8 +130,17 @@ class Watch:
         self._move(0)
 
     def press(self, key: str) -> None:
+        if self._asked is not None:
+            self._answer(yes=key == "yes")
+            return
+        if self.overlay:
+            self.overlay = "" if key in {"quit", "keys", "open"} else self.overlay
+            return
         actions = {
             "quit": self._quit,
+            "open": self._open,
+            "mark": self._mark,
+            "keys": self._keys,
             "up": lambda: self._move(-1),
             "down": lambda: self._move(1),
             "tab": self._next_panel,
@@ -143,39 +174,121 @@ class Watch:
 
     def _next_panel(self) -> None:
         index = (PANELS.index(self.selection.panel) + 1) % len(PANELS)
-        self.selection = Selection(PANELS[index], 0)
+        self.selection = replace(self.selection, panel=PANELS[index], row=0)
+
+    def _keys(self) -> None:
+        self.overlay = "keys"
+
+    def _open(self) -> None:
+        chosen = self._here()
+        if chosen is None:
+            self._say(words()("select a task to open it"))
+        else:
+            self.overlay = chosen[0]
+
+    def _mark(self) -> None:
+        chosen = self._here()
+        if chosen is not None:
+            marked = self.selection.marked ^ {chosen[0]}
+            self.selection = replace(self.selection, marked=marked)
+            self._move(1)
+
+    def _here(self) -> tuple[str, str] | None:
+        """(id, title) of the task at the cursor."""
+        panel, row = self.selection.panel, self.selection.row
+        if panel == "running" and self.look.running:
+            return self.look.running[row].id, self.look.running[row].title
+        if panel == "failed" and self.look.failed:
+            return self.look.failed[row]["id"], self.look.failed[row]["title"] or ""
+        return None
+
+    def _chosen(self) -> list[str]:
+        """The marked tasks of the panel, else the one at the cursor."""
+        here = {
+            "running": [task.id for task in self.look.running],
+            "failed": [row["id"] for row in self.look.failed],
+        }.get(self.selection.panel, [])
+        marked = [task_id for task_id in here if task_id in self.selection.marked]
+        found = self._here()
+        return marked or ([found[0]] if found else [])
+
+    def _ask(self, question: str, action: Callable[[], None]) -> None:
+        self._asked = action
+        self._say(f"{question} y/n")
+        self._message_until = float("inf")
+
+    def _answer(self, *, yes: bool) -> None:
+        asked, self._asked = self._asked, None
+        self._say("")
+        if yes and asked is not None:
+            try:
+                asked()
+            except GONE as error:
+                self._say(_lost(error))
+            self._due_at = 0.0
+
+    def _opened(self, task_id: str, height: int) -> RenderableType:
+        from console.cli.watch_task import task_screen
+        from console.operations import tasks
+        from console.operations.outlook import position_of
+        from models import decision, task_views
+
+        try:
+            with self.app.database():
+                row = tasks.details(task_id)
+                parents = task_views.statuses_of(row["depends_on"]) if row["depends_on"] else {}
+                position = position_of(task_id, self.app.settings)
+                decisions = decision.of_task(task_id)
+        except GONE as error:
+            return styled(_lost(error), "yellow")
+        return task_screen(row, decisions, parents, position, now=now_utc(), height=height)
 
     def _pause(self) -> None:
         from console.operations import backends
 
         if self.selection.panel != "lanes" or not self.look.lanes:
-            self._say("select a backend to pause it")
+            self._say(words()("select a backend to pause it"))
             return
         lane = self.look.lanes[self.selection.row]
         backends.set_paused(self.app.connections, lane.backend, paused=not lane.paused)
-        self._say(f"{lane.backend} {'takes work' if lane.paused else 'is paused'}")
+        pattern = "{name} takes work" if lane.paused else "{name} is paused"
+        self._say(words()(pattern, name=lane.backend))
 
     def _cancel(self) -> None:
         from console.operations import tasks
 
-        if self.selection.panel != "running" or not self.look.running:
-            self._say("select a running task to cancel it")
+        chosen = self._chosen() if self.selection.panel == "running" else []
+        if not chosen:
+            self._say(words()("select a running task to cancel it"))
             return
-        task = self.look.running[self.selection.row]
-        with self.app.database():
-            tasks.cancel([task.id])
-        self._say(f"{task.id[:8]} is asked to stop")
+
+        def cancel() -> None:
+            with self.app.database():
+                tasks.cancel(chosen)
+            self.selection = replace(self.selection, marked=frozenset())
+            self._say(words()("{what} is asked to stop", what=self._named(chosen)))
+
+        self._ask(words()("Cancel {what}?", what=self._named(chosen)), cancel)
+
+    def _named(self, chosen: list[str]) -> str:
+        """One task by id and title, several by their number."""
+        if len(chosen) > 1:
+            return words()("{n} tasks", n=len(chosen))
+        titles = {task.id: task.title for task in self.look.running}
+        title = one_line(titles.get(chosen[0], ""), max_chars=40)
+        return f"{chosen[0][:8]} {title}".strip()
 
     def _retry(self) -> None:
         from console.operations import tasks
 
-        if self.selection.panel != "failed" or not self.look.failed:
-            self._say("select a failed task to retry it")
+        chosen = self._chosen() if self.selection.panel == "failed" else []
+        if not chosen:
+            self._say(words()("select a failed task to retry it"))
             return
-        row = self.look.failed[self.selection.row]
         with self.app.database():
-            tasks.retry([row["id"]])
-        self._say(f"{row['id'][:8]} goes through again")
+            tasks.retry(chosen)
+        self.selection = replace(self.selection, marked=frozenset())
+        self._say(words()("{what} goes through again", what=self._named(chosen)))
 
     def _say(self, message: str) -> None:
         self.message = message

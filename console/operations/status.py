@@ -20,6 +20,7 @@ from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
 from console.supervision.client import ProgramStatus
 from console.supervision.status import status as program_status
+from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
 from jobs.process.http_origins import LOOPBACK
 from jobs.queues.names import HEALTH
@@ -65,12 +66,12 @@ def gather(connections: Connections) -> Status:
         found.document["programs"] = programs(settings)
     except ServiceError as error:
         found.problems.append(str(error))
-    postgres = _try(found, "postgres", lambda: _work(connections))
+    postgres = _try(found, "postgres", lambda: work(connections))
     reports = _try(found, "redis", lambda: health(connections.redis))
     found.document["tasks"] = postgres.counts if postgres else {}
     known = {row["name"] for row in found.document["health"]}
     found.document["health"] += [row for row in reports or [] if row["name"] not in known]
-    found.document["verdict"] = _verdict(found, postgres or _Work(), settings)
+    found.document["verdict"] = _verdict(found, postgres or Work(), settings)
     return found
 
 
@@ -133,15 +134,16 @@ def model_servers(settings: Settings) -> list[Row]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What the database says: tasks by state, how fast they go, and when all are done."""
+class Work:
+    """What the database says: tasks by state, how fast they go, and when they are done."""
 
     counts: dict[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+    ahead: Forecast = field(default_factory=lambda: Forecast(()))
     eta: Eta | None = None
 
 
-def _work(connections: Connections) -> _Work:
+def work(connections: Connections) -> Work:
     connections.use_database()
     now = utc_now()
     with session():
@@ -152,10 +154,22 @@ def _work(connections: Connections) -> _Work:
             waiting=counts[TaskState.PENDING],
             retried_share=pace.retried_share,
         )
-        return _Work(counts, pace, outlook.eta(found.end(), now=now))
+        return Work(counts, pace, found, outlook.eta(found.end(), now=now))
 
 
-def _verdict(found: Status, work: _Work, settings: Settings) -> dict[str, Any]:
+def verdict_now(connections: Connections, found: Work) -> Verdict:
+    """Where no supervisor answers, the programs are not looked at. Raises RedisError."""
+    settings = connections.settings
+    try:
+        running = programs(settings)
+    except ServiceError:
+        running = None
+    reports = health(connections.redis)
+    problems = verdict.problems_of(reports, running, supervised_servers(settings))
+    return verdict.judge(found.counts, problems, pace=found.pace, eta=found.eta)
+
+
+def _verdict(found: Status, work: Work, settings: Settings) -> dict[str, Any]:
     now = utc_now()
     problems = verdict.problems_of(
         found.document["health"], found.document["programs"], supervised_servers(settings)

@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from console.operations import queues
+from console.operations import queues, status
 from console.operations.connections import Connections
-from console.operations.lanes import done_of, lane_of
+from console.operations.lanes import binding, done_of, lane_of
+from console.operations.strip import Strips, strips
+from console.operations.strip import look as strip_look
+from console.operations.verdict import UNKNOWN, Verdict
 from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
 from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.queues.names import llm_queue
-from models import attempt, block, counts, task_figures, task_views
+from models import attempt, block, task_figures, task_views
 from models.base import Row
 from models.block import BlockInForce
 from models.task_figures import TaskInProgress
@@ -23,6 +26,7 @@ from models.task_filter import TaskFilter
 
 RUNNING_SHOWN = 50
 FAILED_SHOWN = 20
+FAILED_READ = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +61,34 @@ class Look:
     lanes: tuple[Lane, ...]
     running: tuple[TaskInProgress, ...]
     failed: tuple[Row, ...]
+    verdict: Verdict = UNKNOWN
+    strips: Strips | None = None
+    badges: tuple[str, ...] = ()
 
 
 def look(connections: Connections, *, now: datetime) -> Look:
     """Needs a session, and Redis."""
+    work, blocks = status.work(connections), block.open_blocks()
+    names = [spec.name for spec in connections.settings.backends]
     return Look(
         at=now,
-        counts=counts.by_status(),
+        counts=work.counts,
         finished_last_minute=attempt.completed_between(now - timedelta(minutes=1), now),
         oldest_waits_since=task_figures.oldest_pending(),
-        lanes=_lanes(connections, block.open_blocks(), now=now),
+        lanes=_lanes(connections, blocks, now=now),
         running=tuple(task_figures.running(RUNNING_SHOWN)),
-        failed=tuple(task_views.listing(TaskFilter(statuses=("failed",)), limit=FAILED_SHOWN)),
+        failed=tuple(_failed()),
+        verdict=status.verdict_now(connections, work),
+        strips=strips(strip_look(blocks, now=now), work.ahead, names, now=now),
+        badges=status.badges(connections.settings),
     )
+
+
+def _failed() -> list[Row]:
+    """The last that failed, of the newest hundred."""
+    rows = task_views.listing(TaskFilter(statuses=("failed",)), limit=FAILED_READ)
+    ended = sorted(rows, key=lambda row: row["completed_at"] or row["created_at"], reverse=True)
+    return ended[:FAILED_SHOWN]
 
 
 def _lanes(
@@ -87,14 +106,15 @@ def _lanes(
     for spec in settings.backends:
         mine = lane_of(blocks, spec.name)
         state = states.of(spec.name, None)
+        bound, reason = binding(state.limit, slots[spec.name].leases)
         lanes.append(
             Lane(
                 backend=spec.name,
                 resident=state.resident,
                 in_flight=len(slots[spec.name].leases),
                 chats=slots[spec.name].chats,
-                limit=state.limit.slots,
-                limit_reason=state.limit.reason,
+                limit=bound,
+                limit_reason=reason,
                 trouble=None if state.paused else state.blocked,
                 paused=state.paused,
                 present=_block(mine, 0),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from console.cli.app import App
 from console.cli.watch import Watch, named
 from console.cli.watch_view import Selection, screen_of
+from console.operations.strip import Segment, Strips
 from console.operations.watching import Lane, Look
 from models.database import DatabaseUnavailable
 from models.task_figures import ReportedProgress, TaskInProgress
@@ -41,10 +43,10 @@ def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
     )  # fmt: skip
 
 
-def drawn(found: Look, selection: Selection, *, height: int = 40) -> str:
+def drawn(found: Look, selection: Selection, *, height: int = 40, width: int = 120) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=120, height=height).print(
-        screen_of(found, selection, message="", height=height)
+    Console(file=stream, width=width, height=height).print(
+        screen_of(found, selection, message="", height=height, width=width)
     )
     return stream.getvalue()
 
@@ -60,7 +62,7 @@ def test_the_screen_shows_lanes_running_tasks_and_failures() -> None:
 
     assert "3/4, 2 chats" in text
     for part in ("3/4", "RAM at 86 %", "qwen:4b 7/20", "coder:14b 0/8", "decoding", "9.0 s",
-                 "gave up after 3 attempts", "6/min", "about 5 min left", "2 ready, 1 dead",
+                 "gave up after 3 attempts", "6/min", "2 ready, 1 dead",
                  "the oldest waits 2 h"):  # fmt: skip
         assert part in text
     assert "\x1b[2J" not in text
@@ -141,3 +143,59 @@ def test_the_first_look_must_succeed() -> None:
 
     with pytest.raises(DatabaseUnavailable):
         Watch(App(), now_look=no_look).renew(every_seconds=1)
+
+
+@pytest.mark.parametrize("width", [80, 50])
+def test_on_a_narrow_terminal_names_stay_whole_and_lines_fit(width: int) -> None:
+    segments = (Segment("running", "qwen:4b", 0, 120, 12),)
+    found = replace(look(), strips=Strips({"mlx": segments}, -60.0, 240.0))
+
+    lines = drawn(found, Selection(), width=width).splitlines()
+
+    assert all(len(line) <= width for line in lines)
+    for name in ("mlx", "Task 0", "Bad", "qwen:4b 12", "? keys"):
+        assert any(name in line for line in lines), name
+
+
+def test_a_cancel_names_the_task_and_waits_for_a_yes() -> None:
+    watch = watch_of(look())
+    watch.press("tab")
+
+    watch.press("cancel")
+
+    assert watch.message == "Cancel 00000000 Task 0? y/n"
+    watch.press("down")
+    assert watch.message == ""
+    assert watch.selection.row == 0
+
+
+def test_marked_tasks_are_named_by_their_number() -> None:
+    watch = watch_of(look())
+
+    for key in ("tab", "mark", "mark", "cancel"):
+        watch.press(key)
+
+    assert watch.message == "Cancel 2 tasks? y/n"
+
+
+def test_the_keys_are_listed_and_a_quit_leaves_only_the_list() -> None:
+    watch = watch_of(look())
+    stream = io.StringIO()
+
+    watch.press("keys")
+    Console(file=stream, width=80).print(watch.view(80, 24))
+    watch.press("quit")
+
+    assert "mark the task" in stream.getvalue()
+    assert (watch.overlay, watch.over) == ("", False)
+
+
+def test_enter_opens_the_task_at_the_cursor() -> None:
+    watch = watch_of(look())
+
+    watch.press("open")
+    assert "select a task" in watch.message
+    watch.press("tab")
+    watch.press("open")
+
+    assert watch.overlay == "00000000-x"

@@ -1,0 +1,51 @@
+"""One task over the live view: its present state, its story, its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from console.cli.output import state_text, styled, words
+from console.cli.text import one_line
+from console.operations.outlook import QueuePosition
+from models.base import Row
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+ANSWER_LINES = 12
+
+
+def task_screen(
+    row: Row,
+    decisions: Sequence[Row],
+    parents: Mapping[str, str],
+    position: QueuePosition | None,
+    *,
+    now: datetime,
+    height: int,
+) -> RenderableType:
+    """Fits ``height`` lines; the newest part of the story is kept."""
+    from rich.console import Group
+
+    from console.operations.timeline import events_of, standing
+
+    tell = words()
+    lines = [
+        styled(one_line(row["title"] or row["id"]), "bold"),
+        state_text(row["status"]) + styled(f"  {row['id']}", "dim"),
+        styled(tell(standing(row, parents, now=now, position=position))),
+        styled(""),
+    ]
+    answer = (row["result"] or "").splitlines()[:ANSWER_LINES]
+    story = [
+        styled(f"{event.at:%H:%M:%S}  {tell(event.what)}") for event in events_of(row, decisions)
+    ]
+    room = max(3, height - len(lines) - len(answer) - 4)
+    lines += story[-room:]
+    if answer:
+        lines += [styled(""), styled(tell("Answer"), "bold"), *map(styled, answer)]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines, styled(""), styled(tell("q goes back"), "dim"))

@@ -183,6 +183,17 @@ def has_knowledge() -> bool:
     return {"content", "source_ref", "domain_id"} <= columns_of(database, "knowledge_nodes")
 
 
+def knowledge_problem() -> SiteFinding | None:
+    """Why answers would not get into ``knowledge_nodes``, and what to do."""
+    if not has_knowledge():
+        return SiteFinding("there is no table knowledge_nodes here", "unset KOS_COMPAT")
+    rights = ("SELECT", "INSERT", "UPDATE")
+    if not all(_may(f"has_table_privilege('knowledge_nodes', '{right}')") for right in rights):
+        remedy = "kos migrate grants ROLE, by the owner, says what it needs"
+        return SiteFinding("this role may not write knowledge_nodes", remedy)
+    return None
+
+
 def _waiting() -> Iterator[SiteFinding]:
     columns = columns_of(database, "tasks")
     if "parent_task_id" in columns and (n := _count("parent_task_id IS NOT NULL")):

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.beside.strangers import Strangers
+from jobs.admission.expert_tasks import GRACE_SECONDS
 from models import database
 from tests.support import original_site
 from tests.support.embedded import fresh_database, postgres_server, redis_server
@@ -32,7 +33,7 @@ SETTLE_SECONDS = 180.0
 NEW = "title NOT LIKE 'task %'"
 ENDED = "('completed', 'failed', 'cancelled')"
 
-RECORDS = """
+RECORDS = f"""
 CREATE TABLE beside_changes (task_id uuid, old text, new text, who text,
   at timestamptz DEFAULT clock_timestamp());
 CREATE TABLE beside_calls (id serial, task_id uuid, who text, began timestamptz,
@@ -45,8 +46,10 @@ CREATE FUNCTION beside_record() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 CREATE TRIGGER beside_record AFTER UPDATE ON tasks FOR EACH ROW
   WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION beside_record();
 CREATE TRIGGER beside_deleted AFTER DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION beside_record();
-CREATE VIEW beside_ours AS SELECT task_id, started_at AS began, finished_at AS ended
-  FROM kos_attempts WHERE error_code IS DISTINCT FROM 'delegated';
+CREATE VIEW beside_ours AS SELECT a.task_id, called.began, a.finished_at AS ended
+  FROM kos_attempts a LEFT JOIN tasks t ON t.id = a.task_id, LATERAL (
+    SELECT greatest(a.started_at, t.created_at + interval '{GRACE_SECONDS} s') AS began) AS called
+  WHERE a.error_code IS DISTINCT FROM 'delegated' AND called.began < a.finished_at;
 CREATE VIEW beside_resets AS SELECT task_id, at FROM beside_changes
   WHERE who IN ('orchestrator', 'evolver') OR new = 'deleted';
 """
@@ -67,7 +70,8 @@ FACTS = {
     "cancelled": f"SELECT count(*) FROM tasks WHERE status = 'cancelled' AND {NEW}",
     "calls of the old worker": "SELECT count(*) FROM beside_calls WHERE who = 'old worker'",
     "calls of the consumer": "SELECT count(*) FROM beside_calls WHERE who = 'expert worker'",
-    "our attempts": "SELECT count(*) FROM beside_ours",
+    "our attempts": "SELECT count(*) FROM kos_attempts",
+    "our calls": "SELECT count(*) FROM beside_ours",
     "of them taken over": "SELECT count(*) FROM kos_attempts WHERE outcome = 'taken_over'",
     "rows left to the consumer": "SELECT count(DISTINCT task_id) FROM kos_attempts "
     "WHERE error_code = 'delegated'",

@@ -17,8 +17,7 @@ from models.database import session
 from models.migrations import runner
 
 COMPAT_OFFER = (
-    "KOS_COMPAT=knowledge_os also writes answers to knowledge_nodes and what the other programs "
-    "read into metadata, reads knowledge into prompts, and leaves alone what expert_tasks delegates"
+    "where its programs go on, KOS_COMPAT=knowledge_os writes what they read (docs/move-in.md)"
 )
 COMPAT_ON = "answers go to knowledge_nodes, and metadata gets what the other programs read"
 

@@ -15,6 +15,7 @@ from console.operations.errors import BadInput, Unreachable
 from console.operations.status import health, programs
 from console.services.errors import ServiceError
 from jobs.policy.deployment import CONFLICTS, conflict
+from jobs.policy.knowledge_os import Compat
 from jobs.settings.load import Settings
 from jobs.upkeep.deployment import inspect, location_of
 from models import server, site, task_figures
@@ -69,6 +70,7 @@ def _postgres(connections: Connections) -> Iterator[Check]:
                 yield _guarded(name, check)
             try:
                 yield from _unused()
+                yield from _knowledge(connections.settings)
             except peewee.DatabaseError as error:
                 yield _refused("site", error)
     except (Unreachable, DatabaseUnavailable) as error:
@@ -137,6 +139,16 @@ def _unused() -> Iterator[Check]:
         if dependencies_unfollowed(database):
             detail = "task_dependencies came after our tables, and nothing waits for it yet"
             yield warning("site", detail, "kos adopt --apply")
+
+
+def _knowledge(settings: Settings) -> Iterator[Check]:
+    if settings.compat is not Compat.KNOWLEDGE_OS:
+        return
+    problem = site.knowledge_problem()
+    if problem is not None:
+        yield red("knowledge", problem.subject, problem.meaning)
+    else:
+        yield ok("knowledge", "answers go to knowledge_nodes")
 
 
 def _postgres_version(number: int) -> Check:

@@ -146,7 +146,10 @@ def test_a_role_with_the_grants_alone_migrates_nothing_and_works_rows(
     for statement in kos("migrate", "grants", name, "--json").json["statements"]:
         run(postgres_url, statement)
     monkeypatch.setenv("DATABASE_URL", role)
+    monkeypatch.setenv("KOS_COMPAT", "knowledge_os")
 
+    checks = {check["check"]: check for check in kos("doctor", "--json").json}
+    assert "kos migrate grants" in checks["knowledge"]["remedy"]
     assert kos("migrate", "up", "--json").json == {"applied": []}
     assert "tables" not in {c["check"] for c in kos("doctor", "--json").json if not c["ok"]}
     (first,) = kos.submit({"description": "a"})["ids"]

@@ -1,13 +1,13 @@
 """What can go wrong, as one small tree.
 
 KosError
-├── Unreachable       nobody answers there, or a service behind the dashboard is down
-├── TimedOut          the time you gave is over; what runs goes on
+├── Unreachable       no answer, or a service behind the dashboard is down
+├── TimedOut          the timeout has passed; running tasks continue
 ├── NotAllowed        no token, a wrong one, or a dashboard that is read-only
-├── NotFound          no task, file or batch of that name
-├── BadInput          the API refuses what was sent and says which field
-├── UnexpectedAnswer  what answers there is not this API, or it broke
-└── TaskFailed        `Client.result` of a task that ended without an answer
+├── NotFound          no such task, file or batch
+├── BadInput          the API refuses the input and names the field
+├── UnexpectedAnswer  the answer is not this API's, or it is broken
+└── TaskFailed        the task of `Client.result` ended without an answer
 """
 
 from __future__ import annotations

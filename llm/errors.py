@@ -3,7 +3,7 @@
 ::
 
     LLMError
-    ├── TransientError            the same call may succeed later or elsewhere
+    ├── TransientError            the same call may succeed later or at another backend
     │   ├── BackendUnreachable    refused, unknown host, reset before an answer
     │   ├── Overloaded            429 or 503; honours ``retry_after_seconds``
     │   ├── ConnectTimeout / LoadTimeout / FirstTokenTimeout / StallTimeout / TotalTimeout
@@ -13,16 +13,16 @@
     │   └── ServerFailed          5xx, or an error line in the stream
     ├── PermanentError            the same call will fail again on this backend
     │   ├── BadRequest            400
-    │   │   └── FieldRefused      it does not take an optional field, named in ``field``
+    │   │   └── FieldRefused      it rejects an optional field, named in ``field``
     │   ├── PromptTooLong         the prompt does not fit into the model's context here
-    │   ├── NotAuthorized         401, 403; 402 and a spent quota: no call is paid for
+    │   ├── NotAuthorized         401, 403; 402 and an exhausted quota
     │   ├── ModelNotFound         404; contradicts the scan
-    │   │   └── ModelUnsuitable   the model is there and cannot chat
-    │   └── SchemaUnsupported     structured output is not to be had here
-    ├── BadAnswer                 the stream was fine, the text is not
+    │   │   └── ModelUnsuitable   the model exists and cannot chat
+    │   └── SchemaUnsupported     no structured output here
+    ├── BadAnswer                 the stream is complete, the text is bad
     │   ├── EchoAnswer / BlankAnswer / ThinkingOnly / RepetitionAnswer / RunawayAnswer
-    ├── CallCancelled             our side gave up: cancel, lost lease, drain
-    └── PoisonedCall              our own bug: an exception that nobody mapped
+    ├── CallCancelled             we stopped it: cancel, lost lease, drain
+    └── PoisonedCall              our own bug: an unmapped exception
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ class KindTraits:
     """The traits of one kind.
 
     ``start`` and ``fill`` tell an operator how to start such a server and how it gets a model.
-    ``takes_num_ctx``: a call names its context, and another one loads the model anew.
-    ``loads_unseen``: a call may load its model without the server ever telling what is in memory.
-    ``warm_load_seconds``: what it reports as loading up to here was none.
-    ``reports_load``: `/health` tells how many requests run.
+    ``takes_num_ctx``: a call sets its context size, and another size reloads the model.
+    ``loads_unseen``: a call may load its model, and the server does not report resident models.
+    ``warm_load_seconds``: a reported load time up to this is that of a resident model.
+    ``reports_load``: `/health` reports the number of running requests.
     ``speaks_ollama``: it serves Ollama's `/api` beside OpenAI's `/v1`. ``embeds``: it serves
     embeddings. ``completes``: it serves `/v1/completions`.
 

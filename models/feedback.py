@@ -1,4 +1,4 @@
-"""Rows of what people think of answers: one for a task, of the answer it had then."""
+"""Users' feedback on answers: one row per task, about the answer it had then."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FROM kos_feedback GROUP BY 1 ORDER BY 1
 
 
 def give(task_id: str, thumb: Thumb, note: str) -> bool:
-    """Keep or replace it; False where the task has no answer."""
+    """Insert or replace the feedback; False where the task has no answer."""
     return bool(fetch_all(GIVE, {"id": task_id, "thumb": int(thumb), "note": note}))
 
 

@@ -1,6 +1,6 @@
 """``knowledge_nodes`` of Knowledge OS: read for prompts, extended by answers (``KOS_COMPAT``).
 
-The table is another system's and its columns may be missing. Whoever calls this answers for
+The table belongs to another system and columns may be missing, so callers must handle
 ``peewee.DatabaseError``.
 """
 
@@ -79,12 +79,13 @@ class NodeText:
 
 
 def best(task_id: str, *, limit: int) -> list[Row]:
-    """The nodes of the task's domain that are most to be trusted, best first."""
+    """The most trusted nodes of the task's domain, best first."""
     return fetch_all(BEST, {"task": task_id, "limit": limit})
 
 
 def keep(task_id: str, content: str, *, expert: str | None, department: str | None) -> str | None:
-    """Insert an answer; the id of its node, None where the task is gone."""
+    """Insert an answer; returns the id of its node, None where the task does not exist or is not
+    completed."""
     row = fetch_one(
         KEEP,
         {
@@ -101,7 +102,7 @@ def lost(*, limit: int) -> list[LostAnswer]:
 
 
 def vector_size() -> int | None:
-    """How many numbers ``embedding`` holds; None where there is no column of that type."""
+    """The dimension of ``embedding``; None where there is no column of that type."""
     row = fetch_one(
         "SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute "
         "WHERE attrelid = to_regclass('knowledge_nodes') AND attname = 'embedding' "
@@ -118,7 +119,8 @@ def without_vector(*, limit: int) -> list[NodeText]:
 
 
 def set_vector(node_id: str, numbers: Sequence[float]) -> None:
-    """Postgres casts the text to the type of the column, wherever that type stands."""
+    """Set the vector. Postgres casts the text to the type of the column, in whatever schema that
+    type is."""
     text = "[" + ",".join(format(number, ".8g") for number in numbers) + "]"
     fetch_all(
         "UPDATE knowledge_nodes SET embedding = %(vector)s WHERE id = %(id)s::uuid",

@@ -1,4 +1,4 @@
-"""Keys of ``tasks.metadata`` that are written for the programs of another system."""
+"""Keys of ``tasks.metadata`` that are written for programs of another system."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MARKED = """CASE
       WHEN jsonb_typeof(metadata) = 'string'
         THEN coalesce((%(decoded)s::jsonb - %(unmarked)s::text[]) || %(marks)s::jsonb, metadata)
       ELSE metadata END"""
-"""The metadata with :class:`Marks`. A list or a number of a stranger stays as it is."""
+"""The metadata with :class:`Marks` applied. A foreign list or number stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """``values`` to write; a key whose value is None is taken away. ``decoded`` is the object in
-    metadata that was encoded twice."""
+    """``values`` to write; a key with None is removed. ``decoded`` is the object in metadata that
+    was encoded twice."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     decoded: Mapping[str, Any] | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """What :data:`MARKED` takes."""
+        """The parameters of :data:`MARKED`."""
         return {
             "marks": Json({key: text for key, text in self.values.items() if text is not None}),
             "unmarked": [key for key, text in self.values.items() if text is None],

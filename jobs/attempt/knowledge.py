@@ -1,6 +1,6 @@
-"""Knowledge of another system: read for a prompt, extended by an answer (``KOS_COMPAT``).
+"""Knowledge of another system (``KOS_COMPAT``): read for a prompt, extended by an answer.
 
-Nothing of it may cost a task: the table is foreign, so what fails is logged and left out.
+The table is foreign, so a failure here is logged and never affects the task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 2.0
 
 
 def best_for(claimed: Claimed, settings: Settings) -> tuple[KnowledgeNode, ...]:
-    """The most trusted nodes of the task's domain; they stand in the task's decisions."""
+    """The most trusted nodes of the task's domain; they are recorded in the task's decisions."""
     if settings.compat is not Compat.KNOWLEDGE_OS:
         return ()
     try:
@@ -43,7 +43,8 @@ def best_for(claimed: Claimed, settings: Settings) -> tuple[KnowledgeNode, ...]:
 
 
 def keep(claimed: Claimed, answer: str, settings: Settings) -> None:
-    """Insert the answer of a completed task. What is lost here is kept by ``upkeep.embeddings``."""
+    """Insert the answer of a completed task. If this fails, ``upkeep.embeddings`` inserts it
+    later."""
     if settings.compat is not Compat.KNOWLEDGE_OS:
         return
     row = claimed.row

@@ -28,7 +28,7 @@ TASK_ENDED = "task ended"
 LOAD_ENDED = "load ended"
 """A model was loaded ahead of its block, or could not be."""
 INTERACTIVE_CHANGED = "interactive"
-"""People want another model of a server, or none any more."""
+"""People started or stopped using another model of a server."""
 DISPATCH_ONLY = frozenset({TASK_ENDED, LOAD_ENDED})
 """Reasons with no new rows to read: the plan in force is enough."""
 PLAN_DEDUP_SECONDS = 5

@@ -1,9 +1,9 @@
-"""Which process does a duty that must be done once, where several hosts run the program for it.
+"""Elects the process that performs a duty once for all hosts.
 
-A lease in Redis, whose clock alone counts. Whoever stands by asks again at each of its rounds and
-takes over when the lease ran out, or at once when the leader was a process of this host that is
-gone. Two may believe that they lead for the moment between two rounds, so a duty must be safe to
-do twice; what must be exact is decided under locks of Postgres or in scripts of Redis.
+The lease is in Redis, and only its clock counts. A standby tries again at each of its rounds. It
+takes over when the lease has expired, or at once when the leader was a process of this host that
+has died. For a moment two processes may both believe that they lead, so a duty must be safe to do
+twice; anything exact needs a Postgres lock or a Redis script.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if holder and holder ~= ARGV[1] and holder ~= ARGV[3] then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]
 """
-"""Takes or renews the lease where it is free, ours, or of the holder ``ARGV[3]``; the holder."""
+"""Takes or renews the lease if it is free, ours, or held by ``ARGV[3]``; returns the holder."""
 
 
 @dataclass(slots=True)

@@ -95,7 +95,7 @@ def settle(
 
 
 def _own_id(client: redis.Redis, stands: Standing) -> str:
-    """The name of this Redis; a new one where it had that of another deployment."""
+    """The id of this Redis; a new one if it had that of another deployment."""
     client.set(DEPLOYMENT, secrets.token_hex(8), nx=stands is not Standing.TAKEN)
     return _text(client.get(DEPLOYMENT)) or ""
 

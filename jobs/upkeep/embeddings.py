@@ -1,7 +1,7 @@
-"""Completes ``knowledge_nodes`` of another system (``KOS_COMPAT``): vectors, and lost answers.
+"""Completes ``knowledge_nodes`` of another system (``KOS_COMPAT``): adds vectors and lost answers.
 
-A worker inserts its answer as plain text, which costs a task nothing. Here, apart from every task,
-the text gets its vector where a model server makes vectors of the size that the column has.
+A worker inserts its answer as plain text, which is cheap. The vectors are added here, independently
+of any task, if a model server provides vectors of the column's size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STATEMENT_SECONDS = 30.0
 
 @dataclass(slots=True)
 class Embeddings:
-    """``run`` is safe to call at any time; what fails is logged and tried the next time."""
+    """``run`` may be called at any time; failures are logged and retried in the next round."""
 
     settings: Settings
     backends: Backends
@@ -43,7 +43,7 @@ class Embeddings:
     _unfit: set[tuple[str, str]] = field(default_factory=set)
 
     def run(self) -> int:
-        """One round; how many nodes got a vector."""
+        """One round; returns how many nodes got a vector."""
         if self.settings.compat is not Compat.KNOWLEDGE_OS:
             return 0
         try:
@@ -81,7 +81,7 @@ class Embeddings:
 
 
 def _embeds(model: ScannedModel) -> bool:
-    """By what the server says of it, else by its name."""
+    """By the server's report, else by the model's name."""
     capabilities = model.info.capabilities
     return "embedding" in capabilities or (not capabilities and "embed" in model.name.lower())
 

@@ -1,10 +1,10 @@
-"""What the server refuses, with the HTTP status that says so.
+"""Why the server refuses a request, with the HTTP status.
 
 ::
 
     ServerError
-    ├── InvalidRequest   400  the request itself is wrong; ``field`` names what
-    ├── Forbidden        403  a web page of another site asks
+    ├── InvalidRequest   400  the request is invalid; ``field`` names the field
+    ├── Forbidden        403  the request comes from a web page of another site
     ├── NoSuchModel      404
     ├── BodyTooLarge     413
     ├── GenerationFailed 500  the batch of the request broke

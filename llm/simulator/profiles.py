@@ -73,18 +73,18 @@ class ServerProfile:
 
     `slots` bounds streams per model, `server_slots` streams in all. `queue_limit` bounds waiting
     requests; with `queue_covers` "loads" only those that wait for a model, as Ollama counts.
-    `strict_order` lets the first request that needs a load hold up all behind it (Ollama);
-    otherwise a model in use is drained for a waiting one after `fairness_seconds`.
+    `strict_order`: the first request that needs a load blocks all behind it (Ollama); otherwise
+    a model in use is drained for a waiting one after `fairness_seconds`.
     `default_context_tokens` is the context of a model loaded without `num_ctx`. `sharing` slows
     each of n streams of a model by n ** sharing: 0 for none, 1 when they share one rate.
-    `compares_requested_context`: a context above the model's is cut to it, and yet another number
-    loads the model anew (Ollama). `warm_load_seconds` is reported as the load of a model that is in
-    memory (Ollama: 0.03 to 0.35). `lists_as` "llama-server" adds `meta` and `status` to
-    `/v1/models`, with the models that are not in memory.
+    `compares_requested_context`: a context above the model's is cut to it, but a different
+    request still reloads the model (Ollama). `warm_load_seconds` is the reported load time of a
+    resident model (Ollama: 0.03 to 0.35). `lists_as` "llama-server" adds `meta` and `status` to
+    `/v1/models`, and the models that are not in memory.
     `prefix_cache`: "slots" keeps the last prompt of each slot (Ollama, llama-server), "shared" one
-    store of `prefix_cache_bytes` for all streams (our MLX server, vLLM). What it holds takes no
-    time to read, and is reported where `reports_cached_tokens` (Ollama does not).
-    `requests_per_minute` answers the rest with 429; `api_key` is asked for when it is not empty.
+    store of `prefix_cache_bytes` for all streams (our MLX server, vLLM). Cached tokens take no
+    time, and are reported where `reports_cached_tokens` (Ollama does not). Requests above
+    `requests_per_minute` get 429; a non-empty `api_key` is required.
     """
 
     models: tuple[ModelProfile, ...]

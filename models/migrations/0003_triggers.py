@@ -1,7 +1,7 @@
-"""A row inserted by anybody wakes the listener; nulls of strangers get their defaults.
+"""Inserts by any program wake the listener; nulls in them get their defaults.
 
-Updates of our own processes (application name ``kos...``) notify nobody: they ask for a plan
-themselves, and a notification would ask twice.
+Updates by our own processes (application name ``kos...``) do not notify: they request a plan
+themselves.
 """
 
 from __future__ import annotations

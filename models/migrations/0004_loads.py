@@ -1,4 +1,4 @@
-"""Loads: one line for every time a model was brought into memory, the count of reloads."""
+"""Loads: one row for every load of a model into memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and batches that came in over HTTP, and an index that counts the backlog."""
+"""Files and batches received over HTTP, and an index for counting the backlog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An index on the age of blocks: which plan is the newest, and which blocks are to be pruned."""
+"""An index on the age of blocks, for finding the newest plan and for pruning."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Tables of ours get names of our own: a site may have ``task_dependencies`` of another shape.
+"""Renames our tables, since a site may have a ``task_dependencies`` of another shape.
 
-Where an earlier version made them under plain names, they are renamed with their rows. The steps
-that make them have used the new names since; so a table of a plain name beside one of ours is the
-site's, and stays. ``down`` keeps the names, which the steps below expect.
+Tables that an earlier version created under plain names are renamed with their rows. The earlier
+steps use the new names since then; so a table with a plain name beside one of ours belongs to the
+site and stays. ``down`` keeps the names, which the earlier steps expect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ FORMER_NAMES = {
     "kos_loads": "loads",
 }
 
-# What Postgres named after the table: keys, their indexes, and sequences of serial columns.
+# The names that Postgres derived from the table's: keys, their indexes, sequences of serial
+# columns.
 NAMED_AFTER = """
 SELECT 'ALTER TABLE ' || conrelid::regclass || ' RENAME CONSTRAINT ' || quote_ident(conname)
     || ' TO ' || quote_ident(%(ours)s || substr(conname, length(%(former)s) + 1))
@@ -46,4 +47,4 @@ def up(migrator: SchemaMigrator, db: Database) -> None:
 
 
 def down(migrator: SchemaMigrator, db: Database) -> None:
-    """Nothing to take back."""
+    """Nothing to undo."""

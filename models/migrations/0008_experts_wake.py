@@ -1,4 +1,4 @@
-"""An expert who comes, or comes back, wakes the listener: tasks without one are assigned."""
+"""A new or reactivated expert wakes the listener, so that tasks without one are assigned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was sent in each attempt and what came back, kept with its line."""
+"""The last request and answer of each attempt, stored in its row."""
 
 from __future__ import annotations
 

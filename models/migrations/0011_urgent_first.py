@@ -1,7 +1,7 @@
-"""Rows without an expert are read most urgent first, and the order knows no time out of range.
+"""Reads rows without an expert most urgent first, and makes the order accept any time.
 
-A time near the end of Postgres's calendar could be stored, but not moved by a step of priority:
-the statement that gave its row an expert failed, and with it the page that the row was in.
+A time near the end of Postgres's calendar could be stored, but not shifted by a step of priority:
+the statement that assigned its row failed, and with it the whole page.
 """
 
 from __future__ import annotations

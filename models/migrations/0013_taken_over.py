@@ -1,8 +1,8 @@
-"""Another program ends, resets or deletes a row that ours works on: the attempt is closed at once.
+"""Closes an attempt when another program ends, resets or deletes its row.
 
-Its own statement does it, so that no reader ever sees a completed task with a lease or an attempt
-that seems to run. The functions act with the rights of their owner: the other program's role need
-not know our tables.
+The other program's own statement does it by trigger, so that no reader sees a completed task with a
+lease or a running attempt. The functions run with the rights of their owner, because the other
+program's role may have none on our tables.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Every version of an expert's system prompt, with when it was written and by whom.
+"""Every version of an expert's system prompt, with its time and author.
 
-Triggers keep them, so that a change by plain SQL is kept as well. The function acts with the
-rights of its owner: the role that edits experts need not know our table. ``kos.author`` names the
-person for one transaction; without it the database role counts as the author.
+Triggers store them, so that changes by plain SQL are stored as well. The function runs with the
+rights of its owner, because the role that edits experts may have none on our table. ``kos.author``
+names the author for one transaction; without it the database role is the author.
 """
 
 from __future__ import annotations

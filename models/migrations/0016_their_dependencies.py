@@ -1,10 +1,10 @@
-"""What a site's own programs say of waiting is read: its dependencies, and when to try again.
+"""Reads the site's own dependencies and retry times.
 
-``kos_dependencies`` stays the one place that says what waits for what. Triggers copy into it the
-lines of a ``task_dependencies (parent_task_id, child_task_id)`` and ``tasks.parent_task_id``: a
-child waits for its parent. A view over all three would keep the site from altering its tables, and
+``kos_dependencies`` stays the only table that is read. Triggers copy into it the rows of a
+``task_dependencies (parent_task_id, child_task_id)`` and ``tasks.parent_task_id``: a child waits
+for its parent. A view over all three would keep the site from altering its tables, and
 ``task_dependencies`` has no index for the child. ``metadata.next_retry_after`` becomes
-``next_attempt_at``; a time without a zone is read in that of the session that wrote it.
+``next_attempt_at``; a time without a zone is in that of the session that wrote it.
 """
 
 from __future__ import annotations

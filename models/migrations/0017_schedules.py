@@ -1,6 +1,7 @@
-"""Templates of tasks, schedules of recurring work, and what became of each due time.
+"""Templates of tasks, schedules of recurring work, and the result of each due time.
 
-The primary key of ``kos_schedule_runs`` is what lets a due time happen once, whoever ticks.
+The primary key of ``kos_schedule_runs`` ensures that each due time is handled once, by any number
+of schedulers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A block keeps one reason for each group of its tasks, and which of them is whose.
+"""A block stores one reason for each group of its tasks, and each task's group.
 
-One for every task made a plan of two thousand rows write and read megabytes.
+One reason per task made a plan of two thousand rows write and read megabytes.
 """
 
 from __future__ import annotations

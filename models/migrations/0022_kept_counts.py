@@ -1,16 +1,17 @@
-"""Counts of tasks are kept: a screen or a plan costs the same for a thousand rows as for a million.
+"""Keeps counts of tasks, so that a page or a plan costs the same for a thousand rows as for a
+million.
 
-Statement-level triggers append what a statement changed to ``kos_count_changes``. An append waits
-for nobody, where a counter's row would make every claim wait for the commit of whoever counted
-last, and for a stranger's open transaction. The planner folds the changes into ``kos_counts`` about
-once a second; a reader adds both. What passed the triggers by (they may be disabled, or the table
-replicated) is put right by a recount, once an hour.
+Statement-level triggers append the changes of a statement to ``kos_count_changes``. An append never
+waits; a counter row would make every claim wait for the commit of the last writer, and for open
+transactions of other programs. The planner folds the changes into ``kos_counts`` about once a
+second; a reader adds both. Changes that bypassed the triggers (disabled triggers, replication) are
+corrected by an hourly recount.
 
-Kinds: ``status`` (name: the status; rows that are queued or run are few, and counted where they
-are), ``pending`` (category; part: priority), ``expert`` (id; part: open, completed or failed) and
+Kinds: ``status`` (name: the status; queued and running rows are few and counted directly),
+``pending`` (category; part: priority), ``expert`` (id; part: open, completed or failed) and
 ``revision`` (``experts``: grows with every statement that changed one).
 
-Recovery finds rows whose cancel was asked for in an index of their own.
+Recovery finds rows with a requested cancel by an index of their own.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CREATE TABLE kos_count_changes (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 """
 
-# With the rights of the owner: the role that writes a task need not know our tables.
+# With the rights of the owner: the role that writes a task may have none on our tables.
 FUNCTIONS = """
 CREATE FUNCTION kos_counted(status text, category text, priority text, expert text)
 RETURNS TABLE (kind text, name text, part text)

@@ -1,4 +1,4 @@
-"""Finds the tasks that ran another one again: ``metadata.rerun_of`` names it."""
+"""An index to find the reruns of a task: ``metadata.rerun_of`` names it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Webhooks, and one row for each event that is to be delivered to one of them.
+"""Webhooks, and one row for each event to deliver to one of them.
 
-A trigger writes the deliveries, in the transaction that ends a task or a batch, whoever ends it.
-Where no webhook wants the event, it reads one small table and writes nothing.
+A trigger writes the deliveries in the transaction that ends a task or a batch, whatever program
+ends it. If no webhook needs the event, it reads one small table and writes nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CREATE INDEX IF NOT EXISTS kos_webhook_deliveries_by_age
   ON kos_webhook_deliveries (webhook_id, created_at);
 """
 
-# With the rights of the owner: the role that ends a task need not know our tables.
+# With the rights of the owner: the role that ends a task may have none on our tables.
 FUNCTIONS = """
 CREATE FUNCTION kos_task_ended() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$

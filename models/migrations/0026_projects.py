@@ -1,8 +1,8 @@
-"""Projects and tags: they stand in ``metadata``, where strangers write them, too.
+"""Indexes for projects and tags, which are in ``metadata``, where other programs also write them.
 
-Columns of their own would have to be kept in step with that. The newest tasks of a project come
-from an index in their order, those of a tag from a GIN index; totals by project are kept counts
-(kind ``project``; part: open, completed, failed or cancelled).
+Separate columns would have to be synchronised with it. The newest tasks of a project come from an
+index in their order, those of a tag from a GIN index; totals by project are kept counts (kind
+``project``; part: open, completed, failed or cancelled).
 """
 
 from __future__ import annotations

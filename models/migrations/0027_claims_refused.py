@@ -1,9 +1,9 @@
-"""Another worker's claim of a row that ours works on finds nothing to change.
+"""Makes another worker's claim of one of our running rows change nothing.
 
-It may claim rows in progress that seem stuck to it: by the age of the row, say, whatever our lease
-tells. Such a statement sets ``in_progress`` and a new ``updated_at`` and nothing else. While the
-lease holds the row is skipped, so that the other worker sees no row updated, and nothing is lost.
-A statement that changes anything else goes through.
+It may claim rows in progress that look stuck to it, for example by their age, regardless of our
+lease. Such a statement sets ``in_progress`` and a new ``updated_at`` and nothing else. While the
+lease is valid the row is skipped, so that the other worker sees no updated row. Statements that
+change anything else are executed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What people think of an answer: a thumb and a note, with who gave the answer at that time."""
+"""Feedback on an answer: a thumb and a note, and who gave the answer at that time."""
 
 from __future__ import annotations
 

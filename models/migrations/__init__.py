@@ -1,1 +1,1 @@
-"""Add-only migrations."""
+"""The migrations. They only add; none changes or drops what a site has."""

@@ -1,4 +1,4 @@
-"""Steps that migrations share: add what is missing, remember what we added, touch nothing else."""
+"""Helpers that migrations share: add what is missing, record what we added, change nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def table_exists(db: Database, table: str) -> bool:
 
 
 def columns_of(db: Database, table: str) -> set[str]:
-    """The names of its columns; none where there is no such table."""
+    """The names of its columns; none where the table does not exist."""
     rows = db.execute_sql(
         "SELECT attname FROM pg_attribute "
         "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
@@ -71,7 +71,8 @@ def require_states_allowed(db: Database, table: str, column: str, states: tuple[
 
 
 def take_back(db: Database, table: str) -> None:
-    """Undo :func:`create_or_adopt`: drop the columns we added, or the table we made if empty."""
+    """Undo :func:`create_or_adopt`: drop the columns we added, or the table if we created it and it
+    is empty."""
     if not table_exists(db, table):
         return
     if _comment(db, table) != OURS:
@@ -90,7 +91,7 @@ def take_back(db: Database, table: str) -> None:
 def follow_dependencies(db: Database) -> bool:
     """Copy ``task_dependencies (parent_task_id, child_task_id)`` of the site from now on.
 
-    Whether there was something to do: the table has that shape and was not yet followed.
+    Returns whether there was something to do: the table has that shape and was not yet followed.
     """
     if not dependencies_unfollowed(db):
         return False

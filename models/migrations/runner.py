@@ -37,30 +37,29 @@ class MigrationStatus:
 
 
 def up() -> list[str]:
-    """Apply what is pending; the names applied. Adopts existing tables, drops nothing.
+    """Apply the pending migrations; returns their names. Adopts existing tables, drops nothing.
 
-    Raises:
-        MigrationFailed: a statement was refused, or another migration holds the lock. The
-            database is as it was before.
+    Raises MigrationFailed where a statement was refused, or another migration holds the lock. The
+    database is then unchanged.
     """
     if newer := unknown():
         raise MigrationFailed(
             f"the database is newer than this release (step {newer[-1]}): update this installation"
         )
     if not pending() and not _unfollowed():
-        return []  # whoever has only the rights to read and write rows may ask, too
+        return []  # A role that may only read and write rows may check as well.
     with _one_transaction() as runner:
         _require_utf8()
         _move_former_history(runner)
         names = list(runner.up())
-        follow_dependencies(database)  # the table may have come after our step
+        follow_dependencies(database)  # The table may be newer than our step.
         return names
 
 
 def down() -> list[str]:
-    """Take back the newest migration: only what it added, never rows of others.
+    """Undo the newest migration: removes only what it added, never other programs' rows.
 
-    The first step takes the history table with it, so that nothing of ours is left.
+    Undoing the first step also removes the history table, so that nothing of ours is left.
     """
     with _one_transaction() as runner:
         _move_former_history(runner)
@@ -88,7 +87,7 @@ def names() -> list[str]:
 
 
 def unknown() -> list[str]:
-    """Applied migrations that this release does not have: a newer one made them."""
+    """Applied migrations that this release does not have, because a newer one made them."""
     with _reading_session():
         if not columns_of(database, HISTORY_TABLE):
             return []
@@ -118,7 +117,7 @@ def _runner(history_table: str = HISTORY_TABLE) -> Runner:
 def _one_transaction() -> Iterator[Runner]:
     """A transaction that holds the lock; time limits of the role do not cut it.
 
-    All pending steps share it: a database that is adopted half serves nobody.
+    All pending steps share it: a half-adopted database would be unusable.
     """
     try:
         with patience(None), session(), database.atomic():
@@ -132,21 +131,22 @@ def _one_transaction() -> Iterator[Runner]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line, and the detail where there is one; never the hint, which may say CASCADE."""
+    """The first line, and the detail if there is one; never the hint, which may suggest CASCADE."""
     first, *more = str(error).strip().splitlines()
     details = [line.partition(":")[2].strip() for line in more if line.startswith("DETAIL:")]
     return "; ".join([first, *details])
 
 
 def _require_utf8() -> None:
-    """Answers hold any character, and another encoding would refuse them one by one, later."""
+    """Answers hold any character, and another encoding would refuse some of them later."""
     encoding = server.state().encoding
     if encoding != server.ENCODING:
         raise MigrationFailed(f"the database is {encoding}: {server.ENCODING_REMEDY}")
 
 
 def _lock() -> None:
-    """Of the transaction, not of the session: a pooler may give the session to somebody else."""
+    """Taken by the transaction, not the session: a pooler may give the session to another
+    client."""
     try:
         database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
     except OperationalError as error:
@@ -157,7 +157,7 @@ def _lock() -> None:
 
 
 def _move_former_history(runner: Runner) -> None:
-    """Take our lines out of the former history table; it goes where no line is left in it."""
+    """Remove our rows from the former history table, and the table if it is then empty."""
     if columns_of(database, HISTORY_TABLE) or not _former_history_is_ours():
         return
     runner.History.create_table()

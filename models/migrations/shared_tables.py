@@ -1,7 +1,7 @@
-"""The two tables that we share with a site: their columns, and what fits where one stands already.
+"""The two tables that we share with a site: their columns, and which existing ones fit.
 
-A column of a site is never changed by us. One of another type, or too narrow for what we write, is
-found before anything is added, for the first write into it would fail much later.
+We never change a site's column. One of another type, or too narrow for our values, is reported
+before anything is added; otherwise the first write into it would fail much later.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ FITTING_TYPES = {
     "real": ("real", "double precision", "numeric"),
     "boolean": ("boolean",),
 }
-"""By the type in our definition, the types of a site that take the same values."""
+"""Type in our definition -> types of a site that accept the same values."""
 LEAST_CHARACTERS = {"status": 11, "priority": 6, "category": 9, "backend": 100, "model": 255,
                     "lease_owner": 255, "idempotency_key": 255}  # fmt: skip
-"""What a ``varchar(n)`` of a site must hold at least; other texts that we write have no bound."""
+"""The minimum length of a site's ``varchar(n)``; our other texts are unbounded."""
 NEVER_WRITTEN = ("creator_expert_id", "domain_id", "parent_task_id")
 ANY_LENGTH = ("title", "description", "name", "role", "department", "system_prompt")
 
@@ -95,8 +95,8 @@ def require_fitting(db: Database, table: str, columns: Mapping[str, str]) -> Non
 
 
 def misfits(db: Database, table: str, columns: Mapping[str, str]) -> Iterator[str]:
-    """Columns that stand in ``table`` and cannot hold what we write: what is wrong, then ``: run``
-    and the statement that mends it."""
+    """Columns of ``table`` that cannot hold our values: what is wrong, then ``: run`` and the
+    statement that fixes it."""
     for name, type_name, characters, not_null in db.execute_sql(COLUMNS, (table,)).fetchall():
         definition = columns.get(name, "")
         wanted = definition.partition(" ")[0].partition("(")[0]

@@ -106,6 +106,12 @@ def test_a_policy_reads_no_clock_environment_or_service() -> None:
     assert found == []
 
 
+def test_every_room_of_jobs_has_a_rule() -> None:
+    rooms = {f"jobs.{path.parent.name}" for path in (ROOT / "jobs").glob("*/__init__.py")}
+
+    assert rooms == {*ROOMS, "jobs.policy", "jobs.simulation"}
+
+
 def test_jobs_keeps_its_programs_and_little_else_at_the_top() -> None:
     assert len(list((ROOT / "jobs").glob("*.py"))) <= 8
 

@@ -106,7 +106,8 @@ def backup(directory: Path, *, now: datetime) -> HealthCheck:
 def agent(name: str, url: str | None, usual_url: str) -> list[HealthCheck]:
     """Victoria or Veronica. If one is away, tasks delegated to it are done by the expert.
 
-    Without a URL the usual one is asked, and silence there means that it is not used.
+    Without a configured URL the usual one is tried; no answer there means that the agent is not
+    used.
     """
     where = f"{(url or usual_url).rstrip('/')}/status"
     try:

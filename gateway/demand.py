@@ -43,7 +43,7 @@ time is over."""
 
 
 @dataclass(slots=True)
-class _Wish:
+class _ModelDemand:
     """One model at one server."""
 
     model: str
@@ -59,7 +59,7 @@ class _Wish:
 class WantedModel:
     """One request. It waits until its first byte, whatever it waits for."""
 
-    def __init__(self, wish: _Wish) -> None:
+    def __init__(self, wish: _ModelDemand) -> None:
         self._wish = wish
         self._waits = True
 
@@ -118,7 +118,7 @@ class DemandKeeper:
         self._keep_at_most = keep_at_most_seconds
         self._running = running
         self._request_plan = request_plan
-        self._wishes: dict[tuple[str, str], _Wish] = {}
+        self._wishes: dict[tuple[str, str], _ModelDemand] = {}
         self._published: dict[str, Demand] = {}
         self._changed = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -139,7 +139,7 @@ class DemandKeeper:
     ) -> Iterator[WantedModel]:
         """A request for this model, from now to its end. Where the model is not in memory the
         planner hears of it at once."""
-        wish = self._wishes.setdefault((backend, model), _Wish(model, num_ctx))
+        wish = self._wishes.setdefault((backend, model), _ModelDemand(model, num_ctx))
         wish.num_ctx = num_ctx
         if wish.ended_at is not None and wish.running == 0 and wish.waiting == 0:
             wish.pauses.append(time.monotonic() - wish.ended_at)
@@ -206,7 +206,7 @@ class DemandKeeper:
                 best[backend] = (rank, demand)
         return {backend: demand for backend, (_, demand) in best.items()}
 
-    def _demand(self, wish: _Wish, now: datetime) -> Demand | None:
+    def _demand(self, wish: _ModelDemand, now: datetime) -> Demand | None:
         if wish.waiting or wish.running:
             return Demand(wish.model, wish.num_ctx, now + HOLDS, wish.waiting_since)
         if wish.ended_at is None:

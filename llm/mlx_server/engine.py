@@ -20,7 +20,7 @@ import mlx.core as mx
 
 from llm.mlx_server import memory
 from llm.mlx_server.decoders import Emission, SequentialDecoder
-from llm.mlx_server.engine_view import EngineView, ResidentView, TokenRate, Totals
+from llm.mlx_server.engine_view import EngineTotals, EngineView, ResidentView, TokenRate
 from llm.mlx_server.errors import GenerationFailed, ServerError, Unavailable
 from llm.mlx_server.job import EngineJob, FinishReason, Loaded, Mailbox
 from llm.mlx_server.memory import MemoryUse
@@ -57,7 +57,7 @@ class Engine:
         self._mailbox = Mailbox(loop)
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._stopping = False
-        self._totals = Totals()
+        self._totals = EngineTotals()
         self._waiting = WaitingLine()
         self._residents = Residents()
         self._placement = Placement(

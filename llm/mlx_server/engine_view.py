@@ -25,7 +25,7 @@ class ResidentView:
 
 
 @dataclass(slots=True, kw_only=True)
-class Totals:
+class EngineTotals:
     """Counts since the start. The engine counts on its own copy; each view gets another."""
 
     generated_tokens: int = 0
@@ -46,7 +46,7 @@ class EngineView:
     waiting: int = 0
     tokens_per_second: float = 0.0
     last_token_at: float | None = None
-    totals: Totals = field(default_factory=Totals)
+    totals: EngineTotals = field(default_factory=EngineTotals)
     memory: MemoryUse | None = None
 
 

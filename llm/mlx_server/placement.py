@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from llm.mlx_server import memory
 from llm.mlx_server.catalog import ModelEntry
 from llm.mlx_server.decoders import DecoderOptions
-from llm.mlx_server.engine_view import Totals
+from llm.mlx_server.engine_view import EngineTotals
 from llm.mlx_server.errors import GenerationFailed, NeverFits, ServerError, Unavailable
 from llm.mlx_server.job import EngineJob
 from llm.mlx_server.loading import LoadedModel, load_in_chunks
@@ -43,7 +43,7 @@ class Placement:
         *,
         residents: Residents,
         waiting: WaitingLine,
-        totals: Totals,
+        totals: EngineTotals,
         limit_bytes: int,
         fail: Callable[[Sequence[EngineJob], ServerError], None],
         on_progress: Callable[[], None],

@@ -12,7 +12,7 @@ import pytest
 from llm import breaker, errors
 from llm.backends.mapping import from_status
 from llm.mlx_server.catalog import LocalModels, ModelEntry
-from llm.mlx_server.engine_view import Totals
+from llm.mlx_server.engine_view import EngineTotals
 from llm.mlx_server.errors import NeverFits, ServerError, Unavailable
 from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.placement import RESERVED_CONTEXT_TOKENS, Placement
@@ -47,7 +47,7 @@ class House:
             ServerSettings(retry_after_seconds=RETRY_AFTER_SECONDS),
             residents=self.residents,
             waiting=self.waiting,
-            totals=Totals(),
+            totals=EngineTotals(),
             limit_bytes=self.limit_bytes,
             fail=self._fail,
             on_progress=lambda: None,

@@ -136,6 +136,16 @@ def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
     return {row["key"]: row["id"] for row in rows}
 
 
+def uploads_in_use(names: Sequence[str]) -> set[str]:
+    """Those of the directories of uploaded files that some task names."""
+    rows = fetch_all(
+        "SELECT DISTINCT metadata ->> 'upload' AS name FROM tasks "
+        "WHERE metadata ->> 'upload' = ANY(%s)",
+        (list(names),),
+    )
+    return {row["name"] for row in rows}
+
+
 def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
     """Tasks oldest first, as they were when the export began; memory does not grow with their
     number."""

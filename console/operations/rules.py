@@ -14,7 +14,7 @@ def rules_of(connections: Connections, *, base: Path | None = None) -> Rules:
     settings = connections.settings
     return Rules(
         base=base or Path.cwd(),
-        file_roots=settings.roots_for_submitting,
+        file_roots=(*settings.roots_for_submitting, settings.upload_directory),
         backends=tuple(spec.name for spec in settings.backends),
         models=lambda: known_models(connections),
     )

@@ -97,9 +97,18 @@ def submit(
 
 def problem_of(value: object, *, rules: Rules) -> str | None:
     """Why :func:`submit` would refuse this line now; None: it would not. Writes nothing."""
+    problems = problems_of([Line(1, value=value)], rules=rules)
+    return problems[0][1] if problems else None
+
+
+def problems_of(lines: Iterable[Line], *, rules: Rules) -> list[tuple[int, str]]:
+    """(line, problem) of those that :func:`submit` would refuse now. Writes nothing, so a line
+    that waits for another one of ``lines`` is a problem, too."""
     submitter = _Submitter(rules, experts=_experts())
-    submitter.add(Line(1, value=value))
-    return submitter.report.rejected[0][1] if submitter.report.rejected else None
+    for line in lines:
+        submitter.add(line)
+        submitter.take_page()
+    return sorted(submitter.report.rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,12 @@ class _Submitter:
 
     def flush(self) -> None:
         """Insert the page: its dependencies are in the database already, or nowhere."""
+        if rows := self.take_page():
+            self._insert(rows)
+
+    def take_page(self) -> list[tuple[int, NewTask]]:
+        """The rows of the page, which is empty then; lines without their dependencies are
+        refused."""
         page, self._page, self._page_keys = self._page, [], set()
         known = _known_parents({key for _, submission in page for key in submission.after})
         rows: list[tuple[int, NewTask]] = []
@@ -152,8 +167,7 @@ class _Submitter:
                 self._refuse_missing(number, submission, missing[0])
             else:
                 rows.append((number, self._row(submission, known)))
-        if rows:
-            self._insert(rows)
+        return rows
 
     def _insert(self, rows: list[tuple[int, NewTask]]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
@@ -60,7 +60,13 @@ def lines(
     """The template, with the keys of ``over`` in place of its own, filled by each row and
     ``fixed``; a row that lacks a variable is an error. Raises NotFound.
     """
-    found = {**details(name)["line"], **over}
+    return filled_lines({**details(name)["line"], **over}, rows, fixed)
+
+
+def filled_lines(
+    found: Mapping[str, Any], rows: Iterable[Line], fixed: Mapping[str, str]
+) -> Iterator[Line]:
+    """``found`` with its variables filled by each row and ``fixed``."""
     for row in rows:
         if row.error is not None or not isinstance(row.value, dict):
             yield Line(row.number, error=row.error or "line: is not an object of variables")

@@ -158,7 +158,6 @@ def _actions() -> list[BaseRoute]:
         ("/tasks/{task}/choose", compare.choose),
         ("/tasks/{task}/{verb}", task.change),
         ("/projects", projects.keep_defaults),
-        ("/submit", submit.submit),
         ("/experts/{expert}/{verb}", experts.change),
         ("/batches/{batch}/cancel", batches.cancel),
         ("/backends/{backend}/{verb}", machines.steer_backend),
@@ -172,6 +171,7 @@ def _actions() -> list[BaseRoute]:
         Route("/chat/ask", chat.ask, methods=["POST"]),
         Route("/chat/task", chat.make_task, methods=["POST"]),
         Route("/batches", action(batches.begin, files=1), methods=["POST"]),
+        Route("/submit", action(submit.submit, files=submit.MOST_FILES), methods=["POST"]),
         *(Route(path, action(change), methods=["POST"]) for path, change in changes),
     ]
 

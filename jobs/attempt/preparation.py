@@ -148,7 +148,7 @@ def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_to
     result = gather(
         options.file_paths,
         options.keywords or keywords_of(text),
-        roots=settings.file_roots,
+        roots=(*settings.file_roots, settings.upload_directory),
         budget_tokens=budget_tokens,
     )
     if not result.refused:

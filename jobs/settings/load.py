@@ -205,6 +205,11 @@ class Settings:
         return self.file_roots if self.worker_file_roots is None else self.worker_file_roots
 
     @property
+    def upload_directory(self) -> Path:
+        """Files that were uploaded with a task; workers read them like those of the file roots."""
+        return self.home / "uploads"
+
+    @property
     def log_directory(self) -> Path:
         return self.home / "log"
 

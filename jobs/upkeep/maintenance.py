@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import redis
 
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.settings.load import Settings
-from models import attempt, block, counts, decision, load, request, retention, webhook
+from models import attempt, block, counts, decision, load, request, retention, task_views, webhook
 from models.database import database, session
 from models.locks import lock_if_free
 from models.waiting import patience
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 PRUNE_LOCK = 0x6B6F73_10
 TIDY_LOCK = 0x6B6F73_11
 DAY_SECONDS = 86_400
+UPLOAD_GRACE_SECONDS = 3600.0
 TASKS_A_BATCH = 1000
 TASK_BATCHES = 100
 LONGEST_STATEMENT_SECONDS = 1800.0
@@ -43,6 +45,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
             "dead_letters": _prune_dead_letters(settings, client),
             "logs": _prune_logs(settings.log_directory, settings.logs_keep_days),
             "tasks": _prune_tasks(settings.tasks_keep_days),
+            "uploads": prune_uploads(settings.upload_directory),
         }
         if wrong := counts.recount():
             logger.warning("counts_corrected counts=%d: rows were changed past our triggers", wrong)
@@ -92,6 +95,18 @@ def _prune_tasks(keep_days: float) -> int:
         reason = str(error).strip().splitlines()[0]
         logger.warning("tasks_not_pruned remedy=KOS_TASKS_KEEP_DAYS=0 error=%s", reason)
     return deleted
+
+
+def prune_uploads(directory: Path) -> int:
+    """Uploaded files that no task names any more. A young directory may belong to a task that is
+    being submitted."""
+    oldest = time.time() - UPLOAD_GRACE_SECONDS
+    old = {path.name: path for path in directory.glob("*") if path.stat().st_mtime < oldest}
+    for name in old.keys() & task_views.uploads_in_use(list(old)):
+        del old[name]
+    for path in old.values():
+        shutil.rmtree(path, ignore_errors=True)
+    return len(old)
 
 
 def _prune_logs(directory: Path, keep_days: float) -> int:

@@ -10,7 +10,7 @@ import uvicorn
 
 from gateway.admission import Admissions
 from gateway.app import Gateway, build_app
-from gateway.demand import DemandKeeper, Running
+from gateway.demand import PAUSES_KEPT, DemandKeeper, Habits, Running
 from gateway.desk import Desk
 from gateway.flexible import FlexibleTasks
 from gateway.ledger import Ledger
@@ -25,7 +25,7 @@ from jobs.queues.control_requests import INTERACTIVE_CHANGED
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from llm.connections import BoundedCalls
-from models import backlog, caller_key
+from models import backlog, caller_key, load, request
 from models.database import session
 
 KEEP_ALIVE_SECONDS = 75
@@ -84,6 +84,7 @@ def assemble(runtime: Runtime) -> Gateway:
         keep_at_most_seconds=settings.interactive_keep_seconds,
         slots=runtime.slots,
         running=lambda backend: _running(settings, residency, runtime.slots, backend),
+        habits=_habits,
         request_plan=lambda: runtime.requests.plan(INTERACTIVE_CHANGED),
     )
     desk = Desk(
@@ -118,6 +119,13 @@ def _running(settings: Settings, residency: Residency, slots: Slots, backend: st
         max_resident=(spec.max_resident_models if spec else None) or 1,
         resident=residency.seen(backend) or (),
     )
+
+
+def _habits(backend: str, model: str) -> Habits:
+    with session():
+        return Habits(
+            request.pauses(backend, model, newest=PAUSES_KEPT), load.last_seconds(backend, model)
+        )
 
 
 def _refuse(problem: str) -> int:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -54,6 +54,7 @@ class _ModelDemand:
     ended_at: float | None = None
     load_seconds: float | None = None
     pauses: deque[float] = field(default_factory=lambda: deque(maxlen=PAUSES_KEPT))
+    recalled: bool = False
 
 
 class WantedModel:
@@ -88,6 +89,15 @@ class WantedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Habits:
+    """What is known of earlier requests for a model at a server: the pauses between them, oldest
+    first, and its last load."""
+
+    pauses_seconds: Sequence[float] = ()
+    load_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """Background calls of each model at a server, and how many models it holds."""
 
@@ -99,7 +109,8 @@ class Running:
 class DemandKeeper:
     """Used from one event loop; what it reads and writes happens in threads.
 
-    ``running`` looks at a server's background calls; ``request_plan`` wakes the planner.
+    ``running`` looks at a server's background calls, ``habits`` reads the ledger for a model at a
+    server; ``request_plan`` wakes the planner.
     """
 
     def __init__(
@@ -110,6 +121,7 @@ class DemandKeeper:
         keep_at_most_seconds: float,
         slots: Slots,
         running: Callable[[str], Running],
+        habits: Callable[[str, str], Habits],
         request_plan: Callable[[], object],
     ) -> None:
         self._shared = shared
@@ -117,6 +129,7 @@ class DemandKeeper:
         self._patience = patience
         self._keep_at_most = keep_at_most_seconds
         self._running = running
+        self._habits = habits
         self._request_plan = request_plan
         self._wishes: dict[tuple[str, str], _ModelDemand] = {}
         self._published: dict[str, Demand] = {}
@@ -170,7 +183,12 @@ class DemandKeeper:
                 demand = self._demands(now).get(backend)
                 if demand is None or demand.model != model:
                     return
-                if not await anyio.to_thread.run_sync(self._put_through, backend, demand, now):
+                try:
+                    busy = await anyio.to_thread.run_sync(self._put_through, backend, demand, now)
+                except DatabaseUnavailable as error:
+                    logger.warning("no_room_made backend=%s error=%s", backend, error)
+                    return
+                if not busy:
                     return
                 await anyio.sleep(DRAIN_LOOK_SECONDS)
 
@@ -191,6 +209,17 @@ class DemandKeeper:
         for backend in set(self._published) - set(wanted):
             self._withdraw(backend)
             self._request_plan()
+        self._recall()
+
+    def _recall(self) -> None:
+        """What the ledger says of models that were asked for since this process began."""
+        for (backend, model), wish in list(self._wishes.items()):
+            if wish.recalled:
+                continue
+            habits = self._habits(backend, model)
+            wish.pauses = deque([*habits.pauses_seconds, *wish.pauses], maxlen=PAUSES_KEPT)
+            wish.load_seconds = wish.load_seconds or habits.load_seconds
+            wish.recalled = True
 
     def _demands(self, now: datetime) -> dict[str, Demand]:
         best: dict[str, tuple[tuple[bool, float], Demand]] = {}

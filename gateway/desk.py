@@ -204,6 +204,29 @@ class Desk:
                 self._residency.forget(place.backend)
             raise
 
+    async def loaded_inside(
+        self, place: Place, num_ctx: int | None, *, reported_seconds: float, call_seconds: float
+    ) -> float:
+        """The seconds of a load that the server did inside a call, which are recorded; 0.0 where
+        what it reported was none."""
+        spec = self.settings.backend(place.backend)
+        assert spec is not None
+        if reported_seconds <= traits_of(spec.kind).warm_load_seconds:
+            return 0.0
+
+        def record() -> None:
+            self._residency.loaded_inside(
+                place.backend,
+                place.model,
+                num_ctx or 0,
+                load_seconds=reported_seconds,
+                call_seconds=call_seconds,
+                cause="chat",
+            )
+
+        await anyio.to_thread.run_sync(record)
+        return reported_seconds
+
     async def residents(self) -> dict[str, tuple[str, ...]]:
         """The resident models by server, as last seen; servers without a recent scan are
         missing."""

@@ -22,7 +22,7 @@ from gateway.calls import Call
 from gateway.desk import Desk
 from gateway.dialects.route import route
 from gateway.dialects.stream import BrokenStream
-from gateway.dialects.values import Route, StreamReader
+from gateway.dialects.values import Route, StreamReader, Tokens
 from gateway.errors import BadCall, GatewayError, NoServer
 from gateway.exchange import Exchange
 from gateway.ledger import Ledger, Record
@@ -163,8 +163,9 @@ class Relay(Response):
             place.backend, place.model, num_ctx or 0, resident=resident
         ) as request:
             if not resident:
-                self._phase = MAKING_ROOM
+                self._phase, asked_at = MAKING_ROOM, time.monotonic()
                 await self._desk.demand.make_room(place.backend, place.model)
+                self._record.queue_seconds += time.monotonic() - asked_at
                 self._phase = None
             async with self._admissions.slot(place, caller, note, first) as slot:
                 self._record.queue_seconds += slot.waited_seconds
@@ -177,13 +178,22 @@ class Relay(Response):
                 if resident or self._record.load_seconds > 0:
                     self._phase = READING
                 self._on_first_byte = request.answered
-                await self._send_on(place, way, slot, exchange)
+                began = time.monotonic()
+                tokens = await self._send_on(place, way, slot, exchange)
+                self._record.load_seconds += await self._desk.loaded_inside(
+                    place,
+                    num_ctx,
+                    reported_seconds=tokens.load_seconds,
+                    call_seconds=time.monotonic() - began,
+                )
+                if self._record.load_seconds > 0:
+                    request.loaded(self._record.load_seconds)
         self._desk.used(place, num_ctx)
         await anyio.to_thread.run_sync(
             self._desk.breakers.succeeded, place.backend, place.model, abandon_on_cancel=True
         )
 
-    async def _send_on(self, place: Place, way: Route, slot: Slot, exchange: Exchange) -> None:
+    async def _send_on(self, place: Place, way: Route, slot: Slot, exchange: Exchange) -> Tokens:
         settings = self._desk.settings
         weight = settings.heavy_model_timeout_multiplier if place.heavy else 1.0
         seconds = settings.llm_timeout_seconds * weight
@@ -191,21 +201,18 @@ class Relay(Response):
             place.backend, way.path, way.body, first_byte_seconds=seconds
         ) as upstream:
             if self._call.stream:
-                await self._stream(upstream, way.reader(), slot, exchange)
-            else:
-                answer, tokens = way.whole(await upstream.whole(seconds))
-                self._first_byte()
-                self._record.prompt_tokens, self._record.completion_tokens = (
-                    tokens.prompt,
-                    tokens.completion,
-                )
-                self._record.status = 200
-                headers = {"content-type": "application/json", **self._routing_headers()}
-                await exchange.whole(200, answer, headers)
+                return await self._stream(upstream, way.reader(), slot, exchange)
+            answer, tokens = way.whole(await upstream.whole(seconds))
+            self._first_byte()
+            self._count_tokens(tokens)
+            self._record.status = 200
+            headers = {"content-type": "application/json", **self._routing_headers()}
+            await exchange.whole(200, answer, headers)
+            return tokens
 
     async def _stream(
         self, upstream: Upstream, reader: StreamReader, slot: Slot, exchange: Exchange
-    ) -> None:
+    ) -> Tokens:
         first = reader.feed(upstream.first)
         self._first_byte()
         await exchange.begin_stream(self._routing_headers())
@@ -219,15 +226,17 @@ class Relay(Response):
             if reader.finished:
                 break
         tokens = reader.tokens
-        self._record.prompt_tokens, self._record.completion_tokens = (
-            tokens.prompt,
-            tokens.completion,
-        )
+        self._count_tokens(tokens)
         if not reader.finished:
             raise errors.TruncatedStream("the server's stream ended without its end mark")
         self._record.status = 200
         await exchange.end()
         await upstream.drain()
+        return tokens
+
+    def _count_tokens(self, tokens: Tokens) -> None:
+        self._record.prompt_tokens = tokens.prompt
+        self._record.completion_tokens = tokens.completion
 
     def _first_byte(self) -> None:
         self._phase = None

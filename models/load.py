@@ -65,6 +65,15 @@ def mean_seconds() -> dict[tuple[str, str], float]:
     return {(row["backend"], row["model"]): row["seconds"] for row in rows}
 
 
+def last_seconds(backend: str, model: str) -> float | None:
+    """How long the last load of this model there took; None before the first."""
+    rows = fetch_all(
+        "SELECT seconds FROM kos_loads WHERE backend = %s AND model = %s ORDER BY at DESC LIMIT 1",
+        (backend, model),
+    )
+    return rows[0]["seconds"] if rows else None
+
+
 def prune(keep_days: float) -> int:
     """Delete loads older than ``keep_days``; how many."""
     rows = fetch_all(

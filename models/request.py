@@ -125,6 +125,48 @@ def served_since(since: datetime, *, newest: int) -> list[ServedCall]:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredRequest:
+    """An answered request, for learning. ``first_token_seconds`` is without queue and load,
+    ``decode_seconds`` from the first token to the end."""
+
+    backend: str
+    model: str
+    ended_at: datetime
+    load_seconds: float
+    first_token_seconds: float
+    decode_seconds: float
+    completion_tokens: int | None
+
+
+def samples(of_each_model: int = 50, *, newest: int = 5000) -> list[MeasuredRequest]:
+    """The newest answered requests of each model, among the ``newest`` of all."""
+    rows = fetch_all(
+        "SELECT backend, model, at + duration_seconds * interval '1 second' AS ended_at, "
+        "load_seconds, greatest(0, first_token_seconds - queue_seconds - load_seconds) "
+        "AS first_token_seconds, duration_seconds - first_token_seconds AS decode_seconds, "
+        "completion_tokens FROM (SELECT *, row_number() OVER (PARTITION BY backend, model "
+        "ORDER BY at DESC) AS place FROM (SELECT * FROM kos_requests ORDER BY at DESC LIMIT %s) "
+        "latest WHERE status = 200 AND backend IS NOT NULL AND model IS NOT NULL "
+        "AND first_token_seconds IS NOT NULL) ranked WHERE place <= %s",
+        (newest, of_each_model),
+    )
+    return [MeasuredRequest(**row) for row in rows]
+
+
+def pauses(backend: str, model: str, *, newest: int) -> list[float]:
+    """Seconds between the end of a request for this model there and the next one, oldest first."""
+    rows = fetch_all(
+        "SELECT extract(epoch FROM at - ended)::float AS seconds FROM (SELECT at, "
+        "lag(at + duration_seconds * interval '1 second') OVER (ORDER BY at) AS ended FROM ("
+        "SELECT at, duration_seconds FROM kos_requests WHERE backend = %s AND model = %s "
+        "AND at > now() - interval '7 days' ORDER BY at DESC LIMIT %s) latest) pairs "
+        "WHERE at > ended ORDER BY at",
+        (backend, model, newest + 1),
+    )
+    return [row["seconds"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
 class HourSums:
     """Requests of the last hour at one backend, by the first digit of their status."""
 

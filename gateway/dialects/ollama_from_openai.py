@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from gateway.calls import Api, JsonObject
-from gateway.dialects.stream import BrokenStream, Lines, object_of, whole
+from gateway.dialects.stream import BrokenStream, Lines, object_of, ollama_tokens
 from gateway.dialects.values import Route, Tokens
 from gateway.errors import BadCall
 from llm.wire import openai
@@ -142,7 +142,7 @@ class ChatReader:
             raise BrokenStream(str(found["error"]))
         pieces = [self._chunk(self._delta(found))]
         if found.get("done") is True:
-            self.tokens = _tokens(found)
+            self.tokens = ollama_tokens(found)
             self.finished = True
             pieces.append(self._chunk({}, finish_reason=_finish_reason(found, self._calls)))
             if self._include_usage:
@@ -194,7 +194,7 @@ def _whole_completion(answer: bytes, *, model: str) -> tuple[bytes, Tokens]:
     found = object_of(answer.strip())
     if found is None or not isinstance(found.get("response"), str):
         raise BrokenStream("the server's answer holds no response")
-    tokens = _tokens(found)
+    tokens = ollama_tokens(found)
     reason = _finish_reason(found, 0)
     body = _completion(_new_id("cmpl"), model, found["response"], reason)
     return dump({**body, "usage": _usage(tokens)}), tokens
@@ -211,7 +211,7 @@ def _whole(answer: bytes, *, model: str) -> tuple[bytes, Tokens]:
     calls = _openai_calls(_tool_calls(found), first=0)
     if calls:
         reply["tool_calls"] = calls
-    tokens = _tokens(found)
+    tokens = ollama_tokens(found)
     reason = _finish_reason(found, len(calls))
     choice = {"index": 0, "message": reply, "logprobs": None, "finish_reason": reason}
     body = {
@@ -320,10 +320,6 @@ def _finish_reason(found: JsonObject, calls: int) -> str:
     if calls:
         return "tool_calls"
     return "length" if found.get("done_reason") == "length" else "stop"
-
-
-def _tokens(found: JsonObject) -> Tokens:
-    return Tokens(whole(found.get("prompt_eval_count")), whole(found.get("eval_count")))
 
 
 def _usage(tokens: Tokens) -> JsonObject:

@@ -10,8 +10,8 @@ from gateway.dialects.stream import (
     EventStreamAsIs,
     JsonLinesAsIs,
     object_of,
+    ollama_tokens,
     usage_of,
-    whole,
 )
 from gateway.dialects.values import Route, Tokens
 from gateway.errors import BadCall
@@ -64,8 +64,7 @@ def _as_is(api: Api, body: JsonObject) -> Route:
 def _unchanged(answer: bytes, *, is_ollama: bool) -> tuple[bytes, Tokens]:
     found = object_of(answer.strip()) or {}
     if is_ollama:
-        tokens = Tokens(whole(found.get("prompt_eval_count")), whole(found.get("eval_count")))
-        return answer, tokens
+        return answer, ollama_tokens(found)
     usage = found.get("usage")
     return answer, usage_of(usage) if isinstance(usage, dict) else Tokens()
 

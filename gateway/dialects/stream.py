@@ -82,8 +82,7 @@ class JsonLinesAsIs:
 
     @property
     def tokens(self) -> Tokens:
-        last = self._last()
-        return Tokens(whole(last.get("prompt_eval_count")), whole(last.get("eval_count")))
+        return ollama_tokens(self._last())
 
     def _last(self) -> JsonObject:
         return object_of(bytes(self._tail).strip()) or {}
@@ -105,6 +104,14 @@ def object_of(text: bytes) -> JsonObject | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def ollama_tokens(found: JsonObject) -> Tokens:
+    """The figures of Ollama's answer, or of the last line of its stream."""
+    loading = whole(found.get("load_duration")) or 0
+    return Tokens(
+        whole(found.get("prompt_eval_count")), whole(found.get("eval_count")), loading / 1e9
+    )
 
 
 def usage_of(usage: JsonObject) -> Tokens:

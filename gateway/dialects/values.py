@@ -11,10 +11,14 @@ from gateway.calls import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a call read and wrote; None where the server does not say."""
+    """What a call read and wrote; None where the server does not say.
+
+    ``load_seconds`` is what the server says it spent on loading the model inside the call.
+    """
 
     prompt: int | None = None
     completion: int | None = None
+    load_seconds: float = 0.0
 
 
 class StreamReader(Protocol):

@@ -104,7 +104,14 @@ class Residency:
         self._used((backend, model, num_ctx))
 
     def loaded_inside(
-        self, backend: str, model: str, num_ctx: int, *, load_seconds: float, call_seconds: float
+        self,
+        backend: str,
+        model: str,
+        num_ctx: int,
+        *,
+        load_seconds: float,
+        call_seconds: float,
+        cause: Cause = "task",
     ) -> None:
         """A call that took ``call_seconds`` until now reported a load that ended ``load_seconds``
         after it began: somebody else had brought the model out of memory. Calls that waited for
@@ -112,7 +119,7 @@ class Residency:
         key = (backend, model, num_ctx)
         ended_at = self._clock() - call_seconds + load_seconds
         if self._is_new_load(key, ended_at):
-            self._record(key, load_seconds, "task")
+            self._record(key, load_seconds, cause)
 
     def forget(self, backend: str) -> None:
         """Forget what was known about a server that failed."""

@@ -12,9 +12,10 @@ from jobs.policy.estimation import AttemptSample, Estimates, Figures, learn
 from jobs.process.clock import utc_now
 from llm.scanner import Scanner
 from llm.types import BackendSpec, Category, Scan
-from models import attempt
+from models import attempt, request
 from models.attempt import MeasuredAttempt
 from models.database import session
+from models.request import MeasuredRequest
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ class LearnedFigures:
         ]
         with session():
             samples = [sample_of(row) for row in attempt.samples()]
+            samples += [sample_of_request(row) for row in request.samples()]
         self._sizes = {(b, info.name): info.size_bytes for b, info in models if info.size_bytes}
         self._learned = learn(
             samples,
@@ -128,6 +130,23 @@ def sample_of(row: MeasuredAttempt) -> AttemptSample:
         tokens_per_second=_rate(row, service),
         service_seconds=service,
         prefill_seconds_per_token=_prefill(row),
+    )
+
+
+def sample_of_request(row: MeasuredRequest) -> AttemptSample:
+    """What a person's request teaches: the model's load and its speed, not how long tasks take.
+
+    An answer that came in one piece has no time of its own for decoding.
+    """
+    tokens = row.completion_tokens or 0
+    streamed = row.decode_seconds > row.first_token_seconds and tokens >= FEWEST_TOKENS
+    return AttemptSample(
+        backend=row.backend,
+        model=row.model,
+        at=row.ended_at,
+        load_seconds=row.load_seconds or None,
+        first_token_seconds=row.first_token_seconds if streamed else None,
+        tokens_per_second=(tokens - 1) / row.decode_seconds if streamed else None,
     )
 
 

@@ -220,6 +220,17 @@ def test_a_wrong_body_is_refused_by_name(raw: bytes) -> None:
         read_call(Api.OPENAI_CHAT, raw)
 
 
+def test_a_load_inside_a_chat_is_read_from_ollamas_figures() -> None:
+    load = b'"load_duration":5200000000,"prompt_eval_count"'
+    line = OLLAMA_STREAM.replace(b'"prompt_eval_count"', load)
+    for api in (Api.OPENAI_CHAT, Api.OLLAMA_CHAT):
+        reader = way(api, BackendKind.OLLAMA, num_ctx=8192, messages=USER, stream=True).reader()
+        reader.feed(line)
+        assert reader.tokens.load_seconds == 5.2
+        whole = way(api, BackendKind.OLLAMA, num_ctx=8192, messages=USER, stream=False).whole
+        assert whole(line.splitlines()[-1])[1].load_seconds == 5.2
+
+
 def test_a_last_line_with_a_long_context_ends_a_stream_wherever_it_is_cut() -> None:
     last = json.dumps({"response": "", "done": True, "context": list(range(20_000))}).encode()
     data = b'{"response":"true","done":false}\n' + last + b"\n"

@@ -40,7 +40,7 @@ CACHES = (
 
 INSERTED_TO_SENT = {"postgres": 14, "redis": 7}
 FREED_WITHOUT_MORE = {"postgres": 6, "redis": 5}
-MESSAGE_TO_OUTCOME = {"postgres": 2, "redis": 6}
+MESSAGE_TO_OUTCOME = {"postgres": 2, "redis": 7}
 
 
 @dataclass

@@ -6,7 +6,7 @@ import re
 
 from jobs.policy.topics import words
 from jobs.policy.validation.phrases import COUNT_ASKED
-from jobs.policy.validation.text import item_count
+from jobs.policy.validation.text import items, without_role
 from jobs.policy.validation.types import Answer, Finding, Request
 
 _LISTED = re.compile(
@@ -15,6 +15,11 @@ _LISTED = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_TABLE_HEAD = re.compile(
+    r"^[ \t]{0,9}\|[^\n]{0,2000}\|[ \t]{0,9}\n[ \t]{0,9}\|[ \t:|]{0,9}-{3,}[ \t:|"
+    r"-]{0,2000}\|[ \t]{0,9}$",
+    re.MULTILINE,
+)
 _TASK_CHARS = 20_000
 _BETWEEN_WORDS = 4
 _PREPOSITIONS = frozenset(
@@ -28,9 +33,11 @@ _NUMBERS = {
 }  # fmt: skip
 _COUNTED = re.compile(
     r"(?<![\w.,-])(\d{1,2}|" + "|".join(_NUMBERS) + r")\s+(?:[\w-]+\s+){0,2}?"
-    r"(?:ideas|reasons|steps|examples|points|bullets|questions|tips|options|risks|titles|names|ways|"
+    r"(?:ideas|reasons|steps|examples|points|bullets|questions|tips|options|risks|titles|"
+    r"names|ways|"
     r"ide[яий]|иде[яийи]|причин\w*|шаг\w*|пример\w*|вопрос\w*|совет\w*|вариант\w*|риск\w*|"
-    r"пункт\w*|способ\w*|назван\w*|тезис\w*)\b",
+    r"пункт\w*|способ\w*|назван\w*|тезис\w*|тем\w*|правил\w*|фраз\w*|слоган\w*|"
+    r"cases|topics|rules|phrases|slogans|items|facts|benefits|features|mistakes|recommendations)\b",
     re.IGNORECASE,
 )
 
@@ -41,11 +48,21 @@ def complete(answer: Answer, request: Request) -> Finding:
         return Finding(0.3, "missing_parts", f"required parts are missing: {', '.join(missing)}")
     if request.response_schema is not None:
         return Finding(1.0)
+    instruction = without_role(request.instruction)
     return min(
-        _listed(answer.text, request.instruction),
-        _counted(answer.text, request.instruction),
+        _listed(answer.text, instruction),
+        _counted(answer.text, instruction),
+        _tabled(answer.text),
         key=_score,
     )
+
+
+def _tabled(text: str) -> Finding:
+    """A table has a row beside its head."""
+    heads = list(_TABLE_HEAD.finditer(text))
+    if not heads or any(text[head.end() :].lstrip().startswith("|") for head in heads):
+        return Finding(1.0)
+    return Finding(0.3, "missing_parts", "the table has no rows")
 
 
 def _listed(text: str, task: str) -> Finding:
@@ -64,7 +81,7 @@ def _listed(text: str, task: str) -> Finding:
 
 def _counted(text: str, task: str) -> Finding:
     wanted = [_number(found) for found in _counts(task)]
-    count = item_count(text)
+    count = len(items(text))
     if not wanted or count < 2:
         return Finding(1.0)
     least = min(wanted)
@@ -85,6 +102,8 @@ def _counts(task: str) -> list[str]:
 
 def _is_requested(before: str) -> bool:
     """Does the number follow the verb that asks, with no other thing between them?"""
+    if not words(before):
+        return True
     verbs = list(COUNT_ASKED.finditer(before))
     if not verbs:
         return False

@@ -14,6 +14,7 @@ from math import prod
 
 from jobs.policy.validation.completeness import complete
 from jobs.policy.validation.engagement import engaged
+from jobs.policy.validation.filling import filled
 from jobs.policy.validation.finish import finished
 from jobs.policy.validation.language import language
 from jobs.policy.validation.legibility import legible
@@ -28,6 +29,7 @@ from llm.detectors.blank import is_blank
 from llm.detectors.repetition import INVISIBLE
 
 _SIGN_CHARS = 8
+_DOTS = frozenset(".…")
 _TAG = re.compile(r"<[^<>\n]{1,40}>")
 Check = Callable[[Answer, Request], Finding]
 
@@ -40,6 +42,7 @@ _PROSE: dict[str, Check] = {
     "finished": finished,
     "language": language,
     "complete": complete,
+    "filled": filled,
     "substance": substantial,
 }
 _STRUCTURED: dict[str, Check] = {"original": original, "schema": structured, "complete": complete}
@@ -79,6 +82,8 @@ def _says_nothing(text: str, request: Request) -> bool:
     if any(map(str.isalnum, bare)) or request.response_schema is not None:
         return is_blank(text)
     signs = {char for char in bare if not char.isspace()} - set(INVISIBLE)
+    if signs <= _DOTS and not about_signs:
+        return True
     short = len(bare.strip()) <= _SIGN_CHARS
     if any(unicodedata.category(sign) == "So" for sign in signs):
         return False

@@ -24,7 +24,7 @@ MACHINE_MESSAGE = any_of(
     r"(?:недоступ|не отвеча|перегруж)",
     r"\bno (?:\w+ ){0,2}(?:models?|backends?|nodes?) (?:is |are )?available",
     r"\b(?:http|status|code)\s*[45]\d\d\b|ошибка\s*[45]\d\d\b|\bcall failed\b",
-    r"requires more (?:\w+ )?memory",
+    r"requires more (?:\w+ )?memory|runner (?:process )?has (?:terminated|crashed)|signal: killed",
     r"превышен\w* (?:время ожидания|лимит)",
 )
 POLITE_MESSAGE = any_of(
@@ -53,7 +53,8 @@ MISSING_MATERIAL = any_of(
     r"предостав|пришл|отправ|вставь|приложи|прикреп|вложени|не вижу|нет доступа|не получил",
 )
 OUT_OF_REACH = any_of(
-    r"\b(?:attach\w*|enclosed|(?:screenshot|photo|image|picture|file|link|url|website)s?|online)\b|https?:",
+    r"\b(?:attach\w*|enclosed|(?:screenshot|photo|image|picture|file|link|url|"
+    r"website)s?|online)\b|https?:",
     r"\b(?:weather (?:in|now|today|tomorrow|like|forecast|for)|stock price|exchange rate|"
     r"news|lottery|right now|today|tomorrow|current(?:ly)?|"
     r"latest|live|real[- ]time|my (?:account|bank|calendar|inbox|emails?|password|order|name))\b",
@@ -82,6 +83,13 @@ REFUSAL = any_of(
     r"\bi have no (?:information|data|access|details)",
     r"не вижу (?:вложен|файл|документ)|не (?:обладаю|располагаю|имею) (?:\w+ )?(?:информаци|данны)",
     r"\bi need more (?:information|details|context)",
+    r"\b(?:being|i am|i'm) (?:just |only |merely )?an? (?:[\w-]+[ -]){0,2}ai\b",
+    r"\bi (?:don't|do not) have the (?:\w+ ){0,2}(?:qualifications?|expertise|authority|capabilit)",
+    r"\b(?:i'd|i would) (?:rather not|prefer not)|\bi must decline|\bnot comfortable\b"
+    r"|\bagainst my (?:guidelines|policy|policies|programming)",
+    r"не люблю менять тему|давайте (?:поговорим|сменим|лучше поговорим) (?:о|об|"
+    r"на) (?:ч[её]м|друг)|"
+    r"не буду (?:отвечать|обсуждать|выполнять)|вынужден\w* отказать",
     r"пожалуйста,? (?:уточните|предоставьте|пришлите)",
     r"\bplease (?:provide|share|clarify|specify)\b",
 )
@@ -97,11 +105,48 @@ LACK = any_of(
     r"capab|information|context|just an ai)",
     r"доступ|предостав|пришл|уточн|приложи|прикреп|вложени|интернет|информаци|сведени|контекст",
 )
+ASKS_BACK = any_of(
+    r"\b(?:could|can|would|will) you (?:please |kindly )?(?:share|paste|send|provide|"
+    r"upload|attach|post|"
+    r"supply|include|copy)\b",
+    r"\bplease (?:paste|send|upload|attach|post|supply|copy|insert|drop)\b",
+    r"\b(?:отправьте|пришлите|вставьте|скиньте|приложите|загрузите|предоставьте|поделитесь|"
+    r"отправь|пришли|вставь|скинь|приложи|загрузи)\b",
+)
+ASKS_FOR_TEXT = any_of(
+    r"\b(?:share|paste|send|provide|upload|attach|post|supply|include|copy|insert|"
+    r"drop)\b[^.?!\n]{0,30}"
+    r"\b(?:text|code|document|contents?|paragraph|passage|article|sentence|snippet|message)\b",
+    r"(?:отправ|пришл|встав|скин|прилож|загруз|предостав|подел)\w*[^.?!\n]{0,30}"
+    r"(?:текст|код\b|документ|содержан|фрагмент|абзац|сообщен|стать)",
+)
+WRITES_TO = any_of(
+    r"\bletters?\b|e-?mail|\breply|respond to|message to|\b(?:ask|request|remind|invite|"
+    r"tell|write to)\b",
+    r"письм|сообщени|напомн|попрос|напиши (?:ему|ей|им|клиент|поставщик)|ответ клиент",
+)
+ANSWERS_SOMEBODY = any_of(
+    r"refus|declin|apolog|\breply|respond|translat|rephras|rewrite|paraphras|\bsay\b|"
+    r"turn down|reject",
+    r"отказ|откаж|извин|ответ|перевед|перевод|перефраз|перепиш|скаж",
+)
+ABOUT_ITSELF = any_of(
+    r"\b(?:i'm afraid|sorry, but|i have to decline|(?:outside|beyond) (?:of )?(?:what|my)|"
+    r"my guidelines|"
+    r"(?:isn't|not) something i|as an? (?:\w+ )?ai\b|anything else (?:you|i)|(?:can't|"
+    r"cannot) do that)",
+    r"языков(?:ая|ой) модел|собственного мнения|разговоры на (?:некоторые|такие) темы|"
+    r"не подлежит обсуждению|предмет беседы|сменим (?:тему|предмет)|не научил|"
+    r"не предназначен|я не умею|в других источниках|эта тема|данная тема",
+)
 SPEAKS_FOR_OTHERS = any_of(
-    r"translat|\bletters?\b|e-?mail|\breply|respond to|refus|declin|apolog|\bscript\b|dialog|"
+    r"translat|(?<!capital )(?<!upper)(?<!lower)(?<!case )\bletters?\b|e-?mail|"
+    r"\breply|respond to|refus|declin|apolog|\bscript\b|dialog|"
     r"prompt",
+    r"\bfirst person\b|от первого лица",
     r"^\W*(?:ask|request|remind|invite|tell|inform|notify|urge|beg|message|reject|turn down)\b",
-    r"\b(?:message|notice|announcement|banner|notification|chat|say\b|phrase|sentence|rephrase|rewrite|"
+    r"\b(?:message|notice|announcement|banner|polite\b|notification|chat|say\b|phrase|sentence|"
+    r"rephrase|rewrite|"
     r"paraphrase|politely|line for|quote|template|ask (?:the|a|our|him|her|them|for)\b)",
     r"перевед|перевод|письм|ответ клиент|отказ|извин|диалог|промпт|скрипт|сообщени|объявлени|"
     r"уведомлени|вежлив|перефраз|перепиши|фраз|шаблон",
@@ -134,28 +179,120 @@ WORK_VERBS = any_of(
     r"сейчас|приступ|займусь|сдела|начн|подготов|напиш|проанализ|помо|давайте|перевед|объясн|опиш|"
     r"состав|рассмотр|провер",
 )
+INTENDS = any_of(
+    r"\b(?:i'll|i will|i'm going to|i am going to|let me|let's)\b",
+    r"\b(?:сейчас я|приступ(?:лю|аю)|начн(?:у|ём|ем)|подготовлю|предоставлю|пришлю|составлю|сделаю|"
+    r"подберу|рассмотрю|опишу|добавлю|покажу|возьмусь|проверю|напишу|выполню)\b",
+)
+STARTS_WORK = any_of(
+    r"\b(?:let me|let's|i'll) get started\b|\bi(?:'ll| will) now\b|\bсейчас я\b|приступ(?:лю|аю) к"
+)
+ANNOUNCES = any_of(
+    r"^(?:(?:sure|of course|certainly|absolutely|конечно|хорошо)[!.,]* )?"
+    r"(?:here(?: is| are|'s)|below (?:is|are)|вот|ниже)\b[^\n]{0,200}:\s*$"
+)
+CLAIMS_A_FILE = any_of(
+    r"\b(?:find|see) attached\b|\battached (?:is|you|please)\b|ready (?:to|for) download",
+    r"во вложении|прикрепл[яеё]н|прикрепил|готов к скачиванию",
+    r"\b(?:saved|created|written|stored|exported|generated|placed|uploaded)\b[^\n]{0,80}"
+    r"(?:\bfile\b|/[\w.-]+/|\w\.(?:csv|xlsx?|txt|py|md|json|pdf|docx)\b)",
+    r"(?:сохран|создан|создал|записан|записал|выгруж|сформирован)\w*[^\n]{0,80}"
+    r"(?:файл|/[\w.-]+/|\w\.(?:csv|xlsx?|txt|py|md|json|pdf|docx)\b)",
+)
+ASKS_DATA = any_of(
+    r"\b(?:csv|table|spreadsheet|script|function|code|sql|query|json|yaml|config|list|"
+    r"write|draft|create)\b",
+    r"\bcsv\b|таблиц|скрипт|функци|\bкод\b|запрос|конфиг|список|напиши|составь|подготовь|создай",
+)
+SAYS_DONE = any_of(
+    r"^(?:the|this) (?:\w+ )?(?:paragraph|text|e-?mail|message|letter|summary|post|answer|"
+    r"table|code|list|"
+    r"notice|description) (?:above|below|provided)\b",
+    r"\btask (?:is |has been )?(?:complete|completed|done)\b|\b(?:i have|i've) (?:replied|"
+    r"answered|sent|informed)\b",
+    r"задача выполнена|задание выполнено|я (?:ответил|сообщил|отправил|"
+    r"написал)\w* (?:клиент|ему|ей|письм)",
+)
+SAYS_CHANGED = any_of(
+    r"^i(?:'ve| have)? (?:\w+ )?(?:checked|corrected|reviewed|fixed|translated|shortened|"
+    r"rewritten|proofread)\b",
+    r"^я (?:\w+ )?(?:проверил|исправил|перевел|перевёл|сократил|переписал|отредактировал)",
+)
+ELIDES = any_of(
+    r"(?:and so on|continue|repeat|etc\.?)[^.\n]{0,20} (?:for|with) (?:the )?(?:remaining|"
+    r"rest|other|all)\b",
+    r"^[^\w\n]{0,9}(?:и так далее|и т\. ?д\.)[^\w\n]{0,9}$|и так далее (?:для|по) (?:остальн|вс)",
+    flags=re.IGNORECASE | re.MULTILINE,
+)
+THINKS_ALOUD = any_of(
+    r"^\W{0,9}(?:хорошо|итак|ладно|так|okay|ok|alright|so|well|hmm)[,. ]{1,3}"
+    r"(?:мне (?:нужно|надо)|пользовател|нужно (?:объясн|напис|состав|подум)|i need to|"
+    r"i should|the user|"
+    r"let's see|let me (?:think|see))",
+)
+ASKS_TITLE = any_of(
+    r"title|headline|heading|subject line|\bname\b|slogan|tagline|caption|label|"
+    r"заголов|назван|тему письма|слоган|подпись|имя"
+)
+ASKS_DIALOGUE = any_of(
+    r"dialog|conversation|chat|transcript|script|interview|role-?play|prompt|example|few-?shot|"
+    r"диалог|разговор|чат|беседа|интервью|переписк|пример|промпт"
+)
+WORK_ON_TEXT = any_of(
+    r"\b(?:analy|writ|draft|prepar|creat|compil|generat|go through|turn|summari|structur|outlin|"
+    r"provid|present|deliver|put together|have it ready|give me|translat|compar|research|"
+    r"start|begin|get started|make sure|add)",
+    r"приступ|состав|подбер|подготов|предостав|напиш|проанализ|сделаю|начну|добав|опишу|рассмотр",
+)
+ASKS_TEMPLATE = any_of(
+    r"template|placeholder|\bform\b|boilerplate|skeleton|outline|fill[- ]in|blanks?\b|variables?\b",
+    r"шаблон|заготовк|бланк|форм[аыу]\b|плейсхолдер|образец|болванк",
+)
+ASKS_TRANSLATION = any_of(
+    r"\btranslat|\b(?:in|into|to) (?:german|french|spanish|italian|polish|chinese|"
+    r"japanese|russian|english|turkish|portuguese|dutch|ukrainian|czech)\b",
+    r"перевед|перевод|на (?:немецк|английск|французск|испанск|итальянск|русск|польск|"
+    r"китайск|турецк|украинск)",
+)
+RESTATES = any_of(
+    r"\b(?:the (?:user|client|customer|task|request)) (?:would like|wants|asks|is|"
+    r"requires|needs)\b",
+    r"^\W*(?:so,? )?you (?:would like|want|are asking|need|asked)\b",
+    r"^\W*(?:вам )?(?:нужно|требуется|необходимо) \w+|^\W*вы (?:хотите|просите)",
+    r"^\W*(?:task|request|question|задача|задание|вопрос|запрос)\W*:",
+    r"(?:это|that is|this is) (?:важный|интересный|хороший|отличный|an? (?:important|"
+    r"interesting|good|great|"
+    r"excellent)) (?:вопрос|question)",
+    r"пользовател\w+ (?:хочет|просит|хотел|нужн)|(?:в задании|в запросе) (?:требуется|"
+    r"просят|нужно)",
+)
 COUNT_ASKED = any_of(
     r"\b(?:give|list|name|write|suggest|provide|generate|propose|find|make|create|produce|come up|"
-    r"share|offer|need|want|brainstorm|top)\b|напиши|дай|назови|предложи|приведи|перечисли|придумай|"
+    r"share|offer|need|want|brainstorm|top)\b|напиши|дай|назови|предложи|приведи|"
+    r"перечисли|придумай|"
     r"составь|сформулируй|нужн|выпиши|укажи",
 )
 OUTPUT_IN = any_of(
-    r"\b(?:answer|reply|respond|write|translate|explain|summari[sz]e|describe|list|give|tell|rewrite|"
+    r"\b(?:answer|reply|respond|write|translate|explain|summari[sz]e|describe|list|"
+    r"give|tell|rewrite|"
     r"draft|compose|create|prepare|generate|produce|speak|use)\b|^\W*(?:in|into|to)\b",
     r"ответ|напиш|перевед|перевод|объясн|опиш|перескаж|расскаж|перечисл|составь|подготов|сформулир|"
     r"выведи|перепиш|изложи|сделай",
 )
 ABOUT_SIGNS = any_of(
     r"\b(?:operator|symbols?|signs?|character|punctuation|emoji|regex|array|json|brackets?|braces?|"
-    r"morse|brainfuck|ascii|html|xml|svg|markup|tags?|dots?|dash|separator|delimiter|empty|glyph)\b",
-    r"оператор|символ|знак|эмодзи|смайл|регуляр|массив|скобк|морзе|тег|точк|тире|разделител|пуст",
+    r"morse|brainfuck|ascii|html|xml|svg|markup|tags?|dots?|dash|separator|delimiter|"
+    r"empty|glyph)\b",
+    r"\b(?:оператор|символ|знак|эмодзи|смайл|регуляр|массив|скобк|морзе|тег|точк|тире|"
+    r"разделител|пуст)",
 )
 ABOUT_LANGUAGES = any_of(
     r"translat|language|\bscript\b|alphabet|transliterat|\bword for\b|\bsay\b|pronounc|"
     r"locali[sz]|multilingual|i18n|original title|native|poem|lyrics|quote|proverb|greeting|"
     r"name of",
     r"перевед|перевод|язык|алфавит|транслит|произнос|локализ|пословиц|цитат|назван|стих|оригинал",
-    r"chinese|mandarin|cantonese|japan|korea|kanji|hiragana|katakana|hangul|hanzi|pinyin|arab|hebrew|"
+    r"chinese|mandarin|cantonese|japan|korea|kanji|hiragana|katakana|hangul|hanzi|"
+    r"pinyin|arab|hebrew|"
     r"hindi|thai|greek|russia|ukrain|bulgar|serb|persian|farsi|urdu|tamil|bengal|georgia|armenia|"
     r"cyrillic|emoji|unicode|english|latin|french|german|spanish|italian|polish",
     r"китай|япон|коре|иероглиф|араб|иврит|хинди|тайск|грече|украин|болгар|серб|перси|грузин|армян|"
@@ -164,7 +301,9 @@ ABOUT_LANGUAGES = any_of(
 LISTS = any_of(r"\b(?:list|find|extract|name|which|report)\b|перечисли|найди|назови|извлеки")
 PRODUCES = any_of(
     r"^\W*(?:describe|summari[sz]e|write|explain|create|draft|prepare|compare|analy[sz]e|plan|list|"
-    r"опиши|напиши|объясни|составь|подготовь|сравни|проанализируй|кратко|перечисли|расскажи)\b",
+    r"propose|suggest|give|come up|design|develop|outline|make|generate|"
+    r"опиши|напиши|объясни|составь|подготовь|сравни|проанализируй|кратко|перечисли|расскажи|"
+    r"предложи|придумай|разработай|сделай|дай)\b",
 )
 ASKS_CODE = any_of(
     r"\b(?:write|implement|code)\b.{0,60}"

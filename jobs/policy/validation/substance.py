@@ -6,13 +6,18 @@ import re
 
 from jobs.policy.validation.phrases import (
     ASKS_CODE,
+    ASKS_DIALOGUE,
     ASKS_MUCH,
+    INTENDS,
     LISTS,
     PRODUCES,
     PROMISE,
     SPEAKS_FOR_OTHERS,
+    STARTS_WORK,
+    WORK_ON_TEXT,
     WORK_VERBS,
 )
+from jobs.policy.validation.text import items, sentences, without_role
 from jobs.policy.validation.types import Answer, Finding, Request
 
 _PROMISE_CHARS = 250
@@ -26,10 +31,21 @@ _CODE = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _TEMPLATE_MARK = re.compile(
-    r"<\|(?:im_start|im_end|assistant|user|system|end\w*|eot_id)\|>|\[/?INST\]"
+    r"<\|(?:im_start|im_end|assistant|user|system|end\w*|eot_id)\|>|\[/?INST\]|"
+    r"^\#{2,3} (?:instruction|response):?$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _NOTHING = frozenset({"none", "null", "nil", "nan", "undefined", "n/a", "н/д"})
 _DELIVERS = re.compile(r"\n\n|=|:\s*\S|`")
+_SPEAKER = re.compile(
+    r"^[*_#>\[ \t]{0,9}(?:user|human|пользователь|assistant|ассистент)[\]*_ ]{0,4}:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MIN_TURNS = 3
+_TOOL_CALL = re.compile(
+    r"\A<(?:tool_call|function_call|tool)>|\A\{\s*\"name\"\s*:.{0,80}\"arguments\""
+)
+_INTENT_CHARS = 900
 _OPEN_THOUGHT = re.compile(r"^<think(?:ing)?>", re.IGNORECASE)
 
 
@@ -37,26 +53,43 @@ def substantial(answer: Answer, request: Request) -> Finding:
     text = answer.text.strip()
     if _OPEN_THOUGHT.match(text):
         return Finding(0.1, "thinking_only", "the answer never leaves its thinking")
-    if text.casefold() in _NOTHING and PRODUCES.search(request.instruction):
+    if text.casefold() in _NOTHING and PRODUCES.search(without_role(request.instruction)):
         # "None" may be the list that was asked for; prose it is not.
         score = 0.6 if LISTS.search(request.instruction) else 0.1
         return Finding(score, "blank", f'the answer is "{text}"')
     if _promises(text):
-        expected = SPEAKS_FOR_OTHERS.search(request.instruction)
+        expected = SPEAKS_FOR_OTHERS.search(request.instruction) and not (
+            STARTS_WORK.search(text) and _intends(text)
+        )
         reason = f'the answer promises the work instead: "{text[:60]}"'
         return Finding(0.7 if expected else 0.3, "thin", reason)
     mark = _TEMPLATE_MARK.search(text)
-    if mark is not None:
+    if mark is not None and "<|" not in request.prompt and "INST]" not in request.prompt:
         return _template(text, mark)
+    if len(_SPEAKER.findall(text)) >= _MIN_TURNS and not ASKS_DIALOGUE.search(request.instruction):
+        return Finding(0.3, "template", "the answer goes on with both sides of a conversation")
+    if _TOOL_CALL.search(text) and "arguments" not in request.prompt:
+        return Finding(0.2, "template", "the answer is the call of a tool that nobody offered")
     return _against_demand(text, request)
 
 
 def _promises(text: str) -> bool:
     """Nothing but the promise of some work stands there."""
+    if _intends(text):
+        return True
     if len(text) > _PROMISE_CHARS or _DELIVERS.search(text):
         return False
     opening = PROMISE.match(text)
     return opening is not None and bool(WORK_VERBS.search(text, max(0, opening.start())))
+
+
+def _intends(text: str) -> bool:
+    """Do most sentences say what the author is going to do? A list or a block is work."""
+    if len(text) > _INTENT_CHARS or len(items(text)) > 1 or "```" in text:
+        return False
+    said = sentences(text)
+    intents = sum(bool(INTENDS.search(part) and WORK_ON_TEXT.search(part)) for part in said)
+    return intents >= 2 and 2 * intents >= len(said)
 
 
 def _against_demand(text: str, request: Request) -> Finding:

@@ -17,6 +17,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 _MARK = re.compile(r"^\s*(?:[-*•–]\s+|\(?\d{1,4}[.):]\s*)+")
 _ITEM = re.compile(r"^\s*(?:#{1,6}\s*)?(?:\*\*)?(?:[-*•–]\s+|\(?\d{1,3}[.)]\s*|#{1,6}\s+)")
 
+_ROLE = re.compile(r"\A\W*[A-ZА-ЯЁ][\w./-]{0,20}(?: \w{1,12})?:\s+(?=\S)")
+_QUOTE = re.compile(r"[«“\"'][^«»“”\"\n]{20,4000}[»”\"']")
 _CONTENT_CHARS = 20_000
 _CONTENT_LETTERS = 4
 _MATERIAL_CHARS = 40
@@ -47,9 +49,9 @@ def sentences(text: str) -> list[str]:
     return [_MARK.sub("", part, count=1).strip() for part in parts if part.strip()]
 
 
-def item_count(text: str) -> int:
-    """Lines that are items of a list or headings."""
-    return sum(1 for line in text.splitlines() if _ITEM.match(line))
+def items(text: str) -> list[str]:
+    """Lines that are items of a list or headings, with their marks."""
+    return [line.rstrip() for line in text.splitlines() if _ITEM.match(line)]
 
 
 def content_stems(text: str) -> set[str]:
@@ -58,10 +60,22 @@ def content_stems(text: str) -> set[str]:
     return found - _GENERIC
 
 
+def without_role(task: str) -> str:
+    """The task without the name before it: "QA: list ten edge cases"."""
+    return _ROLE.sub("", task, count=1)
+
+
 def holds_material(task: str) -> bool:
     """Does a task bring the text it is about: after a colon, in a block or as a long body?"""
+    task = without_role(task)
     _, _, body = task.partition("\n") if "\n" in task.strip() else task.partition(":")
-    return len(body.strip(" \n\"'`")) >= _MATERIAL_CHARS
+    quoted = max((len(quote) for quote in _QUOTE.findall(task[:_CONTENT_CHARS])), default=0)
+    return max(quoted, len(body.strip(" \n\"'`"))) >= _MATERIAL_CHARS
+
+
+def without_material(task: str) -> str:
+    """The words that ask, without the quotes and blocks that they speak of."""
+    return _QUOTE.sub(" ", _FENCE.sub("\n", task))
 
 
 def squeezed(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from jobs.policy.validation.text import prose, sentences, squeezed
+from jobs.policy.validation.text import items, prose, sentences, squeezed
 from jobs.policy.validation.types import Answer, Finding, Request
 from llm.detectors.repetition import repetition
 
 _MIN_SENTENCES = 4
 _MIN_SENTENCE_WORDS = 3
 _MIN_LINE_WORDS = 6
+_MIN_ITEMS = 8
 _RUN_WORDS = 4
 _MIN_RUNS = 24
 _ASKED_FOR = re.compile(
@@ -26,7 +27,8 @@ def varied(answer: Answer, request: Request) -> Finding:
     if _ASKED_FOR.search(request.instruction):
         return Finding(1.0)
     said = [part for part in sentences(prose(answer.text)) if _is_language(part)]
-    share = min(_new_sentences(said), *(_new_runs(squeezed(part)) for part in said), 1.0)
+    listed = _new_items(answer.text)
+    share = min(_new_sentences(said), listed, *(_new_runs(squeezed(part)) for part in said))
     if share >= 0.6:
         return Finding(1.0)
     score = 0.2 if share < 0.45 else 0.6
@@ -41,6 +43,12 @@ def _new_sentences(said: list[str]) -> float:
     """The share of different ones among real sentences: lines of data repeat by nature."""
     found = [squeezed(part) for part in said if _is_sentence(part)]
     return len(set(found)) / len(found) if len(found) >= _MIN_SENTENCES else 1.0
+
+
+def _new_items(text: str) -> float:
+    """The share of different items in a list of several words each."""
+    found = [part for part in map(squeezed, sentences("\n".join(items(text)))) if " " in part]
+    return len(set(found)) / len(found) if len(found) >= _MIN_ITEMS else 1.0
 
 
 def _is_sentence(part: str) -> bool:

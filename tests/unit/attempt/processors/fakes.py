@@ -17,6 +17,7 @@ class FakeModel:
 
     answers: dict[str, str | Exception] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    usual: str = GOOD
 
     def __call__(
         self,
@@ -28,7 +29,7 @@ class FakeModel:
     ) -> Completion:
         self.calls.append({"step": step, "messages": messages, "max_tokens": max_tokens})
         self.calls[-1]["schema"] = response_schema
-        answer = self.answers.get(step, GOOD.format(len(self.calls)))
+        answer = self.answers.get(step, self.usual.format(len(self.calls)))
         if isinstance(answer, Exception):
             raise answer
         return Completion(answer, "m", "b", "stop")

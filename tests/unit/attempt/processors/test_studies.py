@@ -113,6 +113,7 @@ def test_a_lost_lease_stops_the_study_at_its_next_step(
 
 def test_a_russian_idea_is_studied_in_russian(model: FakeModel, checkpoint: KeptSteps) -> None:
     task = a_task("dashboard_simulator", "Сервис доставки фермерских продуктов")
+    model.usual = "Здравый ответ, в котором сказано нечто своё о самом деле, номер {}."
 
     BusinessSimulationProcessor().run(task, model, checkpoint=checkpoint)
 

@@ -13,9 +13,10 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.error_mapping import UNREACHABLE
-from console.cli.framework import Command, json_option
+from console.cli.framework import Command, Word, json_option
 from console.cli.output import note, print_json, say
 
+ROLES = ("all", "workers", "control")
 CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 
 
@@ -24,18 +25,26 @@ CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
     examples=(
         ("kos up", "start what is not running"),
         ("kos up --demo", "simulate the model servers that do not answer"),
+        ("kos up --role workers", "a host that only calls model servers (more-machines.md)"),
     ),
 )
 @click.option("--demo", is_flag=True, help="Simulated model servers where none runs; experts.")
 @click.option("--embedded", is_flag=True, help="Leave the DATABASE_URL and REDIS_URL on record.")
 @click.option("--replace-redis", is_flag=True, help="This Redis replaces the deployment's own.")
+@click.option("--role", type=Word(ROLES), metavar="|".join(ROLES), help="What this host does.")
 @click.option(
     "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, metavar="S"
 )
 @json_option
 @pass_app
 def up_command(
-    app: App, demo: bool, embedded: bool, replace_redis: bool, timeout: float, as_json: bool
+    app: App,
+    demo: bool,
+    embedded: bool,
+    replace_redis: bool,
+    role: str | None,
+    timeout: float,
+    as_json: bool,
 ) -> None:
     """Start everything; returns when all is healthy."""
     from console.operations.doctor.servers import silent_servers
@@ -43,6 +52,7 @@ def up_command(
     from console.supervision.start import up
     from console.supervision.tables import check_experts_file, prepare_tables
     from jobs.settings.load import shipped
+    from jobs.settings.role import Role
 
     for warning in app.settings.warnings:
         note(f"warning: {warning}", "yellow")
@@ -52,6 +62,7 @@ def up_command(
         app.settings,
         demo=demo,
         embedded=embedded,
+        role=Role(role) if role else None,
         prepare=partial(prepare_tables, replace_redis=replace_redis),
         timeout_seconds=timeout,
         say=note if as_json else say,

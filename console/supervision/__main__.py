@@ -18,9 +18,10 @@ import threading
 from functools import partial
 
 from console.services.errors import ServiceError
-from console.supervision.addresses import accepts, dashboard_address
+from console.supervision.addresses import accepts
 from console.supervision.client import ProgramStatus, SupervisorNotRunning
 from console.supervision.follow import LogFollower
+from console.supervision.health import listeners
 from console.supervision.notify import service_manager
 from console.supervision.orphans import supervisord_pid
 from console.supervision.start import STOPPED_ON_PURPOSE, up
@@ -104,11 +105,12 @@ def _programs(settings: Settings) -> tuple[ProgramStatus, ...]:
 
 
 def _healthy(settings: Settings) -> int:
-    """RUNNING is not enough for the dashboard, which must answer."""
+    """RUNNING is not enough for a program that listens: it must answer."""
     programs = _programs(settings)
     late = [f"{program.name} {program.state}" for program in programs if program.state != "RUNNING"]
-    if programs and not late and not accepts(dashboard_address(settings)):
-        late = ["watch:dashboard does not answer"]
+    if not late:
+        silent = [name for name, at in listeners(settings).items() if not accepts(at)]
+        late = [f"{name} does not answer" for name in silent]
     print(", ".join(late) if programs else "no supervisord answers")
     return 0 if programs and not late else 1
 

@@ -27,6 +27,7 @@ from console.services.errors import ServiceError
 from console.supervision.programs import stop_wait_seconds
 from console.supervision.simulated import Absent, choose_servers
 from jobs.settings.load import Settings, load
+from jobs.settings.role import Role
 from jobs.settings.sources import (
     EMBEDDED,
     OWN,
@@ -155,6 +156,24 @@ def choose_model_servers(
     )
     update_env(settings.home, chosen)
     return lines
+
+
+def choose_role(settings: Settings, environ: Mapping[str, str], role: Role | None) -> Settings:
+    """Keep ``role`` (None: the one on record); the settings of the home with it.
+
+    Raises:
+        ServiceError: ``KOS_ROLE`` says otherwise, or a host of workers has databases of its own.
+    """
+    if role is not None:
+        update_env(settings.home, {"KOS_ROLE": role.value})
+    chosen = reread(settings, environ)
+    if role not in (None, chosen.role):
+        raise ServiceError(f"KOS_ROLE={chosen.role} is set: take it out, or set {role} there")
+    if chosen.role is Role.WORKERS and (chosen.embedded_postgres or chosen.embedded_redis):
+        raise ServiceError(
+            "a host of workers uses the databases of the others: set DATABASE_URL and REDIS_URL"
+        )
+    return chosen
 
 
 def environment_of_supervisord(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -95,6 +95,7 @@ def listeners(settings: Settings) -> dict[str, Address]:
         "watch:dashboard": dashboard_address(settings),
         "watch:gateway": gateway_address(settings),
     }
+    found = {name: at for name, at in found.items() if name[6:] in settings.role.programs}
     servers = {name: f"servers:simulator-{name}" for name in settings.simulated}
     if runs_mlx_server(settings):
         servers["mlx"] = "servers:mlx-api"

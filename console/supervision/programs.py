@@ -12,7 +12,11 @@ from jobs.settings.load import Settings, shipped
 
 PYTHON = '"%(ENV_KOS_PYTHON)s" -m'
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-ALWAYS_IN_JOBS = ("scheduler", "listener", "control")
+STATIC_GROUPS = {
+    "jobs": ("scheduler", "listener", "control"),
+    "watch": ("health", "dashboard", "gateway"),
+}
+"""The programs of ``supervisord.conf``."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -45,6 +49,20 @@ def conf_file() -> Path:
     if not path.is_file():
         raise ServiceError(f"{path} is missing; install the project again")
     return path
+
+
+def static_groups(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The programs of ``supervisord.conf`` that run here, by group."""
+    return {
+        group: tuple(name for name in names if name in settings.role.programs)
+        for group, names in STATIC_GROUPS.items()
+    }
+
+
+def left_out(settings: Settings) -> tuple[str, ...]:
+    """Those that do not run here: without a group, supervisor makes each of them one of its own."""
+    every = (name for names in STATIC_GROUPS.values() for name in names)
+    return tuple(name for name in every if name not in settings.role.programs)
 
 
 def _infra(settings: Settings) -> list[Program]:
@@ -121,7 +139,9 @@ def runs_mlx_server(settings: Settings) -> bool:
 
 
 def _workers(settings: Settings) -> list[Program]:
-    programs = []
+    programs: list[Program] = []
+    if not settings.role.has_workers:
+        return programs
     for backend in settings.backends:
         if not SAFE_NAME.fullmatch(backend.name):
             raise ServiceError(

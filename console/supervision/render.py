@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 
-from console.supervision.programs import ALWAYS_IN_JOBS, Program
+from console.supervision.programs import Program
 
 HEADER = "; Rendered by kos up. Changes made here are lost at the next one.\n"
 GROUP_PRIORITIES = {"infra": 10, "servers": 20, "jobs": 30, "watch": 50}
 
 
-def render(programs: Sequence[Program]) -> str:
-    """The text of ``conf.d/programs.conf``."""
+def render(programs: Sequence[Program], static: Mapping[str, Sequence[str]]) -> str:
+    """The text of ``conf.d/programs.conf``. ``static``: programs of ``supervisord.conf`` by group,
+    whose groups are written anew with ``programs``."""
     ordered = sorted(programs, key=lambda program: (program.priority, program.name))
     sections = [_program(program) for program in ordered]
-    by_group = sorted(ordered, key=lambda program: program.group)
-    for group, members in groupby(by_group, key=lambda program: program.group):
-        sections.append(_group(group, [program.name for program in members]))
+    groups = {group: list(names) for group, names in static.items()}
+    for program in ordered:
+        groups.setdefault(program.group, []).append(program.name)
+    sections += [_group(group, names) for group, names in sorted(groups.items()) if names]
     return "\n".join([HEADER, *sections])
 
 
@@ -43,9 +44,8 @@ stdout_logfile_backups=3
 
 
 def _group(group: str, names: list[str]) -> str:
-    members = [*ALWAYS_IN_JOBS, *names] if group == "jobs" else names
     return f"""\
 [group:{group}]
-programs={",".join(members)}
+programs={",".join(names)}
 priority={GROUP_PRIORITIES[group]}
 """

@@ -19,12 +19,13 @@ from console.supervision import changes, choices
 from console.supervision.client import Supervisor, connected
 from console.supervision.health import wait_for_databases, wait_until_running
 from console.supervision.orphans import end_orphans
-from console.supervision.programs import conf_file, varying_programs
+from console.supervision.programs import conf_file, left_out, static_groups, varying_programs
 from console.supervision.readiness import Unready, unready_workers
 from console.supervision.render import render
 from console.supervision.simulated import Absent
 from console.supervision.tables import prepare_tables
 from jobs.settings.load import PROJECT, Settings
+from jobs.settings.role import Role
 
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 120.0
@@ -43,6 +44,7 @@ def up(
     demo: bool = False,
     absent: Absent | None = None,
     embedded: bool = False,
+    role: Role | None = None,
     environ: Mapping[str, str] | None = None,
     project: Path = PROJECT,
     python: str = sys.executable,
@@ -56,7 +58,8 @@ def up(
     Safe to call when it already runs: changed programs are restarted, stopped ones started.
     ``demo`` adds the sample experts and simulates model servers that do not answer, where
     ``absent`` does not say otherwise, and ``embedded`` leaves the services of
-    one's own that the home remembers; ``say`` gets a line for each choice.
+    one's own that the home remembers; ``role`` is remembered from now on. ``say`` gets a line for
+    each choice.
 
     Raises:
         ServiceError: something does not start or fit; the message says what to do.
@@ -78,7 +81,7 @@ def up(
         absent = absent or (Absent.SIMULATE if demo else Absent.WAIT)
         for line in choices.choose_model_servers(settings, environ, absent=absent, running=running):
             say(line)
-        settings = choices.reread(settings, environ)
+        settings = choices.choose_role(settings, environ, role)
         _write_programs(settings)
         now = changes.present(settings, environ)
         if running:
@@ -92,7 +95,7 @@ def up(
         _start_infra(supervisor, settings)
         for line in prepare(settings, demo=demo):
             say(line)
-        _start_rest(supervisor)
+        _start_rest(supervisor, settings)
         wait_until_running(supervisor, settings, unready=unready, timeout_seconds=timeout_seconds)
     return choices.reread(settings, environ)
 
@@ -120,7 +123,7 @@ def _clear_the_ground(settings: Settings, socket: Path) -> None:
 
 
 def _write_programs(settings: Settings) -> None:
-    text = render(varying_programs(settings))
+    text = render(varying_programs(settings), static_groups(settings))
     write_private(settings.home / "conf.d" / "programs.conf", text)
 
 
@@ -216,6 +219,8 @@ def _start_infra(supervisor: Supervisor, settings: Settings) -> None:
     wait_for_databases(supervisor, settings)
 
 
-def _start_rest(supervisor: Supervisor) -> None:
+def _start_rest(supervisor: Supervisor, settings: Settings) -> None:
+    for name in left_out(settings):
+        supervisor.remove_group(name)
     for group in sorted({program.group for program in supervisor.status()} - {"infra", "servers"}):
         supervisor.start(f"{group}:*")

@@ -25,6 +25,7 @@ from jobs.settings import fields as of
 from jobs.settings.backends import configured_backends
 from jobs.settings.fields import secret, setting
 from jobs.settings.names import name_in_message, unknown_names
+from jobs.settings.role import Role
 from jobs.settings.sources import (
     EMBEDDED,
     SettingsError,
@@ -170,6 +171,7 @@ class Settings:
     notify_events: tuple[str, ...] = setting("KOS_NOTIFY_EVENTS", of.events, webhooks.BY_DEFAULT)
     otel_endpoint: str | None = setting("OTEL_EXPORTER_OTLP_ENDPOINT", of.optional_http_url)
     supervisor_socket: Path | None = setting("KOS_SUPERVISOR_SOCKET", of.path)
+    role: Role = setting("KOS_ROLE", of.one_of(Role), Role.ALL)
     simulator_speed: float = setting("KOS_SIMULATOR_SPEED", of.number(0.01, 10_000), 10.0)
     run_mlx_server: bool = setting("KOS_MLX_SERVER", of.boolean, False)
 

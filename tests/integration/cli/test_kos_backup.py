@@ -16,6 +16,7 @@ from jobs.upkeep import backups
 from jobs.upkeep.health import services
 from models import database
 from tests.integration.cli.command_line import Kos
+from tests.support.embedded import scratch_directory
 
 NIGHT = datetime(2026, 1, 31, 3, 11, tzinfo=UTC)
 
@@ -107,17 +108,15 @@ def test_a_database_in_use_is_not_replaced(kos: Kos, file: Path, postgres_url: s
     assert "in use by report" in refused.err
 
 
-def test_a_backup_moves_into_an_embedded_database_that_is_made_for_it(
-    kos: Kos, file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_backup_moves_into_an_embedded_database_that_is_made_for_it(kos: Kos, file: Path) -> None:
     kos.submit({"description": "moved"})
     kos("backup", str(file))
-    home = tmp_path_factory.mktemp("home")
-    elsewhere = load({"KOS_HOME": str(home / "kos")})
-    with pytest.raises(OperationError, match="no database yet"):
-        operations.back_up(elsewhere, home / "empty.dump")
+    with scratch_directory() as home:  # where the account of the database may enter
+        elsewhere = load({"KOS_HOME": str(home)})
+        with pytest.raises(OperationError, match="no database yet"):
+            operations.back_up(elsewhere, home / "empty.dump")
 
-    assert operations.restore(elsewhere, file, replace=False)["tasks"] == 1
+        assert operations.restore(elsewhere, file, replace=False)["tasks"] == 1
 
 
 def test_every_night_has_one_backup_and_the_newest_are_kept(

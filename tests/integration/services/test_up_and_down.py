@@ -30,6 +30,7 @@ from console.supervision.stop import down
 from jobs.settings.load import PROJECT, Settings
 from tests.support.standins import House, stand_in_house
 
+pytest_plugins = ["tests.support.embedded"]
 DEADLINE_SECONDS = 30.0
 
 
@@ -114,6 +115,20 @@ def test_a_system_with_a_stopped_program_runs_but_is_not_healthy(
     assert main(["running"]) == 0
     shared.up()
     assert main(["healthy"]) == 0
+
+
+def test_a_host_of_workers_runs_nothing_else_also_after_a_second_up(
+    house: House, postgres_url: str, redis_url: str
+) -> None:
+    with pytest.raises(ServiceError, match="DATABASE_URL and REDIS_URL"):
+        house.up(KOS_ROLE="workers")
+
+    for _ in range(2):
+        settings = house.up(KOS_ROLE="workers", DATABASE_URL=postgres_url, REDIS_URL=redis_url)
+
+        assert {program.name for program in status(settings)} == {
+            "jobs:llm-ollama", "jobs:llm-mlx", "watch:health",
+        }  # fmt: skip
 
 
 def test_two_ups_at_once_make_one_supervisord(house: House) -> None:

@@ -8,7 +8,12 @@ import pytest
 
 from console.services.__main__ import mlx_server
 from console.services.errors import ServiceError
-from console.supervision.programs import stop_wait_seconds, varying_programs
+from console.supervision.programs import (
+    left_out,
+    static_groups,
+    stop_wait_seconds,
+    varying_programs,
+)
 from console.supervision.render import render
 from jobs.settings.load import PROJECT, Settings, load
 from llm.types import BackendKind, BackendSpec
@@ -85,7 +90,8 @@ def test_a_backend_name_that_would_break_the_file_is_refused(tmp_path: Path) -> 
 
 
 def test_what_is_rendered_stops_by_one_signal_and_kills_the_group(tmp_path: Path) -> None:
-    parser = parsed(render(varying_programs(settings_of(tmp_path))))
+    settings = settings_of(tmp_path)
+    parser = parsed(render(varying_programs(settings), static_groups(settings)))
 
     for section in parser.sections():
         if section.startswith("program:"):
@@ -112,3 +118,25 @@ def test_the_file_of_the_project_names_the_programs_that_every_deployment_has() 
         assert section["stopasgroup"] == "false"
         assert section["killasgroup"] == "true"
         assert section["stdout_logfile"] == f"%(ENV_KOS_HOME)s/log/{name}.log"
+
+
+@pytest.mark.parametrize(
+    ("role", "here", "elsewhere"),
+    [
+        ("workers", {"llm-ollama", "llm-mlx", "health"},
+         {"scheduler", "listener", "control", "dashboard", "gateway"}),
+        ("control", {"scheduler", "listener", "control", "health", "dashboard", "gateway"}, set()),
+    ],
+)  # fmt: skip
+def test_a_host_runs_the_programs_of_its_role(
+    tmp_path: Path, role: str, here: set[str], elsewhere: set[str]
+) -> None:
+    own = {"DATABASE_URL": "postgresql://u@h/d", "REDIS_URL": "redis://h"}
+    settings = settings_of(tmp_path, KOS_ROLE=role, **own)
+
+    text = render(varying_programs(settings), static_groups(settings))
+
+    groups = [section for section in parsed(text).sections() if section.startswith("group:")]
+    members = {name for group in groups for name in parsed(text)[group]["programs"].split(",")}
+    assert members == here
+    assert set(left_out(settings)) == elsewhere

@@ -12,7 +12,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -30,7 +30,7 @@ from gateway.flexible import (
     is_flexible,
     response,
 )
-from gateway.ledger import Ledger
+from gateway.ledger import HANGUP, Ledger
 from gateway.names import spellings
 from gateway.relay import Relay
 from gateway.upstream import UpstreamClient
@@ -62,7 +62,11 @@ def build_app(gateway: Gateway) -> Starlette:
     app = Starlette(
         routes=_routes(),
         middleware=[Middleware(Access, settings=gateway.settings)],
-        exception_handlers={GatewayError: _failed, HTTPException: _not_served},
+        exception_handlers={
+            GatewayError: _failed,
+            HTTPException: _not_served,
+            ClientDisconnect: _left,
+        },
         lifespan=_lifespan,
     )
     app.state.gateway = gateway
@@ -231,6 +235,11 @@ async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     body = error.body(ollama=request.url.path.startswith("/api/"))
     return JSONResponse(body, status_code=error.status, headers=error.headers)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """The caller went away before its body had come: nobody hears the answer."""
+    return Response(status_code=HANGUP)
 
 
 async def _not_served(request: Request, error: Exception) -> Response:

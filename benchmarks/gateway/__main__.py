@@ -7,6 +7,7 @@
    what the backlog lost, loads.
 3. ``interruptions``: a thousand interruptions, and what became of the tasks.
 4. ``javascript``: the official clients of npm, where node is.
+5. ``hostile``: thousands of hostile requests, their statuses, and the memory that they leave.
 
 All on loopback, against our own simulator. Medians of ``--runs``.
 """
@@ -23,6 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks.gateway.backlog import backlog
+from benchmarks.gateway.hostile import hostile
 from benchmarks.gateway.interruptions import interruptions
 from benchmarks.gateway.javascript import javascript
 from benchmarks.gateway.litellm_proxy import litellm_proxy
@@ -30,7 +32,7 @@ from benchmarks.gateway.overhead import INSTANT, STEADY, fairness, first_bytes, 
 from benchmarks.gateway.stage import deployment
 from models import database
 
-PARTS = ("overhead", "backlog", "interruptions", "javascript")
+PARTS = ("overhead", "backlog", "interruptions", "javascript", "hostile")
 
 
 def main() -> None:
@@ -52,6 +54,8 @@ def _measured(part: str, directory: Path, options: argparse.Namespace) -> Any:
     elif part == "backlog":
         for way in ("alone", "gateway", "direct"):
             yield {f"backlog_{way}": backlog(directory, way, options.backlog_seconds)}
+    elif part == "hostile":
+        yield {"hostile": hostile(directory, options.hostile)}
     elif part == "javascript":
         yield {"javascript": javascript(directory)}
     else:
@@ -100,6 +104,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--litellm", type=Path, metavar="DIRECTORY")
     parser.add_argument("--backlog-seconds", type=float, default=150.0)
+    parser.add_argument("--hostile", type=int, default=2000, metavar="REQUESTS")
     parser.add_argument("--interruptions", type=int, default=1000)
     parser.add_argument("--interruption-seconds", type=float, default=600.0)
     return parser.parse_args()

@@ -22,9 +22,15 @@ SETTINGS = (delivering.URL_SETTING, delivering.COMMAND_SETTING)
 
 
 def listed() -> list[Row]:
-    """Every webhook; ``leads_to`` is its address, or the setting that holds it."""
+    """Every webhook; ``leads_to`` is its address, or the setting that holds it. The path of an
+    address may be a secret, so who may change nothing sees its ``origin`` only."""
     return [
-        {**row, "leads_to": row["url"] or f"${row['name']}", "events": list(row["events"])}
+        {
+            **row,
+            "leads_to": row["url"] or f"${row['name']}",
+            "origin": "/".join((row["url"] or "").split("/")[:3]),
+            "events": list(row["events"]),
+        }
         for row in webhook.listed()
     ]
 

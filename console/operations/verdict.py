@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from types import MappingProxyType
@@ -33,6 +33,7 @@ SENTENCES = (
     "Failed in the last hour: {n}",
     "{name} is {state}",
     "{name} does not answer",
+    "{name} does not answer: its program {program} is {state}",
     "{name}: {detail}",
     "{name} is red",
 )
@@ -41,14 +42,15 @@ CHECKER_SILENT = "the health checker has not reported"
 FAILED_HOUR = "Failed in the last hour: {n}"
 PROGRAM_STATE = "{name} is {state}"
 SERVER_SILENT = "{name} does not answer"
+SERVER_STOPPED = "{name} does not answer: its program {program} is {state}"
 CHECK_SAYS = "{name}: {detail}"
 CHECK_RED = "{name} is red"
 _OPEN = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
-_VITAL = frozenset({"postgres", "redis"})
+_VITAL = frozenset({"postgres", "redis", "backlog"})
 _PROGRAMS = {"scheduler": "jobs:scheduler", "listener": "jobs:listener"}
 """By the check of their marks."""
 _PART_ONLY = ("servers:", "jobs:llm-", "watch:dashboard", "watch:gateway")
-"""Programs without which the rest goes on."""
+"""Programs without which the rest goes on; without every worker or server nothing does."""
 
 
 class Level(StrEnum):
@@ -140,8 +142,9 @@ def problems_of(
     """
     red = [_of_check(row, servers) for row in health if not row["ok"]]
     since = {one.program: one.since for one in red if one.program}
+    served = {program: backend for backend, program in servers.items()}
     found = [
-        _of_program(row, since.get(row["name"]))
+        _of_program(row, since.get(row["name"]), served)
         for row in programs or ()
         if row["state"] != "RUNNING"
     ]
@@ -152,6 +155,8 @@ def problems_of(
     # One cause, one problem: what a stopped program did is not red once more.
     stopped = {one.program for one in found if one.program}
     found += [one for one in red if one.program not in stopped]
+    if _none_left(programs or (), "jobs:llm-") or _none_left(health, "backend:"):
+        found = [replace(one, vital=True) for one in found]
     return sorted(found, key=lambda one: not one.vital)
 
 
@@ -212,14 +217,20 @@ def _level(problems: Sequence[Problem], *, left: int | None) -> Level:
     return Level.BUSY if left else Level.OK
 
 
-def _of_program(row: Row, since: datetime | None) -> Problem:
-    name = row["name"]
-    state = row["state"].lower()
+def _none_left(rows: Sequence[Row], kind: str) -> bool:
+    """Whether there are programs or checks of this kind, and none of them is well."""
+    mine = [row for row in rows if row["name"].startswith(kind)]
+    return bool(mine) and not any(row.get("ok", row.get("state") == "RUNNING") for row in mine)
+
+
+def _of_program(row: Row, since: datetime | None, served: Mapping[str, str]) -> Problem:
+    name, state = row["name"], row["state"].lower()
+    values = {"name": served.get(name, name), "state": state}
     return Problem(
-        PROGRAM_STATE,
+        SERVER_STOPPED if name in served else PROGRAM_STATE,
         since,
         f"kos ctl start {name}",
-        {"name": name, "state": state},
+        values | {"program": name},
         vital=not name.startswith(_PART_ONLY),
         program=name,
     )

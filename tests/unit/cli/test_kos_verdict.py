@@ -10,7 +10,7 @@ from console.operations.lanes import binding
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
 from console.operations.status import badges
-from console.operations.verdict import document, judge, problems_of, sentence
+from console.operations.verdict import document, english, judge, problems_of, sentence
 from jobs.admission.limits import Limit
 from jobs.admission.slots import SlotLease
 from jobs.settings.load import load
@@ -22,6 +22,7 @@ MLX = {
     "name": "backend:mlx", "ok": False, "detail": "does not answer", "remedy": "start it",
     "since": NOW - timedelta(minutes=3),
 }  # fmt: skip
+OLLAMA = {**GREEN, "name": "backend:ollama"}
 RUNNING = {"name": "jobs:control", "state": "RUNNING"}
 
 
@@ -49,7 +50,7 @@ def test_a_busy_system_says_how_much_is_left_and_until_when() -> None:
 
 
 def test_a_server_that_is_down_is_named_with_how_long_while_work_goes_on() -> None:
-    assert verdict_text({"in_progress": 2}, MLX) == (
+    assert verdict_text({"in_progress": 2}, MLX, OLLAMA) == (
         "warn: Working: 2 left. 1 problem: mlx does not answer for 3 min."
     )
 
@@ -101,10 +102,10 @@ def _sums(minutes_ago: int, outcome: str, count: int) -> MinuteSums:
 def test_a_stopped_program_and_the_check_of_what_it_did_are_one_problem() -> None:
     stopped = {"name": "servers:simulator-mlx", "state": "STOPPED"}
 
-    found = problems_of([GREEN, MLX], [RUNNING, stopped], {"mlx": "servers:simulator-mlx"})
+    found = problems_of([OLLAMA, MLX], [RUNNING, stopped], {"mlx": "servers:simulator-mlx"})
 
-    assert [(one.program, one.since, one.vital) for one in found] == [
-        ("servers:simulator-mlx", MLX["since"], False)
+    assert [(one.text(english), one.since, one.vital) for one in found] == [
+        ("mlx does not answer: its program servers:simulator-mlx is stopped", MLX["since"], False)
     ]
 
 
@@ -133,3 +134,21 @@ def test_badges_name_what_is_simulated_read_only_or_open_to_the_network() -> Non
         "read-only",
         f"gateway is open to the network: 0.0.0.0:{other.gateway_port}",
     )
+
+
+def test_without_any_worker_nothing_runs_and_no_time_is_promised() -> None:
+    down = [{"name": f"jobs:llm-{name}", "state": "STOPPED"} for name in ("mlx", "ollama")]
+    eta = Eta(NOW, NOW, NOW)
+
+    none = verdict_text({"pending": 5}, programs=[RUNNING, *down], eta=eta)
+    one = verdict_text({"pending": 5}, programs=[RUNNING, down[0]], eta=eta)
+    other = [RUNNING, down[0], {**down[1], "state": "RUNNING"}]
+    some = verdict_text({"pending": 5}, programs=other, eta=eta)
+
+    assert none.startswith("bad: Nothing runs: 5 wait. 2 problems")
+    assert one.startswith("bad: Nothing runs: 5 wait. 1 problem")
+    assert some.startswith("warn: Working: 5 left, done about 17:00")
+
+
+def test_without_any_server_nothing_runs() -> None:
+    assert verdict_text({"pending": 5}, MLX).startswith("bad: Nothing runs: 5 wait.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -67,15 +66,18 @@ def test_a_consumer_that_says_nothing_loses_it_for_good(client: Any) -> None:
     assert client.xpending("expert_tasks", GROUP)["pending"] == 0
 
 
-def test_a_young_row_waits_for_the_entry_that_may_come(client: Any) -> None:
+def test_a_young_row_waits_for_the_entry_that_may_come(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     delegated(client, OTHER)
-    found: list[bool] = []
-    tasks = ExpertTasks(client, silent_seconds=900)
-    looking = threading.Thread(target=lambda: found.append(tasks.works(TASK, age_seconds=0.5)))
+    waits: list[float] = []
 
-    looking.start()
-    client.xadd("expert_tasks", {"task_id": TASK})
-    client.xreadgroup(GROUP, "their", {"expert_tasks": ">"}, count=9)
-    looking.join(timeout=30)
+    def the_entry_comes_meanwhile(seconds: float) -> None:
+        waits.append(seconds)
+        client.xadd("expert_tasks", {"task_id": TASK})
+        client.xreadgroup(GROUP, "their", {"expert_tasks": ">"}, count=9)
 
-    assert found == [True]
+    monkeypatch.setattr("time.sleep", the_entry_comes_meanwhile)
+
+    assert ExpertTasks(client, silent_seconds=900).works(TASK, age_seconds=0.25)
+    assert waits == [0.75]

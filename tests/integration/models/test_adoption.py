@@ -196,3 +196,17 @@ def test_what_only_some_rows_or_programs_meet_is_told(url: str) -> None:
 
     assert found["column tenant of tasks must have a value"].startswith("kos submit cannot add")
     assert found["row security on tasks"] == "rows that its policies hide are not worked"
+
+
+def test_every_table_of_ours_may_be_published_whole(url: str) -> None:
+    run(url, "CREATE PUBLICATION everything FOR ALL TABLES")
+
+    runner.up()
+
+    without_identity = run(
+        url,
+        "SELECT relname FROM pg_class c WHERE relkind = 'r' AND relname LIKE 'kos\\_%' "
+        "AND relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index i "
+        "WHERE i.indrelid = c.oid AND i.indisprimary)",
+    )
+    assert without_identity == []  # Postgres would refuse every update and delete

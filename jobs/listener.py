@@ -25,7 +25,7 @@ from jobs.queues.names import LISTENER_HEARTBEAT
 from jobs.runtime import Runtime, connect
 from models import backlog
 from models.database import DatabaseUnavailable, behind_pooler, database, session
-from models.waiting import patience
+from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def listen(runtime: Runtime, stop: signals.Stop) -> None:
     """Listen until ``stop``; reconnect after every error."""
     while not stop.is_set():
         try:
-            with patience(ANSWER_SECONDS), session():
+            with statement_limit(ANSWER_SECONDS), session():
                 _listen_once(runtime, stop)
         except (DatabaseUnavailable, psycopg2.Error, redis.RedisError) as error:
             logger.warning("listener_disconnected error=%s", str(error).strip())

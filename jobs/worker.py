@@ -143,7 +143,7 @@ def _drain(app: WorkerApp, worker: Worker, stop: signals.Stop) -> None:
     drain_seconds = app.runtime.settings.drain_seconds
     logger.info("draining running=%d seconds=%g", app.lease_keeper.running, drain_seconds)
     app.admission.drain()
-    app.heartbeat.take_no_more(app.runtime.broker)
+    app.heartbeat.leave_queues(app.runtime.broker)
     drained = threading.Event()
     helper = threading.Thread(
         target=_finish_drain, args=(app, stop, drained, drain_seconds), daemon=True

@@ -23,7 +23,7 @@ from psycopg2.sql import SQL, Identifier, Literal
 from models.database import PostgresConnection, direct_connection
 from models.migrations import runner
 from models.pg_programs import client_directory
-from models.waiting import patience
+from models.waiting import statement_limit
 
 LONGEST_RUN_SECONDS = 6 * 3600
 LOCK_WAIT_MS = 60_000
@@ -71,7 +71,7 @@ def back_up(url: str, file: Path) -> Backup:
         NoPrograms: no pg_dump fits the server.
         psycopg2.OperationalError: the server cannot be reached.
     """
-    with patience(None), _connected(url) as connection, _being_written(file) as partial:
+    with statement_limit(None), _connected(url) as connection, _partial_file(file) as partial:
         programs = client_directory(connection.server_version // 10_000)
         rows = _dump(connection, url, partial, programs)
         compared = _compare(connection, url, partial, programs, rows)
@@ -89,7 +89,10 @@ def restore(url: str, file: Path, *, replace: bool) -> dict[str, int]:
     psycopg2.OperationalError as in :func:`back_up`.
     """
     name = parse_dsn(url)["dbname"]
-    with patience(None), _connected(_with_database(url, MAINTENANCE_DATABASE)) as maintenance:
+    with (
+        statement_limit(None),
+        _connected(_with_database(url, MAINTENANCE_DATABASE)) as maintenance,
+    ):
         _require_unused(maintenance, name)
         if not replace:
             _require_empty(url)
@@ -99,7 +102,7 @@ def restore(url: str, file: Path, *, replace: bool) -> dict[str, int]:
             _restore_into(fresh, file, programs)
             with _connected(fresh) as restored:
                 rows = _count(restored)
-                _fit_for_use(restored, rows)
+                _require_usable(restored, rows)
             _exchange(maintenance, name, scratch)
     return rows
 
@@ -117,7 +120,7 @@ def _connected(url: str) -> Iterator[PostgresConnection]:
 
 
 @contextmanager
-def _being_written(file: Path) -> Iterator[Path]:
+def _partial_file(file: Path) -> Iterator[Path]:
     """Write ``file`` under a temporary name until it is complete; a failure leaves nothing."""
     partial = file.with_name(f"{file.name}.partial")
     _require_new(file)
@@ -245,7 +248,7 @@ def _require_empty(url: str) -> None:
         )
 
 
-def _fit_for_use(restored: PostgresConnection, rows: Mapping[str, int]) -> None:
+def _require_usable(restored: PostgresConnection, rows: Mapping[str, int]) -> None:
     """Refuse a restored database that this code cannot use, and delete its record of a Redis."""
     with restored.cursor() as cursor:
         if runner.HISTORY_TABLE in rows:
@@ -298,10 +301,10 @@ def _run(program: Path, url: str, *options: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackupFailed(f"{program} did not run: {error}") from error
     if done.returncode != 0:
-        raise BackupFailed(_complaint(done.stderr) or f"{program.name} failed")
+        raise BackupFailed(_first_error(done.stderr) or f"{program.name} failed")
 
 
-def _complaint(output: str) -> str:
+def _first_error(output: str) -> str:
     """The first error; the following ones are its consequences."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line), lines[-1] if lines else "")

@@ -47,7 +47,7 @@ def add(name: str) -> str:
     return key
 
 
-def every() -> list[CallerKey]:
+def listed() -> list[CallerKey]:
     """All keys, also those that were revoked, oldest first."""
     rows = fetch_all("SELECT name, hint, created_at, revoked_at FROM kos_keys ORDER BY created_at")
     return [CallerKey(**row) for row in rows]

@@ -18,7 +18,7 @@ def find_cycles(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
     for task, parent in edges:
         parents[task].add(parent)
         children[parent].add(task)
-    _drop_those_that_end(parents, children)
+    _remove_acyclic(parents, children)
     following = {task: min(waits_for) for task, waits_for in parents.items()}
     return _loops(following)
 
@@ -35,7 +35,7 @@ def describe(cycle: tuple[str, ...]) -> str:
     )
 
 
-def _drop_those_that_end(parents: dict[str, set[str]], children: dict[str, set[str]]) -> None:
+def _remove_acyclic(parents: dict[str, set[str]], children: dict[str, set[str]]) -> None:
     """Remove every task that is not part of a cycle and does not wait for one."""
     ready = [task for task in children if task not in parents]
     while ready:

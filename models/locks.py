@@ -36,7 +36,7 @@ def locked(
     with session_of(lock_database), lock_database.atomic():
         try:
             lock_database.execute_sql(
-                f"{_may_be_silent_for(silent_seconds)}; "
+                f"{_limit_idle_time(silent_seconds)}; "
                 f"SET LOCAL lock_timeout = '{int(wait_seconds * 1000)}ms'; "
                 "SELECT pg_advisory_xact_lock(%s)",
                 (key,),
@@ -51,13 +51,13 @@ def lock_if_free(key: int) -> Iterator[bool]:
     """Whether this process holds the lock now; False at once where another one does."""
     with session_of(lock_database), lock_database.atomic():
         row = lock_database.execute_sql(
-            f"{_may_be_silent_for(LONGEST_HOLD_SECONDS)}; SELECT pg_try_advisory_xact_lock(%s)",
+            f"{_limit_idle_time(LONGEST_HOLD_SECONDS)}; SELECT pg_try_advisory_xact_lock(%s)",
             (key,),
         ).fetchone()
         yield bool(row[0])
 
 
-def _may_be_silent_for(seconds: float) -> str:
+def _limit_idle_time(seconds: float) -> str:
     """Set how long the transaction may idle while the work under the lock is done."""
     return f"SET LOCAL idle_in_transaction_session_timeout = '{int(seconds * 1000)}ms'"
 

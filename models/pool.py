@@ -46,7 +46,7 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
     def connect(self, reuse_if_open: bool = False) -> bool:
         if self.deferred or not self.is_closed():
             return bool(super().connect(reuse_if_open))
-        taken = self._taken()
+        taken = self._take()
         with self._lock:
             self._state.reset()
             self._state.set_connection(taken)
@@ -54,7 +54,7 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
                 self._set_server_version(taken)
         return True
 
-    def _taken(self) -> BoundedConnection:
+    def _take(self) -> BoundedConnection:
         while (idle := self._idle_or_place()) is not None:
             opened_at, found = idle
             if _is_alive(found) and not self._is_stale(opened_at):

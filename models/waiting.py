@@ -39,7 +39,7 @@ class BoundedConnection(connection):
         if self.closed or time.monotonic() - self.used_at < TRUST_SECONDS:
             return not self.closed
         try:
-            with patience(TRIAL_SECONDS), self.cursor() as cursor:
+            with statement_limit(TRIAL_SECONDS), self.cursor() as cursor:
                 cursor.execute("SELECT 1")
         except psycopg2.Error:
             return False
@@ -50,7 +50,7 @@ _this_thread = threading.local()
 
 
 @contextmanager
-def patience(seconds: float | None) -> Iterator[None]:
+def statement_limit(seconds: float | None) -> Iterator[None]:
     """Let statements of this thread take up to ``seconds``; None: without limit."""
     outer = getattr(_this_thread, "bounds", None)
     _this_thread.bounds = (seconds,)

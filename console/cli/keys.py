@@ -41,7 +41,7 @@ def keys_command(context: click.Context, as_json: bool) -> None:
 def list_command(app: App, as_json: bool) -> None:
     """List the keys by name; the keys themselves are not kept."""
     with app.database():
-        keys = caller_key.every()
+        keys = caller_key.listed()
     if as_json:
         print_json([asdict(key) for key in keys])
         return

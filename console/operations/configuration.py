@@ -19,7 +19,7 @@ from jobs.settings.sources import (
     SIMULATED,
     read_dotenv,
     read_home_env,
-    without_loaded,
+    without_exported,
 )
 
 MASK = "***"
@@ -73,7 +73,7 @@ class _Sources:
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._layers = (
-            (ENVIRONMENT, with_current_names(without_loaded(environ)), ()),
+            (ENVIRONMENT, with_current_names(without_exported(environ)), ()),
             (str(settings.dotenv), with_current_names(read_dotenv(settings.dotenv)), ()),
             (str(settings.home / "env"), read_home_env(settings.home), ONLY_FOR_SHELLS),
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from console.home import write_private
 from jobs.settings.load import SETTING_NAMES, Settings
 from jobs.settings.names import OTHER_PROGRAMS_NAMES, OUR_PREFIXES
-from jobs.settings.sources import EMBEDDED, EXPORTED, read_dotenv, without_loaded
+from jobs.settings.sources import EMBEDDED, EXPORTED, read_dotenv, without_exported
 
 FILES = ("KOS_BACKENDS_FILE", "KOS_CATALOG_FILE")
 EVERY_PROGRAM = ("jobs:*", "watch:*")
@@ -70,7 +70,7 @@ def present(settings: Settings, environ: Mapping[str, str]) -> Applied:
     values |= dict(zip(EMBEDDED, services, strict=True))
     exported = {
         name: text
-        for name, text in without_loaded(environ).items()
+        for name, text in without_exported(environ).items()
         if _is_ours(name) and name not in UNCONCERNED and text.strip()
     }
     exported |= {"KOS_DOTENV": str(settings.dotenv)} if settings.dotenv else {}

@@ -36,7 +36,7 @@ from jobs.settings.sources import (
     home_glob,
     read_dotenv,
     read_home_env,
-    without_loaded,
+    without_exported,
 )
 
 TWINS = frozenset({*EMBEDDED.values(), *OWN.values()})
@@ -185,7 +185,7 @@ def environment_of_supervisord(settings: Settings, environ: Mapping[str, str]) -
     dotenv = read_dotenv(settings.dotenv)
     kept = {
         name: text
-        for name, text in without_loaded(environ).items()
+        for name, text in without_exported(environ).items()
         if (name not in EMBEDDED or name in dotenv)
         and name not in TWINS
         and not name.startswith("SUPERVISOR_")

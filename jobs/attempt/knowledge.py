@@ -16,7 +16,7 @@ from models.base import value_of
 from models.database import DatabaseUnavailable, session
 from models.decision import NewDecision
 from models.task import Claimed
-from models.waiting import patience
+from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def best_for(claimed: Claimed, settings: Settings) -> tuple[KnowledgeNode, ...]:
     if settings.compat is not Compat.KNOWLEDGE_OS:
         return ()
     try:
-        with patience(PATIENCE_SECONDS), session():
+        with statement_limit(PATIENCE_SECONDS), session():
             rows = knowledge_node.best(claimed.id, limit=NODES)
     except (peewee.DatabaseError, DatabaseUnavailable) as error:
         logger.warning("knowledge_not_read task=%s error=%s", claimed.id, error)
@@ -50,7 +50,7 @@ def keep(claimed: Claimed, answer: str, settings: Settings) -> None:
     row = claimed.row
     content = node_content(row.expert_name, row.title or "", answer)
     try:
-        with patience(PATIENCE_SECONDS), session():
+        with statement_limit(PATIENCE_SECONDS), session():
             knowledge_node.keep(
                 claimed.id, content, expert=row.expert_name, department=row.expert_department
             )

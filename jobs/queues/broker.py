@@ -97,15 +97,15 @@ class WakingConsumer(_RedisConsumer):
         self._room = threading.Event()
 
     def ack(self, message: Any) -> None:
-        _now_or_once_more(partial(super().ack, message))
+        _with_retry(partial(super().ack, message))
         self._room.set()
 
     def nack(self, message: Any) -> None:
-        _now_or_once_more(partial(super().nack, message))
+        _with_retry(partial(super().nack, message))
         self._room.set()
 
     def requeue(self, messages: Any) -> None:
-        _now_or_once_more(partial(super().requeue, messages))
+        _with_retry(partial(super().requeue, messages))
 
     def __next__(self) -> Any:
         self._room.clear()
@@ -146,7 +146,7 @@ def _add_wake(pipe: Any, queue_name: str) -> None:
     pipe.ltrim(key, -WAKES_STORED, -1)
 
 
-def _now_or_once_more(command: Callable[[], None]) -> None:
+def _with_retry(command: Callable[[], None]) -> None:
     """Run ``command``, which must be repeatable. Raises ConnectionClosed, which dramatiq
     retries."""
     try:

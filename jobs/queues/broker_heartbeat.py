@@ -41,7 +41,7 @@ class BrokerHeartbeat(Middleware):
         )
         self._thread.start()
 
-    def take_no_more(self, broker: WakingBroker) -> None:
+    def leave_queues(self, broker: WakingBroker) -> None:
         """Leave the queues while the last calls finish. A drain may take minutes; messages sent
         meanwhile must go to other workers."""
         self._about["queues"] = []

@@ -121,7 +121,7 @@ def gather(
     """
     merged = {
         **with_current_names(read_dotenv(dotenv)),
-        **with_current_names(without_loaded(environ)),
+        **with_current_names(without_exported(environ)),
     }
     explicit = {name: text.strip() for name, text in merged.items() if text.strip()}
     explicit = _from_files(explicit, secret_files)
@@ -214,7 +214,7 @@ def home_glob(home: Path) -> str:
     return glob.escape(str(home)).replace(" ", "?")
 
 
-def without_loaded(environ: Mapping[str, str]) -> dict[str, str]:
+def without_exported(environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` without URLs from a sourced ``env`` file, or anything from another home's."""
     kept = {
         name: text

@@ -22,7 +22,7 @@ from llm.types import ScannedModel
 from models import knowledge_node
 from models.database import session
 from models.knowledge_node import NodeText
-from models.waiting import patience
+from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class Embeddings:
         if self.settings.compat is not Compat.KNOWLEDGE_OS:
             return 0
         try:
-            with patience(STATEMENT_SECONDS), session():
-                _keep_lost()
+            with statement_limit(STATEMENT_SECONDS), session():
+                _store_lost()
                 size = knowledge_node.vector_size()
                 nodes = knowledge_node.without_vector(limit=NODES) if size else []
         except peewee.DatabaseError as error:
@@ -86,7 +86,7 @@ def _embeds(model: ScannedModel) -> bool:
     return "embedding" in capabilities or (not capabilities and "embed" in model.name.lower())
 
 
-def _keep_lost() -> None:
+def _store_lost() -> None:
     for row in knowledge_node.lost(limit=NODES):
         content = node_content(row.expert, row.title, row.result)
         knowledge_node.keep(row.id, content, expert=row.expert, department=row.department)
@@ -94,7 +94,7 @@ def _keep_lost() -> None:
 
 def _store(nodes: list[NodeText], vectors: list[list[float]]) -> int:
     try:
-        with patience(STATEMENT_SECONDS), session():
+        with statement_limit(STATEMENT_SECONDS), session():
             for node, vector in zip(nodes, vectors, strict=True):
                 knowledge_node.set_vector(node.id, vector)
     except peewee.DatabaseError as error:

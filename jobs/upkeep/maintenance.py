@@ -15,7 +15,7 @@ from jobs.settings.load import Settings
 from models import attempt, block, counts, decision, load, request, retention, task_views, webhook
 from models.database import database, session
 from models.locks import lock_if_free
-from models.waiting import patience
+from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ LONGEST_STATEMENT_SECONDS = 1800.0
 def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
     """Delete history beyond its retention; returns the deleted counts, empty if another process is
     pruning."""
-    with patience(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(PRUNE_LOCK) as mine:
+    with statement_limit(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(PRUNE_LOCK) as mine:
         if not mine:
             return {}
         deleted = {
@@ -55,7 +55,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
 
 def tidy() -> bool:
     """ANALYZE the tables that churn; False when another one runs."""
-    with patience(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(TIDY_LOCK) as mine:
+    with statement_limit(LONGEST_STATEMENT_SECONDS), session(), lock_if_free(TIDY_LOCK) as mine:
         if not mine:
             return False
         for table in ("tasks", "kos_attempts", "kos_blocks", "kos_decisions", "kos_dependencies"):

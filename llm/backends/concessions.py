@@ -81,7 +81,7 @@ class LearnedConcessions:
                 self._models[model] = before.joined(found)
 
 
-def conceding(used: Concessions, error: errors.LLMError) -> Concessions | None:
+def concessions_after(used: Concessions, error: errors.LLMError) -> Concessions | None:
     """What to leave out after ``error``; None when nothing is left to leave out."""
     if isinstance(error, errors.FieldRefused):
         if error.field is None or error.field in used.left_out:

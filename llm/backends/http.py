@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from llm import errors
-from llm.backends.concessions import Concessions, LearnedConcessions, SchemaStep, conceding
+from llm.backends.concessions import Concessions, LearnedConcessions, SchemaStep, concessions_after
 from llm.backends.mapping import from_error_line, mapped_errors
 from llm.backends.streaming import Wire, WireCall, complete
 from llm.backends.transport import HttpTransport, decode
@@ -131,7 +131,7 @@ class HttpBackend:
             try:
                 completion = complete(self._transport, call, backend=self.name, **how)
             except (errors.FieldRefused, errors.SchemaUnsupported) as refused:
-                weaker = conceding(used, refused)
+                weaker = concessions_after(used, refused)
                 if weaker is None:
                     raise
                 logger.info("field_left_out backend=%s reason=%s", self.name, refused)

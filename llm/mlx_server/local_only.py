@@ -32,7 +32,7 @@ def is_loopback(host: str) -> bool:
 
 def check(*, host: str | None, origin: str | None, own: frozenset[str]) -> None:
     """Raise Forbidden for the headers of a web page. ``own`` are further names of this machine."""
-    if host is not None and not _names_us(_host_name(f"//{host}"), own):
+    if host is not None and not _is_our_name(_host_name(f"//{host}"), own):
         raise Forbidden(f"host {host!r} is not served: this server is for this machine only")
     if origin is not None and _is_other_site(origin, own):
         raise Forbidden(f"origin {origin!r} is another site: this server is for this machine only")
@@ -56,7 +56,7 @@ class LocalOnly:
         await app(scope, receive, send)
 
 
-def _names_us(name: str | None, own: frozenset[str]) -> bool:
+def _is_our_name(name: str | None, own: frozenset[str]) -> bool:
     """An address or a name without a dot is safe: public DNS can rebind neither."""
     if name is None:
         return False

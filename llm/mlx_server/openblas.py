@@ -86,7 +86,7 @@ def load_openblas(*, threads: int) -> OpenBlas | None:
         return None
     for library in _candidates():
         try:
-            _lend_fortran()
+            _provide_fortran()
             return OpenBlas(library, threads=threads)
         except (OSError, AttributeError):
             continue
@@ -117,7 +117,7 @@ def _candidates() -> list[Path]:
     return [path for path in found if path is not None]
 
 
-def _lend_fortran() -> None:
+def _provide_fortran() -> None:
     """Let OpenBLAS find the Fortran runtime of ``mlx-cpu``.
 
     The wheel of OpenBLAS needs ``libgfortran.so.5``, which few systems have installed; the wheel of

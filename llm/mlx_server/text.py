@@ -101,7 +101,7 @@ class AnswerText:
     def _advance(self, output: dict[bool, str]) -> bool:
         """Consume up to the first mark in the held text; False when there is none."""
         self._may_think = self._may_think and self._could_begin_thinking()
-        turning = self._turning_mark()
+        turning = self._next_think_marker()
         marks = self._marks(turning)
         found = [_FoundMark(self._held.find(mark), mark) for mark in marks if mark in self._held]
         if not found:
@@ -126,7 +126,7 @@ class AnswerText:
         marker, begun = self._markers.start, self._held.lstrip()
         return marker.startswith(begun) or begun.startswith(marker)
 
-    def _turning_mark(self) -> str | None:
+    def _next_think_marker(self) -> str | None:
         """The marker that starts or ends the thinking from here; None if there is none."""
         if self._markers is None or not (self._thinking or self._may_think):
             return None

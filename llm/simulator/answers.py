@@ -44,7 +44,7 @@ def answer(prompt: str, *, model: str, min_tokens: int, max_tokens: int) -> list
     """The tokens of an answer to `prompt`, between the bounds where whole sentences allow it."""
     if max_tokens <= _SHORT_ANSWER_TOKENS:
         return [f"[simulated {model}]", f" {_short(prompt)}"][: max(max_tokens, 1)]
-    dice = dice_for(prompt)
+    dice = random_for(prompt)
     wanted = dice.randint(min_tokens, max(min_tokens, max_tokens))
     pieces = [f"[simulated {model}]"]
     for sentence in _prose(prompt, dice):
@@ -63,7 +63,7 @@ def thoughts(prompt: str) -> list[str]:
 
 def runaway(prompt: str) -> Iterator[str]:
     """Endless fluent text."""
-    dice = dice_for(prompt)
+    dice = random_for(prompt)
     while True:
         for sentence in _prose(prompt, dice):
             yield from tokens(sentence + " ")
@@ -81,7 +81,7 @@ def keywords(text: str) -> Iterator[str]:
         yield from _phrases_for(text)["fallback"]
 
 
-def dice_for(text: str) -> random.Random:
+def random_for(text: str) -> random.Random:
     """A random source that depends on `text` alone."""
     return random.Random(zlib.crc32(text.encode("utf-8", "replace")))
 

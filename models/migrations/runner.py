@@ -16,7 +16,7 @@ from playhouse.migrations import Runner
 from models import server
 from models.database import database, session
 from models.migrations.adopt import columns_of, dependencies_unfollowed, follow_dependencies
-from models.waiting import patience
+from models.waiting import statement_limit
 
 DIRECTORY = Path(__file__).parent
 HISTORY_TABLE = "kos_migrations"
@@ -120,7 +120,7 @@ def _one_transaction() -> Iterator[Runner]:
     All pending steps share it: a half-adopted database would be unusable.
     """
     try:
-        with patience(None), session(), database.atomic():
+        with statement_limit(None), session(), database.atomic():
             database.execute_sql("SET LOCAL statement_timeout = 0")
             database.execute_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             database.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")

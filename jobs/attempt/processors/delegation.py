@@ -70,7 +70,7 @@ class DelegationProcessor:
             return self._fall_back(task, call, checkpoint, f"{wanted.value} is not configured")
         checkpoint.progress(0, 1, f"waiting for {agent.name}")
         try:
-            answer = _ask(agent, task)
+            answer = _run_agent(agent, task)
         except CallCancelled:
             raise
         except (LLMError, UrlError) as error:
@@ -109,7 +109,7 @@ def is_simple(task: TaskContext) -> bool:
     return not burdened and len(text) <= SIMPLE_CHARS and not _SEVERAL_STEPS.search(text)
 
 
-def _ask(agent: Agent, task: TaskContext) -> agents.AgentAnswer:
+def _run_agent(agent: Agent, task: TaskContext) -> agents.AgentAnswer:
     earlier = [f"### {found.title}\n{found.text}" for found in task.dependencies]
     return agents.run(
         agent,

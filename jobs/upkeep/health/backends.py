@@ -116,14 +116,14 @@ class BackendWatch:
     ) -> HealthCheck:
         """Running tasks that progress prove the server alive; waiting or loading tasks prove
         nothing."""
-        if not running or still_seconds < self._patience_seconds(spec.name, running):
+        if not running or still_seconds < self._allowed_seconds(spec.name, running):
             return HealthCheck(name, True, f"in use; no token for {still_seconds:.0f} s")
         self.progress.pop(spec.name)
         self.failures[spec.name] = FAILURES_UNTIL_HUNG
         error = StallTimeout(f"no token of {len(running)} running tasks in {still_seconds:.0f} s")
         return self._failed(spec, name, error)
 
-    def _patience_seconds(self, backend: str, running: list[TaskInProgress]) -> float:
+    def _allowed_seconds(self, backend: str, running: list[TaskInProgress]) -> float:
         """How long a lack of progress is accepted: longer where a first token is known to take its
         time."""
         first = max(

@@ -20,7 +20,7 @@ from models.pool import BoundedPool
 from models.task import Assigned, Ending, Task
 from models.task_filter import TaskFilter
 from models.task_views import listing, matching, one
-from models.waiting import patience
+from models.waiting import statement_limit
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
@@ -64,7 +64,7 @@ def buffers(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def fill(first: int, last: int) -> None:
-    with patience(60):
+    with statement_limit(60):
         database.cursor().execute(ROWS, {"first": first, "last": last})
         database.cursor().execute("VACUUM (ANALYZE) tasks")
     counts.fold()

@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.operations import schedules
+from console.operations import schedules, templates
+from console.operations.errors import BadInput
 from console.web.figures.cron import described, next_runs
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
 from jobs.process.clock import utc_now
 from jobs.queues import schedule
 from models.database import DatabaseUnavailable, session
 
+FIELDS = ("name", "every", "zone", "text", "template")
+
 
 def schedule_page(request: Request) -> Response:
+    return _page(request)
+
+
+def add_schedule(request: Request, form: FormData) -> Response:
+    """Add recurring work: plain words or five fields of cron, a text or a template."""
+    written = {name: field(form, name) for name in FIELDS}
+    is_cron = len(written["every"].split()) == 5 and not written["every"][:1].isalpha()
+    values: dict[str, Any] = {"cron" if is_cron else "every": written["every"]}
+    values |= {name: written[name] for name in ("zone", "template") if written[name]}
+    values["line"] = {"description": written["text"]} if written["text"] else {}
+    site = site_of(request)
+    try:
+        with session():
+            schedules.add(written["name"], values, rules=site.rules, now=utc_now())
+    except BadInput as error:
+        return _page(request, written, problem=str(error), status=422)
+    return back_to("/schedule", "changed")
+
+
+def _page(
+    request: Request,
+    written: Mapping[str, str] | None = None,
+    *,
+    problem: str = "",
+    status: int = 200,
+) -> Response:
     now, words = utc_now(), words_of(request)
     lines = [
         {
@@ -30,12 +62,17 @@ def schedule_page(request: Request) -> Response:
     try:
         with session():
             recurring = schedules.listed(now=now)
+            known = [one["name"] for one in templates.listed()]
     except DatabaseUnavailable:
-        recurring = None  # the system's own schedule is known without Postgres
+        recurring, known = None, []  # the system's own schedule is known without Postgres
     # cronsim speaks English; a cron line is read in every language.
     return page(
         request,
         "schedule.html",
+        status=status,
+        problem=problem,
+        written=written or dict.fromkeys(FIELDS, ""),
+        known_templates=known,
         lines=lines,
         schedules=recurring,
         in_words=words.language == "en",
@@ -43,15 +80,23 @@ def schedule_page(request: Request) -> Response:
 
 
 def steer_schedule(request: Request, form: FormData) -> Response:
-    """Pause, resume or run now the schedule that the form names."""
-    verb, name = known_verb(request, ("pause", "resume", "run")), field(form, "name")
+    """Pause, resume, run now or remove the schedule that the form names."""
+    verbs = ("pause", "resume", "run", "remove")
+    verb, name = known_verb(request, verbs), field(form, "name")
     with session():
         if verb == "pause":
             schedules.pause(name)
         elif verb == "resume":
             schedules.resume(name, now=utc_now())
+        elif verb == "remove":
+            schedules.remove(name)
         else:
             schedules.run(name, now=utc_now())
     site_of(request).changed()
-    message = {"pause": "schedule_paused", "resume": "resumed", "run": "submitted"}[verb]
+    message = {
+        "pause": "schedule_paused",
+        "resume": "resumed",
+        "run": "submitted",
+        "remove": "removed",
+    }[verb]
     return back_to("/schedule", message, n=1)

@@ -41,6 +41,20 @@ def test_a_schedule_is_paused_resumed_and_run_on_its_page(
     assert re.fullmatch(r"Plan \d{4}-\d\d-\d\d", task["description"])
     assert f"/tasks/{task['id']}" in shown
     assert press("run", "nobody's").status_code == 404
+    assert "Removed." in press("remove").text
+    assert system.sql("SELECT 1 FROM kos_schedules WHERE cron LIKE '30%%'") == []
+
+    def add(**fields: str) -> requests.Response:
+        return browser.post(
+            f"{dashboard.url}/schedule", data={"csrf": form[1], "name": "n", **fields}, timeout=20
+        )
+
+    assert "every weekday at 7:30" in add(every="now and then", text="x").text
+    assert add(every="hourly", text="x", zone="Nowhere/None").status_code == 422
+    assert add(every="every 2 hours", text="Plan {{date}}", zone="Europe/Berlin").status_code == 200
+    assert add(every="30 7 * * 1-5", text="y", name="m").status_code == 200
+    crons = system.sql("SELECT cron FROM kos_schedules WHERE name IN ('n', 'm') ORDER BY name")
+    assert [row["cron"] for row in crons] == ["30 7 * * 1-5", "0 */2 * * *"]
     russian = browser.get(
         f"{dashboard.url}/schedule", headers={"Accept-Language": "ru"}, timeout=20
     ).text

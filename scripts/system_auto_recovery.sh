@@ -44,7 +44,7 @@ check_wifi() {
         return
     fi
     device=$(reply "$query_seconds" networksetup -listallhardwareports |
-        sed -n '/Wi-Fi\|AirPort/{n;s/^Device: //p;}' | head -n 1)
+        sed -n '/Port: Wi-Fi/{n;s/^Device: //p;}' | head -n 1)
     if [ -z "$device" ]; then
         result wifi skipped "this machine has none"
     elif wifi_is_on "$device"; then

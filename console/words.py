@@ -17,7 +17,16 @@ from console.operations.times import span
 
 LANGUAGES = ("en", "ru")
 _CATALOGUES = Path(__file__).parent / "languages"
-_UNITS = {"ms": "мс", "s": "с", "min": "мин", "h": "ч", "d": "д", "ago": "назад", "in": "через"}
+_UNITS = {
+    "about": "примерно",
+    "ms": "мс",
+    "s": "с",
+    "min": "мин",
+    "h": "ч",
+    "d": "д",
+    "ago": "назад",
+    "in": "через",
+}
 _FIELD = re.compile(r"{(\w+)}")
 _SPAN = re.compile(r"(?<=\d) (ms|s|min|h|d)\b")
 _ABOUT = re.compile(r"\babout (?=[\d.-]+ (?:s|min|h)\b)")
@@ -35,7 +44,7 @@ LEAST_LETTERS = 3
 """A pattern with fewer letters of its own would be found in sentences of strangers."""
 LONGEST = 2000
 MOST_REMEMBERED = 5000
-_UNIT = re.compile(r"\b(ms|s|min|h|d|ago|in)\b")
+_UNIT = re.compile(r"\b(about|ms|s|min|h|d|ago|in)\b")
 
 
 class Words:

@@ -57,7 +57,7 @@ def seed(url: str, *, tasks: int, attempts: int, days: float) -> None:
         with connection.cursor() as cursor:
             cursor.execute(TASKS, values)
             cursor.execute(ATTEMPTS, values)
-            for table in ("tasks", "attempts"):
+            for table in ("tasks", "kos_attempts"):
                 _vacuum(cursor, table)
 
 

@@ -30,6 +30,7 @@ REMEDIES: Mapping[str, str] = {
     "runaway": "The model does not stop. Limit max_tokens.",
     "truncated": "The answer is cut. Raise max_tokens.",
     "schema": "The answer does not fit the schema. Simplify it, or use a stronger model.",
+    "refused": "The task asks for what it cannot get: a file, a size, an option. Correct the task.",
     "lost": "A worker died or froze. Its tasks run again by themselves.",
     "interrupted": "A worker was stopped. Its tasks run again by themselves.",
     "poisoned": "This is a fault of ours. The worker's log has the traceback.",

@@ -69,6 +69,7 @@ def test_times_are_spoken() -> None:
     assert spoken_span(125, russian) == "2 мин 5 с" or spoken_span(125, russian) == "2 мин"
     assert in_words("3 min ago", russian) == "3 мин назад"
     assert in_words("in 2 h", russian) == "через 2 ч"
+    assert in_words("about 4-6 min", russian) == "примерно 4-6 мин"
     assert in_words("3 min ago", words_for("en")) == "3 min ago"
 
 

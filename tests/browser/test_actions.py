@@ -34,7 +34,7 @@ def test_a_task_is_submitted_and_its_answer_appears(watched: Watched, system: Sy
     page = watched.open("/submit")
 
     page.get_by_label("What is to be done").fill("Explain in two sentences what a lease is.")
-    page.locator("form.card").get_by_role("button", name="Submit").click()
+    page.locator("form.card").get_by_role("button", name="Submit", exact=True).click()
 
     expect(page.locator(".head .state")).to_have_text("completed", timeout=30_000)
     expect(page.locator("#answer")).to_contain_text("[simulated")

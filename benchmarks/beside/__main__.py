@@ -51,7 +51,7 @@ CREATE VIEW beside_ours AS SELECT a.task_id, called.began, a.finished_at AS ende
     SELECT greatest(a.started_at, t.created_at + interval '{GRACE_SECONDS} s') AS began) AS called
   WHERE a.error_code IS DISTINCT FROM 'delegated' AND called.began < a.finished_at;
 CREATE VIEW beside_resets AS SELECT task_id, at FROM beside_changes
-  WHERE who IN ('orchestrator', 'evolver') OR new = 'deleted';
+  WHERE new = 'deleted' OR who NOT LIKE 'kos%' AND new IN ('pending', 'cancelled');
 """
 
 OVERLAP = """

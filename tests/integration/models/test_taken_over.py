@@ -7,7 +7,7 @@ import pytest
 
 from models import orphans
 from models.base import fetch_all
-from models.task import NewTask, Task
+from models.task import Ending, NewTask, Task
 from tests.support.queued import queue_rows
 
 OWNER = "host/1/1.0"
@@ -120,3 +120,17 @@ def test_a_claim_of_another_worker_finds_nothing_while_our_lease_holds(
     assert by_another_program(database_here, claim) == 1
 
     assert fetch_all("SELECT title FROM tasks") == [{"title": "edited"}]
+
+
+def test_a_late_answer_is_not_written_over_the_work_of_another_worker(
+    database_here: str, running: str
+) -> None:
+    by_another_program(database_here, "UPDATE tasks SET status = 'pending'")
+    by_another_program(database_here, "UPDATE tasks SET status = 'in_progress'")
+
+    assert not Task.complete(running, 1, Ending(), result="late", score=1.0)
+
+    assert fetch_all("SELECT status, result FROM tasks") == [
+        {"status": "in_progress", "result": None}
+    ]
+    assert fetch_all("SELECT outcome FROM kos_attempts") == [{"outcome": "taken_over"}]

@@ -12,17 +12,18 @@ from tests.support.system import System
 
 PAGES = (
     "/", "/tasks", "/submit", "/backends", "/queues", "/queues/llm-ollama", "/experts",
-    "/schedule", "/health", "/webhooks", "/chats",
+    "/schedule", "/health", "/webhooks", "/chats", "/batches", "/projects",
 )  # fmt: skip
 DATA = {"code", "pre", "kbd", "script", "style", "option"}
 SPOKEN = ("title", "aria-label", "placeholder")
 NAMES = re.compile(
     # Settings, commands, paths, servers, models, experts, queues, actors, events, options.
     r"\b[0-9a-f]{8}\b|"
-    r"kos [a-z][a-z -]*|[\w.-]*[/:_@=][\w./:_@=-]*|[A-Z][A-Z0-9_]{2,}|Knowledge\s?OS( Jobs)?|"
+    r"kos [a-z]+( [a-z]+)*\b|[\w.-]*[/:_@=][\w./:_@=-]*|[A-Z][A-Z0-9_]{2,}|Knowledge\s?OS( Jobs)?|"
     r"Redis|Postgres|ollama|mlx|OpenAI|Ollama|Markdown|curl|Enter|Shift|metadata|"
     r"Anna|Boris|Backend|Content|engineer|Editor|llm-(ollama|mlx)|top_p|max_tokens|temperature|"
     r"(control|maintenance|deliver|embed|plan|prune|recover|scan|tidy)$|2h, today|"
+    r"every weekday at 7:30|"
     r"(task|batch|backlog)\.[a-z]+|\[simulated.*|glm[\w.-]*|llava[\w.-]*|tinyllama[\w.-]*|"
     r"(qwen|phi|deepseek|llama|mistral|gemma|qwq|ollama\/)[\w.-]*|(?<=\d )(MB|GB|KB|B)"
 )

@@ -25,6 +25,8 @@ from models.task_filter import TaskFilter
 
 PAGE_ROWS = 50
 COUNTED = 10_000
+FACETED = 2_000
+"""Of so many of the newest tasks the counts by filter are taken: a list is fetched often."""
 TAGGED = 2000
 """Of so many of the newest tasks the tags are counted: each has several."""
 MAX_OFFSET = 1_000_000
@@ -83,8 +85,10 @@ def _options(site: Site, filters: Filters) -> dict[str, dict[str, int]]:
     """By facet, its values with how many of the newest tasks have each; those of the status
     count as if no status was chosen. What can be chosen without a task counts 0."""
     without_status = filters.chosen(status="")
-    counts = task_views.facets(filters.chosen(), FACETS[1:], at_most=COUNTED)
-    counts |= task_views.facets(without_status, FACETS[:1], at_most=COUNTED)
+    names = FACETS[1:] if filters.texts["status"] else FACETS
+    counts = task_views.facets(filters.chosen(), names, at_most=FACETED)
+    if filters.texts["status"]:
+        counts |= task_views.facets(without_status, FACETS[:1], at_most=FACETED)
     counts["tag"] = task_views.tags(filters.chosen(), at_most=TAGGED)
     known = {
         "status": [state.value for state in TaskState],

@@ -100,6 +100,7 @@ def _first_paint(browser: Browser, url: str) -> float:
     context = browser.new_context()
     page = context.new_page()
     page.goto(url, wait_until="load")
+    page.wait_for_function(f"({PAINTED.replace('.startTime', '')}) !== undefined")
     milliseconds: float = page.evaluate(PAINTED)
     context.close()
     return milliseconds

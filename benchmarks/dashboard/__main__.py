@@ -27,7 +27,9 @@ PATHS = ("/", "/tasks", "/tasks?status=failed", "/tasks?q=topic+77", "/queues", 
          "/experts", "/api/v1/status", "/metrics")  # fmt: skip
 ROUNDS = 15
 WATCH_SECONDS = 15.0
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+PAINTED = """new Promise((painted) => new PerformanceObserver((list) =>
+  list.getEntriesByName('first-contentful-paint').forEach((entry) => painted(entry.startTime))
+).observe({ type: 'paint', buffered: true }))"""
 
 
 def main() -> None:
@@ -100,7 +102,6 @@ def _first_paint(browser: Browser, url: str) -> float:
     context = browser.new_context()
     page = context.new_page()
     page.goto(url, wait_until="load")
-    page.wait_for_function(f"({PAINTED.replace('.startTime', '')}) !== undefined")
     milliseconds: float = page.evaluate(PAINTED)
     context.close()
     return milliseconds

@@ -36,7 +36,7 @@ def test_status_tells_what_it_can_when_no_program_runs(kos: Kos) -> None:
     assert "kos up" in ran.err
     assert all(set(row) == {"name", "url", "simulated"} for row in ran.json["backends"])
     assert [row["simulated"] for row in ran.json["backends"]] == [False, False]
-    assert set(ran.json) == {"programs", "tasks", "health", "backends", "urls", "verdict"}
+    assert set(ran.json) == {"programs", "tasks", "health", "backends", "urls", "verdict", "badges"}
     assert ran.json["verdict"]["level"] == "bad"
     assert ran.json["verdict"]["text"].startswith("Nothing runs: 1 wait.")
     assert ran.json["verdict"]["problems"][0]["remedy"] == "kos up"

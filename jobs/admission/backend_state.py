@@ -41,6 +41,11 @@ class BackendStates:
     residency: Residency
     consumers: Consumers
 
+    def read_again(self) -> None:
+        """What was read last is out of date."""
+        self.breakers.read_again()
+        self.limits.read_again()
+
     def of(self, name: str, server: ServerScan | None) -> BackendState:
         """``server`` is what the last scan found, None before the first. Raises RedisError."""
         breaker = self.breakers.states().get(name, CLOSED)

@@ -89,6 +89,10 @@ class Breakers:
         self._refresh()
         return self._paused
 
+    def read_again(self) -> None:
+        """What was read last is out of date."""
+        self._cached_at = float("-inf")
+
     def _count(self, key: str, error: LLMError, rules: breaker.BreakerRules) -> bool:
         def count(state: BreakerState) -> BreakerState:
             return breaker.on_failure(

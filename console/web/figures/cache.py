@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 COST_FACTOR = 200.0
 LONGEST_SECONDS = 60.0
+FORGOTTEN = float("-inf")
 
 
 class Cached(Generic[T]):
@@ -37,7 +38,7 @@ class Cached(Generic[T]):
         self._value: T | None = None
         self._has_value = False
         self._last_cost = 0.0
-        self._fresh_until = float("-inf")
+        self._fresh_until = FORGOTTEN
         self._forgotten = 0
 
     def get(self, *, stale_seconds: float = 0.0) -> T:
@@ -49,7 +50,8 @@ class Cached(Generic[T]):
             return value  # type: ignore[return-value]
         if self._has_value and self._clock() < self._fresh_until:
             return self._value  # type: ignore[return-value]
-        if not self._lock.acquire(blocking=not self._has_value):
+        untold = not self._has_value or self._fresh_until == FORGOTTEN
+        if not self._lock.acquire(blocking=untold):
             return self._value  # type: ignore[return-value]
         try:
             if not self._has_value or self._clock() >= self._fresh_until:
@@ -61,7 +63,7 @@ class Cached(Generic[T]):
     def forget(self) -> None:
         """The next ``get`` computes anew; what is being computed now counts as old."""
         self._forgotten += 1
-        self._fresh_until = float("-inf")
+        self._fresh_until = FORGOTTEN
 
     def _renew_aside(self) -> None:
         if self._lock.locked():
@@ -83,5 +85,7 @@ class Cached(Generic[T]):
         usual, self._last_cost = min(cost, self._last_cost), cost
         kept = min(LONGEST_SECONDS, max(self._seconds, usual * COST_FACTOR))
         self._has_value = True
-        if forgotten == self._forgotten:
-            self._fresh_until = self._clock() + kept
+        self._fresh_until = self._clock() + kept
+        # Last, so that whatever was forgotten meanwhile stays forgotten.
+        if forgotten != self._forgotten:
+            self._fresh_until = FORGOTTEN

@@ -53,6 +53,8 @@ class Lanes:
         now: datetime,
     ) -> list[Row]:
         """A lane for each configured backend, in the order of the settings. Needs a session."""
+        # The caller keeps the whole longer than these keep what they read: a change must be in it.
+        self._states.read_again()
         running = task_figures.running(RUNNING_READ)
         last_scan = scan.last(self._client)
         names = [spec.name for spec in self._settings.backends]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -132,6 +134,29 @@ def test_somebodys_open_transaction_holds_up_no_count(database_here: str) -> Non
 
     assert kept() == counted()
     assert counts.by_status()["pending"] >= 3
+
+
+def test_a_task_that_moves_while_it_is_counted_is_counted_once(database_here: str) -> None:
+    submit(3)
+    stop = threading.Event()
+
+    def move() -> None:
+        connection = psycopg2.connect(database_here)
+        connection.autocommit = True
+        with closing(connection), connection.cursor() as cursor:
+            while not stop.is_set():
+                for status in ("in_progress", "completed", "pending"):
+                    cursor.execute("UPDATE tasks SET status = %s", [status])
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        totals = {sum(counts.by_status().values()) for _ in range(300)}
+    finally:
+        stop.set()
+        mover.join(timeout=30)
+
+    assert totals == {3}
 
 
 def test_a_change_of_an_expert_is_a_new_revision() -> None:

@@ -94,6 +94,18 @@ def test_a_backend_is_paused_and_resumed(dashboard: Dashboard) -> None:
     assert dashboard.post("/api/v1/backends/none/pause").status_code == 404
 
 
+def test_the_overview_shows_a_pause_at_once(dashboard: Dashboard) -> None:
+    def paused() -> bool:
+        lanes = dashboard.get("/api/v1/status").json()["lanes"]
+        return bool(next(lane for lane in lanes if lane["backend"] == "mlx")["paused"])
+
+    assert not paused()
+    dashboard.post("/api/v1/backends/mlx/pause")
+    assert paused()
+    dashboard.post("/api/v1/backends/mlx/resume")
+    assert not paused()
+
+
 def test_events_tell_what_ends(dashboard: Dashboard, system: System) -> None:
     system.start()
     with requests.get(f"{dashboard.url}/api/v1/events", stream=True, timeout=30) as stream:

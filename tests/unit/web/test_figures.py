@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -91,6 +92,33 @@ def test_a_look_that_began_before_it_was_forgotten_counts_as_old() -> None:
     assert cached.get() == 1
     assert cached.get() == 2
     assert cached.get() == 2
+
+
+def test_what_was_forgotten_is_not_told_while_another_looks() -> None:
+    looks: list[int] = []
+    looking, told = threading.Event(), threading.Event()
+
+    def look() -> int:
+        looks.append(1)
+        if len(looks) == 2:
+            looking.set()
+            assert told.wait(10)
+        return len(looks)
+
+    clock = Clock()
+    cached = Cached(look, clock=clock)
+    cached.get()
+    clock.now += 2
+    cached.get(stale_seconds=5)
+    assert looking.wait(10)
+    cached.forget()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(cached.get)
+        with pytest.raises(TimeoutError):
+            asked.result(timeout=0.1)
+        told.set()
+
+        assert asked.result(timeout=10) == 3
 
 
 def test_a_failure_is_told_and_not_kept() -> None:

@@ -73,7 +73,7 @@ def run_chaos(server: Server, plan: Chaos) -> Ledger:
                 _kill(worker, name, ledger)
         seconds = time.monotonic() - started
         free_after = _until_free(Slots(held, renew_seconds=0.0), plan)
-        return _read(ledger, kills, flushes, seconds, free_after)
+        return _read(ledger, plan, kills, flushes, seconds, free_after)
 
 
 def _rage(
@@ -181,23 +181,32 @@ def _until_free(slots: Slots, plan: Chaos) -> float:
 
 
 def _read(
-    ledger: redis.Redis, kills: int, flushes: int, seconds: float, free_after_seconds: float
+    ledger: redis.Redis,
+    plan: Chaos,
+    kills: int,
+    flushes: int,
+    seconds: float,
+    free_after_seconds: float,
 ) -> Ledger:
-    inside: dict[int, bool] = {}
+    """A process that stands still for longer than a lease loses its slot, and counts no more from
+    then on: a grant number is the time of the grant in microseconds, by the clock of Redis."""
+    inside: dict[int, tuple[bool, int]] = {}
     entered: dict[int, int] = {}
     grants: set[int] = set()
     most = most_heavy = killed_inside = repeated = 0
-    for _, raw in cast("list[tuple[bytes, dict[bytes, bytes]]]", ledger.xrange(LEDGER)):
+    for entry, raw in cast("list[tuple[bytes, dict[bytes, bytes]]]", ledger.xrange(LEDGER)):
         what, who = raw[b"what"], int(raw[b"who"])
         if what == b"enter":
-            inside[who] = raw[b"heavy"] == b"1"
+            inside[who] = raw[b"heavy"] == b"1", int(raw[b"grant_number"])
             entered[who] = entered.get(who, 0) + 1
             repeated += int(raw[b"grant_number"]) in grants
             grants.add(int(raw[b"grant_number"]))
         else:
             killed_inside += inside.pop(who, None) is not None and what == b"dead"
-        most = max(most, len(inside))
-        most_heavy = max(most_heavy, sum(inside.values()))
+        lapsed_before = (int(entry.split(b"-")[0]) - plan.lease_seconds * 1000) * 1000
+        leased = [heavy for heavy, granted_at in inside.values() if granted_at > lapsed_before]
+        most = max(most, len(leased))
+        most_heavy = max(most_heavy, sum(leased))
     return Ledger(
         acquisitions=sum(entered.values()),
         most_inside=most,

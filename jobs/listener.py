@@ -4,7 +4,7 @@ An inserted row notifies ``kos_tasks``; a row that becomes eligible later notifi
 an event that a webhook waits for notifies ``kos_webhooks``.
 Between notifications the listener sleeps until the next timer: a retry that comes due, a lease
 that runs out, or a queued row that nobody claims. It keeps no state: after a lost connection it
-connects again and requests a recovery and a plan.
+connects again and requests a recovery, a plan and a delivery.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import redis
 from jobs.process import signals
 from jobs.queues.names import LISTENER_HEARTBEAT
 from jobs.runtime import Runtime, connect
-from models import backlog
+from models import backlog, webhook
 from models.database import DatabaseUnavailable, behind_pooler, database, session
 from models.waiting import statement_limit
 
@@ -75,6 +75,7 @@ def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
     logger.info("listener_ready")
     runtime.requests.recover("listener started")
     runtime.requests.plan("listener started")
+    runtime.requests.deliver()
     timers = _Timers(
         patience=timedelta(seconds=runtime.settings.lease_seconds / 4),
         longest_sleep=POLL if polls else LONGEST_SLEEP,
@@ -88,7 +89,7 @@ def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
         connection.notifies.clear()
         if "kos_tasks" in channels:
             runtime.requests.plan("insert")
-        if "kos_webhooks" in channels:
+        if "kos_webhooks" in channels or (polls and webhook.with_due_deliveries()):
             runtime.requests.deliver()
         if channels != {"kos_tasks"} or timers.is_due():
             _run_due(runtime, timers)

@@ -90,7 +90,7 @@ class ControlRequests:
 
     def clear_dedup_keys(self) -> None:
         """Delete the dedup keys of a process that died before it could delete them."""
-        self._client.delete(PLAN_DEDUP_KEY, RECOVERY_DEDUP_KEY)
+        self._client.delete(PLAN_DEDUP_KEY, RECOVERY_DEDUP_KEY, DELIVERY_DEDUP_KEY)
 
     def scan(self, reason: str) -> None:
         self._send("scan", MAINTENANCE_QUEUE, reason=reason)

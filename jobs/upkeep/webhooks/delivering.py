@@ -35,33 +35,49 @@ MOST_PROBLEM_CHARS = 500
 
 
 class Deliveries:
-    """Delivers what is due. One run at a time in a process; row locks separate processes."""
+    """Delivers what is due. One run at a time in a process; row locks separate processes.
+
+    What asks for a run while one is under way gets another after it: the first may have read the
+    rows already.
+    """
 
     def __init__(
         self, settings: Settings, *, deadline_seconds: float = sending.DEADLINE_SECONDS
     ) -> None:
         self._settings = settings
         self._deadline_seconds = deadline_seconds
-        self._running = threading.Lock()
+        self._lock = threading.Lock()
+        self._running = self._wanted = False
 
     def run(self) -> bool:
-        """Deliver what is due; True if more is due than this run had time for."""
-        if not self._running.acquire(blocking=False):
-            return False
-        try:
-            with session():
-                self._keep_settings()
-                given_up = webhook.give_up(created_before=utc_now() - GIVE_UP_AFTER)
-                due = webhook.with_due_deliveries()
-            if given_up:
-                logger.warning("webhooks_given_up deliveries=%d", given_up)
-            if not due:
+        """Deliver what is due; True if another run is needed: this one had not the time for all, or
+        another was asked for meanwhile."""
+        with self._lock:
+            self._wanted = self._running
+            if self._running:
                 return False
-            deadline = time.monotonic() + RUN_SECONDS
-            with ThreadPoolExecutor(RECEIVERS_AT_ONCE, "webhook") as pool:
-                return any(list(pool.map(lambda one: self._deliver_all(one, deadline), due)))
+            self._running = True
+        more = False
+        try:
+            more = self._run()
         finally:
-            self._running.release()
+            with self._lock:
+                self._running = False
+                more = more or self._wanted
+        return more
+
+    def _run(self) -> bool:
+        with session():
+            self._keep_settings()
+            given_up = webhook.give_up(created_before=utc_now() - GIVE_UP_AFTER)
+            due = webhook.with_due_deliveries()
+        if given_up:
+            logger.warning("webhooks_given_up deliveries=%d", given_up)
+        if not due:
+            return False
+        deadline = time.monotonic() + RUN_SECONDS
+        with ThreadPoolExecutor(RECEIVERS_AT_ONCE, "webhook") as pool:
+            return any(list(pool.map(lambda one: self._deliver_all(one, deadline), due)))
 
     def _keep_settings(self) -> None:
         settings = self._settings

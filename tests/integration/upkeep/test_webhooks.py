@@ -6,7 +6,9 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,23 @@ def test_a_task_that_ends_is_delivered_once_and_its_signature_holds() -> None:
     digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{digest}"
     assert states("good") == [("delivered", 1, None)] * 2
+
+
+def test_a_run_asked_for_during_another_comes_after_it() -> None:
+    deliveries = Deliveries(settings())
+    asked_meanwhile: list[bool] = []
+
+    def ask_again(connection: socket.socket, closing: threading.Event) -> None:
+        asked_meanwhile.append(deliveries.run())
+        saying("200 OK")(connection, closing)
+
+    with receiver(ask_again) as good:
+        listen("good", good.url)
+        end()
+        needed = [deliveries.run(), deliveries.run()]
+
+    assert asked_meanwhile == [False]
+    assert needed == [True, False]
 
 
 def test_an_event_is_written_with_its_outcome_or_not_at_all() -> None:

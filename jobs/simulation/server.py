@@ -176,13 +176,12 @@ class VirtualServer:
         return next((model for model in self._wanted if model not in self._used_at), None)
 
     def _victim(self, wanted: str) -> str | None:
-        """An idle model to evict now, or None: the line waits until one has drained."""
+        """An idle model to evict now, or None: the line waits until one has drained. A model that
+        someone earlier in the line waits for is not idle, though it runs nothing yet."""
         busy = {started.model for started in self.running.values()}
         needed = self._needed_before(wanted)
-        idle = [model for model in self.resident if model not in busy]
-        if idle:
-            return min(idle, key=lambda model: model in needed)
-        return None
+        idle = (model for model in self.resident if model not in busy | needed)
+        return next(idle, None)
 
     def _needed_before(self, wanted: str) -> set[str]:
         needed = set()

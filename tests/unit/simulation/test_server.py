@@ -90,3 +90,22 @@ def test_an_outage_takes_everything() -> None:
     assert one.resident == ()
     one.send("t3", "a")
     assert one.advance(1.0) == ([], None)
+
+
+def test_a_model_loaded_for_one_who_waits_for_a_slot_makes_room_for_nobody_behind() -> None:
+    one = server(slots=1, residents=2, resident=("a",))
+    one.send("t1", "a")
+    one.advance(0.0)
+    one.send("t2", "b")
+    one.send("t3", "c")
+    load = one.advance(1.0)[1]
+    assert load is not None
+    assert load.model == "b"
+    one.loaded(4.0)
+
+    assert one.advance(4.0) == ([], None)
+    one.finish("t1", 9.0)
+    started, load = one.advance(9.0)
+    assert [each.task_id for each in started] == ["t2"]
+    assert load is not None
+    assert (load.model, load.evicted) == ("c", "a")

@@ -100,14 +100,15 @@ def up_command(
 @pass_app
 def down_command(app: App, timeout: float, purge: bool, yes: bool, as_json: bool) -> None:
     """Stop everything; work in flight is kept."""
-    from console.services import identity
+    from console.services.account import remove_unused_copies
+    from console.services.identity import purge as purge_home
     from console.supervision.stop import down
 
     home = app.settings.home
     if purge and not yes:
         click.confirm(f"Remove {home} with every task in its databases?", abort=True, err=True)
     ran = down(app.settings, timeout_seconds=timeout)
-    removed = [str(path) for path in identity.purge(home)] if purge else []
+    removed = [str(path) for path in (*purge_home(home), *remove_unused_copies())] if purge else []
     if as_json:
         print_json({"stopped": bool(ran), "removed": removed})
         return

@@ -15,6 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from console.services import identity
 from console.services.errors import ServiceError
 from jobs.settings import home_identity
@@ -113,6 +115,19 @@ def readable_root(
         _open_tree(fresh)
         _rename_unless_there(fresh, copy)
     return copy
+
+
+def remove_unused_copies(shared: Path = SHARED_STATE) -> tuple[Path, ...]:
+    """After the last home with data in ``shared`` went: remove the copies of programs that no
+    process runs from. They are made again when a home needs them; what cannot be removed stays."""
+    if any((shared / "homes").glob("*")):
+        return ()
+    running = [Path(one.info["exe"]) for one in psutil.process_iter(["exe"]) if one.info["exe"]]
+    copies = [copy for copy in (shared / "programs").glob("*") if not copy.suffix]
+    unused = [copy for copy in copies if not any(exe.is_relative_to(copy) for exe in running)]
+    for copy in unused:
+        shutil.rmtree(copy, ignore_errors=True)
+    return tuple(copy for copy in unused if not copy.exists())
 
 
 def _outside(home: Path, name: str, *, shared: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from console.services.account import data_directory, readable_root, unprivileged_account
+from console.services.account import (
+    data_directory,
+    readable_root,
+    remove_unused_copies,
+    unprivileged_account,
+)
 from console.services.errors import ServiceError
 from console.services.identity import mark, orphans, purge
 from console.services.postgres import PostgresPlan, prepare_postgres
@@ -87,6 +93,27 @@ def test_a_purge_removes_a_home_with_its_data_outside_and_nothing_else() -> None
         assert not home.exists()
         assert not place.exists()
         assert (shared / "not ours").exists()
+
+
+def test_copies_of_programs_go_with_the_last_home_once_nothing_runs_from_them(
+    tmp_path: Path,
+) -> None:
+    used, unused = tmp_path / "programs" / "used", tmp_path / "programs" / "unused"
+    for copy in (used, unused):
+        copy.mkdir(parents=True)
+        shutil.copy2(shutil.which("sleep") or "/bin/sleep", copy / "server")
+    server = subprocess.Popen([str(used / "server"), "60"])
+    try:
+        assert remove_unused_copies(tmp_path) == (unused,)
+        assert used.exists()
+    finally:
+        server.kill()
+        server.wait()
+
+    (tmp_path / "homes" / "another").mkdir(parents=True)
+    assert remove_unused_copies(tmp_path) == ()
+    (tmp_path / "homes" / "another").rmdir()
+    assert remove_unused_copies(tmp_path) == (used,)
 
 
 def test_programs_below_a_closed_directory_are_copied_to_where_they_can_be_run() -> None:

@@ -93,7 +93,11 @@ def _lost(lease_seconds: float) -> float:
 def _until_running_again(lease_seconds: float, happen: Callable[[System], None]) -> float:
     """Seconds until the last of the tasks has a second attempt."""
     with _running(lease_seconds) as system:
-        ids = [system.insert(f"Study {number}", LONG.format(number)) for number in range(TASKS)]
+        # A fast model: fewer heavy ones may run at once than there are tasks here.
+        ids = [
+            system.insert(f"Study {number}", LONG.format(number), metadata={"category": "fast"})
+            for number in range(TASKS)
+        ]
         system.wait(lambda: system.counts() == {"in_progress": TASKS}, what="all running")
         began = time.monotonic()
         happen(system)

@@ -13,12 +13,13 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 COST_FACTOR = 200.0
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 10.0
 FORGOTTEN = float("-inf")
 
 
 class Cached(Generic[T]):
-    """Calls ``compute`` at most once in ``seconds``, and for at most a two hundredth of the time.
+    """Calls ``compute`` at most once in ``seconds``, and for at most a two hundredth of the time,
+    where that makes the value no older than ``longest_seconds``: on a busy machine all takes long.
 
     One thread computes while the others get the previous value. Safe for threads. An exception of
     ``compute`` reaches the caller that ran it and is not cached.
@@ -29,10 +30,12 @@ class Cached(Generic[T]):
         compute: Callable[[], T],
         *,
         seconds: float = 1.0,
+        longest_seconds: float = LONGEST_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._compute = compute
         self._seconds = seconds
+        self._longest_seconds = longest_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._value: T | None = None
@@ -83,7 +86,7 @@ class Cached(Generic[T]):
         cost = self._clock() - began
         # The smaller of two: one slow look may be the fault of a busy machine.
         usual, self._last_cost = min(cost, self._last_cost), cost
-        kept = min(LONGEST_SECONDS, max(self._seconds, usual * COST_FACTOR))
+        kept = min(self._longest_seconds, max(self._seconds, usual * COST_FACTOR))
         self._has_value = True
         self._fresh_until = self._clock() + kept
         # Last, so that whatever was forgotten meanwhile stays forgotten.

@@ -73,7 +73,7 @@ class Overviews:
             seen=Cached(lambda: strip.look(self._parts.blocks.get(), now=clock())),
             programs=Cached(lambda: _programs(settings), seconds=2.0),
         )
-        self._whole = Cached(self._make, seconds=0.8)
+        self._whole = Cached(self._make, seconds=0.8, longest_seconds=STALE_SECONDS)
         self._experts = Cached(_experts, seconds=2.0)
 
     def get(self, *, stale_seconds: float = STALE_SECONDS) -> Overview:

@@ -119,7 +119,7 @@
   }
 
   // --- lists: what changed is fetched again, and nothing moves under the pointer -----------------
-  const SOONEST = 3000, COST_FACTOR = 100;
+  const SOONEST = 3000, LATEST = 15000, COST_FACTOR = 100;
   function watchLists() {
     if (!one("[data-list]")) return;
     let wait = SOONEST;
@@ -127,7 +127,7 @@
       if (!document.hidden) {
         const began = performance.now();
         try { await renewLists(); problem(""); } catch { problem(document.body.dataset.tLost); }
-        wait = Math.max(SOONEST, COST_FACTOR * (performance.now() - began));
+        wait = Math.min(LATEST, Math.max(SOONEST, COST_FACTOR * (performance.now() - began)));
       }
       setTimeout(again, wait);
     };

@@ -30,7 +30,10 @@ class Clock:
         return self.now
 
 
-def test_a_dear_value_is_looked_up_more_seldom() -> None:
+@pytest.mark.parametrize(("longest_seconds", "kept_seconds"), [(60.0, 40.0), (10.0, 10.0)])
+def test_an_expensive_value_is_kept_longer_within_its_bound(
+    longest_seconds: float, kept_seconds: float
+) -> None:
     clock, looks = Clock(), []
 
     def look() -> int:
@@ -38,11 +41,11 @@ def test_a_dear_value_is_looked_up_more_seldom() -> None:
         clock.now += 0.2
         return len(looks)
 
-    cached = Cached(look, clock=clock)
+    cached = Cached(look, longest_seconds=longest_seconds, clock=clock)
     assert cached.get() == 1
-    clock.now += 1.5
+    clock.now += kept_seconds
     assert cached.get() == 2
-    clock.now += 39
+    clock.now += kept_seconds - 1
     assert cached.get() == 2
     clock.now += 2
     assert cached.get() == 3

@@ -33,7 +33,12 @@ CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 @click.option("--replace-redis", is_flag=True, help="This Redis replaces the deployment's own.")
 @click.option("--role", type=Word(ROLES), metavar="|".join(ROLES), help="What this host does.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, metavar="S"
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds without a program that comes.",
 )
 @json_option
 @pass_app

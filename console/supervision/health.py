@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -51,18 +52,24 @@ class Watch:
 def wait_until_running(
     supervisor: Supervisor, settings: Settings, *, unready: Unready, timeout_seconds: float
 ) -> None:
-    """Every program RUNNING and ready, every listener accepting; raises ServiceError naming one
-    that is not, with the last line it wrote."""
-    deadline = time.monotonic() + timeout_seconds
+    """Every program RUNNING and ready, every listener accepting.
+
+    A busy machine starts them slowly: ``timeout_seconds`` counts from the last program that came.
+    Raises ServiceError naming one that does not, with the last line it wrote.
+    """
     watch = Watch(settings)
+    best: tuple[float, float, float] = (math.inf, math.inf, math.inf)
     while True:
         programs = {program.name: program for program in supervisor.status()}
         watch.look(programs.values())
-        late = [program.name for program in programs.values() if program.state != "RUNNING"]
-        late = late or unready(settings, programs.values())
+        starting = [program.name for program in programs.values() if program.state != "RUNNING"]
+        late = starting or unready(settings, programs.values())
         silent = [] if late else _silent(settings)
         if not late and not silent:
             return
+        missing = (len(starting), len(late), len(silent))
+        if missing < best:
+            best, deadline = missing, time.monotonic() + timeout_seconds
         if time.monotonic() > deadline:
             raise ServiceError(
                 complaint(programs[late[0]], settings) if late else _silence(silent[0], settings)

@@ -19,7 +19,7 @@ from console.cli.error_mapping import DONE, RED, TIMED_OUT, run_guarded
 from console.cli.models import adding_bar
 from console.cli.output import screen
 from console.cli.text import one_line
-from console.operations import models, submission, waiting
+from console.operations import models, submission, wait
 from console.operations.errors import BadInput, OperationError
 from console.operations.submission_lines import Line, read_lines
 from console.operations.summary import Summary, summarise
@@ -162,7 +162,7 @@ def _marked(lines: Iterable[Line], mark: str) -> Iterator[Line]:
 
 def _wait(
     task_ids: Sequence[str], timeout: float, *, show_answers: bool
-) -> tuple[waiting.Progress, bool]:
+) -> tuple[wait.Progress, bool]:
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(),
@@ -176,12 +176,12 @@ def _wait(
     ) as bar:
         line = bar.add_task("tasks ended", total=len(task_ids))
 
-        def on_progress(progress: waiting.Progress) -> None:
+        def on_progress(progress: wait.Progress) -> None:
             bar.update(line, completed=progress.ended)
             if show_answers and progress.ended > len(printed):
                 _print_answers(console, task_ids, printed)
 
-        return waiting.wait(task_ids, timeout_seconds=timeout, on_progress=on_progress)
+        return wait.wait_for_tasks(task_ids, timeout_seconds=timeout, on_progress=on_progress)
 
 
 def _print_answers(console: Console, task_ids: Sequence[str], printed: set[str]) -> None:

@@ -24,8 +24,8 @@ from jobs.process import signals
 from jobs.queues.names import LISTENER_HEARTBEAT
 from jobs.runtime import Runtime, connect
 from models import backlog, webhook
+from models.bounded_connection import statement_limit
 from models.database import DatabaseUnavailable, behind_pooler, database, session
-from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 

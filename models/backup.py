@@ -20,10 +20,10 @@ import psycopg2.errors
 from psycopg2.extensions import make_dsn, parse_dsn
 from psycopg2.sql import SQL, Identifier, Literal
 
+from models.bounded_connection import statement_limit
 from models.database import PostgresConnection, direct_connection
 from models.migrations import runner
 from models.pg_programs import client_directory
-from models.waiting import statement_limit
 
 LONGEST_RUN_SECONDS = 6 * 3600
 LOCK_WAIT_MS = 60_000

@@ -16,8 +16,13 @@ from psycopg2 import ProgrammingError
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from models import foreign, times
+from models.bounded_connection import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    BoundedConnection,
+    wait_for_answer,
+)
 from models.pool import BoundedPool
-from models.waiting import ANSWER_SECONDS, CONNECT_SECONDS, BoundedConnection, wait_for_answer
 
 POOL_WAIT_SECONDS = 10
 LOCK_WAIT_SECONDS = 3

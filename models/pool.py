@@ -19,7 +19,7 @@ from playhouse.pool import (
     PooledPostgresqlDatabase,
 )
 
-from models.waiting import BoundedConnection
+from models.bounded_connection import BoundedConnection
 
 POLL_SECONDS = 1.0
 SPARE_CONNECTIONS = 4

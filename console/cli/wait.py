@@ -15,7 +15,7 @@ from console.cli.error_mapping import DONE, RED, TIMED_OUT
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json
 from console.cli.tasks import since_moment, since_option
-from console.operations.waiting import Progress
+from console.operations.wait import Progress
 
 LEFT_EVERY_SECONDS = 2.0
 
@@ -67,12 +67,12 @@ def wait_for(
     silent: bool = False,
 ) -> int:
     """Wait with a progress line on a terminal; the exit code."""
-    from console.operations.waiting import wait
+    from console.operations.wait import wait_for_tasks
 
     app.connections.use_database()
     with ExitStack() as stack:
         show = _progress_line(stack, app, task_ids) if sys.stderr.isatty() else None
-        progress, ended = wait(
+        progress, ended = wait_for_tasks(
             task_ids, timeout_seconds=timeout_seconds, since=since, on_progress=show
         )
     if as_json:

@@ -13,10 +13,10 @@ from jobs.policy.knowledge_os import Compat, KnowledgeNode, node_content, source
 from jobs.settings.load import Settings
 from models import decision, knowledge_node
 from models.base import value_of
+from models.bounded_connection import statement_limit
 from models.database import DatabaseUnavailable, session
 from models.decision import NewDecision
 from models.task import Claimed
-from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 

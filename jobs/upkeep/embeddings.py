@@ -20,9 +20,9 @@ from llm.kinds import TRAITS
 from llm.scanner import Scanner
 from llm.types import ScannedModel
 from models import knowledge_node
+from models.bounded_connection import statement_limit
 from models.database import session
 from models.knowledge_node import NodeText
-from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 

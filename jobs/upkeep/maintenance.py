@@ -13,9 +13,9 @@ import redis
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.settings.load import Settings
 from models import attempt, block, counts, decision, load, request, retention, task_views, webhook
+from models.bounded_connection import statement_limit
 from models.database import database, session
 from models.locks import lock_if_free
-from models.waiting import statement_limit
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from llm.mlx_server.memory import MemoryUse
 from llm.mlx_server.placement import Placement
 from llm.mlx_server.residents import Residents, RunningModel
 from llm.mlx_server.settings import ServerSettings
-from llm.mlx_server.waiting import WaitingLine
+from llm.mlx_server.waiting_line import WaitingLine
 
 logger = logging.getLogger(__name__)
 

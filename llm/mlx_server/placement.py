@@ -17,7 +17,7 @@ from llm.mlx_server.loading import LoadedModel, load_in_chunks
 from llm.mlx_server.residents import Residents, RunningModel
 from llm.mlx_server.scheduling import Drain, Load, Refuse, Room, decide_load
 from llm.mlx_server.settings import ServerSettings
-from llm.mlx_server.waiting import WaitingLine
+from llm.mlx_server.waiting_line import WaitingLine
 
 logger = logging.getLogger(__name__)
 

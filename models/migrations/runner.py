@@ -14,9 +14,9 @@ from playhouse.migrations import MigrationError as PlayhouseError
 from playhouse.migrations import Runner
 
 from models import server
+from models.bounded_connection import statement_limit
 from models.database import database, session
 from models.migrations.adopt import columns_of, dependencies_unfollowed, follow_dependencies
-from models.waiting import statement_limit
 
 DIRECTORY = Path(__file__).parent
 HISTORY_TABLE = "kos_migrations"

@@ -12,7 +12,7 @@ import redis
 from console.operations import experts, outlook, pace, status, strip, verdict
 from console.operations.remedies import remedy_of
 from console.services.errors import ServiceError
-from console.web.figures import split, waiting
+from console.web.figures import pending, split
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
 from console.web.figures.lanes import Lanes
@@ -61,8 +61,8 @@ class Overviews:
         self._lanes = Lanes(settings, client)
         hour = HourOfAttempts()
         self._parts = _Parts(
-            groups=Cached(waiting.pending_groups),
-            counts=Cached(waiting.by_state),
+            groups=Cached(pending.pending_groups),
+            counts=Cached(pending.by_state),
             hour=Cached(lambda: hour.look(clock())),
             splits=Cached(lambda: split.time_splits(clock()), seconds=5.0),
             reloads=Cached(load.of_last_day, seconds=3.0),
@@ -132,7 +132,7 @@ class Overviews:
                     [spec.name for spec in self._settings.backends],
                     now=now,
                 ),
-                "backlog": waiting.with_estimates(
+                "backlog": pending.with_estimates(
                     parts.groups.get(), ahead, parts.places.get(), now=now
                 ),
                 "per_minute": rate * 60,

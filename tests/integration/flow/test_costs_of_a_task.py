@@ -25,7 +25,7 @@ from jobs.process.owners import process_owner
 from jobs.queues.names import CONTROL_QUEUE, WORKERS, llm_queue
 from jobs.settings.load import load
 from llm import scanner
-from models import database, waiting
+from models import bounded_connection, database
 from tests.support.system import System, running_system
 
 QUEUE = llm_queue("ollama")
@@ -34,7 +34,7 @@ CACHES = (
     (breakers, "CACHE_SECONDS"), (consumers, "CACHE_SECONDS"), (limits, "CACHE_SECONDS"),
     (learned_figures, "REFRESH_SECONDS"), (plan_log, "COMPLETED_SECONDS"),
     (planner, "FOLD_SECONDS"), (planner, "IDLE_REPLAN_SECONDS"), (scanner, "LAST_SECONDS"),
-    (waiting, "TRUST_SECONDS"),
+    (bounded_connection, "TRUST_SECONDS"),
 )  # fmt: skip
 """What is read again after a second or more would make the numbers depend on the machine."""
 
@@ -77,7 +77,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trips]:
 
     def waited(connection: Any) -> None:
         counted.postgres += 1
-        waiting.wait_for_answer(connection)
+        bounded_connection.wait_for_answer(connection)
 
     for module, name in CACHES:
         monkeypatch.setattr(module, name, LONG_SECONDS)
@@ -86,7 +86,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trips]:
     database.keep_connections()
     yield counted
     database.give_up_connections()
-    psycopg2.extensions.set_wait_callback(waiting.wait_for_answer)
+    psycopg2.extensions.set_wait_callback(bounded_connection.wait_for_answer)
 
 
 @dataclass

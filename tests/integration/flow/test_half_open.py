@@ -16,9 +16,9 @@ from jobs.queues.clients import ANSWER_SECONDS as REDIS_ANSWER_SECONDS
 from jobs.queues.clients import TRIAL_SECONDS, TRUST_SECONDS, client_for
 from models import database
 from models.base import fetch_one
+from models.bounded_connection import ANSWER_SECONDS, CONNECT_SECONDS
 from models.database import IDLE_IN_TRANSACTION_SECONDS, DatabaseUnavailable, session
 from models.locks import locked
-from models.waiting import ANSWER_SECONDS, CONNECT_SECONDS
 from tests.support.freezing_proxy import FreezingProxy, freezing_proxy
 from tests.support.system import System, running_system
 

@@ -17,9 +17,9 @@ from jobs.queues.clients import client_for
 from llm.types import CancelToken
 from models import orphans
 from models.base import fetch_all, fetch_one
+from models.bounded_connection import ANSWER_SECONDS
 from models.database import configure, database, session
 from models.task import NewTask, Task
-from models.waiting import ANSWER_SECONDS
 from tests.support.freezing_proxy import freezing_proxy
 from tests.support.queued import queue_rows
 

@@ -13,6 +13,7 @@ import pytest
 
 from models import attempt, backlog, block, counts, decision, load, orphans, task_figures
 from models.block import BlockRoute, NewBlock
+from models.bounded_connection import statement_limit
 from models.database import database
 from models.decision import NewDecision
 from models.expert import Expert
@@ -20,7 +21,6 @@ from models.pool import BoundedPool
 from models.task import Assigned, Ending, Task
 from models.task_filter import TaskFilter
 from models.task_views import listing, matching, one
-from models.waiting import statement_limit
 
 pytestmark = pytest.mark.usefixtures("database_here")
 

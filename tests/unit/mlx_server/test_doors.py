@@ -14,7 +14,7 @@ from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.errors import NoSuchModel, Unavailable
 from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.memory import MemoryUse, kv_bytes_per_token
-from llm.mlx_server.waiting import WaitingLine
+from llm.mlx_server.waiting_line import WaitingLine
 
 
 class TestAdmission:

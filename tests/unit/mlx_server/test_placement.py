@@ -18,7 +18,7 @@ from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.placement import RESERVED_CONTEXT_TOKENS, Placement
 from llm.mlx_server.residents import Residents
 from llm.mlx_server.settings import ServerSettings
-from llm.mlx_server.waiting import WaitingLine
+from llm.mlx_server.waiting_line import WaitingLine
 from tests.support.tiny_models import build_llama, build_qwen
 
 RETRY_AFTER_SECONDS = 7

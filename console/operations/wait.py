@@ -39,7 +39,7 @@ class Progress:
         return self.ended == self.total
 
 
-def wait(
+def wait_for_tasks(
     task_ids: Sequence[str] | None,
     *,
     timeout_seconds: float | None,

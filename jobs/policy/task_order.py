@@ -1,15 +1,17 @@
-"""What a priority is worth: one table for the four places that turn it into an order.
+"""What a priority is worth: one table for the five places that turn it into an order.
 
 ======================  ==========================================================================
 Where                   Rule
 ======================  ==========================================================================
+rows without an expert  ``kos_priority_rank`` (SQL, indexed): by priority alone, then by age
 the window of rows      ``kos_plan_order`` (SQL, indexed): a step counts as 15 minutes of waiting
 a task in its block     `rank_tasks`: urgent, overdue by age, then priority (grouped by prefix)
 a block in its lane     ``plan_building.lanes``: urgent, overdue, warm, then mean priority
 what is sent now        ``dispatch``: urgent blocks first, then the order of the lane
 ======================  ==========================================================================
 
-The first two agree: the fairness bound is 15 minutes, too, so a task that is not overdue has not
+The first place assigns whole pages and reaches every row soon, so age is not weighed there. The
+next two agree: the fairness bound is 15 minutes, too, so a task that is not overdue has not
 waited long enough to gain a step.
 """
 

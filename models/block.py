@@ -143,6 +143,12 @@ def open_blocks() -> list[BlockInForce]:
     return [BlockInForce(**row) for row in fetch_all(OPEN)]
 
 
+def is_heavy(block_id: str | None) -> bool:
+    """Whether the tasks of a block count against the limit of heavy models."""
+    row = fetch_one("SELECT heavy FROM kos_blocks WHERE id = %s::uuid", (block_id,))
+    return row is not None and bool(row["heavy"])
+
+
 @dataclass(frozen=True, slots=True)
 class TaskTimes:
     """What a plan expected of each task at a backend."""

@@ -75,7 +75,7 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
         text = safe(row["result"] or "") if sys.stdout.isatty() else row["result"] or ""
         click.echo(text, nl=not text.endswith("\n"))
     else:
-        _print_head(row, parents, position)
+        _print_head(app, row, parents, position)
         _print_timeline(row, decisions)
         _print_attempts(row)
         _print_answer(row)
@@ -107,7 +107,7 @@ def why_command(app: App, task: str, as_json: bool) -> None:
         shown = {"from": done.earliest, "to": done.latest} if done else None
         print_json(document | {"eta": shown})
         return
-    _print_head(row, parents, position)
+    _print_head(app, row, parents, position)
     _print_timeline(row, document["decisions"])
 
 
@@ -134,8 +134,9 @@ def _parents(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _print_head(
-    row: dict[str, Any], parents: dict[str, str], position: QueuePosition | None
+    app: App, row: dict[str, Any], parents: dict[str, str], position: QueuePosition | None
 ) -> None:
+    from console.operations.lanes import slots_for
     from console.operations.timeline import standing
     from console.operations.times import ago
 
@@ -154,7 +155,8 @@ def _print_head(
     for name, value in facts:
         if value:
             say(f"  {tell(name):<11} {value}", ours=False)
-    present = tell(standing(row, parents, now=now, position=position))
+    slots = slots_for(row, app.connections)
+    present = tell(standing(row, parents, now=now, position=position, slots=slots))
     say(f"  {tell('now'):<11} {present}", ours=False)
 
 

@@ -230,6 +230,7 @@ class Watch:
     def _opened(self, task_id: str, height: int) -> RenderableType:
         from console.cli.watch_task import task_screen
         from console.operations import tasks
+        from console.operations.lanes import slots_for
         from console.operations.outlook import position_of
         from models import decision, task_views
 
@@ -239,9 +240,12 @@ class Watch:
                 parents = task_views.statuses_of(row["depends_on"]) if row["depends_on"] else {}
                 position = position_of(task_id, self.app.settings)
                 decisions = decision.of_task(task_id)
+            slots = slots_for(row, self.app.connections)
         except GONE as error:
             return styled(_lost(error), "yellow")
-        return task_screen(row, decisions, parents, position, now=now_utc(), height=height)
+        return task_screen(
+            row, decisions, parents, position, slots=slots, now=now_utc(), height=height
+        )
 
     def _pause(self) -> None:
         from console.operations import backends

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from console.cli.output import state_text, styled, words
 from console.cli.text import one_line
+from console.operations.lanes import SlotUse
 from console.operations.outlook import QueuePosition
 from models.base import Row
 
@@ -23,6 +24,7 @@ def task_screen(
     parents: Mapping[str, str],
     position: QueuePosition | None,
     *,
+    slots: SlotUse | None,
     now: datetime,
     height: int,
 ) -> RenderableType:
@@ -35,7 +37,7 @@ def task_screen(
     lines = [
         styled(one_line(row["title"] or row["id"]), "bold"),
         state_text(row["status"]) + styled(f"  {row['id']}", "dim"),
-        styled(tell(standing(row, parents, now=now, position=position))),
+        styled(tell(standing(row, parents, now=now, position=position, slots=slots))),
         styled(""),
     ]
     answer = (row["result"] or "").splitlines()[:ANSWER_LINES]

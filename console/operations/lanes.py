@@ -1,12 +1,38 @@
-"""What every view of the running system reads the same way: the blocks of a lane."""
+"""What every view of the running system reads the same way: the blocks of a lane, and its slots."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from jobs.admission.limits import Limit
-from jobs.admission.slots import SlotLease
+import redis
+
+from jobs.admission.limits import Limit, Limits
+from jobs.admission.slots import BackendSlots, SlotLease
+from models import block
+from models.base import Row
 from models.block import BlockInForce
+from models.database import session
+
+if TYPE_CHECKING:
+    from console.operations.connections import Connections
+
+
+@dataclass(frozen=True, slots=True)
+class SlotUse:
+    """``in_use`` of ``bound`` slots are taken, ``kept`` more are reserved for people. ``reason``
+    names the limit; ``everywhere``: it counts the calls of all backends together."""
+
+    in_use: int
+    bound: int
+    reason: str
+    kept: int = 0
+    everywhere: bool = False
+
+    @property
+    def full(self) -> bool:
+        return self.in_use + self.kept >= self.bound
 
 
 def lane_of(blocks: Iterable[BlockInForce], backend: str) -> list[BlockInForce]:
@@ -15,9 +41,9 @@ def lane_of(blocks: Iterable[BlockInForce], backend: str) -> list[BlockInForce]:
     return sorted(mine, key=lambda row: (row.in_flight == 0, row.lane_order))
 
 
-def done_of(block: BlockInForce) -> int:
+def done_of(row: BlockInForce) -> int:
     """How many tasks of an open block have ended or returned to the backlog."""
-    return max(0, block.size - block.remaining - block.in_flight)
+    return max(0, row.size - row.remaining - row.in_flight)
 
 
 def binding(limit: Limit, held: Sequence[SlotLease]) -> tuple[int, str]:
@@ -27,3 +53,44 @@ def binding(limit: Limit, held: Sequence[SlotLease]) -> tuple[int, str]:
     if not held or not full_of_heavy or limit.heavy >= limit.slots:
         return limit.slots, limit.reason
     return limit.heavy, f"{limit.heavy} of {limit.slots}: heavy models at most {limit.heavy}"
+
+
+def slots_for(row: Row, connections: Connections) -> SlotUse | None:
+    """The slots that a queued task waits for; None for other tasks, and while Redis is away.
+    ``row`` is from `tasks.details`."""
+    backend = row["backend"]
+    names = [spec.name for spec in connections.settings.backends]
+    if row["status"] != "queued" or backend not in names:
+        return None
+    with session():
+        heavy = block.is_heavy(row["block_id"])
+    try:
+        held = {state.backend: state for state in connections.slots.inspect(*names)}
+        limits = Limits(connections.redis, connections.settings)
+        return slot_use(backend, held, limits, heavy=heavy)
+    except redis.RedisError:
+        return None
+
+
+def slot_use(
+    backend: str, held: Mapping[str, BackendSlots], limits: Limits, *, heavy: bool
+) -> SlotUse:
+    """The limit that binds a task of ``backend``: the first reached of the backend's own, that on
+    its heavy models, and that over all backends; the backend's own while none is reached."""
+    mine = held[backend]
+    limit, total = limits.of(backend), limits.total
+    kept = limit.slots - limits.for_tasks(backend) - mine.chats
+    own = SlotUse(len(mine.leases), limit.slots, limit.reason, kept=max(0, kept))
+    heavy_leases = [lease for lease in mine.leases if lease.heavy]
+    of_heavy = SlotUse(len(heavy_leases), *binding(limit, heavy_leases))
+    chats = sum(state.chats for state in held.values())
+    of_all = SlotUse(
+        sum(len(state.leases) for state in held.values()),
+        total.slots,
+        total.reason,
+        kept=max(0, total.slots - limits.total_for_tasks - chats),
+        everywhere=True,
+    )
+    if heavy and of_heavy.full and not own.full:
+        return of_heavy
+    return of_all if of_all.full and not own.full else own

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from console.operations.lanes import SlotUse
 from console.operations.outlook import QueuePosition
 from console.operations.times import about, span
 from jobs.policy import metadata
@@ -44,19 +45,24 @@ def events_of(task: Row, decisions: Sequence[Row]) -> list[Event]:
 
 
 def standing(
-    task: Row, parents: Mapping[str, str], *, now: datetime, position: QueuePosition | None = None
+    task: Row,
+    parents: Mapping[str, str],
+    *,
+    now: datetime,
+    position: QueuePosition | None = None,
+    slots: SlotUse | None = None,
 ) -> str:
     """The present state of a task and what it waits for, in one sentence.
 
     ``parents`` maps the tasks that it depends on to their statuses; ``position`` is its place in
-    the present plan.
+    the present plan, ``slots`` what a queued task waits for.
     """
     status = task["status"]
     if status == "pending":
         return _waiting(task, parents, now=now, position=position)
     place = _place(task)
     if status == "queued":
-        return f"queued{place}: a worker takes it as soon as a slot is free"
+        return f"queued{place}; {_admission(slots)}"
     if status == "in_progress":
         return f"running{place}{_progress(task)}{_done_in(position)}"
     if status == "completed":
@@ -88,6 +94,17 @@ def _waiting(
     if position is None or not position.backend:
         return f"waits for the next plan{_requirements(task)}"
     return _planned(position)
+
+
+def _admission(slots: SlotUse | None) -> str:
+    if slots is None:
+        return "a worker takes it as soon as a slot is free"
+    if not slots.full:
+        return f"a worker takes it next: {slots.in_use} of {slots.bound} slots are in use"
+    where = " over all backends" if slots.everywhere else ""
+    kept = f" and {slots.kept} kept for people" if slots.kept else ""
+    used = f"{slots.in_use} of {slots.bound}{where} are in use{kept}"
+    return f"waits for a slot: {used}, {slots.reason}"
 
 
 def _requirements(task: Row) -> str:

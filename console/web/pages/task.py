@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from console.operations import answers, ids, outlook, reruns, tasks, timeline
+from console.operations import answers, ids, lanes, outlook, reruns, tasks, timeline
 from console.operations.errors import BadInput
 from console.web.live import event
 from console.web.markdown import to_html
@@ -24,7 +24,6 @@ from console.web.site import Site
 from jobs.policy.time_split import time_split
 from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
-from jobs.settings.load import Settings
 from models import task_views
 from models.base import Row
 from models.database import DatabaseUnavailable, session
@@ -43,12 +42,12 @@ SPLIT_FIELDS = (
 def task_page(request: Request) -> Response:
     task_id = _named(request)
     with session():
-        values = describe(task_id, site_of(request).settings)
+        values = describe(task_id, site_of(request))
     template = "parts/task.html" if request.headers.get("hx-target") == "task" else "task.html"
     return page(request, template, curl=_as_curl(request, values["task"]), **values)
 
 
-def describe(task_id: str, settings: Settings) -> dict[str, Any]:
+def describe(task_id: str, site: Site) -> dict[str, Any]:
     """``{"task", "story", "standing", "parents", "children", ...}``; the task exists."""
     task = tasks.details(task_id)
     decisions = tasks.explained(task_id)["decisions"]
@@ -60,7 +59,11 @@ def describe(task_id: str, settings: Settings) -> dict[str, Any]:
         "story": timeline.events_of(task, decisions),
         "decisions": decisions,
         "standing": timeline.standing(
-            task, statuses, now=utc_now(), position=outlook.position_of(task_id, settings)
+            task,
+            statuses,
+            now=utc_now(),
+            position=outlook.position_of(task_id, site.settings),
+            slots=lanes.slots_for(task, site.connections),
         ),
         "parents": parents,
         "children": _linked(task_views.waiting_for(task_id)),

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from console.operations.lanes import SlotUse
 from console.operations.outlook import QueuePosition
 from console.operations.timeline import events_of, standing
+from console.words import words_for
 from jobs.policy.forecast import SecondsRange
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -115,6 +117,45 @@ def test_a_planned_task_knows_its_place_and_when_its_answer_comes(
     position = QueuePosition("mlx", "qwen", before, _range(starts), _range(done))
 
     assert standing(task(), {}, now=NOW, position=position) == sentence
+
+
+@pytest.mark.parametrize(
+    ("slots", "english", "russian"),
+    [
+        (None, "a worker takes it as soon as a slot is free",
+         "обработчик возьмёт её, как освободится место"),
+        (SlotUse(1, 2, "MLX_MAX_CONCURRENT is 2"),
+         "a worker takes it next: 1 of 2 slots are in use",
+         "обработчик возьмёт её следующей: занято мест 1 из 2"),
+        (SlotUse(2, 2, "MLX_MAX_CONCURRENT is 2"),
+         "waits for a slot: 2 of 2 are in use, MLX_MAX_CONCURRENT is 2",
+         "ждёт места: занято 2 из 2, MLX_MAX_CONCURRENT = 2"),
+        (SlotUse(2, 3, "MLX_MAX_CONCURRENT is 3", kept=1),
+         "waits for a slot: 2 of 3 are in use and 1 kept for people, MLX_MAX_CONCURRENT is 3",
+         "ждёт места: занято 2 из 3, для людей оставлено 1, MLX_MAX_CONCURRENT = 3"),
+        (SlotUse(4, 4, "SMART_WORKER_MAX_CONCURRENT is 4", everywhere=True),
+         "waits for a slot: 4 of 4 over all backends are in use, "
+         "SMART_WORKER_MAX_CONCURRENT is 4",
+         "ждёт места: на всех серверах занято 4 из 4, SMART_WORKER_MAX_CONCURRENT = 4"),
+        (SlotUse(3, 4, "SMART_WORKER_MAX_CONCURRENT is 4", kept=1, everywhere=True),
+         "waits for a slot: 3 of 4 over all backends are in use and 1 kept for people, "
+         "SMART_WORKER_MAX_CONCURRENT is 4",
+         "ждёт места: на всех серверах занято 3 из 4, для людей оставлено 1, "
+         "SMART_WORKER_MAX_CONCURRENT = 4"),
+        (SlotUse(2, 2, "2 of 10: heavy models at most 2"),
+         "waits for a slot: 2 of 2 are in use, 2 of 10: heavy models at most 2",
+         "ждёт места: занято 2 из 2, 2 из 10: тяжёлых моделей не больше 2"),
+    ],
+)  # fmt: skip
+def test_a_queued_task_names_the_limit_that_binds(
+    slots: SlotUse | None, english: str, russian: str
+) -> None:
+    queued = task(status="queued", backend="mlx", model="qwen")
+
+    said = standing(queued, {}, now=NOW, slots=slots)
+
+    assert said == f"queued at mlx with qwen; {english}"
+    assert words_for("ru")(said) == f"в очереди на mlx с моделью qwen; {russian}"
 
 
 def test_a_running_task_says_when_its_answer_comes() -> None:

@@ -43,7 +43,7 @@ def status_command(app: App, as_json: bool) -> int:
     """
     from console.operations.status import gather
     from console.operations.times import span
-    from console.operations.verdict import verdict_line
+    from console.operations.verdict import cause_line, verdict_line
 
     found = gather(app.connections)
     document = found.document
@@ -52,6 +52,8 @@ def status_command(app: App, as_json: bool) -> int:
     else:
         line = verdict_line(found.judged, now_utc(), words())
         say(line, LEVEL_STYLES[document["verdict"]["level"]], ours=False)
+        if cause := cause_line(found.judged, words()):
+            say(cause, ours=False)
         _say_problems(document["verdict"]["problems"])
         rows = [
             [row["name"], state_text(row["state"]), row["pid"], span(row["uptime_seconds"])]

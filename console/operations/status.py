@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 import redis
 
-from console.operations import outlook, verdict
+from console.operations import outlook, time_shares, verdict
 from console.operations.connections import Connections
 from console.operations.errors import BadInput, Unreachable
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
+from console.operations.slowness import slowness
+from console.operations.standing import Standing, Standings
 from console.operations.verdict import Verdict
 from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
@@ -26,8 +28,9 @@ from jobs.process.http_origins import LOOPBACK
 from jobs.queues.names import HEALTH
 from jobs.settings.load import Settings
 from jobs.upkeep.health.checks import supervised_servers
-from models import attempt, counts
+from models import ahead, attempt, block, counts
 from models.base import Row
+from models.block import BlockInForce
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
 
@@ -67,11 +70,14 @@ def gather(connections: Connections) -> Status:
     except ServiceError as error:
         found.problems.append(str(error))
     postgres = _try(found, "postgres", lambda: work(connections))
-    reports = _try(found, "redis", lambda: health(connections.redis))
+    standing = _try(found, "redis", lambda: Standings(settings, connections.redis).look())
+    reports = (standing and _try(found, "redis", lambda: health(connections.redis))) or []
     found.document["tasks"] = postgres.counts if postgres else {}
-    known = {row["name"] for row in found.document["health"]}
-    found.document["health"] += [row for row in reports or [] if row["name"] not in known]
-    found.document["verdict"] = _verdict(found, postgres or Work(), settings)
+    found.document["health"] = merged(found.document["health"], reports)
+    found.judged = _judged(
+        settings, found.document["health"], found.document["programs"], postgres, standing
+    )
+    found.document["verdict"] = verdict.document(found.judged, now=utc_now())
     return found
 
 
@@ -141,6 +147,9 @@ class Work:
     pace: Pace = field(default_factory=Pace)
     ahead: Forecast = field(default_factory=lambda: Forecast(()))
     eta: Eta | None = None
+    blocks: list[BlockInForce] = field(default_factory=list)
+    shares: dict[str, Row] = field(default_factory=dict)
+    delayed: int = 0
 
 
 def work(connections: Connections) -> Work:
@@ -154,28 +163,60 @@ def work(connections: Connections) -> Work:
             waiting=counts[TaskState.PENDING],
             retried_share=pace.retried_share,
         )
-        return Work(counts, pace, found, outlook.eta(found.end(), now=now))
+        return Work(
+            counts,
+            pace,
+            found,
+            outlook.eta(found.end(), now=now),
+            block.open_blocks(),
+            time_shares.time_shares(now),
+            len(ahead.delays()),
+        )
 
 
-def verdict_now(connections: Connections, found: Work) -> Verdict:
+def verdict_now(connections: Connections, found: Work, standing: Standing) -> Verdict:
     """Where no supervisor answers, the programs are not looked at. Raises RedisError."""
     settings = connections.settings
     try:
         running = programs(settings)
     except ServiceError:
         running = None
-    reports = health(connections.redis)
-    problems = verdict.problems_of(reports, running, supervised_servers(settings))
-    return verdict.judge(found.counts, problems, pace=found.pace, eta=found.eta)
+    return _judged(settings, health(connections.redis), running, found, standing)
 
 
-def _verdict(found: Status, work: Work, settings: Settings) -> dict[str, Any]:
-    now = utc_now()
-    problems = verdict.problems_of(
-        found.document["health"], found.document["programs"], supervised_servers(settings)
+def _judged(
+    settings: Settings,
+    checks: list[Row],
+    running: list[Row] | None,
+    work: Work | None,
+    standing: Standing | None,
+) -> Verdict:
+    found = work or Work()
+    states = list(standing.states.values()) if standing else []
+    return verdict.judge(
+        found.counts,
+        verdict.problems_of(checks, running, supervised_servers(settings), states),
+        pace=found.pace,
+        eta=found.eta,
+        cause=slowness(
+            standing,
+            found.blocks,
+            found.shares,
+            pending=found.counts.get(TaskState.PENDING, 0),
+            delayed=found.delayed,
+        )
+        if standing
+        else None,
     )
-    found.judged = verdict.judge(work.counts, problems, pace=work.pace, eta=work.eta)
-    return verdict.document(found.judged, now=now)
+
+
+def merged(asked: list[Row], reports: list[Row]) -> list[Row]:
+    """What answers us may still be red for the health checker, which writes, too."""
+    red = {row["name"]: row for row in reports if not row["ok"]}
+    known = {row["name"] for row in asked}
+    return [red.get(row["name"], row) if row["ok"] else row for row in asked] + [
+        row for row in reports if row["name"] not in known
+    ]
 
 
 def _try(found: Status, name: str, ask: Callable[[], T]) -> T | None:

@@ -11,8 +11,10 @@ from typing import Any
 
 from console.operations.outlook import Eta
 from console.operations.pace import Pace
+from console.operations.slowness import Cause
 from console.operations.times import span
 from console.words import Words, in_words
+from jobs.admission.backend_state import BackendState
 from jobs.upkeep.health.checks import SILENT
 from models.base import Row
 from models.states import TaskState
@@ -25,6 +27,7 @@ SENTENCES = (
     "Nothing waits.",
     "It is not known what waits.",
     "Working: {left} left, done about {at} ({earliest}-{latest}).",
+    "Working: {left} left, done about {at}.",
     "Working: {left} left.",
     "Nothing runs: {left} wait.",
     "1 problem: {first}.",
@@ -36,6 +39,9 @@ SENTENCES = (
     "{name} does not answer: its program {program} is {state}",
     "{name}: {detail}",
     "{name} is red",
+    "every backend is paused by hand",
+    "{name} is paused by hand",
+    "{name} takes no tasks: {detail}",
 )
 NOTHING_RUNS = "the programs are not running"
 CHECKER_SILENT = "the health checker has not reported"
@@ -45,6 +51,9 @@ SERVER_SILENT = "{name} does not answer"
 SERVER_STOPPED = "{name} does not answer: its program {program} is {state}"
 CHECK_SAYS = "{name}: {detail}"
 CHECK_RED = "{name} is red"
+ALL_PAUSED = "every backend is paused by hand"
+ONE_PAUSED = "{name} is paused by hand"
+TAKES_NONE = "{name} takes no tasks: {detail}"
 _OPEN = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
 _VITAL = frozenset({"postgres", "redis", "backlog"})
 _PROGRAMS = {"scheduler": "jobs:scheduler", "listener": "jobs:listener"}
@@ -88,13 +97,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``left`` is None where the tasks could not be counted."""
+    """``left`` is None where the tasks could not be counted; ``cause`` is why it is not faster."""
 
     level: Level
     left: int | None
     running: int
     eta: Eta | None
     problems: tuple[Problem, ...]
+    cause: Cause | None = None
 
 
 UNKNOWN = Verdict(Level.BAD, None, 0, None, ())
@@ -110,6 +120,7 @@ def judge(
     *,
     pace: Pace,
     eta: Eta | None,
+    cause: Cause | None = None,
 ) -> Verdict:
     """``counts`` are tasks by state; ``problems`` as ``problems_of`` finds them; ``eta`` is when
     the plan expects all to be done."""
@@ -127,15 +138,18 @@ def judge(
         )
     stopped = any(one.vital for one in found)
     expected = None if stopped or not left else eta
-    return Verdict(_level(found, left=left), left, running, expected, found)
+    why = None if stopped or not left else cause
+    return Verdict(_level(found, left=left), left, running, expected, found, why)
 
 
 def problems_of(
     health: Sequence[Row],
     programs: Sequence[Row] | None = None,
     servers: Mapping[str, str] = MappingProxyType({}),
+    backends: Sequence[BackendState] = (),
 ) -> list[Problem]:
-    """Of red checks and of programs that do not run; the vital first.
+    """Of red checks, of programs that do not run, and of ``backends`` where none takes a task; the
+    vital first.
 
     ``programs`` None: they were not looked at, and what the checks say of them counts. ``servers``
     has, by backend, the program of ours that serves it.
@@ -155,9 +169,28 @@ def problems_of(
     # One cause, one problem: what a stopped program did is not red once more.
     stopped = {one.program for one in found if one.program}
     found += [one for one in red if one.program not in stopped]
-    if _none_left(programs or (), "jobs:llm-") or _none_left(health, "backend:"):
+    away = {row["name"].removeprefix("backend:") for row in health if not row["ok"]}
+    away |= {name.removeprefix("jobs:llm-") for name in stopped}
+    none_open = bool(backends) and all(one.blocked or one.name in away for one in backends)
+    if none_open:
+        found += _shut([one for one in backends if one.name not in away], len(backends))
+    if none_open or _none_left(programs or (), "jobs:llm-") or _none_left(health, "backend:"):
         found = [replace(one, vital=True) for one in found]
     return sorted(found, key=lambda one: not one.vital)
+
+
+def _shut(backends: Sequence[BackendState], configured: int) -> list[Problem]:
+    """Of backends that no other problem names; a pause of all is one problem."""
+    paused = [one.name for one in backends if one.paused]
+    if len(paused) == configured:
+        remedy = ", ".join(f"kos resume {name}" for name in paused)
+        return [Problem(ALL_PAUSED, remedy=remedy, page="/backends")]
+    return [
+        Problem(ONE_PAUSED, None, f"kos resume {one.name}", {"name": one.name}, page="/backends")
+        if one.paused
+        else Problem(TAKES_NONE, None, None, {"name": one.name, "detail": one.blocked})
+        for one in backends
+    ]
 
 
 def sentence(
@@ -179,23 +212,40 @@ def sentence(
 def verdict_line(verdict: Verdict, now: datetime, words: Words) -> str:
     """The verdict as one line in the language of ``words``."""
 
+    return sentence(verdict, now=now, say=_say_in(words))
+
+
+def cause_line(verdict: Verdict, words: Words) -> str:
+    """Why it is not faster, as one sentence; empty where nothing is to be said."""
+    return _cause(verdict.cause, _say_in(words)) if verdict.cause else ""
+
+
+def _cause(cause: Cause, say: Say) -> str:
+    values = dict(cause.values)
+    if "span" in values:
+        values["span"] = span(values["span"])
+    return say(cause.what, **values)
+
+
+def _say_in(words: Words) -> Say:
     def say(pattern: str, **values: Any) -> str:
         if "span" in values:
             values["span"] = in_words(values["span"], words)
         known = {name: words(one) if isinstance(one, str) else one for name, one in values.items()}
         return words(pattern, **known)
 
-    return sentence(verdict, now=now, say=say)
+    return say
 
 
 def document(verdict: Verdict, *, now: datetime) -> dict[str, Any]:
-    """``{"level", "text", "eta", "problems": [{"what", "since", "remedy", "program"}]}``.
+    """``{"level", "text", "cause", "eta", "problems": [{"what", "since", "remedy", "program"}]}``.
 
     ``eta`` is ``{"from", "to"}``, or None where nothing is left or nothing says when.
     """
     return {
         "level": verdict.level.value,
         "text": sentence(verdict, now=now),
+        "cause": _cause(verdict.cause, english) if verdict.cause else None,
         "eta": {"from": verdict.eta.earliest, "to": verdict.eta.latest} if verdict.eta else None,
         "problems": [
             {
@@ -269,12 +319,18 @@ def _headline(verdict: Verdict, now: datetime, say: Say) -> str:
         return say("Nothing runs: {left} wait.", left=verdict.left)
     if verdict.eta is None:
         return say("Working: {left} left.", left=verdict.left)
+    at, earliest, latest = (
+        _clock(moment, now)
+        for moment in (verdict.eta.middle, verdict.eta.earliest, verdict.eta.latest)
+    )
+    if earliest == latest:
+        return say("Working: {left} left, done about {at}.", left=verdict.left, at=at)
     return say(
         "Working: {left} left, done about {at} ({earliest}-{latest}).",
         left=verdict.left,
-        at=_clock(verdict.eta.middle, now),
-        earliest=_clock(verdict.eta.earliest, now),
-        latest=_clock(verdict.eta.latest, now),
+        at=at,
+        earliest=earliest,
+        latest=latest,
     )
 
 

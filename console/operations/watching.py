@@ -9,14 +9,10 @@ from datetime import datetime, timedelta
 from console.operations import queues, status
 from console.operations.connections import Connections
 from console.operations.lanes import binding, done_of, lane_of
+from console.operations.standing import Standing, Standings
 from console.operations.strip import Strips, strips
 from console.operations.strip import look as strip_look
 from console.operations.verdict import UNKNOWN, Verdict
-from jobs.admission.backend_state import BackendStates
-from jobs.admission.breakers import Breakers
-from jobs.admission.consumers import Consumers
-from jobs.admission.limits import Limits
-from jobs.admission.residency import Residency
 from jobs.queues.names import llm_queue
 from models import attempt, block, task_figures, task_views
 from models.base import Row
@@ -69,16 +65,17 @@ class Look:
 def look(connections: Connections, *, now: datetime) -> Look:
     """Needs a session, and Redis."""
     work, blocks = status.work(connections), block.open_blocks()
-    names = [spec.name for spec in connections.settings.backends]
+    standing = Standings(connections.settings, connections.redis).look()
+    names = list(standing.states)
     return Look(
         at=now,
         counts=work.counts,
         finished_last_minute=attempt.completed_between(now - timedelta(minutes=1), now),
         oldest_waits_since=task_figures.oldest_pending(),
-        lanes=_lanes(connections, blocks, now=now),
+        lanes=_lanes(connections, blocks, standing, now=now),
         running=tuple(task_figures.running(RUNNING_SHOWN)),
         failed=tuple(_failed()),
-        verdict=status.verdict_now(connections, work),
+        verdict=status.verdict_now(connections, work, standing),
         strips=strips(strip_look(blocks, now=now), work.ahead, names, now=now),
         badges=status.badges(connections.settings),
     )
@@ -92,35 +89,28 @@ def _failed() -> list[Row]:
 
 
 def _lanes(
-    connections: Connections, blocks: Sequence[BlockInForce], *, now: datetime
+    connections: Connections, blocks: Sequence[BlockInForce], standing: Standing, *, now: datetime
 ) -> tuple[Lane, ...]:
-    client, settings = connections.redis, connections.settings
-    states = BackendStates(
-        Breakers(client), Limits(client, settings), Residency(client), Consumers(client)
-    )
-    names = [llm_queue(spec.name) for spec in settings.backends]
-    queued = {row["queue"]: row for row in queues.overview(client, names, now=now)}
-    held = connections.slots.inspect(*(spec.name for spec in settings.backends))
-    slots = {state.backend: state for state in held}
+    names = [llm_queue(name) for name in standing.states]
+    queued = {row["queue"]: row for row in queues.overview(connections.redis, names, now=now)}
     lanes = []
-    for spec in settings.backends:
-        mine = lane_of(blocks, spec.name)
-        state = states.of(spec.name, None)
-        bound, reason = binding(state.limit, slots[spec.name].leases)
+    for name, state in standing.states.items():
+        mine, held = lane_of(blocks, name), standing.slots[name]
+        bound, reason = binding(state.limit, held.leases)
         lanes.append(
             Lane(
-                backend=spec.name,
+                backend=name,
                 resident=state.resident,
-                in_flight=len(slots[spec.name].leases),
-                chats=slots[spec.name].chats,
+                in_flight=len(held.leases),
+                chats=held.chats,
                 limit=bound,
                 limit_reason=reason,
                 trouble=None if state.paused else state.blocked,
                 paused=state.paused,
                 present=_block(mine, 0),
                 following=_block(mine, 1),
-                ready=queued[llm_queue(spec.name)]["ready"],
-                dead=queued[llm_queue(spec.name)]["dead"],
+                ready=queued[llm_queue(name)]["ready"],
+                dead=queued[llm_queue(name)]["dead"],
             )
         )
     return tuple(lanes)

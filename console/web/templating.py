@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from console.operations.times import about, ago
-from console.operations.verdict import verdict_line
+from console.operations.verdict import cause_line, verdict_line
 from console.words import Words, in_words, spoken_span
 from jobs.process.clock import utc_now
 
@@ -44,6 +44,7 @@ def render(templates: Environment, template: str, words: Words, **values: Any) -
         "span": lambda seconds: spoken_span(seconds, words),
         "about": lambda low, high: in_words(about(low, high), words),
         "verdict": lambda found: verdict_line(found, now, words),
+        "cause": lambda found: cause_line(found, words),
         "ago": lambda moment: in_words(ago(_moment(moment), now=now), words),
     }
     return templates.get_template(template).render(**spoken, **values)

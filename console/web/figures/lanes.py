@@ -10,13 +10,9 @@ from typing import Any
 import redis
 
 from console.operations.lanes import binding, done_of, lane_of
+from console.operations.standing import Standing, Standings
 from console.web.figures import scan
-from jobs.admission.backend_state import BackendStates
-from jobs.admission.breakers import Breakers, split
-from jobs.admission.consumers import Consumers
-from jobs.admission.limits import Limits
-from jobs.admission.residency import Residency
-from jobs.admission.slots import BackendSlots, Slots
+from jobs.admission.breakers import split
 from jobs.settings.load import Settings
 from llm.breaker import BreakerPhase
 from llm.types import BackendSpec, Scan, ServerScan
@@ -37,12 +33,7 @@ class Lanes:
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         self._settings = settings
         self._client = client
-        self._limits = Limits(client, settings)
-        self._breakers = Breakers(client)
-        self._states = BackendStates(
-            self._breakers, self._limits, Residency(client), Consumers(client)
-        )
-        self._slots = Slots(client, lease_seconds=settings.lease_seconds)
+        self._standings = Standings(settings, client)
 
     def look(
         self,
@@ -51,21 +42,19 @@ class Lanes:
         splits: Mapping[str, Row],
         reloads: Mapping[str, Reloads],
         now: datetime,
-    ) -> list[Row]:
-        """A lane for each configured backend, in the order of the settings. Needs a session."""
-        # The caller keeps the whole longer than these keep what they read: a change must be in it.
-        self._states.read_again()
+    ) -> tuple[list[Row], Standing]:
+        """A lane for each configured backend, in the order of the settings, and what Redis says
+        of them. Needs a session."""
         running = task_figures.running(RUNNING_READ)
         last_scan = scan.last(self._client)
-        names = [spec.name for spec in self._settings.backends]
-        slots = {state.backend: state for state in self._slots.inspect(*names)} if names else {}
-        return [
+        standing = self._standings.look(last_scan)
+        lanes = [
             {
                 "backend": spec.name,
                 "kind": spec.kind.value,
                 "url": spec.url,
                 "simulated": spec.name in self._settings.simulated,
-                **self._lane(spec, last_scan, slots.get(spec.name)),
+                **self._lane(spec, last_scan, standing),
                 **_plan(lane_of(blocks, spec.name)),
                 "running": _running(running, spec.name, now),
                 "split": splits.get(spec.name),
@@ -73,13 +62,14 @@ class Lanes:
             }
             for spec in self._settings.backends
         ]
+        return lanes, standing
 
-    def _lane(self, spec: BackendSpec, last_scan: Scan | None, held: BackendSlots | None) -> Row:
+    def _lane(self, spec: BackendSpec, last_scan: Scan | None, standing: Standing) -> Row:
         server = last_scan.server(spec.name) if last_scan else None
         sizes = scan.sizes(server)
-        state = self._states.of(spec.name, server)
-        states = self._breakers.states()
-        wanted = self._limits.demand(spec.name)
+        state, held = standing.states[spec.name], standing.slots.get(spec.name)
+        states = self._standings.breakers.states()
+        wanted = self._standings.limits.demand(spec.name)
         bound, reason = binding(state.limit, held.leases if held else ())
         open_models = [
             {"model": split(key)[1], "reason": found.reason, "retry_at": found.retry_at}

@@ -9,10 +9,11 @@ from typing import Any
 
 import redis
 
-from console.operations import experts, outlook, pace, status, strip, verdict
+from console.operations import experts, outlook, pace, status, strip, time_shares, verdict
 from console.operations.remedies import remedy_of
+from console.operations.slowness import slowness
 from console.services.errors import ServiceError
-from console.web.figures import pending, split
+from console.web.figures import pending
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
 from console.web.figures.lanes import Lanes
@@ -64,7 +65,7 @@ class Overviews:
             groups=Cached(pending.pending_groups),
             counts=Cached(pending.by_state),
             hour=Cached(lambda: hour.look(clock())),
-            splits=Cached(lambda: split.time_splits(clock()), seconds=5.0),
+            splits=Cached(lambda: time_shares.time_shares(clock()), seconds=5.0),
             reloads=Cached(load.of_last_day, seconds=3.0),
             blocks=Cached(block.open_blocks),
             places=Cached(block.last_places, seconds=2.0),
@@ -110,31 +111,39 @@ class Overviews:
             rate = found.per_second
             reloads, counts = parts.reloads.get(), parts.counts.get()
             health, blocks = parts.health.get(), parts.blocks.get()
-            ahead = parts.forecast.get()
+            ahead, groups, splits = parts.forecast.get(), parts.groups.get(), parts.splits.get()
+            lanes, standing = self._lanes.look(
+                blocks=blocks, splits=splits, reloads=reloads, now=now
+            )
             return {
                 "at": now,
                 "counts": counts,
                 "verdict": verdict.judge(
                     counts,
-                    verdict.problems_of(health, parts.programs.get(), self._servers),
+                    verdict.problems_of(
+                        health,
+                        parts.programs.get(),
+                        self._servers,
+                        list(standing.states.values()),
+                    ),
                     pace=found,
                     eta=outlook.eta(ahead.end(), now=now),
+                    cause=slowness(
+                        standing,
+                        blocks,
+                        splits,
+                        pending=counts["pending"],
+                        delayed=sum(group.delayed for group in groups),
+                    ),
                 ),
-                "lanes": self._lanes.look(
-                    blocks=blocks,
-                    splits=parts.splits.get(),
-                    reloads=reloads,
-                    now=now,
-                ),
+                "lanes": lanes,
                 "strips": strip.strips(
                     parts.seen.get(),
                     ahead,
                     [spec.name for spec in self._settings.backends],
                     now=now,
                 ),
-                "backlog": pending.with_estimates(
-                    parts.groups.get(), ahead, parts.places.get(), now=now
-                ),
+                "backlog": pending.with_estimates(groups, ahead, parts.places.get(), now=now),
                 "per_minute": rate * 60,
                 "reloads": _totals(reloads),
                 "throughput": _throughput(hour),

@@ -9,8 +9,9 @@ from typing import Any
 from console.operations.lanes import binding
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
-from console.operations.status import badges
+from console.operations.status import badges, merged
 from console.operations.verdict import document, english, judge, problems_of, sentence
+from jobs.admission.backend_state import BackendState
 from jobs.admission.limits import Limit
 from jobs.admission.slots import SlotLease
 from jobs.settings.load import load
@@ -30,7 +31,7 @@ def verdict_text(counts: dict[str, int], *health: dict[str, Any], **known: Any) 
     programs = known.get("programs", [RUNNING])
     judged = judge(
         counts,
-        problems_of([GREEN, *health], programs),
+        problems_of([GREEN, *health], programs, backends=known.get("backends", ())),
         pace=known.get("pace", Pace()),
         eta=known.get("eta"),
     )
@@ -152,3 +153,52 @@ def test_without_any_worker_nothing_runs_and_no_time_is_promised() -> None:
 
 def test_without_any_server_nothing_runs() -> None:
     assert verdict_text({"pending": 5}, MLX).startswith("bad: Nothing runs: 5 wait.")
+
+
+def backend(name: str, *, paused: bool = False, blocked: str | None = None) -> BackendState:
+    limit = Limit(slots=2, heavy=2, reason="")
+    return BackendState(name, limit, paused=paused, blocked="paused" if paused else blocked)
+
+
+def test_where_every_backend_is_paused_no_time_is_promised_and_the_way_back_is_told() -> None:
+    both = [backend("mlx", paused=True), backend("ollama", paused=True)]
+    eta = Eta(NOW, NOW, NOW)
+
+    text = verdict_text({"pending": 5}, OLLAMA, backends=both, eta=eta)
+    ending = verdict_text({"pending": 5, "in_progress": 1}, OLLAMA, backends=both, eta=eta)
+    [problem] = problems_of([GREEN, OLLAMA], [RUNNING], backends=both)
+
+    assert text == "bad: Nothing runs: 5 wait. 1 problem: every backend is paused by hand."
+    assert ending == "bad: Working: 6 left. 1 problem: every backend is paused by hand."
+    assert problem.remedy == "kos resume mlx, kos resume ollama"
+
+
+def test_one_paused_backend_beside_one_that_works_is_no_problem() -> None:
+    some = [backend("mlx", paused=True), backend("ollama")]
+
+    assert problems_of([GREEN, OLLAMA], [RUNNING], backends=some) == []
+
+
+def test_no_time_is_promised_where_each_backend_is_shut_for_a_reason_of_its_own() -> None:
+    eta = Eta(NOW, NOW, NOW)
+    paused = backend("ollama", paused=True)
+    open_breaker = backend("mlx", blocked="breaker open: 5 timeouts in a row")
+
+    beside_silent = verdict_text({"pending": 5}, MLX, OLLAMA, backends=[paused, backend("mlx")],
+                                 eta=eta)  # fmt: skip
+    breakers = verdict_text({"pending": 5}, OLLAMA, backends=[open_breaker], eta=eta)
+    workers = [RUNNING, {"name": "jobs:llm-mlx", "state": "STOPPED"}]
+    found = problems_of([GREEN, OLLAMA], workers, backends=[backend("mlx", blocked="no"), paused])
+
+    assert beside_silent.startswith("bad: Nothing runs: 5 wait. 2 problems, the first: mlx does")
+    assert breakers.endswith("1 problem: mlx takes no tasks: breaker open: 5 timeouts in a row.")
+    assert [(one.text(english), one.vital) for one in found] == [
+        ("jobs:llm-mlx is stopped", True), ("ollama is paused by hand", True),
+    ]  # fmt: skip
+
+
+def test_a_service_that_answers_us_is_red_where_the_health_checker_says_so() -> None:
+    read_only = {**GREEN, "name": "postgres", "ok": False, "detail": "a read-only server"}
+    asked = [{**GREEN, "name": "postgres"}, {**GREEN, "ok": False, "detail": "refused"}]
+
+    assert merged(asked, [read_only, GREEN, OLLAMA]) == [read_only, asked[1], OLLAMA]

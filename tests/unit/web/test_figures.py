@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.operations.pace import recent_rate
+from console.operations.time_shares import union_seconds
 from console.web.figures.cache import Cached
 from console.web.figures.cron import described, next_runs
 from console.web.figures.pending import with_estimates
-from console.web.figures.split import union_seconds
 from console.words import words_for
 from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, forecast
 from jobs.queues import schedule

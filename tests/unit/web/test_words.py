@@ -9,6 +9,7 @@ from pathlib import Path
 import console.words as words
 from console.cli.output import language_of
 from console.operations.remedies import OTHERWISE, REMEDIES
+from console.operations.slowness import SENTENCES as CAUSES
 from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
 from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
@@ -29,6 +30,7 @@ def _said() -> set[str]:
     found = (
         set(NOTICES.values())
         | set(SENTENCES)
+        | set(CAUSES)
         | set(GROUPS)
         | {NOTHING_RUNS, CHECKER_SILENT, OTHERWISE}
         | set(REMEDIES.values())

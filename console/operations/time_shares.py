@@ -31,7 +31,7 @@ class Span:
     parts: TimeSplit = field(default_factory=TimeSplit)
 
 
-def time_splits(now: datetime) -> dict[str, Row]:
+def time_shares(now: datetime) -> dict[str, Row]:
     """``{"decode", "prefill", "load", "queue", "idle", "window_seconds", "inferred"}`` by backend;
     the shares sum to 1. ``inferred``: some server did not report prefill and decode.
 

@@ -105,7 +105,7 @@ def _size(
     row = claimed.row
     return prompt_size(
         options,
-        text_bytes=_bytes(row.description or "") + _bytes(_system(row.metadata)),
+        text_bytes=_bytes(row.description or "") + _bytes(metadata.own_system(row.metadata)),
         earlier_bytes=sum(_bytes(earlier.text) for earlier in dependencies),
         faults=row.faults,
     )
@@ -117,13 +117,8 @@ def _bytes(text: str) -> int:
 
 def _instructed(persona: Persona, row_metadata: object) -> Persona:
     """``metadata.system`` of a batch line replaces the expert's prompt."""
-    own_system = _system(row_metadata)
+    own_system = metadata.own_system(row_metadata)
     return replace(persona, system_prompt=own_system) if own_system else persona
-
-
-def _system(row_metadata: object) -> str:
-    text = row_metadata.get("system") if isinstance(row_metadata, dict) else None
-    return text if isinstance(text, str) else ""
 
 
 def _persona(row: ClaimedTask) -> Persona:

@@ -14,6 +14,7 @@ from jobs.planning.learned_figures import LearnedFigures
 from jobs.policy import metadata
 from jobs.policy.plan_building.choices import asks_for
 from jobs.policy.prompt_size import prompt_size
+from jobs.policy.task_order import prompt_prefix
 from jobs.policy.types import (
     BackendView,
     BlockKey,
@@ -169,7 +170,9 @@ def task_view(row: PendingTask, now: datetime) -> TaskView:
         bug_probability=options.bug_probability,
         attempt_count=row.attempt_count,
         avoid=avoided_places(row.avoid),
-        prefix=(row.assignee_expert_id or "", *options.file_paths),
+        prefix=prompt_prefix(
+            row.assignee_expert_id, metadata.own_system(row.metadata), options.file_paths
+        ),
     )
 
 

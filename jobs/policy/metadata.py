@@ -136,6 +136,12 @@ def read(metadata: object) -> TaskOptions:
     )
 
 
+def own_system(metadata: object) -> str:
+    """The system message of a batch line, which replaces its expert's persona; "" for none."""
+    text = metadata.get("system") if isinstance(metadata, Mapping) else None
+    return text if isinstance(text, str) else ""
+
+
 def check_submission(line: object) -> Submission | tuple[FieldProblem, ...]:
     """A submitted line as a value, or everything that is wrong with it."""
     if not isinstance(line, Mapping):

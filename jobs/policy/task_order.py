@@ -17,7 +17,8 @@ waited long enough to gain a step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -52,6 +53,16 @@ def rank_tasks(
         tied = list(run)
         ordered += _by_prefix(tied) if step[0] == 2 else tied
     return ordered
+
+
+def prompt_prefix(expert_id: str | None, system: str, files: Sequence[str]) -> tuple[str, ...]:
+    """What a prompt begins with, as values to compare: its system message, then its files.
+
+    ``system`` is a message of the task's own, which replaces the persona of its expert ("": none);
+    its hash stands for it, so that the lines of a batch that share one are alike.
+    """
+    own = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest() if system else ""
+    return (own or expert_id or "", *files)
 
 
 def _by_prefix(tasks: Iterable[TaskView]) -> list[TaskView]:

@@ -33,7 +33,7 @@ class TaskView:
     ``preferred_source`` is the name or kind of a preferred backend; ``required_backend`` and
     ``required_model`` are the creator's requirements and are kept where they exist.
     ``avoid`` holds (backend, model) pairs that already failed on this task.
-    ``prefix`` names what its prompt begins with: its expert, then its files in order.
+    ``prefix`` names what its prompt begins with (``task_order.prompt_prefix``).
     ``only`` lists the (backend, model) pairs that can run it; None leaves that to its category.
     """
 

@@ -1,13 +1,16 @@
-"""What waits outside the window is taken for a mix like that inside."""
+"""What a planner gets of rows, and of those outside its window."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from jobs.planning.snapshots import further_tasks
+import pytest
+
+from jobs.planning.snapshots import further_tasks, task_view
 from jobs.policy.types import TaskView
 from llm.types import Category
 from models.states import Priority
+from models.task_rows import PendingTask
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -53,3 +56,32 @@ def test_urgent_tasks_stand_for_no_others() -> None:
     found = further_tasks(tasks, {"fast": 16})
 
     assert [(more.like, more.count) for more in found] == [(tasks[4].id, 4)]
+
+
+def prefix(expert: str, metadata: object) -> tuple[str, ...]:
+    row = PendingTask("t", "low", NOW, "fast", 0.5, metadata, 0, [], expert, 10, 0, [])
+    return task_view(row, NOW).prefix
+
+
+def test_lines_with_one_system_message_begin_alike_whoever_has_them() -> None:
+    """Their own message replaces the persona, so the expert is no part of the prompt."""
+    line = {"system": "Answer in one word."}
+
+    assert prefix("ada", line) == prefix("bob", line)
+    assert prefix("ada", line) != prefix("ada", {"system": "Answer at length."})
+    assert prefix("ada", line) != prefix("ada", {})
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"system": ""}, {"system": 7}, "text"])
+def test_without_a_message_of_its_own_a_prompt_begins_with_persona_and_files(
+    metadata: object,
+) -> None:
+    assert prefix("ada", metadata) == ("ada",) != prefix("bob", metadata)
+
+
+def test_files_follow_the_persona() -> None:
+    assert prefix("ada", {"file_paths": ["a.py", "b.py"]}) == ("ada", "a.py", "b.py")
+
+
+def test_a_broken_character_in_a_message_stops_no_plan() -> None:
+    assert prefix("ada", {"system": "\ud800"}) != prefix("ada", {})

@@ -96,6 +96,7 @@ def assemble(runtime: Runtime) -> Gateway:
         slots=runtime.slots,
         limits=runtime.limits,
         demand=demand,
+        figures=runtime.figures,
     )
     return Gateway(
         settings=settings,
@@ -116,7 +117,7 @@ def _running(settings: Settings, residency: Residency, slots: Slots, backend: st
     spec = settings.backend(backend)
     return Running(
         by_model=Counter(row.model for row in rows if row.model),
-        max_resident=(spec.max_resident_models if spec else None) or 1,
+        max_resident=(residency.holds(spec) if spec else None) or 1,
         resident=residency.seen(backend) or (),
     )
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import anyio.to_thread
 
@@ -21,7 +22,8 @@ from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.admission.slots import Slots
-from jobs.policy.interactive import InteractiveOption, by_preference
+from jobs.planning.learned_figures import LearnedFigures
+from jobs.policy.interactive import USUAL_LOAD_SECONDS, InteractiveOption, by_preference
 from jobs.policy.tokens import USUAL_CONTEXT, bucket_num_ctx, estimate_tokens
 from jobs.settings.load import Settings
 from llm.backends.registry import Backends
@@ -60,6 +62,7 @@ class Desk:
         slots: Slots,
         limits: Limits,
         demand: DemandKeeper,
+        figures: LearnedFigures,
     ) -> None:
         self.settings = settings
         self.backends = backends
@@ -69,6 +72,9 @@ class Desk:
         self._slots = slots
         self._limits = limits
         self.demand = demand
+        self._figures = figures
+        self._figures_from = float("-inf")
+        self._patience = timedelta(seconds=settings.interactive_patience_seconds)
         self._scan = _Cached(None)
         self._experts = _Cached(())
         self._looked = _Cached({})
@@ -112,7 +118,7 @@ class Desk:
         by_key = {(place.backend, place.model): place for place in places}
         return [
             (by_key[option.backend, option.model], option.resident)
-            for option in by_preference(options)
+            for option in by_preference(options, patience=self._patience)
         ]
 
     async def _look(
@@ -135,7 +141,7 @@ class Desk:
         self, places: tuple[Place, ...], waiting: dict[str, int], take: Callable[[Place], None]
     ) -> list[InteractiveOption]:
         options = self._options(places)
-        best = by_preference(_in_line(options, waiting))[0]
+        best = by_preference(_in_line(options, waiting), patience=self._patience)[0]
         if best.is_free:
             take(next(p for p in places if (p.backend, p.model) == (best.backend, best.model)))
         return options
@@ -143,11 +149,13 @@ class Desk:
     def _options(self, places: Sequence[Place]) -> list[InteractiveOption]:
         names = sorted({place.backend for place in places})
         held = {state.backend: len(state.leases) for state in self._slots.inspect(*names)}
+        residents = {name: self._residency.seen(name) or () for name in names}
+        loads = all(place.model not in residents[place.backend] for place in places)
         found = []
         for place in places:
-            resident = self._residency.seen(place.backend) or ()
+            resident = residents[place.backend]
             spec = self.settings.backend(place.backend)
-            most = (spec.max_resident_models if spec else None) or 1
+            most = (self._residency.holds(spec) if spec else None) or 1
             demand = self.demand.demanded(place.backend)
             found.append(
                 InteractiveOption(
@@ -159,10 +167,22 @@ class Desk:
                     running=held.get(place.backend, 0),
                     busy_models=len(set(resident) - {place.model}),
                     max_resident=most,
+                    load_seconds=self._load_seconds(place) if loads else 0.0,
                     contested=most == 1 and demand is not None and demand.model != place.model,
                 )
             )
         return found
+
+    def _load_seconds(self, place: Place) -> float:
+        """As learned; the usual ones while Postgres is away."""
+        if time.monotonic() < self._figures_from:
+            return USUAL_LOAD_SECONDS
+        try:
+            return self._figures.figures(place.backend, place.model).load_seconds.mean
+        except DatabaseUnavailable as error:
+            self._figures_from = time.monotonic() + EXPERTS_SECONDS
+            logger.warning("loads_not_read error=%s", error)
+            return USUAL_LOAD_SECONDS
 
     def num_ctx(self, place: Place, call: Call) -> int | None:
         """The context for a server that loads a model for a given context; otherwise None."""

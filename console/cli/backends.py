@@ -47,6 +47,8 @@ def backends_command(app: App, refresh: bool, as_json: bool) -> None:
     for row in rows:
         if row["error"]:
             note(f"{row['name']} at {row['url']}: {row['error']}", "red")
+        if row["holds"]:
+            _print_holds(row["name"], **row["holds"])
     for trouble in backends.troubled_models(client) if client else []:
         _print_trouble(trouble)
 
@@ -95,6 +97,14 @@ def _cells(row: dict[str, Any]) -> list[Any]:
         row["limit_reason"],
         styled(row["breaker"], "green" if row["breaker"] == "closed" else "red"),
     ]
+
+
+def _print_holds(backend: str, *, models: int, loaded: str, removed: str) -> None:
+    note(
+        f"{backend} holds fewer models at once ({models}) than configured: "
+        f"loading {loaded} removed {removed}",
+        "yellow",
+    )
 
 
 def _print_trouble(trouble: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import redis
 
@@ -14,6 +14,7 @@ from console.operations.errors import NotFound, near
 from console.operations.plan_request import request_plan
 from jobs.admission.breakers import CACHE_SECONDS, Breakers, split
 from jobs.admission.limits import Limits
+from jobs.admission.residency import Residency
 from jobs.admission.slots import Slots
 from jobs.runtime import model_servers
 from jobs.settings.load import Settings
@@ -45,10 +46,11 @@ def checked_name(settings: Settings, written: str) -> str:
 
 def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = False) -> list[Row]:
     """``{"name", "kind", "url", "healthy", "error", "models", "resident", "in_flight", "limit",
-    "limit_reason", "breaker", "simulated"}`` for each server.
+    "limit_reason", "breaker", "simulated", "holds"}`` for each server.
 
-    Healthy means that it answers now. ``refresh`` lists its models anew. Without ``client`` (no
-    Redis) limits are the configured ones and nothing is known to be in flight.
+    ``holds`` is None, or ``{"models", "loaded", "removed"}`` where it holds fewer models at once
+    than configured. Healthy means that it answers now. ``refresh`` lists its models anew.
+    Without ``client`` (no Redis) limits are the configured ones and nothing is in flight.
     """
     servers, scanner = model_servers(settings, client)
     try:
@@ -64,6 +66,7 @@ def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = 
         | {
             "breaker": _phase(spec.name, states),
             "simulated": spec.name in settings.simulated,
+            "holds": _holds(client, spec.name) if client else None,
         }
         for spec in settings.backends
     ]
@@ -144,6 +147,11 @@ def _admission(
     reason = f"{PAUSED_REASON}: `kos resume {spec.name}`" if paused else limit.reason
     slots = 0 if paused else limit.slots
     return {"in_flight": in_flight, "limit": slots, "limit_reason": reason}
+
+
+def _holds(client: redis.Redis, backend: str) -> Row | None:
+    found = Residency(client).learned_holds(backend)
+    return asdict(found) if found else None
 
 
 def _phase(name: str, states: Mapping[str, BreakerState]) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from jobs.admission.breakers import Breakers
 from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limit, Limits
-from jobs.admission.residency import Residency
+from jobs.admission.residency import Holds, Residency
 from llm.breaker import CLOSED, BreakerPhase
 from llm.types import ServerScan
 
@@ -18,7 +18,8 @@ class BackendState:
     """``error`` is why the last scan got no models, ``blocked`` why nothing is sent there: it is
     paused, no worker takes its queue, or its breaker is not closed.
 
-    ``resident`` are the models in memory, as last seen; none at a server that is away.
+    ``resident`` are the models in memory, as last seen; none at a server that is away. ``holds``
+    says that it was seen to hold fewer than configured.
     """
 
     name: str
@@ -30,6 +31,7 @@ class BackendState:
     breaker_reason: str | None = None
     breaker_retry_at: datetime | None = None
     resident: tuple[str, ...] = ()
+    holds: Holds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class BackendStates:
             breaker_reason=breaker.reason if is_open else None,
             breaker_retry_at=breaker.retry_at if is_open else None,
             resident=self._resident(name, server),
+            holds=self.residency.learned_holds(name),
         )
 
     def _resident(self, name: str, server: ServerScan | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import redis
@@ -17,7 +18,7 @@ import redis
 from llm.backends.base import BackendAdapter
 from llm.errors import CallCancelled, LLMError, TransientError
 from llm.kinds import traits_of
-from llm.types import CancelToken, Deadlines, ResidentModel
+from llm.types import BackendSpec, CancelToken, Deadlines, ResidentModel
 from models import load
 from models.database import DatabaseUnavailable, session
 from models.load import Cause
@@ -31,10 +32,22 @@ LOOK_UP_SECONDS = 0.2
 ORDERED_FOR_SECONDS = 300
 SAME_LOAD_SECONDS = 0.5
 LOADS_REMEMBERED = 16
+HOLDS_FOR_SECONDS = 3600
+"""Then the server is taken at its configuration again: it may have been restarted with more."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 Key = tuple[str, str, int]
 """(backend, model, num_ctx)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """A server was seen to hold fewer models than configured: loading ``loaded`` removed
+    ``removed``, which nobody had unloaded and which had not expired, and left ``models``."""
+
+    models: int
+    loaded: str
+    removed: str
 
 
 class Residency:
@@ -78,7 +91,10 @@ class Residency:
                 return 0.0
             self._fail_as_the_previous_load(key, asked_at)
             try:
-                seconds = self._load_unless_there(backend, model, num_ctx, deadlines, cancel)
+                before = backend.resident_models()
+                seconds = self._load_unless_there(
+                    backend, key, before, deadlines=deadlines, cancel=cancel
+                )
             except TransientError as error:
                 self._failures[key] = (self._clock(), error)
                 raise
@@ -88,6 +104,7 @@ class Residency:
             seconds += self._load_unlisted(backend, key, seconds, residents, deadlines, cause)
         elif seconds > 0:
             self._learn_default(key, residents)
+            self._learn_holds(backend.spec, model, before, residents)
             self._is_new_load(key, self._clock())
             self._record(key, seconds, cause)
         return seconds
@@ -147,6 +164,21 @@ class Residency:
     def publish(self, backend: str, residents: Sequence[ResidentModel]) -> None:
         line = {"at": time.time(), "models": [model.name for model in residents]}
         self._client.hset(RESIDENT, backend, json.dumps(line))
+        learned = self.learned_holds(backend)
+        if learned is not None and len(residents) > learned.models:
+            self._client.delete(_holds_key(backend))
+
+    def holds(self, spec: BackendSpec) -> int | None:
+        """How many models the server holds at once: as configured, or fewer where fewer were seen;
+        None where neither is known."""
+        configured = spec.max_resident_models
+        learned = self.learned_holds(spec.name) if configured and configured > 1 else None
+        return learned.models if learned is not None else configured
+
+    def learned_holds(self, backend: str) -> Holds | None:
+        """None where the server has shown no other number than the configured one."""
+        stored = self._client.get(_holds_key(backend))
+        return Holds(**json.loads(stored)) if stored is not None else None
 
     def withdraw(self, backend: str) -> None:
         """Record that the server is away and holds no model."""
@@ -209,14 +241,16 @@ class Residency:
     def _load_unless_there(
         self,
         backend: BackendAdapter,
-        model: str,
-        num_ctx: int,
+        key: Key,
+        residents: Sequence[ResidentModel],
+        *,
         deadlines: Deadlines,
         cancel: CancelToken | None,
     ) -> float:
-        wanted = num_ctx or self._default_ctx.get((backend.name, model))
-        names = (model, self._shared.get((backend.name, model)))
-        for resident in backend.resident_models():
+        name, model, num_ctx = key
+        wanted = num_ctx or self._default_ctx.get((name, model))
+        names = (model, self._shared.get((name, model)))
+        for resident in residents:
             same_context = wanted is None or resident.context_tokens in (None, wanted)
             if resident.name in names and same_context:
                 return 0.0
@@ -279,12 +313,36 @@ class Residency:
             logger.warning("residents_not_published backend=%s error=%s", backend.name, error)
         return residents
 
+    def _learn_holds(
+        self,
+        spec: BackendSpec,
+        model: str,
+        before: Sequence[ResidentModel],
+        after: Sequence[ResidentModel],
+    ) -> None:
+        """Whether loading ``model`` removed another that the server should hold beside it."""
+        if len(before) >= (spec.max_resident_models or 0):
+            return
+        kept, now = {resident.name for resident in after}, datetime.now(UTC)
+        for old in before:
+            if old.name not in kept and (old.expires_at is None or old.expires_at > now):
+                found = Holds(len(after), model, old.name)
+                logger.warning("holds_fewer_models backend=%s found=%s", spec.name, found)
+                self._client.set(
+                    _holds_key(spec.name), json.dumps(asdict(found)), ex=HOLDS_FOR_SECONDS
+                )
+                return
+
     def _learn_default(self, key: Key, residents: Sequence[ResidentModel]) -> None:
         """A model just loaded without a context has the server's own: remember it."""
         backend, model, num_ctx = key
         for resident in residents:
             if not num_ctx and resident.name == model and resident.context_tokens:
                 self._default_ctx[backend, model] = resident.context_tokens
+
+
+def _holds_key(backend: str) -> str:
+    return f"kos:holds:{backend}"
 
 
 def _loading_key(backend: str) -> str:

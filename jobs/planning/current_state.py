@@ -115,7 +115,7 @@ class StateReader:
             slots=self._limits.for_tasks(spec.name),
             in_flight=in_flight,
             resident=tuple(model.name for model in server.resident) if server else (),
-            max_resident=spec.max_resident_models or 1,
+            max_resident=self._residency.holds(spec) or 1,
             heavy_limit=limit.heavy,
             current=present.get(spec.name),
             unavailable=unavailable,
@@ -125,12 +125,12 @@ class StateReader:
     def _with_residents(self, view: BackendView, scan: Scan) -> BackendView:
         spec = self._settings.backend(view.name)
         resident = self._states.of(view.name, scan.server(view.name)).resident
-        configured = spec.max_resident_models if spec else None
+        holds = self._residency.holds(spec) if spec else None
         loading = self._residency.announced(view.name)
         return replace(
             view,
             resident=resident,
-            max_resident=configured or max(1, len(resident)),
+            max_resident=holds or max(1, len(resident)),
             loading=(loading,) if loading else (),
         )
 

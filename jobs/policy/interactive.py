@@ -44,7 +44,8 @@ class InteractiveOption:
     @property
     def must_drain(self) -> bool:
         """Whether running calls of other models must end before this model can be loaded."""
-        return not self.resident and self.busy_models >= self.max_resident
+        busy = self.running > 0 and self.busy_models >= self.max_resident
+        return busy and not self.resident
 
     @property
     def is_free(self) -> bool:
@@ -66,24 +67,28 @@ class Demand:
     waiting_since: datetime | None = None
 
 
-def by_preference(options: Sequence[InteractiveOption]) -> list[InteractiveOption]:
-    """Best first: wanted by nobody for another model, in memory, a slot free, the fewest in line,
-    the shortest load.
+def by_preference(
+    options: Sequence[InteractiveOption], *, patience: timedelta
+) -> list[InteractiveOption]:
+    """Best first: wanted by nobody for another model, in memory, else loaded soonest; a slot free,
+    the fewest in line.
 
+    Running calls of other models hold a load up for ``patience`` at most. Less than a second
+    decides nothing.
     A server that is blocked comes last, so that a caller hears of it only where nothing else is.
     """
 
-    def cost(option: InteractiveOption) -> tuple[bool, bool, bool, bool, bool, float, float]:
+    def cost(option: InteractiveOption) -> tuple[bool, bool, bool, int, bool, float]:
+        drain_seconds = patience.total_seconds() if option.must_drain else 0.0
         crowd = (option.running + option.waiting) / max(1, option.slots)
         full = option.running + option.waiting >= option.slots
         return (
             option.blocked is not None,
             option.contested,
             not option.resident,
-            option.must_drain,
+            0 if option.resident else round(option.load_seconds + drain_seconds),
             full,
             crowd,
-            option.load_seconds,
         )
 
     return sorted(options, key=cost)

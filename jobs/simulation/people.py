@@ -47,12 +47,14 @@ class People:
         self._workload = workload
         self._servers = servers
         self._epoch = epoch
+        self._patience = timedelta(seconds=workload.interactive_patience_seconds)
         self._models = workload.model_by_pair
         self._wishes: dict[Pair, _Wish] = {}
 
     def arrive(self, request: VirtualRequest, now: float) -> Pair:
         """The place that answers it."""
-        best = by_preference([self._option(pair, now) for pair in request.service_seconds])[0]
+        options = [self._option(pair, now) for pair in request.service_seconds]
+        best = by_preference(options, patience=self._patience)[0]
         wish = self._wishes.setdefault((best.backend, best.model), _Wish())
         if wish.idle and wish.ended_at is not None:
             wish.pauses.append(now - wish.ended_at)
@@ -109,7 +111,7 @@ class People:
             self._running(server),
             max_resident=server.profile.resident_models,
             resident=demand.model in server.resident,
-            patience=timedelta(seconds=self._workload.interactive_patience_seconds),
+            patience=self._patience,
             now=self._moment(now),
         )
 

@@ -78,6 +78,7 @@ class Lanes:
         ]
         return {
             "resident": [{"name": name, "bytes": sizes.get(name)} for name in state.resident],
+            "holds": asdict(state.holds) if state.holds else None,
             "models": _models(server),
             "scan_error": state.error,
             "in_flight": len(held.leases) if held else 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
@@ -12,11 +13,14 @@ from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
 from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
-from jobs.admission.residency import Residency
+from jobs.admission.residency import Holds, Residency
+from jobs.planning.current_state import StateReader
 from jobs.settings.load import load
+from llm.backends.base import BackendAdapter
 from llm.breaker import BreakerPhase
 from llm.errors import ServerFailed
-from llm.types import BackendKind, ResidentModel, ServerScan
+from llm.scanner import Scanner
+from llm.types import BackendKind, BackendSpec, Deadlines, ResidentModel, Scan, ServerScan
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 UP = ServerScan("ollama", BackendKind.OLLAMA, (), (ResidentModel("scanned"),), scanned_at=NOW)
@@ -72,3 +76,52 @@ def test_a_paused_server_says_so(states: BackendStates) -> None:
     state = states.of("ollama", UP)
 
     assert (state.paused, state.blocked) == (True, "paused")
+
+
+def test_plans_count_on_what_a_server_was_seen_to_hold(
+    client: redis.Redis, states: BackendStates, tmp_path: Path
+) -> None:
+    environ = {"KOS_HOME": str(tmp_path), "MLX_API_URL": "http://x", "MLX_MAX_CACHED_MODELS": "3"}
+    settings = load(environ, in_container=False)
+    mlx = settings.backend("mlx")
+    assert mlx is not None
+    reader = StateReader(
+        settings,
+        scanner=cast(Scanner, None),
+        limits=states.limits,
+        breakers=states.breakers,
+        residency=states.residency,
+        consumers=states.consumers,
+    )
+
+    def planned() -> int:
+        views = reader.backends(Scan(at=NOW, servers=()))
+        return next(view.max_resident for view in views if view.name == "mlx")
+
+    assert planned() == 3
+
+    server = Dropping(mlx)
+    for model in ("a", "b"):
+        states.residency.ensure(cast(BackendAdapter, server), model, 0, deadlines=Deadlines())
+
+    assert planned() == 1
+    assert states.of("mlx", None).holds == Holds(1, loaded="b", removed="a")
+    states.residency.publish("mlx", (ResidentModel("a"), ResidentModel("b")))
+    assert planned() == 3
+
+
+class Dropping:
+    """A server that holds one model, whatever is configured."""
+
+    name = "mlx"
+
+    def __init__(self, spec: BackendSpec) -> None:
+        self.spec = spec
+        self.held: tuple[ResidentModel, ...] = ()
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return self.held
+
+    def preload(self, model: str, **options: object) -> float:
+        self.held = (ResidentModel(model),)
+        return 2.0

@@ -21,7 +21,7 @@ from tests.support.simulators import simulator
 
 FIELDS = {
     "name", "kind", "url", "healthy", "error", "models", "resident", "in_flight", "limit",
-    "limit_reason", "breaker", "simulated",
+    "limit_reason", "breaker", "simulated", "holds",
 }  # fmt: skip
 
 
@@ -48,6 +48,19 @@ def test_a_server_that_answers_lists_its_models(kos: Kos) -> None:
     assert row["error"] is None
     assert row["models"]
     assert row["url"] == server.url
+
+
+def test_a_server_that_holds_fewer_models_than_configured_is_named(
+    kos: Kos, client: redis.Redis
+) -> None:
+    kept = {"models": 1, "loaded": "b:8b", "removed": "a:8b"}
+    client.set("kos:holds:mlx", json.dumps(kept))
+    try:
+        assert of(kos, "mlx")["holds"] == kept
+        assert of(kos, "ollama")["holds"] is None
+        assert "loading b:8b removed a:8b" in " ".join(kos("backends").err.split())
+    finally:
+        client.delete("kos:holds:mlx")
 
 
 def test_a_server_that_is_away_is_an_error_not_an_empty_list(kos: Kos) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
-from jobs.admission.residency import Residency
+from jobs.admission.residency import Holds, Residency
 from llm.errors import CallCancelled, LoadTimeout
 from llm.types import BackendKind, BackendSpec, CancelToken, Deadlines, ResidentModel
 
@@ -16,10 +18,20 @@ SPEC = BackendSpec("ollama", BackendKind.OLLAMA, "http://x")
 
 
 class Shared:
-    """The hash that processes share."""
+    """The values that processes share."""
 
     def __init__(self) -> None:
         self.fields: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+
+    def get(self, name: str) -> str | None:
+        return self.values.get(name)
+
+    def set(self, name: str, value: str, *, ex: int) -> None:
+        self.values[name] = value
+
+    def delete(self, name: str) -> None:
+        self.values.pop(name, None)
 
     def hget(self, name: str, field: str) -> str | None:
         return self.fields.get(field)
@@ -198,6 +210,58 @@ def test_going_back_to_the_context_of_the_server_is_a_load(untold: Residency) ->
 
     assert seconds == [2.0, 2.0, 2.0]
     assert server.loads == [None, 8192, None]
+
+
+class Roomy:
+    """A server that is configured to hold two models; ``most`` is what it really holds."""
+
+    name = "ollama"
+    spec = replace(SPEC, max_resident_models=2)
+
+    def __init__(self, most: int, *, expires_at: datetime | None = None) -> None:
+        self.most = most
+        self.expires_at = expires_at
+        self.held: list[str] = []
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return tuple(ResidentModel(name, expires_at=self.expires_at) for name in self.held)
+
+    def preload(self, model: str, **options: Any) -> float:
+        self.held = [*self.held, model][-self.most :]
+        return 2.0
+
+
+class TestHowManyModelsAServerHolds:
+    @pytest.fixture
+    def residency(self, monkeypatch: pytest.MonkeyPatch, residency: Residency) -> Residency:
+        monkeypatch.setattr(residency, "_record", lambda *told: None)
+        return residency
+
+    def load(self, residency: Residency, server: Roomy, *models: str) -> int | None:
+        for model in models:
+            residency.ensure(cast(Any, server), model, 0, deadlines=Deadlines())
+        return residency.holds(server.spec)
+
+    def test_one_that_drops_a_model_it_had_room_for_holds_fewer(self, residency: Residency) -> None:
+        server = Roomy(most=1)
+
+        assert self.load(residency, server, "a") == 2
+        assert self.load(residency, server, "b") == 1
+        assert residency.learned_holds("ollama") == Holds(1, loaded="b", removed="a")
+
+    def test_one_that_holds_what_is_configured_is_believed(self, residency: Residency) -> None:
+        assert self.load(residency, Roomy(most=2), "a", "b", "c") == 2
+
+    def test_a_model_that_expired_meanwhile_proves_nothing(self, residency: Residency) -> None:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        assert self.load(residency, Roomy(most=1, expires_at=past), "a", "b") == 2
+
+    def test_more_models_in_memory_disprove_what_was_learned(self, residency: Residency) -> None:
+        server = Roomy(most=1)
+        self.load(residency, server, "a", "b")
+
+        server.most = 2
+        assert self.load(residency, server, "c") == 2
 
 
 class TestWithAStrangerBesideUs:

@@ -39,13 +39,42 @@ def test_a_server_that_holds_the_model_comes_first_and_a_blocked_one_last() -> N
     options = [
         InteractiveOption("blocked", "m", blocked="paused", resident=True),
         InteractiveOption("contested", "m", resident=True, contested=True),
-        InteractiveOption("drains", "m", busy_models=1),
+        InteractiveOption("drains", "m", busy_models=1, running=1, slots=2),
         InteractiveOption("loads", "m", max_resident=2),
         InteractiveOption("full", "m", resident=True, slots=2, running=2),
         InteractiveOption("free", "m", resident=True, slots=2, running=1),
     ]
-    order = [option.backend for option in by_preference(options)]
-    assert order == ["free", "full", "loads", "drains", "contested", "blocked"]
+    assert order(options) == ["free", "full", "loads", "drains", "contested", "blocked"]
+
+
+def order(options: list[InteractiveOption]) -> list[str]:
+    return [option.backend for option in by_preference(options, patience=PATIENCE)]
+
+
+def test_the_server_that_has_the_model_loaded_soonest_comes_first() -> None:
+    """Its load and what must end before it count, not how many calls it runs."""
+    idle_but_slow = InteractiveOption("idle", "m", slots=4, load_seconds=40.0)
+    busy = InteractiveOption(
+        "busy", "m", slots=4, running=3, busy_models=1, max_resident=2, load_seconds=6.0
+    )
+    drains = replace(busy, backend="drains", max_resident=1)
+
+    assert order([idle_but_slow, drains, busy]) == ["busy", "drains", "idle"]
+    assert order([replace(idle_but_slow, load_seconds=15.0), drains]) == ["idle", "drains"]
+
+
+def test_of_like_loads_the_server_with_the_fewest_calls_comes_first() -> None:
+    crowded = InteractiveOption("crowded", "m", slots=4, running=2, load_seconds=6.0)
+    assert order([crowded, replace(crowded, backend="calm", running=1, load_seconds=6.3)]) == [
+        "calm", "crowded",
+    ]  # fmt: skip
+
+
+def test_a_model_that_nobody_uses_holds_no_load_up() -> None:
+    idle = InteractiveOption("idle", "m", busy_models=1, load_seconds=12.0)
+    assert order([replace(idle, backend="slow", busy_models=0, load_seconds=14.0), idle])[0] == (
+        "idle"
+    )
 
 
 def test_a_place_is_free_where_a_request_would_run_at_once() -> None:

@@ -7,6 +7,7 @@ Keeps IN_FLIGHT sequences decoding as a server under the same load would, and pr
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from llm.mlx_server.openblas import load_openblas
 
 
 def main() -> None:
-    load_openblas(threads=0)
+    load_openblas(threads=int(os.environ.get("MLX_CPU_THREADS", "0")))
     from mlx_lm.generate import BatchGenerator  # after the BLAS, or MLX finds its own first
     from mlx_lm.utils import load_model, load_tokenizer
 

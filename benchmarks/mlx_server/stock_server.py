@@ -7,6 +7,7 @@ of a model is logged, for it has no count of its own. Takes the arguments of ``m
 from __future__ import annotations
 
 import logging
+import os
 from http.server import ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +18,7 @@ LISTEN_BACKLOG = 2048
 
 
 def main() -> None:
-    load_openblas(threads=0)
+    load_openblas(threads=int(os.environ.get("MLX_CPU_THREADS", "0")))
     from mlx_lm import server  # after the BLAS, or MLX finds its own first
 
     class CountingProvider(server.ModelProvider):

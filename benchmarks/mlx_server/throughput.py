@@ -6,7 +6,8 @@ Also the latency of a single request. Prints the median of every figure and the 
     python -m benchmarks.mlx_server.throughput --real --requests 32 --singles 3
 
 ``--real`` takes SmolLM2-135M-Instruct: ours as it is stored, the others with float32 weights, which
-is what ours holds in memory too. All three multiply by OpenBLAS.
+is what ours holds in memory too. All three multiply by OpenBLAS. On a busy machine set
+MLX_CPU_THREADS=1 for all: ours follows the load, the others keep two threads that spin.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
 from llm.mlx_server.job import EngineJob, FinishReason, PromptTokens
 from llm.mlx_server.recent_prompts import RecentPrompts
 from llm.mlx_server.sampling import LogitsProcessor, processors_for, sampler_for
-from llm.mlx_server.token_batch import without_log_probabilities
+from llm.mlx_server.token_batch import compute_tokens_only
 
 PREFILL_BATCH = 8
 PREFIXES_PER_MODEL = 64
@@ -75,7 +75,7 @@ class BatchedDecoder:
             prefill_batch_size=min(PREFILL_BATCH, options.capacity),
             prefill_step_size=options.prefill_step_tokens,
         )
-        without_log_probabilities(self._generator)
+        compute_tokens_only(self._generator)
         self._prefixes = LRUPromptCache(PREFIXES_PER_MODEL, options.prefix_cache_bytes)
         self._recent = RecentPrompts()
         self._jobs: dict[int, EngineJob] = {}
@@ -133,32 +133,32 @@ class BatchedDecoder:
         assert job.prompt is not None
         tokens = list(job.prompt.tokens)
         sampler = sampler_for(job.sampling, vocabulary=self._options.vocabulary)
-        cache, rest = self._cached_prefix(tokens[:shared])
-        if rest and may_wait and self._is_computed(tokens[:shared]):
+        cache, rest = self._cached_beginning(tokens[:-1])
+        cached = len(tokens) - 1 - len(rest)
+        if cached < shared and may_wait and self._is_computed(tokens[:shared]):
             self._followers[job] = shared
             return
-        head = tokens[: shared - len(rest)] if cache is not None else []
-        segments = [part for part in (rest, tokens[shared:]) if part] if shared else [tokens]
+        segments = [part for part in (tokens[cached:shared], tokens[max(cached, shared) :]) if part]
         (uid,) = self._generator.insert_segments(
             [segments],
             max_tokens=[job.max_tokens],
             caches=[cache],
-            all_tokens=[head],
+            all_tokens=[tokens[:cached]],
             samplers=[sampler],
             logits_processors=[_processors(job)],
             stop_sequences=[_stop_sequences(job.eos_token_ids)],
         )
-        job.cached_tokens = len(head)
+        job.cached_tokens = cached
         self._jobs[uid] = job
         self._uids[job] = uid
         if len(segments) > 1:
             self._computing[uid] = tokens[:shared]
 
-    def _cached_prefix(self, prefix: list[int]) -> tuple[Any, list[int]]:
-        """The longest cached prefix of ``prefix``, and the tokens still to be computed."""
-        if not prefix:
+    def _cached_beginning(self, tokens: list[int]) -> tuple[Any, list[int]]:
+        """The cache of the longest beginning of ``tokens``, and the tokens still to be computed."""
+        if not tokens:
             return None, []
-        cache, rest = self._prefixes.fetch_nearest_cache(None, prefix)
+        cache, rest = self._prefixes.fetch_nearest_cache(None, tokens)
         return cache, rest
 
     def _is_computed(self, prefix: list[int]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 RECENT_PROMPTS = 64
 """Prompts kept per model. A shared file that does not return within so many is not worth its
 memory."""
-BLOCK_TOKENS = 16
+BLOCK_TOKENS = 8
 """Common beginnings are cut to whole blocks, so that few different lengths are cached."""
 
 

@@ -80,8 +80,26 @@ PARTS = (
     Part(
         "mlx-lm",
         "generate:BatchGenerator.__init__",
-        ("self._generation_batch", "self.sampler", "self.model"),
-        "llm/mlx_server/token_batch.py: without_log_probabilities puts a TokenBatch here",
+        ("self._generation_batch", "self._prompt_batch", "self.sampler", "self.model"),
+        "llm/mlx_server/token_batch.py: compute_tokens_only puts its own batches here",
+    ),
+    Part(
+        "mlx-lm",
+        "generate:GenerationBatch.next",
+        ("self._step()", "self._num_tokens[i] += 1", "self._matchers[i].advance(tokens[i])"),
+        "llm/mlx_server/token_batch.py: counts a new sequence from -1 and wraps its matcher",
+    ),
+    Part(
+        "mlx-lm",
+        "generate:PromptProcessingBatch.generate",
+        ("self.prompt_cache", "self.tokens", "self.stop_sequences", "self.max_tokens"),
+        "llm/mlx_server/token_batch.py: _PromptBatch builds new sequences from these",
+    ),
+    Part(
+        "mlx-lm",
+        "generate:BatchGenerator._next",
+        ("self._prompt_batch.split(split).generate(last_inputs)", "self._prompt_batch.extend("),
+        "llm/mlx_server/token_batch.py: _PromptBatch.generate gets one last token per sequence",
     ),
     Part(
         "mlx-lm",

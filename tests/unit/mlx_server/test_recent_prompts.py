@@ -14,7 +14,7 @@ def test_a_file_after_the_persona_is_common_from_its_second_prompt_on() -> None:
     found = [recent.common_tokens([*PERSONA, *FILE, task, task]) for task in (7, 8, 9)]
     other_file = recent.common_tokens([*PERSONA, *reversed(FILE), 7])
 
-    assert found == [0, 288, 288]
+    assert found == [0, 296, 296]
     assert other_file == 96
 
 

@@ -1,4 +1,4 @@
-"""The batch that leaves log probabilities out decodes as mlx-lm's own does."""
+"""The batch that computes only tokens decodes as mlx-lm's own does, in fewer model calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.utils import load_model
 
 from llm.mlx_server.sampling import DecoderSampling, processors_for, sampler_for
-from llm.mlx_server.token_batch import TokenBatch, without_log_probabilities
+from llm.mlx_server.token_batch import TokenBatch, compute_tokens_only
 from tests.support.tiny_models import build_llama
 
 VOCABULARY = 424
@@ -63,7 +63,7 @@ def _answers(generator: BatchGenerator, wishes: list[DecoderSampling]) -> list[l
 )
 def test_it_decodes_what_the_plain_batch_decodes(model: Any, wishes: list[DecoderSampling]) -> None:
     plain, lean = (BatchGenerator(model, completion_batch_size=4) for _ in range(2))
-    assert without_log_probabilities(lean), "this mlx-lm is built differently"
+    assert compute_tokens_only(lean), "this mlx-lm is built differently"
 
     mx.random.seed(11)
     expected = _answers(plain, wishes)
@@ -72,8 +72,52 @@ def test_it_decodes_what_the_plain_batch_decodes(model: Any, wishes: list[Decode
     assert _answers(lean, wishes) == expected
 
 
+def test_a_sequence_that_joins_needs_no_model_call_of_its_own(model: Any) -> None:
+    def widths(generator: BatchGenerator) -> list[int]:
+        counted = _Counted(model)
+        generator.model = generator._prompt_batch.model = generator._generation_batch.model = (
+            counted
+        )
+        _answers(generator, [GREEDY] * 3)
+        return counted.single_token_widths
+
+    plain, lean = (BatchGenerator(model, prefill_batch_size=1) for _ in range(2))
+    assert compute_tokens_only(lean)
+
+    assert len(widths(lean)) <= len(widths(plain)) - 2
+
+
+def test_a_prompt_that_ends_with_a_stop_token_is_answered(model: Any) -> None:
+    plain, lean = (BatchGenerator(model, stop_tokens=[[9]]) for _ in range(2))
+    assert compute_tokens_only(lean)
+
+    answers = []
+    for generator in (plain, lean):
+        generator.insert([[5, 6, 9]], max_tokens=[8])
+        steps = [generator.next()[1] for _ in range(12)]
+        answers.append([response.token for responses in steps for response in responses])
+
+    assert len(answers[0]) == 8
+    assert answers[0] == answers[1]
+
+
+class _Counted:
+    """A model that notes how many sequences each call for single tokens had."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.layers = model.layers
+        self.single_token_widths: list[int] = []
+
+    def __call__(self, tokens: mx.array, **arguments: Any) -> mx.array:
+        if tokens.shape[1] == 1:
+            self.single_token_widths.append(tokens.shape[0])
+        logits: mx.array = self._model(tokens, **arguments)
+        return logits
+
+
 def test_a_generator_that_is_built_differently_is_left_alone() -> None:
     generator: Any = SimpleNamespace(_generation_batch=object())
 
-    assert not without_log_probabilities(generator)
+    assert not compute_tokens_only(generator)
     assert not isinstance(generator._generation_batch, TokenBatch)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,15 +13,18 @@ import dramatiq
 import pytest
 import redis
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import SkipMessage
 
 from jobs.admission import middleware
 from jobs.admission.middleware import SlotMiddleware
 from jobs.admission.slots import SlotDecision
+from jobs.queues.task_message import TaskMessage
 from models import decision
 from models.decision import NewDecision
 
 GRANTED = SlotDecision(True, 1, 1, 0, 1, "a slot was free", None)
 BARRED = SlotDecision(False, 0, 0, 0, 1, "its model would push out one that people use", None)
+WAIT_SECONDS = 20.0
 TICKET = {"task_id": "a", "epoch": 1, "backend": "ollama", "model": "m", "heavy": False}
 
 
@@ -132,3 +136,84 @@ def test_a_row_that_cannot_be_given_back_does_not_run_either(
 
 def test_a_message_that_names_no_task_does_not_run(hall: Hall) -> None:
     assert ran(hall, task_id="a", epoch="first") == []
+
+
+DENIED = SlotDecision(False, 0, 1, 0, 1, "all 1 slots are in use", 60.0)
+
+
+@dataclass
+class Line(Hall):
+    """Slots that are all in use; a place in the line stands until it is released."""
+
+    granted: bool = False
+    asked: threading.Event = field(default_factory=threading.Event)
+    left: list[str] = field(default_factory=list)
+
+    def acquire(self, *asked: Any, **more: Any) -> SlotDecision:
+        self.asked.set()
+        return GRANTED if self.granted else DENIED
+
+    def release(self, backend: str, holder: str) -> int:
+        self.left.append(holder)
+        return 1
+
+
+@pytest.fixture
+def line(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> Line:
+    built = Line(given_back=hall.given_back, decisions=hall.decisions)
+    monkeypatch.setattr(middleware, "Task", built)
+    return built
+
+
+@contextmanager
+def waiting(line: Line) -> Iterator[SlotMiddleware]:
+    """A message that waits for a slot in a thread of its own; afterwards it has ended."""
+    admission = SlotMiddleware(cast(Any, line), cast(Any, line))
+    thread = threading.Thread(target=before, args=(admission,))
+    thread.start()
+    assert line.asked.wait(WAIT_SECONDS)
+    yield admission
+    thread.join(WAIT_SECONDS)
+    assert not thread.is_alive()
+
+
+def before(admission: SlotMiddleware) -> None:
+    message: Any = SimpleNamespace(actor_name="run_task", message_id="1", kwargs=TICKET)
+    with suppress(SkipMessage):
+        admission.before_process_message(cast(Any, None), message)
+
+
+@pytest.mark.parametrize("cause", ["drain", "its time is over"])
+def test_a_message_that_gives_up_leaves_the_line_and_gives_its_row_back(
+    line: Line, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    if cause != "drain":
+        monkeypatch.setattr(middleware, "WAIT_SECONDS", 0.0)
+    with waiting(line) as admission:
+        if cause == "drain":
+            admission.drain()
+
+    assert line.left == ["a:1"]
+    assert line.given_back == ["a"]
+    reason = "this worker is draining" if cause == "drain" else DENIED.reason
+    assert [one.reason for one in line.decisions] == [reason]
+
+
+def test_a_slot_released_here_wakes_whoever_waits_for_one(line: Line) -> None:
+    other: Any = SimpleNamespace(actor_name="run_task", message_id="2", kwargs=TICKET)
+    with waiting(line) as admission:
+        line.granted = True
+        admission._admitted["2"] = TaskMessage.read(other)
+        admission.after_process_message(cast(Any, None), other)
+
+    assert line.given_back == []
+    assert line.left == ["a:1"], "only the one that had ended"
+
+
+def test_a_row_that_is_no_longer_ours_to_give_back_gets_no_decision(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hall, "give_back", lambda *claim: False)
+
+    assert ran(hall, **{**TICKET, "model": "barred"}) == []
+    assert hall.decisions == []

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from jobs.admission import residency as module
 from jobs.admission.residency import Holds, Residency
 from llm.errors import CallCancelled, LoadTimeout
 from llm.types import BackendKind, BackendSpec, CancelToken, Deadlines, ResidentModel
@@ -262,6 +263,111 @@ class TestHowManyModelsAServerHolds:
 
         server.most = 2
         assert self.load(residency, server, "c") == 2
+
+
+class TestWhatIsTrusted:
+    """The server is asked again unless this process used the model a moment ago, as its last."""
+
+    @pytest.fixture
+    def now(self) -> list[float]:
+        return [1000.0]
+
+    @pytest.fixture
+    def residency(
+        self, now: list[float], shared: Shared, monkeypatch: pytest.MonkeyPatch
+    ) -> Residency:
+        monkeypatch.setattr("time.time", lambda: now[0])
+        return Residency(cast(Any, shared), clock=lambda: now[0])
+
+    @pytest.fixture
+    def shared(self) -> Shared:
+        return Shared()
+
+    def looks(self, residency: Residency, model: str = MODEL, num_ctx: int = 4096) -> int:
+        """How often ``ensure`` asks the server what it holds."""
+        asked = []
+
+        class Holder:
+            name = "ollama"
+            spec = SPEC
+
+            def resident_models(self) -> tuple[ResidentModel, ...]:
+                asked.append(model)
+                return (ResidentModel(model, context_tokens=num_ctx),)
+
+        residency.ensure(cast(Any, Holder()), model, num_ctx, deadlines=Deadlines())
+        return len(asked)
+
+    @pytest.mark.parametrize(
+        ("after", "is_trusted"),
+        [
+            (lambda r, now: None, True),
+            (lambda r, now: now.__setitem__(0, now[0] + module.TRUST_SECONDS + 1), False),
+            (lambda r, now: r.used("ollama", "another", 4096), False),
+            (lambda r, now: r.used("ollama", MODEL, 8192), False),
+            (lambda r, now: r.used("mlx", "another", 4096), True),
+            (lambda r, now: r.forget("ollama"), False),
+            (lambda r, now: r.forget("mlx"), True),
+        ],
+        ids=[
+            "just used", "used long ago", "another model since", "another context since",
+            "another server", "that failed", "another that failed",
+        ],
+    )  # fmt: skip
+    def test_a_model_that_was_used(
+        self, residency: Residency, now: list[float], after: Any, is_trusted: bool
+    ) -> None:
+        residency.used("ollama", MODEL, 4096)
+
+        after(residency, now)
+
+        assert (self.looks(residency) == 0) == is_trusted
+
+    @pytest.mark.parametrize(
+        ("looked_at", "asked_at", "found", "is_trusted"),
+        [
+            (1005.0, 1010.0, "another", False),
+            (1005.0, 1010.0, MODEL, True),
+            (995.0, 1010.0, "another", True),
+        ],
+        ids=["and is gone since", "and is there", "after the look"],
+    )
+    def test_what_another_process_saw(
+        self,
+        residency: Residency,
+        now: list[float],
+        looked_at: float,
+        asked_at: float,
+        found: str,
+        is_trusted: bool,
+    ) -> None:
+        residency.used("ollama", MODEL, 4096)
+        now[0] = looked_at
+        residency.publish("ollama", (ResidentModel(found),))
+        now[0] = asked_at
+
+        assert (self.looks(residency) == 0) == is_trusted
+
+    def test_a_look_of_long_ago_is_none(self, residency: Residency, now: list[float]) -> None:
+        residency.publish("ollama", (ResidentModel(MODEL),))
+        assert residency.seen("ollama") == (MODEL,)
+
+        now[0] += module.FORGET_SECONDS + 1
+
+        assert residency.seen("ollama") is None
+
+
+@pytest.mark.parametrize(("loaded", "loads"), [(4096, 0), (None, 0), (8192, 1)])
+def test_a_model_in_memory_with_another_context_is_loaded_anew(
+    untold: Residency, loaded: int | None, loads: int
+) -> None:
+    server = Sized()
+    held = (ResidentModel(MODEL, context_tokens=loaded),)
+    server.resident_models = lambda: held  # type: ignore[method-assign]
+
+    sized(untold, server, 4096)
+
+    assert len(server.loads) == loads
 
 
 class TestWithAStrangerBesideUs:

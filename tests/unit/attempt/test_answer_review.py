@@ -15,7 +15,7 @@ from jobs.attempt.answer_review import AnswerReview
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.processors.base import ProcessorResult, TaskContext
 from jobs.policy.metadata import SecondOpinion, TaskOptions
-from jobs.policy.validation.types import Verdict
+from jobs.policy.validation.types import Answer, Request, Verdict
 from jobs.queues.task_message import TaskMessage
 from llm.types import BackendKind, CancelToken, ResidentModel
 
@@ -90,7 +90,13 @@ def opinions(monkeypatch: pytest.MonkeyPatch) -> Opinions:
 
 
 def judge(
-    opinions: Opinions, slots: Slots, *servers: Server, heavy: tuple[str, ...] = ()
+    opinions: Opinions,
+    slots: Slots,
+    *servers: Server,
+    heavy: tuple[str, ...] = (),
+    blocked: str | None = None,
+    seen: bool = True,
+    cancelled: bool = False,
 ) -> tuple[Verdict, RunningAttempt]:
     """The verdict on an answer of ``mlx/small``, and the running as it was left."""
     by_name = {server.name: server for server in servers}
@@ -104,14 +110,18 @@ def judge(
         ),
         "slots": slots,
         "calls": SimpleNamespace(
-            breakers=SimpleNamespace(blocked=lambda name: None),
+            breakers=SimpleNamespace(blocked=lambda name: blocked),
             backends=SimpleNamespace(get=by_name.__getitem__),
-            residency=SimpleNamespace(seen=lambda name: (by_name[name].resident.name,)),
+            residency=SimpleNamespace(
+                seen=lambda name: (by_name[name].resident.name,) if seen else None
+            ),
             caller=opinions.caller,
         ),
     }
     settings: Any = SimpleNamespace(backends=[server.spec for server in servers])
     running = RunningAttempt("t", 1, "mlx", CancelToken(), threading.current_thread(), 0.0)
+    if cancelled:
+        running.token.cancel("cancel requested")
     task = TaskMessage("t", 1, "mlx", "small", 0, heavy=False)
     review = AnswerReview(settings, **services)
     verdict = review.verdict(task, ANSWER, CONTEXT, running, category=None)
@@ -182,3 +192,38 @@ def test_the_rules_alone_decide_while_redis_is_away(opinions: Opinions) -> None:
 
     assert verdict.ok
     assert verdict.reason == "no second opinion: refused"
+
+
+@pytest.mark.parametrize("reason", [{"blocked": "breaker open"}, {"seen": False}])
+def test_a_server_that_is_blocked_or_holds_nothing_is_not_asked(
+    opinions: Opinions, reason: dict[str, Any]
+) -> None:
+    verdict, _ = judge(opinions, Slots(), ollama(), **reason)
+
+    assert verdict.ok
+    assert opinions.calls == []
+
+
+def test_the_model_that_answered_is_not_asked_for_its_opinion(opinions: Opinions) -> None:
+    judge(opinions, Slots(), Server("mlx", BackendKind.MLX, ResidentModel("small")))
+    assert opinions.calls == []
+
+    judge(opinions, Slots(), ollama(model="small"))
+    assert [call["backend"] for call in opinions.calls] == ["ollama"], "elsewhere it is another"
+
+
+def test_nobody_waits_for_the_verdict_of_a_cancelled_task(
+    opinions: Opinions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def rules(answer: Answer, request: Request) -> Verdict:
+        assert request.abandoned is not None
+        asked.append(request.abandoned())
+        return Verdict(False, 0.0)
+
+    monkeypatch.setattr(answer_review, "judge", rules)
+    for cancelled in (False, True):
+        judge(opinions, Slots(), cancelled=cancelled)
+
+    assert asked == [False, True]

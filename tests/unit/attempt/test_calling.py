@@ -14,8 +14,18 @@ from jobs.attempt.calling import ModelCaller
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.planning.learned_figures import DeadlineFigures
 from jobs.settings.load import load
-from llm.errors import FirstTokenTimeout, PoisonedCall, PromptTooLong, QueueTimeout
-from llm.types import BackendKind, BackendSpec, CancelToken, Completion, Message
+from llm.errors import (
+    BlankAnswer,
+    CallCancelled,
+    FirstTokenTimeout,
+    LLMError,
+    PoisonedCall,
+    PromptTooLong,
+    QueueTimeout,
+    ServerFailed,
+)
+from llm.kinds import traits_of
+from llm.types import BackendKind, BackendSpec, CancelToken, Completion, Deadlines, Message
 from models.database import DatabaseUnavailable
 
 
@@ -25,10 +35,14 @@ def caller(
     context_tokens: int | None = None,
     in_use: int = 1,
     figures: DeadlineFigures | None = None,
+    kind: BackendKind = BackendKind.OPENAI,
+    cancelled: bool = False,
     **parts: Any,
 ) -> ModelCaller:
     running = RunningAttempt("task", 1, "v", CancelToken(), threading.current_thread(), 0.0)
-    spec = BackendSpec("v", BackendKind.OPENAI, "http://x", requests_per_minute=60)
+    spec = BackendSpec("v", kind, "http://x", requests_per_minute=60)
+    if cancelled:
+        running.token.cancel("drain")
     services = {
         "backend": SimpleNamespace(name="v", spec=spec, generate=_no_call),
         "residency": SimpleNamespace(
@@ -42,6 +56,7 @@ def caller(
             settle=lambda *asked, **more: True,
         ),
         "breakers": SimpleNamespace(succeeded=lambda *asked: None, failed=lambda *asked: False),
+        "requests": SimpleNamespace(recover=lambda reason: None),
     }
     services |= {name: SimpleNamespace(**{**vars(services[name]), **part})
                  for name, part in parts.items()}  # fmt: skip
@@ -51,7 +66,7 @@ def caller(
         settings=load({"KOS_HOME": str(tmp_path)}, in_container=False),
         residency=cast(Any, services["residency"]),
         rates=cast(Any, services["rates"]),
-        breakers=cast(Any, services["breakers"]), requests=cast(Any, None),
+        breakers=cast(Any, services["breakers"]), requests=cast(Any, services["requests"]),
         context_tokens=context_tokens, in_use=lambda name: in_use,
     )  # fmt: skip
 
@@ -83,6 +98,20 @@ def answers(prompt_tokens: int, load_seconds: float | None = None) -> Any:
 def test_a_prompt_that_cannot_fit_is_not_sent(tmp_path: Path) -> None:
     with pytest.raises(PromptTooLong, match=r"about 5000 tokens.* holds 2048: it was not sent"):
         caller(tmp_path, context_tokens=2048)(LONG, max_tokens=5, step="answer")
+
+
+@pytest.mark.parametrize(("context_tokens", "is_sent"), [(3900, False), (4100, True)])
+def test_a_prompt_is_refused_only_where_its_estimate_leaves_no_doubt(
+    tmp_path: Path, context_tokens: int, is_sent: bool
+) -> None:
+    """It has about 5,000 tokens, give or take a fifth."""
+    one = caller(tmp_path, context_tokens=context_tokens, backend=answers(4000))
+
+    if is_sent:
+        assert one(LONG, max_tokens=5, step="answer").text == "fine"
+    else:
+        with pytest.raises(PromptTooLong):
+            one(LONG, max_tokens=5, step="answer")
 
 
 def test_an_answer_to_half_a_prompt_is_refused(tmp_path: Path) -> None:
@@ -154,3 +183,89 @@ def test_a_timeout_that_the_queue_does_not_explain_is_the_servers(
     error = first_token_never_comes(tmp_path, in_use=in_use, service_seconds=40.0)
 
     assert not isinstance(error, QueueTimeout)
+
+
+def test_prompt_and_answer_are_charged_as_expected_and_corrected_afterwards(
+    tmp_path: Path,
+) -> None:
+    expected: list[int] = []
+    used: list[int] = []
+
+    def acquire(name: str, *, tokens: int, limits: object) -> Any:
+        expected.append(tokens)
+        return SimpleNamespace(granted=True)
+
+    rates = {
+        "try_acquire": acquire,
+        "settle": lambda allowance, *, tokens: used.append(tokens),
+    }
+    caller(tmp_path, backend=answers(4800), rates=rates)(LONG, max_tokens=700, step="answer")
+
+    assert expected == [5000 + 700]
+    assert used == [4800]
+
+
+def test_a_cancel_ends_the_wait_for_a_rate(tmp_path: Path) -> None:
+    full = SimpleNamespace(granted=False, reason="60 of 60", retry_in_seconds=60.0)
+    asked: list[str] = []
+
+    def refuse(name: str, **more: Any) -> Any:
+        asked.append(name)
+        assert len(asked) == 1, "it went on waiting"
+        return full
+
+    one = caller(tmp_path, cancelled=True, rates={"try_acquire": refuse})
+    with pytest.raises(CallCancelled, match="drain"):
+        one(LONG, max_tokens=5, step="answer")
+
+
+@pytest.mark.parametrize(
+    ("error", "opened", "forgotten", "recovers"),
+    [
+        (ServerFailed("HTTP 500"), True, ["v"], 1),
+        (ServerFailed("HTTP 500"), False, ["v"], 0),
+        (BlankAnswer("nothing"), False, [], 0),
+        (CallCancelled("drain"), True, [], 0),
+    ],
+)
+def test_a_failed_call_is_told_to_whom_it_concerns(
+    tmp_path: Path, error: LLMError, opened: bool, forgotten: list[str], recovers: int
+) -> None:
+    seen: list[str] = []
+    reasons: list[str] = []
+
+    def fail(*asked: Any, **more: Any) -> Completion:
+        error.partial_text = "as far as it came"
+        raise error
+
+    one = caller(
+        tmp_path,
+        backend={"generate": fail},
+        residency={"forget": seen.append},
+        breakers={"failed": lambda *asked: opened},
+        requests={"recover": reasons.append},
+    )
+    with pytest.raises(type(error)):
+        one((Message("user", "x"),), max_tokens=5, step="answer")
+
+    assert seen == forgotten
+    assert len(reasons) == recovers
+    assert one.spent.answer == "as far as it came"
+
+
+@pytest.mark.parametrize("kind", list(BackendKind))
+def test_a_server_that_loads_by_itself_has_the_time_for_a_load(
+    tmp_path: Path, kind: BackendKind
+) -> None:
+    given: list[Deadlines] = []
+
+    def generate(request: Any, *, deadlines: Deadlines, **more: Any) -> Completion:
+        given.append(deadlines)
+        return Completion("fine", "m", "v", "stop")
+
+    one = caller(tmp_path, kind=kind, backend={"generate": generate})
+    one((Message("user", "x"),), max_tokens=5, step="answer")
+
+    (deadlines,) = given
+    loads = traits_of(kind).loads_unseen
+    assert (deadlines.first_token_seconds > deadlines.load_seconds) == loads

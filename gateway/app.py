@@ -21,7 +21,7 @@ from gateway.access import Access
 from gateway.admission import Admissions
 from gateway.calls import Api, Call, read_call, read_object
 from gateway.desk import Desk
-from gateway.errors import BadCall, GatewayError, NotServed, UnknownModel, Unpacked
+from gateway.errors import BadCall, CutOff, GatewayError, NotServed, UnknownModel, Unpacked
 from gateway.flexible import (
     FlexibleTasks,
     as_task,
@@ -166,7 +166,7 @@ def _task_of(request: Request) -> str:
 
 
 async def _body(request: Request) -> bytes:
-    """The body; raises BadCall where it is packed, too large, or takes too long."""
+    """The body; raises Unpacked where it is packed, CutOff where it is too large or too slow."""
     packed = request.headers.get("content-encoding", "identity")
     if packed.casefold() != "identity":
         raise Unpacked(f"content-encoding {packed!r} is not served: send the body as it is")
@@ -175,9 +175,9 @@ async def _body(request: Request) -> bytes:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY_BYTES:
-                raise BadCall(f"the body is larger than {MAX_BODY_BYTES} bytes")
+                raise CutOff(f"the body is larger than {MAX_BODY_BYTES} bytes", status=413)
     if scope.cancelled_caught:
-        raise BadCall(f"the body did not come within {BODY_SECONDS:g} s")
+        raise CutOff(f"the body did not come within {BODY_SECONDS:g} s", status=408)
     return bytes(body)
 
 

@@ -2,6 +2,7 @@
 
 GatewayError
 ├── BadCall          400  the body is wrong, or no server can do what it asks
+├── CutOff           408  the body does not come, or is too large (413): the connection ends
 ├── Unpacked         415  the body is compressed
 ├── UnknownModel     404  no server has the model; near matches are named
 ├── NotServed        404  no such path or method here (405)
@@ -40,6 +41,19 @@ class GatewayError(Exception):
 class BadCall(GatewayError):
     status = 400
     kind = "invalid_request_error"
+
+
+class CutOff(BadCall):
+    """``status`` is 408 for a body that comes too slowly, 413 for one that is too large. What is
+    left of it is not read."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"connection": "close"}
 
 
 class Unpacked(BadCall):

@@ -230,8 +230,8 @@ def _read(task_ids: list[str]) -> dict[str, ChatAnswer]:
 
 
 def _is_id(text: str) -> bool:
+    """Whether it is an id as we write it. Other forms that Python reads, Postgres does not."""
     try:
-        uuid.UUID(text)
+        return str(uuid.UUID(text)) == text
     except ValueError:
         return False
-    return True

@@ -77,10 +77,13 @@ async def _database(request: Request, error: Exception) -> Response:
 
 
 async def _cut_off(request: Request, error: Exception) -> Response:
-    """The client disconnected, or its body was too large or too slow."""
+    """The client disconnected, or its body was too large or too slow: what is left of it is not
+    read."""
     status = request.scope.get("kos_cut_off", 413)
     why = "it came too slowly" if status == 408 else "it is too large"
-    return await _respond(request, status, f"the body was cut off: {why}")
+    answer = await _respond(request, status, f"the body was cut off: {why}")
+    answer.headers["connection"] = "close"
+    return answer
 
 
 async def _broke(request: Request, error: Exception) -> Response:

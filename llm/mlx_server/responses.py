@@ -30,7 +30,8 @@ def json_response(
 
 def error_response(error: ServerError, *, path: str) -> Response:
     """``error`` in the wire format that ``path`` belongs to."""
-    headers = {}
+    # What is left of a body that was cut off is not read.
+    headers = {"Connection": "close"} if isinstance(error, BodyTooLarge | BodyTooSlow) else {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     return json_response(error_body(error, path=path), status=error.status, headers=headers)

@@ -19,7 +19,8 @@ NEIGHBOUR_SECONDS = 5.0
 """A light request is answered within this, on a machine that runs other tests meanwhile."""
 
 ODD_IDS = (
-    "%00", "a%00b", "%FF%FE", "%ED%A0%80", "..%2F..%2Fetc%2Fpasswd", "%2E%2E", "%", "%zz", "x" * 5000,
+    "%00", "a%00b", "%FF%FE", "%ED%A0%80", "..%2F..%2Fetc%2Fpasswd", "%2E%2E", "%", "%zz",
+    "x" * 5000,
     "%0D%0AX-Odd:%201", "%27%3B--", "%C2%B2" * 36, "%D9%A1" * 32, "0" * 400, "-" * 36,
     "urn:uuid:00000000-0000-4000-8000-00000000dead", "%7B00000000-0000-4000-8000-00000000dead%7D",
     "0-0000000000000000000000000000000", "0_0000000000000000000000000000000",
@@ -27,8 +28,10 @@ ODD_IDS = (
 )  # fmt: skip
 ODD_HEADERS = (
     b"X-Long: " + b"a" * 60_000, b"\r\n".join(b"X-Many: %d" % n for n in range(200)),
-    b"X-Odd: \xff\xfe\xe9", b"X-Odd: a\x00b", b"X Odd: 1", b"no colon", b": no name", b" folded: 1",
-    b"Host: localhost\r\nHost: elsewhere.example", b"Host: [", b"Host: \xff", b"Host: " + b"a" * 9000,
+    b"X-Odd: \xff\xfe\xe9", b"X-Odd: a\x00b", b"X Odd: 1", b"no colon", b": no name",
+    b" folded: 1",
+    b"Host: localhost\r\nHost: elsewhere.example", b"Host: [", b"Host: \xff",
+    b"Host: " + b"a" * 9000,
     b"Authorization: Bearer \xff\xfe", b"Authorization: Bearer " + b"a" * 30_000,
     b"Authorization: \xe9", b"Authorization: Bearer a\r\nAuthorization: Bearer b",
     b"Cookie: \xff=\xff; ;;=; kos_session_1=\x7f", b"Cookie: " + b"a=b; " * 9000,
@@ -44,20 +47,25 @@ ODD_HEADERS = (
     b"X-KOS-Task: urn:uuid:00000000-0000-4000-8000-00000000dead",
 )  # fmt: skip
 ODD_TYPES = (
-    b"\xff/\xff", b"application/json; charset=utf-7", b"application/json; charset=\xff", b"text/plain",
+    b"\xff/\xff", b"application/json; charset=utf-7", b"application/json; charset=\xff",
+    b"text/plain",
     b"multipart/form-data", b"multipart/form-data; boundary=", b"multipart/form-data; boundary=x",
-    b"multipart/form-data; boundary=" + b"x" * 9000, b"application/x-www-form-urlencoded", b"", b";" * 999,
+    b"multipart/form-data; boundary=" + b"x" * 9000, b"application/x-www-form-urlencoded", b"",
+    b";" * 999,
 )  # fmt: skip
 ODD_BODIES = (
     b"", b"\x00", b"\xef\xbb\xbf{}", '{"model": "x"}'.encode("utf-16"), b"NaN", b"Infinity", b"-",
     b'{"a": 1, "a": 2}', b'{"model": "fast", "model": [], "model": "fast"}', b'"', b'"\\ud800"',
-    b'{"description": "x", "description": "y\\u0000"}', b'{"description": "\\ud800\\udc00 \\udc00"}',
-    b"[1e99999]", b"[" + b"9" * 4000 + b"]", b'{"' + b"k" * 100_000 + b'": 1}', b"--x\r\n\r\n--x--",
+    b'{"description": "x", "description": "y\\u0000"}',
+    b'{"description": "\\ud800\\udc00 \\udc00"}',
+    b"[1e99999]", b"[" + b"9" * 4000 + b"]", b'{"' + b"k" * 100_000 + b'": 1}',
+    b"--x\r\n\r\n--x--",
     b'--x\r\nContent-Disposition: form-data; name="file"; filename="\xff\x00"\r\n\r\n\xff\r\n--x--',
     b"{" + b",".join(b'"k%d": NaN' % n for n in range(20_000)) + b"}", b"a=%00&b=%ff&a&&=;" * 999,
 )  # fmt: skip
 ODD_QUERIES = (
-    "%00", "limit=%00", "limit=" + "9" * 5000, "limit=1e999", "offset=%C2%B2", "after=%00", "since=%FF",
+    "%00", "limit=%00", "limit=" + "9" * 5000, "limit=1e999", "offset=%C2%B2", "after=%00",
+    "since=%FF",
     "search=%ED%A0%80", "tag=%00", "status=%00&status=%FF", "&".join(["a=b"] * 5000), "lang=%00",
     "page=NaN", "limit=1&limit=2", "x" * 30_000, "backend=%00&model=%00&expert=%00&category=%00",
 )  # fmt: skip
@@ -121,11 +129,13 @@ def status_of(door: Door, raw: bytes) -> int:
     """The status of the answer; 0 where the connection ends without one. Raises TimeoutError where
     it stays open."""
     answer = b""
-    with socket.create_connection(door.address, timeout=ANSWER_SECONDS) as stranger:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            stranger.sendall(raw)
-            while b" " not in answer[9:] and (piece := stranger.recv(65_536)):
-                answer += piece
+    with (
+        socket.create_connection(door.address, timeout=ANSWER_SECONDS) as stranger,
+        contextlib.suppress(BrokenPipeError, ConnectionResetError),
+    ):
+        stranger.sendall(raw)
+        while b" " not in answer[9:] and (piece := stranger.recv(65_536)):
+            answer += piece
     return int(answer.split(b" ", 2)[1]) if answer else 0
 
 

@@ -7,9 +7,10 @@ import socket
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 import requests
@@ -29,12 +30,19 @@ from tests.support.strangers import (
 )
 from tests.support.system import running_system
 
-MLX = {
+
+class Places(TypedDict):
+    light: str
+    reads: Sequence[str]
+    posts: Sequence[str]
+
+
+MLX: Places = {
     "light": "/health",
     "reads": ("/v1/models/{}", "/api/tags", "/metrics", "/{}"),
     "posts": ("/v1/chat/completions", "/api/chat", "/api/generate", "/api/show"),
 }
-GATEWAY = {
+GATEWAY: Places = {
     "light": "/healthz",
     "reads": ("/v1/responses/{}", "/v1/responses/resp_{}", "/v1/models/{}", "/api/ps", "/{}"),
     "posts": (
@@ -42,18 +50,20 @@ GATEWAY = {
         "/v1/responses", "/v1/responses/{}/cancel",
     ),
 }  # fmt: skip
-DASHBOARD = {
+DASHBOARD: Places = {
     "light": "/healthz",
     "reads": (
         "/api/v1/tasks/{}", "/api/v1/tasks/{}/why", "/api/v1/tasks", "/api/v1/queues/{}/messages",
         "/api/v1/experts", "/v1/files/{}", "/v1/files/{}/content", "/v1/files", "/v1/batches/{}",
         "/v1/batches", "/tasks", "/tasks/{}", "/tasks/{}/live", "/tasks/{}/compare", "/batches/{}",
-        "/batches/{}/{}", "/queues/{}", "/experts/{}", "/programs/{}", "/projects", "/chats",
+        "/batches/{}/{}", "/queues/{}", "/experts/{}", "/projects", "/chats",
         "/static/{}", "/{}",
     ),
     "posts": (
-        "/api/v1/tasks", "/api/v1/tasks/{}/cancel", "/api/v1/tasks/{}/retry", "/api/v1/tasks/cancel",
-        "/api/v1/backends/{}/pause", "/v1/files", "/v1/batches", "/v1/batches/{}/cancel", "/submit",
+        "/api/v1/tasks", "/api/v1/tasks/{}/cancel", "/api/v1/tasks/{}/retry",
+        "/api/v1/tasks/cancel",
+        "/api/v1/backends/{}/pause", "/v1/files", "/v1/batches", "/v1/batches/{}/cancel",
+        "/submit",
         "/batches", "/tasks/{}/cancel", "/queues/{}/delete", "/login", "/chat/ask", "/prefer",
     ),
 }  # fmt: skip

@@ -1,0 +1,277 @@
+"""What a statement changes of its row, and which rows, attempts and blocks it leaves alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from models import attempt, backlog, block, feedback, orphans
+from models.base import fetch_all, fetch_one
+from models.database import database
+from models.states import TaskState
+from models.task import Assigned, Ending, Measures, Task
+from tests.integration.models.test_blocks import plan, planned, send
+from tests.integration.models.test_blocks import submit as submit_many
+from tests.integration.models.test_transitions import OWNER, claim, queue, running, state, submit
+
+pytestmark = pytest.mark.usefixtures("database_here")
+
+INTERRUPTED = Ending(measures=Measures(), error="drain", error_code="interrupted")
+ENDED = Ending(measures=Measures(), error="no", error_code="x")
+
+
+def columns(task_id: str, *names: str) -> tuple[Any, ...]:
+    row = fetch_one(f"SELECT {', '.join(names)} FROM tasks WHERE id = %s", (task_id,))
+    assert row is not None
+    return tuple(row.values())
+
+
+def change(task_id: str, assignments: str) -> None:
+    database.execute_sql(f"UPDATE tasks SET {assignments} WHERE id = %s", (task_id,))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_tasks_given_back_in_any_order_stand_where_they_stood(order: tuple[int, ...]) -> None:
+    ids = submit_many(4)
+    plan(planned("ollama", ids))
+    (opened,) = block.open_blocks()
+    sent = send(opened.id, 3)
+
+    for place in order:
+        assert Task.give_back(*sent[place])
+
+    assert [task_id for task_id, _ in send(opened.id, 4)] == ids
+
+
+def test_the_place_of_a_task_counts_from_the_next_one_that_is_sent() -> None:
+    ids = submit_many(3)
+    plan(planned("ollama", ids))
+    send(block.open_blocks()[0].id, 1)
+
+    places = block.places_of(ids)
+
+    assert {task_id: place.before for task_id, place in places.items()} == {ids[1]: 0, ids[2]: 1}
+
+
+STEPS = {"first": "done"}
+
+
+@pytest.mark.parametrize(
+    ("end", "suspicion", "checkpoint"),
+    [
+        (lambda t, e: Task.complete(t, e, ENDED, result="r", score=1.0), None, None),
+        (lambda t, e: Task.fail(t, e, ENDED), None, STEPS),
+        (lambda t, e: Task.retry(t, e, ENDED, at=None, spend_attempt=True), None, STEPS),
+        (
+            lambda t, e: Task.retry(t, e, INTERRUPTED, at=None, spend_attempt=False),
+            "suspect",
+            STEPS,
+        ),
+    ],
+    ids=["completed", "failed", "retried", "interrupted"],
+)
+def test_a_suspect_that_ended_by_itself_is_none_and_finished_steps_are_kept_for_a_next_attempt(
+    end: Any, suspicion: str | None, checkpoint: dict[str, str] | None
+) -> None:
+    task_id, epoch = running()
+    assert Task.mark_alone(task_id, epoch)
+    assert Task.save_checkpoint(task_id, epoch, STEPS)
+
+    assert end(task_id, epoch)
+
+    assert columns(task_id, "suspicion", "checkpoint") == (suspicion, checkpoint)
+    assert columns(task_id, "lease_owner", "lease_expires_at", "progress") == (None, None, None)
+
+
+def test_each_attempt_has_a_number_of_its_own_and_keeps_its_end() -> None:
+    task_id = submit()
+    for text in ("first", "second", "third"):
+        epoch = queue(task_id)
+        claim(task_id, epoch)
+        ending = Ending(answer=text, error=text, error_code=text)
+        assert Task.retry(task_id, epoch, ending, at=None, spend_attempt=True)
+
+    lines = attempt.of_task(task_id)
+
+    assert [line["number"] for line in lines] == [1, 2, 3]
+    assert [line["answer"] for line in lines] == ["first", "second", "third"]
+
+
+def with_answers(*scores: float) -> str:
+    """A pending task whose attempts gave answers of these scores."""
+    task_id = submit()
+    for score in scores:
+        epoch = queue(task_id)
+        claim(task_id, epoch)
+        ending = Ending(answer=f"scored {score}", verdict={"score": score}, error_code="x")
+        assert Task.retry(task_id, epoch, ending, at=None, spend_attempt=False)
+    return task_id
+
+
+@pytest.mark.parametrize(("number", "chosen"), [(None, 2), (1, 1), (3, 3)])
+def test_the_best_answer_or_the_named_one_is_accepted(number: int | None, chosen: int) -> None:
+    task_id = with_answers(0.2, 0.4, 0.1)
+
+    assert Task.accept(task_id, number) == chosen
+
+    score = (0.2, 0.4, 0.1)[chosen - 1]
+    assert columns(task_id, "status", "result") == ("completed", f"scored {score}")
+
+
+def test_a_message_that_waits_while_an_answer_is_accepted_claims_nothing() -> None:
+    task_id = with_answers(0.4)
+    epoch = queue(task_id)
+
+    assert Task.accept(task_id) == 1
+
+    change(task_id, "status = 'queued'")
+    assert Task.claim(task_id, epoch, owner=OWNER, lease_seconds=60) is None
+
+
+def test_nothing_is_accepted_of_a_task_that_runs() -> None:
+    task_id = with_answers(0.4)
+    claim(task_id, queue(task_id))
+
+    assert Task.accept(task_id) is None
+    assert state(task_id) == "in_progress"
+
+
+@pytest.mark.parametrize("rerun_of", ["its own", "another"])
+def test_only_a_run_of_the_task_itself_becomes_its_result(rerun_of: str) -> None:
+    task_id, other = submit(), submit()
+    origin = task_id if rerun_of == "its own" else other
+    run = submit(metadata={"rerun_of": origin})
+    change(task_id, "status = 'failed'")
+    change(run, "status = 'completed', result = 'better'")
+
+    assert feedback.keep_result_of(task_id, run) == (rerun_of == "its own")
+    assert columns(task_id, "result") == ("better" if rerun_of == "its own" else None,)
+
+
+def test_an_assignment_leaves_what_the_creator_chose() -> None:
+    expert, other = (str(row["id"]) for row in fetch_all(NEW_EXPERTS))
+    task_id = submit(category="vision", assignee_expert_id=expert)
+    given = Assigned(task_id, other, category="fast", complexity=0.1)
+
+    assert Task.assign([given]) == {task_id}
+    assert columns(task_id, "assignee_expert_id::text AS expert", "category", "complexity") == (
+        expert, "vision", pytest.approx(0.1),
+    )  # fmt: skip
+    assert Task.assign([given]) == set(), "it has all that it needs"
+
+
+NEW_EXPERTS = "INSERT INTO experts (name) VALUES ('One'), ('Other') RETURNING id"
+
+
+@pytest.mark.parametrize("status", TaskState)
+def test_only_rows_that_wait_are_postponed(status: TaskState) -> None:
+    task_id = submit()
+    change(task_id, f"status = '{status.value}'")
+
+    changed = Task.postpone([task_id], at=datetime.now(UTC), reason="later")
+
+    assert changed == (status is TaskState.PENDING)
+    assert (columns(task_id, "last_error") == ("later",)) == bool(changed)
+
+
+def test_the_next_moments_are_those_of_rows_that_can_still_move() -> None:
+    soon = "now() + interval '1 minute'"
+    for status in TaskState:
+        task_id = submit()
+        change(
+            task_id,
+            f"status = '{status.value}', next_attempt_at = {soon}, lease_expires_at = {soon}, "
+            "lease_owner = 'o', queued_at = now()",
+        )
+    assert all(backlog.next_due_times())
+
+    for place, moving in enumerate(("pending", "in_progress", "queued")):
+        database.execute_sql("UPDATE tasks SET status = 'failed' WHERE status = %s", (moving,))
+        assert backlog.next_due_times()[place] is None
+
+
+class TestReclaimed:
+    """Rows of processes that are gone."""
+
+    def test_a_requested_cancel_takes_precedence_over_poison(self) -> None:
+        task_id, _ = running()
+        Task.cancel([task_id])
+
+        (returned,) = orphans.return_of_dead([OWNER], max_crashes=1)
+
+        assert returned.state is TaskState.CANCELLED
+        assert columns(task_id, "status") == ("cancelled",)
+
+    def test_nothing_of_the_lost_claim_is_left_in_the_row(self) -> None:
+        task_id, _ = running()
+
+        orphans.return_of_dead([OWNER], max_crashes=3)
+
+        left = ("queued_at", "lease_owner", "lease_expires_at", "progress")
+        assert columns(task_id, *left) == (None,) * 4
+
+    @pytest.mark.parametrize("status", ["in_progress", "pending"])
+    def test_a_row_of_another_program_that_never_said_when_it_moved_is_returned(
+        self, status: str
+    ) -> None:
+        task_id = submit()
+        database.execute_sql("ALTER TABLE tasks DISABLE TRIGGER USER")
+        change(task_id, f"status = '{status}', updated_at = NULL, lease_owner = NULL")
+
+        returned = orphans.return_foreign(stuck_minutes=15)
+
+        assert [one.id for one in returned] == ([task_id] if status == "in_progress" else [])
+
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_a_row_that_ran_alone_in_its_process_is_the_cause_of_its_death(
+        self, number: int
+    ) -> None:
+        ids = [running()[0] for _ in range(number)]
+
+        orphans.return_of_dead([OWNER], max_crashes=3)
+
+        crashes = [columns(task_id, "crash_count", "suspicion") for task_id in ids]
+        assert crashes == [(int(number == 1), "suspect")] * number
+
+
+def waiting(count: int, category: str, priority: str, *, since_hours: float, **more: str) -> None:
+    """Assigned rows that wait; ``more`` are further columns as SQL."""
+    names, values = ", ".join(["", *more]), ", ".join(["", *more.values()])
+    database.execute_sql(
+        "INSERT INTO tasks (title, status, category, priority, complexity, assignee_expert_id, "
+        f"created_at{names}) SELECT 't', 'pending', %s, %s, 0.5, gen_random_uuid(), "
+        f"now() - %s * interval '1 hour' + n * interval '1 millisecond'{values} "
+        "FROM generate_series(1, %s) n",
+        (category, priority, since_hours, count),
+    )
+
+
+class TestWindow:
+    def test_a_hidden_kind_that_is_urgent_in_part_is_seen_once(self) -> None:
+        waiting(300, "coding", "low", since_hours=10)
+        waiting(30, "fast", "urgent", since_hours=0)
+        waiting(100, "fast", "low", since_hours=0)
+
+        rows, _ = backlog.window_of_all_kinds(100, least=64)
+
+        assert len({row.id for row in rows}) == len(rows)
+        assert sum(row.category == "fast" for row in rows) == 64
+
+    def test_rows_whose_time_has_not_come_are_not_counted_as_waiting(self) -> None:
+        later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        waiting(300, "coding", "medium", since_hours=1)
+        waiting(40, "fast", "medium", since_hours=1, next_attempt_at=f"'{later}'::timestamptz")
+        waiting(7, "fast", "medium", since_hours=0)
+
+        _, totals = backlog.window_of_all_kinds(100, least=64)
+
+        assert totals == {"coding": 300, "fast": 7}
+
+    def test_a_row_whose_cancel_was_requested_is_not_planned(self) -> None:
+        waiting(1, "fast", "medium", since_hours=1, cancel_requested_at="now()")
+
+        assert backlog.window(10) == []
+        assert not backlog.anything_eligible()

@@ -20,7 +20,7 @@ from console.cli.models import adding_bar
 from console.cli.output import screen
 from console.cli.text import one_line
 from console.operations import models, submission, wait
-from console.operations.errors import BadInput, OperationError
+from console.operations.errors import InvalidInput, OperationError
 from console.operations.submission_lines import Line, read_lines
 from console.operations.summary import Summary, summarise
 from console.supervision.addresses import dashboard_url
@@ -101,7 +101,7 @@ def _real_run() -> list[Run]:
             with adding_bar("smollm2") as on_progress:
                 models.add(settings, "smollm2", name=None, sha256=None, on_progress=on_progress)
             if not serves_mlx(settings):
-                raise BadInput("KOS_MLX_SERVER or MLX_API_URL keeps our server from running")
+                raise InvalidInput("KOS_MLX_SERVER or MLX_API_URL keeps our server from running")
     except OperationError as error:
         console.print(f"No real model: {error}", style="yellow")
         console.print("So the model servers are simulated; their answers say so.", style="yellow")

@@ -8,14 +8,14 @@ from datetime import timedelta
 
 import uvicorn
 
-from gateway.admission import Admissions
 from gateway.app import Gateway, build_app
-from gateway.demand import PAUSES_KEPT, DemandKeeper, Habits, Running
+from gateway.demand_keeper import PAUSES_KEPT, DemandKeeper, Habits, Running
 from gateway.desk import Desk
 from gateway.flexible import FlexibleTasks
+from gateway.interactive_slots import InteractiveSlots
 from gateway.ledger import Ledger
 from gateway.upstream import UpstreamClient
-from jobs.admission.demand import InteractiveDemand
+from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.residency import Residency
 from jobs.admission.slot_events import FreedSlots
 from jobs.admission.slots import Slots
@@ -75,7 +75,7 @@ def assemble(runtime: Runtime) -> Gateway:
     """Everything that requests share, on the services of ``runtime``."""
     settings, redis = runtime.settings, runtime.redis
     residency = runtime.residency
-    admissions = Admissions(
+    interactive_slots = InteractiveSlots(
         runtime.slots, runtime.limits, wait_seconds=settings.llm_timeout_seconds
     )
     demand = DemandKeeper(
@@ -101,11 +101,11 @@ def assemble(runtime: Runtime) -> Gateway:
     return Gateway(
         settings=settings,
         desk=desk,
-        admissions=admissions,
+        interactive_slots=interactive_slots,
         client=UpstreamClient(settings.backends, settings.environ),
         ledger=Ledger(),
         flexible=FlexibleTasks(),
-        freed=FreedSlots(redis, runtime.slots.freed_channel, admissions.freed_from_thread),
+        freed=FreedSlots(redis, runtime.slots.freed_channel, interactive_slots.freed_from_thread),
     )
 
 

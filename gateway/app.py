@@ -18,7 +18,6 @@ from starlette.routing import BaseRoute, Route
 
 from gateway import listing
 from gateway.access import Access
-from gateway.admission import Admissions
 from gateway.calls import Api, Call, read_call, read_object
 from gateway.desk import Desk
 from gateway.errors import BadCall, CutOff, GatewayError, NotServed, UnknownModel, Unpacked
@@ -30,6 +29,7 @@ from gateway.flexible import (
     is_flexible,
     response,
 )
+from gateway.interactive_slots import InteractiveSlots
 from gateway.ledger import HANGUP, Ledger
 from gateway.names import spellings
 from gateway.relay import Relay
@@ -51,7 +51,7 @@ class Gateway:
 
     settings: Settings
     desk: Desk
-    admissions: Admissions
+    interactive_slots: InteractiveSlots
     client: UpstreamClient
     ledger: Ledger
     flexible: FlexibleTasks
@@ -79,7 +79,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     await gateway.client.start()
     gateway.freed.start()
-    parts = (gateway.admissions, gateway.ledger, gateway.desk.demand, gateway.flexible)
+    parts = (gateway.interactive_slots, gateway.ledger, gateway.desk.demand, gateway.flexible)
     for part in parts:
         part.start()
     try:
@@ -120,7 +120,7 @@ def _relayed(api: Api) -> Callable[[Request], Awaitable[Response]]:
             call,
             request.scope["kos_caller"],
             desk=gateway.desk,
-            admissions=gateway.admissions,
+            interactive_slots=gateway.interactive_slots,
             client=gateway.client,
             ledger=gateway.ledger,
         )

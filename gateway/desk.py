@@ -15,7 +15,7 @@ from datetime import timedelta
 import anyio.to_thread
 
 from gateway.calls import Call
-from gateway.demand import DemandKeeper
+from gateway.demand_keeper import DemandKeeper
 from gateway.dialects.stream import whole
 from gateway.names import NamedExpert, Place, Target, resolve
 from jobs.admission.breakers import Breakers

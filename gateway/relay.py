@@ -17,7 +17,6 @@ import redis
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.admission import NOTE_SECONDS, Admissions, FirstSlot, Slot
 from gateway.calls import Call
 from gateway.desk import Desk
 from gateway.dialects.route import route
@@ -25,6 +24,7 @@ from gateway.dialects.stream import BrokenStream
 from gateway.dialects.values import Route, StreamReader, Tokens
 from gateway.errors import BadCall, GatewayError, NoServer
 from gateway.exchange import Exchange
+from gateway.interactive_slots import NOTE_SECONDS, FirstSlot, InteractiveSlots, Slot
 from gateway.ledger import Ledger, Record
 from gateway.names import Place, Target
 from gateway.upstream import Refusal, Upstream, UpstreamClient
@@ -49,13 +49,13 @@ class Relay(Response):
         caller: str,
         *,
         desk: Desk,
-        admissions: Admissions,
+        interactive_slots: InteractiveSlots,
         client: UpstreamClient,
         ledger: Ledger,
     ) -> None:
         self._call = call
         self._desk = desk
-        self._admissions = admissions
+        self._interactive_slots = interactive_slots
         self._client = client
         self._ledger = ledger
         text = call.text if desk.settings.gateway_log_texts else None
@@ -115,8 +115,8 @@ class Relay(Response):
         call = self._call
         if target.persona is not None:
             call = call.with_persona(target.persona.system_prompt)
-        waiting = {p.backend: self._admissions.waiting(p.backend) for p in target.places}
-        async with self._admissions.first_slot() as first:
+        waiting = {p.backend: self._interactive_slots.waiting(p.backend) for p in target.places}
+        async with self._interactive_slots.first_slot() as first:
             places = await self._desk.in_order(target.places, waiting, first.take)
             await self._at_one_of(places[:MOST_PLACES], call, exchange, first)
 
@@ -167,7 +167,7 @@ class Relay(Response):
                 await self._desk.demand.make_room(place.backend, place.model)
                 self._record.queue_seconds += time.monotonic() - asked_at
                 self._phase = None
-            async with self._admissions.slot(place, caller, note, first) as slot:
+            async with self._interactive_slots.slot(place, caller, note, first) as slot:
                 self._record.queue_seconds += slot.waited_seconds
                 self._phase = LOADING
                 self._record.load_seconds = await self._desk.ensure_loaded(

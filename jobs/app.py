@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from periodiq import PeriodiqMiddleware
 
 from jobs.actors import deliver, maintain, plan, recover, run_task, scan, start_due
-from jobs.admission.demand import InteractiveDemand
 from jobs.admission.expert_tasks import ExpertTasks
+from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.middleware import SlotMiddleware
 from jobs.attempt.answer_review import AnswerReview
 from jobs.attempt.answering import Answering

@@ -13,7 +13,7 @@ from models.base import fetch_all, fetch_one, value_of
 from models.retention import delete_tasks
 from models.states import FINAL_STATES
 
-COLUMNS = (
+SCHEDULE_FIELDS = (
     "s.id::text, s.name, s.cron, s.zone, s.template, s.line, s.variables, s.catch_up, s.keep, "
     "s.paused, s.handled_until, s.created_at"
 )
@@ -23,7 +23,7 @@ CHANGEABLE = frozenset(
 FINAL = [state.value for state in FINAL_STATES]
 
 LIST = f"""
-SELECT {COLUMNS}, r.due_at, r.outcome, r.passed, r.problem, r.task_id::text, t.status,
+SELECT {SCHEDULE_FIELDS}, r.due_at, r.outcome, r.passed, r.problem, r.task_id::text, t.status,
   t.last_error
 FROM kos_schedules s
 LEFT JOIN LATERAL (SELECT * FROM kos_schedule_runs WHERE schedule_id = s.id
@@ -120,7 +120,7 @@ def listed() -> list[tuple[Schedule, ScheduleRun | None]]:
 
 
 def get(name: str) -> Schedule | None:
-    row = fetch_one(f"SELECT {COLUMNS} FROM kos_schedules s WHERE s.name = %s", (name,))
+    row = fetch_one(f"SELECT {SCHEDULE_FIELDS} FROM kos_schedules s WHERE s.name = %s", (name,))
     return value_of(Schedule, row) if row else None
 
 
@@ -137,7 +137,7 @@ def active_ids() -> list[str]:
 def take(schedule_id: str) -> Schedule | None:
     """The schedule, locked until the transaction ends; None if it is gone, paused or locked."""
     row = fetch_one(
-        f"SELECT {COLUMNS} FROM kos_schedules s WHERE s.id = %s AND NOT s.paused "
+        f"SELECT {SCHEDULE_FIELDS} FROM kos_schedules s WHERE s.id = %s AND NOT s.paused "
         "FOR UPDATE SKIP LOCKED",
         (schedule_id,),
     )

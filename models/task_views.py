@@ -11,7 +11,7 @@ from models.task_filter import TaskFilter
 
 EXPORT_ROWS = 1000
 
-COLUMNS = """
+TASK_FIELDS = """
 t.id::text AS id, t.title, coalesce(t.status, 'pending') AS status,
 coalesce(t.priority, 'medium') AS priority, t.category, e.name AS expert, t.backend, t.model,
 t.attempt_count, t.created_at, t.started_at, t.completed_at, t.result, t.last_error,
@@ -36,7 +36,7 @@ def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> li
     """Tasks newest first, with the fields of ``kos tasks``; those of one moment by id."""
     where, parameters = chosen.where()
     rows = fetch_all(
-        f"SELECT {COLUMNS} {FROM} {where} ORDER BY t.created_at DESC, t.id DESC "
+        f"SELECT {TASK_FIELDS} {FROM} {where} ORDER BY t.created_at DESC, t.id DESC "
         "LIMIT %(limit)s OFFSET %(offset)s",
         {**parameters, "limit": limit, "offset": offset},
     )
@@ -46,7 +46,7 @@ def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> li
 def one(task_id: str) -> Row | None:
     """One task with description, metadata, progress and what it depends on; None if unknown."""
     row = fetch_one(
-        f"SELECT {COLUMNS}, t.description, t.metadata, t.epoch, t.crash_count, t.complexity, "
+        f"SELECT {TASK_FIELDS}, t.description, t.metadata, t.epoch, t.crash_count, t.complexity, "
         "t.next_attempt_at, t.cancel_requested_at, t.queued_at, t.lease_owner, t.progress, "
         f"t.block_id::text {FROM} WHERE t.id = %s::uuid",
         (task_id,),
@@ -155,7 +155,7 @@ def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
         # The reader sets the pace, and the cursor locks no row.
         fetch_all("SET LOCAL idle_in_transaction_session_timeout = 0")
         fetch_all(
-            f"DECLARE kos_export NO SCROLL CURSOR FOR SELECT {COLUMNS} {FROM} {where} "
+            f"DECLARE kos_export NO SCROLL CURSOR FOR SELECT {TASK_FIELDS} {FROM} {where} "
             "ORDER BY t.created_at, t.id",
             parameters,
         )

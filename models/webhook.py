@@ -45,7 +45,7 @@ class WebhookDelivery:
     created_at: datetime
 
 
-COLUMNS = "id::text, name, kind, url, secret, events, failures"
+WEBHOOK_FIELDS = "id::text, name, kind, url, secret, events, failures"
 
 LIST = """
 SELECT w.name, w.kind, w.url, w.events, w.created_at,
@@ -59,7 +59,7 @@ ORDER BY w.name
 """
 
 DUE = f"""
-SELECT {COLUMNS} FROM kos_webhooks w WHERE coalesce(held_until, now()) <= now()
+SELECT {WEBHOOK_FIELDS} FROM kos_webhooks w WHERE coalesce(held_until, now()) <= now()
   AND EXISTS (SELECT 1 FROM kos_webhook_deliveries d
     WHERE d.webhook_id = w.id AND d.state = 'pending' AND d.next_attempt_at <= now())
 ORDER BY name
@@ -132,7 +132,7 @@ def remove(name: str) -> bool:
 
 
 def named(name: str) -> Webhook | None:
-    row = fetch_one(f"SELECT {COLUMNS} FROM kos_webhooks WHERE name = %s", (name,))
+    row = fetch_one(f"SELECT {WEBHOOK_FIELDS} FROM kos_webhooks WHERE name = %s", (name,))
     return value_of(Webhook, row) if row else None
 
 

@@ -65,14 +65,14 @@ class App:
     @contextmanager
     def runtime(self) -> Iterator[Runtime]:
         """The services of the worker programs, for commands that act as they do."""
-        from console.operations.errors import Unreachable
+        from console.operations.errors import ServiceUnreachable
         from jobs.runtime import connect
 
         settings = self.settings
         try:
             runtime = connect(settings, program="cli")
         except ValueError as error:
-            raise Unreachable(str(error)) from error
+            raise ServiceUnreachable(str(error)) from error
         try:
             yield runtime
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from console.cli.framework import Command
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench"
 
@@ -26,6 +26,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench"
 def bench_command(arguments: tuple[str, ...]) -> int:
     """Run a measurement of scripts/bench, or list them; arguments are passed on."""
     if not SCRIPT.is_file():
-        raise BadInput("scripts/bench is part of a checkout: clone the repository and run it there")
+        raise InvalidInput(
+            "scripts/bench is part of a checkout: clone the repository and run it there"
+        )
     code = subprocess.run([str(SCRIPT), *arguments], check=False).returncode
     return code if 0 <= code <= 4 else 1

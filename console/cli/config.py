@@ -30,12 +30,12 @@ COLUMNS = (Column("SETTING"), Column("VALUE", flexible=True), Column("SOURCE", m
 def config_command(app: App, word: str, changed: bool, as_json: bool) -> None:
     """Every setting with its value and its source; secrets are masked."""
     from console.operations import configuration
-    from console.operations.errors import NotFound
+    from console.operations.errors import UnknownName
 
     every = configuration.entries(app.settings, os.environ)
     found = [entry for entry in every if word.casefold() in entry.name.casefold()]
     if not found:
-        raise NotFound(f"no setting has {word[:60]!r} in its name; `kos config` lists all")
+        raise UnknownName(f"no setting has {word[:60]!r} in its name; `kos config` lists all")
     found = [entry for entry in found if not (changed and entry.is_default)]
     if as_json:
         print_json([asdict(entry) for entry in found])

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from console.cli.text import one_line
-from console.operations.errors import BadInput, OperationError, Unreachable
+from console.operations.errors import InvalidInput, OperationError, ServiceUnreachable
 
 DONE, RED, WRONG, TIMED_OUT, UNREACHABLE = 0, 1, 2, 3, 4
 INTERRUPTED = 130
@@ -40,9 +40,9 @@ def run_guarded(action: Callable[[], Any], *, log_directory: Callable[[], Path |
 def _message_and_code(
     error: Exception, log_directory: Callable[[], Path | None]
 ) -> tuple[str, int]:
-    if isinstance(error, BadInput):
+    if isinstance(error, InvalidInput):
         return str(error), WRONG
-    if isinstance(error, Unreachable):
+    if isinstance(error, ServiceUnreachable):
         return str(error), UNREACHABLE
     if isinstance(error, OperationError):
         return str(error), RED

@@ -9,7 +9,7 @@ import click
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Group, json_option
 from console.cli.output import Column, print_json, print_table, say
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from models import caller_key
 
 COLUMNS = (Column("NAME", flexible=True), Column("ENDS IN"), Column("MADE"), Column("REVOKED"))
@@ -59,7 +59,7 @@ def add_command(app: App, name: str, as_json: bool) -> None:
         with app.database():
             key = caller_key.add(name)
     except caller_key.NameTaken as error:
-        raise BadInput(str(error)) from error
+        raise InvalidInput(str(error)) from error
     if as_json:
         print_json({"name": name, "key": key})
     else:
@@ -75,7 +75,7 @@ def revoke_command(app: App, name: str, as_json: bool) -> None:
     with app.database():
         revoked = caller_key.revoke(name)
     if not revoked:
-        raise BadInput(f"no key named {name!r} is in use; kos keys lists them")
+        raise InvalidInput(f"no key named {name!r} is in use; kos keys lists them")
     if as_json:
         print_json({"name": name, "revoked": True})
     else:

@@ -8,7 +8,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 
 
 @click.command(
@@ -31,7 +31,7 @@ def mcp_command(app: App, port: int | None, url: str | None) -> None:
     try:
         from kos_client import mcp as server
     except ImportError as error:
-        raise BadInput(
+        raise InvalidInput(
             f"a package is missing ({error}): pip install 'knowledge-os-jobs[mcp]'"
         ) from error
     from console.supervision.addresses import accepts, dashboard_url
@@ -42,6 +42,6 @@ def mcp_command(app: App, port: int | None, url: str | None) -> None:
     if port is None:
         server.serve_stdio(connect)
     elif accepts((server.HOST, port)):
-        raise BadInput(f"port {port} is taken by another program: choose another one")
+        raise InvalidInput(f"port {port} is taken by another program: choose another one")
     else:
         server.serve_http(connect, port=port, token=token)

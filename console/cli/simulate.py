@@ -10,7 +10,7 @@ import click
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Word, json_option, suggestion
 from console.cli.output import Column, print_json, print_table, say
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from jobs.policy.types import PolicyName
 
 if TYPE_CHECKING:
@@ -124,20 +124,20 @@ def _changed(
     try:
         return changed(workload, what_if)
     except WorkloadError as error:
-        raise BadInput(str(error)) from error
+        raise InvalidInput(str(error)) from error
 
 
 def _pairs(option: str, written: tuple[str, ...]) -> list[tuple[str, str]]:
     pairs = [text.partition("=") for text in written]
     for name, equals, value in pairs:
         if not (name and equals and value):
-            raise BadInput(f"{option} {name}{equals}{value}: write NAME=VALUE, such as mlx=8")
+            raise InvalidInput(f"{option} {name}{equals}{value}: write NAME=VALUE, such as mlx=8")
     return [(name, value) for name, _, value in pairs]
 
 
 def _number(option: str, name: str, text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise BadInput(f"{option} {name}={text}: the number must be 1 or more")
+        raise InvalidInput(f"{option} {name}={text}: the number must be 1 or more")
     return int(text)
 
 
@@ -147,7 +147,7 @@ def _draw(results: list[SimulationResult], path: Path) -> None:
     try:
         path.write_text(timeline_svg(results), encoding="utf-8")
     except OSError as error:
-        raise BadInput(
+        raise InvalidInput(
             f"--svg {path}: {error.strerror}; name a file that can be written"
         ) from error
 
@@ -163,9 +163,9 @@ def _of_name(written: str) -> Workload:
         if Path(written).is_file():
             return read_workload(Path(written))
     except WorkloadError as error:
-        raise BadInput(f"workload {written}: {error}") from error
+        raise InvalidInput(f"workload {written}: {error}") from error
     hint = suggestion(written, WORKLOADS) or "`kos simulate --list` names them"
-    raise BadInput(f"no file and no workload {written!r}: {hint}")
+    raise InvalidInput(f"no file and no workload {written!r}: {hint}")
 
 
 def _of_history(app: App) -> Workload:

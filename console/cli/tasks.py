@@ -67,7 +67,7 @@ def filter_options(function: Any) -> Any:
 
 
 def chosen_by(app: App, options: dict[str, Any]) -> TaskFilter:
-    """The value of :func:`filter_options`; raises BadInput for a backend that is a slip."""
+    """The value of :func:`filter_options`; raises InvalidInput for a backend that is a slip."""
     _check_backend(app, options["backend"])
     texts: dict[str, Any] = {name: options[name] or None for name in FILTERS}
     return TaskFilter(
@@ -137,13 +137,13 @@ def cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _check_backend(app: App, backend: str | None) -> None:
-    """Raises BadInput for a misspelt backend. Rows may still name one that is no longer
+    """Raises InvalidInput for a misspelt backend. Rows may still name one that is no longer
     configured."""
-    from console.operations.errors import BadInput, near
+    from console.operations.errors import InvalidInput, near
 
     names = [spec.name for spec in app.settings.backends]
     if backend is None or backend in names:
         return
     hint = near(backend, names)
     if hint.startswith("did you mean"):
-        raise BadInput(f"backend {backend!r} is not configured; {hint}")
+        raise InvalidInput(f"backend {backend!r} is not configured; {hint}")

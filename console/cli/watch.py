@@ -21,7 +21,7 @@ from console.cli.framework import Command
 from console.cli.output import now_utc, styled, words
 from console.cli.text import one_line
 from console.cli.watch_view import PANELS, Selection, keys_screen, screen_of, size_of
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.watching import Look, look
 from models.database import DatabaseUnavailable
 
@@ -65,7 +65,7 @@ def watch_command(app: App, refresh: float) -> None:
     from console.cli.output import screen
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadInput("kos watch needs a terminal: use `kos status --json` in scripts")
+        raise InvalidInput("kos watch needs a terminal: use `kos status --json` in scripts")
     console = screen()
     watch = Watch(app, now_look=lambda: _look_now(app))
     watch.renew(every_seconds=refresh)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.operations import reruns, submission, tasks
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.plan_request import request_plan
 from console.operations.submission import Rules
 from models import feedback, task_views
@@ -20,16 +20,16 @@ THUMBS = {"up": Thumb.UP, "down": Thumb.DOWN}
 
 
 def give_thumb(task_id: str, thumb: str | None, note: str = "") -> None:
-    """``up`` or ``down`` for the task's answer; None takes it back. Raises BadInput."""
+    """``up`` or ``down`` for the task's answer; None takes it back. Raises InvalidInput."""
     if thumb is None:
         feedback.withdraw(task_id)
         return
     if thumb not in THUMBS:
-        raise BadInput("thumb: write up or down")
+        raise InvalidInput("thumb: write up or down")
     if len(note) > MAX_NOTE_CHARS or "\x00" in note:
-        raise BadInput(f"note: at most {MAX_NOTE_CHARS} characters of text")
+        raise InvalidInput(f"note: at most {MAX_NOTE_CHARS} characters of text")
     if not feedback.give(task_id, THUMBS[thumb], note):
-        raise BadInput(f"{task_id[:8]} has no answer")
+        raise InvalidInput(f"{task_id[:8]} has no answer")
 
 
 def thumbs() -> dict[str, list[Row]]:
@@ -42,16 +42,16 @@ def start_comparison(
 ) -> list[str]:
     """Run an ended task again for each choice of ``model`` and ``expert``; the ids.
 
-    Raises BadInput, and starts none then: no choice, too many, or one that would be refused.
+    Raises InvalidInput, and starts none then: no choice, too many, or one that would be refused.
     """
     if not 1 <= len(choices) < MOST_COMPARED:
-        raise BadInput(f"choose 1 to {MOST_COMPARED - 1} other models or experts")
+        raise InvalidInput(f"choose 1 to {MOST_COMPARED - 1} other models or experts")
     row = task_views.one(task_id)
     if row is None or row["status"] not in {state.value for state in FINAL_STATES}:
-        raise BadInput(f"{task_id[:8]} has not ended")
+        raise InvalidInput(f"{task_id[:8]} has not ended")
     for choice in choices:
         if problem := submission.problem_of(reruns.line_of(row, choice), rules=rules):
-            raise BadInput(problem)
+            raise InvalidInput(problem)
     found = [reruns.rerun([task_id], choice, rules=rules)["reruns"] for choice in choices]
     return [one["id"] for several in found for one in several]
 
@@ -71,12 +71,14 @@ def compared(task_id: str, wanted: Sequence[str] = ()) -> list[Row]:
 def keep_result(task_id: str, run_id: str) -> None:
     """Make the answer of a run of the task its result; of the task itself, its own best answer.
 
-    Raises BadInput: ``run_id`` is no completed run of it, or the task runs.
+    Raises InvalidInput: ``run_id`` is no completed run of it, or the task runs.
     """
     if run_id == task_id:
         tasks.accept(task_id)
     elif not feedback.keep_result_of(task_id, run_id):
-        raise BadInput(f"{run_id[:8]} is no completed run of {task_id[:8]}, or that one runs now")
+        raise InvalidInput(
+            f"{run_id[:8]} is no completed run of {task_id[:8]}, or that one runs now"
+        )
     request_plan("accept")
 
 

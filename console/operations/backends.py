@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import redis
 
 from console.operations.connections import Connections
-from console.operations.errors import NotFound, near
+from console.operations.errors import UnknownName, near
 from console.operations.plan_request import request_plan
 from jobs.admission.breakers import CACHE_SECONDS, Breakers, split
 from jobs.admission.limits import Limits
@@ -37,10 +37,10 @@ class Probe:
 
 
 def checked_name(settings: Settings, written: str) -> str:
-    """Raises NotFound."""
+    """Raises UnknownName."""
     names = [spec.name for spec in settings.backends]
     if written not in names:
-        raise NotFound(f"backend {written!r} is not configured; {near(written, names)}")
+        raise UnknownName(f"backend {written!r} is not configured; {near(written, names)}")
     return written
 
 

@@ -37,7 +37,7 @@ CHOSEN_AT_START = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ConfiguredSetting:
     """One setting. ``source`` is ``environment``, a file's path, or ``default``."""
 
     name: str
@@ -46,11 +46,11 @@ class Entry:
     is_default: bool
 
 
-def entries(settings: Settings, environ: Mapping[str, str]) -> list[Entry]:
+def entries(settings: Settings, environ: Mapping[str, str]) -> list[ConfiguredSetting]:
     """Every setting by name, as a program started with ``environ`` has it."""
     source_of = _Sources(settings, environ)
     found = [
-        Entry(
+        ConfiguredSetting(
             name := item.metadata["env"],
             _value(getattr(settings, item.name), is_secret=not item.repr),
             source_of(name),
@@ -64,7 +64,7 @@ def entries(settings: Settings, environ: Mapping[str, str]) -> list[Entry]:
         sources = [source_of(name) for name in names]
         source = next((one for one in sources if one != DEFAULT), DEFAULT)
         value = spec.url if spec else "disabled"
-        found.append(Entry(names[0], value, source, source == DEFAULT))
+        found.append(ConfiguredSetting(names[0], value, source, source == DEFAULT))
     return sorted(found, key=lambda entry: entry.name)
 
 

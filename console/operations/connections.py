@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from console.operations.errors import BadInput, Unreachable
+from console.operations.errors import InvalidInput, ServiceUnreachable
 from jobs.process import tracing
 from models import database
 
@@ -30,17 +30,17 @@ class Connections:
         """Point the row classes at Postgres; opens nothing yet.
 
         Raises:
-            Unreachable: no database is known.
-            BadInput: DATABASE_URL is not a Postgres URL.
+            ServiceUnreachable: no database is known.
+            InvalidInput: DATABASE_URL is not a Postgres URL.
         """
         if not self.settings.database_url:
-            raise Unreachable("no database is running: run `kos up`, or set DATABASE_URL")
+            raise ServiceUnreachable("no database is running: run `kos up`, or set DATABASE_URL")
         try:
             database.configure(
                 self.settings.database_url, pool_size=COMMAND_POOL, application_name="kos-cli"
             )
         except ValueError as error:
-            raise BadInput(str(error)) from error
+            raise InvalidInput(str(error)) from error
         tracing.configure(self.settings.otel_endpoint, program="kos")
 
     @property
@@ -49,7 +49,7 @@ class Connections:
             from jobs.queues.clients import client_for
 
             if not self.settings.redis_url:
-                raise Unreachable("no Redis is running: run `kos up`, or set REDIS_URL")
+                raise ServiceUnreachable("no Redis is running: run `kos up`, or set REDIS_URL")
             self._redis = client_for(self.settings.redis_url, decode_responses=True)
         return self._redis
 

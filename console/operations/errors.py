@@ -10,15 +10,15 @@ class OperationError(Exception):
     """Root. The message is meant for a person."""
 
 
-class BadInput(OperationError):
+class InvalidInput(OperationError):
     """The request is wrong or names something that does not exist; nothing was changed."""
 
 
-class NotFound(BadInput):
+class UnknownName(InvalidInput):
     """A task, queue, backend or expert of that name does not exist."""
 
 
-class Unreachable(OperationError):
+class ServiceUnreachable(OperationError):
     """A service that is needed does not answer."""
 
 

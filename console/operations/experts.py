@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from console.operations.errors import BadInput, NotFound, near
+from console.operations.errors import InvalidInput, UnknownName, near
 from console.operations.expert_fields import KNOWN_FIELDS, problem_of
 from console.operations.ids import is_whole
 from console.operations.submission_lines import Line
@@ -28,7 +28,7 @@ def listed() -> list[Row]:
 def details(name: str) -> dict[str, Any]:
     """One expert whole: its fields, figures, ``recent`` tasks, and ``versions`` of its prompt.
 
-    ``versions`` are newest first, each with the ``diff`` to the one before it. Raises NotFound.
+    ``versions`` are newest first, each with the ``diff`` to the one before it. Raises UnknownName.
     """
     expert = _named(name)
     settings = _metadata(expert)
@@ -106,7 +106,7 @@ def edit(
 ) -> dict[str, Any]:
     """Change fields of one expert, and single keys of its metadata (None takes one away).
 
-    ``{"name", "fields"}``: the fields that changed. Raises NotFound and BadInput.
+    ``{"name", "fields"}``: the fields that changed. Raises UnknownName and InvalidInput.
     """
     expert = _named(name)
     values = dict(changes)
@@ -122,7 +122,7 @@ def restore(name: str, version: int, *, author: str = "") -> dict[str, Any]:
     expert = _named(name)
     prompt = expert_history.version(str(expert.id), version)
     if prompt is None:
-        raise NotFound(f"{expert.name} has no version {version}; see kos experts show")
+        raise UnknownName(f"{expert.name} has no version {version}; see kos experts show")
     return {
         "name": expert.name,
         "fields": _apply(expert, {"system_prompt": prompt}, author=author),
@@ -130,10 +130,10 @@ def restore(name: str, version: int, *, author: str = "") -> dict[str, Any]:
 
 
 def add_one(values: Mapping[str, Any], *, author: str = "") -> dict[str, Any]:
-    """Add one expert: ``{"name", "fields"}``. Raises BadInput where the name is in use."""
+    """Add one expert: ``{"name", "fields"}``. Raises InvalidInput where the name is in use."""
     _refuse_wrong(values)
     if Expert.named(values["name"]) is not None:
-        raise BadInput(f"an expert named {values['name']!r} exists; use kos experts edit")
+        raise InvalidInput(f"an expert named {values['name']!r} exists; use kos experts edit")
     Expert.add({"metadata": {}, **values}, author=author)
     return {"name": values["name"], "fields": list(values)}
 
@@ -203,14 +203,14 @@ def _named(name: str) -> Expert:
         expert = Expert.named(name.strip()) if name.isprintable() else None
     if expert is None:
         known = [one.name or "" for one in Expert.by_name()]
-        raise NotFound(f"no expert is named {name[:60]!r}: {near(name, known)}")
+        raise UnknownName(f"no expert is named {name[:60]!r}: {near(name, known)}")
     return expert
 
 
 def _refuse_wrong(values: Mapping[str, Any]) -> None:
     problem = problem_of(dict(values))
     if problem is not None:
-        raise BadInput(problem)
+        raise InvalidInput(problem)
 
 
 def _diff(old: str, new: str) -> str:

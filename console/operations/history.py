@@ -9,7 +9,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import TypeVar
 
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from jobs.policy.estimation import WARM_LOAD_SECONDS
 from jobs.settings.load import Settings
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualModel, VirtualTask, Workload
@@ -29,11 +29,13 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
     time scaled by the means of both places; it may run wherever its category ran.
 
     Raises:
-        BadInput: nothing has completed yet.
+        InvalidInput: nothing has completed yet.
     """
     rows = attempt.served(limit)
     if not rows:
-        raise BadInput("no task has completed here yet: use --workload, or run some tasks first")
+        raise InvalidInput(
+            "no task has completed here yet: use --workload, or run some tasks first"
+        )
     by_pair: dict[Pair, list[ServedAttempt]] = defaultdict(list)
     pairs_of: dict[str, set[Pair]] = defaultdict(set)
     for row in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from console.operations.errors import BadInput, NotFound
+from console.operations.errors import InvalidInput, UnknownName
 from models import task_views
 
 _HEX = re.compile(r"[0-9a-fA-F-]{1,36}")
@@ -20,8 +20,8 @@ def resolve(written: str) -> str:
     """The task id for ``written``: a whole id, a custom_id, or a unique beginning of an id.
 
     Raises:
-        NotFound: no task matches.
-        BadInput: several tasks match, or the beginning is too short.
+        UnknownName: no task matches.
+        InvalidInput: several tasks match, or the beginning is too short.
     """
     if is_whole(written) and written.lower() in task_views.statuses_of([written.lower()]):
         return written.lower()
@@ -32,13 +32,13 @@ def resolve(written: str) -> str:
     if len(found) == 1 and len(written.replace("-", "")) >= LEAST_DIGITS:
         return found[0]
     if len(found) == 1:
-        raise BadInput(
+        raise InvalidInput(
             f"no task has the custom_id {written!r}, and the beginning of an id has at least "
             f"{LEAST_DIGITS} digits: write more of {found[0]}, if that is meant"
         )
     if found:
-        raise BadInput(f"{written} is the beginning of several ids: write {' or '.join(found)}")
-    raise NotFound(f"no task has the id or custom_id {written!r}: list them with `kos tasks`")
+        raise InvalidInput(f"{written} is the beginning of several ids: write {' or '.join(found)}")
+    raise UnknownName(f"no task has the id or custom_id {written!r}: list them with `kos tasks`")
 
 
 def resolve_all(written: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import redis
 
 from console.operations.connections import Connections
-from console.operations.errors import Unreachable, near
+from console.operations.errors import ServiceUnreachable, near
 from jobs.runtime import model_servers
 
 Known = Mapping[str, tuple[str, ...] | None]
@@ -21,7 +21,7 @@ def known_models(connections: Connections) -> Known:
     """
     try:
         servers, scanner = model_servers(connections.settings, connections.redis)
-    except Unreachable:
+    except ServiceUnreachable:
         return {}
     try:
         scan = scanner.scan()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.operations.errors import NotFound, near
+from console.operations.errors import UnknownName, near
 from jobs.settings.load import Settings
 
 LINE_BYTES = 400
@@ -12,11 +12,11 @@ LINE_BYTES = 400
 
 
 def log_of(settings: Settings, program: str) -> Path:
-    """``program`` is named as in ``kos status``, with or without its group; raises NotFound."""
+    """``program`` is named as in ``kos status``, with or without its group; raises UnknownName."""
     logs = {file.stem: file for file in settings.log_directory.glob("*.log")}
     name = program.rpartition(":")[2]
     if name not in logs:
-        raise NotFound(f"no log of {program[:60]!r}: {near(name, logs)}")
+        raise UnknownName(f"no log of {program[:60]!r}: {near(name, logs)}")
     return logs[name]
 
 

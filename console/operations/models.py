@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from console.operations.backends import checked_name
 from console.operations.connections import Connections
-from console.operations.errors import BadInput, NotFound, OperationError, Unreachable, near
+from console.operations.errors import (
+    InvalidInput,
+    OperationError,
+    ServiceUnreachable,
+    UnknownName,
+    near,
+)
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.process.extras import install_command
 from jobs.runtime import model_servers
@@ -61,16 +67,18 @@ def add(
 ) -> Row:
     """``{"model", "path", "added"}``; ``added`` is False for a known model that is there already.
 
-    ``source`` is a known name, a GGUF file or a folder of mlx-lm. Raises BadInput for what cannot
-    be used, OperationError where it cannot be fetched or written.
+    ``source`` is a known name, a GGUF file or a folder of mlx-lm. Raises InvalidInput for what
+    cannot be used, OperationError where it cannot be fetched or written.
     """
     folder = _folder(settings)
     path = Path(source).expanduser()
     if sha256 is not None and not path.is_file():
-        raise BadInput("--sha256 is the checksum of a GGUF file; what is known by name has its own")
+        raise InvalidInput(
+            "--sha256 is the checksum of a GGUF file; what is known by name has its own"
+        )
     if source in KNOWN and not path.exists():
         if name is not None:
-            raise BadInput(f"{source} is called {KNOWN[source].folder}; --name is for files")
+            raise InvalidInput(f"{source} is called {KNOWN[source].folder}; --name is for files")
         present = folder.has(KNOWN[source].folder)
         done = KNOWN[source].folder if present else _try(
             lambda: folder.add_known(source, on_progress=on_progress)
@@ -83,7 +91,7 @@ def add(
             lambda: folder.add_file(path, name=name, sha256=sha256, on_progress=on_progress)
         )
     else:
-        raise BadInput(
+        raise InvalidInput(
             f"{source!r} is no file, no folder and no known model: {near(source, KNOWN)}"
         )
     return {"model": done, "path": folder.path / done, "added": True}
@@ -91,11 +99,11 @@ def add(
 
 def remove(settings: Settings, name: str) -> Row:
     """Delete a model from our folder: ``{"model", "removed"}``; where an MLX server holds it, it
-    leaves memory too, after the answers that run. Raises BadInput, OperationError."""
+    leaves memory too, after the answers that run. Raises InvalidInput, OperationError."""
     folder = _folder(settings)
     model = folder_of(name)
     if not folder.has(model):
-        raise NotFound(f"{model!r} is not in {folder.path}: {near(model, folder.names())}")
+        raise UnknownName(f"{model!r} is not in {folder.path}: {near(model, folder.names())}")
     for spec in settings.backends:
         if spec.kind is BackendKind.MLX:
             _leave_memory(settings, model, spec.name)
@@ -105,7 +113,7 @@ def remove(settings: Settings, name: str) -> Row:
 
 def load(settings: Settings, name: str, *, backend: str | None) -> Row:
     """Bring a model into memory: ``{"model", "backend", "seconds"}``; the first server that has
-    it, unless ``backend`` names one. Raises NotFound, Unreachable."""
+    it, unless ``backend`` names one. Raises UnknownName, ServiceUnreachable."""
     model = folder_of(name)
     servers, scanner = model_servers(settings, None)
     try:
@@ -122,7 +130,7 @@ def load(settings: Settings, name: str, *, backend: str | None) -> Row:
 
 def unload(settings: Settings, name: str, *, backend: str | None) -> Row:
     """Drop a model from memory: ``{"model", "backends"}``, those that held it. Running answers
-    end first. Raises NotFound, Unreachable."""
+    end first. Raises UnknownName, ServiceUnreachable."""
     model = folder_of(name)
     servers, scanner = model_servers(settings, None)
     try:
@@ -145,7 +153,7 @@ def unload(settings: Settings, name: str, *, backend: str | None) -> Row:
 
 def _leave_memory(settings: Settings, model: str, backend: str) -> None:
     """Once its folder is gone, nobody could name it to the server any more."""
-    with suppress(Unreachable, NotFound):
+    with suppress(ServiceUnreachable, UnknownName):
         unload(settings, model, backend=backend)
 
 
@@ -156,12 +164,12 @@ def _place(
     listed = [server for server in scanned if wanted in (None, server.backend)]
     answering = [server for server in listed if server.models is not None]
     if not answering:
-        raise Unreachable("no model server answers: start one, or see `kos doctor`")
+        raise ServiceUnreachable("no model server answers: start one, or see `kos doctor`")
     for server in answering:
         if model in {each.name for each in server.models or ()}:
             return server
     names = [each.name for server in answering for each in server.models or ()]
-    raise NotFound(f"no server has a model {model!r}; {near(model, names)}")
+    raise UnknownName(f"no server has a model {model!r}; {near(model, names)}")
 
 
 def _measured(connections: Connections, scanner: Scanner) -> Rate:
@@ -218,25 +226,25 @@ def _kind(settings: Settings, backend: str) -> BackendKind | None:
 def _names_on_disk(settings: Settings) -> Iterator[str]:
     try:
         yield from _folder(settings).names()
-    except BadInput:
+    except InvalidInput:
         return
 
 
 def models_path(settings: Settings) -> Path:
-    """MLX_MODELS_DIR. Raises BadInput for an MLX_ variable that cannot be used."""
+    """MLX_MODELS_DIR. Raises InvalidInput for an MLX_ variable that cannot be used."""
     try:
         return mlx_settings.ServerSettings.from_environment(
             settings.environ
         ).models_dir.expanduser()
     except mlx_settings.ServerSettingsError as error:
-        raise BadInput(str(error)) from error
+        raise InvalidInput(str(error)) from error
 
 
 def _folder(settings: Settings) -> ModelsFolder:
     try:
         from llm.model_files.folder import ModelsFolder
     except ModuleNotFoundError as error:
-        raise BadInput(f"{error.name} is missing; run: {install_command('mlx')}") from error
+        raise InvalidInput(f"{error.name} is missing; run: {install_command('mlx')}") from error
     return ModelsFolder(models_path(settings))
 
 
@@ -244,4 +252,4 @@ def _try(action: Callable[[], T]) -> T:
     try:
         return action()
     except ModelFileError as error:
-        raise BadInput(str(error)) from error
+        raise InvalidInput(str(error)) from error

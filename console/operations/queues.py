@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import redis
 
-from console.operations.errors import NotFound, near
+from console.operations.errors import UnknownName, near
 from console.operations.ids import is_whole
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, WORKERS, llm_queue
 from jobs.settings.load import Settings
@@ -27,11 +27,11 @@ def names(settings: Settings) -> tuple[str, ...]:
 
 
 def checked_name(written: str, known: Sequence[str]) -> str:
-    """The queue's name; a backend's name is accepted too. Raises NotFound."""
+    """The queue's name; a backend's name is accepted too. Raises UnknownName."""
     for name in (written, llm_queue(written)):
         if name in known:
             return name
-    raise NotFound(f"queue {written!r} is unknown; {near(written, known)}")
+    raise UnknownName(f"queue {written!r} is unknown; {near(written, known)}")
 
 
 def overview(client: redis.Redis, queues: Sequence[str], *, now: datetime) -> list[Row]:

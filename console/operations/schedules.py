@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from console.operations.errors import BadInput, NotFound, near
+from console.operations.errors import InvalidInput, UnknownName, near
 from console.operations.submission import Rules, problem_of
 from console.operations.templates import MAX_NAME_CHARS
 from jobs.policy.recurrence import Recurrence, RecurrenceError, plain_to_cron
@@ -33,7 +33,7 @@ def listed(*, now: datetime) -> list[dict[str, Any]]:
 
 
 def details(name: str, *, now: datetime) -> dict[str, Any]:
-    """One schedule with its task's line and its last runs. Raises NotFound."""
+    """One schedule with its task's line and its last runs. Raises UnknownName."""
     row = _row(name)
     runs = schedule.runs(row.id, limit=RUNS_SHOWN)
     return {
@@ -47,13 +47,13 @@ def add(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> di
     """Add a schedule; ``values`` by column, and ``every`` for plain words in place of ``cron``.
 
     Raises:
-        BadInput: the name is taken, or the time, the template or the task's line is wrong.
+        InvalidInput: the name is taken, or the time, the template or the task's line is wrong.
     """
     if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
-        raise BadInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
+        raise InvalidInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
     stored = _checked({**DEFAULTS, **_with_cron(values)}, rules, now)
     if not schedule.add(name, stored, now=now):
-        raise BadInput(f"name: {name!r} is there already; `kos schedules edit` changes it")
+        raise InvalidInput(f"name: {name!r} is there already; `kos schedules edit` changes it")
     return details(name, now=now)
 
 
@@ -61,7 +61,7 @@ def edit(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> d
     """Change what ``values`` names; a new time counts from ``now``. Raises as :func:`add`."""
     row, changes = _row(name), _with_cron(values)
     if not changes:
-        raise BadInput("nothing to change: name an option, such as --every")
+        raise InvalidInput("nothing to change: name an option, such as --every")
     if "line" in changes:
         changes["line"] = {**row.line, **changes["line"]}
     if changes.get("template"):
@@ -74,27 +74,27 @@ def edit(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> d
 
 
 def pause(name: str) -> None:
-    """Due times pass without a run until :func:`resume`. Raises NotFound."""
+    """Due times pass without a run until :func:`resume`. Raises UnknownName."""
     _row(name)
     schedule.change(name, {"paused": True})
 
 
 def resume(name: str, *, now: datetime) -> None:
-    """Due times count from ``now`` again. Raises NotFound."""
+    """Due times count from ``now`` again. Raises UnknownName."""
     if _row(name).paused:
         schedule.change(name, {"paused": False}, now=now)
 
 
 def run(name: str, *, now: datetime) -> str:
-    """Start one run now, besides the due times; the task's id. Raises BadInput."""
+    """Start one run now, besides the due times; the task's id. Raises InvalidInput."""
     task_id, problem = recurring.start_now(_row(name), now=now)
     if task_id is None:
-        raise BadInput(f"{name}: {problem}")
+        raise InvalidInput(f"{name}: {problem}")
     return task_id
 
 
 def remove(name: str) -> None:
-    """The schedule and the list of its runs; the tasks stay. Raises NotFound."""
+    """The schedule and the list of its runs; the tasks stay. Raises UnknownName."""
     _row(name)
     schedule.remove(name)
 
@@ -114,7 +114,7 @@ def _row(name: str) -> Schedule:
     row = schedule.get(name)
     if row is None:
         names = [known.name for known, _ in schedule.listed()]
-        raise NotFound(f"no schedule {name!r}: {near(name, names)}")
+        raise UnknownName(f"no schedule {name!r}: {near(name, names)}")
     return row
 
 
@@ -152,18 +152,18 @@ def _with_cron(values: dict[str, Any]) -> dict[str, Any]:
         try:
             changes["cron"] = plain_to_cron(every)
         except RecurrenceError as error:
-            raise BadInput(str(error)) from None
+            raise InvalidInput(str(error)) from None
     return changes
 
 
 def _checked(values: dict[str, Any], rules: Rules, now: datetime) -> dict[str, Any]:
     try:
         if not Recurrence(values["cron"], values["zone"]).next_times(now, 1):
-            raise BadInput(f"cron: {values['cron']!r} never comes")
+            raise InvalidInput(f"cron: {values['cron']!r} never comes")
     except RecurrenceError as error:
-        raise BadInput(str(error)) from None
+        raise InvalidInput(str(error)) from None
     if not 1 <= values["keep"] <= MOST_KEPT:
-        raise BadInput(f"keep: write a number from 1 to {MOST_KEPT}")
+        raise InvalidInput(f"keep: write a number from 1 to {MOST_KEPT}")
     _check_line(values, rules)
     return values
 
@@ -173,11 +173,11 @@ def _check_line(values: dict[str, Any], rules: Rules) -> None:
     found = template.get(name) if name else None
     if name and found is None:
         names = [known.name for known in template.listed()]
-        raise BadInput(f"template: {name!r} is unknown; {near(name, names)}")
+        raise InvalidInput(f"template: {name!r} is unknown; {near(name, names)}")
     line = {**(found.line if found else {}), **values["line"]}
     known = {**dict.fromkeys(OWN_VARIABLES, "1"), **values["variables"]}
     missing = sorted(variables(line) - set(known))
     if missing:
-        raise BadInput(f"no value for {', '.join(missing)}; write --var {missing[0]}=VALUE")
+        raise InvalidInput(f"no value for {', '.join(missing)}; write --var {missing[0]}=VALUE")
     if problem := problem_of(filled(line, known), rules=rules):
-        raise BadInput(problem)
+        raise InvalidInput(problem)

@@ -12,12 +12,12 @@ import redis
 
 from console.operations import outlook, time_shares, verdict
 from console.operations.connections import Connections
-from console.operations.errors import BadInput, Unreachable
+from console.operations.errors import InvalidInput, ServiceUnreachable
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
 from console.operations.slowness import slowness
 from console.operations.standing import Standing, Standings
-from console.operations.verdict import Verdict
+from console.operations.verdict import SystemVerdict
 from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
 from console.supervision.client import ProgramStatus
@@ -39,12 +39,12 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass(slots=True)
-class Status:
+class SystemStatus:
     """``problems`` are lines for people: what could not be queried, and the remedy."""
 
     document: dict[str, Any]
     problems: list[str] = field(default_factory=list)
-    judged: Verdict = verdict.UNKNOWN
+    judged: SystemVerdict = verdict.UNKNOWN
 
     @property
     def red(self) -> bool:
@@ -52,10 +52,10 @@ class Status:
         return programs_down or any(not check["ok"] for check in self.document["health"])
 
 
-def gather(connections: Connections) -> Status:
+def gather(connections: Connections) -> SystemStatus:
     """Everything that answers; each service that does not becomes a problem."""
     settings = connections.settings
-    found = Status(
+    found = SystemStatus(
         {
             "programs": [],
             "tasks": {},
@@ -174,7 +174,7 @@ def work(connections: Connections) -> Work:
         )
 
 
-def verdict_now(connections: Connections, found: Work, standing: Standing) -> Verdict:
+def verdict_now(connections: Connections, found: Work, standing: Standing) -> SystemVerdict:
     """Where no supervisor answers, the programs are not looked at. Raises RedisError."""
     settings = connections.settings
     try:
@@ -190,7 +190,7 @@ def _judged(
     running: list[Row] | None,
     work: Work | None,
     standing: Standing | None,
-) -> Verdict:
+) -> SystemVerdict:
     found = work or Work()
     states = list(standing.states.values()) if standing else []
     return verdict.judge(
@@ -219,11 +219,11 @@ def merged(asked: list[Row], reports: list[Row]) -> list[Row]:
     ]
 
 
-def _try(found: Status, name: str, ask: Callable[[], T]) -> T | None:
+def _try(found: SystemStatus, name: str, ask: Callable[[], T]) -> T | None:
     """Ask, and report on ``name`` as a health check of its own."""
     try:
         answer = ask()
-    except (Unreachable, BadInput, DatabaseUnavailable, redis.RedisError) as error:
+    except (ServiceUnreachable, InvalidInput, DatabaseUnavailable, redis.RedisError) as error:
         line = str(error).strip().splitlines()[0]
         found.document["health"].append(_report(name, line))
         found.problems.append(f"{name}: {line}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg2
 
-from console.operations.errors import Unreachable, near
+from console.operations.errors import ServiceUnreachable, near
 from console.operations.files import allowed_file
 from console.operations.ids import is_whole
 from console.operations.known_models import Known, unknown_model
@@ -75,7 +75,7 @@ def submit(
     """Check and insert ``lines``; memory does not grow with their number but for the report.
 
     Raises:
-        Unreachable: Postgres went away; what went in before stays in.
+        ServiceUnreachable: Postgres went away; what went in before stays in.
     """
     submitter = _Submitter(rules)
     try:
@@ -87,7 +87,7 @@ def submit(
                     on_line(line)
             submitter.flush()
     except (DatabaseUnavailable, psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise Unreachable(
+        raise ServiceUnreachable(
             f"Postgres went away after {submitter.report.submitted} tasks "
             f"({str(error).strip().splitlines()[0]}): submit the same file again when it is back; "
             "a custom_id is never submitted twice"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from console.operations.errors import BadInput, near
+from console.operations.errors import InvalidInput, near
 from console.operations.plan_request import request_plan
 from models import attempt, decision, task_views
 from models.base import Row
@@ -21,12 +21,12 @@ ATTEMPT_FIELDS = (
 
 
 def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
-    """The statuses as stored; ``a,b`` counts as two. Raises BadInput for an unknown one."""
+    """The statuses as stored; ``a,b`` counts as two. Raises InvalidInput for an unknown one."""
     names = [part.strip().lower() for text in written for part in text.split(",") if part.strip()]
     known = [state.value for state in TaskState]
     for name in names:
         if name.replace("-", "_") not in known:
-            raise BadInput(f"status {name!r} is unknown; {near(name, known)}")
+            raise InvalidInput(f"status {name!r} is unknown; {near(name, known)}")
     return tuple(dict.fromkeys(name.replace("-", "_") for name in names))
 
 
@@ -51,12 +51,14 @@ def best_answer(row: Row) -> Row | None:
 def accept(task_id: str, number: int | None = None) -> dict[str, Any]:
     """Take the answer of attempt ``number``, else the best one, as the result.
 
-    ``{"accepted": number}``. Raises BadInput where there is none, or the task runs.
+    ``{"accepted": number}``. Raises InvalidInput where there is none, or the task runs.
     """
     accepted = Task.accept(task_id, number)
     if accepted is None:
         which = "an attempt" if number is None else f"attempt {number}"
-        raise BadInput(f"{which} of {task_id} with an answer is not there, or the task runs now")
+        raise InvalidInput(
+            f"{which} of {task_id} with an answer is not there, or the task runs now"
+        )
     request_plan("accept")
     return {"accepted": accepted}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-from console.operations.errors import BadInput, NotFound, near
+from console.operations.errors import InvalidInput, UnknownName, near
 from console.operations.submission_lines import MAX_ARRAY_BYTES, Line, read_lines
 from jobs.policy.metadata import SUBMIT_KEYS
 from jobs.policy.templates import MissingVariables, filled, variables
@@ -24,33 +24,33 @@ def listed() -> list[dict[str, Any]]:
 
 
 def details(name: str) -> dict[str, Any]:
-    """One of :func:`listed`. Raises NotFound."""
+    """One of :func:`listed`. Raises UnknownName."""
     row = template.get(name)
     if row is None:
         names = [known.name for known in template.listed()]
-        raise NotFound(f"no template {name!r}: {near(name, names)}")
+        raise UnknownName(f"no template {name!r}: {near(name, names)}")
     return _document(row)
 
 
 def add(name: str, line: Any) -> dict[str, Any]:
-    """Raises BadInput: the name is taken, or ``line`` is no task's line."""
+    """Raises InvalidInput: the name is taken, or ``line`` is no task's line."""
     if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
-        raise BadInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
+        raise InvalidInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
     if not isinstance(line, dict) or not isinstance(line.get("description"), str):
-        raise BadInput('the template needs a text: {"description": "Review {{file}}"}')
+        raise InvalidInput('the template needs a text: {"description": "Review {{file}}"}')
     for key in line:
         if key not in SUBMIT_KEYS:
-            raise BadInput(f"{key[:60]}: is not a known key; {near(key, SUBMIT_KEYS)}")
+            raise InvalidInput(f"{key[:60]}: is not a known key; {near(key, SUBMIT_KEYS)}")
     if not template.add(name, line):
-        raise BadInput(f"template {name!r} is there already; remove it first")
+        raise InvalidInput(f"template {name!r} is there already; remove it first")
     return details(name)
 
 
 def remove(name: str) -> None:
-    """Raises BadInput: no such template, or schedules use it."""
+    """Raises InvalidInput: no such template, or schedules use it."""
     details(name)
     if schedules := template.used_by(name):
-        raise BadInput(f"template {name!r} is used by the schedules {', '.join(schedules)}")
+        raise InvalidInput(f"template {name!r} is used by the schedules {', '.join(schedules)}")
     template.remove(name)
 
 
@@ -58,7 +58,7 @@ def lines(
     name: str, rows: Iterable[Line], fixed: dict[str, str], over: dict[str, Any]
 ) -> Iterator[Line]:
     """The template, with the keys of ``over`` in place of its own, filled by each row and
-    ``fixed``; a row that lacks a variable is an error. Raises NotFound.
+    ``fixed``; a row that lacks a variable is an error. Raises UnknownName.
     """
     return filled_lines({**details(name)["line"], **over}, rows, fixed)
 
@@ -79,17 +79,17 @@ def filled_lines(
 
 
 def read_rows(stream: BinaryIO, *, is_csv: bool) -> Iterator[Line]:
-    """Each row of a CSV with a head, or of JSONL, as an object of variables. Raises BadInput."""
+    """Each row of a CSV with a head, or of JSONL, as a variables object. Raises InvalidInput."""
     return _csv_rows(stream) if is_csv else read_lines(stream)
 
 
 def pairs(written: Iterable[str]) -> dict[str, str]:
-    """``("file=app.py",)`` as a dictionary. Raises BadInput."""
+    """``("file=app.py",)`` as a dictionary. Raises InvalidInput."""
     values = {}
     for pair in written:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise BadInput(f"--var {pair[:60]!r}: write NAME=VALUE")
+            raise InvalidInput(f"--var {pair[:60]!r}: write NAME=VALUE")
         values[name] = value
     return values
 
@@ -97,7 +97,7 @@ def pairs(written: Iterable[str]) -> dict[str, str]:
 def _csv_rows(stream: BinaryIO) -> Iterator[Line]:
     content = stream.read(MAX_ARRAY_BYTES + 1)
     if len(content) > MAX_ARRAY_BYTES:
-        raise BadInput("the CSV is larger than 64 MB; split it")
+        raise InvalidInput("the CSV is larger than 64 MB; split it")
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         for row in reader:
@@ -107,7 +107,7 @@ def _csv_rows(stream: BinaryIO) -> Iterator[Line]:
                 kept = {key: value for key, value in row.items() if value is not None}
                 yield Line(reader.line_num, value=kept)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"the CSV cannot be read as UTF-8 with a head ({error})") from None
+        raise InvalidInput(f"the CSV cannot be read as UTF-8 with a head ({error})") from None
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 _UNITS = {
@@ -24,7 +24,7 @@ def parse_since(written: str, *, now: datetime) -> datetime:
     """``10m``, ``2h``, ``3 days``, ``today``, ``2026-01-31`` or a full ISO time; UTC.
 
     Raises:
-        BadInput: it is none of these.
+        InvalidInput: it is none of these.
     """
     text = written.strip()
     matched = _SPAN.fullmatch(text.removesuffix(" ago").strip())
@@ -41,7 +41,7 @@ def parse_since(written: str, *, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadInput(
+        raise InvalidInput(
             f"since: {written[:60]!r} is no time; write 10m, 2h, 3d, today or 2026-01-31T12:00"
         ) from None
 

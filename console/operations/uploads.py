@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from jobs.attempt.context.safe_open import MAX_FILE_BYTES
 
 KEY = "upload"
@@ -35,9 +35,9 @@ class Upload:
 
 
 def keep(sent: Sequence[tuple[str, BinaryIO]], *, below: Path) -> Upload:
-    """Keep the files under their own names; raises BadInput and keeps none of them then."""
+    """Keep the files under their own names; raises InvalidInput and keeps none of them then."""
     if len(sent) > MAX_FILES:
-        raise BadInput(f"files: at most {MAX_FILES} at once")
+        raise InvalidInput(f"files: at most {MAX_FILES} at once")
     directory = below / secrets.token_hex(16)
     directory.mkdir(mode=0o700, parents=True)
     upload = Upload(directory, tuple(directory / name for name in _names(sent)))
@@ -53,7 +53,7 @@ def keep(sent: Sequence[tuple[str, BinaryIO]], *, below: Path) -> Upload:
 def _content(name: str, source: BinaryIO) -> bytes:
     content = source.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise BadInput(f"files: {name[:100]!r} is larger than {MAX_FILE_BYTES // 2**20} MB")
+        raise InvalidInput(f"files: {name[:100]!r} is larger than {MAX_FILE_BYTES // 2**20} MB")
     return content
 
 

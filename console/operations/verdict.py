@@ -62,7 +62,7 @@ _PART_ONLY = ("servers:", "jobs:llm-", "watch:dashboard", "watch:gateway")
 """Programs without which the rest goes on; without every worker or server nothing does."""
 
 
-class Level(StrEnum):
+class VerdictLevel(StrEnum):
     """``warn``: work goes on beside a problem; ``bad``: it does not, or cannot for long."""
 
     OK = "ok"
@@ -96,10 +96,10 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SystemVerdict:
     """``left`` is None where the tasks could not be counted; ``cause`` is why it is not faster."""
 
-    level: Level
+    level: VerdictLevel
     left: int | None
     running: int
     eta: Eta | None
@@ -107,7 +107,7 @@ class Verdict:
     cause: Cause | None = None
 
 
-UNKNOWN = Verdict(Level.BAD, None, 0, None, ())
+UNKNOWN = SystemVerdict(VerdictLevel.BAD, None, 0, None, ())
 
 
 def english(sentence: str, **values: Any) -> str:
@@ -121,7 +121,7 @@ def judge(
     pace: Pace,
     eta: Eta | None,
     cause: Cause | None = None,
-) -> Verdict:
+) -> SystemVerdict:
     """``counts`` are tasks by state; ``problems`` as ``problems_of`` finds them; ``eta`` is when
     the plan expects all to be done."""
     left = sum(counts.get(state, 0) for state in _OPEN) if counts else None
@@ -139,7 +139,7 @@ def judge(
     stopped = any(one.vital for one in found)
     expected = None if stopped or not left else eta
     why = None if stopped or not left else cause
-    return Verdict(_level(found, left=left), left, running, expected, found, why)
+    return SystemVerdict(_level(found, left=left), left, running, expected, found, why)
 
 
 def problems_of(
@@ -194,7 +194,7 @@ def _shut(backends: Sequence[BackendState], configured: int) -> list[Problem]:
 
 
 def sentence(
-    verdict: Verdict, *, now: datetime, zone: tzinfo | None = None, say: Say = english
+    verdict: SystemVerdict, *, now: datetime, zone: tzinfo | None = None, say: Say = english
 ) -> str:
     """The verdict as one line; clock times in ``zone``, None: that of this machine."""
     parts = [_headline(verdict, now.astimezone(zone), say)]
@@ -209,13 +209,13 @@ def sentence(
     return " ".join(parts)
 
 
-def verdict_line(verdict: Verdict, now: datetime, words: Words) -> str:
+def verdict_line(verdict: SystemVerdict, now: datetime, words: Words) -> str:
     """The verdict as one line in the language of ``words``."""
 
     return sentence(verdict, now=now, say=_say_in(words))
 
 
-def cause_line(verdict: Verdict, words: Words) -> str:
+def cause_line(verdict: SystemVerdict, words: Words) -> str:
     """Why it is not faster, as one sentence; empty where nothing is to be said."""
     return _cause(verdict.cause, _say_in(words)) if verdict.cause else ""
 
@@ -237,7 +237,7 @@ def _say_in(words: Words) -> Say:
     return say
 
 
-def document(verdict: Verdict, *, now: datetime) -> dict[str, Any]:
+def document(verdict: SystemVerdict, *, now: datetime) -> dict[str, Any]:
     """``{"level", "text", "cause", "eta", "problems": [{"what", "since", "remedy", "program"}]}``.
 
     ``eta`` is ``{"from", "to"}``, or None where nothing is left or nothing says when.
@@ -259,12 +259,12 @@ def document(verdict: Verdict, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def _level(problems: Sequence[Problem], *, left: int | None) -> Level:
+def _level(problems: Sequence[Problem], *, left: int | None) -> VerdictLevel:
     if any(one.vital for one in problems):
-        return Level.BAD
+        return VerdictLevel.BAD
     if problems:
-        return Level.WARN
-    return Level.BUSY if left else Level.OK
+        return VerdictLevel.WARN
+    return VerdictLevel.BUSY if left else VerdictLevel.OK
 
 
 def _none_left(rows: Sequence[Row], kind: str) -> bool:
@@ -310,12 +310,12 @@ def program_of(check: str, servers: Mapping[str, str]) -> str | None:
     return check if kind == "jobs" else _PROGRAMS.get(check)
 
 
-def _headline(verdict: Verdict, now: datetime, say: Say) -> str:
+def _headline(verdict: SystemVerdict, now: datetime, say: Say) -> str:
     if verdict.left is None:
         return say("It is not known what waits.")
     if not verdict.left:
         return say("Nothing waits." if verdict.problems else "All is well: nothing waits.")
-    if verdict.level is Level.BAD and not verdict.running:
+    if verdict.level is VerdictLevel.BAD and not verdict.running:
         return say("Nothing runs: {left} wait.", left=verdict.left)
     if verdict.eta is None:
         return say("Working: {left} left.", left=verdict.left)

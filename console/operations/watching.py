@@ -12,7 +12,7 @@ from console.operations.lanes import binding, done_of, lane_of
 from console.operations.standing import Standing, Standings
 from console.operations.strip import Strips, strips
 from console.operations.strip import look as strip_look
-from console.operations.verdict import UNKNOWN, Verdict
+from console.operations.verdict import UNKNOWN, SystemVerdict
 from jobs.queues.names import llm_queue
 from models import attempt, block, task_figures, task_views
 from models.base import Row
@@ -57,7 +57,7 @@ class Look:
     lanes: tuple[Lane, ...]
     running: tuple[TaskInProgress, ...]
     failed: tuple[Row, ...]
-    verdict: Verdict = UNKNOWN
+    verdict: SystemVerdict = UNKNOWN
     strips: Strips | None = None
     badges: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from console.operations.errors import BadInput, NotFound, near
+from console.operations.errors import InvalidInput, UnknownName, near
 from console.operations.templates import MAX_NAME_CHARS
 from jobs.policy.webhooks import BY_DEFAULT, EVENTS, LEAST_SECRET_BYTES, TEST_EVENT, secret_of
 from jobs.process.clock import utc_now
@@ -36,37 +36,37 @@ def listed() -> list[Row]:
 
 
 def add(name: str, url: str, events: Sequence[str], *, settings: Settings) -> dict[str, Any]:
-    """Add a webhook; its ``secret`` is in this document alone. Raises BadInput."""
+    """Add a webhook; its ``secret`` is in this document alone. Raises InvalidInput."""
     if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
-        raise BadInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
+        raise InvalidInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
     if name in SETTINGS:
-        raise BadInput(f"name: {name} is a setting; set it in .env")
+        raise InvalidInput(f"name: {name} is a setting; set it in .env")
     unknown = [one for one in events if one not in EVENTS]
     if unknown:
-        raise BadInput(f"event: {unknown[0]!r} is unknown; {near(unknown[0], list(EVENTS))}")
+        raise InvalidInput(f"event: {unknown[0]!r} is unknown; {near(unknown[0], list(EVENTS))}")
     if len(url) > MAX_URL_CHARS:
-        raise BadInput(f"url: is longer than {MAX_URL_CHARS} characters")
+        raise InvalidInput(f"url: is longer than {MAX_URL_CHARS} characters")
     try:
         sending.checked_addresses(url, allowed=settings.webhook_networks)
     except sending.BadAddress as error:
-        raise BadInput(f"url: {error}") from error
+        raise InvalidInput(f"url: {error}") from error
     secret = secret_of(secrets.token_bytes(LEAST_SECRET_BYTES))
     chosen = list(dict.fromkeys(events)) or list(BY_DEFAULT)
     if not webhook.add(name, url=url, secret=secret, events=chosen):
-        raise BadInput(f"name: {name!r} is there already; remove it first")
+        raise InvalidInput(f"name: {name!r} is there already; remove it first")
     return {"name": name, "url": url, "events": chosen, "secret": secret}
 
 
 def remove(name: str) -> None:
-    """The webhook and its deliveries. Raises NotFound, and BadInput for one of the settings."""
+    """Remove a webhook and its deliveries. Raises UnknownName, InvalidInput for a setting."""
     if name in SETTINGS:
-        raise BadInput(f"{name} is a setting; take it out of .env and start again")
+        raise InvalidInput(f"{name} is a setting; take it out of .env and start again")
     if not webhook.remove(name):
         raise _unknown(name)
 
 
 def send_test(name: str, *, settings: Settings) -> None:
-    """Send a test event now. Raises NotFound, and BadInput with what went wrong."""
+    """Send a test event now. Raises UnknownName, and InvalidInput with what went wrong."""
     found = webhook.named(name)
     if found is None:
         raise _unknown(name)
@@ -76,16 +76,16 @@ def send_test(name: str, *, settings: Settings) -> None:
     try:
         delivering.send(settings, found, event)
     except sending.NotSent as error:
-        raise BadInput(f"{name}: {error}") from error
+        raise InvalidInput(f"{name}: {error}") from error
 
 
 def deliveries(name: str) -> list[Row]:
-    """The newest deliveries of one webhook. Raises NotFound."""
+    """The newest deliveries of one webhook. Raises UnknownName."""
     if webhook.named(name) is None:
         raise _unknown(name)
     return webhook.deliveries(name, limit=DELIVERIES_SHOWN)
 
 
-def _unknown(name: str) -> NotFound:
+def _unknown(name: str) -> UnknownName:
     names = [row["name"] for row in webhook.listed()]
-    return NotFound(f"no webhook {name!r}: {near(name, names)}")
+    return UnknownName(f"no webhook {name!r}: {near(name, names)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from console.services.account import unprivileged_account
 from console.services.choose import postgres_plan, redis_plan
-from console.services.command import Command
+from console.services.command import ServiceCommand
 from console.services.errors import ServiceError
 from console.services.postgres import prepare_postgres
 from console.services.redis import prepare_redis
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         return 4
 
 
-def _prepare(name: str, settings: Settings, further: Sequence[str]) -> Command:
+def _prepare(name: str, settings: Settings, further: Sequence[str]) -> ServiceCommand:
     if name == "mlx-api":
         return mlx_server(settings, further)
     account = unprivileged_account()
@@ -41,9 +41,9 @@ def _prepare(name: str, settings: Settings, further: Sequence[str]) -> Command:
     return prepare_redis(redis_plan(settings.home), account=account)
 
 
-def mlx_server(settings: Settings, arguments: Sequence[str] = ()) -> Command:
+def mlx_server(settings: Settings, arguments: Sequence[str] = ()) -> ServiceCommand:
     """It reads its variables from the environment alone, so those of ``.env`` are put there."""
-    return Command(
+    return ServiceCommand(
         argv=(sys.executable, "-m", "llm.mlx_server", *arguments),
         directory=Path.cwd(),
         environ={name: text for name, text in settings.environ.items() if name.startswith("MLX_")},

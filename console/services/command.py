@@ -12,7 +12,7 @@ from console.services.account import Account
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ServiceCommand:
     """``argv`` run in ``directory`` as ``account`` (None: the present user), with ``environ`` added
     to the environment."""
 

@@ -19,7 +19,7 @@ import psycopg2
 
 from console.services.account import SHARED_STATE, Account, data_directory
 from console.services.binaries import PostgresPrograms, postgres_programs
-from console.services.command import Command
+from console.services.command import ServiceCommand
 from console.services.errors import ServiceError
 from console.services.leftovers import clear_leftovers
 
@@ -64,7 +64,7 @@ class PostgresPlan:
 
 def prepare_postgres(
     plan: PostgresPlan, *, account: Account | None, shared: Path = SHARED_STATE
-) -> Command:
+) -> ServiceCommand:
     """Make the data directory if it is missing, clear what a crash left; raises ServiceError."""
     directory = data_directory(plan.home, "postgres", account=account, shared=shared)
     data = directory / "data"
@@ -79,7 +79,7 @@ def prepare_postgres(
         options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     arguments = [part for name, text in options.items() for part in ("-c", f"{name}={text}")]
     argv = (str(programs.bin / "postgres"), "-D", str(data), *arguments)
-    return Command(argv=argv, directory=data, account=account)
+    return ServiceCommand(argv=argv, directory=data, account=account)
 
 
 def _data_version(data: Path) -> int | None:

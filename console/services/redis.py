@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from console.services.account import SHARED_STATE, Account, data_directory
 from console.services.binaries import redis_program
-from console.services.command import Command
+from console.services.command import ServiceCommand
 from console.services.errors import ServiceError
 from console.services.processes import end
 
@@ -38,7 +38,7 @@ class RedisPlan:
 
 def prepare_redis(
     plan: RedisPlan, *, account: Account | None, shared: Path = SHARED_STATE
-) -> Command:
+) -> ServiceCommand:
     """Write its configuration (the password is not for ``ps`` to show); raises ServiceError."""
     directory = data_directory(plan.home, "redis", account=account, shared=shared)
     program = redis_program(account=account, shared=shared)
@@ -51,7 +51,7 @@ def prepare_redis(
     except OSError as error:
         raise ServiceError(f"{configuration} cannot be written ({error.strerror})") from error
     end_earlier_redis(directory)
-    return Command((str(program), str(configuration)), directory=directory, account=account)
+    return ServiceCommand((str(program), str(configuration)), directory=directory, account=account)
 
 
 def _configuration(plan: RedisPlan, directory: Path) -> str:

@@ -26,7 +26,7 @@ HOPELESS_RESTARTS = 2
 HOPELESS_STATES = frozenset({"FATAL", "UNKNOWN"})
 
 
-class Watch:
+class RestartWatch:
     """Counts the restarts of each program, to tell a slow start from a hopeless one."""
 
     def __init__(self, settings: Settings) -> None:
@@ -57,7 +57,7 @@ def wait_until_running(
     A busy machine starts them slowly: ``timeout_seconds`` counts from the last program that came.
     Raises ServiceError naming one that does not, with the last line it wrote.
     """
-    watch = Watch(settings)
+    watch = RestartWatch(settings)
     best: tuple[float, float, float] = (math.inf, math.inf, math.inf)
     while True:
         programs = {program.name: program for program in supervisor.status()}
@@ -83,7 +83,7 @@ def wait_for_databases(supervisor: Supervisor, settings: Settings) -> None:
         (settings.database_url, settings.embedded_postgres, wait_until_connectable, "DATABASE_URL"),
         (settings.redis_url, settings.embedded_redis, wait_until_pings, "REDIS_URL"),
     ):
-        watch = Watch(settings)
+        watch = RestartWatch(settings)
         deadline = time.monotonic() + (EMBEDDED_SECONDS if embedded else GRACE_SECONDS)
         while True:
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 
 from console.operations import experts
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.submission_lines import read_lines
 from console.services.errors import ServiceError
 from console.supervision.deployment import join
@@ -43,13 +43,13 @@ def prepare_tables(
 
 
 def check_experts_file(path: Path | None) -> None:
-    """Raises BadInput before anything is started: after that it would be too late."""
+    """Raises InvalidInput before anything is started: after that it would be too late."""
     if path is None:
         return
     try:
         path.open("rb").close()
     except OSError as error:
-        raise BadInput(
+        raise InvalidInput(
             f"KOS_EXPERTS_FILE: {path} cannot be read ({error.strerror}); name a file of experts"
         ) from error
 

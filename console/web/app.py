@@ -66,7 +66,7 @@ def build_app(settings: Settings) -> Starlette:
     """The dashboard and its API on the services of ``settings``.
 
     Raises:
-        Unreachable: no Redis is known.
+        ServiceUnreachable: no Redis is known.
         ValueError: DATABASE_URL is not a Postgres URL.
     """
     site = build_site(settings)

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
-from console.operations.errors import BadInput, NotFound, Unreachable
+from console.operations.errors import InvalidInput, ServiceUnreachable, UnknownName
 from console.web.api.answers import ApiError, error_answer
 from console.web.pages.plumbing import page
 from console.web.security.guard import FOR_PROGRAMS
@@ -94,9 +94,9 @@ async def _broke(request: Request, error: Exception) -> Response:
 HANDLERS: Mapping[Any, Callable[[Request, Exception], Any]] = {
     ApiError: _api_error,
     HTTPException: _http,
-    NotFound: _not_found,
-    BadInput: _bad_input,
-    Unreachable: _unreachable,
+    UnknownName: _not_found,
+    InvalidInput: _bad_input,
+    ServiceUnreachable: _unreachable,
     DatabaseUnavailable: _unreachable,
     redis.RedisError: _unreachable,
     peewee.PeeweeException: _database,

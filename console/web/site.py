@@ -55,7 +55,7 @@ class Site:
 
 
 def build_site(settings: Settings) -> Site:
-    """Connects lazily. Raises Unreachable where no Redis is known."""
+    """Connects lazily. Raises ServiceUnreachable where no Redis is known."""
     if settings.database_url:
         database.configure(
             settings.database_url, pool_size=THREADS + 4, application_name="kos-dashboard"

@@ -12,7 +12,7 @@ import redis
 from periodiq import cron
 
 from jobs.queues.control_requests import ControlRequests
-from jobs.queues.schedule import TABLE
+from jobs.queues.cron import TABLE
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import redis
 
-from jobs.admission.demand import InteractiveDemand
+from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.slots import SlotDecision, Slots
 from jobs.policy.interactive import Demand
 from jobs.queues.names import LIMITS

@@ -41,7 +41,7 @@ import redis
 
 from jobs.process.owners import process_is_gone, process_owner
 
-INTERACTIVE = "chat:"
+INTERACTIVE_PREFIX = "chat:"
 """The prefix of holders that stand for requests of people."""
 POLL_SECONDS = 0.5
 """A denied caller asks again at least this often."""
@@ -91,7 +91,7 @@ class BackendSlots:
     @property
     def chats(self) -> int:
         """How many of the slots people's requests hold."""
-        return sum(lease.holder.startswith(INTERACTIVE) for lease in self.leases)
+        return sum(lease.holder.startswith(INTERACTIVE_PREFIX) for lease in self.leases)
 
 
 class Slots:
@@ -168,7 +168,7 @@ class Slots:
         ``wait`` keeps its place if it asks again within ``retry_in_seconds``; one that gives up
         calls :meth:`release`. ``wait=False`` keeps no place.
 
-        A holder that begins with :data:`INTERACTIVE` goes before all others, and only such a
+        A holder that begins with :data:`INTERACTIVE_PREFIX` goes before all others, and only such a
         one is granted the last ``reserved`` slots of the backend and the last ``total_reserved``
         of all. Any other is denied where its ``model`` is not among those that may start; without
         a model it is not asked.

@@ -21,7 +21,7 @@ from typing import Any
 
 import redis
 
-from jobs.admission.demand import InteractiveDemand
+from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.slots import Slots
 from jobs.attempt.live_answers import LiveAnswers
 from jobs.queues.task_message import TaskMessage

@@ -60,7 +60,7 @@ def watch_key(task_id: str) -> str:
     return f"{NAMESPACE}:live:watch:{task_id}"
 
 
-INTERACTIVE = "kos:interactive"
+INTERACTIVE_DEMAND = "kos:interactive"
 """Hash: backend -> JSON of :class:`jobs.policy.interactive.Demand`."""
 
 

@@ -14,7 +14,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from llm.mlx_server import memory
-from llm.mlx_server.admission import Admission
 from llm.mlx_server.catalog import LocalModels
 from llm.mlx_server.engine import Engine
 from llm.mlx_server.errors import ServerError
@@ -22,6 +21,7 @@ from llm.mlx_server.metrics import ServerMetrics
 from llm.mlx_server.ollama_routes import OllamaRoutes
 from llm.mlx_server.openai_routes import OpenAIRoutes
 from llm.mlx_server.readiness import Readiness
+from llm.mlx_server.request_limit import RequestLimit
 from llm.mlx_server.requests import TextRequest
 from llm.mlx_server.responses import CALLER_DISCONNECTED, error_response
 from llm.mlx_server.service import MlxService
@@ -40,10 +40,10 @@ class ServerApp:
     """``app`` is for an ASGI server; after ``drain`` it accepts no more work."""
 
     app: Starlette
-    admission: Admission
+    request_limit: RequestLimit
 
     def drain(self) -> None:
-        self.admission.draining = True
+        self.request_limit.draining = True
 
 
 def build_server(
@@ -58,7 +58,7 @@ def build_server(
     service = _service(settings, engine)
     watchdog = Watchdog(engine, settings, give_up=give_up)
     readiness = Readiness(
-        engine, service.admission, watchdog, preloading=bool(settings.preload_models)
+        engine, service.request_limit, watchdog, preloading=bool(settings.preload_models)
     )
 
     @asynccontextmanager
@@ -88,18 +88,18 @@ def build_server(
         Exception: _unexpected,
     }
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
-    return ServerApp(app, service.admission)
+    return ServerApp(app, service.request_limit)
 
 
 def _service(settings: ServerSettings, engine: Engine) -> MlxService:
-    admission = Admission(
+    request_limit = RequestLimit(
         max_active=settings.max_concurrent,
         max_queue=settings.max_queue,
         max_queue_per_model=settings.max_queue_per_model,
         retry_after_seconds=settings.retry_after_seconds,
     )
     metrics = ServerMetrics()
-    metrics.watch(lambda: engine.view, admission)
+    metrics.watch(lambda: engine.view, request_limit)
     catalog = LocalModels(
         settings.models_dir,
         aliases_file=settings.aliases_file,
@@ -110,7 +110,7 @@ def _service(settings: ServerSettings, engine: Engine) -> MlxService:
         settings=settings,
         catalog=catalog,
         tokenizers=TokenizerStore(),
-        admission=admission,
+        request_limit=request_limit,
         engine=engine,
         metrics=metrics,
     )

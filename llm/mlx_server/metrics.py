@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from llm.mlx_server.admission import Admission
 from llm.mlx_server.engine_view import EngineView
 from llm.mlx_server.errors import ServerError
 from llm.mlx_server.job import Finished
+from llm.mlx_server.request_limit import RequestLimit
 
 SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -54,9 +54,9 @@ class ServerMetrics:
     def cancelled(self, model: str) -> None:
         self._requests.labels(model, "cancelled").inc()
 
-    def watch(self, view: Callable[[], EngineView], admission: Admission) -> None:
-        """Read the engine's view and the admission counts at every scrape."""
-        self._registry.register(_EngineCollector(view, admission))
+    def watch(self, view: Callable[[], EngineView], request_limit: RequestLimit) -> None:
+        """Read the engine's view and the counts of accepted requests at every scrape."""
+        self._registry.register(_EngineCollector(view, request_limit))
 
     def page(self) -> bytes:
         """The text exposition format."""
@@ -69,9 +69,9 @@ class ServerMetrics:
 
 
 class _EngineCollector(Collector):
-    def __init__(self, view: Callable[[], EngineView], admission: Admission) -> None:
+    def __init__(self, view: Callable[[], EngineView], request_limit: RequestLimit) -> None:
         self._view = view
-        self._admission = admission
+        self._request_limit = request_limit
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         view = self._view()
@@ -87,7 +87,7 @@ class _EngineCollector(Collector):
             "mlx_model_load_failures": ("Loads that failed", totals.load_failures),
             "mlx_model_evictions": ("Models evicted", totals.evictions),
             "mlx_broken_batches": ("Batches lost to an exception", totals.broken_batches),
-            "mlx_refused_requests": ("Requests refused at the door", self._admission.refused),
+            "mlx_refused_requests": ("Requests refused at the door", self._request_limit.refused),
         }
         for name, (documentation, value) in counts.items():
             yield CounterMetricFamily(name, documentation, value=value)
@@ -97,7 +97,7 @@ class _EngineCollector(Collector):
             "mlx_active_requests": ("Requests being decoded", view.active),
             "mlx_queued_requests": (
                 "Requests inside that are not being decoded",
-                max(0, self._admission.inside - view.active),
+                max(0, self._request_limit.inside - view.active),
             ),
             "mlx_tokens_per_second": ("Tokens per second, last seconds", view.tokens_per_second),
         }

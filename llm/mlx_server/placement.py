@@ -86,9 +86,11 @@ class Placement:
         self.draining = ()
         if self._load is not None or not len(self._waiting):
             return
-        claims = list(self._waiting.claims(self._residents.names, need_bytes=_bytes_to_serve))
+        needed_models = list(
+            self._waiting.needed_models(self._residents.names, need_bytes=_bytes_to_serve)
+        )
         views = self._residents.views(self._waiting.counts())
-        match decide_load(views, claims, room=self._room(), now=now):
+        match decide_load(views, needed_models, room=self._room(), now=now):
             case Load(name, evict):
                 for victim in evict:
                     self._evict(victim, now=now)

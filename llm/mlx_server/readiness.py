@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm.mlx_server.admission import Admission
 from llm.mlx_server.engine import Engine
+from llm.mlx_server.request_limit import RequestLimit
 from llm.mlx_server.watchdog import Watchdog
 
 
@@ -20,7 +20,7 @@ class Readiness:
     """``preloading`` is true until the models of MLX_PRELOAD_MODELS are in memory."""
 
     engine: Engine
-    admission: Admission
+    request_limit: RequestLimit
     watchdog: Watchdog
     preloading: bool = False
 
@@ -33,13 +33,13 @@ class Readiness:
             return ReadinessStatus(False, "engine dead")
         if self.watchdog.stalled:
             return ReadinessStatus(False, "stalled")
-        return ReadinessStatus(True, "draining" if self.admission.draining else "ok")
+        return ReadinessStatus(True, "draining" if self.request_limit.draining else "ok")
 
     def ready(self) -> ReadinessStatus:
         health = self.health()
         if not health.good:
             return health
-        if self.admission.draining:
+        if self.request_limit.draining:
             return ReadinessStatus(False, "draining")
         if self.preloading:
             return ReadinessStatus(False, "preloading")

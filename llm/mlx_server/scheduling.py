@@ -27,7 +27,7 @@ class ModelLoad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class NeededModel:
     """A model that requests have needed since ``since`` and that is not in memory."""
 
     name: str
@@ -59,10 +59,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Admit nothing more to ``victims``: once they are empty, ``claimant`` takes their place."""
+    """Admit nothing more to ``victims``: once they are empty, ``successor`` takes their place."""
 
     victims: tuple[str, ...]
-    claimant: str
+    successor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +77,31 @@ Decision = Wait | Load | Drain | Refuse
 
 
 def decide_load(
-    residents: Sequence[ModelLoad], claims: Sequence[Claim], *, room: Room, now: float
+    residents: Sequence[ModelLoad], needed_models: Sequence[NeededModel], *, room: Room, now: float
 ) -> Decision:
-    """Serve the oldest claim: into free memory, else by evicting idle models, else by draining busy
-    ones.
+    """Load the model that was needed first: into free memory, else by evicting idle models, else by
+    draining busy ones.
 
-    A busy model stays until the claim has waited ``fairness_seconds`` and the model itself has had
-    that long, so that two busy models swap at that pace and not with every request. The longest
-    resident leave first, no more than the claim needs.
+    A busy model stays until the needed one has waited ``fairness_seconds`` and has itself
+    been in memory that long, so that two busy models swap at that pace and not with every request.
+    The longest resident leave first, no more than it needs.
     """
-    if not claims:
+    if not needed_models:
         return Wait()
-    claim = min(claims, key=lambda c: (c.since, c.name))
-    if claim.size_bytes > room.limit_bytes:
-        return Refuse(claim.name, _too_big(claim, room))
+    needed = min(needed_models, key=lambda c: (c.since, c.name))
+    if needed.size_bytes > room.limit_bytes:
+        return Refuse(needed.name, _too_big(needed, room))
     idle = sorted((r for r in residents if r.idle), key=lambda r: r.last_used_at)
-    evict = _enough(idle, residents, claim=claim, room=room)
+    evict = _enough(idle, residents, needed=needed, room=room)
     if evict is not None:
-        return Load(claim.name, evict)
-    return _take_turn(residents, claim=claim, room=room, now=now)
+        return Load(needed.name, evict)
+    return _take_turn(residents, needed=needed, room=room, now=now)
 
 
 def _enough(
-    leaving: Sequence[ModelLoad], residents: Sequence[ModelLoad], *, claim: Claim, room: Room
+    leaving: Sequence[ModelLoad], residents: Sequence[ModelLoad], *, needed: NeededModel, room: Room
 ) -> tuple[str, ...] | None:
-    """The first of ``leaving`` that together free enough for ``claim``, or None."""
+    """The first of ``leaving`` that together free enough for ``needed``, or None."""
     count, free = len(residents), room.free_bytes
     evict: list[str] = []
     for candidate in (None, *leaving):
@@ -109,30 +109,32 @@ def _enough(
             evict.append(candidate.name)
             count -= 1
             free += candidate.size_bytes
-        if count < room.max_models and free >= claim.size_bytes:
+        if count < room.max_models and free >= needed.size_bytes:
             return tuple(evict)
     return None
 
 
-def _take_turn(residents: Sequence[ModelLoad], *, claim: Claim, room: Room, now: float) -> Decision:
-    if now - claim.since < room.fairness_seconds:
+def _take_turn(
+    residents: Sequence[ModelLoad], *, needed: NeededModel, room: Room, now: float
+) -> Decision:
+    if now - needed.since < room.fairness_seconds:
         return Wait()
     had_their_turn = [r for r in residents if now - r.loaded_at >= room.fairness_seconds]
     busy = sorted((r for r in had_their_turn if not r.idle), key=lambda r: (r.loaded_at, r.name))
     idle = sorted((r for r in residents if r.idle), key=lambda r: r.last_used_at)
     for count in range(1, len(busy) + 1):
         victims = busy[:count]
-        evict = _enough([*victims, *idle], residents, claim=claim, room=room)
+        evict = _enough([*victims, *idle], residents, needed=needed, room=room)
         if evict is None:
             continue
         if any(victim.active for victim in victims):
-            return Drain(tuple(victim.name for victim in victims), claim.name)
-        return Load(claim.name, evict)
+            return Drain(tuple(victim.name for victim in victims), needed.name)
+        return Load(needed.name, evict)
     return Wait()
 
 
-def _too_big(claim: Claim, room: Room) -> str:
+def _too_big(needed: NeededModel, room: Room) -> str:
     return (
-        f"model {claim.name!r} needs about {claim.size_bytes} bytes, more than the memory limit "
+        f"model {needed.name!r} needs about {needed.size_bytes} bytes, more than the memory limit "
         f"of {room.limit_bytes} bytes (MLX_MEMORY_LIMIT_BYTES)"
     )

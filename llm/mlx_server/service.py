@@ -7,13 +7,13 @@ import dataclasses
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from llm.mlx_server.admission import Admission
 from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.engine import Engine
 from llm.mlx_server.errors import ServerError
 from llm.mlx_server.job import EngineJob, Finished, Loaded
 from llm.mlx_server.metrics import ServerMetrics
 from llm.mlx_server.preparing import load_job, text_job
+from llm.mlx_server.request_limit import RequestLimit
 from llm.mlx_server.requests import TextRequest
 from llm.mlx_server.settings import ServerSettings
 from llm.mlx_server.text import Piece
@@ -99,7 +99,7 @@ class MlxService:
     settings: ServerSettings
     catalog: LocalModels
     tokenizers: TokenizerStore
-    admission: Admission
+    request_limit: RequestLimit
     engine: Engine
     metrics: ServerMetrics
 
@@ -108,7 +108,7 @@ class MlxService:
         anything has started."""
         entry = self.catalog.find(request.model)
         with ExitStack() as place:
-            place.enter_context(self.admission.enter(entry.name))
+            place.enter_context(self.request_limit.enter(entry.name))
             job = await self._prepare(request, entry)
             kept = place.pop_all()
         self.engine.submit(job)

@@ -45,7 +45,7 @@ class StatusRoutes:
 
     def _body(self, status: str) -> dict[str, Any]:
         view = self._service.engine.view
-        inside = self._service.admission.inside
+        inside = self._service.request_limit.inside
         return {
             "status": status,
             "active_requests": view.active,

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
 from llm.mlx_server.job import EngineJob
-from llm.mlx_server.scheduling import Claim
+from llm.mlx_server.scheduling import NeededModel
 
 
 class WaitingLine:
@@ -64,16 +64,16 @@ class WaitingLine:
             job.load_seconds = min(seconds, now - job.arrived_at)
 
     def evicted(self, name: str, *, now: float) -> None:
-        """Restart the claim of a model that was just evicted."""
+        """Count the wait for a model anew from its eviction."""
         self._left_at[name] = now
 
-    def claims(
+    def needed_models(
         self, resident: Collection[str], *, need_bytes: Callable[[EngineJob], int]
-    ) -> Iterator[Claim]:
+    ) -> Iterator[NeededModel]:
         for name, line in self._lines.items():
             if name not in resident:
                 since = max(line[0].arrived_at, self._left_at.get(name, 0.0))
-                yield Claim(name=name, since=since, size_bytes=need_bytes(line[0]))
+                yield NeededModel(name=name, since=since, size_bytes=need_bytes(line[0]))
 
     def _tidy(self, name: str) -> None:
         if not self._lines.get(name, True):

@@ -29,7 +29,7 @@ import redis
 
 from console.home import free_port
 from console.services.account import unprivileged_account
-from console.services.command import Command
+from console.services.command import ServiceCommand
 from console.services.errors import ServiceError
 from console.services.postgres import PostgresPlan, prepare_postgres, wait_until_connectable
 from console.services.redis import RedisPlan, prepare_redis, wait_until_pings
@@ -49,7 +49,7 @@ class Server:
 
     url: str
     directory: Path
-    prepare: Callable[[], Command]
+    prepare: Callable[[], ServiceCommand]
     wait: Callable[[str], None]
     stop_signal: signal.Signals
     pid: int = 0

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 from console.services.account import unprivileged_account
-from console.services.command import Command
+from console.services.command import ServiceCommand
 from console.services.postgres import wait_until_connectable
 from tests.support.embedded import START_SECONDS, Server, running, scratch_directory
 
@@ -60,7 +60,9 @@ def pgbouncer(postgres_url: str, *, pool_size: int = 8) -> Iterator[str]:
             return Server(
                 url=urlunsplit(target._replace(netloc=account)),
                 directory=directory,
-                prepare=lambda: Command((program, str(file)), directory, unprivileged_account()),
+                prepare=lambda: ServiceCommand(
+                    (program, str(file)), directory, unprivileged_account()
+                ),
                 wait=lambda url: wait_until_connectable(url, timeout_seconds=START_SECONDS),
                 stop_signal=signal.SIGQUIT,
             )

@@ -11,7 +11,7 @@ import redis
 
 from console.operations.connections import Connections
 from console.operations.doctor.check import Check, ok, red, warning
-from console.operations.errors import BadInput, Unreachable
+from console.operations.errors import InvalidInput, ServiceUnreachable
 from console.operations.status import health, programs
 from console.services.errors import ServiceError
 from jobs.policy.deployment import CONFLICTS, conflict
@@ -73,11 +73,11 @@ def _postgres(connections: Connections) -> Iterator[Check]:
                 yield from _knowledge(connections.settings)
             except peewee.DatabaseError as error:
                 yield _refused("site", error)
-    except (Unreachable, DatabaseUnavailable) as error:
+    except (ServiceUnreachable, DatabaseUnavailable) as error:
         remedy = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
         said = [advice for words, advice in REFUSALS_OF_POOLERS.items() if words in str(error)]
         yield red("postgres", str(error), said[0] if said else remedy)
-    except BadInput as error:
+    except InvalidInput as error:
         yield red("postgres", str(error), "correct DATABASE_URL")
 
 
@@ -189,7 +189,7 @@ def _redis(connections: Connections) -> Check:
         client = connections.redis
         about: Any = client.info()
         evicts = about.get("maxmemory", 0) and about.get("maxmemory_policy") != "noeviction"
-    except Unreachable as error:
+    except ServiceUnreachable as error:
         return red("redis", str(error), "kos up")
     except (redis.RedisError, ValueError) as error:
         remedy = "kos up" if connections.settings.embedded_redis else "check REDIS_URL"
@@ -209,7 +209,13 @@ def _deployment(connections: Connections) -> Iterator[Check]:
             stands, other = inspect(
                 connections.redis, location_of(settings.redis_url or "", settings.home)
             )
-    except (Unreachable, BadInput, DatabaseUnavailable, peewee.DatabaseError, redis.RedisError):
+    except (
+        ServiceUnreachable,
+        InvalidInput,
+        DatabaseUnavailable,
+        peewee.DatabaseError,
+        redis.RedisError,
+    ):
         return  # said by the checks above
     if stands in CONFLICTS and other is not None:
         yield red("deployment", *conflict(stands, home=other.home, redis_at=other.redis_at))
@@ -222,7 +228,7 @@ def _work(connections: Connections) -> Iterator[Check]:
     """What the health checker says of the work itself; nothing where it does not run."""
     try:
         last_round = health(connections.redis)
-    except (Unreachable, redis.RedisError):
+    except (ServiceUnreachable, redis.RedisError):
         return  # said by the check of Redis
     for seen in last_round:
         if seen["name"] in WORK:

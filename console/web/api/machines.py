@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from console.operations import backends, experts, projects, queues, verdict
 from console.operations import status as statuses
-from console.operations.errors import NotFound
+from console.operations.errors import UnknownName
 from console.operations.plan_request import request_plan
 from console.web.api.answers import ApiError, Json, query_text, whole_number
 from console.web.live import event
@@ -47,7 +47,7 @@ def _steered(request: Request, *, pausing: bool) -> Response:
     site = site_of(request)
     try:
         name = backends.checked_name(site.settings, request.path_params["backend"])
-    except NotFound as error:
+    except UnknownName as error:
         raise ApiError(404, str(error), code="not_found") from None
     if pausing:
         backends.pause(site.redis, name)
@@ -69,7 +69,7 @@ def queue_messages(request: Request) -> Response:
     site = site_of(request)
     try:
         name = queues.checked_name(request.path_params["queue"], queues.names(site.settings))
-    except NotFound as error:
+    except UnknownName as error:
         raise ApiError(404, str(error), code="not_found") from None
     where = query_text(request, "where") or "ready"
     if where not in PLACES:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import answers, ids, reruns, submission, tasks
-from console.operations.errors import BadInput, NotFound
+from console.operations.errors import InvalidInput, UnknownName
 from console.operations.submission_lines import Line
 from console.operations.times import parse_since
 from console.web.api.answers import ApiError, Json, query_text, whole_number
@@ -45,7 +45,7 @@ def listed(request: Request) -> Response:
     try:
         moment = parse_since(since, now=utc_now()) if since else None
         statuses = tasks.checked_statuses(request.query_params.getlist("status"))
-    except BadInput as error:
+    except InvalidInput as error:
         raise ApiError(422, str(error)) from None
     texts = {name: query_text(request, name) for name in TEXT_FILTERS}
     whole_ids = tuple(request.query_params.getlist("id"))
@@ -170,9 +170,9 @@ def _task_id(request: Request) -> str:
 def _resolved(written: list[str]) -> list[str]:
     try:
         found = ids.resolve_all(written)
-    except NotFound as error:
+    except UnknownName as error:
         raise ApiError(404, str(error), code="not_found") from None
-    except BadInput as error:
+    except InvalidInput as error:
         raise ApiError(422, str(error)) from None
     if not found and written:
         raise ApiError(404, "an empty id names no task", code="not_found")

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import tasks
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.ids import is_whole
 from console.web.pages.plumbing import back_to, field, local_path, site_of
 from console.web.pages.tasks import NAMES, read_filters
@@ -34,14 +34,14 @@ def bulk(request: Request, form: FormData) -> Response:
     """``cancel`` and ``retry`` act on the ticked tasks, ``cancel-all`` and ``retry-all`` on every
     task that the filter of the list lets through.
 
-    Raises BadInput for another verb, and for a status whose tasks the verb cannot move.
+    Raises InvalidInput for another verb, and for a status whose tasks the verb cannot move.
     """
     back = local_path(field(form, "back"), "/tasks")
     word = field(form, "verb")
     verb = word.removesuffix("-all")
     change = _CHANGES.get(verb)
     if change is None:
-        raise BadInput(f"tasks can be cancelled or retried; {word!r} is neither")
+        raise InvalidInput(f"tasks can be cancelled or retried; {word!r} is neither")
     pages = iter([_ticked(form)]) if verb == word else _all_of(_fitting(form, verb, change))
     with session():
         number = sum(change.run(page) for page in pages)
@@ -53,10 +53,12 @@ def _fitting(form: FormData, verb: str, change: _Change) -> TaskFilter:
     """What the list showed: its status, and whatever else narrowed it."""
     filters = read_filters({name: field(form, name) for name in NAMES})
     if filters.problem:
-        raise BadInput(f"nothing was changed, {verb} takes what the list shows: {filters.problem}")
+        raise InvalidInput(
+            f"nothing was changed, {verb} takes what the list shows: {filters.problem}"
+        )
     if filters.texts["status"] not in change.statuses:
         known = ", ".join(change.statuses)
-        raise BadInput(
+        raise InvalidInput(
             f"nothing was changed: {verb} takes all tasks of one status of {known}; "
             f"the list showed {filters.texts['status'] or 'every status'}"
         )

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import answers, ids
-from console.operations.errors import BadInput, NotFound
+from console.operations.errors import InvalidInput, UnknownName
 from console.web.figures import scan
 from console.web.markdown import to_html
 from console.web.pages.plumbing import back_to, field, page, site_of
@@ -37,9 +37,9 @@ def start(request: Request, form: FormData) -> Response:
             started = answers.start_comparison(
                 task_id, [one for one in choices if one], rules=site.rules
             )
-    except NotFound:
+    except UnknownName:
         raise
-    except BadInput as error:
+    except InvalidInput as error:
         return _page(request, problem=str(error), written=written, status=422)
     site.changed()
     return back_to(f"/tasks/{task_id}/compare?{urlencode({'with': ','.join(started)})}")

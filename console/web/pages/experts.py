@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import answers, experts
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.web.numbers import small_number
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from models.database import session
@@ -42,7 +42,7 @@ def change(request: Request, form: FormData) -> Response:
         if verb == "restore":
             version = small_number(field(form, "version"), default=-1)
             if version < 1:
-                raise BadInput("version: write the number of a version")
+                raise InvalidInput("version: write the number of a version")
             experts.restore(expert, version, author=AUTHOR)
         else:
             experts.edit(expert, {"is_active": verb == "activate"}, author=AUTHOR)

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.operations import status as status_of
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.web.numbers import MOST_DIGITS, small_number
 from console.web.security.sessions import Session
 from console.web.site import Site
@@ -130,10 +130,10 @@ def notice(request: Request) -> str:
 
 
 def number_field(request: Request, name: str) -> int:
-    """A whole number of the address, 0 where it has none; raises BadInput for anything else."""
+    """A whole number of the address, 0 where it has none; raises InvalidInput for anything else."""
     number = small_number(request.query_params.get(name) or "0", default=-1)
     if number < 0:
-        raise BadInput(f"{name}: write a whole number of at most {MOST_DIGITS} digits")
+        raise InvalidInput(f"{name}: write a whole number of at most {MOST_DIGITS} digits")
     return number
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import status
-from console.operations.errors import NotFound
+from console.operations.errors import UnknownName
 from console.operations.logs import last_lines, log_of
 from console.services.errors import ServiceError
 from console.supervision.status import restart
@@ -26,7 +26,7 @@ def program_page(request: Request) -> Response:
     found = _program(settings, str(request.path_params["program"]))
     try:
         lines = last_lines(log_of(settings, found["name"]), LOG_LINES)
-    except (NotFound, OSError):
+    except (UnknownName, OSError):
         lines = []
     return page(
         request,
@@ -51,7 +51,7 @@ def restart_program(request: Request, form: FormData) -> Response:
 
 
 def _program(settings: Settings, written: str) -> Row:
-    """The program of that name; raises NotFound, and HTTPException where no supervisor answers."""
+    """The program of that name. Raises UnknownName; HTTPException where no supervisor answers."""
     try:
         found = status.programs(settings)
     except ServiceError as error:
@@ -59,4 +59,4 @@ def _program(settings: Settings, written: str) -> Row:
     for row in found:
         if row["name"] == written:
             return row
-    raise NotFound(f"no program {written[:60]!r}; /health lists them")
+    raise UnknownName(f"no program {written[:60]!r}; /health lists them")

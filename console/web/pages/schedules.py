@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import schedules, templates
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.web.figures.cron import described, next_runs
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
 from jobs.process.clock import utc_now
-from jobs.queues import schedule
+from jobs.queues import cron
 from models.database import DatabaseUnavailable, session
 
 FIELDS = ("name", "every", "zone", "text", "template")
@@ -35,7 +35,7 @@ def add_schedule(request: Request, form: FormData) -> Response:
     try:
         with session():
             schedules.add(written["name"], values, rules=site.rules, now=utc_now())
-    except BadInput as error:
+    except InvalidInput as error:
         return _page(request, written, problem=str(error), status=422)
     return back_to("/schedule", "changed")
 
@@ -57,7 +57,7 @@ def _page(
             "words": described(line.cron, words),
             "next": next_runs(line.cron, now, count=3),
         }
-        for line in schedule.TABLE
+        for line in cron.TABLE
     ]
     try:
         with session():

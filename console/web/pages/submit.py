@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import ids, reruns, submission, templates, uploads
-from console.operations.errors import BadInput, NotFound
+from console.operations.errors import InvalidInput, UnknownName
 from console.operations.submission import Report
 from console.operations.submission_lines import Line, read_lines
 from console.web.figures import scan
@@ -51,14 +51,14 @@ def submit(request: Request, form: FormData) -> Response:
         if field(form, "verb") == "check":
             return _checked(request, written, line, table)
         upload = _upload(request, form)
-    except BadInput as error:
+    except InvalidInput as error:
         return _form(request, written, problem=str(error))
     if upload is not None:
         line["files"] = [str(path) for path in upload.files]
         line["metadata"] = {**line.get("metadata", {}), uploads.KEY: upload.directory.name}
     try:
         report = _submitted(request, written["template"], line, table)
-    except BadInput as error:
+    except InvalidInput as error:
         report = Report(rejected=[(1, str(error))])
     if upload is not None and not report.ids:
         upload.delete()
@@ -72,7 +72,7 @@ def submit(request: Request, form: FormData) -> Response:
 def _submitted(
     request: Request, template: str, line: dict[str, Any], table: UploadFile | None
 ) -> Report:
-    """The line, or the template under it, filled by each row of the table. Raises BadInput."""
+    """The line, or the template under it, filled by each row of the table. Raises InvalidInput."""
     site = site_of(request)
     with session():
         report = submission.submit(_rows(template, line, table), rules=site.rules)
@@ -127,7 +127,7 @@ def _file(form: FormData, name: str) -> UploadFile | None:
 
 
 def _line(written: Mapping[str, str]) -> dict[str, Any]:
-    """What the form says, as a line of ``kos submit --from``. Raises BadInput."""
+    """What the form says, as a line of ``kos submit --from``. Raises InvalidInput."""
     line: dict[str, Any] = {name: written[name] for name in FIELDS if written[name]}
     if written[AGAIN]:
         options = _line_of(written[AGAIN])["metadata"]
@@ -140,12 +140,12 @@ def _line(written: Mapping[str, str]) -> dict[str, Any]:
         try:
             line["schema"] = json.loads(written["schema"])
         except (ValueError, RecursionError) as error:
-            raise BadInput(f"schema: is not JSON ({error})") from None
+            raise InvalidInput(f"schema: is not JSON ({error})") from None
     return line
 
 
 def _written_of(again: str) -> dict[str, str]:
-    """The form of a task; raises NotFound and BadInput as `ids.resolve` does."""
+    """The form of a task; raises UnknownName and InvalidInput as `ids.resolve` does."""
     line = _line_of(again)
     options = line["metadata"]
     written = {name: str(line.get(name) or "") for name in FIELDS}
@@ -163,7 +163,7 @@ def _line_of(again: str) -> dict[str, Any]:
     with session():
         row = task_views.one(ids.resolve(again))
     if row is None:
-        raise NotFound(f"no task has the id {again[:60]!r}")
+        raise UnknownName(f"no task has the id {again[:60]!r}")
     return reruns.line_of(row, {})
 
 

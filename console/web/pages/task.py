@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from console.operations import answers, ids, lanes, outlook, reruns, tasks, timeline
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.web.live import event
 from console.web.markdown import to_html
 from console.web.pages.overview import EVENT_STREAM
@@ -121,7 +121,7 @@ def _run_again(request: Request, task_id: str) -> Response:
         done = reruns.rerun([task_id], {}, rules=site.rules)
     site.changed()
     if not done["reruns"]:
-        raise BadInput(f"{task_id[:8]} cannot run again: {done['unchanged'][0]['error']}")
+        raise InvalidInput(f"{task_id[:8]} cannot run again: {done['unchanged'][0]['error']}")
     return back_to(f"/tasks/{done['reruns'][0]['id']}", "submitted", n=1)
 
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import tasks
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.remedies import remedy_of
 from console.operations.times import parse_since
 from console.web.pages.plumbing import number_field, page, site_of
@@ -106,11 +106,11 @@ def read_filters(query: Mapping[str, str], *, offset: int = 0) -> Filters:
     texts, problem, since_moment = {name: _clean(query.get(name, "")) for name in NAMES}, "", None
     try:
         texts["status"] = (tasks.checked_statuses([texts["status"]]) or ("",))[0]
-    except BadInput as error:
+    except InvalidInput as error:
         problem, texts["status"] = str(error), ""
     try:
         since_moment = parse_since(texts["since"], now=utc_now()) if texts["since"] else None
-    except BadInput as error:
+    except InvalidInput as error:
         problem, texts["since"] = str(error), ""
     return Filters(texts, since_moment, min(MAX_OFFSET, offset), problem)
 

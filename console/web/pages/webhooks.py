@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import webhooks
-from console.operations.errors import BadInput, NotFound
+from console.operations.errors import InvalidInput, UnknownName
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from jobs.policy.webhooks import BY_DEFAULT, EVENTS
 from models.database import session
@@ -30,7 +30,7 @@ def add_webhook(request: Request, form: FormData) -> Response:
     try:
         with session():
             added = webhooks.add(**written, settings=site_of(request).settings)
-    except BadInput as error:
+    except InvalidInput as error:
         return _page(request, written, problem=str(error), status=422)
     return _page(request, EMPTY, added=added)
 
@@ -44,9 +44,9 @@ def steer_webhook(request: Request, form: FormData) -> Response:
                 webhooks.remove(name)
             else:
                 webhooks.send_test(name, settings=site_of(request).settings)
-    except NotFound:
+    except UnknownName:
         raise
-    except BadInput as error:
+    except InvalidInput as error:
         return _page(request, EMPTY, problem=str(error), status=422)
     return back_to("/webhooks", "removed" if verb == "remove" else "delivered")
 

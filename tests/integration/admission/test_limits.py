@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from jobs.admission import limits as module
-from jobs.admission.demand import InteractiveDemand
+from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.limits import TOTAL, Limit, Limits, acquire, canary_slot
-from jobs.admission.slots import INTERACTIVE, Slots
+from jobs.admission.slots import INTERACTIVE_PREFIX, Slots
 from jobs.policy.interactive import Demand
 from jobs.queues.names import LIMITS
 from jobs.settings.load import Settings
@@ -105,8 +105,8 @@ def test_a_slot_is_granted_within_every_limit_in_force(client: redis.Redis) -> N
     ]
     assert ask("two", "f:1") == "granted"
     assert ask("two", "g:1") == "the rest is kept for people", "the last one of all servers"
-    assert ask("two", f"{INTERACTIVE}h") == "granted"
-    assert ask("two", f"{INTERACTIVE}i") == "all 5 slots over all backends are in use"
+    assert ask("two", f"{INTERACTIVE_PREFIX}h") == "granted"
+    assert ask("two", f"{INTERACTIVE_PREFIX}i") == "all 5 slots over all backends are in use"
 
 
 def test_a_canary_takes_a_free_slot_and_gives_it_back(client: redis.Redis) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.history import workload_of_history
 from jobs.settings.load import load
 from models.base import fetch_all
@@ -62,5 +62,5 @@ def test_heavy_models_are_bounded_as_they_are_here() -> None:
 
 
 def test_without_history_it_says_what_to_do() -> None:
-    with pytest.raises(BadInput, match="--workload"):
+    with pytest.raises(InvalidInput, match="--workload"):
         workload_of_history(SETTINGS)

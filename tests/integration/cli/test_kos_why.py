@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobs.admission.slots import INTERACTIVE, Slots
+from jobs.admission.slots import INTERACTIVE_PREFIX, Slots
 from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import queue, rows
@@ -38,7 +38,7 @@ def hold(slots: Slots, backend: str, *holders: str) -> None:
 def test_a_task_behind_a_full_server_names_the_setting(
     kos: Kos, slots: Slots, task_id: str
 ) -> None:
-    hold(slots, "mlx", "other:1", f"{INTERACTIVE}a")
+    hold(slots, "mlx", "other:1", f"{INTERACTIVE_PREFIX}a")
     hold(slots, "ollama", "third:1")
 
     why = kos("why", task_id).out

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from console.operations import tasks
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from models.database import session
 from tests.support.system import System
 
@@ -40,7 +40,7 @@ def test_a_rejected_answer_is_kept_and_becomes_the_result_when_accepted(system: 
 def test_what_has_no_answer_cannot_be_accepted(system: System) -> None:
     task_id = system.insert("Story", "Tell of the sea.")
 
-    with session(), pytest.raises(BadInput, match="with an answer is not there"):
+    with session(), pytest.raises(InvalidInput, match="with an answer is not there"):
         tasks.accept(task_id)
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import anyio
 import redis
 
-from gateway.admission import Admissions
+from gateway.interactive_slots import InteractiveSlots
 from gateway.names import Place
 from jobs.admission.slots import Slots
 
@@ -27,17 +27,17 @@ async def never(position: int, seconds: float) -> None:
 
 def test_it_is_used_at_its_own_place_and_given_back_otherwise(redis_url: str) -> None:
     slots = Slots(redis.Redis.from_url(redis_url), owner="gateway")
-    admissions = Admissions(slots, cast(Any, LIMITS), wait_seconds=10)
+    interactive_slots = InteractiveSlots(slots, cast(Any, LIMITS), wait_seconds=10)
 
     async def requests() -> list[int]:
         in_use = []
-        async with admissions.first_slot() as first:
+        async with interactive_slots.first_slot() as first:
             first.take(PLACE)
-            async with admissions.slot(PLACE, "me", never, first) as slot:
+            async with interactive_slots.slot(PLACE, "me", never, first) as slot:
                 in_use.append(slots.in_use("mlx"))
                 assert slot.holder == first.holder
             in_use.append(slots.in_use("mlx"))
-        async with admissions.first_slot() as unused:
+        async with interactive_slots.first_slot() as unused:
             unused.take(PLACE)
             assert not unused.hand_over(Place("ollama", "chat", heavy=False))
             in_use.append(slots.in_use("mlx"))

@@ -25,7 +25,7 @@ import redis
 import requests
 
 from console.home import free_port
-from jobs.admission.slots import INTERACTIVE, Slots
+from jobs.admission.slots import INTERACTIVE_PREFIX, Slots
 from llm.connections import PROGRAMS_BY_ADDRESS
 from models import database
 from tests.support.embedded import Server, drop_database, fresh_database
@@ -340,7 +340,7 @@ def test_the_dashboard_and_the_metrics_show_who_asked(door: Door) -> None:
     assert door.requests(caller="seen-everywhere")
     with redis.Redis.from_url(door.system.environ["REDIS_URL"]) as client:
         Slots(client, lease_seconds=300).acquire(
-            "ollama", f"{INTERACTIVE}held", limit=8, heavy_limit=8
+            "ollama", f"{INTERACTIVE_PREFIX}held", limit=8, heavy_limit=8
         )
     with dashboard(door.system) as page_of:
         overview = page_of("/")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from console.cli.text import one_line, safe
 from console.cli.watch import ARROWS, PLAIN, named
 from console.operations import expert_fields
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.files import allowed_file
 from console.operations.ids import is_whole
 from console.operations.submission_lines import read_lines
@@ -44,7 +44,7 @@ def test_any_bytes_are_read_as_lines(data: bytes) -> None:
 def test_any_text_is_a_time_or_a_named_error(text: str) -> None:
     try:
         moment = parse_since(text, now=NOW)
-    except BadInput:
+    except InvalidInput:
         return
     assert moment.tzinfo is not None
 

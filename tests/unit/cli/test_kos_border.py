@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from console.cli.error_mapping import run_guarded
-from console.operations.errors import BadInput, Unreachable
+from console.operations.errors import InvalidInput, ServiceUnreachable
 from console.services.errors import ServiceError
 from jobs.settings.load import SettingsError
 from models.database import DatabaseUnavailable
@@ -27,12 +27,12 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (BadInput("no such task"), 2),
+        (InvalidInput("no such task"), 2),
         (SettingsError(("KOS_X is wrong",)), 2),
         (click.UsageError("no such option"), 2),
         (click.BadParameter("unknown"), 2),
         (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), 2),
-        (Unreachable("nothing runs"), 4),
+        (ServiceUnreachable("nothing runs"), 4),
         (DatabaseUnavailable("refused"), 4),
         (psycopg2.OperationalError("server closed the connection"), 4),
         (redis.ConnectionError("refused"), 4),
@@ -59,7 +59,7 @@ def test_every_error_is_one_line_on_stderr_and_a_code(
 
 
 def test_a_message_of_several_lines_is_folded_into_one(capsys: pytest.CaptureFixture[str]) -> None:
-    run_guarded(raising(BadInput("first\n  second\x1b[31m")), log_directory=lambda: None)
+    run_guarded(raising(InvalidInput("first\n  second\x1b[31m")), log_directory=lambda: None)
 
     assert capsys.readouterr().err == "kos: first second\ufffd[31m\n"
 

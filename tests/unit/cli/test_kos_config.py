@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from console.cli.main import main
-from console.operations.configuration import DEFAULT, ENVIRONMENT, MASK, Entry, entries
+from console.operations.configuration import DEFAULT, ENVIRONMENT, MASK, ConfiguredSetting, entries
 from jobs.settings.load import SETTING_NAMES, load
 
 SECRET = "cafe-8f3a"
@@ -36,7 +36,7 @@ def sources(tmp_path: Path) -> tuple[dict[str, str], Path]:
     return environ, dotenv
 
 
-def listed(sources: tuple[dict[str, str], Path]) -> dict[str, Entry]:
+def listed(sources: tuple[dict[str, str], Path]) -> dict[str, ConfiguredSetting]:
     environ, dotenv = sources
     settings = load(environ, dotenv=dotenv, in_container=False)
     return {entry.name: entry for entry in entries(settings, environ)}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from console.operations.slowness import LaneFigures, cause_of
-from console.operations.verdict import Level, Verdict, cause_line
+from console.operations.verdict import SystemVerdict, VerdictLevel, cause_line
 from console.words import words_for
 from jobs.admission.limits import Limit
 
@@ -26,7 +26,7 @@ def said(*lanes: LaneFigures, language: str = "en", **known: Any) -> str:
         delayed=known.get("delayed", 0),
         total=known.get("total", TOTAL),
     )
-    verdict = Verdict(Level.BUSY, 40, 1, None, (), cause)
+    verdict = SystemVerdict(VerdictLevel.BUSY, 40, 1, None, (), cause)
     return cause_line(verdict, words_for(language))
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.operations.errors import BadInput
+from console.operations.errors import InvalidInput
 from console.operations.times import about, ago, parse_since, span
 
 NOW = datetime(2026, 3, 14, 15, 30, tzinfo=UTC)
@@ -33,7 +33,7 @@ def test_a_time_is_read_as_people_write_it(written: str, moment: datetime) -> No
     "written", ["", "soon", "2 months", "10", "2026-13-01", "m10", "0001-01-01T00:00:00+14:00"]
 )
 def test_what_is_no_time_is_refused_with_examples(written: str) -> None:
-    with pytest.raises(BadInput, match="write 10m"):
+    with pytest.raises(InvalidInput, match="write 10m"):
         parse_since(written, now=NOW)
 
 

@@ -1,4 +1,4 @@
-"""Admission, the waiting line, the catalog of models, and memory figures."""
+"""RequestLimit, the waiting line, the catalog of models, and memory figures."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from llm.mlx_server.admission import Admission
 from llm.mlx_server.catalog import LocalModels, ModelEntry
 from llm.mlx_server.errors import NoSuchModel, Unavailable
 from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.memory import MemoryUse, kv_bytes_per_token
+from llm.mlx_server.request_limit import RequestLimit
 from llm.mlx_server.waiting_line import WaitingLine
 
 
 class TestAdmission:
-    def _door(self, *, per_model: int = 9) -> Admission:
-        return Admission(
+    def _door(self, *, per_model: int = 9) -> RequestLimit:
+        return RequestLimit(
             max_active=1, max_queue=2, max_queue_per_model=per_model, retry_after_seconds=7
         )
 
@@ -80,9 +80,9 @@ class TestWaitingLine:
         line = WaitingLine()
         line.add(self._job("a", 1.0))
         line.evicted("a", now=50.0)
-        (claim,) = line.claims(set(), need_bytes=lambda job: job.model.size_bytes)
+        (claim,) = line.needed_models(set(), need_bytes=lambda job: job.model.size_bytes)
         assert (claim.name, claim.since, claim.size_bytes) == ("a", 50.0, 10)
-        assert list(line.claims({"a"}, need_bytes=lambda job: 0)) == []
+        assert list(line.needed_models({"a"}, need_bytes=lambda job: 0)) == []
 
     def test_requests_that_only_load_are_taken_out_of_the_line(self) -> None:
         line = WaitingLine()

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm.mlx_server.scheduling import (
-    Claim,
     Decision,
     Drain,
     Load,
     ModelLoad,
+    NeededModel,
     Refuse,
     Room,
     Wait,
@@ -43,7 +43,7 @@ def _resident(
 
 def _decide(
     *residents: ModelLoad,
-    claims: tuple[tuple[str, float], ...] = (("new", 0.0),),
+    needed: tuple[tuple[str, float], ...] = (("new", 0.0),),
     size: int = 100,
     most: int = 2,
     limit: int = 10_000,
@@ -55,12 +55,12 @@ def _decide(
         limit_bytes=limit,
         fairness_seconds=FAIRNESS,
     )
-    wanted = [Claim(name=name, since=since, size_bytes=size) for name, since in claims]
+    wanted = [NeededModel(name=name, since=since, size_bytes=size) for name, since in needed]
     return decide_load(residents, wanted, room=room, now=now)
 
 
 def test_without_a_claim_nothing_happens() -> None:
-    assert _decide(_resident("a"), claims=()) == Wait()
+    assert _decide(_resident("a"), needed=()) == Wait()
 
 
 def test_free_room_is_taken_at_once() -> None:
@@ -68,7 +68,7 @@ def test_free_room_is_taken_at_once() -> None:
 
 
 def test_the_oldest_claim_goes_first() -> None:
-    assert _decide(claims=(("young", 5.0), ("old", 1.0)), now=6.0) == Load("old")
+    assert _decide(needed=(("young", 5.0), ("old", 1.0)), now=6.0) == Load("old")
 
 
 def test_the_least_recently_used_idle_model_leaves() -> None:

@@ -15,7 +15,7 @@ from console.web.figures.cron import described, next_runs
 from console.web.figures.pending import with_estimates
 from console.words import words_for
 from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, forecast
-from jobs.queues import schedule
+from jobs.queues import cron
 from models.block import PlacedKind
 from models.task_figures import PendingGroup
 
@@ -193,6 +193,6 @@ def test_a_cron_line_is_told_in_words(cron: str, words: str, first: str) -> None
 
 
 def test_every_line_of_our_schedule_is_understood() -> None:
-    for line in schedule.TABLE:
+    for line in cron.TABLE:
         assert described(line.cron, words_for("ru")) != line.cron
         assert len(next_runs(line.cron, NOON, count=2)) == 2

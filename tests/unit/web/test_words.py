@@ -15,7 +15,7 @@ from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
 from console.words import LANGUAGES, in_words, preferred, spoken_span, words_for
 from jobs.policy.webhooks import EVENTS
-from jobs.queues import schedule
+from jobs.queues import cron
 from llm.breaker import BreakerPhase
 from llm.types import Phase
 from models.states import AttemptOutcome, Priority, TaskState
@@ -42,7 +42,7 @@ def _said() -> set[str]:
             found.add(one or other)
     for kind in (TaskState, Priority, AttemptOutcome, Phase, BreakerPhase):
         found |= {one.value for one in kind}
-    return found | {line.purpose for line in schedule.TABLE}
+    return found | {line.purpose for line in cron.TABLE}
 
 
 def test_every_sentence_is_translated() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from llm.mlx_server.errors import Unavailable
 
 
-class Admission:
+class RequestLimit:
     """Counts requests from acceptance to their last byte. For the event loop's thread only.
 
     At most ``max_active`` requests are decoded and ``max_queue`` wait; for one model at most

@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 import redis
 
-from jobs.admission.demand import InteractiveDemand
+from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.slots import Slots
 from jobs.policy.interactive import (
     Demand,

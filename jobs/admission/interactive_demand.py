@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import redis
 
 from jobs.policy.interactive import Demand
-from jobs.queues.names import INTERACTIVE, preempt_key
+from jobs.queues.names import INTERACTIVE_DEMAND, preempt_key
 
 PREEMPT_SECONDS = 5
 """An order to interrupt stands this long: every lease keeper looks once a second."""
@@ -31,14 +31,14 @@ class InteractiveDemand:
             "until": demand.until.timestamp(),
             "waiting_since": demand.waiting_since and demand.waiting_since.timestamp(),
         }
-        self._client.hset(INTERACTIVE, backend, json.dumps(line))
+        self._client.hset(INTERACTIVE_DEMAND, backend, json.dumps(line))
 
     def withdraw(self, backend: str) -> None:
-        self._client.hdel(INTERACTIVE, backend)
+        self._client.hdel(INTERACTIVE_DEMAND, backend)
 
     def read(self, *, now: datetime) -> dict[str, Demand]:
         """The demands that still hold, by backend."""
-        stored = self._client.hgetall(INTERACTIVE)
+        stored = self._client.hgetall(INTERACTIVE_DEMAND)
         found = {_text(backend): _demand(value) for backend, value in stored.items()}
         return {backend: demand for backend, demand in found.items() if demand.until > now}
 

@@ -23,7 +23,7 @@ from gateway.errors import NoCapacity
 from gateway.fair_queue import FairQueue
 from gateway.names import Place
 from jobs.admission.limits import Limits, acquire
-from jobs.admission.slots import INTERACTIVE, Slots
+from jobs.admission.slots import INTERACTIVE_PREFIX, Slots
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class _Line:
         self.call_seconds += 0.2 * (seconds - self.call_seconds)
 
 
-class Admissions:
+class InteractiveSlots:
     """For one event loop. ``start`` keeps granted slots alive until ``stop``."""
 
     def __init__(self, slots: Slots, limits: Limits, *, wait_seconds: float) -> None:
@@ -280,4 +280,4 @@ class Admissions:
 
 
 def _new_holder() -> str:
-    return f"{INTERACTIVE}{uuid.uuid4().hex}"
+    return f"{INTERACTIVE_PREFIX}{uuid.uuid4().hex}"

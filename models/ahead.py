@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.base import fetch_all
@@ -45,3 +46,13 @@ def delays() -> list[float]:
         (MOST_DELAYED,),
     )
     return [row["seconds"] for row in rows]
+
+
+def left_of(task_ids: Sequence[str]) -> list[str]:
+    """Those of these tasks that have not ended."""
+    rows = fetch_all(
+        "SELECT id::text FROM tasks WHERE id = ANY(%s::uuid[]) "
+        "AND status IN ('pending', 'queued', 'in_progress')",
+        (list(task_ids),),
+    )
+    return [row["id"] for row in rows]

@@ -22,6 +22,9 @@ TIMES = {
 }
 
 
+ID_BEGINS = "batch_"
+
+
 def new_id(kind: str) -> str:
     """``file-...`` or ``batch_...``."""
     return f"{kind}{secrets.token_hex(12)}"
@@ -59,7 +62,7 @@ def delete_file(file_id: str) -> bool:
 def add_batch(
     *, input_file_id: str, endpoint: str, completion_window: str, metadata: Mapping[str, Any] | None
 ) -> Row:
-    batch_id = new_id("batch_")
+    batch_id = new_id(ID_BEGINS)
     fetch_all(
         "INSERT INTO kos_batches (id, input_file_id, endpoint, completion_window, metadata) "
         "VALUES (%s, %s, %s, %s, %s)",

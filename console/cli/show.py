@@ -95,7 +95,7 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
 def why_command(app: App, task: str, as_json: bool) -> None:
     """Every decision on a task, with what was not chosen, and what it waits for now."""
     from console.operations import ids, tasks
-    from console.operations.outlook import eta, position_of
+    from console.operations.outlook import as_range, position_of
 
     with app.database():
         task_id = ids.resolve(task)
@@ -103,8 +103,7 @@ def why_command(app: App, task: str, as_json: bool) -> None:
         row = tasks.details(task_id)
         parents, position = _parents(row), position_of(task_id, app.settings)
     if as_json:
-        done = eta(position.done_in, now=now_utc()) if position else None
-        shown = {"from": done.earliest, "to": done.latest} if done else None
+        shown = as_range(position.done_in, now=now_utc()) if position else None
         print_json(document | {"eta": shown})
         return
     _print_head(app, row, parents, position)

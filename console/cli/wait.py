@@ -13,7 +13,7 @@ import click
 from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, RED, TIMED_OUT
 from console.cli.framework import Command, json_option
-from console.cli.output import note, print_json
+from console.cli.output import note, now_utc, print_json
 from console.cli.tasks import since_moment, since_option
 from console.operations.wait import Progress
 
@@ -24,6 +24,7 @@ LEFT_EVERY_SECONDS = 2.0
     cls=Command,
     examples=(
         ("kos wait 3f2a90 9b11c4 --timeout 60", "until both have ended"),
+        ("kos wait batch_5f1c --timeout 0 --json", "how far a batch is, and when it is done"),
         ("kos wait --all", "until nothing is left to do"),
         ("kos wait --all --since today && echo good", "only count what came today"),
     ),
@@ -53,8 +54,22 @@ def wait_command(
         raise click.UsageError("--since belongs to --all")
     moment = since_moment(since)
     with app.database():
-        wanted = None if everything else ids.resolve_all(task_ids)
+        wanted = None if everything else ids.resolve_all(_with_batches(task_ids))
     return wait_for(app, wanted, timeout_seconds=timeout, since=moment, as_json=as_json)
+
+
+def _with_batches(written: Sequence[str]) -> list[str]:
+    """The same ids, with the tasks of a batch in place of its id."""
+    from console.operations.errors import UnknownName
+    from models import batch
+
+    names: list[str] = []
+    for name in written:
+        found = batch.task_ids(name) if name.startswith(batch.ID_BEGINS) else [name]
+        if not found:
+            raise UnknownName(f"{name} has no tasks: it does not exist, or is still being checked")
+        names += found
+    return names
 
 
 def wait_for(
@@ -76,7 +91,7 @@ def wait_for(
             task_ids, timeout_seconds=timeout_seconds, since=since, on_progress=show
         )
     if as_json:
-        print_json({"ended": ended, "tasks": dict(progress.counts)})
+        print_json({"ended": ended, "tasks": dict(progress.counts), "eta": _eta(app, task_ids)})
     elif not silent:
         _print(progress, ended)
     if not ended:
@@ -112,10 +127,17 @@ def _progress_line(
             total=progress.total,
             completed=progress.ended,
             description=_states(progress, running_only=True),
-            left=clock.text(progress),
+            left=clock.text(),
         )
 
     return show
+
+
+def _eta(app: App, task_ids: Sequence[str] | None) -> object:
+    from console.operations import outlook
+
+    with app.database():
+        return outlook.as_range(outlook.end_of(task_ids, app.settings), now=now_utc())
 
 
 class _Left:
@@ -127,14 +149,13 @@ class _Left:
         self._text = ""
         self._due = time.monotonic() + LEFT_EVERY_SECONDS
 
-    def text(self, progress: Progress) -> str:
+    def text(self) -> str:
         from console.operations import outlook
         from console.operations.times import about
 
         if time.monotonic() >= self._due:
-            waiting = progress.counts.get("pending", 0)
             with self._app.database():
-                left = outlook.end_of(self._task_ids, self._app.settings, waiting=waiting)
+                left = outlook.end_of(self._task_ids, self._app.settings)
             self._text = f"{about(left.low, left.high)} left" if left else ""
             self._due = time.monotonic() + LEFT_EVERY_SECONDS
         return self._text

@@ -19,7 +19,7 @@ from jobs.policy.forecast import (
 )
 from jobs.policy.outcome import RetryConfig
 from jobs.settings.load import Settings
-from models import ahead, block
+from models import ahead, block, counts
 from models.ahead import SentTask
 from models.block import BlockInForce
 
@@ -113,19 +113,25 @@ def position_of(task_id: str, settings: Settings) -> QueuePosition | None:
     )
 
 
-def end_of(
-    task_ids: Sequence[str] | None, settings: Settings, *, waiting: int
-) -> SecondsRange | None:
-    """When the last of these tasks, or of all that is left, is done; ``waiting`` rows are pending.
-    Needs a session."""
-    found = read(settings, waiting=waiting)
+def end_of(task_ids: Sequence[str] | None, settings: Settings) -> SecondsRange | None:
+    """When the last of these tasks, or of all that is left, is done; None where none is left or
+    nothing is planned. Those in no block yet end with the last of all. Needs a session."""
+    found = read(settings, waiting=counts.by_status().get("pending", 0))
     if task_ids is None:
         return found.end()
-    places = block.places_of(task_ids)
-    return found.finish_of(
-        [(one.block_id, one.before) for one in places.values()]
-        + [(task_id, 0) for task_id in task_ids if task_id not in places]
-    )
+    left = ahead.left_of(task_ids)
+    places = block.places_of(left)
+    wanted = [
+        (places[task_id].block_id, places[task_id].before) if task_id in places else (task_id, 0)
+        for task_id in left
+    ]
+    return found.finish_of(wanted) if found.holds(wanted) else found.end()
+
+
+def as_range(found: SecondsRange | None, *, now: datetime) -> dict[str, datetime] | None:
+    """``{"from", "to"}``, as every document says it."""
+    done = eta(found, now=now)
+    return {"from": done.earliest, "to": done.latest} if done else None
 
 
 def _block(row: BlockInForce) -> BlockAhead:

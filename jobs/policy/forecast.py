@@ -131,6 +131,11 @@ class Forecast:
             ]
         )
 
+    def holds(self, places: Iterable[tuple[str, int]]) -> bool:
+        """Whether it knows every one of these (block id, position)."""
+        known = self.plays[0].finishes if self.plays else {}
+        return all(position < len(known.get(block_id, ())) for block_id, position in places)
+
     def finish_of(self, places: Iterable[tuple[str, int]]) -> SecondsRange | None:
         """When the last of the tasks at these (block id, position) is done."""
         wanted = list(places)

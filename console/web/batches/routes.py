@@ -11,12 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from console.operations import outlook
 from console.web.api.answers import ApiError, Json, query_text, whole_number
 from console.web.batches.disk import Disk
 from console.web.batches.mapping import URL
 from console.web.batches.runner import BatchRunner
 from console.web.figures import scan
 from console.web.pages.plumbing import site_of
+from jobs.policy.forecast import SecondsRange
+from jobs.process.clock import utc_now
 from models import batch as store
 from models.base import Row
 from models.database import session
@@ -107,7 +110,19 @@ def batches(request: Request) -> Response:
 
 
 def batch(request: Request) -> Response:
-    return Json(_batch(found_batch(request)))
+    """With ``eta``: between which moments (seconds since the epoch) its last task is done."""
+    row = found_batch(request)
+    expected = outlook.as_range(left(request, row), now=utc_now()) or {}
+    moments = {name: _seconds(moment) for name, moment in expected.items()}
+    return Json({**_batch(row), "eta": moments or None})
+
+
+def left(request: Request, row: Row) -> SecondsRange | None:
+    """When its last task is done; None where the batch has ended or nothing is planned."""
+    if row["status"] not in store.OPEN:
+        return None
+    with session():
+        return outlook.end_of(store.task_ids(row["id"]), site_of(request).settings)
 
 
 def cancel_batch(request: Request, body: Any) -> Response:

@@ -41,7 +41,14 @@ def batch_page(request: Request) -> Response:
     row = routes.found_batch(request)
     with session():
         failures = store.failures(row["id"], limit=FAILURES_SHOWN)
-    return page(request, "batch.html", batch=_shown(row), failures=failures, shown=FAILURES_SHOWN)
+    return page(
+        request,
+        "batch.html",
+        batch=_shown(row),
+        left=routes.left(request, row),
+        failures=failures,
+        shown=FAILURES_SHOWN,
+    )
 
 
 def download(request: Request) -> Response:

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 
+from models import batch, block
 from models.base import fetch_all
 from tests.integration.cli.command_line import Kos
-from tests.integration.cli.steps import complete, fail, rows
+from tests.integration.cli.steps import add_expert, complete, fail, rows
 
 
 def test_waiting_for_what_has_ended_returns_at_once(kos: Kos, postgres_url: str) -> None:
@@ -29,7 +30,7 @@ def test_time_up_is_code_3_and_says_how_it_stands(kos: Kos) -> None:
     ran = kos("wait", task_id, "--timeout", "0.2", "--json")
 
     assert ran.code == 3
-    assert ran.json == {"ended": False, "tasks": {"pending": 1}}
+    assert ran.json == {"ended": False, "tasks": {"pending": 1}, "eta": None}
 
 
 def test_waiting_is_silent_where_there_is_no_terminal(kos: Kos) -> None:
@@ -101,7 +102,7 @@ def test_rows_of_a_foreign_status_are_waited_for_by_nobody(kos: Kos, postgres_ur
     ran = kos("wait", "--all", "--timeout", "0", "--json")
 
     assert ran.code == 0
-    assert ran.json == {"ended": True, "tasks": {"completed": 1}}
+    assert ran.json == {"ended": True, "tasks": {"completed": 1}, "eta": None}
 
 
 def test_submit_and_wait_gives_up_in_time(kos: Kos) -> None:
@@ -109,3 +110,43 @@ def test_submit_and_wait_gives_up_in_time(kos: Kos) -> None:
 
     assert ran.code == 3
     assert "no answer yet" in ran.err
+
+
+def batch_of(*task_ids: str) -> str:
+    kept = batch.add_file(batch.new_id("file-"), filename="f", purpose="batch", size_bytes=1)
+    row = batch.add_batch(
+        input_file_id=kept["id"], endpoint="/v1", completion_window="24h", metadata=None
+    )
+    batch.add_lines(row["id"], [(n, None, one, None) for n, one in enumerate(task_ids, 1)])
+    return str(row["id"])
+
+
+def test_a_batch_is_waited_for_by_its_id_and_knows_when_it_is_done(
+    kos: Kos, postgres_url: str
+) -> None:
+    """One in the plan ends with its last task there, one that is in no block yet with all."""
+    soon, later, unplanned = kos.submit(*({"description": x} for x in "abc"))["ids"]
+    with rows(postgres_url):
+        add_expert()
+        fetch_all("UPDATE tasks SET assignee_expert_id = (SELECT id FROM experts) RETURNING 1")
+        block.replace_plan(
+            [block.NewBlock(backend="mlx", model="qwen", num_ctx=0, heavy=False,
+                            task_ids=(soon, later), reason="r", task_seconds=3600.0)],
+            policy="fifo",
+        )  # fmt: skip
+        batches = [batch_of(soon), batch_of(soon, later), batch_of(soon, unplanned)]
+
+    ran = [kos("wait", one, "--timeout", "0", "--json") for one in batches]
+
+    assert [one.code for one in ran] == [3, 3, 3]
+    assert [one.json["tasks"] for one in ran] == [{"pending": 1}, {"pending": 2}, {"pending": 2}]
+    ends = [one.json["eta"]["to"] for one in ran]
+    assert ends[0] < ends[1] < ends[2]
+    assert all(one.json["eta"]["from"] < one.json["eta"]["to"] for one in ran)
+
+
+def test_a_batch_that_nobody_knows_is_wrong_input(kos: Kos) -> None:
+    ran = kos("wait", "batch_gone")
+
+    assert ran.code == 2
+    assert "batch_gone has no tasks" in ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -89,3 +90,25 @@ def test_a_batch_is_cancelled_on_its_page(upload: Upload, system: System) -> Non
         lambda: system.sql("SELECT status FROM kos_batches")[0]["status"] == "cancelled",
         what="the batch is cancelled",
     )
+
+
+def test_a_batch_says_when_its_last_task_is_done(
+    upload: Upload, browser: requests.Session, dashboard: Dashboard, system: System
+) -> None:
+    shown = upload("\n".join(line(n) for n in (1, 2)))
+    batch_url = f"{dashboard.url}/v1{shown.url.partition(dashboard.url)[2].partition('?')[0]}"
+    system.wait(
+        lambda: system.sql("SELECT count(task_id) AS n FROM kos_batch_lines")[0]["n"] == 2,
+        what="both lines are tasks",
+    )
+    assert browser.get(batch_url, timeout=20).json()["eta"] is None
+
+    system.sql(
+        "INSERT INTO kos_blocks (plan_id, backend, model, lane_order, task_ids, policy, reason, "
+        "task_seconds) SELECT gen_random_uuid(), 'mlx', 'qwen', 0, array_agg(task_id), "
+        "'fifo', 'r', 600.0 FROM kos_batch_lines RETURNING id"
+    )
+
+    eta = browser.get(batch_url, timeout=20).json()["eta"]
+    assert time.time() < eta["from"] < eta["to"]
+    assert "done in" in browser.get(shown.url, timeout=20).text

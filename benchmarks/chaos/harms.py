@@ -82,7 +82,10 @@ class Harms:
         if program in self._frozen or program not in self.stage.programs:
             self.skipped.append(f"{program} is frozen, or is not here")
             return
-        os.kill(self.stage.pid(program), signal.SIGKILL)
+        try:
+            os.kill(self.stage.pid(program), signal.SIGKILL)
+        except ProcessLookupError:
+            self.skipped.append(f"{program} is dead already")
 
     def _restart_redis(self, _: str) -> None:
         self._restart(self.stage.redis.kill, self.stage.redis.start)

@@ -114,6 +114,19 @@ def test_a_lapsed_slot_that_went_to_another_is_lost_for_good(process: Process) -
     assert frozen.renew() == ()
 
 
+def test_a_loss_is_made_up_for_once_and_later_lapses_are_judged_as_ever(
+    process: Process, client: redis.Redis
+) -> None:
+    frozen, other = process("a"), process("b")
+    frozen.acquire("ollama", "t1:1", limit=1)
+    client.flushall()
+    assert frozen.renew() == ()
+    until(lambda: other.acquire("ollama", "t2:1", limit=1).granted)
+
+    assert frozen.renew() == ("t1:1",)
+    assert [lease.holder for lease in other.holders("ollama")] == ["t2:1"]
+
+
 def test_a_slot_released_while_its_renewal_is_on_the_way_stays_released(
     process: Process, client: redis.Redis
 ) -> None:

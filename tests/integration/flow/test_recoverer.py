@@ -20,6 +20,7 @@ from tests.support.queued import queue_rows
 
 QUEUE = "llm-ollama"
 LEASE_SECONDS = 30.0
+NO_PID = 2**22 + 1
 
 
 @pytest.fixture
@@ -57,11 +58,13 @@ def queued_for(runtime: Runtime, seconds: float) -> str:
     return task_id
 
 
-def hand_out(runtime: Runtime, task_id: str, *, beaten_seconds_ago: float) -> None:
-    """Redis gave the message to a process that beat so long ago."""
+def hand_out(
+    runtime: Runtime, task_id: str, *, beaten_seconds_ago: float, owner: str | None = None
+) -> None:
+    """Redis gave the message to a process, this one by default, that beat so long ago."""
     beat_at = time.time() - beaten_seconds_ago
     line = {"program": "jobs:llm-ollama", "broker_id": "broker", "beat_at": beat_at}
-    runtime.redis.hset(WORKERS, process_owner(), json.dumps(line))
+    runtime.redis.hset(WORKERS, owner or process_owner(), json.dumps(line))
     runtime.redis.zadd(f"{NAMESPACE}:__heartbeats__", {"broker": int(beat_at * 1000)})
     runtime.redis.lrem(f"{NAMESPACE}:{QUEUE}", 1, task_id)
     runtime.redis.sadd(f"{NAMESPACE}:__acks__.broker.{QUEUE}", task_id)
@@ -102,6 +105,17 @@ def test_a_message_in_the_hands_of_a_silent_process_is_sent_again(runtime: Runti
 
     assert runtime.recovery.run().unsent == 1
     assert status(task_id) == "pending"
+
+
+def test_a_message_in_the_hands_of_a_process_that_died_a_moment_ago_is_sent_again(
+    runtime: Runtime,
+) -> None:
+    task_id = queued_for(runtime, 3)
+    host, _, _ = process_owner().rsplit("/", 2)
+    hand_out(runtime, task_id, beaten_seconds_ago=0, owner=f"{host}/{NO_PID}/1")
+
+    assert runtime.recovery.run().unsent == 1
+    assert runtime.redis.hlen(WORKERS) == 0
 
 
 def test_a_cancelled_task_of_a_lost_worker_ends_cancelled_in_the_ledger_too(

@@ -16,6 +16,7 @@ from models.task import Assigned, Ending, Measures, Task
 from tests.integration.models.test_blocks import plan, planned, send
 from tests.integration.models.test_blocks import submit as submit_many
 from tests.integration.models.test_transitions import OWNER, claim, queue, running, state, submit
+from tests.support.queued import queue_rows
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
@@ -54,6 +55,17 @@ def test_the_place_of_a_task_counts_from_the_next_one_that_is_sent() -> None:
     places = block.places_of(ids)
 
     assert {task_id: place.before for task_id, place in places.items()} == {ids[1]: 0, ids[2]: 1}
+
+
+def test_a_waiting_row_whose_cancel_was_requested_is_neither_sent_nor_claimed() -> None:
+    """`Task.cancel` ends it at once, but another program may only set the mark."""
+    claimed, sent = submit(), submit()
+    epoch = queue(claimed)
+    for task_id in (claimed, sent):
+        change(task_id, "cancel_requested_at = now()")
+
+    assert Task.claim(claimed, epoch, owner=OWNER, lease_seconds=60) is None
+    assert queue_rows([sent]) == []
 
 
 STEPS = {"first": "done"}

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from jobs.process.clock import utc_now
 from jobs.settings.load import Settings, load
 from jobs.upkeep.webhooks.delivering import Deliveries
 from models import database, webhook
@@ -177,6 +178,25 @@ def test_a_receiver_that_is_down_loses_nothing() -> None:
 
     assert len(up.requests) == 3
     assert fetch_all("SELECT failures FROM kos_webhooks") == [{"failures": 0}]
+
+
+@pytest.mark.parametrize("late", ["delivered", "retry"])
+def test_who_claimed_a_delivery_first_and_comes_late_changes_nothing(late: str) -> None:
+    listen("shop", "http://127.0.0.1:9")
+    end()
+    [receiver_row] = webhook.with_due_deliveries()
+    [first] = webhook.claim(receiver_row.id, limit=9, lease_seconds=60)
+    make_due()
+    [second] = webhook.claim(receiver_row.id, limit=9, lease_seconds=60)
+
+    if late == "delivered":
+        webhook.delivered(first)
+    else:
+        webhook.retry(first, "too late", at=utc_now())
+
+    assert states("shop") == [("pending", 2, None)]
+    webhook.delivered(second)
+    assert states("shop") == [("delivered", 2, None)]
 
 
 def test_what_waits_for_days_is_given_up() -> None:

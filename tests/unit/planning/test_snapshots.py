@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
+import psutil
 import pytest
 
-from jobs.planning.snapshots import further_tasks, task_view
-from jobs.policy.types import TaskView
-from llm.types import Category
+from jobs.planning.snapshots import fits_two_heavy, further_tasks, snapshot, task_view
+from jobs.policy.types import Snapshot, TaskView
+from jobs.settings.load import Settings
+from llm.types import (
+    BackendKind,
+    BackendSpec,
+    Category,
+    ModelInfo,
+    Scan,
+    ScannedModel,
+    ServerScan,
+)
 from models.states import Priority
-from models.task_rows import PendingTask
+from models.task_rows import InFlightTask, PendingTask
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -85,3 +97,75 @@ def test_files_follow_the_persona() -> None:
 
 def test_a_broken_character_in_a_message_stops_no_plan() -> None:
     assert prefix("ada", {"system": "\ud800"}) != prefix("ada", {})
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds_ago", "expected"),
+    [
+        ("in_progress", 0, 40.0),
+        ("in_progress", 30, 10.0),
+        ("in_progress", 39, 4.0),
+        ("in_progress", 100, 60.0),
+        ("queued", 30, 40.0),
+    ],
+    ids=["new", "on its way", "nearly done", "late", "not begun"],
+)
+def test_how_long_a_task_is_expected_to_go_on(
+    status: str, seconds_ago: float, expected: float
+) -> None:
+    row = InFlightTask("t", status, "ollama", "m", NOW - timedelta(seconds=seconds_ago))
+
+    (running,) = seen(row).running
+
+    assert running.expected_remaining_seconds == pytest.approx(expected)
+
+
+def seen(*in_flight: InFlightTask) -> Snapshot:
+    """A server whose only model takes 40 seconds for a task."""
+    estimate = SimpleNamespace(mean=40.0, variation=0.5)
+    learned: Any = SimpleNamespace(
+        load_seconds=estimate, service_seconds=estimate, mean_service_by_category={}
+    )
+    return snapshot(
+        Settings(backends=()),
+        cast(Any, SimpleNamespace(figures=lambda backend, model: learned)),
+        now=NOW,
+        scan=Scan(NOW, ()),
+        models=[("ollama", 0, ScannedModel(ModelInfo("m")))],
+        backends=(),
+        in_flight=in_flight,
+    )
+
+
+def test_more_in_the_window_than_are_counted_leave_nothing_outside() -> None:
+    assert further_tasks(views(30, Category.CODING), {"coding": 10}) == ()
+
+
+@pytest.mark.parametrize(
+    ("shares", "pairing", "fits"),
+    [
+        ((0.4, 0.4), True, True),
+        ((0.5, 0.4), True, False),
+        ((0.5, 0.4), False, True),
+        ((0.95,), True, True),
+        ((0.95, 0.0), True, False),
+    ],
+)
+def test_two_heavy_models_run_at_once_only_where_memory_holds_both(
+    shares: tuple[float, ...], pairing: bool, fits: bool
+) -> None:
+    total = psutil.virtual_memory().total
+    specs = [
+        BackendSpec(f"s{n}", BackendKind.OLLAMA, "http://127.0.0.1:1") for n in range(len(shares))
+    ]
+    servers = [
+        ServerScan(
+            spec.name,
+            spec.kind,
+            (ScannedModel(ModelInfo("big", size_bytes=int(share * total)), heavy=True),),
+        )
+        for spec, share in zip(specs, shares, strict=True)
+    ]
+    settings = Settings(backends=tuple(specs), heavy_light_pairing=pairing)
+
+    assert fits_two_heavy(settings, Scan(NOW, tuple(servers))) == fits

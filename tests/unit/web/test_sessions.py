@@ -82,6 +82,17 @@ def test_guesses_of_one_address_do_not_slow_another() -> None:
     assert attempts.failed("b", "one more") == 0
 
 
+def test_who_keeps_guessing_waits_until_only_four_guesses_of_the_last_minute_are_left() -> None:
+    clock = Clock()
+    attempts = LoginAttempts(clock=clock)
+    waits = []
+    for number in range(BY_ADDRESS + 3):
+        waits.append(attempts.failed("10.0.0.1", f"wrong {number}"))
+        clock.now += 5
+
+    assert waits == [0] * BY_ADDRESS + [35, 35, 35]
+
+
 def test_guesses_from_many_addresses_have_to_wait_too() -> None:
     attempts = LoginAttempts(clock=Clock())
     for number in range(BY_EVERYBODY):

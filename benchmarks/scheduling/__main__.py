@@ -1,4 +1,5 @@
-"""``python -m benchmarks.scheduling [--json] [--policy P] [--workload W] [--picture FILE]``.
+"""``python -m benchmarks.scheduling [--json] [--policy P] [--workload W] [--picture FILE]``,
+or ``--narrow N`` for N narrow workloads.
 
 Prints every policy on every named workload: makespan against its lower bound, loads against
 theirs, waits; then the geometric means, what fairness costs, and how long one plan takes.
@@ -11,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.scheduling import narrow
 from benchmarks.scheduling.measures import Summary, fairness_cost, plan_milliseconds, run_all
 from benchmarks.scheduling.table import as_json, as_text
 from jobs.policy.types import PolicyName
@@ -24,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.picture is not None:
         _draw(options.picture, options.workload or ["day"])
+        return 0
+    if options.narrow:
+        sys.stdout.write(narrow.as_text(narrow.measured(range(options.narrow))))
         return 0
     policies = [PolicyName(name) for name in options.policy or list(PolicyName)]
     runs = run_all(options.workload or list(WORKLOADS), policies, progress=sys.stderr)
@@ -41,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--policy", action="append", choices=[p.value for p in PolicyName])
     parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
+    parser.add_argument("--narrow", type=int, metavar="N", help="only N narrow workloads")
     parser.add_argument("--picture", type=Path, help="only draw seed beside reload_aware here")
     return parser
 

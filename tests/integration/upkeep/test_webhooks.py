@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from jobs.policy.webhooks import JITTER, RETRY_SECONDS
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings, load
 from jobs.upkeep.webhooks.delivering import Deliveries
@@ -178,6 +179,21 @@ def test_a_receiver_that_is_down_loses_nothing() -> None:
 
     assert len(up.requests) == 3
     assert fetch_all("SELECT failures FROM kos_webhooks") == [{"failures": 0}]
+
+
+def test_a_receiver_that_stays_down_is_left_alone_for_ever_longer() -> None:
+    listen("down", "http://127.0.0.1:9")
+    end()
+    waits = []
+    for _ in range(3):
+        make_due()
+        deliver()
+        [row] = fetch_all("SELECT extract(epoch FROM held_until - now()) AS s FROM kos_webhooks")
+        waits.append(float(row["s"]))
+        fetch_all("UPDATE kos_webhook_deliveries SET attempts = 0")  # another event each time
+
+    bounds = [(seconds - 5, seconds * (1 + JITTER)) for seconds in RETRY_SECONDS[:3]]
+    assert all(low < wait < high for wait, (low, high) in zip(waits, bounds, strict=True)), waits
 
 
 @pytest.mark.parametrize("late", ["delivered", "retry"])

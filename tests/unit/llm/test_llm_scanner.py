@@ -298,3 +298,17 @@ def test_the_last_scan_is_told_however_old_without_asking_anyone(house: House) -
 
     assert house.scanner().last() == scan
     assert house.ollama.lists == 1
+
+
+def test_a_scan_made_here_is_the_last_one_at_once(house: House) -> None:
+    scanner = house.scanner()
+    assert scanner.last() is None
+
+    first = scanner.scan()
+    assert scanner.last() == first
+
+    scanner.quarantine("ollama", "qwen3:8b", "it generates nothing")
+    last = scanner.last()
+    assert last is not None
+    broken = {model.name: model.broken for model in server(last, "ollama").models or ()}
+    assert broken["qwen3:8b"] is not None

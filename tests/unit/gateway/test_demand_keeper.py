@@ -1,0 +1,74 @@
+"""What people want of a server is published, and keeps tasks out only as far as it must."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway.demand_keeper import DemandKeeper, Habits, Running
+
+
+class Told:
+    """What Redis and the planner are told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def publish(self, backend: str, demand: Any) -> None:
+        self.calls.append(("published", backend, demand.model))
+
+    def withdraw(self, backend: str) -> None:
+        self.calls.append(("withdrawn", backend))
+
+    def preempt(self, backend: str, models: Any) -> None:
+        self.calls.append(("interrupted", backend, *models))
+
+    def admit_all(self, backend: str) -> None:
+        self.calls.append(("all may start", backend))
+
+    def admit_only(self, backend: str, models: Any, *, seconds: float) -> None:
+        self.calls.append(("only", backend, *sorted(models)))
+
+
+@pytest.mark.parametrize(
+    ("running", "expected"),
+    [
+        (Running({"task": 1}, max_resident=2, resident=("chat", "task")), [("all may start", "o")]),
+        (Running({}, max_resident=1, resident=("chat",)), [("only", "o", "chat")]),
+        (
+            Running({"task": 1}, max_resident=1, resident=("task",)),
+            [("only", "o", "chat"), ("interrupted", "o", "task")],
+        ),
+        (
+            Running({"task": 1}, max_resident=2, resident=("task",)),
+            [("only", "o", "chat", "task")],
+        ),
+    ],
+    ids=["both are there", "one model alone", "the task's is in its way", "there is room"],
+)
+def test_tasks_are_kept_out_only_where_the_wanted_model_has_no_room(
+    running: Running, expected: list[tuple[Any, ...]]
+) -> None:
+    told: Any = Told()
+    looks = iter([running, running])
+    free = Running({}, max_resident=running.max_resident, resident=running.resident)
+    keeper = DemandKeeper(
+        told,
+        patience=timedelta(0),
+        keep_at_most_seconds=60.0,
+        slots=told,
+        running=lambda backend: next(looks, free),
+        habits=lambda backend, model: Habits(),
+        request_plan=lambda: None,
+    )
+
+    async def ask() -> None:
+        with keeper.request("o", "chat", 0, resident="chat" in running.resident):
+            await keeper.make_room("o", "chat")
+
+    anyio.run(ask)
+
+    assert told.calls[: 1 + len(expected)] == [("published", "o", "chat"), *expected]

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from llm import errors
-from llm.types import CancelToken
+from llm.backends.ollama_wire import OllamaChat
+from llm.backends.streaming import WireCall, complete
+from llm.types import CancelToken, Deadlines, GenerateRequest, Message
 from llm.watch import LINGER_SECONDS, CallWatch
 
 
@@ -141,3 +147,29 @@ def test_many_calls_need_one_thread_and_leave_none() -> None:
 
 def watching_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "llm-watch"]
+
+
+def test_each_token_of_a_stream_is_progress_and_begins_the_wait_for_the_next_one() -> None:
+    moments: list[float] = []
+    phases: list[float] = []
+
+    def chunks(watch: CallWatch) -> Iterator[bytes]:
+        for token in ("One", " two", " three"):
+            phases.append(watch.due_at() - watch.progress_at)
+            yield json.dumps({"message": {"content": token}}).encode() + b"\n"
+            moments.append(watch.progress_at)
+        yield b'{"done": true, "done_reason": "stop"}\n'
+
+    @contextmanager
+    def stream(path: str, body: object, *, watch: CallWatch, **more: object) -> Iterator[Any]:
+        yield SimpleNamespace(chunks=chunks(watch), drain=lambda: None)
+
+    request = GenerateRequest("m", (Message("user", "Count."),), max_tokens=20)
+    transport: Any = SimpleNamespace(stream=stream)
+    deadlines = Deadlines(first_token_seconds=200.0, between_tokens_seconds=40.0)
+
+    answer = complete(transport, WireCall(OllamaChat(), request), backend="b", deadlines=deadlines)
+
+    assert answer.text == "One two three"
+    assert moments == sorted(set(moments)), "later with each token"
+    assert phases == pytest.approx([200.0, 40.0, 40.0])

@@ -22,6 +22,7 @@ _CLAUSES = {
         "t.id IN (SELECT a.task_id FROM kos_attempts a WHERE coalesce(a.error_code, a.outcome) = "
         "%(code)s AND a.finished_at > now() - interval '1 day')"
     ),
+    "batch": "t.id IN (SELECT l.task_id FROM kos_batch_lines l WHERE l.batch_id = %(batch)s)",
     "since": "t.created_at >= %(since)s",
 }
 _ID = re.compile(r"[0-9a-f-]{6,36}", re.IGNORECASE)
@@ -53,8 +54,13 @@ class TaskFilter:
     priority: str | None = None
     error: str | None = None
     code: str | None = None
+    batch: str | None = None
     search: str | None = None
     since: datetime | None = None
+
+    @property
+    def only_by_status(self) -> bool:
+        return self == TaskFilter(statuses=self.statuses)
 
     @property
     def is_empty(self) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.base import Row, fetch_all, fetch_one, in_utc
 from models.database import database
 from models.task_filter import TaskFilter
 
 EXPORT_ROWS = 1000
+NARROW = 2000
+NOBODY = "00000000-0000-0000-0000-000000000000"
+MOST_TAGS = 100
 
 TASK_FIELDS = """
 t.id::text AS id, t.title, coalesce(t.status, 'pending') AS status,
@@ -34,7 +37,7 @@ FROM = (
 
 def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[Row]:
     """Tasks newest first, with the fields of ``kos tasks``; those of one moment by id."""
-    where, parameters = chosen.where()
+    where, parameters = narrowed(chosen).where()
     rows = fetch_all(
         f"SELECT {TASK_FIELDS} {FROM} {where} ORDER BY t.created_at DESC, t.id DESC "
         "LIMIT %(limit)s OFFSET %(offset)s",
@@ -173,45 +176,59 @@ def matching_ids(chosen: TaskFilter) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def matching(chosen: TaskFilter, *, at_most: int) -> int:
-    """How many tasks match; counting stops at ``at_most``."""
-    where, parameters = chosen.where()
-    row = fetch_one(
-        f"SELECT count(*) AS n FROM (SELECT 1 {FROM} {where} LIMIT %(at_most)s) AS found",
-        {**parameters, "at_most": at_most},
-    )
-    return int(row["n"]) if row else 0
+def narrowed(chosen: TaskFilter) -> TaskFilter:
+    """A search that few tasks match, as a choice of these tasks.
+
+    Postgres takes any rare word for one that two of a hundred rows hold, so for a list it would
+    walk all tasks by their age and make the words of each anew, for seconds. Here it must use the
+    index.
+    """
+    if not chosen.search or chosen.ids:
+        return chosen
+    where, parameters = TaskFilter(search=chosen.search).where()
+    with database.atomic():
+        fetch_all("SET LOCAL enable_indexscan = off")
+        fetch_all("SET LOCAL enable_seqscan = off")
+        rows = fetch_all(
+            f"SELECT t.id::text AS id FROM tasks t {where} LIMIT %(at_most)s",
+            {**parameters, "at_most": NARROW + 1},
+        )
+        fetch_all("SET LOCAL enable_indexscan = on")
+        fetch_all("SET LOCAL enable_seqscan = on")
+    if len(rows) > NARROW:
+        return chosen
+    return replace(chosen, search=None, ids=these([row["id"] for row in rows]).ids)
+
+
+def these(task_ids: Sequence[str]) -> TaskFilter:
+    """Chooses these tasks; none where there are none."""
+    return TaskFilter(ids=tuple(task_ids) or (NOBODY,))
 
 
 def facets(chosen: TaskFilter, names: Sequence[str], *, at_most: int) -> dict[str, dict[str, int]]:
-    """For each of `FACETS`, how many of the newest ``at_most`` tasks have which value."""
+    """For each of these `FACETS`, how many of the newest ``at_most`` tasks have which value; for
+    "tag", how many have which of the most frequent tags."""
     where, parameters = chosen.where()
     columns = ", ".join(f"{FACETS[name]} AS {name}" for name in names)
     sets = ", ".join(f"({name})" for name in names)
+    nothing = ", ".join("NULL" for _ in names)
+    # The tasks are read once for all counts.
     rows = fetch_all(
-        f"SELECT {', '.join(names)}, count(*) AS n FROM (SELECT {columns} {FROM} {where} "
-        f"ORDER BY t.created_at DESC LIMIT %(at_most)s) AS found GROUP BY GROUPING SETS ({sets})",
-        {**parameters, "at_most": at_most},
+        f"WITH found AS MATERIALIZED (SELECT {columns}, t.metadata -> 'tags' AS tags {FROM} "
+        f"{where} ORDER BY t.created_at DESC LIMIT %(at_most)s) "
+        f"SELECT {', '.join(names)}, NULL AS tag, count(*) AS n FROM found "
+        f"GROUP BY GROUPING SETS ({sets}) UNION ALL "
+        f"(SELECT {nothing}, tag, count(*) FROM found, jsonb_array_elements_text("
+        "CASE jsonb_typeof(tags) WHEN 'array' THEN tags ELSE '[]' END) AS tag "
+        "WHERE tag IS NOT NULL GROUP BY tag ORDER BY count(*) DESC, tag LIMIT %(most_tags)s)",
+        {**parameters, "at_most": at_most, "most_tags": MOST_TAGS},
     )
-    counts: dict[str, dict[str, int]] = {name: {} for name in names}
+    counts: dict[str, dict[str, int]] = {name: {} for name in (*names, "tag")}
     for row in rows:
-        for name in names:
+        for name, found in counts.items():
             if row[name] is not None:
-                counts[name][row[name]] = row["n"]
+                found[row[name]] = row["n"]
     return {name: dict(sorted(found.items())) for name, found in counts.items()}
-
-
-def tags(chosen: TaskFilter, *, at_most: int, most_tags: int = 100) -> dict[str, int]:
-    """How many of the newest ``at_most`` tasks have which tag, for the most frequent tags."""
-    where, parameters = chosen.where()
-    rows = fetch_all(
-        f"SELECT tag, count(*) AS n FROM (SELECT t.metadata -> 'tags' AS tags {FROM} {where} "
-        "ORDER BY t.created_at DESC LIMIT %(at_most)s) AS found, "
-        "jsonb_array_elements_text(CASE jsonb_typeof(tags) WHEN 'array' THEN tags ELSE '[]' END) "
-        "AS tag WHERE tag IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(most_tags)s",
-        {**parameters, "at_most": at_most, "most_tags": most_tags},
-    )
-    return dict(sorted((row["tag"], row["n"]) for row in rows))
 
 
 def _uuid_range(prefix: str) -> tuple[str, str]:

@@ -43,6 +43,7 @@ FILTERS = {
     "error": "Only with this text in the last error.",
     "search": "Only with these words in title, description or answer; also an id or custom_id.",
     "code": "Only with a failed attempt of this class in the last day, such as echo.",
+    "batch": "Only of this batch, by its id.",
 }
 PRIORITIES = tuple(priority.value for priority in Priority)
 

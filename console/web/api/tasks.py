@@ -33,6 +33,7 @@ TEXT_FILTERS = (
     "priority",
     "error",
     "code",
+    "batch",
     "search",
 )
 

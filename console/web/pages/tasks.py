@@ -18,20 +18,17 @@ from console.operations.times import parse_since
 from console.web.pages.plumbing import number_field, page, site_of
 from console.web.site import Site
 from jobs.process.clock import utc_now
-from models import task_views
+from models import counts, task_views
 from models.database import session
 from models.states import TaskState
 from models.task_filter import TaskFilter
 
 PAGE_ROWS = 50
-COUNTED = 10_000
 FACETED = 2_000
 """Of so many of the newest tasks the counts by filter are taken: a list is fetched often."""
-TAGGED = 2000
-"""Of so many of the newest tasks the tags are counted: each has several."""
 MAX_OFFSET = 1_000_000
 FACETS = ("status", "backend", "model", "category", "expert", "priority", "project")
-NAMES = (*FACETS, "tag", "code", "q", "since")
+NAMES = (*FACETS, "tag", "code", "batch", "q", "since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,8 @@ class Filters:
 
     def chosen(self, **changes: str) -> TaskFilter:
         texts = {**self.texts, **changes}
-        named: dict[str, Any] = {name: texts[name] or None for name in (*FACETS[1:], "tag", "code")}
+        narrowing = (*FACETS[1:], "tag", "code", "batch")
+        named: dict[str, Any] = {name: texts[name] or None for name in narrowing}
         return TaskFilter(
             statuses=(texts["status"],) if texts["status"] else (),
             search=texts["q"] or None,
@@ -63,9 +61,12 @@ def tasks_page(request: Request) -> Response:
     site = site_of(request)
     filters = read_filters(request.query_params, offset=number_field(request, "offset"))
     with session():
-        rows = task_views.listing(filters.chosen(), limit=PAGE_ROWS + 1, offset=filters.offset)
-        matching = task_views.matching(filters.chosen(), at_most=COUNTED) if rows else 0
-        options = _options(site, filters)
+        chosen = task_views.narrowed(filters.chosen())
+        rows = task_views.listing(chosen, limit=PAGE_ROWS + 1, offset=filters.offset)
+        if not filters.offset and len(rows) <= PAGE_ROWS:
+            chosen = task_views.these([row["id"] for row in rows])
+        options = _options(site, filters, chosen)
+        matching = _matching(filters, options)
     only_rows = request.headers.get("hx-target") == "rows"
     return page(
         request,
@@ -73,7 +74,7 @@ def tasks_page(request: Request) -> Response:
         tasks=rows[:PAGE_ROWS],
         has_more=len(rows) > PAGE_ROWS,
         page_rows=PAGE_ROWS,
-        matching=f"{matching:,}" if matching < COUNTED else f"{COUNTED:,}+",
+        matching=matching,
         filters=filters,
         options=options,
         only_rows=only_rows,
@@ -81,22 +82,31 @@ def tasks_page(request: Request) -> Response:
     )
 
 
-def _options(site: Site, filters: Filters) -> dict[str, dict[str, int]]:
+def _matching(filters: Filters, options: Mapping[str, Mapping[str, int]]) -> str:
+    """How many tasks match, as far as they were counted; all of a status are counted anyhow."""
+    chosen, seen = filters.chosen(), sum(options["priority"].values())
+    if seen < FACETED or not chosen.only_by_status:
+        return f"{seen:,}" + ("+" if seen >= FACETED else "")
+    kept = counts.by_status()
+    return f"{sum(kept.get(one, 0) for one in chosen.statuses or kept):,}"
+
+
+def _options(site: Site, filters: Filters, chosen: TaskFilter) -> dict[str, dict[str, int]]:
     """By facet, its values with how many of the newest tasks have each; those of the status
-    count as if no status was chosen. What can be chosen without a task counts 0."""
-    without_status = filters.chosen(status="")
+    count as if no status was chosen. What can be chosen without a task counts 0. ``chosen``
+    are the tasks of the list."""
     names = FACETS[1:] if filters.texts["status"] else FACETS
-    counts = task_views.facets(filters.chosen(), names, at_most=FACETED)
+    found = task_views.facets(chosen, names, at_most=FACETED)
     if filters.texts["status"]:
-        counts |= task_views.facets(without_status, FACETS[:1], at_most=FACETED)
-    counts["tag"] = task_views.tags(filters.chosen(), at_most=TAGGED)
+        any_status = task_views.narrowed(filters.chosen(status=""))
+        found["status"] = task_views.facets(any_status, FACETS[:1], at_most=FACETED)["status"]
     known = {
         "status": [state.value for state in TaskState],
         "backend": [spec.name for spec in site.settings.backends],
     }
     return {
         name: dict.fromkeys([*known.get(name, ()), *filter(None, [filters.texts[name]])], 0)
-        | counts[name]
+        | found[name]
         for name in (*FACETS, "tag")
     }
 

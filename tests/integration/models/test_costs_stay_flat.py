@@ -20,7 +20,7 @@ from models.expert import Expert
 from models.pool import BoundedPool
 from models.task import Assigned, Ending, Task
 from models.task_filter import TaskFilter
-from models.task_views import listing, matching, one
+from models.task_views import facets, listing, one
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
@@ -100,7 +100,8 @@ def read_for_a_first_screen() -> None:
     Expert.overview()
     listing()
     listing(TaskFilter(statuses=("failed",)), limit=20)
-    matching(TaskFilter(statuses=("pending",)), at_most=PAGE)
+    listing(TaskFilter(search="nowhere"))
+    facets(TaskFilter(statuses=("pending",)), ["priority"], at_most=PAGE)
 
 
 def run_a_task() -> None:

@@ -53,10 +53,9 @@ def test_tasks_are_listed_by_tag_and_project_whatever_else_stands_there() -> Non
     assert [(row["id"], row["project"], row["tags"]) for row in listed] == [
         (both, "site", ["a", "b"])
     ]
-    assert task_views.tags(TaskFilter(), at_most=100)["b"] == 2
-    assert task_views.facets(TaskFilter(), ["project"], at_most=100) == {
-        "project": {"7": 4, "shop": 1, "site": 1}
-    }
+    counted = task_views.facets(TaskFilter(), ["project"], at_most=100)
+    assert counted["project"] == {"7": 4, "shop": 1, "site": 1}
+    assert (counted["tag"]["a"], counted["tag"]["b"]) == (1, 2)
 
 
 def test_totals_of_a_project_are_kept_through_every_change() -> None:

@@ -58,6 +58,12 @@ def test_a_batch_is_uploaded_runs_and_is_downloaded(
     )
     page = browser.get(shown.url, timeout=20).text
     assert "1 failed" in page
+    other = system.insert("Of no batch", "d", status="completed")
+    link = re.search(r"/tasks\?batch=\w+", page)
+    assert link
+    tasks = browser.get(f"{dashboard.url}{link[0]}", timeout=20).text
+    assert tasks.count("<tr data-id=") == 1
+    assert other not in tasks
     assert "n2" in page
     address = shown.url.partition("?")[0]
     result = browser.get(f"{address}/results", timeout=20)

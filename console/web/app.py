@@ -162,7 +162,7 @@ def _actions() -> list[BaseRoute]:
         ("/batches/{batch}/cancel", batches.cancel),
         ("/backends/{backend}/{verb}", machines.steer_backend),
         ("/queues/{queue}/{verb}", machines.steer_queue),
-        ("/schedule", schedules.add_schedule),
+        ("/schedule", schedules.write_schedule),
         ("/schedule/{verb}", schedules.steer_schedule),
         ("/programs/{program}/restart", programs.restart_program),
         ("/webhooks", webhooks.add_webhook),

@@ -1,6 +1,6 @@
-"""Cron lines in words, and when they run next: as much of cron as our own table uses.
+"""Cron lines in words of every language, and when those of our own table run next.
 
-Minutes and hours may be ``*``, ``*/n`` or a number; days, months and weekdays are ``*``.
+There minutes and hours may be ``*``, ``*/n`` or a number; days, months and weekdays are ``*``.
 """
 
 from __future__ import annotations
@@ -10,22 +10,31 @@ from datetime import datetime, timedelta
 from console.words import Words
 
 LOOK_AHEAD = timedelta(days=2)
+EVERY = {
+    "*": "every day at {time}", "1-5": "every weekday at {time}", "0": "every Sunday at {time}",
+    "1": "every Monday at {time}", "2": "every Tuesday at {time}", "3": "every Wednesday at {time}",
+    "4": "every Thursday at {time}", "5": "every Friday at {time}",
+    "6": "every Saturday at {time}", "7": "every Sunday at {time}",
+}  # fmt: skip
+"""By the field of the weekday."""
 
 
-def described(cron: str, words: Words) -> str:
-    """``every minute``, ``every 2 minutes``, ``every hour at :17``, ``every day at 03:41 UTC``."""
-    minute, hour, *rest = cron.split()
-    if rest != ["*", "*", "*"]:
+def described(cron: str, words: Words, *, zone: str = " UTC") -> str:
+    """``every minute``, ``every 2 minutes``, ``every hour at :17``, ``every day at 03:41 UTC``,
+    ``every weekday at 07:30 UTC``; another line stays as it is."""
+    minute, hour, *dates, weekday = cron.split()
+    if dates != ["*", "*"]:
         return cron
-    if hour == "*":
-        if minute == "*":
-            return words("every minute")
-        if minute.startswith("*/"):
-            return words("every {n} minutes", n=int(minute[2:]))
+    if hour.isdigit() and minute.isdigit() and weekday in EVERY:
+        return words(EVERY[weekday], time=f"{int(hour):02d}:{int(minute):02d}") + zone
+    if (hour, weekday) != ("*", "*"):
+        return cron
+    if minute == "*":
+        return words("every minute")
+    if minute.isdigit():
         return words("every hour at :{minute}", minute=f"{int(minute):02d}")
-    if hour.startswith("*/") or minute == "*" or minute.startswith("*/"):
-        return cron
-    return words("every day at {time} UTC", time=f"{int(hour):02d}:{int(minute):02d}")
+    step = minute.removeprefix("*/")
+    return words("every {n} minutes", n=int(step)) if step.isdigit() else cron
 
 
 def next_runs(cron: str, now: datetime, *, count: int) -> list[datetime]:

@@ -17,15 +17,24 @@ from jobs.process.clock import utc_now
 from jobs.queues import cron
 from models.database import DatabaseUnavailable, session
 
-FIELDS = ("name", "every", "zone", "text", "template")
+FIELDS = ("name", "every", "zone", "text", "template", "edit")
+"""``edit`` is the name of the schedule that the form changes, "" where it adds one."""
 
 
 def schedule_page(request: Request) -> Response:
-    return _page(request)
+    """Raises NotFound."""
+    name = request.query_params.get("edit")
+    if not name:
+        return _page(request)
+    with session():
+        found = schedules.details(name, now=utc_now())
+    text = "" if found["template"] else found["task"].get("description") or ""
+    chosen = {"name": name, "edit": name, "every": found["cron"], "text": text}
+    return _page(request, chosen | {key: found[key] or "" for key in ("zone", "template")})
 
 
-def add_schedule(request: Request, form: FormData) -> Response:
-    """Add recurring work: plain words or five fields of cron, a text or a template."""
+def write_schedule(request: Request, form: FormData) -> Response:
+    """Add or change recurring work: plain words or five fields of cron, a text or a template."""
     written = {name: field(form, name) for name in FIELDS}
     is_cron = len(written["every"].split()) == 5 and not written["every"][:1].isalpha()
     values: dict[str, Any] = {"cron" if is_cron else "every": written["every"]}
@@ -34,7 +43,11 @@ def add_schedule(request: Request, form: FormData) -> Response:
     site = site_of(request)
     try:
         with session():
-            schedules.add(written["name"], values, rules=site.rules, now=utc_now())
+            if written["edit"]:
+                values["template"] = written["template"] or None
+                schedules.edit(written["edit"], values, rules=site.rules, now=utc_now())
+            else:
+                schedules.add(written["name"], values, rules=site.rules, now=utc_now())
     except InvalidInput as error:
         return _page(request, written, problem=str(error), status=422)
     return back_to("/schedule", "changed")
@@ -65,7 +78,10 @@ def _page(
             known = [one["name"] for one in templates.listed()]
     except DatabaseUnavailable:
         recurring, known = None, []  # the system's own schedule is known without Postgres
-    # cronsim speaks English; a cron line is read in every language.
+    # cronsim speaks English.
+    for one in recurring or ():
+        if words.language != "en" and not one["problem"]:
+            one["words"] = described(one["cron"], words, zone="")
     return page(
         request,
         "schedule.html",
@@ -75,7 +91,6 @@ def _page(
         known_templates=known,
         lines=lines,
         schedules=recurring,
-        in_words=words.language == "en",
     )
 
 

@@ -45,7 +45,8 @@ class BacklogWatch:
             flow = self._flow(current)
             oldest = task_figures.oldest_untried_seconds() if flow.waiting else None
         age = oldest or 0.0
-        detail = f"oldest waiting task: {age:.0f} s"
+        waited = f"{age:.0f} s" if age < 120 else f"{age / 60:.0f} min"
+        detail = f"oldest waiting task: {waited}"
         fault = standstill(flow, could_move_seconds=self._could_move_seconds(flow))
         if fault is not None:
             return HealthCheck(

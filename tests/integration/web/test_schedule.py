@@ -55,8 +55,17 @@ def test_a_schedule_is_paused_resumed_and_run_on_its_page(
     assert add(every="30 7 * * 1-5", text="y", name="m").status_code == 200
     crons = system.sql("SELECT cron FROM kos_schedules WHERE name IN ('n', 'm') ORDER BY name")
     assert [row["cron"] for row in crons] == ["30 7 * * 1-5", "0 */2 * * *"]
+    edited = browser.get(f"{dashboard.url}/schedule?edit=m", timeout=20).text
+    assert 'value="30 7 * * 1-5"' in edited
+    assert add(name="m", edit="m", every="0 9 * * 1", text="z", zone="UTC").status_code == 200
+    assert add(name="m", edit="m", every="now and then", text="z").status_code == 422
+    assert "no schedule" in add(name="x", edit="nobody", every="hourly", text="z").text
+    assert browser.get(f"{dashboard.url}/schedule?edit=nobody", timeout=20).status_code == 404
+    [row] = system.sql("SELECT cron, line FROM kos_schedules WHERE name = 'm'")
+    assert (row["cron"], row["line"]["description"]) == ("0 9 * * 1", "z")
     russian = browser.get(
         f"{dashboard.url}/schedule", headers={"Accept-Language": "ru"}, timeout=20
     ).text
     assert "Повторяющаяся работа" in russian
+    assert "каждый понедельник в 09:00" in russian
     assert "Запустить сейчас" in russian

@@ -192,6 +192,15 @@ def test_a_cron_line_is_told_in_words(cron: str, words: str, first: str) -> None
     assert next_runs(cron, NOON, count=1)[0].strftime("%H:%M") == first
 
 
+def test_the_usual_cron_lines_of_people_are_told_in_words_and_others_as_they_are() -> None:
+    words = words_for("ru")
+
+    assert described("30 7 * * 1-5", words, zone="") == "по будням в 07:30"
+    assert described("0 9 * * 1", words, zone="") == "каждый понедельник в 09:00"
+    for line in ("0 */2 * * *", "0 9 1 * *", "* * * * 1", "1-5 * * * *", "0 9 * * MON"):
+        assert described(line, words) == line
+
+
 def test_every_line_of_our_schedule_is_understood() -> None:
     for line in cron.TABLE:
         assert described(line.cron, words_for("ru")) != line.cron

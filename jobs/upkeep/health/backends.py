@@ -21,6 +21,7 @@ from jobs.queues.control_requests import ControlRequests
 from jobs.upkeep.health.checks import SILENT, HealthCheck
 from jobs.upkeep.health.idle_models import IdleModels
 from llm.backends.registry import Backends
+from llm.breaker import CLOSED
 from llm.errors import LLMError, ModelNotFound, Overloaded, StallTimeout
 from llm.types import BackendHealth, BackendSpec, Deadlines, ResidentModel
 from models import attempt, task_figures
@@ -35,6 +36,8 @@ CANARY_DEADLINES = Deadlines(
 )
 """For a resident model. Two such canaries, one check apart, fit into the allowed minute."""
 FAILURES_UNTIL_HUNG = 2
+CLOSED_SECONDS = 30.0
+"""How long a breaker may be open before its server counts as ill."""
 STALL_SECONDS = 30.0
 SLOWER_THAN_EVER = 4.0
 
@@ -56,7 +59,10 @@ class BackendWatch:
     was_reachable: dict[str, bool] = field(default_factory=dict)
 
     def check(self, spec: BackendSpec) -> HealthCheck:
-        name = f"backend:{spec.name}"
+        check = self._check(spec, f"backend:{spec.name}")
+        return self._closed(spec, check.name) or check if check.ok else check
+
+    def _check(self, spec: BackendSpec, name: str) -> HealthCheck:
         health = self.backends.get(spec.name).health()
         self._note_change(spec.name, health.reachable)
         if not health.reachable:
@@ -84,6 +90,18 @@ class BackendWatch:
             if not held:
                 return HealthCheck(name, True, "reachable; no slot is free for a canary")
             return self._canary(spec, name)
+
+    def _closed(self, spec: BackendSpec, name: str) -> HealthCheck | None:
+        """Red where the breaker has been open for long: a green server that gets no work."""
+        state = self.breakers.states().get(spec.name, CLOSED)
+        if state.opened_at is None:
+            return None
+        seconds = (datetime.now(UTC) - state.opened_at).total_seconds()
+        if seconds < CLOSED_SECONDS:
+            return None
+        detail = f"no task was sent there for {seconds:.0f} s: breaker open: {state.reason}"
+        remedy = f"see the log of the server at {spec.url}; the breaker closes when a model answers"
+        return HealthCheck(name, False, detail, remedy)
 
     def _canary(self, spec: BackendSpec, name: str) -> HealthCheck:
         backend = self.backends.get(spec.name)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,16 @@ import redis
 
 from jobs.health_checker import HealthChecker, build
 from jobs.queues.leadership import Leadership
-from jobs.queues.names import HEALTH, LIMITS, LISTENER_HEARTBEAT, WORKERS
+from jobs.queues.names import BREAKERS, HEALTH, LIMITS, LISTENER_HEARTBEAT, WORKERS
 from jobs.runtime import connect
 from jobs.settings.load import load
+from jobs.upkeep import canaries
 from jobs.upkeep.canaries import Canaries
 from jobs.upkeep.health import backends, idle_models
 from jobs.upkeep.health.checks import HealthCheck
 from jobs.upkeep.health.restarts import MOST_IN_WINDOW, Restarter
-from llm.errors import LoadFailed, Overloaded
+from llm.breaker import dumps
+from llm.errors import LoadFailed, Overloaded, TruncatedStream
 from llm.types import Deadlines, GenerateRequest, Message
 from models import database
 from tests.support.embedded import Server
@@ -214,6 +216,64 @@ def test_a_breaker_is_probed_with_the_model_in_memory_as_it_is(
     assert canaries_of(checker).probe_due()
 
     assert server.stats()["models"][MODEL]["loads"] == 1
+
+
+def open_breaker(checker: HealthChecker, *, seconds_ago: float) -> None:
+    """As three broken answers open it, with its canary due now."""
+    breakers = checker.runtime.breakers
+    for _ in range(3):
+        breakers.failed("ollama", MODEL, TruncatedStream("broke off"))
+    state = breakers.states()["ollama"]
+    now = datetime.now(UTC)
+    past = replace(state, opened_at=now - timedelta(seconds=seconds_ago), retry_at=now)
+    checker.runtime.redis.hset(BREAKERS, "ollama", dumps(past))
+    breakers.read_again()
+
+
+def test_one_model_that_breaks_off_does_not_close_its_server_to_the_others(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    load_a_model(server, checker)
+    server.fault("truncate", model=MODEL, after_tokens=0)
+    open_breaker(checker, seconds_ago=1.0)
+
+    assert canaries_of(checker).probe_due()
+
+    assert checker.runtime.breakers.blocked("ollama") is None
+    (scanned,) = checker.runtime.scanner.scan().servers
+    broken = {model.name for model in scanned.models or () if model.broken}
+    assert broken == {MODEL}
+
+
+def test_each_probe_of_a_server_tries_other_models(
+    checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canaries, "SAMPLES", 1)
+    server.fault("truncate", after_tokens=0)
+    tried: list[set[str]] = []
+    for _ in range(2):
+        open_breaker(checker, seconds_ago=1.0)
+        before = server.stats()["models"]
+        assert not canaries_of(checker).probe_due()
+        after = server.stats()["models"]
+        tried.append({name for name in after if after[name] != before.get(name)})
+
+    assert [len(names) for names in tried] == [1, 1]
+    assert tried[0] != tried[1]
+
+
+def test_a_server_that_gets_no_work_for_its_open_breaker_is_red(
+    checker: HealthChecker, server: RunningSimulator
+) -> None:
+    open_breaker(checker, seconds_ago=1.0)
+    assert by_name(checker.round())["backend:ollama"].ok
+
+    open_breaker(checker, seconds_ago=40.0)
+
+    red = by_name(checker.round())["backend:ollama"]
+    assert not red.ok
+    assert "broke off" in red.detail
+    assert server.url in red.remedy
 
 
 def canaries_of(checker: HealthChecker) -> Canaries:

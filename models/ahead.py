@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.base import fetch_all
+from models.times import within_limits
 
 MOST_DELAYED = 1000
 
@@ -28,10 +29,11 @@ def sent() -> list[SentTask]:
     return [SentTask(**row) for row in fetch_all(_SENT)]
 
 
-_SENT = """
+_SENT = f"""
 SELECT t.id::text AS task_id, coalesce(t.backend, '') AS backend, t.block_id::text,
   CASE WHEN t.status = 'in_progress'
-    THEN extract(epoch FROM clock_timestamp() - t.started_at)::float8 END AS elapsed_seconds,
+    THEN extract(epoch FROM clock_timestamp() - ({within_limits("t.started_at")}))::float8
+  END AS elapsed_seconds,
   b.task_seconds, b.task_variation
 FROM tasks t LEFT JOIN kos_blocks b ON b.id = t.block_id
 WHERE t.status IN ('queued', 'in_progress')
@@ -41,8 +43,11 @@ WHERE t.status IN ('queued', 'in_progress')
 def delays() -> list[float]:
     """Seconds until each task in back-off may begin, soonest first; at most a thousand."""
     rows = fetch_all(
-        "SELECT extract(epoch FROM next_attempt_at - now())::float8 AS seconds FROM tasks "
-        "WHERE status = 'pending' AND next_attempt_at > now() ORDER BY next_attempt_at LIMIT %s",
+        f"""
+        SELECT extract(epoch FROM ({within_limits("next_attempt_at")}) - now())::float8 AS seconds
+        FROM tasks WHERE status = 'pending' AND next_attempt_at > now()
+        ORDER BY next_attempt_at LIMIT %s
+        """,
         (MOST_DELAYED,),
     )
     return [row["seconds"] for row in rows]

@@ -10,6 +10,7 @@ from psycopg2.extras import Json, execute_values
 
 from models.base import Row, fetch_all, fetch_one
 from models.database import database
+from models.times import within_limits
 
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
 TIMES = {
@@ -176,9 +177,10 @@ def task_ids(batch_id: str) -> list[str]:
 def results(batch_id: str, *, after_line: int, limit: int) -> list[Row]:
     """Lines in order, with the results of their tasks."""
     return fetch_all(
-        """
+        f"""
         SELECT l.line, l.custom_id, l.error, l.task_id::text AS task_id, t.status, t.result,
-          t.last_error, t.model, extract(epoch FROM t.completed_at)::bigint AS ended_at,
+          t.last_error, t.model,
+          extract(epoch FROM {within_limits("t.completed_at")})::bigint AS ended_at,
           a.prompt_tokens, a.completion_tokens, a.error_code, a.finish_reason
         FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id
         LEFT JOIN kos_attempts a ON a.task_id = t.id AND a.epoch = t.epoch

@@ -9,6 +9,7 @@ from typing import Any
 
 from models import counts
 from models.base import as_utc, fetch_all, fetch_one, read_utc
+from models.times import within_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +214,11 @@ def oldest_untried_seconds() -> float | None:
     return row["age"] if row else None
 
 
-_LAST_MOVES = """
+_LAST_MOVES = f"""
 SELECT extract(epoch FROM now() - greatest(sent, ended))::float AS moved,
   extract(epoch FROM now() - sent)::float AS sent
 FROM (SELECT greatest(
-    (SELECT max(queued_at) FROM tasks WHERE status IN ('queued', 'in_progress')),
+    (SELECT {within_limits("max(queued_at)")} FROM tasks WHERE status IN ('queued', 'in_progress')),
     (SELECT started_at FROM kos_attempts ORDER BY id DESC LIMIT 1)) AS sent,
   (SELECT max(finished_at) FROM kos_attempts) AS ended) moments
 """

@@ -8,6 +8,7 @@ that the attempt needs: its expert, and the results of its dependencies.
 from __future__ import annotations
 
 from models.marks import MARKED
+from models.times import within_limits
 
 INSERT = """
 INSERT INTO tasks (id, title, description, priority, category, assignee_expert_id, metadata,
@@ -108,7 +109,7 @@ WITH back AS (
 SELECT id FROM back
 """
 
-CLAIM = """
+CLAIM = f"""
 WITH claimed AS (
   UPDATE tasks SET status = 'in_progress', started_at = now(), lease_owner = %(owner)s,
     lease_expires_at = now() + %(lease)s * interval '1 second'
@@ -118,7 +119,8 @@ WITH claimed AS (
 ), ledger AS (
   INSERT INTO kos_attempts (task_id, number, epoch, block_id, backend, model, worker, wait_seconds)
   SELECT id, 1 + coalesce((SELECT max(number) FROM kos_attempts a WHERE a.task_id = claimed.id), 0),
-    epoch, block_id, backend, model, %(owner)s, extract(epoch FROM now() - queued_at)
+    epoch, block_id, backend, model, %(owner)s,
+    extract(epoch FROM now() - ({within_limits("queued_at")}))
   FROM claimed
   RETURNING number
 )

@@ -20,6 +20,17 @@ TIMESTAMPTZ_OID, TIMESTAMP_OID = 1184, 1114
 Caster = Callable[[Any, Any], Any]
 
 
+def within_limits(column: str) -> str:
+    """SQL for a time that can be subtracted: before Postgres 17 an infinite one is an error, later
+    the result is infinite."""
+    first, last = (f"timestamptz '{limit.isoformat()}'" for limit in (EARLIEST, LATEST))
+    # No greatest() and least(): they would make a limit of NULL.
+    return (
+        f"CASE WHEN {column} < {first} THEN {first} "
+        f"WHEN {column} > {last} THEN {last} ELSE {column} END"
+    )
+
+
 def register() -> None:
     """Make every connection of this process read such times as the nearest limit."""
     for oid, name, caster in (

@@ -13,6 +13,7 @@ import redis
 
 from jobs.queues.names import HEALTH
 from models.base import fetch_all
+from models.database import database, session
 from tests.integration.cli.command_line import Kos
 from tests.integration.cli.steps import add_expert, complete, queue, rows
 from tests.support.embedded import Server
@@ -262,3 +263,22 @@ def test_postgres_lost_in_the_middle_of_a_file_says_how_to_go_on(
     assert ran.code == 4
     assert "submit the same file again" in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "294276-12-31Z", "4713-01-01Z BC"])
+@pytest.mark.parametrize("state", ["pending", "queued", "in_progress", "completed"])
+def test_times_of_a_row_that_python_cannot_hold_stop_no_command(
+    kos: Kos, state: str, moment: str
+) -> None:
+    kos.submit({"description": "one"})
+    with session():
+        database.execute_sql(
+            "UPDATE tasks SET status = %(state)s, backend = 'mlx', created_at = %(at)s, "
+            "updated_at = %(at)s, queued_at = %(at)s, started_at = %(at)s, completed_at = %(at)s, "
+            "next_attempt_at = %(at)s, lease_expires_at = %(at)s",
+            {"state": state, "at": moment},
+        )
+
+    for command in (["status"], ["tasks"], ["plan"], ["export"], ["recover"], ["projects"]):
+        ran = kos(*command)
+        assert "unexpected" not in ran.err, (command, ran.err)

@@ -14,7 +14,7 @@ from console.operations.errors import InvalidInput
 from jobs.policy.types import PolicyName
 
 if TYPE_CHECKING:
-    from jobs.simulation.result import Requests, SimulationResult
+    from jobs.simulation.result import PromptTokens, Requests, SimulationResult
     from jobs.simulation.workload import Workload
 
 POLICIES = tuple(policy.value for policy in PolicyName)
@@ -90,6 +90,8 @@ def simulate_command(
     for result in results:
         if result.requests is not None:
             say(_people(result.policy, result.requests))
+        if result.prompts is not None:
+            say(_reading(result.policy, result.prompts))
 
 
 def _people(policy: str, requests: Requests) -> str:
@@ -98,6 +100,13 @@ def _people(policy: str, requests: Requests) -> str:
         f"{policy}: {len(requests.schedule)} requests of people waited {waits.p50:.1f} s (p50), "
         f"{waits.p95:.1f} s (p95), {waits.max:.1f} s (worst); {requests.interruptions} tasks "
         "gave way"
+    )
+
+
+def _reading(policy: str, prompts: PromptTokens) -> str:
+    return (
+        f"{policy}: {prompts.computed:,} of {prompts.total:,} prompt tokens are computed, the rest "
+        f"is cached; one server in the best order computes {prompts.least:,}"
     )
 
 

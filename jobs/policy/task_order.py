@@ -66,10 +66,17 @@ def prompt_prefix(expert_id: str | None, system: str, files: Sequence[str]) -> t
 
 
 def _by_prefix(tasks: Iterable[TaskView]) -> list[TaskView]:
-    """The same tasks, each beside the first that shares its longest prefix: all of its persona,
-    and within them all of its files. Groups keep the order of their first task."""
+    """The same tasks, each beside those that share its longest prefix: all of its persona, and
+    within them all of its files.
+
+    The smallest group comes first, then the one whose first task does: a group that has begun only
+    becomes smaller, so the next plan goes on with it. By age the next plan would begin another.
+    """
     personas: dict[str, dict[tuple[str, ...], list[TaskView]]] = {}
     for task in tasks:
         persona = task.prefix[0] if task.prefix else ""
         personas.setdefault(persona, {}).setdefault(task.prefix, []).append(task)
-    return [task for files in personas.values() for group in files.values() for task in group]
+    in_order = sorted(personas.values(), key=lambda files: sum(map(len, files.values())))
+    return [
+        task for files in in_order for group in sorted(files.values(), key=len) for task in group
+    ]

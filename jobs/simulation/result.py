@@ -79,6 +79,19 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """Of the finished tasks: ``total``, those the servers ``computed``, and the ``least`` that any
+    order could have left to compute on one server."""
+
+    computed: int
+    total: int
+    least: int
+
+    def to_json(self) -> dict[str, int]:
+        return {"computed": self.computed, "total": self.total, "least": self.least}
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationResult:
     policy: str
     workload: str
@@ -95,6 +108,7 @@ class SimulationResult:
     unfinished: tuple[str, ...] = ()
     plans: int = 0
     requests: Requests | None = None
+    prompts: PromptTokens | None = None
 
     @property
     def ratio(self) -> float:
@@ -125,6 +139,8 @@ class SimulationResult:
         }
         if self.requests is not None:
             document["interactive"] = self.requests.to_json()
+        if self.prompts is not None:
+            document["prompt_tokens"] = self.prompts.to_json()
         if schedule:
             document["schedule"] = [_task_json(entry) for entry in self.schedule]
             if self.requests is not None:

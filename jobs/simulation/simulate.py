@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobs.policy.types import PlanningConfig, PolicyName
 from jobs.simulation.engine import SimulatedRun, run
 from jobs.simulation.lower_bound import Bounds, bounds
+from jobs.simulation.prompts import prompt_tokens
 from jobs.simulation.result import BackendUse, Requests, SimulationResult, Waits, waits_of
 from jobs.simulation.workload import VirtualBackend, Workload
 from models.states import Priority
@@ -51,6 +52,7 @@ def simulate(
         unfinished=history.unfinished,
         plans=history.plans,
         requests=_request_figures(workload, history),
+        prompts=prompt_tokens(workload, history.schedule, history.loads),
     )
 
 

@@ -116,6 +116,7 @@ class Views:
             category=task.category,
             complexity=task.complexity,
             bug_probability=task.bug_probability,
+            prefix=tuple(name for name, _ in task.prefix),
             only=places.setdefault(only, only),
         )
 

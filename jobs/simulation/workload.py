@@ -49,7 +49,9 @@ class VirtualModel:
 @dataclass(frozen=True, slots=True)
 class VirtualTask:
     """``service_seconds`` by (backend, model): where it may run, and how long it takes there.
-    ``backoffs`` holds, for each of its attempts that fail, the seconds before the next one."""
+    ``backoffs`` holds, for each of its attempts that fail, the seconds before the next one.
+    ``prefix`` are the pieces (name, tokens) that its prompt of ``prompt_tokens`` begins with and
+    may share; 0 tokens: unknown."""
 
     id: str
     service_seconds: Mapping[Pair, float]
@@ -59,6 +61,8 @@ class VirtualTask:
     complexity: float = 0.5
     bug_probability: float | None = None
     backoffs: tuple[float, ...] = ()
+    prefix: tuple[tuple[str, int], ...] = ()
+    prompt_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,7 +167,29 @@ def _task(item: Mapping[str, Any], at: str, known: set[Pair]) -> VirtualTask:
         category=_word(Category, item.get("category", "default"), f"{at}.category"),
         complexity=_number(item, "complexity", at, 0.5),
         bug_probability=None if bug is None else _number(item, "bug_probability", at, None),
+        **_prompt(item, at),
     )
+
+
+def _prompt(item: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """``prefix`` and ``prompt_tokens``, of which the prefix is a part."""
+    pieces = item.get("prefix", ())
+    if not isinstance(pieces, Sequence) or not all(_is_piece(piece) for piece in pieces):
+        raise WorkloadError(f"{at}.prefix: a list of [name, tokens] is needed")
+    shared = sum(tokens for _, tokens in pieces)
+    if not pieces and "prompt_tokens" not in item:
+        return {}
+    whole = _whole(item, "prompt_tokens", at, None)
+    if whole < shared:
+        raise WorkloadError(f"{at}.prompt_tokens: {whole} is less than its prefix of {shared}")
+    return {"prefix": tuple((name, tokens) for name, tokens in pieces), "prompt_tokens": whole}
+
+
+def _is_piece(piece: object) -> bool:
+    if not isinstance(piece, list) or len(piece) != 2:
+        return False
+    name, tokens = piece
+    return isinstance(name, str) and type(tokens) is int and tokens >= 0
 
 
 def _pair(place: str, known: set[Pair], at: str) -> Pair:
@@ -276,6 +298,9 @@ def _task_json(task: VirtualTask) -> dict[str, Any]:
     }
     if task.bug_probability is not None:
         document["bug_probability"] = task.bug_probability
+    if task.prompt_tokens:
+        document["prefix"] = [[name, tokens] for name, tokens in task.prefix]
+        document["prompt_tokens"] = task.prompt_tokens
     return document
 
 

@@ -34,7 +34,15 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "jobs.simulation",
-        ("jobs.simulation", "jobs.policy", "llm.types", "llm.kinds", "llm.errors", "models.states"),
+        (
+            "jobs.simulation",
+            "jobs.policy",
+            "llm.types",
+            "llm.kinds",
+            "llm.errors",
+            "llm.simulator.prefix_cache",
+            "models.states",
+        ),
     ),
     *((room, (*ROOMS[: place + 1], *VALUES)) for place, room in enumerate(ROOMS)),
     ("jobs", ("jobs", "llm", "models")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from datetime import timedelta
 from itertools import groupby
 
@@ -29,7 +31,25 @@ def test_tasks_with_the_same_beginning_of_their_prompts_follow_each_other() -> N
         task(3, age_seconds=7, prefix=("ada",)),
         task(4, age_seconds=6, prefix=("ada", "a.py")),
         task(5, age_seconds=5, prefix=("bob",)),
-    ) == ["1", "4", "3", "2", "5"]
+    ) == ["2", "5", "3", "1", "4"]
+
+
+def test_a_later_plan_goes_on_with_the_beginning_that_runs() -> None:
+    """Each plan ranks anew what is left; a server must not change its prompt for that."""
+    waiting = [
+        task(number, age_seconds=60 - number, prefix=(persona, file))
+        for number, (persona, file) in enumerate(
+            itertools.product(("ada", "bob", "eve"), ("a.py", "b.py") * 4)
+        )
+    ]
+    random.Random(1).shuffle(waiting)
+    started: list[TaskView] = []
+    while waiting:
+        started.append(rank_tasks(waiting, now=NOW, config=CONFIG)[0])
+        waiting.remove(started[-1])
+
+    assert len([prefix for prefix, _ in groupby(started, key=lambda one: one.prefix)]) == 6
+    assert len([persona for persona, _ in groupby(one.prefix[0] for one in started)]) == 3
 
 
 def test_grouping_passes_no_priority_and_no_overdue_task() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,21 @@ def test_an_ended_session_stays_ended_after_a_restart(tmp_path: Path) -> None:
 
     assert after_a_start().read(ended.cookie) is None
     assert after_a_start().read(other.cookie) is not None
+
+
+def test_ended_sessions_are_kept_until_they_would_have_expired(tmp_path: Path) -> None:
+    clock = Clock()
+    file = tmp_path / "ended.json"
+    sessions = Sessions("secret", port=11480, ended=EndedSessions(file), clock=clock)
+    first, second = (sessions.new(authenticated=True) for _ in range(2))
+    for session in (first, second):
+        sessions.end(session)
+    assert [sessions.read(session.cookie) for session in (first, second)] == [None, None]
+
+    clock.now += SESSION_SECONDS + 1
+    sessions.end(sessions.new(authenticated=True))
+
+    assert len(json.loads(file.read_text())) == 1
 
 
 def test_a_spoiled_list_of_ended_sessions_locks_nobody_out(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
+
+import pytest
+import redis
 
 from jobs.admission.slot_events import FreedSlots
 from jobs.admission.slots import Slots
@@ -22,6 +26,34 @@ def test_a_waiter_hears_of_a_slot_freed_elsewhere(server: Server) -> None:
 
         until(lambda: heard == ["ollama"])
         listener.stop()
+
+
+@pytest.mark.parametrize(
+    ("let_go", "is_told"),
+    [("a slot", True), ("a place in the line", True), ("nothing", False)],
+)
+def test_those_behind_hear_of_whatever_somebody_lets_go(
+    client: redis.Redis, let_go: str, is_told: bool
+) -> None:
+    """A heavy waiter that gives up may be all that a light one behind it waits for."""
+    slots = Slots(client, owner="here")
+    slots.acquire("ollama", "t1:1", limit=1)
+    slots.acquire("ollama", "t2:1", limit=1)
+    with client.pubsub(ignore_subscribe_messages=True) as told:
+        told.subscribe(slots.freed_channel)
+        until(lambda: client.pubsub_numsub(slots.freed_channel)[0][1] == 1)
+
+        slots.release("ollama", {"a slot": "t1:1", "a place in the line": "t2:1"}.get(let_go, "x"))
+        client.publish(slots.freed_channel, "the end")
+
+        heard: list[Any] = []
+
+        def hear() -> bool:
+            heard.append(told.get_message(timeout=0.1))
+            return heard[-1] is not None
+
+        until(hear)
+    assert (heard[-1]["data"] not in (b"the end", "the end")) == is_told
 
 
 def test_listening_goes_on_after_the_connection_broke() -> None:

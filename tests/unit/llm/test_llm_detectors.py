@@ -188,6 +188,27 @@ def test_a_server_that_ignores_the_limit_is_stopped() -> None:
     assert guard.pieces < 500
 
 
+@pytest.mark.parametrize("thought_share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("chars", "runs_away"), [(8_000, False), (14_000, True)])
+def test_thoughts_and_text_count_together_however_few_pieces_they_come_in(
+    thought_share: float, chars: int, runs_away: bool
+) -> None:
+    dice = random.Random(5)
+    text = "".join(chr(dice.randint(97, 122)) for _ in range(chars))
+    cut = int(chars * thought_share)
+    guard = AnswerGuard(prompt=PROMPT, max_tokens=50)
+
+    def generate() -> None:
+        guard.thought(text[:cut])
+        guard.text(text[cut:])
+
+    if runs_away:
+        with pytest.raises(errors.RunawayAnswer):
+            generate()
+    else:
+        generate()
+
+
 def test_a_full_answer_is_no_runaway() -> None:
     assert not is_runaway(tokens=4000, chars=60_000, max_tokens=4000)
     assert is_runaway(tokens=6000, chars=60_000, max_tokens=4000)

@@ -83,18 +83,19 @@ def test_a_body_beyond_its_bound_is_cut_off_where_it_hides_its_length() -> None:
         itertools.repeat({"type": "http.request", "body": chunk, "more_body": True})
     )
 
-    assert received == MAX_BODY_BYTES
+    assert received == (MAX_BODY_BYTES, 413)
 
 
 def test_a_body_that_comes_too_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_module, "BODY_SECONDS", 0.05)
     messages = [{"type": "http.request", "body": b"{", "more_body": True}, None]
 
-    assert _body_of(iter(messages)) == 1
+    assert _body_of(iter(messages)) == (1, 408)
 
 
-def _body_of(messages: Iterator[Any]) -> int:
-    """How many bytes a route reads of a body until it is cut off; None comes never."""
+def _body_of(messages: Iterator[Any]) -> tuple[int, int]:
+    """How many bytes a route reads of a body until it is cut off, and the status that it answers;
+    None comes never."""
     read = 0
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +112,7 @@ def _body_of(messages: Iterator[Any]) -> int:
 
     scope = _scope({"host": "localhost", "authorization": f"Bearer {TOKEN}"}, "10.0.0.1")
     asyncio.run(_guard(LoginAttempts(), route)(scope, receive, send))
-    return read
+    return read, scope["kos_cut_off"]
 
 
 def _guard(attempts: LoginAttempts, app: ASGIApp | None = None) -> Guard:

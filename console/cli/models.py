@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -81,6 +82,7 @@ def add_command(app: App, source: str, name: str | None, sha256: str | None, as_
     """
     from console.operations import models
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: leave nothing behind
     with adding_bar(source) as on_progress:
         done = models.add(app.settings, source, name=name, sha256=sha256, on_progress=on_progress)
     if as_json:

@@ -15,7 +15,7 @@ from console.cli.main import main
 from tests.support.gguf_models import write_gguf
 from tests.support.mlx_servers import mlx_server
 
-CTRL_C_AT_HALF = """
+INTERRUPT_AT_HALF = """
 import os, signal, sys
 from console.cli.main import main
 from llm.model_files import conversion
@@ -24,7 +24,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 convert = conversion.convert_tensor
 def interrupted(tensor, **more):
     if tensor.name == "blk.1.attn_q.weight":
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.Signals[os.environ["SIGNAL"]])
     return convert(tensor, **more)
 conversion.convert_tensor = interrupted
 sys.exit(main(sys.argv[1:]))
@@ -96,12 +96,14 @@ def test_what_does_not_exist_is_told_in_one_line(
     assert line.count("\n") == 1
 
 
-def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_in_the_middle_leaves_nothing(tmp_path: Path, name: str) -> None:
     gguf, models = write_gguf(tmp_path / "tiny.gguf"), tmp_path / "models"
-    environ = {**os.environ, "KOS_HOME": str(tmp_path / "home"), "MLX_MODELS_DIR": str(models)}
+    folders = {"KOS_HOME": str(tmp_path / "home"), "MLX_MODELS_DIR": str(models)}
+    environ = {**os.environ, **folders, "SIGNAL": name}
 
     done = subprocess.run(
-        [sys.executable, "-c", CTRL_C_AT_HALF, "models", "add", str(gguf)],
+        [sys.executable, "-c", INTERRUPT_AT_HALF, "models", "add", str(gguf)],
         capture_output=True, text=True, timeout=120, check=False, env=environ, cwd=tmp_path,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ _UNKNOWN_PARENTS = """
 ARRAY(SELECT d.depends_on_id::text FROM kos_dependencies d WHERE d.task_id = t.id
   AND NOT EXISTS (SELECT 1 FROM tasks p WHERE p.id = d.depends_on_id)) AS unknown_parents
 """
+# A parent that was deleted holds nothing up: the join finds no row for it.
 _NO_OPEN_DEPENDENCY = """
 NOT EXISTS (
   SELECT 1 FROM kos_dependencies d JOIN tasks p ON p.id = d.depends_on_id
@@ -96,6 +97,7 @@ def _without_faulty(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
     while True:
         rows = fetch_all(sql, parameters)
         faults = {row["id"]: fault for row in rows if (fault := fault_of(row)) is not None}
+        # Where none could be refused (all locked), reading again would find the same page.
         if not faults or not refuse(faults):
             return [
                 {**row, "complexity": share(row.get("complexity"))}
@@ -164,6 +166,7 @@ def window_of_all_kinds(
     everything, else upper bounds: they include rows that wait for others and unservable ones.
     """
     rows = window(limit, unservable=unservable)
+    # The window holds all that may run, so counts would only cost time.
     if len(rows) < limit:
         return rows, {}
     known = {row.id for row in rows}

@@ -44,6 +44,7 @@ def fetch_soon(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
     try:
         return fetch_all(f"SET LOCAL lock_timeout = '{LOCKED_ROW_SECONDS}s'; {sql}", parameters)
     except peewee.OperationalError as error:
+        # A person may hold the lock for hours; the caller goes on without the row.
         if isinstance(error.__context__, psycopg2.errors.LockNotAvailable):
             return []
         raise

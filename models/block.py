@@ -84,6 +84,7 @@ FROM jsonb_to_recordset(%(blocks)s) AS b(backend text, model text, num_ctx integ
 """
 
 
+# Blocks of replaced plans count too while tasks of theirs are in flight: they hold their model.
 OPEN = """
 WITH busy AS (
   SELECT block_id, count(*) AS n FROM tasks

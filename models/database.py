@@ -99,6 +99,7 @@ class PostgresConnection(BoundedConnection):
         super().__init__(dsn, **parameters)
         self.autocommit = True
         with self.cursor() as cursor:
+            # A pooler answers the handshake with a number of its own making.
             cursor.execute("SELECT pg_backend_pid()")
             self.behind_pooler = cursor.fetchone() != (self.info.backend_pid,)
             if not self.behind_pooler:
@@ -172,6 +173,7 @@ def session() -> AbstractContextManager[None]:
 @contextmanager
 def session_of(pool: BoundedPool) -> Iterator[None]:
     """:func:`session` with a connection of that pool."""
+    # A kept connection looks open, so nested use and first use are told apart by this.
     kept = pool in _thread.idle
     if not kept and not pool.is_closed():
         yield
@@ -190,6 +192,7 @@ def session_of(pool: BoundedPool) -> Iterator[None]:
         broken = bool(pool.connection().closed)
         if not broken and not _cannot_serve(error):
             raise
+        # One dead connection puts all of its age in doubt: the next users ping first.
         if broken:
             BoundedPool.dead_at = time.monotonic()
         raise DatabaseUnavailable(_first_line(error)) from error

@@ -37,6 +37,7 @@ def locked(
         try:
             lock_database.execute_sql(
                 f"{_limit_idle_time(silent_seconds)}; "
+                # The usual limit for locked rows would end the wait for a planner that works.
                 f"SET LOCAL lock_timeout = '{int(wait_seconds * 1000)}ms'; "
                 "SELECT pg_advisory_xact_lock(%s)",
                 (key,),

@@ -149,6 +149,7 @@ def fail_cycles(*, oldest: int = OLDEST_ROWS) -> list[str]:
     """
     edges = fetch_all(WAITING_FOR_PENDING, {"oldest": oldest, "edges": EDGES})
     found = cycles.find_cycles((row["task"], row["parent"]) for row in edges)
+    # Each row of a cycle gets a reason that begins with itself.
     turned = [cycle[at:] + cycle[:at] for cycle in found for at in range(len(cycle))]
     if not turned:
         return []
@@ -186,6 +187,7 @@ def _reclaim(
     return [Returned(id=row["id"], state=TaskState(row["status"])) for row in rows]
 
 
+# Only rows that wait for pending ones can be in a cycle; all others will become free or fail.
 WAITING_FOR_PENDING = """
 WITH oldest AS (
   SELECT id FROM tasks WHERE status = 'pending' ORDER BY created_at LIMIT %(oldest)s
@@ -237,6 +239,7 @@ MARK_FAILED = f"""
 UPDATE tasks SET metadata = {MARKED} WHERE id = ANY(%(ids)s::uuid[]) AND status = 'failed'
 """
 
+# Bounded, because after a disabled trigger there may be many; the next round takes the rest.
 CLOSE_TAKEN_OVER = """
 WITH stale AS (
   SELECT a.id FROM kos_attempts a LEFT JOIN tasks t ON t.id = a.task_id

@@ -68,6 +68,7 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
         with self._pool_available:
             while not self._connections:
                 if len(self._in_use) + self._opening < self._max_connections:
+                    # Counted before the slow connect, so that threads do not exceed the bound.
                     self._opening += 1
                     return None
                 left = deadline - time.monotonic()
@@ -87,6 +88,7 @@ class BoundedPool(PooledPostgresqlDatabase):  # type: ignore[misc]
             with self._pool_available:
                 self._opening -= 1
                 if opened is None:
+                    # The place is free again, and a waiting thread may open a connection instead.
                     self._pool_available.notify()
                 else:
                     now = time.time()

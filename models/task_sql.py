@@ -23,6 +23,8 @@ INSERT_DEPENDENCIES = """
 INSERT INTO kos_dependencies (task_id, depends_on_id) VALUES %s ON CONFLICT DO NOTHING
 """
 
+# What the creator wrote wins over what we chose: hence `coalesce` and the order of `||`.
+# Rows that somebody else has locked are left for the next page.
 ASSIGN = """
 WITH given AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(id uuid, expert_id uuid, category text,
@@ -94,6 +96,7 @@ WITH block AS (
 SELECT id::text, epoch FROM moved ORDER BY place
 """
 
+# The row gets its place in the block back, unless a newer plan has replaced that block.
 GIVE_BACK = """
 WITH back AS (
   UPDATE tasks SET status = 'pending', queued_at = NULL
@@ -109,6 +112,7 @@ WITH back AS (
 SELECT id FROM back
 """
 
+# Attempts are numbered over all lives of a row: `kos retry` resets the count of attempts only.
 CLAIM = f"""
 WITH claimed AS (
   UPDATE tasks SET status = 'in_progress', started_at = now(), lease_owner = %(owner)s,
@@ -165,6 +169,7 @@ UPDATE tasks SET checkpoint = %(checkpoint)s
 WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' RETURNING id
 """
 
+# Recovery counts a death against a row only where it stood so when its process died.
 MARK_ALONE = """
 UPDATE tasks SET suspicion = 'alone'
 WHERE id = %(id)s::uuid AND epoch = %(epoch)s AND status = 'in_progress' RETURNING id
@@ -227,6 +232,7 @@ STILL_AMONG = """
 SELECT id::text FROM tasks WHERE id = ANY(%(ids)s::uuid[]) AND status = ANY(%(states)s)
 """
 
+# Only pending: what a worker already runs is judged by its outcome.
 REFUSE = """
 UPDATE tasks SET status = 'failed', last_error = %(error)s, completed_at = now()
 WHERE id = %(id)s::uuid AND status = 'pending' RETURNING id
@@ -259,6 +265,7 @@ FROM found WHERE t.id = found.id RETURNING t.id::text, t.status
 """
 REDRIVE_FREE = REDRIVE.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
 
+# A queued row gets a new epoch, so that its message finds nothing to claim.
 ACCEPT = """
 WITH chosen AS (
   SELECT number, answer, (verdict->>'score')::real AS score FROM kos_attempts

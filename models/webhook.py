@@ -122,6 +122,7 @@ def keep_setting(name: str, kind: str, events: Sequence[str] | None) -> None:
             remove(name)
     elif found is None:
         _add(name, kind, None, None, events)
+    # Deliveries refer to the row, so a changed setting must not replace it.
     elif list(found["events"]) != list(events):
         fetch_all("UPDATE kos_webhooks SET events = %s WHERE name = %s", (list(events), name))
 

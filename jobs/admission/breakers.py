@@ -49,6 +49,7 @@ class Breakers:
     def succeeded(self, backend: str, model: str) -> None:
         """A whole answer came back."""
         self._refresh()
+        # Only a stored breaker is written: a success in the usual state costs no round trip.
         for key in (backend, _key(backend, model)):
             if key in self._states:
                 self._change(key, breaker.on_success)
@@ -123,6 +124,7 @@ class Breakers:
             return before, after
 
         self._cached_at = float("-inf")
+        # Two workers that count a failure at once must both be counted.
         changed: Any = self._client.transaction(transaction, BREAKERS, value_from_callable=True)
         before, after = changed
         return before, after
@@ -159,6 +161,7 @@ def _loads(value: bytes | str | None) -> BreakerState:
     try:
         return breaker.loads(_text(value))
     except ValueError:
+        # An older or newer version may have written it; a closed breaker lets calls find out.
         logger.warning("breaker_unreadable value=%r", value)
         return breaker.CLOSED
 

@@ -37,6 +37,7 @@ class Consumers:
                 self._client.hdel(UNCONSUMED, backend)
             return None
         if backend not in self._since:
+            # The first process that notices sets the time; others must not restart it.
             self._client.hsetnx(UNCONSUMED, backend, now)
             self._since[backend] = now
         if now - self._since[backend] < GRACE_SECONDS:

@@ -95,10 +95,12 @@ class SlotMiddleware(Middleware):
         """None once the slot is ours, else the reason why not."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not self._draining:
+            # Read before the request: a release between the two must end the wait below.
             seen = self._releases
             decision = self._request_slot(task)
             if decision.granted:
                 return None
+            # Without a retry time no place is kept in the line, so waiting would gain nothing.
             if decision.retry_in_seconds is None or time.monotonic() >= deadline:
                 self._release(task)
                 return decision.reason
@@ -133,6 +135,7 @@ class SlotMiddleware(Middleware):
         logger.info("not_admitted task=%s backend=%s: %s", task.task_id, task.backend, reason)
         try:
             with session():
+                # No decision is written for a row that was cancelled or reclaimed meanwhile.
                 if Task.give_back(task.task_id, task.epoch):
                     chosen = f"back from {task.backend}"
                     decision.record([NewDecision(task.task_id, "admit", chosen, reason)])

@@ -89,6 +89,7 @@ class Residency:
         with self._turn(key, cancel):
             if self._fresh(key) and not self._is_gone(key):
                 return 0.0
+            # A failed load takes its whole deadline; ten waiting threads would repeat it ten times.
             self._fail_as_the_previous_load(key, asked_at)
             try:
                 before = backend.resident_models()
@@ -200,6 +201,7 @@ class Residency:
             return False
         if looked is None:
             return False
+        # Looks carry wall clock time, for other processes; uses here are monotonic.
         used_at = time.time() - (self._clock() - self._used_at[key])
         names = {key[1], self._shared.get(key[:2])}
         return looked[0] > used_at and names.isdisjoint(looked[1])
@@ -251,6 +253,7 @@ class Residency:
         wanted = num_ctx or self._default_ctx.get((name, model))
         names = (model, self._shared.get((name, model)))
         for resident in residents:
+            # Ollama loads a model anew for another context, so the name alone is not enough.
             same_context = wanted is None or resident.context_tokens in (None, wanted)
             if resident.name in names and same_context:
                 return 0.0
@@ -307,6 +310,7 @@ class Residency:
         except LLMError:
             return ()
         try:
+            # A server that cannot list its models answers with an empty list, too.
             if residents:
                 self.publish(backend.name, residents)
         except redis.RedisError as error:

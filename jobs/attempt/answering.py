@@ -79,6 +79,7 @@ class Answering:
             result.verdict = self._review.verdict(
                 task, answer, context, running, category=claimed.row.category
             )
+            # Set after the review: an error in the review must not leave an unjudged answer.
             result.answer = answer
         except (preparation.TaskRefused, LLMError) as error:
             result.error = error
@@ -119,5 +120,6 @@ class Answering:
         calls = StructuredCalls(caller)
         answer = choice.processor.run(context, calls, checkpoint=checkpoint)
         answer = replace(answer, notes=(*answer.notes, *calls.notes))
+        # The usual processor is no news; the story of a task names only what its creator asked for.
         by_request = context.options.source or context.options.delegate
         return replace(answer, notes=(choice.reason, *answer.notes)) if by_request else answer

@@ -136,6 +136,7 @@ class ModelCaller:
                 f"{type(error).__name__}: {error}", backend=self._backend.name, model=self._model
             ) from error
         self.spent.add(completion, load_seconds)
+        # After `add`: the tokens of a refused answer were spent all the same.
         self._refuse_cut_prompt(request, completion)
         self._residency.used(self._backend.name, self._model, self._num_ctx)
         best_effort(
@@ -154,6 +155,7 @@ class ModelCaller:
         )
         # Only servers that load models on demand may still have to load this one.
         loads_unseen = traits_of(self._backend.spec.kind).loads_unseen
+        # After the load: the allowance of this minute could expire while the model loads.
         allowance = self._wait_for_rate(request)
         queue_seconds = self._queue_seconds()
         deadlines = self._deadlines(request, resident=not loads_unseen, queue_seconds=queue_seconds)
@@ -233,6 +235,7 @@ class ModelCaller:
     def _queue_seconds(self) -> float:
         """How long our own earlier requests at this server may delay a new one, at worst."""
         service = self._figures.service_seconds or 0.0
+        # This call holds one of them.
         ahead = self._in_use(self._backend.name) - 1
         return max(0, ahead) * service
 
@@ -288,8 +291,10 @@ class ModelCaller:
                 "Эхо-ответ от %s model=%s task=%s step=%s",
                 self._backend.name, self._model, self._running.task_id, step,
             )  # fmt: skip
+        # We ended the call, so it says nothing about the server.
         if isinstance(error, CallCancelled):
             return
+        # The server may have restarted without its models: the next call looks before it trusts.
         if error.transient:
             self._residency.forget(self._backend.name)
         best_effort(lambda: self._count(error), otherwise=None)

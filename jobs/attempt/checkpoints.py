@@ -36,6 +36,7 @@ class RowCheckpoint:
         except DatabaseUnavailable as error:
             logger.warning("step_not_kept_yet task=%s error=%s", self._running.task_id, error)
             return
+        # Another worker has the row: more model calls here would be thrown away.
         if not kept:
             raise CallCancelled(LEASE_LOST)
 

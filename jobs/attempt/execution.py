@@ -96,6 +96,7 @@ class Execution:
             return
         with self._gate.alone(cancelled=lambda: running.token.cancelled) as alone:
             if alone:
+                # A death is counted by this mark, so it must be committed before the task runs.
                 with session():
                     Task.mark_alone(claimed.id, claimed.epoch)
             yield

@@ -205,9 +205,11 @@ class LeaseKeeper:
         try:
             with session():
                 ours = self._watch(attempts)
+                # Where a lease was not renewed, the next round is a second away, not a heartbeat.
                 if due and self._renew(ours):
                     self._renewed_at = time.monotonic()
         finally:
+            # Also when Postgres was away: an attempt that cannot renew must stop by itself.
             self._give_up_expired(attempts)
 
     def _keep_slots(self, attempts: list[RunningAttempt]) -> None:

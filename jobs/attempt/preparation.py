@@ -67,6 +67,7 @@ def prepare(
         context=_files(claimed, options, settings, int(context_tokens * MATERIAL_SHARE)),
         dependencies=dependencies,
         knowledge=knowledge_text(nodes),
+        # The prompt and the answer share the window; half of it is left to the prompt.
         max_tokens=min(size.max_tokens, context_tokens // 2),
         brief=not options.verbatim and cuts(row.faults) > 0,
         context_tokens=context_tokens,
@@ -151,6 +152,7 @@ def _files(claimed: Claimed, options: TaskOptions, settings: Settings, budget_to
     reasons = "; ".join(map(str, result.refused))
     if options.files_required:
         raise TaskRefused(f"files_required, and a file cannot be read: {reasons}")
+    # A task that runs without a file it named must say so where people look.
     with session():
         decision.record([NewDecision(claimed.id, "route", None, f"files left out: {reasons}")])
     missing = ", ".join(refused.path for refused in result.refused)

@@ -51,6 +51,7 @@ class Recorder:
         """The outcome that was written; None where the row was no longer ours."""
         outcome = self._decide(claimed, result)
         written = self._write(claimed, running, outcome, result)
+        # After the commit: the other system may find the answer only once it is a result.
         if written and isinstance(outcome, Complete) and result.answer is not None:
             knowledge.keep(claimed, _storable(result.answer.text), self._settings)
         return outcome if written else None
@@ -71,6 +72,7 @@ class Recorder:
         return self._persist(claimed, partial(_give_back, claimed, f"interrupted: {error}"))
 
     def _decide(self, claimed: Claimed, result: AttemptResult) -> Outcome:
+        # Another attempt would be refused again: its row is at fault, no server.
         if isinstance(result.error, preparation.TaskRefused):
             return Fail(reason=str(result.error), code="refused")
         task, verdict = result.task, result.verdict
@@ -80,6 +82,7 @@ class Recorder:
             attempt_count=claimed.row.attempt_count,
             backend=task.backend,
             model=task.model,
+            # A good answer needs no other place, and looking for one reads the whole state.
             failover=not (verdict is not None and verdict.ok)
             and self._failover.is_possible(
                 claimed.row, failed=(task.backend, task.model), error=result.error

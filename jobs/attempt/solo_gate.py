@@ -36,6 +36,7 @@ class SoloGate:
         """For a thread inside ``shared``: wait until all others have left. False if ``cancelled``
         came first."""
         with self._changed:
+            # From here on nobody enters by `shared`, so the wait below ends.
             self._suspects += 1
             self._inside -= 1
             while self._inside and not cancelled():

@@ -35,6 +35,7 @@ def assign_page(roster: Roster) -> bool:
     """
     with session():
         waiting, chosen = backlog.unassigned(PAGE), backlog.unclassified(PAGE)
+        # Two threads that assign at once would both choose the expert with the fewest tasks.
         with roster.turn:
             assigned = bool(waiting) and _assign(waiting, roster.team())
         if chosen:
@@ -58,6 +59,7 @@ def _assign(rows: Sequence[UnassignedTask], team: Team) -> bool:
         if choice.expert_id is None:
             logger.warning("not_assigned task=%s: %s", row.id, choice.reason)
             continue
+        # The next row of this page must see this load, which Postgres has not counted yet.
         team.add_load(choice.expert_id)
         assignments.append(_assigned(row, assessed, choice))
         reasons[row.id] = _why(row, team.expert(choice.expert_id).name, options, assessed, choice)
@@ -100,6 +102,7 @@ def _write(assignments: Sequence[Assigned], reasons: dict[str, NewDecision]) -> 
     except FAULTS_OF_ROWS as error:
         if len(assignments) == 1:
             _cannot_be_written(assignments[0].id, str(error).strip().splitlines()[0])
+        # Where one row fails in a bulk statement, Postgres does not say which one.
         for one in assignments if len(assignments) > 1 else ():
             _write([one], reasons)
         return

@@ -79,6 +79,7 @@ class StateReader:
     ) -> tuple[BackendView, ...]:
         """Every configured backend: its limit, its tasks in flight, and why it may take none."""
         busy = Counter(task.backend for task in in_flight)
+        # The block with tasks in flight holds its model in memory, so a plan continues with it.
         present = {one.key.backend: one.key for one in blocks if one.in_flight > 0}
         return tuple(
             self._backend(spec, scan.server(spec.name), busy[spec.name], present)
@@ -104,6 +105,7 @@ class StateReader:
         state, total = self._states.of(spec.name, server), self._limits.total
         limit = state.limit
         unavailable = state.blocked
+        # The host is overloaded: no backend may take more, whatever its own limit says.
         if unavailable is None and total.slots == 0:
             unavailable = total.reason
         if unavailable is None:
@@ -131,6 +133,7 @@ class StateReader:
             view,
             resident=resident,
             max_resident=holds or max(1, len(resident)),
+            # Without it, the next plan would order the same load again.
             loading=(loading,) if loading else (),
         )
 

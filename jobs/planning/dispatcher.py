@@ -30,6 +30,7 @@ class Dispatcher:
     def dispatch(self, state: CurrentState) -> tuple[int, int]:
         """(tasks that the free slots want, tasks sent). Needs a session."""
         decided = dispatch(
+            # Where the total limit is scarce, the first in this list would take every slot.
             sorted(state.backends, key=lambda view: self._sent_at.get(view.name, 0.0)),
             state.blocks,
             dispatch_ahead=self._settings.dispatch_ahead,

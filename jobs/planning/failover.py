@@ -58,6 +58,7 @@ class Failover:
         except (redis.RedisError, DatabaseUnavailable) as problem:
             logger.warning("failover_unknown task=%s error=%s", row.id, problem)
             return False
+        # The last scan may be older than a failure that ended every server, such as of the network.
         if isinstance(error, BackendUnreachable | ConnectTimeout):
             return any(self._backends.get(name).health().reachable for name in found)
         return bool(found)

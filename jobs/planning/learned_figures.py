@@ -84,6 +84,7 @@ class LearnedFigures:
         never_read = self._read_at == float("-inf")
         if self._clock() - self._read_at < REFRESH_SECONDS:
             return
+        # Old figures are better than a thread that waits for Postgres before each call.
         if not self._lock.acquire(blocking=never_read):
             return
         try:

@@ -75,6 +75,7 @@ class Planner:
 
     def run(self, reason: str, *, replan: bool = False) -> int:
         """One cycle; how many tasks were dispatched."""
+        # Before the lock: a first scan asks the servers, and other planners would wait for that.
         scan = self._state.scan()
         if reason == INTERACTIVE_CHANGED:
             self._state.look_again()
@@ -82,10 +83,12 @@ class Planner:
             dispatched = 0
             for again in range(MAX_CYCLES):
                 if again:
+                    # Postgres ends an idle transaction, and with it the lock.
                     renew_lock()
                 state = self._state.read(scan)
                 if (replan or self._is_stale(state, reason)) and self._plan(state, reason, replan):
                     state = replace(state, blocks=open_blocks())
+                # Asked for once: a second plan in this loop would replace the one just made.
                 replan = False
                 wanted, sent = self._dispatcher.dispatch(state)
                 self._sent_since_plan += sent
@@ -93,6 +96,7 @@ class Planner:
                 # Fewer than wanted: some planned rows have changed, so dispatch again.
                 if sent == wanted:
                     break
+            # Here, because the planner runs whenever tasks change, and one at a time.
             self._fold_counts()
             self._log.completed(utc_now(), at_end=_is_drained(state, dispatched))
         self._log.cycle_ended()
@@ -117,6 +121,7 @@ class Planner:
         )
         remaining = sum(block.remaining for block in state.blocks)
         due = remaining > 0 and self._sent_since_plan >= plan_again_after(remaining)
+        # An idle server loses time at once, a better order only later: so only the second waits.
         return idle or (rested and (self._rows_changed or due))
 
     def _has_idle_lane(self, state: CurrentState) -> bool:
@@ -135,6 +140,7 @@ class Planner:
     def _plan(self, state: CurrentState, reason: str, must: bool) -> bool:
         """Whether there is a new plan: none without servers, nor without rows unless it ``must``
         be."""
+        # A plan without servers would park every row with a reason that is wrong in a minute.
         if all(view.unavailable is not None for view in state.backends):
             return False
         seen = window_snapshot(
@@ -206,6 +212,7 @@ def window_snapshot(
 
 
 def _new_blocks(planned: Plan) -> list[NewBlock]:
+    # Thousands of tasks share a few routes; writing each route once keeps the block small.
     route_of = {
         task_id: number for number, route in enumerate(planned.routes) for task_id in route.task_ids
     }

@@ -38,6 +38,7 @@ class Roster:
         now, revision = self._clock(), counts.revision_of_experts()
         if revision != self._revision or now - self._read_at > READ_AGAIN_SECONDS or not self._team:
             experts = Expert.roster() or _assistant()
+            # A new roster has no loads, so they are read below whatever their age is.
             self._team = Team((expert_view(expert) for expert in experts), loads={})
             self._revision, self._read_at, self._loads_at = revision, now, float("-inf")
         if len(self._team) <= MANY_EXPERTS or now - self._loads_at > LOADS_SECONDS:

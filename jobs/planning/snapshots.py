@@ -66,6 +66,7 @@ def fits_two_heavy(settings: Settings, scan: Scan) -> bool:
         if server.backend in local:
             heavy = [model.info.size_bytes or 0 for model in server.models or () if model.heavy]
             sizes.append(max(heavy, default=0))
+    # The rest of the memory is for contexts and for the system.
     return len(sizes) < 2 or sum(sizes) <= MEMORY_SHARE * psutil.virtual_memory().total
 
 
@@ -109,6 +110,7 @@ def further_tasks(
     alike: dict[tuple[object, ...], list[TaskView]] = {}
     inside = Counter(task.category for task in tasks)
     for task in tasks:
+        # Urgent rows go before all others, so hardly any are outside of the window.
         if task.priority is not Priority.URGENT:
             alike.setdefault(asks_for(task), []).append(task)
     found = []

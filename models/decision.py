@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from psycopg2.extras import Json, execute_values
 
-from models.base import Row, fetch_all
+from models.base import fetch_all
 from models.database import database
 
 Stage = Literal["assign", "route", "plan", "admit", "retry"]
@@ -25,6 +26,18 @@ class NewDecision:
     rejected: list[dict[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision that was recorded; ``rejected`` is of the form of :class:`NewDecision`, unless
+    another program wrote it."""
+
+    at: datetime
+    stage: str
+    chosen: str | None
+    reason: str
+    rejected: Sequence[Any] | None
+
+
 def record(decisions: Sequence[NewDecision]) -> None:
     """Write ``decisions`` in one statement."""
     if not decisions:
@@ -39,13 +52,14 @@ def record(decisions: Sequence[NewDecision]) -> None:
     )
 
 
-def of_task(task_id: str) -> list[Row]:
+def of_task(task_id: str) -> list[Decision]:
     """The decisions on one task, oldest first."""
-    return fetch_all(
+    rows = fetch_all(
         "SELECT at, stage, chosen, reason, rejected FROM kos_decisions "
         "WHERE task_id = %s::uuid ORDER BY id",
         (task_id,),
     )
+    return [Decision(**row) for row in rows]
 
 
 def prune(keep_days: float) -> int:

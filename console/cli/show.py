@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ from console.cli.text import safe
 
 if TYPE_CHECKING:
     from console.operations.outlook import QueuePosition
+    from models.decision import Decision
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -96,18 +98,19 @@ def why_command(app: App, task: str, as_json: bool) -> None:
     """Every decision on a task, with what was not chosen, and what it waits for now."""
     from console.operations import ids, tasks
     from console.operations.outlook import as_range, position_of
+    from models import decision
 
     with app.database():
         task_id = ids.resolve(task)
-        document = tasks.explained(task_id)
+        decisions = decision.of_task(task_id)
         row = tasks.details(task_id)
         parents, position = _parents(row), position_of(task_id, app.settings)
     if as_json:
         shown = as_range(position.done_in, now=now_utc()) if position else None
-        print_json(document | {"eta": shown})
+        print_json({**tasks.as_explained(task_id, decisions), "eta": shown})
         return
     _print_head(app, row, parents, position)
-    _print_timeline(row, document["decisions"])
+    _print_timeline(row, decisions)
 
 
 def _follow(app: App, task_id: str) -> int:
@@ -159,7 +162,7 @@ def _print_head(
     say(f"  {tell('now'):<11} {present}", ours=False)
 
 
-def _print_timeline(row: dict[str, Any], decisions: list[dict[str, Any]]) -> None:
+def _print_timeline(row: dict[str, Any], decisions: Sequence[Decision]) -> None:
     from console.operations.timeline import events_of
 
     events = events_of(row, decisions)

@@ -11,6 +11,7 @@ from console.cli.text import one_line
 from console.operations.lanes import SlotUse
 from console.operations.outlook import QueuePosition
 from models.base import Row
+from models.decision import Decision
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +21,7 @@ ANSWER_LINES = 12
 
 def task_screen(
     row: Row,
-    decisions: Sequence[Row],
+    decisions: Sequence[Decision],
     parents: Mapping[str, str],
     position: QueuePosition | None,
     *,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from console.operations.errors import InvalidInput, near
 from console.operations.plan_request import request_plan
 from models import attempt, decision, task_views
 from models.base import Row
+from models.decision import Decision
 from models.states import TaskState
 from models.task import Task
 
@@ -64,8 +66,13 @@ def accept(task_id: str, number: int | None = None) -> dict[str, Any]:
 
 
 def explained(task_id: str) -> dict[str, Any]:
-    """``{"task", "decisions"}``: every decision about it, oldest first."""
-    return {"task": task_id, "decisions": decision.of_task(task_id)}
+    """:func:`as_explained` with the decisions as they are recorded."""
+    return as_explained(task_id, decision.of_task(task_id))
+
+
+def as_explained(task_id: str, decisions: Iterable[Decision]) -> dict[str, Any]:
+    """``{"task", "decisions"}``: every decision about it, oldest first, as documents."""
+    return {"task": task_id, "decisions": [asdict(one) for one in decisions]}
 
 
 def cancel(task_ids: Sequence[str]) -> dict[str, Any]:

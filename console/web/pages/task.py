@@ -24,7 +24,7 @@ from console.web.site import Site
 from jobs.policy.time_split import time_split
 from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
-from models import task_views
+from models import decision, task_views
 from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import FINAL_STATES
@@ -50,7 +50,7 @@ def task_page(request: Request) -> Response:
 def describe(task_id: str, site: Site) -> dict[str, Any]:
     """``{"task", "story", "standing", "parents", "children", ...}``; the task exists."""
     task = tasks.details(task_id)
-    decisions = tasks.explained(task_id)["decisions"]
+    decisions = decision.of_task(task_id)
     is_final = task["status"] in {state.value for state in FINAL_STATES}
     parents = _linked(task["depends_on"])
     statuses = {row["id"]: row["status"] for row in parents}

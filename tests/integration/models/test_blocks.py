@@ -111,14 +111,14 @@ def test_each_task_is_sent_with_the_reason_of_its_group() -> None:
 
     send(opened, 2)
 
-    lines = [[(d["stage"], d["chosen"], d["reason"]) for d in decision.of_task(i)] for i in ids]
+    lines = [[(d.stage, d.chosen, d.reason) for d in decision.of_task(i)] for i in ids]
     sent = ("plan", "ollama/m", "a slot was free")
     assert lines == [
         [("route", "ollama/m", "urgent"), sent],
         [("route", "ollama/m", "soonest"), sent],
         [("route", "ollama/m", "soonest"), sent],
     ]
-    assert decision.of_task(ids[0])[0]["rejected"] == [{"option": "mlx/m", "reason": "full"}]
+    assert decision.of_task(ids[0])[0].rejected == [{"option": "mlx/m", "reason": "full"}]
     assert len(fetch_all("SELECT jsonb_array_elements(routes) FROM kos_blocks")) == len(routes)
 
 

@@ -10,6 +10,7 @@ from console.operations.outlook import QueuePosition
 from console.operations.timeline import events_of, standing
 from console.words import words_for
 from jobs.policy.forecast import SecondsRange
+from models.decision import Decision
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 NOW = START + timedelta(minutes=5)
@@ -46,9 +47,9 @@ def attempt(**changes: Any) -> dict[str, Any]:
 
 def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
     decisions = [
-        {"at": at(1), "stage": "assign", "chosen": "Anna", "reason": "fits by backend",
-         "rejected": [{"option": "Boris", "reason": "has 9 open tasks"}]},
-        {"at": at(9), "stage": "retry", "chosen": None, "reason": "elsewhere", "rejected": []},
+        Decision(at(1), "assign", "Anna", "fits by backend",
+                 [{"option": "Boris", "reason": "has 9 open tasks"}]),
+        Decision(at(9), "retry", None, "elsewhere", []),
     ]  # fmt: skip
     first = attempt(
         finished_at=at(8), outcome="retried", error="blank answer", wait_seconds=0.2,

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg2.extras import Json
 
-from models.base import Row, fetch_all, fetch_one, value_of
+from models.base import fetch_all, fetch_one, value_of
 
 ADDRESS, SETTING, COMMAND = "address", "setting", "command"
 
@@ -43,6 +43,39 @@ class WebhookDelivery:
     data: Mapping[str, Any]
     attempts: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedWebhook:
+    """A webhook as people see it: how many deliveries are ``pending``, and the newest (``last_``).
+    ``url`` is None where the settings hold it."""
+
+    name: str
+    kind: str
+    url: str | None
+    events: Sequence[str]
+    created_at: datetime
+    pending: int
+    last_event: str | None
+    last_state: str | None
+    last_problem: str | None
+    last_at: datetime | None
+    last_attempts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDelivery:
+    """A delivery as people see it; ``state`` is pending, delivered or failed."""
+
+    id: str
+    event: str
+    data: Mapping[str, Any]
+    state: str
+    attempts: int
+    problem: str | None
+    created_at: datetime
+    next_attempt_at: datetime | None
+    ended_at: datetime | None
 
 
 WEBHOOK_FIELDS = "id::text, name, kind, url, secret, events, failures"
@@ -137,19 +170,20 @@ def named(name: str) -> Webhook | None:
     return value_of(Webhook, row) if row else None
 
 
-def listed() -> list[Row]:
-    """Every webhook with how many deliveries are pending and the newest (``last_...``)."""
-    return fetch_all(LIST)
+def listed() -> list[ListedWebhook]:
+    """Every webhook, by name."""
+    return [value_of(ListedWebhook, row) for row in fetch_all(LIST)]
 
 
-def deliveries(name: str, *, limit: int) -> list[Row]:
+def deliveries(name: str, *, limit: int) -> list[ListedDelivery]:
     """Newest first."""
-    return fetch_all(
+    rows = fetch_all(
         "SELECT d.id::text, d.event, d.data, d.state, d.attempts, d.problem, d.created_at, "
         "d.next_attempt_at, d.ended_at FROM kos_webhook_deliveries d JOIN kos_webhooks w "
         "ON w.id = d.webhook_id WHERE w.name = %s ORDER BY d.created_at DESC LIMIT %s",
         (name, limit),
     )
+    return [value_of(ListedDelivery, row) for row in rows]
 
 
 def with_due_deliveries() -> list[Webhook]:

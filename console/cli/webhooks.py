@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from console.cli.app import App, pass_app
@@ -51,16 +53,17 @@ def webhooks_command(context: click.Context, as_json: bool) -> None:
 def list_command(app: App, as_json: bool) -> None:
     """List the webhooks with their newest delivery."""
     from console.operations import webhooks
+    from models import webhook
 
     with app.database():
-        rows = webhooks.listed()
+        listed = webhook.listed()
     if as_json:
-        print_json(rows)
+        print_json([webhooks.as_document(one) for one in listed])
         return
     cells = [
-        [row["name"], row["leads_to"], ", ".join(row["events"]), row["pending"],
-         ": ".join(filter(None, [row["last_state"], row["last_problem"]]))]
-        for row in rows
+        [one.name, webhooks.leads_to(one), ", ".join(one.events), one.pending,
+         ": ".join(filter(None, [one.last_state, one.last_problem]))]
+        for one in listed
     ]  # fmt: skip
     print_table(COLUMNS, cells, empty="No webhooks yet: `kos webhooks add NAME URL` adds one.")
 
@@ -74,13 +77,12 @@ def show_command(app: App, name: str, as_json: bool) -> None:
     from console.operations import webhooks
 
     with app.database():
-        rows = webhooks.deliveries(name)
+        listed = webhooks.deliveries(name)
     if as_json:
-        print_json(rows)
+        print_json([asdict(one) for one in listed])
         return
     cells = [
-        [row["created_at"], row["event"], row["state"], row["attempts"], row["problem"] or ""]
-        for row in rows
+        [one.created_at, one.event, one.state, one.attempts, one.problem or ""] for one in listed
     ]
     print_table(DELIVERIES, cells, empty="Nothing was sent there yet.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from console.operations.errors import InvalidInput, UnknownName, near
@@ -13,26 +14,25 @@ from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from jobs.upkeep.webhooks import delivering, sending
 from models import webhook
-from models.base import Row
-from models.webhook import WebhookDelivery
+from models.webhook import ListedDelivery, ListedWebhook, WebhookDelivery
 
 DELIVERIES_SHOWN = 20
 MAX_URL_CHARS = 2000
 SETTINGS = (delivering.URL_SETTING, delivering.COMMAND_SETTING)
 
 
-def listed() -> list[Row]:
-    """Every webhook; ``leads_to`` is its address, or the setting that holds it. The path of an
-    address may be a secret, so who may change nothing sees its ``origin`` only."""
-    return [
-        {
-            **row,
-            "leads_to": row["url"] or f"${row['name']}",
-            "origin": "/".join((row["url"] or "").split("/")[:3]),
-            "events": list(row["events"]),
-        }
-        for row in webhook.listed()
-    ]
+def as_document(one: ListedWebhook) -> dict[str, Any]:
+    return {**asdict(one), "leads_to": leads_to(one), "origin": origin(one)}
+
+
+def leads_to(one: ListedWebhook) -> str:
+    """Its address, or the setting that holds it."""
+    return one.url or f"${one.name}"
+
+
+def origin(one: ListedWebhook) -> str:
+    """What may be shown to who may change nothing: the path of an address may be a secret."""
+    return "/".join((one.url or "").split("/")[:3])
 
 
 def add(name: str, url: str, events: Sequence[str], *, settings: Settings) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def send_test(name: str, *, settings: Settings) -> None:
         raise InvalidInput(f"{name}: {error}") from error
 
 
-def deliveries(name: str) -> list[Row]:
+def deliveries(name: str) -> list[ListedDelivery]:
     """The newest deliveries of one webhook. Raises UnknownName."""
     if webhook.named(name) is None:
         raise _unknown(name)
@@ -87,5 +87,5 @@ def deliveries(name: str) -> list[Row]:
 
 
 def _unknown(name: str) -> UnknownName:
-    names = [row["name"] for row in webhook.listed()]
+    names = [one.name for one in webhook.listed()]
     return UnknownName(f"no webhook {name!r}: {near(name, names)}")

@@ -12,6 +12,7 @@ from console.operations import webhooks
 from console.operations.errors import InvalidInput, UnknownName
 from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
 from jobs.policy.webhooks import BY_DEFAULT, EVENTS
+from models import webhook
 from models.database import session
 
 EMPTY: dict[str, Any] = {"name": "", "url": "", "events": list(BY_DEFAULT)}
@@ -60,14 +61,14 @@ def _page(
     status: int = 200,
 ) -> Response:
     with session():
-        rows = webhooks.listed()
-        for row in rows:
-            row["deliveries"] = webhooks.deliveries(row["name"])
+        listed = [
+            (one, webhooks.origin(one), webhooks.deliveries(one.name)) for one in webhook.listed()
+        ]
     return page(
         request,
         "webhooks.html",
         status=status,
-        webhooks=rows,
+        webhooks=listed,
         events=EVENTS,
         written=written,
         problem=problem,

@@ -60,7 +60,7 @@ def end(status: str = "completed", **metadata: Any) -> str:
 
 def states(name: str) -> list[tuple[str, int, str | None]]:
     found = webhook.deliveries(name, limit=100)
-    return [(row["state"], row["attempts"], row["problem"]) for row in found]
+    return [(one.state, one.attempts, one.problem) for one in found]
 
 
 def make_due() -> None:
@@ -244,7 +244,7 @@ def test_a_standstill_is_one_event_however_often_it_is_seen() -> None:
     for since in ("first", "first", "second"):
         webhook.backlog_is_stuck(since=since, problem="stands still")
 
-    assert [row["data"]["since"] for row in webhook.deliveries("any", limit=9)] == [
+    assert [one.data["since"] for one in webhook.deliveries("any", limit=9)] == [
         "second",
         "first",
     ]
@@ -281,5 +281,5 @@ def test_a_batch_that_ends_is_an_event() -> None:
     for status in ("in_progress", "finalizing", "completed"):
         fetch_all("UPDATE kos_batches SET status = %s", (status,))
 
-    [row] = webhook.deliveries("any", limit=9)
-    assert (row["event"], row["data"]["id"]) == ("batch.done", "batch_1")
+    [one] = webhook.deliveries("any", limit=9)
+    assert (one.event, one.data["id"]) == ("batch.done", "batch_1")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg2.extras import Json, execute_values
 
-from models.base import Row, fetch_all, fetch_one
+from models.base import fetch_all, fetch_one, value_of
 from models.database import database
 from models.times import within_limits
 
@@ -26,12 +28,82 @@ TIMES = {
 ID_BEGINS = "batch_"
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    id: str
+    filename: str
+    purpose: str
+    bytes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """``errors`` and ``metadata`` are in OpenAI's format; ``is_over``: its window has passed (of
+    open batches only)."""
+
+    id: str
+    input_file_id: str
+    endpoint: str
+    completion_window: str
+    status: str
+    total: int
+    completed: int
+    failed: int
+    metadata: Any
+    errors: Any
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: datetime
+    in_progress_at: datetime | None
+    finalizing_at: datetime | None
+    completed_at: datetime | None
+    failed_at: datetime | None
+    cancelling_at: datetime | None
+    cancelled_at: datetime | None
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """A line and its task. ``error`` is why the line was refused; without it, ``status`` None says
+    that the task was deleted. ``ended_at`` is in seconds since the epoch."""
+
+    line: int
+    custom_id: str | None
+    task_id: str | None
+    error: Any = None
+    status: str | None = None
+    result: str | None = None
+    last_error: str | None = None
+    model: str | None = None
+    ended_at: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error_code: str | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """Lines by result; ``failed`` includes the ``cancelled``."""
+
+    total: int
+    completed: int
+    cancelled: int
+    failed: int
+
+    @property
+    def open(self) -> int:
+        return self.total - self.completed - self.failed
+
+
 def new_id(kind: str) -> str:
     """``file-...`` or ``batch_...``."""
     return f"{kind}{secrets.token_hex(12)}"
 
 
-def add_file(file_id: str, *, filename: str, purpose: str, size_bytes: int) -> Row:
+def add_file(file_id: str, *, filename: str, purpose: str, size_bytes: int) -> StoredFile:
     fetch_all(
         "INSERT INTO kos_files (id, filename, purpose, bytes) VALUES (%s, %s, %s, %s)",
         (file_id, filename, purpose, size_bytes),
@@ -41,19 +113,21 @@ def add_file(file_id: str, *, filename: str, purpose: str, size_bytes: int) -> R
     return found
 
 
-def file(file_id: str) -> Row | None:
-    return fetch_one("SELECT * FROM kos_files WHERE id = %s", (file_id,))
+def file(file_id: str) -> StoredFile | None:
+    row = fetch_one("SELECT * FROM kos_files WHERE id = %s", (file_id,))
+    return value_of(StoredFile, row) if row else None
 
 
-def files(*, purpose: str | None, after: str | None, limit: int) -> list[Row]:
+def files(*, purpose: str | None, after: str | None, limit: int) -> list[StoredFile]:
     """Newest first, those older than ``after``."""
-    return fetch_all(
+    rows = fetch_all(
         "SELECT * FROM kos_files WHERE (%(purpose)s::text IS NULL OR purpose = %(purpose)s) "
         "AND (%(after)s::text IS NULL OR (created_at, id) < "
         "(SELECT created_at, id FROM kos_files WHERE id = %(after)s)) "
         "ORDER BY created_at DESC, id DESC LIMIT %(limit)s",
         {"purpose": purpose, "after": after, "limit": limit},
     )
+    return [value_of(StoredFile, row) for row in rows]
 
 
 def delete_file(file_id: str) -> bool:
@@ -62,7 +136,7 @@ def delete_file(file_id: str) -> bool:
 
 def add_batch(
     *, input_file_id: str, endpoint: str, completion_window: str, metadata: Mapping[str, Any] | None
-) -> Row:
+) -> StoredBatch:
     batch_id = new_id(ID_BEGINS)
     fetch_all(
         "INSERT INTO kos_batches (id, input_file_id, endpoint, completion_window, metadata) "
@@ -75,25 +149,28 @@ def add_batch(
     return found
 
 
-def batch(batch_id: str) -> Row | None:
-    return fetch_one("SELECT * FROM kos_batches WHERE id = %s", (batch_id,))
+def batch(batch_id: str) -> StoredBatch | None:
+    row = fetch_one("SELECT * FROM kos_batches WHERE id = %s", (batch_id,))
+    return value_of(StoredBatch, row) if row else None
 
 
-def batches(*, after: str | None, limit: int) -> list[Row]:
-    return fetch_all(
+def batches(*, after: str | None, limit: int) -> list[StoredBatch]:
+    rows = fetch_all(
         "SELECT * FROM kos_batches WHERE %(after)s::text IS NULL OR (created_at, id) < "
         "(SELECT created_at, id FROM kos_batches WHERE id = %(after)s) "
         "ORDER BY created_at DESC, id DESC LIMIT %(limit)s",
         {"after": after, "limit": limit},
     )
+    return [value_of(StoredBatch, row) for row in rows]
 
 
-def open_batches() -> list[Row]:
-    return fetch_all(
+def open_batches() -> list[StoredBatch]:
+    rows = fetch_all(
         "SELECT *, created_at + completion_window::interval <= now() AS is_over "
         "FROM kos_batches WHERE status IN "
         "('validating', 'in_progress', 'finalizing', 'cancelling') ORDER BY created_at"
     )
+    return [value_of(StoredBatch, row) for row in rows]
 
 
 def move(batch_id: str, *, start: Sequence[str], to: str, **changes: Any) -> bool:
@@ -134,8 +211,7 @@ def add_lines(batch_id: str, lines: Sequence[tuple[int, str | None, str | None, 
     )  # fmt: skip
 
 
-def progress(batch_id: str) -> dict[str, int]:
-    """Lines by result: ``completed``, ``failed`` (with ``cancelled``) and ``open``."""
+def progress(batch_id: str) -> BatchProgress:
     row = fetch_one(
         """
         SELECT count(*) AS total,
@@ -148,12 +224,12 @@ def progress(batch_id: str) -> dict[str, int]:
         (batch_id,),
     )
     assert row is not None
-    return {**row, "open": row["total"] - row["completed"] - row["failed"]}
+    return BatchProgress(**row)
 
 
-def failures(batch_id: str, *, limit: int) -> list[Row]:
+def failures(batch_id: str, *, limit: int) -> list[BatchLine]:
     """The first lines that were refused or whose tasks failed or were cancelled."""
-    return fetch_all(
+    rows = fetch_all(
         """
         SELECT l.line, l.custom_id, l.error, l.task_id::text AS task_id, t.status, t.last_error
         FROM kos_batch_lines l LEFT JOIN tasks t ON t.id = l.task_id
@@ -163,6 +239,7 @@ def failures(batch_id: str, *, limit: int) -> list[Row]:
         """,
         (batch_id, limit),
     )
+    return [value_of(BatchLine, row) for row in rows]
 
 
 def task_ids(batch_id: str) -> list[str]:
@@ -174,9 +251,9 @@ def task_ids(batch_id: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def results(batch_id: str, *, after_line: int, limit: int) -> list[Row]:
+def results(batch_id: str, *, after_line: int, limit: int) -> list[BatchLine]:
     """Lines in order, with the results of their tasks."""
-    return fetch_all(
+    rows = fetch_all(
         f"""
         SELECT l.line, l.custom_id, l.error, l.task_id::text AS task_id, t.status, t.result,
           t.last_error, t.model,
@@ -188,3 +265,4 @@ def results(batch_id: str, *, after_line: int, limit: int) -> list[Row]:
         """,
         (batch_id, after_line, limit),
     )
+    return [value_of(BatchLine, row) for row in rows]

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from jobs.policy.chat_task import ChatTaskError, chat_task
-from models.base import Row
+from models.batch import BatchLine
 
 URL = "/v1/chat/completions"
 ANY_MODEL = frozenset({"", "auto", "default"})
@@ -46,20 +46,20 @@ def custom_id_of(line: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def output_line(batch_id: str, row: Row) -> dict[str, Any]:
+def output_line(batch_id: str, row: BatchLine) -> dict[str, Any]:
     """A completed task in the output file's format."""
-    prompt, completion = row["prompt_tokens"] or 0, row["completion_tokens"] or 0
+    prompt, completion = row.prompt_tokens or 0, row.completion_tokens or 0
     body = {
-        "id": f"chatcmpl-{row['task_id']}",
+        "id": f"chatcmpl-{row.task_id}",
         "object": "chat.completion",
-        "created": row["ended_at"] or 0,
-        "model": row["model"] or "unknown",
+        "created": row.ended_at or 0,
+        "model": row.model or "unknown",
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": row["result"] or "", "refusal": None},
+                "message": {"role": "assistant", "content": row.result or "", "refusal": None},
                 "logprobs": None,
-                "finish_reason": row.get("finish_reason") or FINISHED,
+                "finish_reason": row.finish_reason or FINISHED,
             }
         ],
         "usage": {
@@ -68,7 +68,7 @@ def output_line(batch_id: str, row: Row) -> dict[str, Any]:
             "total_tokens": prompt + completion,
         },
     }
-    response = {"status_code": 200, "request_id": row["task_id"], "body": body}
+    response = {"status_code": 200, "request_id": row.task_id, "body": body}
     return _line(batch_id, row, response=response, error=None)
 
 
@@ -80,25 +80,25 @@ EXPIRED = {
 """As https://platform.openai.com/docs/guides/batch says it."""
 
 
-def error_line(batch_id: str, row: Row, *, ended: str) -> dict[str, Any]:
+def error_line(batch_id: str, row: BatchLine, *, ended: str) -> dict[str, Any]:
     """A refused line, or a task that failed or was cancelled, in the error file's format.
 
     ``ended``: the state in which the batch ends.
     """
-    error = row["error"]
-    if error is None and row["status"] == "cancelled":
+    error = row.error
+    if error is None and row.status == "cancelled":
         error = EXPIRED if ended == "expired" else CANCELLED
-    if error is None and row["status"] is None:
+    if error is None and row.status is None:
         error = {"code": "task_gone", "message": "the task's row was deleted"}
     if error is None:
-        error = {"code": row["error_code"] or "task_failed", "message": row["last_error"] or ""}
+        error = {"code": row.error_code or "task_failed", "message": row.last_error or ""}
     return _line(batch_id, row, response=None, error=error)
 
 
-def _line(batch_id: str, row: Row, *, response: Any, error: Any) -> dict[str, Any]:
+def _line(batch_id: str, row: BatchLine, *, response: Any, error: Any) -> dict[str, Any]:
     return {
-        "id": f"batch_req_{batch_id.removeprefix('batch_')}_{row['line']}",
-        "custom_id": row["custom_id"],
+        "id": f"batch_req_{batch_id.removeprefix('batch_')}_{row.line}",
+        "custom_id": row.custom_id,
         "response": response,
         "error": error,
     }

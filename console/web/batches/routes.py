@@ -22,6 +22,7 @@ from jobs.policy.forecast import SecondsRange
 from jobs.process.clock import utc_now
 from models import batch as store
 from models.base import Row
+from models.batch import StoredBatch, StoredFile
 from models.database import session
 
 MAX_METADATA_PAIRS = 16
@@ -57,7 +58,7 @@ def file(request: Request) -> Response:
 
 
 def file_content(request: Request) -> Response:
-    return content(request, _found_file(request)["id"])
+    return content(request, _found_file(request).id)
 
 
 def content(request: Request, file_id: str, *, filename: str | None = None) -> Response:
@@ -71,9 +72,9 @@ def content(request: Request, file_id: str, *, filename: str | None = None) -> R
 def delete_file(request: Request) -> Response:
     row = _found_file(request)
     with session():
-        store.delete_file(row["id"])
-    _disk(request).delete(row["id"])
-    return Json({"id": row["id"], "object": "file", "deleted": True})
+        store.delete_file(row.id)
+    _disk(request).delete(row.id)
+    return Json({"id": row.id, "object": "file", "deleted": True})
 
 
 def create_batch(request: Request, body: Any) -> Response:
@@ -92,7 +93,7 @@ def create_batch(request: Request, body: Any) -> Response:
     return Json(_batch(begin(request, file_id, metadata=metadata)))
 
 
-def begin(request: Request, file_id: str, *, metadata: dict[str, str] | None) -> Row:
+def begin(request: Request, file_id: str, *, metadata: dict[str, str] | None) -> StoredBatch:
     """A batch of the lines of that file, which the runner checks and submits."""
     with session():
         row = store.add_batch(
@@ -117,27 +118,27 @@ def batch(request: Request) -> Response:
     return Json({**_batch(row), "eta": moments or None})
 
 
-def left(request: Request, row: Row) -> SecondsRange | None:
+def left(request: Request, row: StoredBatch) -> SecondsRange | None:
     """When its last task is done; None where the batch has ended or nothing is planned."""
-    if row["status"] not in store.OPEN:
+    if row.status not in store.OPEN:
         return None
     with session():
-        return outlook.end_of(store.task_ids(row["id"]), site_of(request).settings)
+        return outlook.end_of(store.task_ids(row.id), site_of(request).settings)
 
 
 def cancel_batch(request: Request, body: Any) -> Response:
     row = cancel(request)
-    if row["status"] != "cancelling":
-        raise ApiError(409, f"the batch is {row['status']} and cannot be cancelled")
+    if row.status != "cancelling":
+        raise ApiError(409, f"the batch is {row.status} and cannot be cancelled")
     return Json(_batch(row))
 
 
-def cancel(request: Request) -> Row:
+def cancel(request: Request) -> StoredBatch:
     """The batch of the address as it is afterwards: ``cancelling``, or one that had ended."""
     row = found_batch(request)
     with session():
-        store.move(row["id"], start=["validating", "in_progress"], to="cancelling")
-        row = store.batch(row["id"]) or row
+        store.move(row.id, start=["validating", "in_progress"], to="cancelling")
+        row = store.batch(row.id) or row
     _runner(request).wake()
     return row
 
@@ -153,7 +154,7 @@ def models(request: Request) -> Response:
     return Json({"object": "list", "data": data})
 
 
-def keep(request: Request, upload: UploadFile) -> Row:
+def keep(request: Request, upload: UploadFile) -> StoredFile:
     """The row of an uploaded file of lines, and its bytes on the disk."""
     file_id = store.new_id("file-")
     size_bytes = _disk(request).keep(file_id, upload.file)
@@ -172,7 +173,7 @@ def _metadata(value: Any) -> dict[str, str] | None:
     return cast(dict[str, str], value)
 
 
-def _found_file(request: Request) -> Row:
+def _found_file(request: Request) -> StoredFile:
     with session():
         row = store.file(_id(request, "file"))
     if row is None:
@@ -180,7 +181,7 @@ def _found_file(request: Request) -> Row:
     return row
 
 
-def found_batch(request: Request) -> Row:
+def found_batch(request: Request) -> StoredBatch:
     with session():
         row = store.batch(_id(request, "batch"))
     if row is None:
@@ -206,39 +207,39 @@ def _list(data: list[Row], limit: int) -> Response:
     )
 
 
-def _file(row: Row) -> Row:
+def _file(row: StoredFile) -> Row:
     return {
-        "id": row["id"],
+        "id": row.id,
         "object": "file",
-        "bytes": row["bytes"],
-        "created_at": _seconds(row["created_at"]),
-        "filename": row["filename"],
-        "purpose": row["purpose"],
+        "bytes": row.bytes,
+        "created_at": _seconds(row.created_at),
+        "filename": row.filename,
+        "purpose": row.purpose,
         "status": "processed",
         "status_details": None,
         "expires_at": None,
     }
 
 
-def _batch(row: Row) -> Row:
-    times = {name: _seconds(row[name]) for name in store.TIMES.values()}
-    created = _seconds(row["created_at"]) or 0
+def _batch(row: StoredBatch) -> Row:
+    times = {name: _seconds(getattr(row, name)) for name in store.TIMES.values()}
+    created = _seconds(row.created_at) or 0
     return {
-        "id": row["id"],
+        "id": row.id,
         "object": "batch",
-        "endpoint": row["endpoint"],
-        "errors": row["errors"],
-        "input_file_id": row["input_file_id"],
-        "completion_window": row["completion_window"],
-        "status": row["status"],
-        "output_file_id": row["output_file_id"],
-        "error_file_id": row["error_file_id"],
+        "endpoint": row.endpoint,
+        "errors": row.errors,
+        "input_file_id": row.input_file_id,
+        "completion_window": row.completion_window,
+        "status": row.status,
+        "output_file_id": row.output_file_id,
+        "error_file_id": row.error_file_id,
         "created_at": created,
         **times,
         "expires_at": created + DAY_SECONDS,
-        "expired_at": created + DAY_SECONDS if row["status"] == "expired" else None,
-        "request_counts": {name: row[name] for name in ("total", "completed", "failed")},
-        "metadata": row["metadata"],
+        "expired_at": created + DAY_SECONDS if row.status == "expired" else None,
+        "request_counts": {name: getattr(row, name) for name in ("total", "completed", "failed")},
+        "metadata": row.metadata,
     }
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -31,7 +32,7 @@ from console.web.batches.mapping import (
 from jobs.policy.chat_task import ChatTaskError
 from models import batch as store
 from models import task_views
-from models.base import Row
+from models.batch import BatchProgress, StoredBatch
 from models.database import DatabaseUnavailable, session
 from models.locks import lock_if_free
 
@@ -95,20 +96,20 @@ class BatchRunner:
                 self._carry_on(batch)
         return bool(found)
 
-    def _carry_on(self, batch: Row) -> None:
-        if batch["status"] == "validating":
+    def _carry_on(self, batch: StoredBatch) -> None:
+        if batch.status == "validating":
             self._begin(batch)
-        elif batch["status"] == "in_progress" and not self._is_expired(batch):
-            self._watch(batch)
-        elif batch["status"] == "in_progress":
+        elif batch.status == "in_progress" and not self._is_expired(batch):
+            batch = self._watch(batch)
+        elif batch.status == "in_progress":
             self._end_early(batch, to="expired")
-        elif batch["status"] == "cancelling":
+        elif batch.status == "cancelling":
             self._end_early(batch, to="cancelled")
-        if batch["status"] == "finalizing":
+        if batch.status == "finalizing":
             self._finish(batch)
 
-    def _begin(self, batch: Row) -> None:
-        path = self._disk.path(batch["input_file_id"])
+    def _begin(self, batch: StoredBatch) -> None:
+        path = self._disk.path(batch.input_file_id)
         if not path.is_file():
             self._refuse(batch, "input_file_gone", "the input file was deleted")
             return
@@ -122,18 +123,18 @@ class BatchRunner:
             while page := list(islice(lines, PAGE_LINES)):
                 if self._stopping.is_set():
                     return
-                placed = self._submit(batch["id"], page, models)
-                store.add_lines(batch["id"], placed)
-        found = store.progress(batch["id"])
-        store.count(batch["id"], total=found["total"], completed=0, failed=found["failed"])
-        store.move(batch["id"], start=["validating"], to="in_progress")
-        logger.info("batch_began batch=%s lines=%d", batch["id"], found["total"])
+                placed = self._submit(batch.id, page, models)
+                store.add_lines(batch.id, placed)
+        found = store.progress(batch.id)
+        store.count(batch.id, total=found.total, completed=0, failed=found.failed)
+        store.move(batch.id, start=["validating"], to="in_progress")
+        logger.info("batch_began batch=%s lines=%d", batch.id, found.total)
 
-    def _problem_of(self, batch: Row) -> tuple[str, str] | None:
+    def _problem_of(self, batch: StoredBatch) -> tuple[str, str] | None:
         """Why the file as a whole cannot be run: looked at before any line is submitted."""
         seen: set[str] = set()
         count = 0
-        with self._disk.path(batch["input_file_id"]).open("rb") as stream:
+        with self._disk.path(batch.input_file_id).open("rb") as stream:
             for line in read_lines(stream):
                 count += 1
                 custom_id = custom_id_of(line.value)
@@ -171,53 +172,55 @@ class BatchRunner:
                 placed.append((line.number, ids[line.number], by_key[key], None))
         return placed
 
-    def _refuse(self, batch: Row, code: str, message: str) -> None:
+    def _refuse(self, batch: StoredBatch, code: str, message: str) -> None:
         errors = {"object": "list", "data": [
             {"code": code, "message": message, "param": None, "line": None}]}  # fmt: skip
-        store.move(batch["id"], start=["validating"], to="failed", errors=errors)
+        store.move(batch.id, start=["validating"], to="failed", errors=errors)
 
-    def _watch(self, batch: Row) -> None:
+    def _watch(self, batch: StoredBatch) -> StoredBatch:
+        """The batch as it is afterwards."""
         found = self._count(batch)
-        if not found["open"] and store.move(batch["id"], start=["in_progress"], to="finalizing"):
-            batch["status"] = "finalizing"
+        if not found.open and store.move(batch.id, start=["in_progress"], to="finalizing"):
+            return replace(batch, status="finalizing")
+        return batch
 
-    def _is_expired(self, batch: Row) -> bool:
+    def _is_expired(self, batch: StoredBatch) -> bool:
         """Its window is over and not every line came to an end in it."""
-        found = store.progress(batch["id"])
-        return bool(batch["is_over"] and (found["open"] or found["cancelled"]))
+        found = store.progress(batch.id)
+        return bool(batch.is_over and (found.open or found.cancelled))
 
-    def _end_early(self, batch: Row, *, to: str) -> None:
-        wanted = store.task_ids(batch["id"])
+    def _end_early(self, batch: StoredBatch, *, to: str) -> None:
+        wanted = store.task_ids(batch.id)
         if wanted:
             tasks.cancel(wanted)
-        if store.progress(batch["id"])["open"]:
+        if store.progress(batch.id).open:
             self._count(batch)
         else:
             self._write_files(batch, to=to)
-            logger.info("batch_%s batch=%s", to, batch["id"])
+            logger.info("batch_%s batch=%s", to, batch.id)
 
-    def _finish(self, batch: Row) -> None:
+    def _finish(self, batch: StoredBatch) -> None:
         self._write_files(batch, to="completed")
-        logger.info("batch_completed batch=%s", batch["id"])
+        logger.info("batch_completed batch=%s", batch.id)
 
-    def _write_files(self, batch: Row, *, to: str) -> None:
+    def _write_files(self, batch: StoredBatch, *, to: str) -> None:
         found = self._count(batch)
         changes = {}
         for column, wanted, count in (
-            ("output_file_id", True, found["completed"]),
-            ("error_file_id", False, found["failed"]),
+            ("output_file_id", True, found.completed),
+            ("error_file_id", False, found.failed),
         ):
             if count:
-                changes[column] = self._file(batch["id"], well=wanted, ended=to)
-        store.move(batch["id"], start=[batch["status"]], to=to, **changes)
+                changes[column] = self._file(batch.id, well=wanted, ended=to)
+        store.move(batch.id, start=[batch.status], to=to, **changes)
 
-    def _count(self, batch: Row) -> dict[str, int]:
-        found = store.progress(batch["id"])
+    def _count(self, batch: StoredBatch) -> BatchProgress:
+        found = store.progress(batch.id)
         store.count(
-            batch["id"],
-            total=found["total"],
-            completed=found["completed"],
-            failed=found["failed"],
+            batch.id,
+            total=found.total,
+            completed=found.completed,
+            failed=found.failed,
         )
         return found
 
@@ -238,9 +241,9 @@ def _checked(line: Line, *, key: str, models: frozenset[str] | None) -> dict[str
 def _lines(batch_id: str, *, well: bool, ended: str) -> Iterator[bytes]:
     reached = 0
     while rows := store.results(batch_id, after_line=reached, limit=PAGE_LINES):
-        reached = rows[-1]["line"]
+        reached = rows[-1].line
         for row in rows:
-            if (row["status"] == "completed") is well:
+            if (row.status == "completed") is well:
                 result_line = (
                     output_line(batch_id, row) if well else error_line(batch_id, row, ended=ended)
                 )

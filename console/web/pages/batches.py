@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from console.web.batches import routes
 from console.web.pages.plumbing import back_to, field, page
 from models import batch as store
-from models.base import Row
+from models.batch import StoredBatch
 from models.database import session
 
 PAGE_ROWS = 50
@@ -33,14 +34,14 @@ def begin(request: Request, form: FormData) -> Response:
     if not upload.size:
         return _list(request, problem="file: is empty", status=422)
     kept = routes.keep(request, upload)
-    row = routes.begin(request, kept["id"], metadata={"name": name} if name else None)
-    return back_to(f"/batches/{row['id']}", "batch_begun")
+    row = routes.begin(request, kept.id, metadata={"name": name} if name else None)
+    return back_to(f"/batches/{row.id}", "batch_begun")
 
 
 def batch_page(request: Request) -> Response:
     row = routes.found_batch(request)
     with session():
-        failures = store.failures(row["id"], limit=FAILURES_SHOWN)
+        failures = store.failures(row.id, limit=FAILURES_SHOWN)
     return page(
         request,
         "batch.html",
@@ -55,16 +56,16 @@ def download(request: Request) -> Response:
     """The results, the errors or the input of a batch as a file."""
     kind = str(request.path_params["file"])
     row = routes.found_batch(request)
-    file_id = row[FILES[kind]] if kind in FILES else None
+    file_id = getattr(row, FILES[kind]) if kind in FILES else None
     if file_id is None:
         raise HTTPException(404)
-    return routes.content(request, file_id, filename=f"{row['id']}-{kind}.jsonl")
+    return routes.content(request, file_id, filename=f"{row.id}-{kind}.jsonl")
 
 
 def cancel(request: Request, form: FormData) -> Response:
     row = routes.cancel(request)
-    said = "batch_cancelling" if row["status"] == "cancelling" else "nothing"
-    return back_to(f"/batches/{row['id']}", said)
+    said = "batch_cancelling" if row.status == "cancelling" else "nothing"
+    return back_to(f"/batches/{row.id}", said)
 
 
 def _list(request: Request, *, problem: str = "", status: int = 200) -> Response:
@@ -79,13 +80,13 @@ def _list(request: Request, *, problem: str = "", status: int = 200) -> Response
     )
 
 
-def _shown(row: Row) -> dict[str, Any]:
-    metadata = row["metadata"] if isinstance(row["metadata"], dict) else {}
-    errors = row["errors"] if isinstance(row["errors"], dict) else {}
+def _shown(row: StoredBatch) -> dict[str, Any]:
+    metadata = row.metadata if isinstance(row.metadata, dict) else {}
+    errors = row.errors if isinstance(row.errors, dict) else {}
     return {
-        **row,
-        "name": metadata.get("name") or row["id"],
-        "is_open": row["status"] in store.OPEN,
-        "may_cancel": row["status"] in {"validating", "in_progress"},
+        **asdict(row),
+        "name": metadata.get("name") or row.id,
+        "is_open": row.status in store.OPEN,
+        "may_cancel": row.status in {"validating", "in_progress"},
         "problems": [one.get("message", "") for one in errors.get("data", [])],
     }

@@ -115,10 +115,10 @@ def test_submit_and_wait_gives_up_in_time(kos: Kos) -> None:
 def batch_of(*task_ids: str) -> str:
     kept = batch.add_file(batch.new_id("file-"), filename="f", purpose="batch", size_bytes=1)
     row = batch.add_batch(
-        input_file_id=kept["id"], endpoint="/v1", completion_window="24h", metadata=None
+        input_file_id=kept.id, endpoint="/v1", completion_window="24h", metadata=None
     )
-    batch.add_lines(row["id"], [(n, None, one, None) for n, one in enumerate(task_ids, 1)])
-    return str(row["id"])
+    batch.add_lines(row.id, [(n, None, one, None) for n, one in enumerate(task_ids, 1)])
+    return row.id
 
 
 def test_a_batch_is_waited_for_by_its_id_and_knows_when_it_is_done(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from console.web.batches.mapping import (
 )
 from jobs.policy.chat_task import ChatTaskError
 from jobs.policy.metadata import Submission, check_submission
+from models.batch import BatchLine
 
 URL = "/v1/chat/completions"
 USER = {"role": "user", "content": "Explain a lease."}
@@ -96,16 +98,11 @@ def test_what_is_no_request_is_refused(line: object) -> None:
 
 
 def test_answers_and_failures_have_the_official_shape() -> None:
-    row = {
-        "line": 3, "custom_id": "a", "task_id": "t", "status": "completed", "result": "Yes",
-        "model": "m", "ended_at": 5, "prompt_tokens": 1, "completion_tokens": None,
-        "error": None, "error_code": None, "last_error": None,
-    }  # fmt: skip
+    row = BatchLine(3, "a", "t", status="completed", result="Yes", model="m", ended_at=5,
+                    prompt_tokens=1)  # fmt: skip
 
     good = output_line("batch_x", row)
-    bad = error_line(
-        "batch_x", {**row, "status": "failed", "last_error": "late"}, ended="completed"
-    )
+    bad = error_line("batch_x", replace(row, status="failed", last_error="late"), ended="completed")
 
     assert good["response"]["body"]["choices"][0]["message"]["content"] == "Yes"
     assert good["response"]["body"]["usage"]["total_tokens"] == 1
@@ -144,10 +141,7 @@ def test_what_the_line_says_of_drawing_is_taken_over() -> None:
 
 def test_a_number_is_a_custom_id_and_the_finish_reason_is_told() -> None:
     assert custom_id_of({"custom_id": 17}) == "17"
-    row = {
-        "task_id": "t", "line": 1, "custom_id": "17", "prompt_tokens": 3, "completion_tokens": 1,
-        "ended_at": 1, "model": "m", "result": "Hi", "finish_reason": "length",
-    }  # fmt: skip
+    row = BatchLine(1, "17", "t", result="Hi", finish_reason="length")
 
     assert (
         output_line("batch_1", row)["response"]["body"]["choices"][0]["finish_reason"] == "length"

@@ -66,9 +66,12 @@ class LazyGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from console.cli.output import words
+
+        tell = words()
         for title, section in SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, entry.help) for name, entry in section.items()])
+            with formatter.section(tell(title)):
+                formatter.write_dl([(name, tell(entry.help)) for name, entry in section.items()])
 
 
 class Word(click.Choice[str]):

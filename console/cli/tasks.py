@@ -16,6 +16,7 @@ from console.cli.output import (
     print_json,
     print_table,
     state_text,
+    words,
 )
 from models.states import Priority, TaskState
 from models.task_filter import TaskFilter
@@ -119,19 +120,20 @@ def cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
     from console.cli.text import one_line
     from console.operations.ids import short
     from console.operations.times import ago
+    from console.words import in_words
 
     ids, now = [row["id"] for row in rows], now_utc()
     return [
         [
             short(row["id"], among=ids),
             state_text(row["status"]),
-            row["priority"],
+            words()(row["priority"]),
             one_line(row["title"] or "", max_chars=120),
             row["expert"],
             row["backend"],
             row["model"],
             row["attempt_count"] or "",
-            ago(row["created_at"], now=now),
+            in_words(ago(row["created_at"], now=now), words()),
         ]
         for row in rows
     ]

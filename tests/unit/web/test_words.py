@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import console.words as words
+from console.cli.commands import COMMANDS, SECTIONS
 from console.cli.output import language_of
 from console.operations.remedies import OTHERWISE, REMEDIES
 from console.operations.slowness import SENTENCES as CAUSES
@@ -31,6 +32,8 @@ def _said() -> set[str]:
         set(NOTICES.values())
         | set(SENTENCES)
         | set(CAUSES)
+        | set(SECTIONS)
+        | {entry.help for entry in COMMANDS.values()}
         | set(GROUPS)
         | {NOTHING_RUNS, CHECKER_SILENT, OTHERWISE}
         | set(REMEDIES.values())

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 import redis
 
-from jobs.admission.slots import Slots
+from jobs.admission.slots import INTERACTIVE_PREFIX, Slots
 from tests.integration.admission.conftest import LEASE_SECONDS, RENEW_SECONDS, Process
 from tests.integration.admission.test_slots_admission import until
 from tests.support.embedded import redis_server
@@ -217,3 +217,28 @@ def test_a_lease_ends_when_it_says(process: Process) -> None:
     remaining = slots.holders("ollama")[0].expires_at.timestamp() - time.time()
 
     assert 0 < remaining <= LEASE_SECONDS
+
+
+def test_who_was_granted_a_slot_stands_in_the_line_no_longer(process: Process) -> None:
+    slots = process("a")
+    slots.acquire("ollama", "t1:1", limit=1)
+    slots.acquire("ollama", "t2:1", limit=1)
+    assert slots.inspect("ollama")[0].waiting == 1
+    slots.release("ollama", "t1:1")
+
+    assert slots.acquire("ollama", "t2:1", limit=1).granted
+
+    assert slots.inspect("ollama")[0].waiting == 0
+
+
+def test_a_chat_whose_slot_lapsed_leaves_nothing_that_tasks_could_take(process: Process) -> None:
+    slots = process("a")
+    slots.acquire("ollama", f"{INTERACTIVE_PREFIX}gone", limit=2)
+    until(lambda: slots.in_use("ollama") == 0)
+
+    first, second = (
+        slots.acquire("ollama", f"t{n}:1", limit=2, reserved=1, wait=False) for n in (1, 2)
+    )
+
+    assert first.granted
+    assert second.reason == "the rest is kept for people"

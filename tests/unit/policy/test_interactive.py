@@ -140,3 +140,23 @@ def test_no_fixed_bound_would_have_cost_less(pauses: list[float], load: float) -
     chosen = keep_seconds(pauses, load_seconds=load, most_seconds=10_000)
 
     assert cost(chosen) <= min(cost(0), *(cost(pause * 1.2) for pause in pauses)) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("resident", "waited_seconds", "interrupted"),
+    [(False, 10, ("task",)), (False, 4, ()), (True, 10, ())],
+    ids=["patience is over", "patience is left", "the wanted model is there"],
+)
+def test_calls_are_interrupted_only_for_a_model_that_still_has_to_come(
+    resident: bool, waited_seconds: int, interrupted: tuple[str, ...]
+) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    since = now - timedelta(seconds=waited_seconds)
+    demand = Demand("chat", 0, now + timedelta(minutes=1), since)
+
+    found = preempted_models(
+        demand, {"task": 1}, max_resident=1, resident=resident,
+        patience=timedelta(seconds=5), now=now,
+    )  # fmt: skip
+
+    assert found == interrupted

@@ -68,6 +68,12 @@ def test_form_tokens_differ_by_session() -> None:
     )
 
 
+def test_a_form_token_cannot_be_read_off_a_cookie() -> None:
+    session = Sessions("secret", port=11480).new(authenticated=True)
+
+    assert session.form_token not in session.cookie
+
+
 def test_no_token_is_ever_right_where_none_is_set() -> None:
     assert not Sessions(None, port=11480).is_token("")
     assert not Sessions(None, port=11480).is_token(None)

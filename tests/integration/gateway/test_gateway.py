@@ -147,7 +147,11 @@ def test_the_answer_names_its_server_its_model_and_the_wait(door: Door) -> None:
     name = a_model(door)
     answer = requests.post(
         f"{door.url}/api/chat",
-        json={"model": name, "messages": [{"role": "user", "content": "Hi"}], "stream": False},
+        json={
+            "model": f"ollama/{name}",
+            "messages": [{"role": "user", "content": "Hi"}],
+            "stream": False,
+        },
         timeout=30,
     )
     assert answer.headers["x-kos-backend"] == "ollama"

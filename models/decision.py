@@ -27,7 +27,7 @@ class NewDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RecordedDecision:
     """A decision that was recorded; ``rejected`` is of the form of :class:`NewDecision`, unless
     another program wrote it."""
 
@@ -52,14 +52,14 @@ def record(decisions: Sequence[NewDecision]) -> None:
     )
 
 
-def of_task(task_id: str) -> list[Decision]:
+def of_task(task_id: str) -> list[RecordedDecision]:
     """The decisions on one task, oldest first."""
     rows = fetch_all(
         "SELECT at, stage, chosen, reason, rejected FROM kos_decisions "
         "WHERE task_id = %s::uuid ORDER BY id",
         (task_id,),
     )
-    return [Decision(**row) for row in rows]
+    return [RecordedDecision(**row) for row in rows]
 
 
 def prune(keep_days: float) -> int:

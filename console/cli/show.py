@@ -25,7 +25,7 @@ from console.cli.text import safe
 
 if TYPE_CHECKING:
     from console.operations.outlook import QueuePosition
-    from models.decision import Decision
+    from models.decision import RecordedDecision
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -162,7 +162,7 @@ def _print_head(
     say(f"  {tell('now'):<11} {present}", ours=False)
 
 
-def _print_timeline(row: dict[str, Any], decisions: Sequence[Decision]) -> None:
+def _print_timeline(row: dict[str, Any], decisions: Sequence[RecordedDecision]) -> None:
     from console.operations.timeline import events_of
 
     events = events_of(row, decisions)

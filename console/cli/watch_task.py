@@ -11,7 +11,7 @@ from console.cli.text import one_line
 from console.operations.lanes import SlotUse
 from console.operations.outlook import QueuePosition
 from models.base import Row
-from models.decision import Decision
+from models.decision import RecordedDecision
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +21,7 @@ ANSWER_LINES = 12
 
 def task_screen(
     row: Row,
-    decisions: Sequence[Decision],
+    decisions: Sequence[RecordedDecision],
     parents: Mapping[str, str],
     position: QueuePosition | None,
     *,

@@ -10,7 +10,7 @@ from console.operations.errors import InvalidInput, near
 from console.operations.plan_request import request_plan
 from models import attempt, decision, task_views
 from models.base import Row
-from models.decision import Decision
+from models.decision import RecordedDecision
 from models.states import TaskState
 from models.task import Task
 
@@ -70,7 +70,7 @@ def explained(task_id: str) -> dict[str, Any]:
     return as_explained(task_id, decision.of_task(task_id))
 
 
-def as_explained(task_id: str, decisions: Iterable[Decision]) -> dict[str, Any]:
+def as_explained(task_id: str, decisions: Iterable[RecordedDecision]) -> dict[str, Any]:
     """``{"task", "decisions"}``: every decision about it, oldest first, as documents."""
     return {"task": task_id, "decisions": [asdict(one) for one in decisions]}
 

@@ -12,7 +12,7 @@ from console.operations.outlook import QueuePosition
 from console.operations.times import about, span
 from jobs.policy import metadata
 from models.base import Row, as_utc
-from models.decision import Decision
+from models.decision import RecordedDecision
 from models.task_figures import progress_in
 
 NOTABLE_LOAD_SECONDS = 0.05
@@ -34,7 +34,7 @@ class Event:
     details: tuple[str, ...] = ()
 
 
-def events_of(task: Row, decisions: Sequence[Decision]) -> list[Event]:
+def events_of(task: Row, decisions: Sequence[RecordedDecision]) -> list[Event]:
     """Every event of a task as ``tasks.details`` returns it, oldest first."""
     events = [Event(task["created_at"], "submitted")] if task.get("created_at") else []
     events += [_decided(decision) for decision in decisions]
@@ -128,7 +128,7 @@ def _done_in(position: QueuePosition | None) -> str:
     return f", done in {about(done.low, done.high)}" if done and done.high >= 1 else ""
 
 
-def _decided(decision: Decision) -> Event:
+def _decided(decision: RecordedDecision) -> Event:
     what = STAGES.get(decision.stage, decision.stage)
     chosen = f" {decision.chosen}" if decision.chosen else ""
     details = tuple(

@@ -10,7 +10,7 @@ from console.operations.outlook import QueuePosition
 from console.operations.timeline import events_of, standing
 from console.words import words_for
 from jobs.policy.forecast import SecondsRange
-from models.decision import Decision
+from models.decision import RecordedDecision
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 NOW = START + timedelta(minutes=5)
@@ -47,9 +47,9 @@ def attempt(**changes: Any) -> dict[str, Any]:
 
 def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
     decisions = [
-        Decision(at(1), "assign", "Anna", "fits by backend",
+        RecordedDecision(at(1), "assign", "Anna", "fits by backend",
                  [{"option": "Boris", "reason": "has 9 open tasks"}]),
-        Decision(at(9), "retry", None, "elsewhere", []),
+        RecordedDecision(at(9), "retry", None, "elsewhere", []),
     ]  # fmt: skip
     first = attempt(
         finished_at=at(8), outcome="retried", error="blank answer", wait_seconds=0.2,

@@ -13,6 +13,7 @@ import peewee
 from models.base import fetch_all
 
 PREFIX = "kos-"
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,14 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+class NoName(ValueError):
+    """A name that nobody could write to revoke the key."""
+
+
 def add(name: str) -> str:
-    """A new key for ``name``; raises NameTaken."""
+    """A new key for ``name``; raises NameTaken or NoName."""
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise NoName(f"name: write 1 to {LONGEST_NAME} characters in one line")
     key = PREFIX + secrets.token_urlsafe(32)
     rows = fetch_all(
         "INSERT INTO kos_keys (name, hash, hint) VALUES (%s, %s, %s) "

@@ -58,7 +58,7 @@ def add_command(app: App, name: str, as_json: bool) -> None:
     try:
         with app.database():
             key = caller_key.add(name)
-    except caller_key.NameTaken as error:
+    except (caller_key.NameTaken, caller_key.NoName) as error:
         raise InvalidInput(str(error)) from error
     if as_json:
         print_json({"name": name, "key": key})

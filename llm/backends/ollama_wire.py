@@ -6,7 +6,7 @@ Source: Ollama's `api/types.go` and `docs/api.md`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,9 @@ from llm.backends.mapping import from_error_line
 from llm.backends.streaming import Sink
 from llm.framing import JsonObject, ndjson_objects
 from llm.types import GenerateRequest, ModelInfo, ResidentModel, Sampling
+
+LONGEST_NAME = 500
+"""Characters. A longer name is none, and names go into keys, logs and pages."""
 
 _PARAMETERS = re.compile(r"\s*([0-9.]+)\s*([KMBT]?)\s*", re.IGNORECASE)
 _SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -90,7 +93,7 @@ def keep_alive(value: str | int) -> str | int | float:
 
 def models_of(tags: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
     """The models of `/api/tags`; raises StreamBroken where it has another shape."""
-    return tuple(_model(entry) for entry in entries_of(tags))
+    return tuple(_model(entry) for entry in named_once(entries_of(tags), _name))
 
 
 def residents_of(ps: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
@@ -103,7 +106,7 @@ def residents_of(ps: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
             expires_at=_moment(entry.get("expires_at")),
             active_requests=whole(entry.get("active_requests")),
         )
-        for entry in entries_of(ps)
+        for entry in named_once(entries_of(ps), _name)
     )
 
 
@@ -217,11 +220,25 @@ def _model(entry: Mapping[str, Any]) -> ModelInfo:
     )
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    name = entry.get("name") or entry.get("model")
-    if not isinstance(name, str) or not name:
-        raise errors.StreamBroken("a model in the list has no name")
-    return name
+def named_once(
+    entries: Iterable[Mapping[str, Any]], name_of: Callable[[Mapping[str, Any]], Any]
+) -> list[Mapping[str, Any]]:
+    """The entries that name a model, each model once: one entry without a name must not hide the
+    others. Raises StreamBroken where none of them has a name."""
+    listed = list(entries)
+    named: dict[str, Mapping[str, Any]] = {}
+    for entry in listed:
+        name = name_of(entry)
+        if isinstance(name, str) and len(name) <= LONGEST_NAME and name.isprintable():
+            named.setdefault(name.strip(), entry)
+    named.pop("", None)
+    if listed and not named:
+        raise errors.StreamBroken("no model in the list has a name")
+    return list(named.values())
+
+
+def _name(entry: Mapping[str, Any]) -> Any:
+    return entry.get("name") or entry.get("model")
 
 
 def _text(value: object) -> str | None:

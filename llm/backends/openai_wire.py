@@ -10,7 +10,7 @@ from llm import errors
 from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
 from llm.backends.finish import finish_reason
 from llm.backends.mapping import from_error_line
-from llm.backends.ollama_wire import whole
+from llm.backends.ollama_wire import named_once, whole
 from llm.backends.streaming import Sink
 from llm.framing import JsonObject, sse_objects
 from llm.types import GenerateRequest, ModelInfo, ResidentModel
@@ -95,12 +95,7 @@ def _read_timings(timings: JsonObject, sink: Sink) -> None:
 
 def models_of(body: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
     """The models of `/v1/models`; raises StreamBroken where it has another shape."""
-    data = body.get("data", ())
-    if data is None:
-        return ()
-    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-        raise errors.StreamBroken("the list of models has an unknown shape")
-    return tuple(_model(entry) for entry in data)
+    return tuple(_model(entry) for entry in _listed(body))
 
 
 def residents_of(body: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
@@ -108,9 +103,18 @@ def residents_of(body: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
     llama-server as a router also lists others, each with its status."""
     return tuple(
         ResidentModel(info.name, info.size_bytes, info.context_tokens)
-        for info, entry in zip(models_of(body), body.get("data") or (), strict=True)
+        for info, entry in ((_model(entry), entry) for entry in _listed(body))
         if str(entry.get("owned_by")) in _ALWAYS_RESIDENT and _is_loaded(entry)
     )
+
+
+def _listed(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    data = body.get("data", ())
+    if data is None:
+        return []
+    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
+        raise errors.StreamBroken("the list of models has an unknown shape")
+    return named_once(data, lambda entry: entry.get("id"))
 
 
 def _is_loaded(entry: Mapping[str, Any]) -> bool:
@@ -198,16 +202,13 @@ def _text_of(value: object) -> str:
 
 
 def _model(entry: Mapping[str, Any]) -> ModelInfo:
-    name = entry.get("id")
-    if not isinstance(name, str) or not name:
-        raise errors.StreamBroken("a model in the list has no id")
     meta = entry.get("meta")
     figures: Mapping[str, Any] = meta if isinstance(meta, Mapping) else {}
     # llama-server: n_ctx is the context of one slot, n_ctx_train the maximum of the model.
     lengths = (entry.get("max_model_len"), figures.get("n_ctx"), figures.get("n_ctx_train"))
     context = next(filter(None, map(whole, lengths)), None)
     return ModelInfo(
-        name=name,
+        name=entry["id"],
         context_tokens=context,
         parameters=whole(figures.get("n_params")),
         size_bytes=whole(figures.get("size")),

@@ -76,3 +76,33 @@ def test_any_json_is_a_value_or_a_mapped_error(
             assert exc.backend == "raw"  # noqa: PT017 - either outcome is right
             assert not isinstance(exc, errors.PoisonedCall), repr(exc)  # noqa: PT017
     backend.health()
+
+
+def answer(server: RawServer, value: object) -> None:
+    body = json.dumps(value).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    server.handler = sends(head % len(body) + body)
+
+
+def listing(names: list[object]) -> dict[str, object]:
+    return {
+        "models": [{"name": name} for name in names],
+        "data": [{"id": name, "owned_by": "vllm"} for name in names],
+    }
+
+
+def test_an_entry_without_a_usable_name_hides_no_other_model(
+    backend: BackendAdapter, server: RawServer
+) -> None:
+    odd: list[object] = [None, 5, "", " ", "a\x00b", "a\nb", "\ud800", "x" * 100_000, ["m"]]
+    answer(server, listing(["first", *odd, "second", "first"]))
+
+    assert [model.name for model in backend.list_models()] == ["first", "second"]
+    assert {model.name for model in backend.resident_models()} <= {"first", "second"}
+
+
+def test_a_list_that_names_no_model_is_an_error(backend: BackendAdapter, server: RawServer) -> None:
+    answer(server, listing([None, 5]))
+
+    with pytest.raises(errors.StreamBroken, match="no model in the list has a name"):
+        backend.list_models()

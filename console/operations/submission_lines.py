@@ -11,9 +11,17 @@ from typing import BinaryIO
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_ARRAY_BYTES = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_ARRAY_BEGINS = re.compile(rb"\s{0,100}\[\s{0,100}(?:\{|\Z)")
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_DOCUMENT_BEGINS = re.compile(rb"\s{0,100}(?:\[\s{0,100}(?:\{|\Z)|\{\s{0,100}\Z)")
 _CONVERT = "save it as UTF-8, for example by iconv -f {} -t UTF-8 FILE"
+_FOREIGN = (
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), f"UTF-32; {_CONVERT.format('UTF-32')}"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), f"UTF-16; {_CONVERT.format('UTF-16')}"),
+    (re.compile(rb"[^\0]\0"), f"UTF-16; {_CONVERT.format('UTF-16LE')}"),
+    (re.compile(rb"\0[^\0]"), f"UTF-16; {_CONVERT.format('UTF-16BE')}"),
+    (re.compile(rb"\x1f\x8b"), "compressed; unpack it, for example by gunzip FILE"),
+    (re.compile(rb"PK\x03\x04"), "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
+)
+"""How a file begins that is no UTF-8 text, and what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +35,9 @@ class Line:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """Every line that is not blank, or every item of a file that is one JSON array.
+    """Every line that is not blank, or every item of a file that is one JSON array or object.
 
-    Of JSONL one line is held in memory, however long the file is; an array is held whole.
+    Of JSONL one line is held in memory, however long the file is; a document is held whole.
     """
     number = 0
     while True:
@@ -38,11 +46,11 @@ def read_lines(stream: BinaryIO) -> Iterator[Line]:
         if not raw:
             return
         text = raw.removeprefix(_BOM) if number == 1 else raw
-        if number == 1 and text.startswith(_UTF16_MARKS):
-            yield Line(1, error=f"line: the file is UTF-16; {_CONVERT.format('UTF-16')}")
+        if number == 1 and (foreign := _foreign(text)):
+            yield Line(1, error=f"line: the file is {foreign}")
             return
-        if number == 1 and _ARRAY_BEGINS.match(text):
-            yield from _array(text, stream)
+        if number == 1 and _DOCUMENT_BEGINS.match(text):
+            yield from _document(text, stream)
             return
         if len(raw) >= MAX_LINE_BYTES and not raw.endswith(b"\n"):
             size_bytes = len(raw) + _skip_rest(stream)
@@ -52,12 +60,20 @@ def read_lines(stream: BinaryIO) -> Iterator[Line]:
             yield _parsed(number, text, size_bytes=len(raw))
 
 
-def _array(beginning: bytes, stream: BinaryIO) -> Iterator[Line]:
+def _foreign(beginning: bytes) -> str | None:
+    return next((what for begins, what in _FOREIGN if begins.match(beginning)), None)
+
+
+def _document(beginning: bytes, stream: BinaryIO) -> Iterator[Line]:
     content = beginning + stream.read(MAX_ARRAY_BYTES)
     if len(content) > MAX_ARRAY_BYTES:
-        yield Line(1, error="line: an array of more than 64 MB; write one object a line")
+        yield Line(1, error="line: a document of more than 64 MB; write one object a line")
         return
     whole = _parsed(1, content, size_bytes=len(content))
+    if whole.error and not beginning.lstrip().startswith(b"["):
+        lines = enumerate(content.splitlines(), start=1)
+        yield from (_parsed(n, line, size_bytes=len(line)) for n, line in lines if line.strip())
+        return
     if not isinstance(whole.value, list):
         yield whole
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 
@@ -31,10 +32,28 @@ def test_objects_are_read_from_arrays_and_from_lines_with_commas(text: str) -> N
     assert [line.value for line in read(text.encode())] == ROWS
 
 
-def test_utf16_is_named_with_its_remedy() -> None:
-    (line,) = read("\n".join(map(json.dumps, ROWS)).encode("utf-16"))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_unicode_is_named_with_its_remedy(encoding: str) -> None:
+    (line,) = read("\n".join(map(json.dumps, ROWS)).encode(encoding))
+
     assert line.error is not None
-    assert "UTF-16; save it as UTF-8, for example by iconv -f UTF-16" in line.error
+    name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
+    assert f"save it as UTF-8, for example by iconv -f {name} -t UTF-8" in line.error
+
+
+def test_an_archive_is_named_once() -> None:
+    (line,) = read(gzip.compress(json.dumps(ROWS).encode()))
+    assert line.error == "line: the file is compressed; unpack it, for example by gunzip FILE"
+
+
+def test_one_object_over_several_lines_is_one_task() -> None:
+    assert [line.value for line in read(json.dumps(ROWS[0], indent=2).encode())] == ROWS[:1]
+
+
+def test_a_broken_first_line_does_not_take_the_others_along() -> None:
+    first, second = read(b"{\n" + json.dumps(ROWS[0]).encode() + b"\n")
+    assert first.error is not None
+    assert (second.number, second.value) == (2, ROWS[0])
 
 
 def test_cp1251_is_named_with_its_remedy() -> None:

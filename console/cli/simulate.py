@@ -14,7 +14,7 @@ from console.operations.errors import InvalidInput
 from jobs.policy.types import PolicyName
 
 if TYPE_CHECKING:
-    from jobs.simulation.result import PromptTokens, Requests, SimulationResult
+    from jobs.simulation.result import PrefillTokens, Requests, SimulationResult
     from jobs.simulation.workload import Workload
 
 POLICIES = tuple(policy.value for policy in PolicyName)
@@ -103,7 +103,7 @@ def _people(policy: str, requests: Requests) -> str:
     )
 
 
-def _reading(policy: str, prompts: PromptTokens) -> str:
+def _reading(policy: str, prompts: PrefillTokens) -> str:
     return (
         f"{policy}: {prompts.computed:,} of {prompts.total:,} prompt tokens are computed, the rest "
         f"is cached; one server in the best order computes {prompts.least:,}"

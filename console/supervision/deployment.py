@@ -7,7 +7,7 @@ from contextlib import closing
 import redis
 
 from console.services.errors import ServiceError
-from jobs.policy.deployment import Standing, conflict
+from jobs.policy.deployment import RedisStanding, conflict
 from jobs.queues.clients import client_for
 from jobs.settings.load import Settings
 from jobs.upkeep.deployment import location_of, settle
@@ -20,22 +20,22 @@ def join(settings: Settings, *, replace_redis: bool) -> tuple[str, ...]:
         ServiceError: another home works this database with another Redis, or another database
             with this Redis; or Redis does not answer.
     """
-    replacing = {Standing.MOVED}
+    replacing = {RedisStanding.MOVED}
     if replace_redis:
-        replacing |= {Standing.FOREIGN, Standing.TAKEN}
+        replacing |= {RedisStanding.FOREIGN, RedisStanding.TAKEN}
     here = location_of(settings.redis_url or "", settings.home)
     try:
         with closing(client_for(settings.redis_url or "")) as client:
             stands, before = settle(client, here, replacing=replacing)
     except redis.RedisError as error:
         raise ServiceError(f"Redis does not answer: {error}") from error
-    if before is None or stands in (Standing.NEW, Standing.SAME):
+    if before is None or stands in (RedisStanding.NEW, RedisStanding.SAME):
         return ()
-    if stands not in replacing | {Standing.EMPTIED}:
+    if stands not in replacing | {RedisStanding.EMPTIED}:
         raise ServiceError("; ".join(conflict(stands, home=before.home, redis_at=before.redis_at)))
-    if stands is Standing.EMPTIED:
+    if stands is RedisStanding.EMPTIED:
         return (f"the Redis at {before.redis_at} was empty; its tasks lie in Postgres",)
-    if stands is Standing.TAKEN:
+    if stands is RedisStanding.TAKEN:
         return (
             f"the Redis at {here.redis_at} is now this home's, no longer that of {before.home}",
         )

@@ -14,7 +14,7 @@ _TWO_DATABASES = (
 )
 
 
-class Standing(StrEnum):
+class RedisStanding(StrEnum):
     """How a Redis stands to a database."""
 
     NEW = "new"
@@ -30,13 +30,13 @@ class Standing(StrEnum):
     """Another home works another database with this Redis."""
 
 
-CONFLICTS = frozenset({Standing.MOVED, Standing.FOREIGN, Standing.TAKEN})
+CONFLICTS = frozenset({RedisStanding.MOVED, RedisStanding.FOREIGN, RedisStanding.TAKEN})
 """Two deployments would exceed every limit, or mix their queues and caches."""
 
 
-def conflict(stands: Standing, *, home: str, redis_at: str) -> tuple[str, str]:
+def conflict(stands: RedisStanding, *, home: str, redis_at: str) -> tuple[str, str]:
     """What is wrong with one of ``CONFLICTS``, and the remedy. ``home`` is the other one."""
-    if stands is Standing.TAKEN:
+    if stands is RedisStanding.TAKEN:
         return f"{home} works another database with the Redis at {redis_at}", _TWO_DATABASES
     return f"{home} works this database with the Redis at {redis_at}", _TWO_REDIS
 
@@ -48,15 +48,15 @@ def standing(
     same_address: bool,
     same_home: bool,
     redis_of_another: bool,
-) -> Standing:
+) -> RedisStanding:
     """``recorded_id`` stands in Postgres, ``found_id`` in this Redis; None where nothing does.
     ``redis_of_another`` home: it says so itself."""
     if found_id == recorded_id:
-        return Standing.NEW if recorded_id is None else Standing.SAME
+        return RedisStanding.NEW if recorded_id is None else RedisStanding.SAME
     if redis_of_another:
-        return Standing.TAKEN
+        return RedisStanding.TAKEN
     if recorded_id is None:
-        return Standing.NEW
+        return RedisStanding.NEW
     if found_id is None and same_address:
-        return Standing.EMPTIED
-    return Standing.MOVED if same_home else Standing.FOREIGN
+        return RedisStanding.EMPTIED
+    return RedisStanding.MOVED if same_home else RedisStanding.FOREIGN

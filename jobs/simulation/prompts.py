@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
-from jobs.simulation.result import PromptTokens, ScheduledLoad, ScheduledTask
+from jobs.simulation.result import PrefillTokens, ScheduledLoad, ScheduledTask
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualTask, Workload
 from llm.simulator.prefix_cache import (
     PrefixCache,
@@ -23,7 +23,7 @@ _FINISH, _LOAD, _START = range(3)
 
 def prompt_tokens(
     workload: Workload, schedule: Sequence[ScheduledTask], loads: Sequence[ScheduledLoad]
-) -> PromptTokens | None:
+) -> PrefillTokens | None:
     """None where no task of the workload has a prompt."""
     prompts = {task.id: _segments(task) for task in workload.tasks if task.prompt_tokens}
     if not prompts:
@@ -46,7 +46,7 @@ def prompt_tokens(
         whole = sum(tokens for _, tokens in prompt)
         computed, total = computed + whole - cached, total + whole
     done = [prompts[entry.task] for entry in schedule if entry.task in prompts]
-    return PromptTokens(computed, total, least_computed(done))
+    return PrefillTokens(computed, total, least_computed(done))
 
 
 def _segments(task: VirtualTask) -> tuple[Segment, ...]:

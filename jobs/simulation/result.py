@@ -79,7 +79,7 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptTokens:
+class PrefillTokens:
     """Of the finished tasks: ``total``, those the servers ``computed``, and the ``least`` that any
     order could have left to compute on one server."""
 
@@ -108,7 +108,7 @@ class SimulationResult:
     unfinished: tuple[str, ...] = ()
     plans: int = 0
     requests: Requests | None = None
-    prompts: PromptTokens | None = None
+    prompts: PrefillTokens | None = None
 
     @property
     def ratio(self) -> float:

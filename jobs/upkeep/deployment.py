@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from jobs.policy.deployment import Standing, standing
+from jobs.policy.deployment import RedisStanding, standing
 from jobs.queues.names import DEPLOYMENT, DEPLOYMENT_HOME
 from jobs.settings.home_identity import identity
 from models import deployment
@@ -50,7 +50,7 @@ def location_of(redis_url: str, home: Path) -> Location:
     return Location(at, name, f"{home} on {host}")
 
 
-def inspect(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRecord | None]:
+def inspect(client: redis.Redis, here: Location) -> tuple[RedisStanding, DeploymentRecord | None]:
     """How this Redis relates to the database, and the deployment that is there already.
     Changes nothing.
 
@@ -66,24 +66,24 @@ def inspect(client: redis.Redis, here: Location) -> tuple[Standing, DeploymentRe
         same_home=recorded is not None and recorded.home_id == here.home_id != "",
         redis_of_another=found is not None and home_id not in known_homes,
     )
-    if stands is Standing.TAKEN:
+    if stands is RedisStanding.TAKEN:
         return stands, DeploymentRecord(found or "", here.redis_at, home_id, home)
     return stands, recorded
 
 
 def settle(
-    client: redis.Redis, here: Location, *, replacing: Collection[Standing] = ()
-) -> tuple[Standing, DeploymentRecord | None]:
+    client: redis.Redis, here: Location, *, replacing: Collection[RedisStanding] = ()
+) -> tuple[RedisStanding, DeploymentRecord | None]:
     """:func:`inspect`, and write what is missing. A Redis whose standing is in ``replacing``
     becomes the recorded one.
 
     If another home is faster, the result is relative to that home's Redis.
     """
     stands, before = inspect(client, here)
-    if stands in (Standing.SAME, Standing.EMPTIED) and before is not None:
+    if stands in (RedisStanding.SAME, RedisStanding.EMPTIED) and before is not None:
         client.set(DEPLOYMENT, before.redis_id, nx=True)
         client.set(DEPLOYMENT_HOME, f"{before.home_id}\n{before.home}", nx=True)
-    if stands is Standing.NEW or stands in replacing:
+    if stands is RedisStanding.NEW or stands in replacing:
         recorded = deployment.recorded()
         new = DeploymentRecord(_own_id(client, stands), here.redis_at, here.home_id, here.home)
         with database.atomic():
@@ -94,9 +94,9 @@ def settle(
     return stands, before
 
 
-def _own_id(client: redis.Redis, stands: Standing) -> str:
+def _own_id(client: redis.Redis, stands: RedisStanding) -> str:
     """The id of this Redis; a new one if it had that of another deployment."""
-    client.set(DEPLOYMENT, secrets.token_hex(8), nx=stands is not Standing.TAKEN)
+    client.set(DEPLOYMENT, secrets.token_hex(8), nx=stands is not RedisStanding.TAKEN)
     return _text(client.get(DEPLOYMENT)) or ""
 
 

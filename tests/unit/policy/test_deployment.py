@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.policy.deployment import Standing, standing
+from jobs.policy.deployment import RedisStanding, standing
 
 
 @pytest.mark.parametrize(
     ("recorded", "found", "same_address", "same_home", "of_another", "expected"),
     [
-        (None, None, False, False, False, Standing.NEW),
-        (None, "b", False, False, False, Standing.NEW),
-        ("abcdef", "".join(["abc", "def"]), False, False, False, Standing.SAME),
-        ("a", None, True, False, False, Standing.EMPTIED),
-        ("a", "b", True, False, False, Standing.FOREIGN),
-        ("a", None, False, False, False, Standing.FOREIGN),
-        ("a", "b", False, False, False, Standing.FOREIGN),
-        ("a", "b", False, True, False, Standing.MOVED),
-        ("a", None, False, True, False, Standing.MOVED),
-        ("a", "a", False, False, True, Standing.SAME),
-        ("a", "b", True, True, True, Standing.TAKEN),
-        (None, "b", False, False, True, Standing.TAKEN),
+        (None, None, False, False, False, RedisStanding.NEW),
+        (None, "b", False, False, False, RedisStanding.NEW),
+        ("abcdef", "".join(["abc", "def"]), False, False, False, RedisStanding.SAME),
+        ("a", None, True, False, False, RedisStanding.EMPTIED),
+        ("a", "b", True, False, False, RedisStanding.FOREIGN),
+        ("a", None, False, False, False, RedisStanding.FOREIGN),
+        ("a", "b", False, False, False, RedisStanding.FOREIGN),
+        ("a", "b", False, True, False, RedisStanding.MOVED),
+        ("a", None, False, True, False, RedisStanding.MOVED),
+        ("a", "a", False, False, True, RedisStanding.SAME),
+        ("a", "b", True, True, True, RedisStanding.TAKEN),
+        (None, "b", False, False, True, RedisStanding.TAKEN),
     ],
 )
 def test_a_redis_is_ours_by_its_name_or_by_what_is_known_of_its_home(
@@ -30,7 +30,7 @@ def test_a_redis_is_ours_by_its_name_or_by_what_is_known_of_its_home(
     same_address: bool,
     same_home: bool,
     of_another: bool,
-    expected: Standing,
+    expected: RedisStanding,
 ) -> None:
     assert expected is standing(
         recorded_id=recorded,

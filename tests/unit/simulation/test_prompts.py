@@ -9,7 +9,7 @@ import pytest
 
 from jobs.policy.types import PolicyName
 from jobs.simulation.prompts import prompt_tokens
-from jobs.simulation.result import PromptTokens, ScheduledLoad, ScheduledTask
+from jobs.simulation.result import PrefillTokens, ScheduledLoad, ScheduledTask
 from jobs.simulation.simulate import simulate
 from jobs.simulation.workload import VirtualBackend, VirtualModel, VirtualTask, Workload
 from jobs.simulation.workload_json import workload_from_json, workload_to_json
@@ -39,27 +39,27 @@ def in_order(found: Workload, *, slots: int = 1) -> list[ScheduledTask]:
 def test_a_slot_reads_what_its_last_prompt_did_not_begin_with() -> None:
     found = workload("ada", "bob", "ada", "ada")
 
-    assert prompt_tokens(found, in_order(found), []) == PromptTokens(340, 440, 240)
+    assert prompt_tokens(found, in_order(found), []) == PrefillTokens(340, 440, 240)
 
 
 def test_each_slot_keeps_a_prompt_of_its_own() -> None:
     two = replace(OLLAMA, slots=2)
     found = workload("ada", "bob", "ada", "bob", backend=two)
 
-    assert prompt_tokens(found, in_order(found, slots=2), []) == PromptTokens(240, 440, 240)
+    assert prompt_tokens(found, in_order(found, slots=2), []) == PrefillTokens(240, 440, 240)
 
 
 def test_a_server_that_batches_keeps_all_prompts_in_one_store() -> None:
     found = workload("ada", "bob", "ada", "bob", backend=VirtualBackend("mlx", 1))
 
-    assert prompt_tokens(found, in_order(found), []) == PromptTokens(240, 440, 240)
+    assert prompt_tokens(found, in_order(found), []) == PrefillTokens(240, 440, 240)
 
 
 def test_a_load_forgets_what_was_read() -> None:
     found = workload("ada", "ada")
     again = ScheduledLoad("ollama", "m", 1.0, 1.0, None)
 
-    assert prompt_tokens(found, in_order(found), [again]) == PromptTokens(220, 220, 120)
+    assert prompt_tokens(found, in_order(found), [again]) == PrefillTokens(220, 220, 120)
 
 
 def test_the_planner_groups_what_begins_alike_and_the_figures_show_it() -> None:

@@ -21,7 +21,8 @@ class KindTraits:
     ``loads_unseen``: a call may load its model, and the server does not report resident models.
     ``warm_load_seconds``: a reported load time up to this is that of a resident model.
     ``reports_load``: `/health` reports the number of running requests.
-    ``speaks_ollama``: it serves Ollama's `/api` beside OpenAI's `/v1`. ``embeds``: it serves
+    ``speaks_ollama``: it serves Ollama's `/api` beside OpenAI's `/v1`. ``keeps_prompts_by_slot``:
+    each slot keeps its last prompt; else one store serves all. ``embeds``: it serves
     embeddings. ``completes``: it serves `/v1/completions`.
 
     Priors of a model with B billions of parameters: it loads in ``load_seconds +
@@ -35,6 +36,7 @@ class KindTraits:
     reports_load: bool
     warm_load_seconds: float
     speaks_ollama: bool
+    keeps_prompts_by_slot: bool
     embeds: bool
     completes: bool
     load_seconds: float
@@ -52,6 +54,7 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         reports_load=False,
         warm_load_seconds=1.0,  # Measured: 0.03 to 0.35 s, once 0.83 s under load.
         speaks_ollama=True,
+        keeps_prompts_by_slot=True,
         embeds=True,
         completes=True,
         load_seconds=1.0,
@@ -67,6 +70,7 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         reports_load=True,
         warm_load_seconds=0.1,
         speaks_ollama=True,
+        keeps_prompts_by_slot=False,
         embeds=False,
         completes=False,
         load_seconds=0.4,
@@ -82,6 +86,7 @@ TRAITS: Mapping[BackendKind, KindTraits] = {
         reports_load=False,
         warm_load_seconds=0.1,
         speaks_ollama=False,
+        keeps_prompts_by_slot=False,
         embeds=True,
         completes=True,
         load_seconds=0.0,

@@ -70,8 +70,8 @@ def gather(connections: Connections) -> SystemStatus:
     except ServiceError as error:
         found.problems.append(str(error))
     postgres = _try(found, "postgres", lambda: work(connections))
-    standing = _try(found, "redis", lambda: Standings(settings, connections.redis).look())
-    reports = (standing and _try(found, "redis", lambda: health(connections.redis))) or []
+    looked = _try(found, "redis", lambda: _look(settings, connections.redis))
+    standing, reports = looked or (None, [])
     found.document["tasks"] = postgres.counts if postgres else {}
     found.document["health"] = merged(found.document["health"], reports)
     found.judged = _judged(
@@ -79,6 +79,10 @@ def gather(connections: Connections) -> SystemStatus:
     )
     found.document["verdict"] = verdict.document(found.judged, now=utc_now())
     return found
+
+
+def _look(settings: Settings, client: redis.Redis) -> tuple[Standing, list[Row]]:
+    return Standings(settings, client).look(), health(client)
 
 
 def programs(settings: Settings) -> list[Row]:

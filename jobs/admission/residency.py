@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -32,6 +33,7 @@ LOOK_UP_SECONDS = 0.2
 ORDERED_FOR_SECONDS = 300
 SAME_LOAD_SECONDS = 0.5
 LOADS_REMEMBERED = 16
+HOLDS_CACHE_SECONDS = 5.0
 HOLDS_FOR_SECONDS = 3600
 """Then the server is taken at its configuration again: it may have been restarted with more."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -64,6 +66,7 @@ class Residency:
         self._default_ctx: dict[tuple[str, str], int] = {}
         self._shared: dict[tuple[str, str], str] = {}
         self._load_ends: dict[Key, deque[float]] = {}
+        self._holds: dict[str, tuple[float, Holds | None]] = {}
 
     def ensure(
         self,
@@ -168,6 +171,7 @@ class Residency:
         learned = self.learned_holds(backend)
         if learned is not None and len(residents) > learned.models:
             self._client.delete(_holds_key(backend))
+            self._holds.pop(backend, None)
 
     def holds(self, spec: BackendSpec) -> int | None:
         """How many models the server holds at once: as configured, or fewer where fewer were seen;
@@ -177,9 +181,14 @@ class Residency:
         return learned.models if learned is not None else configured
 
     def learned_holds(self, backend: str) -> Holds | None:
-        """None where the server has shown no other number than the configured one."""
-        stored = self._client.get(_holds_key(backend))
-        return Holds(**json.loads(stored)) if stored is not None else None
+        """None where the server has shown no other number than the configured one; read anew after
+        :data:`HOLDS_CACHE_SECONDS`."""
+        read_at, found = self._holds.get(backend, (-math.inf, None))
+        if self._clock() - read_at >= HOLDS_CACHE_SECONDS:
+            stored = self._client.get(_holds_key(backend))
+            found = Holds(**json.loads(stored)) if stored is not None else None
+            self._holds[backend] = self._clock(), found
+        return found
 
     def withdraw(self, backend: str) -> None:
         """Record that the server is away and holds no model."""
@@ -335,6 +344,7 @@ class Residency:
                 self._client.set(
                     _holds_key(spec.name), json.dumps(asdict(found)), ex=HOLDS_FOR_SECONDS
                 )
+                self._holds.pop(spec.name, None)
                 return
 
     def _learn_default(self, key: Key, residents: Sequence[ResidentModel]) -> None:

@@ -8,6 +8,7 @@ from operator import itemgetter
 
 from jobs.simulation.result import PrefillTokens, ScheduledLoad, ScheduledTask
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualTask, Workload
+from llm.kinds import traits_of
 from llm.simulator.prefix_cache import (
     PrefixCache,
     Segment,
@@ -15,7 +16,6 @@ from llm.simulator.prefix_cache import (
     SlotCaches,
     least_computed,
 )
-from llm.types import BackendKind
 
 _FINISH, _LOAD, _START = range(3)
 """Events of one moment are replayed in this order."""
@@ -56,10 +56,8 @@ def _segments(task: VirtualTask) -> tuple[Segment, ...]:
 
 
 def _cache(backend: VirtualBackend) -> PrefixCache:
-    """Ollama keeps a prompt in each slot; servers that batch have one store for all."""
-    if backend.kind is BackendKind.OLLAMA:
-        return SlotCaches(backend.slots)
-    return SharedCache()
+    by_slot = traits_of(backend.kind).keeps_prompts_by_slot
+    return SlotCaches(backend.slots) if by_slot else SharedCache()
 
 
 def _events(

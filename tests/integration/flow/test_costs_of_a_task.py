@@ -18,7 +18,7 @@ import pytest
 import redis.connection
 from dramatiq import MessageProxy
 
-from jobs.admission import breakers, consumers, limits
+from jobs.admission import breakers, consumers, limits, residency
 from jobs.app import WorkerApp, build_app
 from jobs.planning import learned_figures, plan_log, planner
 from jobs.process.owners import process_owner
@@ -34,7 +34,7 @@ CACHES = (
     (breakers, "CACHE_SECONDS"), (consumers, "CACHE_SECONDS"), (limits, "CACHE_SECONDS"),
     (learned_figures, "REFRESH_SECONDS"), (plan_log, "COMPLETED_SECONDS"),
     (planner, "FOLD_SECONDS"), (planner, "IDLE_REPLAN_SECONDS"), (scanner, "LAST_SECONDS"),
-    (bounded_connection, "TRUST_SECONDS"),
+    (bounded_connection, "TRUST_SECONDS"), (residency, "HOLDS_CACHE_SECONDS"),
 )  # fmt: skip
 """What is read again after a second or more would make the numbers depend on the machine."""
 

@@ -12,22 +12,27 @@ from jobs.queues.clients import client_for
 from jobs.settings.load import Settings
 from jobs.upkeep.health.programs import workers
 
+HEALTH_CHECKER = "watch:health"
 Unready = Callable[[Settings, Iterable[ProgramStatus]], list[str]]
 
 
 def unready_workers(settings: Settings, programs: Iterable[ProgramStatus]) -> list[str]:
-    """The worker programs that no live process has registered, or whose last report is red.
+    """The worker programs that no live process has registered, or whose last report is red; then
+    the health checker until it has reported.
 
     ``kos status`` shows the last report, and shall not contradict ``kos up``.
     """
-    expected = [program.name for program in programs if _is_worker(program.name)]
+    names = [program.name for program in programs]
+    expected = [name for name in names if _is_worker(name)]
     if settings.redis_url is None or not expected:
         return []
     with client_for(settings.redis_url) as client:
         try:
             late = [check.name for check in workers(client, expected) if not check.ok]
-            red = {row["name"] for row in health(client) if not row["ok"]}
-            return late or [name for name in expected if name in red]
+            reports = health(client)
+            red = {row["name"] for row in reports if not row["ok"]}
+            late = late or [name for name in expected if name in red]
+            return late or [name for name in names if name == HEALTH_CHECKER and not reports]
         except redis.RedisError:
             return expected
 

@@ -116,7 +116,8 @@ def odd_requests(door: Door) -> Iterator[bytes]:
     for header in ODD_HEADERS:
         yield door.request("GET", door.light, header=header)
         yield door.request("GET", door.reads[0].replace("{}", "x"), header=header)
-        yield door.request("POST", door.posts[0].replace("{}", "x"), header=header, body=b"{}")
+        body = b"2\r\n{}\r\n0\r\n\r\n" if b"chunked" in header else b"{}"
+        yield door.request("POST", door.posts[0].replace("{}", "x"), header=header, body=body)
     for path in door.posts:
         for body in ODD_BODIES:
             yield door.request("POST", path.replace("{}", "x"), header=json_type, body=body)

@@ -110,7 +110,8 @@ def free_port(preferred: int | None = None) -> int:
     """``preferred`` where it is free, else a random free loopback port."""
     if preferred is not None and port_is_free(preferred):
         return preferred
-    for port in random.sample(PORT_RANGE, 200):
+    # Not the generator that others may have seeded: two processes must not try the same ports.
+    for port in random.SystemRandom().sample(PORT_RANGE, 200):
         if port_is_free(port):
             return port
     raise ServiceError("no free loopback port was found between 20000 and 29999")

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 COST_FACTOR = 200.0
 LONGEST_SECONDS = 10.0
 FORGOTTEN = float("-inf")
+"""The time until which a value is fresh that was forgotten, or never computed."""
 
 
 class Cached(Generic[T]):
@@ -39,7 +40,6 @@ class Cached(Generic[T]):
         self._clock = clock
         self._lock = threading.Lock()
         self._value: T | None = None
-        self._has_value = False
         self._last_cost = 0.0
         self._fresh_until = FORGOTTEN
         self._forgotten = 0
@@ -47,17 +47,16 @@ class Cached(Generic[T]):
     def get(self, *, stale_seconds: float = 0.0) -> T:
         """The value; one that ran out less than ``stale_seconds`` ago, while a thread renews it."""
         ran_out = self._clock() - self._fresh_until
-        if self._has_value and 0 <= ran_out < stale_seconds:
+        if 0 <= ran_out < stale_seconds:
             value = self._value
             self._renew_aside()
             return value  # type: ignore[return-value]
-        if self._has_value and self._clock() < self._fresh_until:
+        if self._clock() < self._fresh_until:
             return self._value  # type: ignore[return-value]
-        untold = not self._has_value or self._fresh_until == FORGOTTEN
-        if not self._lock.acquire(blocking=untold):
+        if not self._lock.acquire(blocking=self._fresh_until == FORGOTTEN):
             return self._value  # type: ignore[return-value]
         try:
-            if not self._has_value or self._clock() >= self._fresh_until:
+            if self._clock() >= self._fresh_until:
                 self._refresh()
         finally:
             self._lock.release()
@@ -87,7 +86,6 @@ class Cached(Generic[T]):
         # The smaller of two: one slow look may be the fault of a busy machine.
         usual, self._last_cost = min(cost, self._last_cost), cost
         kept = min(self._longest_seconds, max(self._seconds, usual * COST_FACTOR))
-        self._has_value = True
         self._fresh_until = self._clock() + kept
         # Last, so that whatever was forgotten meanwhile stays forgotten.
         if forgotten != self._forgotten:

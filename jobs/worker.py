@@ -150,7 +150,7 @@ def _drain(app: WorkerApp, worker: Worker, stop: signals.Stop) -> None:
     )
     helper.start()
     end_threads(worker.workers, seconds=drain_seconds + AFTER_DRAIN_SECONDS)
-    app.lease_keeper.give_back_all()
+    app.lease_keeper.interrupt_all()
     worker.stop(timeout=int(CONSUMERS_END_SECONDS * 1000))
     drained.set()
     helper.join()

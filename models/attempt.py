@@ -193,6 +193,16 @@ def served(limit: int) -> list[ServedAttempt]:
     return [ServedAttempt(**{**row, "created_at": read_utc(row["created_at"])}) for row in rows]
 
 
+def was_ended(task_id: str, epoch: int) -> bool:
+    """Whether the worker of this attempt wrote its outcome."""
+    rows = fetch_all(
+        "SELECT 1 AS one FROM kos_attempts WHERE task_id = %s AND epoch = %s "
+        "AND outcome NOT IN ('lost', 'taken_over')",
+        (task_id, epoch),
+    )
+    return bool(rows)
+
+
 def completed_since(backend: str, seconds: float) -> bool:
     """Whether an attempt at ``backend`` completed in the last ``seconds``."""
     rows = fetch_all(

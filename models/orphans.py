@@ -88,7 +88,7 @@ def return_foreign(*, stuck_minutes: float) -> list[Returned]:
     )
 
 
-def return_unsent(known: Sequence[str], *, grace_seconds: float) -> list[Returned]:
+def return_without_message(known: Sequence[str], *, grace_seconds: float) -> list[Returned]:
     """Return ``queued`` rows whose message Redis no longer has. ``known`` holds ``id:epoch``."""
     return _reclaim(
         "status = 'queued' AND queued_at < now() - %(grace)s * interval '1 second' "

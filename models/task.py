@@ -234,9 +234,9 @@ class Task(BaseRow):
         return renewed
 
     @classmethod
-    def live_marks(cls, owner: str, task_ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
+    def held_leases(cls, owner: str, task_ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
         """(epoch, cancel requested) of those rows that this owner still holds."""
-        rows = fetch_all(sql.LIVE_MARKS, {"owner": owner, "ids": list(task_ids)})
+        rows = fetch_all(sql.HELD_LEASES, {"owner": owner, "ids": list(task_ids)})
         return {row["id"]: (row["epoch"], row["cancelled"]) for row in rows}
 
     @classmethod

@@ -159,7 +159,7 @@ FROM held WHERE t.id = held.id RETURNING t.id::text
 """
 HEARTBEAT_OF_FREE = HEARTBEAT.replace("FOR UPDATE OF t", "FOR UPDATE OF t SKIP LOCKED")
 
-LIVE_MARKS = """
+HELD_LEASES = """
 SELECT id::text, epoch, cancel_requested_at IS NOT NULL AS cancelled FROM tasks
 WHERE id = ANY(%(ids)s::uuid[]) AND status = 'in_progress' AND lease_owner = %(owner)s
 """

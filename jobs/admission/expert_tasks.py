@@ -1,8 +1,8 @@
 """The stream whose consumer works rows of ``tasks`` beside us (``KOS_COMPAT=knowledge_os``).
 
-A row that is delegated stands in the table as ``pending`` and in the stream as an entry, so two
-consumers would meet on it. Who has the entry works the row: an entry that nobody was given yet is
-taken out of the stream here, in one script.
+A delegated row is ``pending`` in the table and has an entry in the stream, so both consumers could
+work it. The entry decides. If no consumer has received it yet, one script removes it here and the
+row is ours; otherwise the row belongs to the consumer that received the entry.
 """
 
 from __future__ import annotations

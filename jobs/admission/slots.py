@@ -17,8 +17,8 @@ Five rules decide who gets in:
 - **Redis may forget.** Each process remembers the generation of the Redis it knows (its first use)
   and the highest grant number it received. A younger generation or a lower number means that slots
   were lost. Then the process reports its slots at once, and nothing new is granted for
-  ``renew_seconds``, within which every other live process reports too. Where every process meets
-  the same new Redis for the first time, nobody waits.
+  ``renew_seconds``, within which every other live process reports too. At the first
+  start, when no process has known another Redis, nothing can be lost and nobody waits.
 - **A slot that lapsed while its holder was frozen** is restored when there is room. Otherwise it is
   lost, and its holder must stop its call.
 
@@ -170,8 +170,8 @@ class Slots:
 
         A holder that begins with :data:`INTERACTIVE_PREFIX` goes before all others, and only such a
         one is granted the last ``reserved`` slots of the backend and the last ``total_reserved``
-        of all. Any other is denied where its ``model`` is not among those that may start; without
-        a model it is not asked.
+        of all. Any other is denied while :meth:`admit_only` names models of the backend and not
+        ``model``; ``model=None`` skips that check.
         """
         heavy_bound = limit if heavy_limit is None else heavy_limit
         total_bound = -1 if total_limit is None else total_limit

@@ -165,7 +165,7 @@ class LeaseKeeper:
         for attempt in self._snapshot():
             attempt.token.cancel(reason)
 
-    def give_back_all(self) -> None:
+    def interrupt_all(self) -> None:
         """Return the rows of calls that outlast a drain, so that the end of this process is no
         crash."""
         ending = Ending(error=DRAINED, error_code="interrupted")
@@ -219,10 +219,10 @@ class LeaseKeeper:
 
     def _watch(self, attempts: list[RunningAttempt]) -> list[RunningAttempt]:
         """The attempts whose rows are still ours. The calls of the others are cancelled."""
-        marks = Task.live_marks(self._owner, [attempt.task_id for attempt in attempts])
+        held = Task.held_leases(self._owner, [attempt.task_id for attempt in attempts])
         ours = []
         for attempt in attempts:
-            epoch, cancelled = marks.get(attempt.task_id, (None, False))
+            epoch, cancelled = held.get(attempt.task_id, (None, False))
             if epoch != attempt.epoch:
                 self._lose(attempt)
                 continue

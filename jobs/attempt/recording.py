@@ -24,6 +24,7 @@ from jobs.policy.outcome import AttemptEvent, Complete, Fail, Outcome, Retry, Re
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
 from llm.types import GenerateRequest
+from models import attempt
 from models.database import DatabaseUnavailable, session
 from models.decision import NewDecision
 from models.marks import NO_MARKS, Marks
@@ -69,7 +70,7 @@ class Recorder:
     def return_interrupted(self, claimed: Claimed, error: Exception) -> bool:
         """Return the row without spending an attempt."""
         logger.warning("attempt_interrupted task=%s error=%s", claimed.id, error)
-        return self._persist(claimed, partial(_give_back, claimed, f"interrupted: {error}"))
+        return self._persist(claimed, partial(_interrupt, claimed, f"interrupted: {error}"))
 
     def _decide(self, claimed: Claimed, result: AttemptResult) -> Outcome:
         # Another attempt would be refused again: its row is at fault, no server.
@@ -106,7 +107,7 @@ class Recorder:
         if reason in (LEASE_LOST, SLOT_LOST) and not isinstance(outcome, Complete):
             logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, reason)
             return reason == SLOT_LOST and self._persist(
-                claimed, partial(_give_back, claimed, SLOT_LOST)
+                claimed, partial(_interrupt, claimed, SLOT_LOST)
             )
         if reason == CANCELLED:
             ending = _ending(result, "cancelled")
@@ -141,13 +142,14 @@ class Recorder:
         """Retry the write until Postgres accepts it, even after the lease has expired: ``write``
         changes nothing where the row is no longer ours.
 
-        After ``SMART_WORKER_STUCK_MINUTES`` recovery has returned the row anyway.
+        Gives up after ``SMART_WORKER_STUCK_MINUTES``; recovery has returned the row long before.
         """
         began, tries = time.monotonic(), 0
         while True:
             try:
                 with session():
-                    return write()
+                    # An earlier try may have been committed although its confirmation was lost.
+                    return write() or (tries > 0 and attempt.was_ended(claimed.id, claimed.epoch))
             except (DatabaseUnavailable, redis.RedisError) as error:
                 if tries == 0:
                     logger.warning("outcome_not_written_yet task=%s error=%s", claimed.id, error)
@@ -195,7 +197,7 @@ def _write_failure(
     )
 
 
-def _give_back(claimed: Claimed, reason: str) -> bool:
+def _interrupt(claimed: Claimed, reason: str) -> bool:
     ending = Ending(measures=Measures(), error=_storable(reason), error_code="interrupted")
     return Task.retry(claimed.id, claimed.epoch, ending, at=None, spend_attempt=False)
 

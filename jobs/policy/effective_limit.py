@@ -53,8 +53,8 @@ class ServerLoad:
 
     ``ours`` is how many of its requests our slots account for. ``active_requests``,
     ``max_concurrent`` and ``queue_size`` are what the server says (MLX), None where it tells
-    nothing (Ollama). ``learned_limit`` is the limiter's present answer, ``configured_limit`` the
-    configuration's. ``parallelism`` is how many requests it works on at once, as learned from its
+    nothing (Ollama). ``learned_limit`` is learned from the throughput, ``configured_limit`` comes
+    from the settings. ``parallelism`` is how many requests it works on at once, as learned from its
     answers, None while that is unknown. ``error`` tells why the server could not be measured.
     """
 

@@ -15,8 +15,9 @@ from datetime import datetime
 from itertools import pairwise
 
 SHARE_ADVANCING = 0.25
-"""Of the time with so many in flight, the share in which so many must have advanced. A short
-overlap is an end that was noted late; a long prefill keeps the share below one."""
+"""A server works on n requests at once if all n produced tokens for at least this share of the time
+in which n were in flight. Below it, the overlap is only an end that was noted late. A long prefill
+keeps the share well below one on a server that does work on n."""
 FEWEST_WAITS = 4
 """So many requests must have waited for the end of another one: one or two are chance."""
 SHARE_NOTED_LATE = 0.1

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 
 from jobs.policy.plan_building.fifo import plan_fifo
 from jobs.policy.plan_building.reload_aware import plan_reload_aware
-from jobs.policy.plan_building.seed import plan_seed
+from jobs.policy.plan_building.two_sources import plan_two_sources
 from jobs.policy.types import Plan, PolicyName, Snapshot
 
 _PLANNERS: Mapping[PolicyName, Callable[[Snapshot], Plan]] = {
     PolicyName.FIFO: plan_fifo,
-    PolicyName.SEED: plan_seed,
+    PolicyName.SEED: plan_two_sources,
     PolicyName.RELOAD_AWARE: plan_reload_aware,
 }
 

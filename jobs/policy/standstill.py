@@ -33,8 +33,8 @@ def standstill(flow: Flow, *, could_move_seconds: float) -> str | None:
     """Why the backlog stands still, or None.
 
     While tasks run, a planner that ends its cycles may hold rows with reason: for memory, or for a
-    model that has to leave. With nothing in flight there is no such reason. A planner that ends no
-    cycle has none either: outcomes of what was sent before are no sign of it.
+    model that has to leave. With nothing in flight there is no such reason. Nor is there one
+    when no planning cycle ends: tasks that were sent earlier may still complete meanwhile.
     """
     if not could_move(flow) or could_move_seconds < STANDSTILL_SECONDS:
         return None

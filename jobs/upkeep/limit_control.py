@@ -1,5 +1,5 @@
-"""Decides the limit of each backend every few seconds from host load, server reports, errors and
-throughput."""
+"""Decides the limit of each backend from host load, server reports, errors and throughput. The
+health checker runs it every 15 s (``ADAPTIVE_CALC_INTERVAL_SEC``)."""
 
 from __future__ import annotations
 

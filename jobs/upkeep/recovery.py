@@ -86,10 +86,12 @@ class Recovery:
             dead = orphans.return_of_dead(_dead_owners(), max_crashes=settings.max_crashes)
             expired = self._return_expired()
             foreign = orphans.return_foreign(stuck_minutes=settings.stuck_minutes)
-            unsent = orphans.return_unsent(
+            unsent = orphans.return_without_message(
                 [*messages.waiting, *messages.delivered], grace_seconds=UNSENT_GRACE_SECONDS
             )
-            unsent += orphans.return_unsent(messages.waiting, grace_seconds=settings.lease_seconds)
+            unsent += orphans.return_without_message(
+                messages.waiting, grace_seconds=settings.lease_seconds
+            )
             blocked = self._return_blocked()
             cyclic = orphans.fail_cycles()
             orphaned = orphans.fail_orphans_of_dependencies()

@@ -19,11 +19,13 @@ from jobs.policy.plan_building.simplex import Spread, Use, spread
 from jobs.policy.types import BackendView, BlockKey
 
 LOAD_WEIGHT = 0.004
-"""One further load must shorten the finish by this part of it,"""
+"""A further load is opened only if the finish gains more than the sum of three prices. The first is
+this share of the finish."""
 LOAD_PRICE = 0.5
-"""and by this many times its own seconds,"""
+"""The second price: this many times the seconds of the load."""
 NOISE_WEIGHT = 2.5
-"""and by this part of what chance will do to the finish anyway: a later plan knows better."""
+"""The third price: this many standard deviations of the finish. A gain within the noise is no
+reason to load; the next plan sees what really happened."""
 OVERLAPPED_LOAD = 0.1
 """What a load costs a server that holds several models and serves on meanwhile."""
 _MARGIN = 1e-6
@@ -52,8 +54,9 @@ class Balance:
 def drain_seconds(mean_seconds: float, slots: int) -> float:
     """Expected loss at the end of a block: slots stand idle until the last task is through.
 
-    Residual life of lognormal work with sigma 0.5 is 0.64 of the mean; the largest of ``s`` such
-    exceeds their average by about H(s) - 1 of it.
+    When the queue of a block runs dry, ``s`` tasks are still running. If what each has left were
+    exponential with mean m, the last would end m * (H(s) - 1) after the average one, where H is the
+    harmonic number. Half the mean service time is taken for m.
     """
     return 0.5 * mean_seconds * (_harmonic(min(slots, 64)) - 1.0)
 

@@ -20,9 +20,9 @@ UNABLE_DOUBLINGS = 20.0
 NOT_PREFERRED_FACTOR = 1.1
 """Work at a backend that is not the preferred one is counted this much longer."""
 WEAKER_EXPONENT = 1.25
-"""Work of a model weaker by d doublings is counted 2 ** (1.25 d) times as long: about as much as
-it is faster, and a little more, so that it is taken to save a load or to share work, not for
-speed alone."""
+"""The service time of a model that is weaker by d doublings is multiplied by 2 ** (1.25 d). Half
+the size is about twice as fast, so an exponent above 1 cancels that gain: a weaker model is chosen
+to save a load or to share the work, never for its speed alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ def test_what_outlasts_a_drain_is_given_back_and_counts_no_crash(
             lease_keeper.add(task_id, claimed(task_id), backend="b", token=CancelToken())
         Task.cancel(ids[:1])
 
-    lease_keeper.give_back_all()
+    lease_keeper.interrupt_all()
 
     with session():
         assert orphans.return_of_dead([OWNER], max_crashes=3) == []

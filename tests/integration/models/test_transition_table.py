@@ -49,7 +49,7 @@ MOVES: dict[str, tuple[str, Move]] = {
     ),
     "return_of_dead": (LEASED, lambda t: orphans.return_of_dead(["host/9/9.0"], max_crashes=3)),
     "return_foreign": ("", lambda t: orphans.return_foreign(stuck_minutes=0)),
-    "return_unsent": ("", lambda t: orphans.return_unsent([], grace_seconds=0)),
+    "return_without_message": ("", lambda t: orphans.return_without_message([], grace_seconds=0)),
     "return_queued_at": ("", lambda t: orphans.return_queued_at("ollama", reason="it is away")),
     "finish_cancels": (CANCEL_ASKED, lambda t: orphans.finish_cancels()),
 }

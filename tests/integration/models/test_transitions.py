@@ -62,6 +62,19 @@ def test_a_task_lives_from_pending_to_completed_with_one_line_in_the_ledger() ->
     assert [line["outcome"] for line in attempt.of_task(task_id)] == ["completed"]
 
 
+def test_an_outcome_counts_as_written_only_when_the_worker_of_that_epoch_wrote_it() -> None:
+    task_id, epoch = running()
+    assert not attempt.was_ended(task_id, epoch)
+
+    assert finish(task_id, epoch)
+    assert attempt.was_ended(task_id, epoch)
+    assert not attempt.was_ended(task_id, epoch + 1)
+
+    for outcome in ("lost", "taken_over"):
+        fetch_one("UPDATE kos_attempts SET outcome = %s RETURNING id", (outcome,))
+        assert not attempt.was_ended(task_id, epoch)
+
+
 def test_the_same_key_is_one_task() -> None:
     first = submit(idempotency_key="k")
 
@@ -159,7 +172,7 @@ def test_a_cancel_of_a_running_task_beats_its_completion() -> None:
 
     assert Task.cancel([task_id]) == {task_id: "in_progress"}
 
-    assert Task.live_marks(OWNER, [task_id]) == {task_id: (epoch, True)}
+    assert Task.held_leases(OWNER, [task_id]) == {task_id: (epoch, True)}
     assert not finish(task_id, epoch)
     assert Task.finish_cancel(task_id, epoch, Ending(error="cancelled"))
     assert state(task_id) == "cancelled"
@@ -211,7 +224,7 @@ def test_a_queued_row_without_its_message_returns() -> None:
     kept, lost = submit(), submit()
     kept_epoch, _ = queue(kept), queue(lost)
 
-    returned = orphans.return_unsent([f"{kept}:{kept_epoch}"], grace_seconds=0)
+    returned = orphans.return_without_message([f"{kept}:{kept_epoch}"], grace_seconds=0)
 
     assert [one.id for one in returned] == [lost]
 

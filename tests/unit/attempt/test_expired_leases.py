@@ -34,7 +34,7 @@ class Postgres:
             raise DatabaseUnavailable("no route")
         yield
 
-    def live_marks(self, owner: str, ids: list[str]) -> dict[str, tuple[int, bool]]:
+    def held_leases(self, owner: str, ids: list[str]) -> dict[str, tuple[int, bool]]:
         return dict.fromkeys(ids, (1, False))
 
     def heartbeat(self, owner: str, leases: list[Any], *, lease_seconds: float) -> list[str]:
@@ -49,7 +49,7 @@ class Postgres:
 def postgres(monkeypatch: pytest.MonkeyPatch) -> Postgres:
     made = Postgres()
     monkeypatch.setattr(lease_keeper, "session", made.session)
-    monkeypatch.setattr(Task, "live_marks", made.live_marks)
+    monkeypatch.setattr(Task, "held_leases", made.held_leases)
     monkeypatch.setattr(Task, "heartbeat", made.heartbeat)
     monkeypatch.setattr(lease_keeper, "WATCH_SECONDS", 0.01)
     return made

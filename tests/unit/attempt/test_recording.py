@@ -40,6 +40,7 @@ class Rows:
 
     accepts: bool = True
     away_times: int = 0
+    confirmation_lost: bool = False
     writes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     @contextmanager
@@ -51,7 +52,11 @@ class Rows:
 
     def _write(self, method: str, task_id: str, epoch: int, ending: Ending, more: Any) -> bool:
         assert (task_id, epoch) == ("t", 7)
+        if self.confirmation_lost and self.writes:
+            return False
         self.writes.append((method, {"ending": ending, **more}))
+        if self.confirmation_lost:
+            raise DatabaseUnavailable("the connection broke after the commit")
         return self.accepts or method == "finish_cancel"
 
     def complete(self, task_id: str, epoch: int, ending: Ending, **more: Any) -> bool:
@@ -76,6 +81,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     made = Rows()
     monkeypatch.setattr(recording, "Task", made)
     monkeypatch.setattr(recording, "session", made.session)
+    monkeypatch.setattr(recording.attempt, "was_ended", lambda task_id, epoch: bool(made.writes))
     monkeypatch.setattr(recording, "WRITE_AGAIN_SECONDS", 0.0)
     return made
 
@@ -150,6 +156,18 @@ def test_a_write_is_tried_until_postgres_is_back(
 
     rows.away_times = 8
     assert record(GOOD, stuck_minutes=15.0) is None, "recovery has returned the row by now"
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"), [(GOOD, Complete), (FAILED, Retry)], ids=["answer", "failure"]
+)
+def test_a_write_whose_confirmation_was_lost_counts_as_written(
+    rows: Rows, result: AttemptResult, outcome: type[Outcome]
+) -> None:
+    rows.confirmation_lost = True
+
+    assert isinstance(record(result), outcome)
+    assert len(rows.writes) == 1
 
 
 def test_what_postgres_cannot_hold_or_is_too_long_is_cut_in_the_ledger(rows: Rows) -> None:

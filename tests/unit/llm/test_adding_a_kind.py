@@ -23,7 +23,7 @@ MAY_NAME_A_KIND = {
     "jobs/settings/load.py": "the settings that bear a kind's name",
     "jobs/policy/effective_limit.py": "the defaults of those settings",
     "jobs/policy/assignment.py": "the owner's rule: which departments prefer MLX",
-    "jobs/policy/plan_building/seed.py": "the former rule of two sources, kept for comparison",
+    "jobs/policy/plan_building/two_sources.py": "the former rule, kept for comparison",
     "jobs/policy/estimation.py": "the estimate for servers that are no longer configured",
     "jobs/attempt/processors/agents.py": "agents are addressed by OpenAI's wire format",
     "jobs/simulation/workload.py": "simulated fleets",
@@ -46,7 +46,7 @@ def test_a_kind_has_each_entry_of_the_checklist(kind: BackendKind) -> None:
 def test_no_other_module_asks_which_kind_a_server_is() -> None:
     found = {
         str(path.relative_to(ROOT))
-        for wing in ("llm", "jobs", "models", "console")
+        for wing in ("llm", "jobs", "models", "gateway", "console")
         for path in (ROOT / wing).rglob("*.py")
         if re.search(r"BackendKind\.[A-Z]", path.read_text(encoding="utf-8"))
     }

@@ -31,7 +31,7 @@ BUGGY_TO_MLX = 0.5
 _Group = tuple[BlockKey, bool, list[TaskView]]
 
 
-def plan_seed(snapshot: Snapshot) -> Plan:
+def plan_two_sources(snapshot: Snapshot) -> Plan:
     """One batch, in the order in which the former worker would have sent it."""
     router = Router(snapshot)
     config = snapshot.config

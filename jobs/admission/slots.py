@@ -171,7 +171,7 @@ class Slots:
         A holder that begins with :data:`INTERACTIVE_PREFIX` goes before all others, and only such a
         one is granted the last ``reserved`` slots of the backend and the last ``total_reserved``
         of all. Any other is denied while :meth:`admit_only` names models of the backend and not
-        ``model``; ``model=None`` skips that check.
+        ``model``; an empty ``model`` skips that check.
         """
         heavy_bound = limit if heavy_limit is None else heavy_limit
         total_bound = -1 if total_limit is None else total_limit

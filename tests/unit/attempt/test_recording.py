@@ -23,6 +23,7 @@ from jobs.queues.task_message import TaskMessage
 from jobs.settings.load import Settings
 from llm.errors import CallCancelled, StallTimeout
 from llm.types import CancelToken, Completion, GenerateRequest, Message
+from models import attempt
 from models.database import DatabaseUnavailable
 from models.task import Ending
 
@@ -81,7 +82,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     made = Rows()
     monkeypatch.setattr(recording, "Task", made)
     monkeypatch.setattr(recording, "session", made.session)
-    monkeypatch.setattr(recording.attempt, "was_ended", lambda task_id, epoch: bool(made.writes))
+    monkeypatch.setattr(attempt, "was_ended", lambda task_id, epoch: bool(made.writes))
     monkeypatch.setattr(recording, "WRITE_AGAIN_SECONDS", 0.0)
     return made
 

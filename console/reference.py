@@ -99,7 +99,7 @@ def commands_page() -> str:
 
 
 def _command(command: click.Command, path: str) -> Iterator[str]:
-    context = click.Context(command, info_name=path)
+    context = click.Context(command, info_name=path, **command.context_settings)
     usage = " ".join((path, *command.collect_usage_pieces(context)))
     about = " ".join((command.help or "").split())
     options = [

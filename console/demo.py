@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from console.cli.error_mapping import DONE, RED, TIMED_OUT, run_guarded
+from console.cli.framework import Seconds
 from console.cli.models import adding_bar
 from console.cli.output import screen
 from console.cli.text import one_line
@@ -69,7 +70,7 @@ SIMULATED = Run("a simulated fleet", "tasks.jsonl", Absent.SIMULATE)
 @click.option("--simulated", is_flag=True, help="The fleet: 65 tasks, simulated model servers.")
 @click.option("--both", is_flag=True, help="The real model first, then the fleet.")
 @click.option(
-    "--timeout", type=float, default=TIMEOUT_SECONDS, show_default=True, help="Seconds to wait."
+    "--timeout", type=Seconds(), default=TIMEOUT_SECONDS, show_default=True, help="Seconds to wait."
 )
 def demo(keep: bool, simulated: bool, both: bool, timeout: float) -> None:
     """Start everything, run tasks of examples/ through it, and show what became of them.

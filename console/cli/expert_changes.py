@@ -80,7 +80,12 @@ def add_command(
 )
 @click.argument("name")
 @change_options
-@click.option("--restore", type=int, metavar="VERSION", help="Back to the prompt of that version.")
+@click.option(
+    "--restore",
+    type=click.IntRange(min=1),
+    metavar="VERSION",
+    help="Back to the prompt of that version.",
+)
 @json_option
 @pass_app
 def edit_command(

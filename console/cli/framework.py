@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -84,6 +85,23 @@ class Word(click.Choice[str]):
         listed = ", ".join(self.choices)
         hint = suggestion(wanted, self.choices) or f"write one of {listed}"
         raise click.BadParameter(f"{str(value)[:60]!r} is unknown: {hint}", ctx, param)
+
+
+class Seconds(click.FloatRange):
+    """A duration: a finite number of seconds within the bounds."""
+
+    def __init__(self, minimum: float = 0.0, maximum: float | None = None) -> None:
+        super().__init__(minimum, maximum)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            raise click.BadParameter(
+                f"{str(value)[:60]!r} is no number of seconds: write one such as 60", ctx, param
+            )
+        return seconds
 
 
 def suggestion(wanted: str, known: Iterable[str]) -> str | None:

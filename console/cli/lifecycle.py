@@ -13,7 +13,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.error_mapping import UNREACHABLE
-from console.cli.framework import Command, Word, json_option
+from console.cli.framework import Command, Seconds, Word, json_option
 from console.cli.output import note, print_json, say
 
 ROLES = ("all", "workers", "control")
@@ -34,7 +34,7 @@ CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 @click.option("--role", type=Word(ROLES), metavar="|".join(ROLES), help="What this host does.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1),
+    type=Seconds(1),
     default=60.0,
     show_default=True,
     metavar="S",
@@ -96,9 +96,7 @@ def up_command(
         ("kos down --purge", "remove this home with its embedded data, also those outside of it"),
     ),
 )
-@click.option(
-    "--timeout", type=click.FloatRange(min=1), default=30.0, show_default=True, metavar="S"
-)
+@click.option("--timeout", type=Seconds(1), default=30.0, show_default=True, metavar="S")
 @click.option("--purge", is_flag=True, help="And remove KOS_HOME with the embedded data.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

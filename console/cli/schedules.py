@@ -30,7 +30,12 @@ OPTIONS = (
     click.option("--var", "pairs", multiple=True, metavar="NAME=VALUE", help="May repeat."),
     *TASK_OPTIONS,
     click.option("--catch-up/--skip", default=None, help="After a sleep: run the newest missed."),
-    click.option("--keep", type=int, metavar="N", help="Runs to keep with their tasks; 1000."),
+    click.option(
+        "--keep",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Runs to keep with their tasks; 1000.",
+    ),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +14,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, WRONG
-from console.cli.framework import Command, Word, complete_backends, json_option
+from console.cli.framework import Command, Seconds, Word, complete_backends, json_option
 from console.cli.output import note, print_json, say
 from console.cli.tasks import PRIORITIES
 from console.operations.submission_lines import Line
@@ -40,7 +40,11 @@ EXAMPLES = (
 @click.option("--template", metavar="NAME", help="A template of `kos templates`.")
 @click.option("--var", "pairs", multiple=True, metavar="NAME=VALUE", help="For --template.")
 @click.option(
-    "--vars", "table", type=click.File("rb"), metavar="FILE", help="CSV or JSONL: a task a row."
+    "--vars",
+    "table",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="CSV, TSV or JSONL: a task a row.",
 )
 @click.option("--title", help="A short name; else the first line of the text.")
 @click.option("--priority", type=Word(PRIORITIES), metavar="|".join(PRIORITIES))
@@ -55,7 +59,7 @@ EXAMPLES = (
 @click.option("--after", multiple=True, metavar="ID", help="Only when that one is completed.")
 @click.option("--key", metavar="K", help="A custom_id: the same key is submitted once.")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end, show the answer.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="For --wait, seconds.")
+@click.option("--timeout", type=Seconds(), metavar="S", help="For --wait, seconds.")
 @json_option
 @pass_app
 def submit_command(
@@ -169,10 +173,9 @@ def _from_template(
 ) -> Iterator[Line]:
     from console.operations import templates
 
-    if table is None:
-        rows = iter([Line(1, value={})])
-    else:
-        rows = templates.read_rows(table, is_csv=table.name.lower().endswith(".csv"))
+    rows: Iterable[Line] = [Line(1, value={})]
+    if table is not None:
+        rows = templates.read_rows(table, table.name)
     return templates.lines(name, rows, templates.pairs(pairs), over)
 
 
@@ -186,8 +189,10 @@ def _schema(source: BinaryIO) -> Any:
 def _from_file(
     source: BinaryIO, stack: ExitStack
 ) -> tuple[Iterator[Line], Callable[[Line], None] | None]:
-    from console.operations.submission_lines import read_lines
+    from console.operations.submission_lines import TABLE_REMEDY, is_table, read_lines
 
+    if is_table(source.name):
+        raise click.UsageError(f"--from reads JSONL; {TABLE_REMEDY}")
     lines = read_lines(source)
     if not sys.stderr.isatty():
         return lines, None

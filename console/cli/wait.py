@@ -12,7 +12,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, RED, TIMED_OUT
-from console.cli.framework import Command, json_option
+from console.cli.framework import Command, Seconds, json_option
 from console.cli.output import note, now_utc, print_json
 from console.cli.tasks import since_moment, since_option
 from console.operations.wait import Progress
@@ -32,9 +32,7 @@ LEFT_EVERY_SECONDS = 2.0
 @click.argument("task_ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every task there is.")
 @since_option
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="S", help="Seconds; else for ever."
-)
+@click.option("--timeout", type=Seconds(), metavar="S", help="Seconds; else for ever.")
 @json_option
 @pass_app
 def wait_command(

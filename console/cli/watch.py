@@ -17,7 +17,7 @@ import psycopg2
 import redis
 
 from console.cli.app import App, pass_app
-from console.cli.framework import Command
+from console.cli.framework import Command, Seconds
 from console.cli.output import now_utc, styled, words
 from console.cli.text import one_line
 from console.cli.watch_view import PANELS, Selection, keys_screen, screen_of, size_of
@@ -56,7 +56,7 @@ GONE = (DatabaseUnavailable, psycopg2.OperationalError, redis.RedisError)
 
 
 @click.command(cls=Command, examples=(("kos watch", "lanes, running tasks, failures; q ends it"),))
-@click.option("--refresh", type=click.FloatRange(0.2, 60), default=REFRESH_SECONDS, metavar="S")
+@click.option("--refresh", type=Seconds(0.2, 60), default=REFRESH_SECONDS, metavar="S")
 @pass_app
 def watch_command(app: App, refresh: float) -> None:
     """Full-screen live view, with keys to pause, cancel and retry."""

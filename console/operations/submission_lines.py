@@ -1,17 +1,22 @@
-"""Reads JSONL a line at a time: each line is a value or the reason why it is none."""
+"""Reads JSONL or a table a line at a time: each line is a value or the reason why it is none."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_ARRAY_BYTES = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _DOCUMENT_BEGINS = re.compile(rb"\s{0,100}(?:\[\s{0,100}(?:\{|\Z)|\{\s{0,100}\Z)")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
+TABLE_REMEDY = "a table fills a template: kos submit --template NAME --vars FILE"
+_DELIMITERS = ",;\t|"
 _CONVERT = "save it as UTF-8, for example by iconv -f {} -t UTF-8 FILE"
 _FOREIGN = (
     (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), f"UTF-32; {_CONVERT.format('UTF-32')}"),
@@ -38,11 +43,55 @@ def read_lines(stream: BinaryIO) -> Iterator[Line]:
     """Every line that is not blank, or every item of a file that is one JSON array or object.
 
     Of JSONL one line is held in memory, however long the file is; a document is held whole.
+    Lines may end in LF, CR LF or CR.
     """
+    # Latin-1 keeps every byte as it is.
+    text_stream = io.TextIOWrapper(stream, "latin-1")
+    try:
+        yield from _lines(text_stream)
+    finally:
+        text_stream.detach()
+
+
+def is_table(name: str) -> bool:
+    return name.lower().endswith(TABLE_SUFFIXES)
+
+
+def read_table(stream: BinaryIO) -> Iterator[Line]:
+    """Each row of a table as an object by the names in its first row. Fields are separated by
+    commas, semicolons, tabs or bars, whichever the first row holds most of. Empty rows are skipped.
+    """
+    content = stream.read(MAX_ARRAY_BYTES + 1)
+    if len(content) > MAX_ARRAY_BYTES:
+        yield Line(1, error="line: the table is larger than 64 MB; split it")
+        return
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        yield Line(1, error=f"line: the file is {_foreign(content) or _not_utf8(content, error)}")
+        return
+    head = text.split("\n", 1)[0]
+    delimiter = max(_DELIMITERS, key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    try:
+        yield from filter(None, (_row(reader.line_num, row) for row in reader))
+    except csv.Error as error:
+        reason = f"line: cannot be read ({error}); the rows after it were left out"
+        yield Line(reader.line_num + 1, error=reason)
+
+
+def _row(number: int, row: dict[Any, Any]) -> Line | None:
+    if row.pop(None, None):
+        return Line(number, error="line: has more fields than the first row")
+    values = {name: value for name, value in row.items() if name and value is not None}
+    return Line(number, value=values) if any(map(str.strip, values.values())) else None
+
+
+def _lines(stream: io.TextIOWrapper) -> Iterator[Line]:
     number = 0
     while True:
         number += 1
-        raw = stream.readline(MAX_LINE_BYTES)
+        raw = stream.readline(MAX_LINE_BYTES).encode("latin-1")
         if not raw:
             return
         text = raw.removeprefix(_BOM) if number == 1 else raw
@@ -64,8 +113,8 @@ def _foreign(beginning: bytes) -> str | None:
     return next((what for begins, what in _FOREIGN if begins.match(beginning)), None)
 
 
-def _document(beginning: bytes, stream: BinaryIO) -> Iterator[Line]:
-    content = beginning + stream.read(MAX_ARRAY_BYTES)
+def _document(beginning: bytes, stream: io.TextIOWrapper) -> Iterator[Line]:
+    content = beginning + stream.read(MAX_ARRAY_BYTES).encode("latin-1")
     if len(content) > MAX_ARRAY_BYTES:
         yield Line(1, error="line: a document of more than 64 MB; write one object a line")
         return
@@ -87,12 +136,12 @@ def _parsed(number: int, raw: bytes, *, size_bytes: int) -> Line:
         # Lines cut out of an array keep their commas.
         value = json.loads(raw.decode("utf-8").rstrip().removesuffix(","))
     except UnicodeDecodeError as error:
-        message = f"line: is not UTF-8 (byte {error.start + 1})"
-        if _is_russian(raw):
-            message += f"; it looks like CP1251: {_CONVERT.format('CP1251')}"
+        message = f"line: is {_not_utf8(raw, error)}"
         return Line(number, error=message, size_bytes=size_bytes)
     except json.JSONDecodeError as error:
         message = f"line: is not JSON ({error.msg} at column {error.colno})"
+        if number == 1 and not raw.lstrip().startswith((b"{", b"[")):
+            message += f"; {TABLE_REMEDY}"
         return Line(number, error=message, size_bytes=size_bytes)
     except RecursionError:
         return Line(number, error="line: is nested too deeply", size_bytes=size_bytes)
@@ -101,15 +150,17 @@ def _parsed(number: int, raw: bytes, *, size_bytes: int) -> Line:
     return Line(number, value=value, size_bytes=size_bytes)
 
 
-def _is_russian(raw: bytes) -> bool:
-    letters = [char for char in raw.decode("cp1251", "replace") if ord(char) > 127]
-    return sum("\u0410" <= char <= "\u044f" for char in letters) > 0.8 * len(letters)
+def _not_utf8(raw: bytes, error: UnicodeDecodeError) -> str:
+    from jobs.attempt.context.decoding import code_page
+
+    name = code_page(raw).upper().replace("_", "-")
+    return f"not UTF-8 (byte {error.start + 1}); it looks like {name}: {_CONVERT.format(name)}"
 
 
-def _skip_rest(stream: BinaryIO) -> int:
+def _skip_rest(stream: io.TextIOWrapper) -> int:
     skipped = 0
     while part := stream.readline(MAX_LINE_BYTES):
         skipped += len(part)
-        if part.endswith(b"\n"):
+        if part.endswith("\n"):
             break
     return skipped

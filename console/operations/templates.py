@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from console.operations.errors import InvalidInput, UnknownName, near
-from console.operations.submission_lines import MAX_ARRAY_BYTES, Line, read_lines
+from console.operations.submission_lines import Line, is_table, read_lines, read_table
 from jobs.policy.metadata import SUBMIT_KEYS
 from jobs.policy.templates import MissingVariables, filled, variables
 from models import template
@@ -78,9 +76,9 @@ def filled_lines(
             yield Line(row.number, error=str(error))
 
 
-def read_rows(stream: BinaryIO, *, is_csv: bool) -> Iterator[Line]:
-    """Each row of a CSV with a head, or of JSONL, as a variables object. Raises InvalidInput."""
-    return _csv_rows(stream) if is_csv else read_lines(stream)
+def read_rows(stream: BinaryIO, name: str) -> Iterator[Line]:
+    """Each row of the table or of the JSONL file ``name`` as an object of variables."""
+    return read_table(stream) if is_table(name) else read_lines(stream)
 
 
 def pairs(written: Iterable[str]) -> dict[str, str]:
@@ -92,22 +90,6 @@ def pairs(written: Iterable[str]) -> dict[str, str]:
             raise InvalidInput(f"--var {pair[:60]!r}: write NAME=VALUE")
         values[name] = value
     return values
-
-
-def _csv_rows(stream: BinaryIO) -> Iterator[Line]:
-    content = stream.read(MAX_ARRAY_BYTES + 1)
-    if len(content) > MAX_ARRAY_BYTES:
-        raise InvalidInput("the CSV is larger than 64 MB; split it")
-    try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        for row in reader:
-            if None in row:
-                yield Line(reader.line_num, error="line: has more fields than the head")
-            else:
-                kept = {key: value for key, value in row.items() if value is not None}
-                yield Line(reader.line_num, value=kept)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"the CSV cannot be read as UTF-8 with a head ({error})") from None
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ProfileError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
-    if options.time_scale <= 0:
-        print("simulator: --time-scale must be above 0", file=sys.stderr)
+    if not 0 < options.time_scale < math.inf:
+        print("simulator: --time-scale must be a number above 0", file=sys.stderr)
         return 2
     try:
         asyncio.run(_serve(options, profile))

@@ -240,7 +240,8 @@ def test_a_wrong_control_request_is_explained() -> None:
     ("arguments", "code", "message"),
     [
         (["--profile", "no-such"], 2, "no profile 'no-such'"),
-        (["--time-scale", "0"], 2, "--time-scale must be above 0"),
+        (["--time-scale", "0"], 2, "--time-scale must be a number above 0"),
+        (["--time-scale", "nan"], 2, "--time-scale must be a number above 0"),
     ],
 )
 def test_wrong_arguments_end_in_one_line(arguments: list[str], code: int, message: str) -> None:

@@ -87,8 +87,8 @@ def _rows(template: str, line: dict[str, Any], table: UploadFile | None) -> list
     base = {**(templates.details(template)["line"] if template else {}), **line}
     if table is None:
         return list(templates.filled_lines(base, [Line(1, value={})], {}))
-    is_csv = (table.filename or "").lower().endswith(".csv")
-    return list(templates.filled_lines(base, templates.read_rows(table.file, is_csv=is_csv), {}))
+    rows = templates.read_rows(table.file, table.filename or "")
+    return list(templates.filled_lines(base, rows, {}))
 
 
 def _submit_lines(request: Request, form: FormData) -> Response:

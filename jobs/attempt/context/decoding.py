@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from charset_normalizer import from_bytes
@@ -25,6 +26,8 @@ _COMMON = frozenset("оеаинтсрвл")
 _MIN_COMMON_SHARE = 0.45
 _FOREIGN_RUN = re.compile(r"[^\x00-\x7f]+")
 _FOREIGN_BYTE = re.compile(rb"[\x80-\xff]")
+_FOREIGN_BYTES = re.compile(rb"[\x80-\xff]+")
+_IN_LATIN_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]{1,2}|[\x80-\xff]{1,2}(?=[A-Za-z])")
 _MAX_CONTROL_SHARE = 0.02
 
 
@@ -36,10 +39,23 @@ def decoded(content: bytes) -> str:
             raise FileRefused("is a binary file (it holds NUL bytes)")
         text = _utf8(content)
     if text is None:
-        text = _code_page(content)
+        text = content.decode(code_page(content), errors="replace")
     if _control_share(text) > _MAX_CONTROL_SHARE:
         raise FileRefused("is a binary file (it holds control characters)")
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+
+
+def code_page(content: bytes) -> str:
+    """The likely encoding of text that is no Unicode."""
+    # Only lines with non-ASCII bytes: a source file may have a single such comment.
+    telling = b"\n".join(_telling_lines(content))
+    if 2 * len(_IN_LATIN_WORD.findall(telling)) > len(_FOREIGN_BYTES.findall(telling)):
+        return "cp1252"
+    encoding = _russian_page(telling)
+    if encoding is None:
+        best = from_bytes(telling, cp_isolation=_CODE_PAGES).best()
+        encoding = best.encoding if best is not None else "latin1"
+    return encoding
 
 
 def _marked(content: bytes) -> str | None:
@@ -76,16 +92,6 @@ def _utf8(content: bytes) -> str | None:
     return content.decode("utf-8", errors="replace") if len(foreign) > 2 * broken else None
 
 
-def _code_page(content: bytes) -> str:
-    # Only lines with non-ASCII bytes: a source file may have a single such comment.
-    telling = b"\n".join(_telling_lines(content))
-    encoding = _russian_page(telling)
-    if encoding is None:
-        best = from_bytes(telling, cp_isolation=_CODE_PAGES).best()
-        encoding = best.encoding if best is not None else "latin-1"
-    return content.decode(encoding, errors="replace")
-
-
 def _telling_lines(content: bytes) -> Iterator[bytes]:
     size_bytes = 0
     for line in content.split(b"\n"):
@@ -117,7 +123,8 @@ def _common_share(text: str) -> float:
     if alone >= len(foreign):
         return 0.0
     common = sum(char in _COMMON or 0.9 * (char.lower() in _COMMON) for char in foreign)
-    return common / len(foreign)
+    frames = sum(unicodedata.category(char) == "So" for char in foreign)
+    return (common - frames) / len(foreign)
 
 
 def _control_share(text: str) -> float:

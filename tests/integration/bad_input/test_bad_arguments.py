@@ -54,6 +54,11 @@ TABLE = (
     bad("submit x --timeout 5", "--timeout belongs to --wait"),
     bad("submit x --wait --timeout soon", "--timeout", "'soon'"),
     bad("submit x --wait --timeout -1", "--timeout", "-1"),
+    bad("submit x --wait --timeout nan", "--timeout", "'nan' is no number of seconds"),
+    bad("wait --all --timeout inf", "--timeout", "'inf' is no number of seconds"),
+    bad("up --timeout nan", "--timeout", "'nan' is no number of seconds"),
+    bad("watch --refresh nan", "--refresh", "'nan' is no number of seconds"),
+    bad("submit --from table.csv", "a table fills a template", "kos submit --template NAME --vars"),
     bad("submit --from missing.jsonl", "--from", "missing.jsonl", "No such file"),
     bad("submit --from /", "--from", "directory"),
     bad("submit --from - --title x", "--title is for one task"),
@@ -100,6 +105,7 @@ TABLE = (
 def _stand_in_the_files(files: Path) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(files)
+    (files / "table.csv").write_text("city;note\nRome;x\n")
     yield
     os.chdir(before)
 

@@ -42,7 +42,7 @@ def test_a_wrong_schedule_is_refused_with_what_to_write(kos: Kos) -> None:
         ({"--zone": "../etc/passwd"}, "is unknown"),
         ({"--expert": "Nobody"}, "is unknown"),
         ({"--text": "{{topic}}"}, "write --var topic=VALUE"),
-        ({"--keep": "0"}, "keep: write a number"),
+        ({"--keep": "0"}, "'--keep': 0 is not in the range"),
         ({"--name": ""}, "name: write"),
     )
     for change, message in cases:

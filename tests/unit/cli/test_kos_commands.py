@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
 from console.cli.commands import COMMANDS
-from console.cli.framework import Command, Group
+from console.cli.framework import Command, Group, Seconds
 from console.cli.main import cli, main
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,6 +50,29 @@ def test_every_help_ends_with_examples(name: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_JSON))
 def test_every_command_that_shows_something_takes_json(name: str) -> None:
     assert any("--json" in parameter.opts for parameter in command(name).params)
+
+
+def all_commands() -> Iterator[click.Command]:
+    for name in COMMANDS:
+        found = command(name)
+        yield found
+        yield from found.commands.values() if isinstance(found, Group) else ()
+
+
+def test_every_number_option_has_bounds_and_refuses_what_is_no_number() -> None:
+    numbers = [
+        param.type
+        for one in all_commands()
+        for param in one.params
+        if isinstance(param.type, click.types.IntParamType | click.types.FloatParamType)
+    ]
+    assert numbers
+    for kind in numbers:
+        assert isinstance(kind, click.IntRange | Seconds)
+        assert kind.min is not None
+        for word in ("nan", "inf", "-inf", "-1"):
+            with pytest.raises(click.BadParameter):
+                kind.convert(word, None, None)  # type: ignore[arg-type]
 
 
 def test_subcommands_are_commands_of_the_house_too() -> None:

@@ -21,6 +21,8 @@
     │   └── SchemaUnsupported     no structured output here
     ├── BadAnswer                 the stream is complete, the text is bad
     │   ├── EchoAnswer / BlankAnswer / ThinkingOnly / RepetitionAnswer / RunawayAnswer
+    │   ├── RefusedAnswer         `refusal` in place of an answer
+    │   └── UnwantedToolCall      a tool call in place of an answer; no request offers tools
     ├── CallCancelled             we stopped it: cancel, lost lease, drain
     └── PoisonedCall              our own bug: an unmapped exception
 """
@@ -185,6 +187,14 @@ class BlankAnswer(BadAnswer):
 
 class ThinkingOnly(BadAnswer):
     code = "thinking_only"
+
+
+class RefusedAnswer(BadAnswer):
+    code = "refusal"
+
+
+class UnwantedToolCall(BadAnswer):
+    code = "tool_call"
 
 
 class RepetitionAnswer(BadAnswer):

@@ -309,6 +309,13 @@ class ServerScan:
     def model(self, name: str) -> ScannedModel | None:
         return next((model for model in self.models or () if model.name == name), None)
 
+    def places(self) -> dict[Category, dict[str, int]]:
+        """The place of each name in the ranking of each category, from 0."""
+        return {
+            category: {name: place for place, name in enumerate(names)}
+            for category, names in self.ranking.items()
+        }
+
     def pick(self, category: Category) -> ScannedModel | None:
         """The best usable model for ``category`` by the ranking. Without a ranking, the first
         scanned model of ``category``, else of the default category."""

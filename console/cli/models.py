@@ -11,7 +11,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Group, complete_backends, json_option
-from console.cli.output import Column, print_json, print_table, say, screen, styled
+from console.cli.output import Column, note, print_json, print_table, say, screen, styled
 
 COLUMNS = (
     Column("SERVER"),
@@ -53,7 +53,9 @@ def list_command(app: App, as_json: bool) -> None:
     """List models with size, context, rank for each kind of work, and measured speed."""
     from console.operations import models
 
-    rows = models.listed(app.connections)
+    rows, failed = models.listed(app.connections)
+    for server, error in failed.items():
+        note(f"{server}: {error}", "red")
     if as_json:
         print_json(rows)
         return

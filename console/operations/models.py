@@ -37,8 +37,9 @@ T = TypeVar("T")
 Rate = Callable[[str, str], float | None]
 
 
-def listed(connections: Connections) -> list[Row]:
-    """A row for every model of every server that answers, then those only in our folder.
+def listed(connections: Connections) -> tuple[list[Row], dict[str, str]]:
+    """A row for every model of every server that answers, then those only in our folder; and the
+    error of every other server by its name.
 
     ``{"backend", "model", "parameters", "quantization", "size_bytes", "context_tokens",
     "categories", "ranks", "heavy", "resident", "tokens_per_second", "broken"}``. ``backend`` is
@@ -52,9 +53,10 @@ def listed(connections: Connections) -> list[Row]:
     finally:
         servers.close()
     rate = _measured(connections, scanner) if settings.database_url else _unknown
-    rows = [_row(server, model, rate) for server in scan.servers for model in server.models or ()]
+    rows = [row for server in scan.servers for row in _rows(server, rate)]
     offered = {row["model"] for row in rows if _kind(settings, row["backend"]) is BackendKind.MLX}
-    return rows + [_on_disk(name) for name in _names_on_disk(settings) if name not in offered]
+    rows += [_on_disk(name) for name in _names_on_disk(settings) if name not in offered]
+    return rows, {server.backend: server.error for server in scan.servers if server.error}
 
 
 def add(
@@ -182,7 +184,23 @@ def _unknown(backend: str, model: str) -> None:
     return None
 
 
-def _row(server: ServerScan, model: ScannedModel, rate: Rate) -> Row:
+def _rows(server: ServerScan, rate: Rate) -> Iterator[Row]:
+    resident = {model.name for model in server.resident}
+    places = server.places()
+    for model in server.models or ():
+        yield {
+            **_facts(server, model),
+            "ranks": {
+                category.value: places[category][model.name] + 1
+                for category in model.categories
+                if model.name in places.get(category, ())
+            },
+            "resident": model.name in resident,
+            "tokens_per_second": rate(server.backend, model.name),
+        }
+
+
+def _facts(server: ServerScan, model: ScannedModel) -> Row:
     info = model.info
     return {
         "backend": server.backend,
@@ -192,14 +210,7 @@ def _row(server: ServerScan, model: ScannedModel, rate: Rate) -> Row:
         "size_bytes": info.size_bytes,
         "context_tokens": info.context_tokens,
         "categories": [category.value for category in model.categories],
-        "ranks": {
-            category.value: server.ranking[category].index(model.name) + 1
-            for category in model.categories
-            if model.name in server.ranking.get(category, ())
-        },
         "heavy": model.heavy,
-        "resident": model.name in {resident.name for resident in server.resident},
-        "tokens_per_second": rate(server.backend, model.name),
         "broken": model.broken,
     }
 

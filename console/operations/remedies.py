@@ -26,6 +26,7 @@ REMEDIES: Mapping[str, str] = {
     "echo": "The model repeats the request. Use a stronger model.",
     "blank": "The model gives no answer. Use a stronger model.",
     "thinking_only": "The model only thinks. Raise max_tokens.",
+    "tool_call": "The model calls a tool that nobody offers. Use another model.",
     "repetition": "The model repeats itself. Use a stronger model.",
     "runaway": "The model does not stop. Limit max_tokens.",
     "truncated": "The answer is cut. Raise max_tokens.",

@@ -88,8 +88,10 @@ def snapshot(
     tasks of a category wait in all, where the window does not hold them.
     """
     tasks = tuple(task_view(row, now) for row in window)
+    places = {server.backend: server.places() for server in scan.servers}
     views = tuple(
-        _model_view(scan, backend, rank, model, figures) for backend, rank, model in models
+        _model_view(places.get(backend, {}), backend, rank, model, figures)
+        for backend, rank, model in models
     )
     service = {(view.backend, view.name): view.service_seconds for view in views}
     return Snapshot(
@@ -124,11 +126,13 @@ def further_tasks(
 
 
 def _model_view(
-    scan: Scan, backend: str, rank: int, model: ScannedModel, learned: LearnedFigures
+    places: Mapping[Category, Mapping[str, int]],
+    backend: str,
+    rank: int,
+    model: ScannedModel,
+    learned: LearnedFigures,
 ) -> ModelView:
     figures = learned.figures(backend, model.name)
-    server = scan.server(backend)
-    ranking = server.ranking if server else {}
     return ModelView(
         backend=backend,
         name=model.name,
@@ -140,9 +144,7 @@ def _model_view(
         service_variation=figures.service_seconds.variation,
         rank=rank,
         ranks={
-            category: names.index(model.name)
-            for category, names in ranking.items()
-            if model.name in names
+            category: names[model.name] for category, names in places.items() if model.name in names
         },
         strengths=model.strengths,
         context_tokens=model.info.context_tokens,

@@ -34,6 +34,7 @@ class OllamaChat:
 
     path = "/api/chat"
     required = frozenset({"model", "messages", "stream", "options"})
+    events = frozenset({"message", "done"})
 
     def body(
         self, request: GenerateRequest, concessions: Concessions = NOTHING_LEFT_OUT
@@ -93,7 +94,7 @@ def keep_alive(value: str | int) -> str | int | float:
 
 def models_of(tags: Mapping[str, Any]) -> tuple[ModelInfo, ...]:
     """The models of `/api/tags`; raises StreamBroken where it has another shape."""
-    return tuple(_model(entry) for entry in named_once(entries_of(tags), _name))
+    return tuple(_model(entry) for entry in named_once(tags.get("models"), _name))
 
 
 def residents_of(ps: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
@@ -106,7 +107,7 @@ def residents_of(ps: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
             expires_at=_moment(entry.get("expires_at")),
             active_requests=whole(entry.get("active_requests")),
         )
-        for entry in named_once(entries_of(ps), _name)
+        for entry in named_once(ps.get("models"), _name)
     )
 
 
@@ -126,16 +127,6 @@ def described(listed: ModelInfo, show: Mapping[str, Any]) -> ModelInfo:
         family=listed.family,
         sampling=_authors_sampling(show.get("parameters")),
     )
-
-
-def entries_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The objects under ``models``. Go writes an empty list as `null`."""
-    models = body.get("models", ())
-    if models is None:
-        return []
-    if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
-        raise errors.StreamBroken("the list of models has an unknown shape")
-    return models
 
 
 def parameter_count(text: object) -> int | None:
@@ -184,11 +175,20 @@ def _read_message(message: object, sink: Sink) -> None:
         if type(text) is not str:
             raise errors.StreamBroken("a chunk's content is not text")
         sink.text(text)
+    if calls := message.get("tool_calls"):
+        sink.called_tool(tool_name(calls))
     thinking = message.get("thinking")
     if thinking:
         if type(thinking) is not str:
             raise errors.StreamBroken("a chunk's thinking is not text")
         sink.thought(thinking)
+
+
+def tool_name(calls: object) -> str:
+    """The tool that a message calls first: ``[{"function": {"name"}}]`` or ``{"name"}``."""
+    first = calls[0] if type(calls) is list else calls
+    call = first.get("function", first) if type(first) is dict else None
+    return str(call.get("name") or "?") if type(call) is dict else "?"
 
 
 def _read_end(chunk: JsonObject, sink: Sink) -> None:
@@ -221,14 +221,17 @@ def _model(entry: Mapping[str, Any]) -> ModelInfo:
 
 
 def named_once(
-    entries: Iterable[Mapping[str, Any]], name_of: Callable[[Mapping[str, Any]], Any]
+    entries: object, name_of: Callable[[Mapping[str, Any]], Any]
 ) -> list[Mapping[str, Any]]:
-    """The entries that name a model, each model once: one entry without a name must not hide the
-    others. Raises StreamBroken where none of them has a name."""
-    listed = list(entries)
+    """The entries of a list that name a model, each model once: one entry without a name must not
+    hide the others. Go writes an empty list as `null`. Raises StreamBroken where it is no list, or
+    none of them has a name."""
+    listed = [] if entries is None else entries
+    if not isinstance(listed, list):
+        raise errors.StreamBroken("the list of models has an unknown shape")
     named: dict[str, Mapping[str, Any]] = {}
     for entry in listed:
-        name = name_of(entry)
+        name = name_of(entry) if isinstance(entry, dict) else None
         if isinstance(name, str) and len(name) <= LONGEST_NAME and name.isprintable():
             named.setdefault(name.strip(), entry)
     named.pop("", None)

@@ -10,7 +10,7 @@ from llm import errors
 from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
 from llm.backends.finish import finish_reason
 from llm.backends.mapping import from_error_line
-from llm.backends.ollama_wire import named_once, whole
+from llm.backends.ollama_wire import named_once, tool_name, whole
 from llm.backends.streaming import Sink
 from llm.framing import JsonObject, sse_objects
 from llm.types import GenerateRequest, ModelInfo, ResidentModel
@@ -30,6 +30,7 @@ class OpenAIChat:
 
     path = "/v1/chat/completions"
     required = frozenset({"model", "messages", "stream", NEWER_LIMIT_FIELD})
+    events = frozenset({"choices", "usage"})
 
     def body(
         self, request: GenerateRequest, concessions: Concessions = NOTHING_LEFT_OUT
@@ -109,12 +110,7 @@ def residents_of(body: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
 
 
 def _listed(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    data = body.get("data", ())
-    if data is None:
-        return []
-    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-        raise errors.StreamBroken("the list of models has an unknown shape")
-    return named_once(data, lambda entry: entry.get("id"))
+    return named_once(body.get("data"), lambda entry: entry.get("id"))
 
 
 def _is_loaded(entry: Mapping[str, Any]) -> bool:
@@ -172,6 +168,10 @@ def _read_delta(delta: object, sink: Sink) -> None:
         if type(thinking) is not str:
             raise errors.StreamBroken("a chunk's reasoning is not text")
         sink.thought(thinking)
+    if refusal := delta.get("refusal"):
+        sink.refused(str(refusal))
+    if calls := delta.get("tool_calls") or delta.get("function_call"):
+        sink.called_tool(tool_name(calls))
     text = delta.get("content")
     if type(text) is list:
         _read_parts(text, sink)

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from llm import errors
@@ -28,6 +29,7 @@ from llm.types import (
 from llm.watch import CallWatch
 
 REPORT_SECONDS = 1.0
+REFUSAL_CHARS = 2000
 
 
 class Sink(Protocol):
@@ -45,6 +47,10 @@ class Sink(Protocol):
 
     def thought(self, piece: str) -> None: ...
 
+    def refused(self, piece: str) -> None: ...
+
+    def called_tool(self, name: str) -> None: ...
+
 
 class Wire(Protocol):
     """How to call one kind of server and read its stream."""
@@ -52,6 +58,8 @@ class Wire(Protocol):
     path: str
     required: frozenset[str]
     """Body fields that every server must accept."""
+    events: frozenset[str]
+    """Keys of a chunk: each has one of them at least."""
 
     def body(self, request: GenerateRequest, concessions: Concessions) -> JsonObject: ...
 
@@ -140,11 +148,18 @@ def _read(
         request_id=call.request.request_id,
     ) as stream:
         answer.report(Phase.PREFILL)
-        read = call.wire.read
-        for chunk in call.wire.objects(stream.chunks):
+        read, events = call.wire.read, call.wire.events
+        chunks = stream.chunks
+        beginning = next(chunks, b"")
+        is_chat = not beginning
+        for chunk in call.wire.objects(chain([beginning], chunks)):
+            is_chat = is_chat or chunk is None or not events.isdisjoint(chunk)
             if read(chunk, answer):
                 stream.drain()
                 return
+    if not is_chat:
+        seen = beginning[: errors.BODY_EXCERPT_CHARS].decode("utf-8", "replace")
+        raise errors.StreamBroken(f"the server answered no chat: {seen!r}", body_excerpt=seen)
     raise errors.TruncatedStream("the stream ended without its terminal marker")
 
 
@@ -158,7 +173,9 @@ class _StreamedAnswer:
         "_guard",
         "_hook",
         "_next_report",
+        "_refusal",
         "_request",
+        "_tool",
         "_watch",
         "cached_prompt_tokens",
         "completion_tokens",
@@ -183,6 +200,8 @@ class _StreamedAnswer:
         self._hook = on_progress
         prompt = "" if request.verbatim else request.prompt_text
         self._guard = AnswerGuard(prompt=prompt, max_tokens=request.max_tokens)
+        self._refusal = ""
+        self._tool: str | None = None
         self._first_at: float | None = None
         self._next_report = float("inf")
         self.finish_reason: FinishReason | None = None
@@ -203,6 +222,14 @@ class _StreamedAnswer:
 
     def thought(self, piece: str) -> None:
         self._guard.thought(piece)
+        self._moved()
+
+    def refused(self, piece: str) -> None:
+        self._refusal = (self._refusal + piece)[:REFUSAL_CHARS]
+        self._moved()
+
+    def called_tool(self, name: str) -> None:
+        self._tool = self._tool or name[: errors.BODY_EXCERPT_CHARS]
         self._moved()
 
     def report(self, phase: Phase) -> None:
@@ -237,6 +264,12 @@ class _StreamedAnswer:
         try:
             return self._guard.finish(finish_reason)
         except (errors.BlankAnswer, errors.ThinkingOnly):
+            if self._refusal:
+                raise errors.RefusedAnswer(f"the model refused: {self._refusal}") from None
+            if self._tool is not None:
+                raise errors.UnwantedToolCall(
+                    f"the model called the tool {self._tool!r}, and the request offers none"
+                ) from None
             if not self._request.verbatim:
                 raise
             return "", self.partial_text

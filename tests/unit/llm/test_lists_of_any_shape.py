@@ -84,7 +84,7 @@ def answer(server: RawServer, value: object) -> None:
     server.handler = sends(head % len(body) + body)
 
 
-def listing(names: list[object]) -> dict[str, object]:
+def listing(names: list[object]) -> dict[str, list[object]]:
     return {
         "models": [{"name": name} for name in names],
         "data": [{"id": name, "owned_by": "vllm"} for name in names],
@@ -96,6 +96,17 @@ def test_an_entry_without_a_usable_name_hides_no_other_model(
 ) -> None:
     odd: list[object] = [None, 5, "", " ", "a\x00b", "a\nb", "\ud800", "x" * 100_000, ["m"]]
     answer(server, listing(["first", *odd, "second", "first"]))
+
+    assert [model.name for model in backend.list_models()] == ["first", "second"]
+    assert {model.name for model in backend.resident_models()} <= {"first", "second"}
+
+
+@pytest.mark.parametrize("odd", [None, 5, "text", ["list"], [], {}])
+def test_an_entry_that_is_no_object_hides_no_other_model(
+    backend: BackendAdapter, server: RawServer, odd: object
+) -> None:
+    body = listing(["first", "second"])
+    answer(server, {name: [odd, *entries] for name, entries in body.items()})
 
     assert [model.name for model in backend.list_models()] == ["first", "second"]
     assert {model.name for model in backend.resident_models()} <= {"first", "second"}

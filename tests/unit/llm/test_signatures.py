@@ -13,7 +13,7 @@ import pytest
 
 from llm import breaker, errors
 from llm.backends.registry import build
-from llm.signatures import ServerRefusal, table
+from llm.signatures import ServerRefusal, signature_of, table
 from llm.types import BackendKind, BackendSpec, Completion, Deadlines, GenerateRequest, Message
 from tests.unit.llm.raw_server import EVENTS, HEAD, NDJSON, chunk, raw_server, read_request
 
@@ -229,6 +229,21 @@ def test_every_row_has_a_source_and_the_last_one_takes_all() -> None:
 
     assert all(row.source for row in rows)
     assert rows[-1].fits(ServerRefusal(418, "I am a teapot"))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (418, errors.BadRequest),
+        (450, errors.BadRequest),
+        (200, errors.ServerFailed),
+        (599, errors.ServerFailed),
+        (600, errors.ServerFailed),
+        (999, errors.ServerFailed),
+    ],
+)
+def test_only_a_4xx_blames_the_request(status: int, error: type[errors.LLMError]) -> None:
+    assert signature_of(ServerRefusal(status, "Request denied")).error is error
 
 
 def test_no_pattern_is_so_wide_that_it_takes_ordinary_words() -> None:

@@ -116,6 +116,68 @@ def test_a_filtered_answer_speaks_against_the_request_alone(spelling: str) -> No
         read(event("Not", reason=spelling) + DONE)
 
 
+def delta(**fields: object) -> bytes:
+    choice = {"index": 0, "delta": {"content": None, **fields}, "finish_reason": None}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+def test_a_refusal_is_told_in_the_models_words() -> None:
+    data = delta(role="assistant", refusal="I cannot ") + delta(refusal="help with that.")
+
+    with pytest.raises(errors.RefusedAnswer, match="the model refused: I cannot help with that"):
+        read(data + event(None, reason="stop") + DONE)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_calls": [{"index": 0, "function": {"name": "get_weather", "arguments": "{}"}}]},
+        {"function_call": {"name": "get_weather", "arguments": "{}"}},
+        {"reasoning": "Hm.", "tool_calls": [{"function": {"name": "get_weather"}}]},
+    ],
+)
+def test_a_tool_call_in_place_of_an_answer_is_named(fields: dict[str, object]) -> None:
+    with pytest.raises(errors.UnwantedToolCall, match="called the tool 'get_weather'"):
+        read(delta(**fields) + event(None, reason="tool_calls") + DONE)
+
+
+def test_ollamas_tool_call_in_place_of_an_answer_is_named() -> None:
+    message = {"content": "", "tool_calls": [{"function": {"name": "get_weather"}}]}
+    line = {"message": message, "done": True, "done_reason": "stop"}
+
+    with pytest.raises(errors.UnwantedToolCall, match="called the tool 'get_weather'"):
+        read(json.dumps(line).encode() + b"\n", NDJSON, BackendKind.OLLAMA)
+
+
+@pytest.mark.parametrize("calls", [[], [None], ["x"], [{}], [{"function": 5}], "x", {"name": 7}, 7])
+def test_words_beside_a_tool_call_of_any_shape_are_the_answer(calls: object) -> None:
+    data = delta(content="Not safe.", tool_calls=calls) + event(None, reason="stop")
+
+    assert read(data + DONE).text == "Not safe."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"hello": "world"}',
+        b'{"detail": "Welcome to this proxy"}\n',
+        b'data: {"status": "queued"}\n\n',
+        b": ping\n\nevent: hello\ndata:\n\n",
+        b"Service is fine.\n",
+    ],
+)
+def test_a_body_that_is_no_chat_is_told_with_its_beginning(data: bytes) -> None:
+    with pytest.raises(errors.StreamBroken, match="the server answered no chat: '") as caught:
+        read(data)
+
+    assert data.decode().strip().splitlines()[0] in str(caught.value)
+
+
+def test_lines_of_json_that_are_no_chat_are_told_with_their_beginning() -> None:
+    with pytest.raises(errors.StreamBroken, match="the server answered no chat: .*pulling"):
+        read(b'{"status": "pulling"}\n', NDJSON, BackendKind.OLLAMA)
+
+
 @pytest.mark.parametrize("size", [b"-5", b"zz", b"", b"0x5", b"99999999999999999999"])
 def test_a_chunk_size_that_makes_no_sense_is_a_broken_stream(size: bytes) -> None:
     def handler(sock: socket.socket) -> None:

@@ -25,6 +25,7 @@ from models.states import Priority
 from models.task_rows import InFlightTask, PendingTask
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+UNSCANNED = Scan(NOW, ())
 
 
 def views(
@@ -60,6 +61,25 @@ def test_slightly_different_complexities_are_one_kind() -> None:
     found = further_tasks(tasks, {"fast": 100})
 
     assert [more.count for more in found] == [60]
+
+
+class _Ranked(tuple[str, ...]):
+    """Names that nobody may search: a search for each of twenty thousand takes minutes."""
+
+    def index(self, *_: object) -> int:
+        raise AssertionError("searched")
+
+    def __contains__(self, _: object) -> bool:
+        raise AssertionError("searched")
+
+
+def test_places_in_a_ranking_are_found_without_a_search() -> None:
+    ranking = {Category.FAST: _Ranked(("a", "b")), Category.CODING: _Ranked(("b",))}
+    server = ServerScan("ollama", BackendKind.OLLAMA, models=(), ranking=ranking)
+
+    found = seen(scan=Scan(NOW, (server,)), name="b")
+
+    assert found.models[0].ranks == {Category.FAST: 1, Category.CODING: 0}
 
 
 def test_urgent_tasks_stand_for_no_others() -> None:
@@ -120,7 +140,7 @@ def test_how_long_a_task_is_expected_to_go_on(
     assert running.expected_remaining_seconds == pytest.approx(expected)
 
 
-def seen(*in_flight: InFlightTask) -> Snapshot:
+def seen(*in_flight: InFlightTask, scan: Scan = UNSCANNED, name: str = "m") -> Snapshot:
     """A server whose only model takes 40 seconds for a task."""
     estimate = SimpleNamespace(mean=40.0, variation=0.5)
     learned: Any = SimpleNamespace(
@@ -130,8 +150,8 @@ def seen(*in_flight: InFlightTask) -> Snapshot:
         Settings(backends=()),
         cast(Any, SimpleNamespace(figures=lambda backend, model: learned)),
         now=NOW,
-        scan=Scan(NOW, ()),
-        models=[("ollama", 0, ScannedModel(ModelInfo("m")))],
+        scan=scan,
+        models=[("ollama", 0, ScannedModel(ModelInfo(name)))],
         backends=(),
         in_flight=in_flight,
     )

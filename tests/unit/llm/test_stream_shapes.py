@@ -174,7 +174,7 @@ def test_a_body_that_is_no_chat_is_told_with_its_beginning(data: bytes) -> None:
 
 
 def test_lines_of_json_that_are_no_chat_are_told_with_their_beginning() -> None:
-    with pytest.raises(errors.StreamBroken, match="the server answered no chat: .*pulling"):
+    with pytest.raises(errors.StreamBroken, match=r"the server answered no chat: .*pulling"):
         read(b'{"status": "pulling"}\n', NDJSON, BackendKind.OLLAMA)
 
 

@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 import redis
 
+from gateway.background import BackgroundWork
 from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.slots import Slots
 from jobs.policy.interactive import (
@@ -106,7 +107,7 @@ class Running:
     resident: tuple[str, ...]
 
 
-class DemandKeeper:
+class DemandKeeper(BackgroundWork):
     """Used from one event loop; what it reads and writes happens in threads.
 
     ``running`` looks at a server's background calls, ``habits`` reads the ledger for a model at a
@@ -134,14 +135,9 @@ class DemandKeeper:
         self._wishes: dict[tuple[str, str], _ModelDemand] = {}
         self._published: dict[str, Demand] = {}
         self._changed = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._looking = asyncio.create_task(self._look_on())
 
     async def stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
+        await super().stop()
         with anyio.move_on_after(2.0, shield=True):
             for backend in list(self._published):
                 await anyio.to_thread.run_sync(self._withdraw, backend)
@@ -192,7 +188,7 @@ class DemandKeeper:
                     return
                 await anyio.sleep(DRAIN_LOOK_SECONDS)
 
-    async def _look_on(self) -> None:
+    async def _run(self) -> None:
         while True:
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._changed.wait()

@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from gateway.background import BackgroundWork
 from gateway.calls import Call, JsonObject
 from gateway.errors import BadCall, GatewayError, UnknownModel
 from gateway.names import Target
@@ -78,19 +79,11 @@ def as_task(call: Call, target: Target, caller: str) -> NewTask:
     )
 
 
-class FlexibleTasks:
+class FlexibleTasks(BackgroundWork):
     """Submits tasks and waits for them: one query serves all waiting callers."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[ChatAnswer]] = {}
-        self._looking: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._looking = asyncio.create_task(self._look_on())
-
-    async def stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
 
     async def submit(self, task: NewTask) -> str:
         """The id of the new task."""
@@ -135,7 +128,7 @@ class FlexibleTasks:
             )
         return answer
 
-    async def _look_on(self) -> None:
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if not self._waiting:

@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 import redis
 
+from gateway.background import BackgroundWork
 from gateway.errors import NoCapacity
 from gateway.fair_queue import FairQueue
 from gateway.names import Place
@@ -104,7 +105,7 @@ class _Line:
         self.call_seconds += 0.2 * (seconds - self.call_seconds)
 
 
-class InteractiveSlots:
+class InteractiveSlots(BackgroundWork):
     """For one event loop. ``start`` keeps granted slots alive until ``stop``."""
 
     def __init__(self, slots: Slots, limits: Limits, *, wait_seconds: float) -> None:
@@ -113,17 +114,11 @@ class InteractiveSlots:
         self._wait_seconds = wait_seconds
         self._lines: dict[tuple[str, bool], _Line] = {}
         self._held: dict[str, Slot] = {}
-        self._renewing: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        self._renewing = asyncio.create_task(self._renew_on())
-
+        super().start()
         self._loop = asyncio.get_running_loop()
-
-    async def stop(self) -> None:
-        if self._renewing is not None:
-            self._renewing.cancel()
 
     def freed_from_thread(self, backend: str) -> None:
         """What the thread that hears of freed slots calls."""
@@ -264,7 +259,7 @@ class InteractiveSlots:
             logger.warning("slot_not_released holder=%s error=%s", holder, error)
         self.freed(backend)
 
-    async def _renew_on(self) -> None:
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             if not self._held:

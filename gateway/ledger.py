@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import anyio
 import anyio.to_thread
 
+from gateway.background import BackgroundWork
 from models import request
 from models.database import DatabaseUnavailable, session
 from models.request import NewRequest
@@ -63,27 +64,22 @@ class Record:
         )
 
 
-class Ledger:
+class Ledger(BackgroundWork):
     """Collects rows and writes them twice a second. While Postgres is away it keeps the newest
     ten thousand: an answer never waits for its bookkeeping."""
 
     def __init__(self) -> None:
         self._unwritten: list[NewRequest] = []
-        self._writing: asyncio.Task[None] | None = None
 
     def add(self, record: Record) -> None:
         self._unwritten.append(record.row())
 
-    def start(self) -> None:
-        self._writing = asyncio.create_task(self._write_on())
-
     async def stop(self) -> None:
-        if self._writing is not None:
-            self._writing.cancel()
+        await super().stop()
         with anyio.move_on_after(2.0, shield=True):
             await self._write()
 
-    async def _write_on(self) -> None:
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(WRITE_SECONDS)
             await self._write()

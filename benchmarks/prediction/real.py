@@ -79,7 +79,8 @@ def _watched_round(system: System, tasks: int) -> tuple[float, dict[str, float]]
         done = tasks + part * tasks
         _wait_for(system, done)
         with database.session():
-            end = outlook.read(settings, waiting=system.counts().get("pending", 0)).end()
+            waiting = system.counts().get("pending", 0)
+            end = outlook.forecast_of(outlook.open_work(), settings, waiting=waiting).end()
         guesses[part] = time.monotonic() - began, end.middle if end else 0.0
     _wait_for(system, 2 * tasks)
     seconds = time.monotonic() - began

@@ -12,6 +12,7 @@ from models import database
 if TYPE_CHECKING:
     import redis
 
+    from console.operations.standing import Standings
     from jobs.admission.slots import Slots
     from jobs.settings.load import Settings
 
@@ -25,6 +26,7 @@ class Connections:
     settings: Settings
     _redis: redis.Redis | None = field(default=None, repr=False)
     _slots: Slots | None = field(default=None, repr=False)
+    _standings: Standings | None = field(default=None, repr=False)
 
     def use_database(self) -> None:
         """Point the row classes at Postgres; opens nothing yet.
@@ -60,6 +62,14 @@ class Connections:
 
             self._slots = Slots(self.redis, lease_seconds=self.settings.lease_seconds)
         return self._slots
+
+    @property
+    def standings(self) -> Standings:
+        if self._standings is None:
+            from console.operations.standing import Standings
+
+            self._standings = Standings(self.settings, self.redis)
+        return self._standings
 
     def close(self) -> None:
         database.close_all()

@@ -21,7 +21,7 @@ from jobs.policy.outcome import RetryConfig
 from jobs.settings.load import Settings
 from models import ahead, block, counts
 from models.ahead import SentTask
-from models.block import BlockInForce
+from models.block import BlockInForce, TaskTimes
 
 SEED = 7
 """The same state gives the same range: a page that is read twice does not flicker."""
@@ -50,31 +50,49 @@ class QueuePosition:
     done_in: SecondsRange | None = None
 
 
-def read(settings: Settings, *, waiting: int | None = None, retried_share: float = 0.0) -> Forecast:
-    """The forecast of this moment. Needs a session.
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """What a forecast starts from: open blocks, sent tasks, and the seconds until the soonest tasks
+    in back-off may begin. ``last`` is the newest block of all where none is open."""
+
+    blocks: Sequence[BlockInForce] = ()
+    sent: Sequence[SentTask] = ()
+    delays: Sequence[float] = ()
+    last: TaskTimes | None = None
+
+
+def open_work() -> OpenWork:
+    """The open work of this moment. Needs a session."""
+    blocks = block.open_blocks()
+    # Without a block, tasks in back-off are judged by the newest that there was.
+    last = None if blocks else block.last_planned()
+    return OpenWork(blocks, ahead.sent(), ahead.delays(), last)
+
+
+def forecast_of(
+    work: OpenWork, settings: Settings, *, waiting: int | None = None, retried_share: float = 0.0
+) -> Forecast:
+    """Play the open work forward.
 
     ``waiting`` counts the rows that are ``pending``, where the caller knows it: those in no block
     are then part of it. ``retried_share`` is the part of the recent attempts that was followed by
     another.
     """
-    blocks = block.open_blocks()
-    # Without a block, tasks in back-off are judged by the newest that there was.
-    last = None if blocks else block.last_planned()
-    delayed = ahead.delays()
-    open_blocks = [_block(row) for row in blocks if row.remaining > 0]
+    last = work.last
+    open_blocks = [_block(row) for row in work.blocks if row.remaining > 0]
     planned = sum(one.tasks for one in open_blocks)
-    loads = {row.id: _load_left(row) for row in blocks}
-    slots = {row.backend: row.slots for row in blocks}
+    loads = {row.id: _load_left(row) for row in work.blocks}
+    slots = {row.backend: row.slots for row in work.blocks}
     if last is not None:
         slots = {last.backend: last.slots}
     return forecast(
         Ahead(
             blocks=tuple(open_blocks),
-            in_flight=tuple(_in_flight(one, loads) for one in ahead.sent()),
+            in_flight=tuple(_in_flight(one, loads) for one in work.sent),
             slots=slots,
             total=settings.max_concurrent,
-            unplanned=max(0, (waiting or 0) - planned - len(delayed)),
-            delayed=tuple(delayed),
+            unplanned=max(0, (waiting or 0) - planned - len(work.delays)),
+            delayed=tuple(work.delays),
             usual=_duration(*((last.task_seconds, last.task_variation) if last else (None, None))),
             retries=_retries(retried_share, settings),
         ),
@@ -100,7 +118,7 @@ def position_of(task_id: str, settings: Settings) -> QueuePosition | None:
     """A task's place in the plan, or when the running one is done; None where neither is known.
     Needs a session."""
     place = block.places_of([task_id]).get(task_id)
-    found = read(settings)
+    found = forecast_of(open_work(), settings)
     if place is None:
         done = found.finish_of([(task_id, 0)])
         return QueuePosition(done_in=done) if done else None
@@ -116,7 +134,7 @@ def position_of(task_id: str, settings: Settings) -> QueuePosition | None:
 def end_of(task_ids: Sequence[str] | None, settings: Settings) -> SecondsRange | None:
     """When the last of these tasks, or of all that is left, is done; None where none is left or
     nothing is planned. Those in no block yet end with the last of all. Needs a session."""
-    found = read(settings, waiting=counts.by_status().get("pending", 0))
+    found = forecast_of(open_work(), settings, waiting=counts.by_status().get("pending", 0))
     if task_ids is None:
         return found.end()
     left = ahead.left_of(task_ids)

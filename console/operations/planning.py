@@ -14,7 +14,6 @@ from jobs.policy.forecast import SecondsRange
 from jobs.policy.types import Plan, PolicyName
 from jobs.runtime import Runtime
 from jobs.settings.load import Settings
-from models import ahead, block
 from models.base import Row
 
 BLOCK_FIELDS = (
@@ -29,11 +28,11 @@ def in_force(settings: Settings) -> dict[str, Any]:
     ``starts`` and ``ends`` of a block are ``{"low", "middle", "high"}`` in seconds from now, or
     None: when its first task that waits begins, and when its last one is done.
     """
-    blocks = block.open_blocks()
-    found = outlook.read(settings)
-    sent = tasks_by_block(ahead.sent())
-    backends = sorted({row.backend for row in blocks})
-    rows = [row for backend in backends for row in lane_of(blocks, backend)]
+    work = outlook.open_work()
+    found = outlook.forecast_of(work, settings)
+    sent = tasks_by_block(work.sent)
+    backends = sorted({row.backend for row in work.blocks})
+    rows = [row for backend in backends for row in lane_of(work.blocks, backend)]
     return {
         "blocks": [
             {name: getattr(row, name) for name in BLOCK_FIELDS}

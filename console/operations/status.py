@@ -13,10 +13,10 @@ import redis
 from console.operations import outlook, time_shares, verdict
 from console.operations.connections import Connections
 from console.operations.errors import InvalidInput, ServiceUnreachable
-from console.operations.outlook import Eta
+from console.operations.outlook import Eta, OpenWork
 from console.operations.pace import Pace, pace_of
 from console.operations.slowness import slowness
-from console.operations.standing import Standing, Standings
+from console.operations.standing import Standing
 from console.operations.verdict import SystemVerdict
 from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
@@ -28,9 +28,8 @@ from jobs.process.http_origins import LOOPBACK
 from jobs.queues.names import HEALTH
 from jobs.settings.load import Settings
 from jobs.upkeep.health.checks import supervised_servers
-from models import ahead, attempt, block, counts
+from models import attempt, counts
 from models.base import Row
-from models.block import BlockInForce
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
 
@@ -70,19 +69,19 @@ def gather(connections: Connections) -> SystemStatus:
     except ServiceError as error:
         found.problems.append(str(error))
     postgres = _try(found, "postgres", lambda: work(connections))
-    looked = _try(found, "redis", lambda: _look(settings, connections.redis))
+    looked = _try(found, "redis", lambda: _look(connections))
     standing, reports = looked or (None, [])
     found.document["tasks"] = postgres.counts if postgres else {}
     found.document["health"] = merged(found.document["health"], reports)
-    found.judged = _judged(
+    found.judged = judged(
         settings, found.document["health"], found.document["programs"], postgres, standing
     )
     found.document["verdict"] = verdict.document(found.judged, now=utc_now())
     return found
 
 
-def _look(settings: Settings, client: redis.Redis) -> tuple[Standing, list[Row]]:
-    return Standings(settings, client).look(), health(client)
+def _look(connections: Connections) -> tuple[Standing, list[Row]]:
+    return connections.standings.look(), health(connections.redis)
 
 
 def programs(settings: Settings) -> list[Row]:
@@ -145,13 +144,14 @@ def model_servers(settings: Settings) -> list[Row]:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the database says: tasks by state, how fast they go, and when they are done."""
+    """What the database says: tasks by state, how fast they go, and when they are done.
+    ``delayed`` of the pending tasks are in back-off; ``shares`` are those of ``time_shares``."""
 
     counts: dict[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
-    ahead: Forecast = field(default_factory=lambda: Forecast(()))
+    ahead: OpenWork = field(default_factory=OpenWork)
+    forecast: Forecast = field(default_factory=lambda: Forecast(()))
     eta: Eta | None = None
-    blocks: list[BlockInForce] = field(default_factory=list)
     shares: dict[str, Row] = field(default_factory=dict)
     delayed: int = 0
 
@@ -161,20 +161,21 @@ def work(connections: Connections) -> Work:
     now = utc_now()
     with session():
         sums = attempt.by_minute(now - HOUR)
-        counts, pace = task_counts(), pace_of(sums, now=now)
-        found = outlook.read(
+        by_state, pace, ahead = task_counts(), pace_of(sums, now=now), outlook.open_work()
+        found = outlook.forecast_of(
+            ahead,
             connections.settings,
-            waiting=counts[TaskState.PENDING],
+            waiting=by_state[TaskState.PENDING],
             retried_share=pace.retried_share,
         )
         return Work(
-            counts,
-            pace,
-            found,
-            outlook.eta(found.end(), now=now),
-            block.open_blocks(),
-            time_shares.time_shares(now),
-            len(ahead.delays()),
+            counts=by_state,
+            pace=pace,
+            ahead=ahead,
+            forecast=found,
+            eta=outlook.eta(found.end(), now=now),
+            shares=time_shares.time_shares(now),
+            delayed=sum(counts.delayed().values()),
         )
 
 
@@ -185,16 +186,18 @@ def verdict_now(connections: Connections, found: Work, standing: Standing) -> Sy
         running = programs(settings)
     except ServiceError:
         running = None
-    return _judged(settings, health(connections.redis), running, found, standing)
+    return judged(settings, health(connections.redis), running, found, standing)
 
 
-def _judged(
+def judged(
     settings: Settings,
     checks: list[Row],
     running: list[Row] | None,
     work: Work | None,
     standing: Standing | None,
 ) -> SystemVerdict:
+    """``running`` are the programs, None where nobody can say; ``work`` and ``standing`` are None
+    where Postgres or Redis does not answer."""
     found = work or Work()
     states = list(standing.states.values()) if standing else []
     return verdict.judge(
@@ -204,7 +207,7 @@ def _judged(
         eta=found.eta,
         cause=slowness(
             standing,
-            found.blocks,
+            found.ahead.blocks,
             found.shares,
             pending=found.counts.get(TaskState.PENDING, 0),
             delayed=found.delayed,

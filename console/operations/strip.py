@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from console.operations.lanes import lane_of
+from console.operations.outlook import OpenWork
 from jobs.policy.forecast import Forecast
-from models import ahead, block, load, request
+from models import block, load, request
 from models.ahead import SentTask
 from models.block import BlockInForce, StartedBlock
 from models.load import PastLoad
@@ -53,21 +54,19 @@ class Strips:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What strips are drawn from; ``blocks`` as ``block.open_blocks`` finds them."""
+    """What strips are drawn from."""
 
-    blocks: Sequence[BlockInForce] = ()
-    sent: Sequence[SentTask] = ()
+    work: OpenWork = field(default_factory=OpenWork)
     started: Sequence[StartedBlock] = ()
     loads: Sequence[PastLoad] = ()
     chats: Sequence[ServedCall] = ()
 
 
-def look(blocks: Sequence[BlockInForce], *, now: datetime) -> Seen:
+def look(work: OpenWork, *, now: datetime) -> Seen:
     """Needs a session."""
     since = now - timedelta(seconds=HOUR_SECONDS * PAST_SHARE)
     return Seen(
-        blocks=blocks,
-        sent=ahead.sent(),
+        work=work,
         started=block.started_since(since - LONGEST_BLOCK, newest=PAST_BLOCKS),
         loads=load.ended_since(since, newest=PAST_LOADS),
         chats=request.served_since(since, newest=PAST_CHATS),
@@ -104,7 +103,7 @@ def places_of(row: BlockInForce, sent: Mapping[str, Sequence[str]]) -> list[tupl
 def _past(backend: str, seen: Seen, now: datetime) -> list[Segment]:
     """Blocks, those of one model after each other as one; then loads and chats, which lie over
     them."""
-    going_on = {row.id for row in seen.blocks if row.in_flight}
+    going_on = {row.id for row in seen.work.blocks if row.in_flight}
     work: list[Segment] = []
     for one in seen.started:
         if one.backend != backend or not one.tasks:
@@ -137,9 +136,9 @@ def _ended(at: datetime, seconds: float, kind: Kind, model: str, now: datetime) 
 
 
 def _future(backend: str, seen: Seen, found: Forecast) -> list[Segment]:
-    sent = tasks_by_block(seen.sent)
+    sent = tasks_by_block(seen.work.sent)
     segments: list[Segment] = []
-    for row in lane_of(seen.blocks, backend):
+    for row in lane_of(seen.work.blocks, backend):
         end = found.finish_of(places_of(row, sent))
         if end is None:
             continue

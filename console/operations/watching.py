@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from console.operations import queues, status
 from console.operations.connections import Connections
 from console.operations.lanes import binding, done_of, lane_of
-from console.operations.standing import Standing, Standings
+from console.operations.standing import Standing
 from console.operations.strip import Strips, strips
 from console.operations.strip import look as strip_look
 from console.operations.verdict import UNKNOWN, SystemVerdict
 from jobs.queues.names import llm_queue
-from models import attempt, block, task_figures, task_views
+from models import attempt, task_figures, task_views
 from models.base import Row
 from models.block import BlockInForce
 from models.task_figures import TaskInProgress
@@ -64,19 +64,19 @@ class Look:
 
 def look(connections: Connections, *, now: datetime) -> Look:
     """Needs a session, and Redis."""
-    work, blocks = status.work(connections), block.open_blocks()
-    standing = Standings(connections.settings, connections.redis).look()
+    work = status.work(connections)
+    standing = connections.standings.look()
     names = list(standing.states)
     return Look(
         at=now,
         counts=work.counts,
         finished_last_minute=attempt.completed_between(now - timedelta(minutes=1), now),
         oldest_waits_since=task_figures.oldest_pending(),
-        lanes=_lanes(connections, blocks, standing, now=now),
+        lanes=_lanes(connections, work.ahead.blocks, standing, now=now),
         running=tuple(task_figures.running(RUNNING_SHOWN)),
         failed=tuple(_failed()),
         verdict=status.verdict_now(connections, work, standing),
-        strips=strips(strip_look(blocks, now=now), work.ahead, names, now=now),
+        strips=strips(strip_look(work.ahead, now=now), work.forecast, names, now=now),
         badges=status.badges(connections.settings),
     )
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import redis
 
-from console.operations import experts, outlook, pace, status, strip, time_shares, verdict
+from console.operations import experts, outlook, pace, status, strip, time_shares
+from console.operations.outlook import OpenWork
 from console.operations.remedies import remedy_of
-from console.operations.slowness import slowness
+from console.operations.status import Work
 from console.services.errors import ServiceError
 from console.web.figures import pending
 from console.web.figures.cache import Cached
@@ -20,10 +21,9 @@ from console.web.figures.lanes import Lanes
 from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
-from jobs.upkeep.health.checks import supervised_servers
 from models import block, load
 from models.base import Row
-from models.block import BlockInForce, PlacedKind
+from models.block import PlacedKind
 from models.database import session
 from models.load import Reloads
 from models.task_figures import PendingGroup
@@ -42,7 +42,7 @@ class _Parts:
     hour: Cached[Hour]
     splits: Cached[dict[str, Row]]
     reloads: Cached[dict[str, Reloads]]
-    blocks: Cached[list[BlockInForce]]
+    work: Cached[OpenWork]
     places: Cached[list[PlacedKind]]
     forecast: Cached[Forecast]
     health: Cached[list[Row]]
@@ -58,7 +58,6 @@ class Overviews:
     ) -> None:
         self._clock = clock
         self._settings = settings
-        self._servers = supervised_servers(settings)
         self._lanes = Lanes(settings, client)
         hour = HourOfAttempts()
         self._parts = _Parts(
@@ -67,11 +66,11 @@ class Overviews:
             hour=Cached(lambda: hour.look(clock())),
             splits=Cached(lambda: time_shares.time_shares(clock()), seconds=5.0),
             reloads=Cached(load.of_last_day, seconds=3.0),
-            blocks=Cached(block.open_blocks),
+            work=Cached(outlook.open_work),
             places=Cached(block.last_places, seconds=2.0),
             forecast=Cached(self._forecast, seconds=2.0),
             health=Cached(lambda: status.health(client), seconds=2.0),
-            seen=Cached(lambda: strip.look(self._parts.blocks.get(), now=clock())),
+            seen=Cached(lambda: strip.look(self._parts.work.get(), now=clock())),
             programs=Cached(lambda: _programs(settings), seconds=2.0),
         )
         self._whole = Cached(self._make, seconds=0.8, longest_seconds=STALE_SECONDS)
@@ -99,7 +98,7 @@ class Overviews:
     def forget(self) -> None:
         """Drop the caches after a change by hand."""
         parts = self._parts
-        for cache in (parts.groups, parts.counts, parts.blocks, parts.forecast, self._whole):
+        for cache in (parts.groups, parts.counts, parts.work, parts.forecast, self._whole):
             cache.forget()
 
     def _make(self) -> Overview:
@@ -110,40 +109,34 @@ class Overviews:
             found = pace.pace_of(hour.ended, now=now)
             rate = found.per_second
             reloads, counts = parts.reloads.get(), parts.counts.get()
-            health, blocks = parts.health.get(), parts.blocks.get()
-            ahead, groups, splits = parts.forecast.get(), parts.groups.get(), parts.splits.get()
+            health, ahead = parts.health.get(), parts.work.get()
+            forecast, groups, splits = parts.forecast.get(), parts.groups.get(), parts.splits.get()
             lanes, standing = self._lanes.look(
-                blocks=blocks, splits=splits, reloads=reloads, now=now
+                blocks=ahead.blocks, splits=splits, reloads=reloads, now=now
+            )
+            work = Work(
+                counts=counts,
+                pace=found,
+                ahead=ahead,
+                forecast=forecast,
+                eta=outlook.eta(forecast.end(), now=now),
+                shares=splits,
+                delayed=sum(group.delayed for group in groups),
             )
             return {
                 "at": now,
                 "counts": counts,
-                "verdict": verdict.judge(
-                    counts,
-                    verdict.problems_of(
-                        health,
-                        parts.programs.get(),
-                        self._servers,
-                        list(standing.states.values()),
-                    ),
-                    pace=found,
-                    eta=outlook.eta(ahead.end(), now=now),
-                    cause=slowness(
-                        standing,
-                        blocks,
-                        splits,
-                        pending=counts["pending"],
-                        delayed=sum(group.delayed for group in groups),
-                    ),
+                "verdict": status.judged(
+                    self._settings, health, parts.programs.get(), work, standing
                 ),
                 "lanes": lanes,
                 "strips": strip.strips(
                     parts.seen.get(),
-                    ahead,
+                    forecast,
                     [spec.name for spec in self._settings.backends],
                     now=now,
                 ),
-                "backlog": pending.with_estimates(groups, ahead, parts.places.get(), now=now),
+                "backlog": pending.with_estimates(groups, forecast, parts.places.get(), now=now),
                 "per_minute": rate * 60,
                 "reloads": _totals(reloads),
                 "throughput": _throughput(hour),
@@ -156,7 +149,8 @@ class Overviews:
     def _forecast(self) -> Forecast:
         """Needs a session."""
         hour = self._parts.hour.get()
-        return outlook.read(
+        return outlook.forecast_of(
+            self._parts.work.get(),
             self._settings,
             waiting=self._parts.counts.get()["pending"],
             retried_share=pace.pace_of(hour.ended, now=self._clock()).retried_share,

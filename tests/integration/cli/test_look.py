@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from console.operations.connections import Connections
+from console.operations.slowness import BETWEEN_TRIES
 from console.operations.watching import Look, look
+from console.web.figures.overview import Overviews
+from jobs.queues.names import HEALTH
 from jobs.settings.load import from_environment
 from models.base import fetch_all
 from models.database import database, session
+from models.pool import BoundedPool
 from tests.integration.cli.command_line import Kos
 
 
@@ -57,3 +66,43 @@ def test_the_present_block_is_the_one_in_flight_however_old_the_others(kos: Kos)
     lane = next(lane for lane in found.lanes if lane.backend == "mlx")
     assert (lane.present.split()[0], lane.following.split()[0]) == ("present", "next")
     assert [(one.progress.phase, one.progress.tokens) for one in found.running] == [("decoding", 7)]
+
+
+def test_a_look_executes_each_statement_once(kos: Kos, monkeypatch: pytest.MonkeyPatch) -> None:
+    kos.submit({"description": "one"})
+    executed: Counter[tuple[str, str]] = Counter()
+    execute = BoundedPool.execute_sql
+
+    def counted(self: BoundedPool, sql: str, parameters: Any = None) -> Any:
+        if sql.lstrip().startswith(("SELECT", "WITH")):
+            executed[sql, str(parameters)] += 1
+        return execute(self, sql, parameters)
+
+    monkeypatch.setattr(BoundedPool, "execute_sql", counted)
+
+    now_look()
+
+    assert [sql for (sql, _), n in executed.items() if n > 1] == []
+
+
+def test_the_command_and_the_page_name_the_same_cause(kos: Kos) -> None:
+    with session():
+        fetch_all(
+            "INSERT INTO tasks (description, status, attempt_count, next_attempt_at) "
+            "SELECT 'd', 'pending', 1, now() + interval '1 hour' "
+            "FROM generate_series(1, 1200) RETURNING 1"
+        )
+    connections = Connections(from_environment())
+    try:
+        report = {"at": 0, "checks": [{"name": "disk", "ok": True}]}
+        connections.redis.set(HEALTH, json.dumps(report))
+        connections.use_database()
+        with session():
+            by_command = look(connections, now=datetime.now(UTC)).verdict.cause
+        by_page = Overviews(connections.settings, connections.redis).fresh()["verdict"].cause
+    finally:
+        connections.close()
+
+    assert by_command is not None
+    assert by_command.what == BETWEEN_TRIES
+    assert by_command == by_page

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from console.cli.strip import scale_line, strip_line
+from console.operations.outlook import OpenWork
 from console.operations.strip import Seen, Segment, Strips, strips
 from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, InFlight, forecast
 from models.ahead import SentTask
@@ -39,7 +40,7 @@ def test_what_runs_comes_first_then_the_load_and_the_block_behind_it() -> None:
     )
     sent = [SentTask("one", "mlx", "a", 0.0, 10.0, 0.0)]
 
-    drawn = strips(Seen(blocks=[RUNS, COMES], sent=sent), found, ["mlx", "ollama"], now=NOW)
+    drawn = strips(Seen(OpenWork([RUNS, COMES], sent)), found, ["mlx", "ollama"], now=NOW)
 
     shown = [(one.kind, one.model, round(one.start), round(one.end), one.tasks)
              for one in drawn.lanes["mlx"]]  # fmt: skip

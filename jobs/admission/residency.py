@@ -32,6 +32,10 @@ FORGET_SECONDS = 600.0
 LOOK_UP_SECONDS = 0.2
 ORDERED_FOR_SECONDS = 300
 SAME_LOAD_SECONDS = 0.5
+SAME_LOAD_SHARE = 0.5
+"""Two loads of one model end at least one load apart, because it has to leave and come again. So
+reported ends that differ by less than this share of the shortest known load are one end. On a busy
+machine a request is sent up to seconds after its clock was read."""
 LOADS_REMEMBERED = 16
 HOLDS_CACHE_SECONDS = 5.0
 HOLDS_FOR_SECONDS = 3600
@@ -65,7 +69,7 @@ class Residency:
         self._failures: dict[Key, tuple[float, TransientError]] = {}
         self._default_ctx: dict[tuple[str, str], int] = {}
         self._shared: dict[tuple[str, str], str] = {}
-        self._load_ends: dict[Key, deque[float]] = {}
+        self._loads: dict[Key, deque[tuple[float, float]]] = {}
         self._holds: dict[str, tuple[float, Holds | None]] = {}
 
     def ensure(
@@ -103,13 +107,14 @@ class Residency:
                 self._failures[key] = (self._clock(), error)
                 raise
             self._used(key)
+        ended_at = self._clock()
         residents = self._publish(backend)
         if seconds > 0 and self._is_unlisted(model, residents):
             seconds += self._load_unlisted(backend, key, seconds, residents, deadlines, cause)
         elif seconds > 0:
             self._learn_default(key, residents)
             self._learn_holds(backend.spec, model, before, residents)
-            self._is_new_load(key, self._clock())
+            self._is_new_load(key, ended_at, seconds)
             self._record(key, seconds, cause)
         return seconds
 
@@ -139,7 +144,7 @@ class Residency:
         one load together report one end of it."""
         key = (backend, model, num_ctx)
         ended_at = self._clock() - call_seconds + load_seconds
-        if self._is_new_load(key, ended_at):
+        if self._is_new_load(key, ended_at, load_seconds):
             self._record(key, load_seconds, cause)
 
     def forget(self, backend: str) -> None:
@@ -295,12 +300,14 @@ class Residency:
         self._shared[name, model] = max(residents, key=lambda one: one.expires_at or _NEVER).name
         return -seconds
 
-    def _is_new_load(self, key: Key, ended_at: float) -> bool:
-        """Remember that a load ended then; False where it is known already."""
+    def _is_new_load(self, key: Key, ended_at: float, seconds: float) -> bool:
+        """Remember a load of so many seconds that ended then; False where it is known already."""
         with self._lock:
-            known = self._load_ends.setdefault(key, deque(maxlen=LOADS_REMEMBERED))
-            is_new = all(abs(ended_at - each) > SAME_LOAD_SECONDS for each in known)
-            known.append(ended_at)
+            known = self._loads.setdefault(key, deque(maxlen=LOADS_REMEMBERED))
+            shortest = min([seconds, *(each for _, each in known)])
+            apart = max(SAME_LOAD_SECONDS, SAME_LOAD_SHARE * shortest)
+            is_new = all(abs(ended_at - end) > apart for end, _ in known)
+            known.append((ended_at, seconds))
         return is_new
 
     def _record(self, key: Key, seconds: float, cause: Cause) -> None:

@@ -422,3 +422,18 @@ class TestWithAStrangerBesideUs:
         assert recorded == [4.0]
         ends(113.0, began=101.5, loaded=111.5)  # it waited as long, but another went in between
         assert recorded == [4.0, 10.0]
+
+    @pytest.mark.parametrize(("apart", "loads"), [(1.9, 1), (4.1, 2)])
+    def test_ends_less_than_half_a_load_apart_are_one_load(
+        self, recorded: list[float], apart: float, loads: int
+    ) -> None:
+        """The clock of a starved thread is read long before its request is sent."""
+        now = [100.0]
+        residency = Residency(cast(Any, Shared()), clock=lambda: now[0])
+        residency._record = lambda *told: recorded.append(told[1])  # type: ignore[method-assign]
+
+        for began in (100.0, 100.0 + apart):
+            now[0] = began + 6.0
+            residency.loaded_inside("ollama", MODEL, 4096, load_seconds=4.0, call_seconds=6.0)
+
+        assert len(recorded) == loads

@@ -10,6 +10,7 @@ from typing import Any
 
 import peewee
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 from playhouse.pool import MaxConnectionsExceeded
 from psycopg2 import ProgrammingError
@@ -158,6 +159,32 @@ def direct_connection(url: str, application_name: str) -> PostgresConnection:
     )
     opened.autocommit = True
     return opened
+
+
+TOO_LONG = (psycopg2.errors.QueryCanceled, psycopg2.errors.LockNotAvailable)
+
+
+class TookTooLong(Exception):
+    """Postgres ended a statement at the limit of :func:`time_limit`, or its wait for a lock."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """A transaction for reading, whose statements Postgres itself ends after ``seconds``.
+
+    Unlike a wait that the client gives up, this leaves nothing running, and the session goes on.
+
+    Raises:
+        TookTooLong: a statement took longer.
+    """
+    try:
+        with database.atomic():
+            database.execute_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            yield
+    except peewee.OperationalError as error:
+        if isinstance(error.__context__, TOO_LONG):
+            raise TookTooLong(_first_line(error)) from error
+        raise
 
 
 def session() -> AbstractContextManager[None]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from models.base import Row, fetch_all, fetch_one, in_utc
 from models.database import database
 from models.task_filter import TaskFilter
 
 EXPORT_ROWS = 1000
-NARROW = 2000
-NOBODY = "00000000-0000-0000-0000-000000000000"
+SCANS = ("enable_indexscan", "enable_seqscan")
+SEARCHED_FIRST = 20_000
+_EDGE = "SELECT created_at AS edge FROM tasks ORDER BY created_at DESC, id DESC OFFSET %s LIMIT 1"
 MOST_TAGS = 100
 
 TASK_FIELDS = """
@@ -37,13 +39,30 @@ FROM = (
 
 def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[Row]:
     """Tasks newest first, with the fields of ``kos tasks``; those of one moment by id."""
-    where, parameters = narrowed(chosen).where()
+    return of_ids(newest_ids(chosen, limit=limit, offset=offset))
+
+
+def of_ids(task_ids: Sequence[str]) -> list[Row]:
+    """The same, for these tasks."""
     rows = fetch_all(
-        f"SELECT {TASK_FIELDS} {FROM} {where} ORDER BY t.created_at DESC, t.id DESC "
-        "LIMIT %(limit)s OFFSET %(offset)s",
-        {**parameters, "limit": limit, "offset": offset},
+        f"SELECT {TASK_FIELDS} {FROM} WHERE t.id = ANY(%s::uuid[]) "
+        "ORDER BY t.created_at DESC, t.id DESC",
+        (list(task_ids),),
     )
     return [in_utc(row) for row in rows]
+
+
+def newest_ids(chosen: TaskFilter = ALL, *, limit: int | None, offset: int = 0) -> list[str]:
+    """The ids of `listing`; no ``limit``: of all that match.
+
+    The ids alone, for an index holds all that the usual filters look at: a rare model costs no
+    look at the rows.
+    """
+    where, parameters = chosen.where()
+    parameters |= {"limit": limit, "offset": offset}
+    if chosen.search:
+        return _searched(where, parameters)
+    return _ids(where, parameters)
 
 
 def one(task_id: str) -> Row | None:
@@ -167,61 +186,22 @@ def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
         fetch_all("CLOSE kos_export")
 
 
-def matching_ids(chosen: TaskFilter) -> list[str]:
-    """The ids alone, oldest first."""
-    where, parameters = chosen.where()
-    rows = fetch_all(
-        f"SELECT t.id::text AS id {FROM} {where} ORDER BY t.created_at, t.id", parameters
-    )
-    return [row["id"] for row in rows]
-
-
-def narrowed(chosen: TaskFilter) -> TaskFilter:
-    """A search that few tasks match, as a choice of these tasks.
-
-    Postgres takes any rare word for one that two of a hundred rows hold, so for a list it would
-    walk all tasks by their age and make the words of each anew, for seconds. Here it must use the
-    index.
-    """
-    if not chosen.search or chosen.ids:
-        return chosen
-    where, parameters = TaskFilter(search=chosen.search).where()
-    with database.atomic():
-        fetch_all("SET LOCAL enable_indexscan = off")
-        fetch_all("SET LOCAL enable_seqscan = off")
-        rows = fetch_all(
-            f"SELECT t.id::text AS id FROM tasks t {where} LIMIT %(at_most)s",
-            {**parameters, "at_most": NARROW + 1},
-        )
-        fetch_all("SET LOCAL enable_indexscan = on")
-        fetch_all("SET LOCAL enable_seqscan = on")
-    if len(rows) > NARROW:
-        return chosen
-    return replace(chosen, search=None, ids=these([row["id"] for row in rows]).ids)
-
-
-def these(task_ids: Sequence[str]) -> TaskFilter:
-    """Chooses these tasks; none where there are none."""
-    return TaskFilter(ids=tuple(task_ids) or (NOBODY,))
-
-
-def facets(chosen: TaskFilter, names: Sequence[str], *, at_most: int) -> dict[str, dict[str, int]]:
-    """For each of these `FACETS`, how many of the newest ``at_most`` tasks have which value; for
-    "tag", how many have which of the most frequent tags."""
-    where, parameters = chosen.where()
+def facets(task_ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """For each of these `FACETS`, how many of the tasks have which value; for "tag", how many have
+    which of the most frequent tags."""
     columns = ", ".join(f"{FACETS[name]} AS {name}" for name in names)
     sets = ", ".join(f"({name})" for name in names)
     nothing = ", ".join("NULL" for _ in names)
     # The tasks are read once for all counts.
     rows = fetch_all(
         f"WITH found AS MATERIALIZED (SELECT {columns}, t.metadata -> 'tags' AS tags {FROM} "
-        f"{where} ORDER BY t.created_at DESC LIMIT %(at_most)s) "
+        "WHERE t.id = ANY(%(ids)s::uuid[])) "
         f"SELECT {', '.join(names)}, NULL AS tag, count(*) AS n FROM found "
         f"GROUP BY GROUPING SETS ({sets}) UNION ALL "
         f"(SELECT {nothing}, tag, count(*) FROM found, jsonb_array_elements_text("
         "CASE jsonb_typeof(tags) WHEN 'array' THEN tags ELSE '[]' END) AS tag "
         "WHERE tag IS NOT NULL GROUP BY tag ORDER BY count(*) DESC, tag LIMIT %(most_tags)s)",
-        {**parameters, "at_most": at_most, "most_tags": MOST_TAGS},
+        {"ids": list(task_ids), "most_tags": MOST_TAGS},
     )
     counts: dict[str, dict[str, int]] = {name: {} for name in (*names, "tag")}
     for row in rows:
@@ -229,6 +209,41 @@ def facets(chosen: TaskFilter, names: Sequence[str], *, at_most: int) -> dict[st
             if row[name] is not None:
                 found[row[name]] = row["n"]
     return {name: dict(sorted(found.items())) for name, found in counts.items()}
+
+
+def _ids(where: str, parameters: Mapping[str, Any]) -> list[str]:
+    rows = fetch_all(
+        f"SELECT t.id::text AS id FROM tasks t {where} "
+        "ORDER BY t.created_at DESC, t.id DESC LIMIT %(limit)s OFFSET %(offset)s",
+        parameters,
+    )
+    return [row["id"] for row in rows]
+
+
+def _searched(where: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Looks among the newest tasks first, since a frequent word may be in every task.
+
+    Postgres takes any word for a rare one and, for the newest tasks, would make the words of each
+    task anew. Here it must use the index of words, together with that of the times.
+    """
+    offset, limit = parameters["offset"], parameters["limit"]
+    row = fetch_one(_EDGE, (SEARCHED_FIRST,)) if limit is not None else None
+    if limit is not None and row is not None:
+        newer = {**parameters, "offset": 0, "limit": offset + limit, "edge": row["edge"]}
+        found = _by_words(f"{where} AND t.created_at >= %(edge)s", newer)
+        if len(found) == offset + limit:
+            return found[offset:]
+    return _by_words(where, parameters)
+
+
+def _by_words(where: str, parameters: Mapping[str, Any]) -> list[str]:
+    with database.atomic():
+        for name in SCANS:
+            fetch_all(f"SET LOCAL {name} = off")
+        found = _ids(where, parameters)
+        for name in SCANS:
+            fetch_all(f"SET LOCAL {name} = on")
+    return found
 
 
 def _uuid_range(prefix: str) -> tuple[str, str]:

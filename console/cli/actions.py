@@ -163,7 +163,7 @@ def _chosen(
 ) -> list[str]:
     """The ids meant; ``otherwise`` are the statuses of a filter that names none."""
     from console.operations import ids
-    from models.task_views import matching_ids
+    from models.task_views import newest_ids
 
     wanted = chosen_by(app, filters)
     if bool(task_ids) == bool(statuses or not wanted.is_empty):
@@ -172,7 +172,7 @@ def _chosen(
         if task_ids:
             return ids.resolve_all(task_ids)
         every = (*statuses, *wanted.statuses) or otherwise
-        return matching_ids(replace(wanted, statuses=every))
+        return newest_ids(replace(wanted, statuses=every), limit=None)[::-1]
 
 
 def _preview(what: str, task_ids: list[str], *, as_json: bool) -> int:

@@ -99,10 +99,12 @@ def since_moment(written: str | None) -> datetime | None:
 def tasks_command(app: App, /, limit: int, offset: int, as_json: bool, **filters: Any) -> None:
     """List tasks, newest first."""
     from models import task_views
+    from models.task_filter import LITERAL_AMONG, has_words
 
     chosen = chosen_by(app, filters)
     with app.database():
         rows = task_views.listing(chosen, limit=limit, offset=offset)
+        among = 0 if not chosen.search or has_words(chosen.search) else LITERAL_AMONG
     if as_json:
         print_json(rows)
         return
@@ -112,6 +114,8 @@ def tasks_command(app: App, /, limit: int, offset: int, as_json: bool, **filters
         print_table((*COLUMNS, REASON), table, empty=empty)
     else:
         print_table(COLUMNS, cells(rows), empty=empty)
+    if among:
+        note(f"Such a text is nearly everywhere: only the newest {among} tasks were searched.")
     if len(rows) == limit:
         note(f"The newest {limit}; `--limit` shows more.")
 

@@ -18,7 +18,7 @@ from console.operations.errors import InvalidInput, ServiceUnreachable, UnknownN
 from console.web.api.answers import ApiError, error_answer
 from console.web.pages.plumbing import page
 from console.web.security.guard import FOR_PROGRAMS
-from models.database import DatabaseUnavailable
+from models.database import DatabaseUnavailable, TookTooLong
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ HANDLERS: Mapping[Any, Callable[[Request, Exception], Any]] = {
     InvalidInput: _bad_input,
     ServiceUnreachable: _unreachable,
     DatabaseUnavailable: _unreachable,
+    TookTooLong: _unreachable,
     redis.RedisError: _unreachable,
     peewee.PeeweeException: _database,
     psycopg2.Error: _database,

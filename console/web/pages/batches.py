@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.web.batches import routes
-from console.web.pages.plumbing import back_to, field, page
+from console.web.pages.plumbing import back_to, field, in_time, page
 from models import batch as store
 from models.batch import StoredBatch
 from models.database import session
@@ -69,13 +69,12 @@ def cancel(request: Request, form: FormData) -> Response:
 
 
 def _list(request: Request, *, problem: str = "", status: int = 200) -> Response:
-    with session():
-        rows = store.batches(after=None, limit=PAGE_ROWS)
+    rows = in_time(request, "the batches", lambda: store.batches(after=None, limit=PAGE_ROWS))
     return page(
         request,
         "batches.html",
         status=status,
-        batches=[_shown(row) for row in rows],
+        batches=rows and [_shown(row) for row in rows],
         problem=problem,
     )
 

@@ -72,7 +72,7 @@ def _ticked(form: FormData) -> list[str]:
 
 def _all_of(chosen: TaskFilter) -> Iterator[list[str]]:
     """Ids in pages, each task once: one that keeps or regains its status is not met again."""
-    ids = task_views.matching_ids(chosen)
+    ids = task_views.newest_ids(chosen, limit=None)[::-1]
     for start in range(0, len(ids), PAGE_ROWS):
         yield ids[start : start + PAGE_ROWS]
 

@@ -9,21 +9,20 @@ from starlette.responses import Response
 from console.operations import answers, experts
 from console.operations.errors import InvalidInput
 from console.web.numbers import small_number
-from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
+from console.web.pages.plumbing import back_to, field, in_time, known_verb, page, site_of
 from models.database import session
 
 AUTHOR = "dashboard"
 
 
 def experts_page(request: Request) -> Response:
-    with session():
-        thumbs = answers.thumbs()
+    thumbs = in_time(request, "what people thought", answers.thumbs) or {}
     return page(
         request,
         "experts.html",
-        experts=site_of(request).overviews.experts(),
-        by_expert={row["name"]: row for row in thumbs["experts"]},
-        by_model=thumbs["models"],
+        experts=in_time(request, "the experts", site_of(request).overviews.experts),
+        by_expert={row["name"]: row for row in thumbs.get("experts", ())},
+        by_model=thumbs.get("models", ()),
     )
 
 

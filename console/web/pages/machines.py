@@ -11,7 +11,7 @@ from console.operations.plan_request import request_plan
 from console.operations.verdict import program_of
 from console.services.errors import ServiceError
 from console.web.figures import scan
-from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
+from console.web.pages.plumbing import back_to, field, in_time, known_verb, page, site_of
 from jobs.process.clock import utc_now
 from jobs.upkeep.health.checks import supervised_servers
 from models import task_figures
@@ -46,8 +46,8 @@ def queues_page(request: Request) -> Response:
     rows = queues.overview(site.redis, queues.names(site.settings), now=now)
     for row in rows:
         row["oldest_seconds"] = queues.oldest_ready_seconds(site.redis, row["queue"], now=now)
-    with session():
-        differences = queue_differences.differences(rows, task_figures.queued_by_backend())
+    queued = in_time(request, "the comparison with Postgres", task_figures.queued_by_backend)
+    differences = [] if queued is None else queue_differences.differences(rows, queued)
     return page(request, "queues.html", queues=rows, differences=differences)
 
 

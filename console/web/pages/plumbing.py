@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import peewee
@@ -22,8 +23,14 @@ from console.web.security.sessions import Session
 from console.web.site import Site
 from console.web.templating import render
 from console.words import Words, preferred, words_for
-from models.database import DatabaseUnavailable
+from models.database import DatabaseUnavailable, TookTooLong, session, time_limit
 
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+LIST_SECONDS = 3
+"""A person waits so long for a list; the page is then shown without it."""
 THEMES = ("light", "dark")
 MAX_FIELDS = 2000
 LEVEL_KEPT_SECONDS = 600.0
@@ -75,6 +82,8 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         badges=status_of.badges(site.settings),
         level=_level(request) if status == 200 else "bad" if status >= 500 else "",
         notice=notice(request) if status == 200 else "",
+        left_out=getattr(request.state, "left_out", ()),
+        list_seconds=LIST_SECONDS,
         **values,
     )
     return HTMLResponse(text, status_code=status)
@@ -92,6 +101,18 @@ def _level(request: Request) -> str:
         return str(site.overviews.get(stale_seconds=LEVEL_KEPT_SECONDS)["verdict"].level)
     except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError):
         return "bad"
+
+
+def in_time(request: Request, part: str, read: Callable[[], T]) -> T | None:
+    """What ``read`` returns, with a session; None where Postgres takes too long for it: the page
+    shows the rest, and names ``part`` as left out."""
+    try:
+        with session(), time_limit(LIST_SECONDS):
+            return read()
+    except TookTooLong:
+        logger.warning("left_out path=%s part=%s", request.url.path, part)
+        request.state.left_out = (*getattr(request.state, "left_out", ()), part)
+        return None
 
 
 def action(change: Change, *, files: int = 0) -> Callable[[Request], Any]:

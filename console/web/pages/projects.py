@@ -7,15 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import projects
-from console.web.pages.plumbing import back_to, field, page, site_of
+from console.web.pages.plumbing import back_to, field, in_time, page, site_of
 from models.database import session
 
 
 def projects_page(request: Request) -> Response:
     site = site_of(request)
-    with session():
-        rows = projects.listed()
-    everybody = site.overviews.experts()
+    rows = in_time(request, "the projects", projects.listed)
+    everybody = in_time(request, "the experts", site.overviews.experts) or ()
     return page(
         request,
         "projects.html",

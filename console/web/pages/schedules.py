@@ -12,7 +12,15 @@ from starlette.responses import Response
 from console.operations import schedules, templates
 from console.operations.errors import InvalidInput
 from console.web.figures.cron import described, next_runs
-from console.web.pages.plumbing import back_to, field, known_verb, page, site_of, words_of
+from console.web.pages.plumbing import (
+    back_to,
+    field,
+    in_time,
+    known_verb,
+    page,
+    site_of,
+    words_of,
+)
 from jobs.process.clock import utc_now
 from jobs.queues import cron
 from models.database import DatabaseUnavailable, session
@@ -74,8 +82,9 @@ def _page(
     ]
     try:
         with session():
-            recurring = schedules.listed(now=now)
-            known = [one["name"] for one in templates.listed()]
+            recurring = in_time(request, "the recurring work", lambda: schedules.listed(now=now))
+            found = in_time(request, "the templates", templates.listed)
+            known = [one["name"] for one in found or ()]
     except DatabaseUnavailable:
         recurring, known = None, []  # the system's own schedule is known without Postgres
     # cronsim speaks English.

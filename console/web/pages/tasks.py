@@ -15,16 +15,17 @@ from console.operations import tasks
 from console.operations.errors import InvalidInput
 from console.operations.remedies import remedy_of
 from console.operations.times import parse_since
-from console.web.pages.plumbing import number_field, page, site_of
+from console.web.pages.plumbing import in_time, number_field, page, site_of
 from console.web.site import Site
 from jobs.process.clock import utc_now
 from models import counts, task_views
+from models.base import Row
 from models.database import session
 from models.states import TaskState
-from models.task_filter import TaskFilter
+from models.task_filter import LITERAL_AMONG, TaskFilter, has_words
 
 PAGE_ROWS = 50
-FACETED = 2_000
+FACETED = 1_000
 """Of so many of the newest tasks the counts by filter are taken: a list is fetched often."""
 MAX_OFFSET = 1_000_000
 FACETS = ("status", "backend", "model", "category", "expert", "priority", "project")
@@ -57,56 +58,82 @@ class Filters:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """``newest`` are the ids of the newest tasks of the list, at most `FACETED`; ``among``: only so
+    many tasks were searched, 0 where all were."""
+
+    newest: list[str]
+    rows: list[Row]
+    among: int
+
+
 def tasks_page(request: Request) -> Response:
     site = site_of(request)
     filters = read_filters(request.query_params, offset=number_field(request, "offset"))
     with session():
-        chosen = task_views.narrowed(filters.chosen())
-        rows = task_views.listing(chosen, limit=PAGE_ROWS + 1, offset=filters.offset)
-        if not filters.offset and len(rows) <= PAGE_ROWS:
-            chosen = task_views.these([row["id"] for row in rows])
-        options = _options(site, filters, chosen)
-        matching = _matching(filters, options)
+        found = in_time(request, "the tasks", lambda: _found(filters))
+        newest = found.newest if found else []
+        counted = in_time(request, "the counts by filter", lambda: _counted(filters, newest))
+        matching = in_time(request, "the counts by filter", lambda: _matching(filters, newest))
     only_rows = request.headers.get("hx-target") == "rows"
     return page(
         request,
         "parts/task_rows.html" if only_rows else "tasks.html",
-        tasks=rows[:PAGE_ROWS],
-        has_more=len(rows) > PAGE_ROWS,
+        tasks=found.rows[:PAGE_ROWS] if found else None,
+        has_more=found is not None and len(found.rows) > PAGE_ROWS,
         page_rows=PAGE_ROWS,
-        matching=matching,
+        matching=matching or "",
+        among=found.among if found else 0,
         filters=filters,
-        options=options,
+        options=_options(site, filters, counted or {}),
         only_rows=only_rows,
         remedy=remedy_of(filters.texts["code"]),
     )
 
 
-def _matching(filters: Filters, options: Mapping[str, Mapping[str, int]]) -> str:
+def _found(filters: Filters) -> _Found:
+    chosen, end = filters.chosen(), filters.offset + PAGE_ROWS + 1
+    newest = task_views.newest_ids(chosen, limit=FACETED)
+    if end <= len(newest) or len(newest) < FACETED:
+        rows = task_views.of_ids(newest[filters.offset : end])
+    else:
+        rows = task_views.listing(chosen, limit=PAGE_ROWS + 1, offset=filters.offset)
+    among = 0 if chosen.search is None or has_words(chosen.search) else LITERAL_AMONG
+    return _Found(newest, rows, among)
+
+
+def _counted(filters: Filters, newest: list[str]) -> dict[str, dict[str, int]]:
+    """Of the newest tasks of the list, how many have which value, by facet; those of the status
+    count as if no status was chosen."""
+    if not filters.texts["status"]:
+        return task_views.facets(newest, FACETS)
+    found = task_views.facets(newest, FACETS[1:])
+    any_status = task_views.newest_ids(filters.chosen(status=""), limit=FACETED)
+    return found | {"status": task_views.facets(any_status, FACETS[:1])["status"]}
+
+
+def _matching(filters: Filters, newest: list[str]) -> str:
     """How many tasks match, as far as they were counted; all of a status are counted anyhow."""
-    chosen, seen = filters.chosen(), sum(options["priority"].values())
+    chosen, seen = filters.chosen(), len(newest)
     if seen < FACETED or not chosen.only_by_status:
         return f"{seen:,}" + ("+" if seen >= FACETED else "")
     kept = counts.by_status()
     return f"{sum(kept.get(one, 0) for one in chosen.statuses or kept):,}"
 
 
-def _options(site: Site, filters: Filters, chosen: TaskFilter) -> dict[str, dict[str, int]]:
-    """By facet, its values with how many of the newest tasks have each; those of the status
-    count as if no status was chosen. What can be chosen without a task counts 0. ``chosen``
-    are the tasks of the list."""
-    names = FACETS[1:] if filters.texts["status"] else FACETS
-    found = task_views.facets(chosen, names, at_most=FACETED)
-    if filters.texts["status"]:
-        any_status = task_views.narrowed(filters.chosen(status=""))
-        found["status"] = task_views.facets(any_status, FACETS[:1], at_most=FACETED)["status"]
+def _options(
+    site: Site, filters: Filters, found: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """By facet, its values with how many of the newest tasks have each. What can be chosen without
+    a task counts 0."""
     known = {
         "status": [state.value for state in TaskState],
         "backend": [spec.name for spec in site.settings.backends],
     }
     return {
         name: dict.fromkeys([*known.get(name, ()), *filter(None, [filters.texts[name]])], 0)
-        | found[name]
+        | dict(found.get(name, {}))
         for name in (*FACETS, "tag")
     }
 

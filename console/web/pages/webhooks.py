@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from console.operations import webhooks
 from console.operations.errors import InvalidInput, UnknownName
-from console.web.pages.plumbing import back_to, field, known_verb, page, site_of
+from console.web.pages.plumbing import back_to, field, in_time, known_verb, page, site_of
 from jobs.policy.webhooks import BY_DEFAULT, EVENTS
 from models import webhook
 from models.database import session
@@ -60,10 +60,7 @@ def _page(
     added: dict[str, Any] | None = None,
     status: int = 200,
 ) -> Response:
-    with session():
-        listed = [
-            (one, webhooks.origin(one), webhooks.deliveries(one.name)) for one in webhook.listed()
-        ]
+    listed = in_time(request, "the webhooks", _listed)
     return page(
         request,
         "webhooks.html",
@@ -74,3 +71,7 @@ def _page(
         problem=problem,
         added=added,
     )
+
+
+def _listed() -> list[Any]:
+    return [(one, webhooks.origin(one), webhooks.deliveries(one.name)) for one in webhook.listed()]

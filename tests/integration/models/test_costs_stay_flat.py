@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from models import attempt, backlog, block, counts, decision, load, orphans, task_figures
+from models import (
+    attempt,
+    backlog,
+    block,
+    counts,
+    decision,
+    load,
+    orphans,
+    task_figures,
+    task_views,
+)
 from models.block import BlockRoute, NewBlock
 from models.bounded_connection import statement_limit
 from models.database import database
@@ -20,12 +30,13 @@ from models.expert import Expert
 from models.pool import BoundedPool
 from models.task import Assigned, Ending, Task
 from models.task_filter import TaskFilter
-from models.task_views import facets, listing, one
+from models.task_views import facets, listing, newest_ids, one
 
 pytestmark = pytest.mark.usefixtures("database_here")
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
+FACETED = 25
 SLACK = 2.0
 """An index of more rows is a level deeper."""
 EXPLAINED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
@@ -101,7 +112,7 @@ def read_for_a_first_screen() -> None:
     listing()
     listing(TaskFilter(statuses=("failed",)), limit=20)
     listing(TaskFilter(search="nowhere"))
-    facets(TaskFilter(statuses=("pending",)), ["priority"], at_most=PAGE)
+    facets(newest_ids(TaskFilter(statuses=("pending",)), limit=FACETED), ["priority"])
 
 
 def run_a_task() -> None:
@@ -128,8 +139,9 @@ def run_a_task() -> None:
 def test_no_statement_of_a_plan_a_task_or_a_first_screen_touches_more_of_a_long_backlog(
     buffers: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A bound below the short backlog: what is bounded is then as full there as in the long one.
+    # Bounds below the short backlog: what is bounded is then as full there as in the long one.
     monkeypatch.setattr(counts, "MOST_DELAYED", 40)
+    monkeypatch.setattr(task_views, "SEARCHED_FIRST", 400)
     work = (read_for_a_plan, read_for_a_first_screen, run_a_task)
     fill(1, FEW)
     for part in work:

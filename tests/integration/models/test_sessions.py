@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from models import decision
-from models.database import DatabaseUnavailable, database, session
+from models.database import DatabaseUnavailable, TookTooLong, database, session, time_limit
 from models.decision import NewDecision
 
 # Disk, memory, an operator, I/O, a read-only server, serialization, a deadlock, a lock timeout.
@@ -99,3 +99,11 @@ def test_a_connection_that_is_cut_is_an_outage(database_here: str) -> None:
 
     with session():
         assert database.execute_sql("SELECT 1").fetchone() == (1,)
+
+
+def test_what_takes_too_long_is_ended_and_the_session_goes_on(database_here: str) -> None:
+    with session():
+        with pytest.raises(TookTooLong), time_limit(0.1):
+            database.execute_sql("SELECT pg_sleep(60)")
+
+        assert database.execute_sql("SHOW statement_timeout").fetchone() == ("0",)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import requests
 
 from console.home import free_port
@@ -102,3 +104,33 @@ def _first_good(url: str, tries: int = 20) -> requests.Response:
             break
         answer = requests.get(url, timeout=20)
     return answer
+
+
+def test_a_list_that_takes_too_long_is_left_out_and_the_page_says_so(
+    tmp_path: Path, postgres_url: str, redis_url: str
+) -> None:
+    migrate(postgres_url)
+    tables = {
+        "/tasks?q=lease": ("kos_feedback", "the tasks"),
+        "/webhooks": ("kos_webhooks", "the webhooks"),
+        "/projects": ("kos_projects", "the projects"),
+        "/schedule": ("kos_schedules", "the recurring work"),
+    }
+    with (
+        running_dashboard(_environ(tmp_path, postgres_url, redis_url), tmp_path) as dashboard,
+        closing(psycopg2.connect(postgres_url)) as person,
+        person.cursor() as transaction,
+    ):
+        transaction.execute("INSERT INTO tasks (title, description) VALUES ('A lease', 'Explain')")
+        person.commit()
+        for table, _ in tables.values():
+            transaction.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+
+        for path, (_, part) in tables.items():
+            page = dashboard.get(path)
+
+            assert page.status_code == 200, (path, page.text)
+            assert f"which is left out: {part}" in page.text
+            assert 'class="empty"' not in page.text
+        person.rollback()
+        assert "left out" not in dashboard.get("/tasks?q=lease").text

@@ -24,6 +24,7 @@ from models.states import AttemptOutcome, Priority, TaskState
 CONSOLE = Path(words.__file__).parent
 WEB = CONSOLE / "web"
 CALLED = re.compile(r"""\bt\(\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*[,)]""")
+LEFT_OUT = re.compile(r'in_time\(\s*request, "([^"]+)"')
 FIELD = re.compile(r"{(\w+)}")
 
 
@@ -43,6 +44,8 @@ def _said() -> set[str]:
     for path in (WEB / "templates").rglob("*.html"):
         for one, other in CALLED.findall(path.read_text(encoding="utf-8")):
             found.add(one or other)
+    for path in (WEB / "pages").glob("*.py"):
+        found |= set(LEFT_OUT.findall(path.read_text(encoding="utf-8")))
     for kind in (TaskState, Priority, AttemptOutcome, Phase, BreakerPhase):
         found |= {one.value for one in kind}
     return found | {line.purpose for line in cron.TABLE}

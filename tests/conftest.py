@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from llm.mlx_server.openblas import load_openblas
+
+load_openblas(threads=1)  # Before a test imports MLX, as the server does.
+
 pytest_plugins = ["tests.support.embedded", "tests.support.system"]
 
 TESTS = Path(__file__).parent

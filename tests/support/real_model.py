@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import pytest
+from unittest import SkipTest
 
 from llm.model_files.errors import ModelFileError
 from llm.model_files.fetching import check_sum, fetch
@@ -27,7 +26,7 @@ def real_gguf() -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         return fetch(known, CACHE)
     except ModelFileError as error:
-        pytest.skip(f"the real model is not here: {error}")
+        raise SkipTest(f"the real model is not here: {error}") from error
 
 
 def real_models() -> Path:

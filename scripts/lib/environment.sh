@@ -14,26 +14,27 @@ fail() {
     exit 1
 }
 
-# prepare_environment EXTRAS: install the project with EXTRAS unless that was already done.
+# prepare_environment EXTRAS...: install the project with these sets of extras, at once, unless that
+# was already done. A set is what one script needs: another then finds its own installed.
 prepare_environment() {
-    extras=$1
-    stamp=$(environment_stamp "$extras")
-    if environment_is_current "$stamp"; then
+    if environment_is_current "$@"; then
         return
     fi
     take_setup_lock
-    if ! environment_is_current "$stamp"; then
+    if ! environment_is_current "$@"; then
         python=$(find_python) || exit 1
         make_venv "$python"
-        install_project "$extras"
-        printf '%s\n' "$stamp" >> "$venv/kos-stamps"
+        install_project "$(IFS=, && printf '%s' "$*")"
+        for extras in "$@"; do
+            environment_stamp "$extras" >> "$venv/kos-stamps"
+        done
     fi
     drop_setup_lock
 }
 
 # What the environment was made from and where: a moved or changed checkout is set up again.
 environment_stamp() {
-    printf '%s|%s|%s' "$1" "$root" "$(made_from | cksum)"
+    printf '%s|%s|%s\n' "$1" "$root" "$(made_from | cksum)"
 }
 
 made_from() {
@@ -41,7 +42,10 @@ made_from() {
 }
 
 environment_is_current() {
-    [ -x "$venv_python" ] && grep -qxF -- "$1" "$venv/kos-stamps" 2>/dev/null
+    [ -x "$venv_python" ] || return 1
+    for extras in "$@"; do
+        grep -qxF -- "$(environment_stamp "$extras")" "$venv/kos-stamps" 2>/dev/null || return 1
+    done
 }
 
 # Versions with ready-made wheels of every dependency come first.

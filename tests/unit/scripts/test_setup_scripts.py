@@ -18,6 +18,7 @@ echo "$(basename "$(dirname "$0")")/python $*" >> "$FAKES/calls.log"
 case "$*" in
 "-c import sys; sys.exit"*) [ ! -e "$FAKES/too-old" ] ;;
 "-c import sys; print(sys.prefix)") dirname "$(dirname "$0")" ;;
+"-m venv --without-pip "*) ;;
 "-m venv "*)
     if [ -e "$FAKES/no-venv" ]; then exit 1; fi
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
@@ -31,6 +32,7 @@ case "$*" in
     echo tests/browser/test_pages.py::test_two
     echo tests/integration/pooler/test_pgbouncer.py::test_four
     echo tests/unit/test_layers.py::test_three ;;
+"-m mypy") echo "an error of mypy"; [ ! -e "$FAKES/wrong-types" ] ;;
 "-m tests.support.poolers") [ ! -e "$FAKES/no-pooler" ] ;;
 "-m console.supervision running") exit 1 ;;
 "-m console.demo"*)
@@ -43,7 +45,7 @@ echo "apt-get $*" >> "$FAKES/calls.log"
 case "$*" in *install*) rm -f "$FAKES/no-venv" ;; esac
 """
 USUAL = ("sh", "dirname", "basename", "cat", "cksum", "grep", "mkdir", "rm", "cp", "touch",
-         "sleep", "find", "env", "sed", "ls")  # fmt: skip
+         "sleep", "find", "env", "sed", "ls", "mktemp", "tail")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,34 @@ def test_a_browser_that_playwright_can_fetch_runs_its_tests(checkout: Checkout) 
 
     assert done.returncode == 0, done.stderr
     assert "left out" not in done.stderr
-    assert "--ignore" not in checkout.calls()[-1]
+    assert not any("--ignore" in call for call in checkout.calls())
+
+
+@pytest.mark.parametrize("arguments", [(), ("tests/unit",)])
+def test_a_check_that_fails_is_reported_whole_and_named_last(
+    checkout: Checkout, arguments: tuple[str, ...]
+) -> None:
+    checkout.has("wrong-types")
+
+    done = checkout.run("test", *arguments)
+
+    assert done.returncode == 1
+    assert "mypy FAILED\nan error of mypy\n" in done.stderr
+    assert "ruff passed" in done.stderr
+    assert done.stderr.splitlines()[-1] == "FAILED: mypy"
+    assert any("-m pytest --numprocesses" in call for call in checkout.calls())
+
+
+def test_a_release_is_installed_at_once_and_audited_and_packed(checkout: Checkout) -> None:
+    done = checkout.run("test", "--release")
+
+    assert done.returncode == 0, done.stderr
+    assert checkout.installs() == 1
+    assert f"-e {checkout.root}[embedded,mlx,dashboard,dev,audit,package]" in "\n".join(
+        checkout.calls()
+    )
+    assert "audit passed" in done.stderr
+    assert "package passed" in done.stderr
 
 
 def test_a_moved_checkout_gets_a_new_environment(checkout: Checkout) -> None:

@@ -7,8 +7,6 @@ epoch of the claim.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import redis
 
@@ -71,9 +69,9 @@ class Execution:
             if self._is_delegated(claimed):
                 self._recorder.leave(claimed, "the consumer of expert_tasks works it")
                 return None
-            with self._alone_if_suspect(claimed, running):
-                result = self._answering.answer(task, claimed, running)
-                return self._recorder.record(claimed, running, result)
+            if claimed.row.suspicion is not None:
+                return self._attempt_alone(task, claimed, running)
+            return self._attempt(task, claimed, running)
         except (DatabaseUnavailable, redis.RedisError) as error:
             self._recorder.return_interrupted(claimed, error)
             raise
@@ -87,19 +85,23 @@ class Execution:
         age = (utc_now() - created).total_seconds() if created is not None else GRACE_SECONDS
         return self._expert_tasks.works(claimed.id, age_seconds=age)
 
-    @contextmanager
-    def _alone_if_suspect(self, claimed: Claimed, running: RunningAttempt) -> Iterator[None]:
+    def _attempt(
+        self, task: TaskMessage, claimed: Claimed, running: RunningAttempt
+    ) -> Outcome | None:
+        result = self._answering.answer(task, claimed, running)
+        return self._recorder.record(claimed, running, result)
+
+    def _attempt_alone(
+        self, task: TaskMessage, claimed: Claimed, running: RunningAttempt
+    ) -> Outcome | None:
         """Let a suspect run alone and record that: only a death while alone is evidence
         against it."""
-        if claimed.row.suspicion is None:
-            yield
-            return
         with self._gate.alone(cancelled=lambda: running.token.cancelled) as alone:
             if alone:
                 # A death is counted by this mark, so it must be committed before the task runs.
                 with session():
                     Task.mark_alone(claimed.id, claimed.epoch)
-            yield
+            return self._attempt(task, claimed, running)
 
     def _claim(self, task: TaskMessage) -> tuple[Claimed, RunningAttempt] | None:
         try:

@@ -1,6 +1,6 @@
-"""Who may come in: host and origin as for the dashboard, a token or a named key.
+"""Authenticates requests: host and origin as for the dashboard, a token or a named key.
 
-On loopback nobody has to show a key, for ``OLLAMA_HOST`` clients have none; a key that is shown
+On loopback no key is required, for ``OLLAMA_HOST`` clients have none; a key that is sent
 names its caller. Elsewhere, and wherever ``KOS_GATEWAY_TOKEN`` is set, a key or the token is
 required. Keys are long and random: wrong ones are refused, and nobody is locked out by them.
 """

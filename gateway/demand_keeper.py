@@ -208,7 +208,7 @@ class DemandKeeper(BackgroundWork):
         self._recall()
 
     def _recall(self) -> None:
-        """What the ledger says of models that were asked for since this process began."""
+        """Read the habits of models that were first requested since this process began."""
         for (backend, model), wish in list(self._wishes.items()):
             if wish.recalled:
                 continue
@@ -258,7 +258,7 @@ class DemandKeeper(BackgroundWork):
             self._request_plan()
         if resident or demand.waiting_since is None:
             return False
-        # Looked at once more: a task may have started before the order was given.
+        # Read again: a task may have started before new ones were stopped.
         there = self._running(backend)
         self._preempt(backend, demand, there, now)
         return bool(models_in_the_way(demand, there.by_model, max_resident=most))

@@ -226,7 +226,7 @@ class InteractiveSlots(BackgroundWork):
                 if line.queue.take(caller, waiter):
                     waiter.admitted.set()
                 else:
-                    # It gave up while Redis was asked.
+                    # The caller left while Redis granted its slot.
                     await self._give_back(backend, waiter.holder)
             if granted < len(waiters):
                 with anyio.move_on_after(POLL_SECONDS):

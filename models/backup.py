@@ -29,7 +29,7 @@ LONGEST_RUN_SECONDS = 6 * 3600
 LOCK_WAIT_MS = 60_000
 MAINTENANCE_DATABASE = "postgres"
 NAME_BYTES = 50
-"""Of 63, which leaves room for our suffix."""
+"""Postgres allows 63; the rest is for our suffix."""
 
 TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -38,7 +38,7 @@ WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_sche
                   AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
 """
-FORM = """
+SETTINGS = """
 SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database
 WHERE datname = coalesce(%s, current_database())
 """
@@ -171,7 +171,9 @@ def _compare(
     programs: Path,
     rows: Mapping[str, int],
 ) -> bool:
-    """Whether it was restored and compared; raises BackupFailed where the two differ."""
+    """Restore the archive and compare it; False where the role may create no database.
+
+    Raises BackupFailed where the two differ."""
     try:
         with _scratch(connection, parse_dsn(url)["dbname"]) as scratch:
             fresh = _with_database(url, scratch)
@@ -193,15 +195,15 @@ def _scratch(connection: PostgresConnection, name: str) -> Iterator[str]:
     scratch = f"{name[:NAME_BYTES]}_kos_scratch"
     drop = SQL("DROP DATABASE IF EXISTS {}").format(Identifier(scratch))
     with connection.cursor() as cursor:
-        cursor.execute(FORM, (name,))
+        cursor.execute(SETTINGS, (name,))
         encoding, collate, ctype = cursor.fetchone() or (None, None, None)
         if encoding is None:  # The restore creates the database.
-            cursor.execute(FORM, (None,))
+            cursor.execute(SETTINGS, (None,))
             encoding, collate, ctype = cursor.fetchone() or ("UTF8", "C", "C")
         cursor.execute(drop)
         make = SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}")
-        form = map(Literal, (encoding, collate, ctype))
-        cursor.execute(make.format(Identifier(scratch), *form))
+        settings = map(Literal, (encoding, collate, ctype))
+        cursor.execute(make.format(Identifier(scratch), *settings))
         try:
             yield scratch
         finally:

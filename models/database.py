@@ -200,7 +200,7 @@ def session() -> AbstractContextManager[None]:
 @contextmanager
 def session_of(pool: BoundedPool) -> Iterator[None]:
     """:func:`session` with a connection of that pool."""
-    # A kept connection looks open, so nested use and first use are told apart by this.
+    # A kept connection looks open, so this distinguishes nested use from the first.
     kept = pool in _thread.idle
     if not kept and not pool.is_closed():
         yield

@@ -177,6 +177,7 @@ class HourSums:
 
 
 def of_last_hour() -> list[HourSums]:
+    """By backend (empty where none was chosen) and class of status."""
     rows = fetch_all(
         "SELECT coalesce(backend, '') AS backend, status / 100 AS status_class, "
         "count(*) AS count, coalesce(sum(queue_seconds), 0) AS queue_seconds "

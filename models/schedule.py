@@ -1,4 +1,4 @@
-"""Rows of schedules and their runs. A due time has at most one row."""
+"""Schedules and their runs. A due time has at most one run."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ RETURNING r.task_id::text
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """``line`` is the JSON of its task, ``variables`` are filled into it; ``zone`` is that of
-    ``cron``. Due times up to ``handled_until`` are done. SQL may have written ``cron``."""
+    """``line`` is the JSON of its task, into which ``variables`` are filled; ``zone`` is the time
+    zone of ``cron``. Due times up to ``handled_until`` have a run. Other programs may have written
+    ``cron``."""
 
     id: str
     name: str
@@ -69,7 +70,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRun:
-    """What became of a due time. ``passed`` due times before it were skipped; ``status`` and
+    """The result of a due time. ``passed`` due times before it were skipped; ``status`` and
     ``last_error`` are those of its task, None where there is none."""
 
     due_at: datetime
@@ -130,6 +131,7 @@ def runs(schedule_id: str, *, limit: int) -> list[ScheduleRun]:
 
 
 def active_ids() -> list[str]:
+    """The ids of schedules that are not paused, by name."""
     rows = fetch_all("SELECT id::text FROM kos_schedules WHERE NOT paused ORDER BY name")
     return [row["id"] for row in rows]
 
@@ -145,6 +147,7 @@ def take(schedule_id: str) -> Schedule | None:
 
 
 def has_open_run(schedule_id: str) -> bool:
+    """Whether the task of a run has not ended."""
     return bool(
         fetch_all(
             "SELECT 1 FROM kos_schedule_runs r JOIN tasks t ON t.id = r.task_id "
@@ -178,6 +181,7 @@ def record(schedule_id: str, due_at: datetime, outcome: str, *, passed: int = 0)
 def finish_record(
     schedule_id: str, due_at: datetime, *, outcome: str, task_id: str | None, problem: str | None
 ) -> None:
+    """Complete the run that :func:`record` inserted."""
     fetch_all(
         "UPDATE kos_schedule_runs SET outcome = %s, task_id = %s, problem = %s "
         "WHERE schedule_id = %s AND due_at = %s",
@@ -186,6 +190,7 @@ def finish_record(
 
 
 def handled(schedule_id: str, until: datetime) -> None:
+    """Store that every due time up to ``until`` has its run."""
     fetch_all("UPDATE kos_schedules SET handled_until = %s WHERE id = %s", (until, schedule_id))
 
 

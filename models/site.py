@@ -1,5 +1,6 @@
-"""Finds what a site's database contains beside our tables. Read only, and tolerant of any
-schema."""
+"""Examines the database of a site before our tables are added to it.
+
+Read only. Any schema is possible, so each function checks that a table or column exists."""
 
 from __future__ import annotations
 

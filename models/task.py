@@ -91,7 +91,7 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """One row to insert. ``after`` holds ids of tasks that must complete first."""
+    """A row to insert. ``after`` holds the ids of tasks that must complete first."""
 
     title: str
     description: str
@@ -149,7 +149,8 @@ class Task(BaseRow):
 
     @classmethod
     def submit(cls, tasks: Sequence[NewTask]) -> list[str | None]:
-        """Insert ``tasks`` in one transaction; their ids in order, None for a key seen before."""
+        """Insert ``tasks`` in one transaction. Returns their ids in order, None where a row
+        has the same idempotency key."""
         rows = [
             (
                 t.title,
@@ -185,8 +186,8 @@ class Task(BaseRow):
 
     @classmethod
     def assign(cls, rows: Sequence[Assigned], why: Sequence[NewDecision] = ()) -> set[str]:
-        """Assign expert and category to ``pending`` rows in one statement, with the decisions
-        ``why``; returns the ids."""
+        """Assign an expert and a category to ``pending`` rows, and insert the decisions ``why``, in
+        one statement; returns the ids."""
         if not rows:
             return set()
         values = {
@@ -197,8 +198,8 @@ class Task(BaseRow):
 
     @classmethod
     def queue(cls, block_id: str, count: int, *, reason: str) -> list[tuple[str, int]]:
-        """``pending -> queued`` under a new epoch for the next ``count`` rows of a block, which
-        advances past them, with a decision; (id, epoch) of those that still were pending."""
+        """``pending -> queued`` under a new epoch, with a decision, for the next ``count`` rows of
+        a block, which advances past them. Returns (id, epoch) of those still pending."""
         rows = fetch_all(sql.QUEUE, {"block": block_id, "count": count, "reason": reason})
         return [(row["id"], row["epoch"]) for row in rows]
 

@@ -93,7 +93,7 @@ class Watch:
     message: str = ""
     overlay: str = ""
     """``keys``, the id of the opened task, or nothing."""
-    _asked: Callable[[], None] | None = None
+    _unconfirmed: Callable[[], None] | None = None
     _look: Look | None = None
     _due_at: float = 0.0
     _message_until: float = 0.0
@@ -130,7 +130,7 @@ class Watch:
         self._move(0)
 
     def press(self, key: str) -> None:
-        if self._asked is not None:
+        if self._unconfirmed is not None:
             self._answer(yes=key == "yes")
             return
         if self.overlay:
@@ -213,16 +213,16 @@ class Watch:
         return marked or ([found[0]] if found else [])
 
     def _ask(self, question: str, action: Callable[[], None]) -> None:
-        self._asked = action
+        self._unconfirmed = action
         self._say(f"{question} y/n")
         self._message_until = float("inf")
 
     def _answer(self, *, yes: bool) -> None:
-        asked, self._asked = self._asked, None
+        action, self._unconfirmed = self._unconfirmed, None
         self._say("")
-        if yes and asked is not None:
+        if yes and action is not None:
             try:
-                asked()
+                action()
             except GONE as error:
                 self._say(_lost(error))
             self._due_at = 0.0

@@ -217,19 +217,19 @@ def judged(
     )
 
 
-def merged(asked: list[Row], reports: list[Row]) -> list[Row]:
-    """What answers us may still be red for the health checker, which writes, too."""
+def merged(checks: list[Row], reports: list[Row]) -> list[Row]:
+    """``checks`` of ours, replaced by red ``reports`` of the health checker, which also writes."""
     red = {row["name"]: row for row in reports if not row["ok"]}
-    known = {row["name"] for row in asked}
-    return [red.get(row["name"], row) if row["ok"] else row for row in asked] + [
+    known = {row["name"] for row in checks}
+    return [red.get(row["name"], row) if row["ok"] else row for row in checks] + [
         row for row in reports if row["name"] not in known
     ]
 
 
-def _try(found: SystemStatus, name: str, ask: Callable[[], T]) -> T | None:
-    """Ask, and report on ``name`` as a health check of its own."""
+def _try(found: SystemStatus, name: str, read: Callable[[], T]) -> T | None:
+    """Read, and report on ``name`` as a health check of its own."""
     try:
-        answer = ask()
+        answer = read()
     except (ServiceUnreachable, InvalidInput, DatabaseUnavailable, redis.RedisError) as error:
         line = str(error).strip().splitlines()[0]
         found.document["health"].append(_report(name, line))

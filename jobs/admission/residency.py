@@ -285,9 +285,9 @@ class Residency:
         deadlines: Deadlines,
         cause: Cause,
     ) -> float:
-        """What was loaded in ``seconds`` and is not listed: a second name of weights that are in
-        memory under another, or a model that a stranger drove out again. Asked for once more, a
-        second name is there in no time. Returns the seconds to add."""
+        """Load once more a model that took ``seconds`` and is not listed. It is a second name of
+        weights in memory, which loads at once, or another program displaced it. Returns the
+        seconds to add."""
         name, model, num_ctx = key
         warm = traits_of(backend.spec.kind).warm_load_seconds
         again = seconds

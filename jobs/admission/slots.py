@@ -251,7 +251,7 @@ class Slots:
         return len(self.holders(backend))
 
     def last_in_use(self, backend: str) -> int:
-        """How many were held when this process last asked for one; costs no round trip."""
+        """How many were held at the last request of this process; costs no round trip."""
         return self._last_in_use.get(backend, 0)
 
     def inspect(self, *backends: str) -> tuple[BackendSlots, ...]:

@@ -120,6 +120,6 @@ class Answering:
         calls = StructuredCalls(caller)
         answer = choice.processor.run(context, calls, checkpoint=checkpoint)
         answer = replace(answer, notes=(*answer.notes, *calls.notes))
-        # The usual processor is no news; the story of a task names only what its creator asked for.
+        # A timeline names the processor only where the creator of the task requested one.
         by_request = context.options.source or context.options.delegate
         return replace(answer, notes=(choice.reason, *answer.notes)) if by_request else answer

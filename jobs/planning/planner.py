@@ -88,7 +88,7 @@ class Planner:
                 state = self._state.read(scan)
                 if (replan or self._is_stale(state, reason)) and self._plan(state, reason, replan):
                     state = replace(state, blocks=open_blocks())
-                # Asked for once: a second plan in this loop would replace the one just made.
+                # Once: a second plan in this loop would replace the new one.
                 replan = False
                 wanted, sent = self._dispatcher.dispatch(state)
                 self._sent_since_plan += sent

@@ -114,7 +114,7 @@ def _hinted(hint: str | None, team: Team, who_says: str) -> tuple[Team | None, s
 
 
 def _ranked(task: AssignTask, team: Team) -> list[_Scored]:
-    """The best first; of those who fit equally well only as many as are told of."""
+    """The best first; of those who fit equally well only as many as a decision lists."""
     text = f"{task.title} {task.title} {task.domain or ''} {task.description}"[:TEXT_CHARS_READ]
     about = topics(text)
     if task.category in _CATEGORY_TOPICS:

@@ -121,8 +121,8 @@ def learn(
 ) -> Estimates:
     """Learn from ``samples`` in any order.
 
-    ``kinds`` maps backends to their kind, ``parameters`` (backend, model) to a size where a scan
-    told it; both shape the priors.
+    ``kinds`` maps backends to their kind, ``parameters`` (backend, model) to its size where a scan
+    reported one; both shape the priors.
     """
     config = config or LearningConfig()
     sizes = parameters or {}

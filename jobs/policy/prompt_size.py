@@ -23,7 +23,7 @@ CUT_SHORT = frozenset({"truncated", "thinking_only"})
 MATERIAL_SHARE = 0.6
 """The part of a context that files may take."""
 MATERIAL_TOKENS = int(USUAL_CONTEXT * MATERIAL_SHARE)
-"""Files, earlier results and the findings of steps are cut to fit; no more is asked for them."""
+"""Files, earlier results and the findings of steps are cut to fit; they get no larger context."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ that begins when it is due, it is red within half a minute."""
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What is seen of the backlog at one moment. Seconds are infinite where nothing ever was.
+    """The movement of the backlog at one moment. Seconds are infinite where nothing ever moved.
 
-    ``waiting`` says that a row may run now or be given an expert; ``free_slots`` counts those of
+    ``waiting`` says that a row may run now or be assigned; ``free_slots`` counts those of
     backends that take tasks. A move is a dispatch, a claim or an outcome.
     """
 

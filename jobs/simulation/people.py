@@ -24,8 +24,8 @@ from jobs.simulation.workload import Pair, VirtualRequest, Workload
 
 
 @dataclass(slots=True)
-class _Wish:
-    """A model that people asked for at a server. Times in seconds since the start."""
+class _ModelDemand:
+    """A model that people requested at a server. Times in seconds since the start."""
 
     waiting_since: list[float] = field(default_factory=list)
     running: int = 0
@@ -49,13 +49,13 @@ class People:
         self._epoch = epoch
         self._patience = timedelta(seconds=workload.interactive_patience_seconds)
         self._models = workload.model_by_pair
-        self._wishes: dict[Pair, _Wish] = {}
+        self._wishes: dict[Pair, _ModelDemand] = {}
 
     def arrive(self, request: VirtualRequest, now: float) -> Pair:
         """The place that answers it."""
         options = [self._option(pair, now) for pair in request.service_seconds]
         best = by_preference(options, patience=self._patience)[0]
-        wish = self._wishes.setdefault((best.backend, best.model), _Wish())
+        wish = self._wishes.setdefault((best.backend, best.model), _ModelDemand())
         if wish.idle and wish.ended_at is not None:
             wish.pauses.append(now - wish.ended_at)
         wish.waiting_since.append(request.arrival_seconds)

@@ -1,4 +1,4 @@
-"""The simulator's front door: a workload and a policy in, figures against their bounds out."""
+"""Simulates a workload under a policy and compares the figures with their bounds."""
 
 from __future__ import annotations
 

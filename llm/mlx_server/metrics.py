@@ -87,7 +87,7 @@ class _EngineCollector(Collector):
             "mlx_model_load_failures": ("Loads that failed", totals.load_failures),
             "mlx_model_evictions": ("Models evicted", totals.evictions),
             "mlx_broken_batches": ("Batches lost to an exception", totals.broken_batches),
-            "mlx_refused_requests": ("Requests refused at the door", self._request_limit.refused),
+            "mlx_refused_requests": ("Requests refused when full", self._request_limit.refused),
         }
         for name, (documentation, value) in counts.items():
             yield CounterMetricFamily(name, documentation, value=value)

@@ -1,7 +1,7 @@
 """OpenAI's chat-completion objects, built from plain values.
 
 A stream is server-sent events: `event(chunk)` for each, then `DONE`. The usage chunk has empty
-`choices` and is sent only when the request asked with `stream_options.include_usage`.
+`choices` and is sent only where the request has `stream_options.include_usage`.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Cached(Generic[T]):
         try:
             self.get()
         except Exception:
-            # Whoever asks next, once the old value is too old, is told.
+            # A later caller, for whom the old value is too old, gets the exception itself.
             logger.warning("not_renewed", exc_info=True)
 
     def _refresh(self) -> None:

@@ -39,8 +39,8 @@ def with_estimates(
     """The groups as documents, with ``oldest_wait_seconds``, ``eta_seconds`` and ``eta``.
 
     ``eta`` is ``{"low", "high"}`` in seconds: between them the last task of the group that the
-    plan holds is done; ``eta_seconds`` is the middle. Where part of a group is in no block yet, the
-    end of all that is left is told. None where nothing is planned.
+    plan holds is done; ``eta_seconds`` is the middle. Where part of a group is in no block yet, it
+    is the end of all that is left. None where nothing is planned.
     """
     by_kind: dict[tuple[str, str], list[PlacedKind]] = {}
     for place in places:

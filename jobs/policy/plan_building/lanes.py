@@ -3,7 +3,8 @@
 Urgent first; then a block whose oldest task is overdue by a clear margin; then the block that is
 running, for it needs no load; then higher priorities; then long tasks before short ones, so that
 the last to finish are short and the servers end together. A small part of a group that another
-server serves, too, only evens out the finish: it comes last, when chance has shown what is uneven.
+server also serves comes last: it makes the servers end together, and by then their real speeds are
+known.
 """
 
 from __future__ import annotations

@@ -69,14 +69,15 @@ def judge(answer: Answer, request: Request) -> Verdict:
 
 
 def _as_it_came(answer: Answer, request: Request) -> Verdict:
-    """A caller who sent a request as it is judges the answer; only JSON was promised by us."""
+    """Check only the schema: a caller whose messages are sent unchanged judges the answer."""
     if request.response_schema is None or answer.finish_reason == "length":
         return _verdict({})
     return _verdict({"schema": structured(answer, request)})
 
 
 def _says_nothing(text: str, request: Request) -> bool:
-    """Nothing to read: signs alone say something where they differ, or were asked for."""
+    """Whether there is nothing to read. Signs alone count where they differ, or the task is about
+    signs."""
     about_signs = bool(ABOUT_SIGNS.search(request.instruction))
     bare = text if about_signs else _TAG.sub("", text)
     if any(map(str.isalnum, bare)) or request.response_schema is not None:

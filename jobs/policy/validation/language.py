@@ -1,6 +1,6 @@
-"""Is the answer in the script that the task lets expect? Decided by a margin, never by a few words.
+"""Checks that the answer is in the script of the task; a few foreign words change nothing.
 
-Only scripts are told apart: English from Russian, both from the scripts of East and South Asia,
+Only scripts are distinguished: English from Russian, both from the scripts of East and South Asia,
 the Near East and others.
 """
 

@@ -1,4 +1,4 @@
-"""A second opinion: what another model is asked about an answer, and what its reply changes.
+"""A second opinion: the question to another model about an answer, and the effect of its reply.
 
 Off unless a task asks for it (``validator: llm``). It can only lower a score: what the rules
 reject stays rejected.

@@ -65,7 +65,7 @@ def _restates(text: str, request: Request) -> bool:
 
 
 def _returned(text: str, request: Request) -> bool:
-    """Is it the task's own text that was asked back, without the words that ask for it?"""
+    """Whether the task requests its own text back; compared without the words of the request."""
     if not requests_own_text(request.instruction):
         return False
     return len(set(words(request.instruction)) - set(words(text))) >= _INSTRUCTION_WORDS

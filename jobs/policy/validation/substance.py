@@ -54,7 +54,7 @@ def substantial(answer: Answer, request: Request) -> Finding:
     if _OPEN_THOUGHT.match(text):
         return Finding(0.1, "thinking_only", "the answer never leaves its thinking")
     if text.casefold() in _NOTHING and PRODUCES.search(without_role(request.instruction)):
-        # "None" may be the list that was asked for; prose it is not.
+        # "None" is a valid list, but no prose.
         score = 0.6 if LISTS.search(request.instruction) else 0.1
         return Finding(score, "blank", f'the answer is "{text}"')
     if _promises(text):

@@ -15,7 +15,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. ``finish_reason`` is ``length`` where the token limit cut it."""
+    """An answer of a model. ``finish_reason`` is ``length`` where the token limit cut it."""
 
     text: str
     finish_reason: Literal["stop", "length"] = "stop"
@@ -23,13 +23,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked.
+    """The request that an answer is judged against.
 
     ``prompt`` is the last user message as sent; ``task`` the person's own words within it (title
     and description), where files and earlier results are left out; empty means the prompt itself.
-    ``language`` is ``en`` or ``ru`` where the creator asked for one, None to read it off ``task``.
-    ``abandoned`` says between checks and during a long one that nobody waits for the verdict any
-    more, or that its time is up.
+    ``language`` is ``en`` or ``ru`` where the creator requested one, None to read it off ``task``.
+    ``abandoned`` is called between checks and during a long one; True: nobody waits for the
+    verdict any more, or its time is up.
     """
 
     prompt: str

@@ -50,8 +50,8 @@ class Deliveries:
         self._running = self._wanted = False
 
     def run(self) -> bool:
-        """Deliver what is due; True if another run is needed: this one had not the time for all, or
-        another was asked for meanwhile."""
+        """Deliver what is due; True if another run is needed, because time ran out or another run
+        was requested meanwhile."""
         with self._lock:
             self._wanted = self._running
             if self._running:

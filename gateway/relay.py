@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.calls import Call
 from gateway.desk import Desk
+from gateway.dialects.joining import as_events, joined
 from gateway.dialects.route import route
 from gateway.dialects.stream import BrokenStream
 from gateway.dialects.values import Route, StreamReader, Tokens
@@ -201,8 +202,10 @@ class Relay(Response):
             place.backend, way.path, way.body, first_byte_seconds=seconds
         ) as upstream:
             if self._call.stream:
+                if way.path.startswith("/v1/") and upstream.is_object:
+                    upstream = Upstream(upstream.response, as_events(await upstream.whole(seconds)))
                 return await self._stream(upstream, way.reader(), slot, exchange)
-            answer, tokens = way.whole(await upstream.whole(seconds))
+            answer, tokens = way.whole(joined(await upstream.whole(seconds)))
             self._first_byte()
             self._count_tokens(tokens)
             self._record.status = 200

@@ -56,6 +56,11 @@ class Upstream:
     response: aiohttp.ClientResponse
     first: bytes
 
+    @property
+    def is_object(self) -> bool:
+        """Whether one object comes, also where a stream was asked for."""
+        return self.response.content_type == "application/json" and self.first[:1] == b"{"
+
     async def rest(self, stall_seconds: float) -> AsyncIterator[bytes]:
         """The bytes after the first, as they come; raises LLMError."""
         content = self.response.content

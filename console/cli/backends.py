@@ -99,12 +99,18 @@ def _cells(row: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _print_holds(backend: str, *, models: int, loaded: str, removed: str) -> None:
-    note(
+def _print_holds(
+    backend: str, *, models: int, loaded: str, removed: str, together_bytes: int | None
+) -> None:
+    text = (
         f"{backend} holds fewer models at once ({models}) than configured: "
-        f"loading {loaded} removed {removed}",
-        "yellow",
+        f"loading {loaded} removed {removed}"
     )
+    if together_bytes:
+        text += (
+            f"; together they are {together_bytes / 1e9:.1f} GB, more than it was ever seen to hold"
+        )
+    note(text, "yellow")
 
 
 def _print_trouble(trouble: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from llm.types import ServerScan
 @dataclass(frozen=True, slots=True)
 class BackendState:
     """``error`` is why the last scan got no models, ``blocked`` why nothing is sent there: it is
-    paused, no worker takes its queue, or its breaker is not closed.
+    paused, no worker takes its queue, or its breaker or those of all its models are not closed.
 
     ``resident`` are the models in memory, as last seen; none at a server that is away. ``holds``
     says that it was seen to hold fewer than configured.
@@ -57,13 +57,28 @@ class BackendStates:
             limit=self.limits.of(name),
             paused=name in self.breakers.paused(),
             error=server.error or "not scanned" if server and not server.reachable else None,
-            blocked=self.breakers.blocked(name) or self.consumers.missing(name),
+            blocked=(
+                self.breakers.blocked(name)
+                or self.consumers.missing(name)
+                or self._without_model(name, server)
+            ),
             breaker=breaker.phase,
             breaker_reason=breaker.reason if is_open else None,
             breaker_retry_at=breaker.retry_at if is_open else None,
             resident=self._resident(name, server),
             holds=self.residency.learned_holds(name),
         )
+
+    def _without_model(self, name: str, server: ServerScan | None) -> str | None:
+        """Why each model of the server takes nothing now; None where one does."""
+        reasons = []
+        for model in (server.models if server else None) or ():
+            if model.broken is None:
+                reason = self.breakers.blocked(name, model.name)
+                if reason is None:
+                    return None
+                reasons.append(f"{model.name}: {reason}")
+        return f"no model works: {reasons[0]}" if reasons else None
 
     def _resident(self, name: str, server: ServerScan | None) -> tuple[str, ...]:
         if server is not None and not server.reachable:

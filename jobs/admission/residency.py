@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from models.load import Cause
 logger = logging.getLogger(__name__)
 
 RESIDENT = "kos:resident"
+MOST_BYTES = "kos:most_resident_bytes"
 TRUST_SECONDS = 30.0
 FORGET_SECONDS = 600.0
 LOOK_UP_SECONDS = 0.2
@@ -40,6 +41,8 @@ LOADS_REMEMBERED = 16
 HOLDS_CACHE_SECONDS = 5.0
 HOLDS_FOR_SECONDS = 3600
 """Then the server is taken at its configuration again: it may have been restarted with more."""
+HOLDS_FOR_SECONDS_OF_THESE = 600
+"""The same where these models may have been too large together: smaller ones may fit."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 Key = tuple[str, str, int]
@@ -49,11 +52,14 @@ Key = tuple[str, str, int]
 @dataclass(frozen=True, slots=True)
 class Holds:
     """A server was seen to hold fewer models than configured: loading ``loaded`` removed
-    ``removed``, which nobody had unloaded and which had not expired, and left ``models``."""
+    ``removed``, which nobody had unloaded and which had not expired, and left ``models``.
+    ``together_bytes`` is the size of all together where the server never held as much: its memory
+    may be the reason."""
 
     models: int
     loaded: str
     removed: str
+    together_bytes: int | None = None
 
 
 class Residency:
@@ -173,6 +179,8 @@ class Residency:
     def publish(self, backend: str, residents: Sequence[ResidentModel]) -> None:
         line = {"at": time.time(), "models": [model.name for model in residents]}
         self._client.hset(RESIDENT, backend, json.dumps(line))
+        if (size := _bytes_of(residents)) > self._most_bytes(backend):
+            self._client.hset(MOST_BYTES, backend, size)
         learned = self.learned_holds(backend)
         if learned is not None and len(residents) > learned.models:
             self._client.delete(_holds_key(backend))
@@ -346,13 +354,20 @@ class Residency:
         kept, now = {resident.name for resident in after}, datetime.now(UTC)
         for old in before:
             if old.name not in kept and (old.expires_at is None or old.expires_at > now):
-                found = Holds(len(after), model, old.name)
-                logger.warning("holds_fewer_models backend=%s found=%s", spec.name, found)
-                self._client.set(
-                    _holds_key(spec.name), json.dumps(asdict(found)), ex=HOLDS_FOR_SECONDS
+                size = _bytes_of({one.name: one for one in (*before, *after)}.values())
+                most = self._most_bytes(spec.name)
+                found = Holds(
+                    len(after), model, old.name, together_bytes=size if size > most else None
                 )
+                logger.warning("holds_fewer_models backend=%s found=%s", spec.name, found)
+                seconds = HOLDS_FOR_SECONDS_OF_THESE if found.together_bytes else HOLDS_FOR_SECONDS
+                self._client.set(_holds_key(spec.name), json.dumps(asdict(found)), ex=seconds)
                 self._holds.pop(spec.name, None)
                 return
+
+    def _most_bytes(self, backend: str) -> int:
+        """The most that the server was seen to hold at once."""
+        return int(self._client.hget(MOST_BYTES, backend) or 0)
 
     def _learn_default(self, key: Key, residents: Sequence[ResidentModel]) -> None:
         """A model just loaded without a context has the server's own: remember it."""
@@ -360,6 +375,12 @@ class Residency:
         for resident in residents:
             if not num_ctx and resident.name == model and resident.context_tokens:
                 self._default_ctx[backend, model] = resident.context_tokens
+
+
+def _bytes_of(residents: Iterable[ResidentModel]) -> int:
+    """0 where the server does not tell the size of each."""
+    sizes = [model.size_bytes for model in residents]
+    return sum(size or 0 for size in sizes) if all(sizes) else 0
 
 
 def _holds_key(backend: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -18,9 +19,18 @@ from jobs.planning.current_state import StateReader
 from jobs.settings.load import load
 from llm.backends.base import BackendAdapter
 from llm.breaker import BreakerPhase
-from llm.errors import ServerFailed
+from llm.errors import LoadFailed, ServerFailed
 from llm.scanner import Scanner
-from llm.types import BackendKind, BackendSpec, Deadlines, ResidentModel, Scan, ServerScan
+from llm.types import (
+    BackendKind,
+    BackendSpec,
+    Deadlines,
+    ModelInfo,
+    ResidentModel,
+    Scan,
+    ScannedModel,
+    ServerScan,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 UP = ServerScan("ollama", BackendKind.OLLAMA, (), (ResidentModel("scanned"),), scanned_at=NOW)
@@ -68,6 +78,20 @@ def test_a_breaker_has_a_reason_only_while_it_is_not_closed(states: BackendState
     assert state.breaker is BreakerPhase.OPEN
     assert "HTTP 500" in str(state.breaker_reason)
     assert "HTTP 500" in str(state.blocked)
+
+
+def test_a_server_without_a_model_that_works_takes_nothing(states: BackendStates) -> None:
+    models = tuple(ScannedModel(ModelInfo(name)) for name in ("a", "b"))
+    server = replace(UP, models=(*models, ScannedModel(ModelInfo("c"), broken="no chat")))
+    error = LoadFailed("out of memory")
+
+    for _ in range(2):
+        states.breakers.failed("ollama", "a", error)
+    assert states.of("ollama", server).blocked is None
+
+    for _ in range(2):
+        states.breakers.failed("ollama", "b", error)
+    assert str(states.of("ollama", server).blocked).startswith("no model works: a: breaker open")
 
 
 def test_a_paused_server_says_so(states: BackendStates) -> None:

@@ -53,7 +53,7 @@ def test_a_server_that_answers_lists_its_models(kos: Kos) -> None:
 def test_a_server_that_holds_fewer_models_than_configured_is_named(
     kos: Kos, client: redis.Redis
 ) -> None:
-    kept = {"models": 1, "loaded": "b:8b", "removed": "a:8b"}
+    kept = {"models": 1, "loaded": "b:8b", "removed": "a:8b", "together_bytes": None}
     client.set("kos:holds:mlx", json.dumps(kept))
     try:
         assert of(kos, "mlx")["holds"] == kept

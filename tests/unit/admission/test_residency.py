@@ -10,7 +10,12 @@ from typing import Any, cast
 import pytest
 
 from jobs.admission import residency as module
-from jobs.admission.residency import Holds, Residency
+from jobs.admission.residency import (
+    HOLDS_FOR_SECONDS,
+    HOLDS_FOR_SECONDS_OF_THESE,
+    Holds,
+    Residency,
+)
 from llm.errors import CallCancelled, LoadTimeout
 from llm.types import BackendKind, BackendSpec, CancelToken, Deadlines, ResidentModel
 
@@ -22,23 +27,25 @@ class Shared:
     """The values that processes share."""
 
     def __init__(self) -> None:
-        self.fields: dict[str, str] = {}
+        self.fields: dict[tuple[str, str], str] = {}
         self.values: dict[str, str] = {}
+        self.seconds: dict[str, int] = {}
 
     def get(self, name: str) -> str | None:
         return self.values.get(name)
 
     def set(self, name: str, value: str, *, ex: int) -> None:
         self.values[name] = value
+        self.seconds[name] = ex
 
     def delete(self, name: str) -> None:
         self.values.pop(name, None)
 
     def hget(self, name: str, field: str) -> str | None:
-        return self.fields.get(field)
+        return self.fields.get((name, field))
 
     def hset(self, name: str, field: str, value: str) -> None:
-        self.fields[field] = value
+        self.fields[name, field] = value
 
 
 class Server:
@@ -85,8 +92,13 @@ def in_threads(count: int, work: Any) -> tuple[list[threading.Thread], list[obje
 
 
 @pytest.fixture
-def residency() -> Residency:
-    return Residency(cast(Any, Shared()))
+def shared() -> Shared:
+    return Shared()
+
+
+@pytest.fixture
+def residency(shared: Shared) -> Residency:
+    return Residency(cast(Any, shared))
 
 
 def test_five_threads_load_a_model_once(residency: Residency) -> None:
@@ -219,13 +231,18 @@ class Roomy:
     name = "ollama"
     spec = replace(SPEC, max_resident_models=2)
 
-    def __init__(self, most: int, *, expires_at: datetime | None = None) -> None:
+    def __init__(
+        self, most: int, *, expires_at: datetime | None = None, size_bytes: int | None = None
+    ) -> None:
         self.most = most
+        self.size_bytes = size_bytes
         self.expires_at = expires_at
         self.held: list[str] = []
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
-        return tuple(ResidentModel(name, expires_at=self.expires_at) for name in self.held)
+        return tuple(
+            ResidentModel(name, self.size_bytes, expires_at=self.expires_at) for name in self.held
+        )
 
     def preload(self, model: str, **options: Any) -> float:
         self.held = [*self.held, model][-self.most :]
@@ -249,6 +266,25 @@ class TestHowManyModelsAServerHolds:
         assert self.load(residency, server, "a") == 2
         assert self.load(residency, server, "b") == 1
         assert residency.learned_holds("ollama") == Holds(1, loaded="b", removed="a")
+
+    def test_models_larger_than_all_it_ever_held_prove_little_of_smaller_ones(
+        self, residency: Residency, shared: Shared
+    ) -> None:
+        server = Roomy(most=1, size_bytes=20)
+
+        assert self.load(residency, server, "a", "b") == 1
+        assert residency.learned_holds("ollama") == Holds(1, "b", "a", together_bytes=40)
+        assert shared.seconds["kos:holds:ollama"] == HOLDS_FOR_SECONDS_OF_THESE
+
+    def test_one_that_held_as_much_before_has_the_memory(
+        self, residency: Residency, shared: Shared
+    ) -> None:
+        large = [ResidentModel("large", 50)]
+        residency.publish("ollama", large)
+
+        assert self.load(residency, Roomy(most=1, size_bytes=20), "a", "b") == 1
+        assert residency.learned_holds("ollama") == Holds(1, "b", "a")
+        assert shared.seconds["kos:holds:ollama"] == HOLDS_FOR_SECONDS
 
     def test_one_that_holds_what_is_configured_is_believed(self, residency: Residency) -> None:
         assert self.load(residency, Roomy(most=2), "a", "b", "c") == 2

@@ -17,6 +17,7 @@ from jobs.settings.load import SETTING_NAMES, Settings
 from jobs.settings.names import OTHER_PROGRAMS_NAMES, OUR_PREFIXES
 from jobs.settings.sources import EMBEDDED, EXPORTED, read_dotenv, without_exported
 
+CONTENTS = " (contents)"
 FILES = ("KOS_BACKENDS_FILE", "KOS_CATALOG_FILE")
 EVERY_PROGRAM = ("jobs:*", "watch:*")
 CONCERNS = (
@@ -51,7 +52,7 @@ def since(before: Applied, now: Applied) -> Changes:
     applied = tuple(
         name
         for name in _differing(before.settings, now.settings)
-        if name not in waiting and name not in before.exported
+        if name.removesuffix(CONTENTS) not in waiting and name not in before.exported
     )
     programs = dict.fromkeys(program for name in applied for program in _concerned(name))
     return Changes(applied, tuple(programs), waiting)
@@ -65,7 +66,7 @@ def present(settings: Settings, environ: Mapping[str, str]) -> Applied:
         for name, text in settings.environ.items()
         if (_is_ours(name) or name in in_dotenv) and name not in UNCONCERNED
     }
-    values |= {f"{name} (contents)": _contents(values[name]) for name in FILES if name in values}
+    values |= {f"{name}{CONTENTS}": _contents(values[name]) for name in FILES if name in values}
     services = settings.database_url or "", settings.redis_url or ""
     values |= dict(zip(EMBEDDED, services, strict=True))
     exported = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -45,6 +46,7 @@ def cli(context: click.Context, version: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Every error becomes one line on stderr."""
+    _open_closed_streams()
     _tolerate_old_terminals()
     app = App()
     # What libraries log is for the programs' logs; a command speaks for itself.
@@ -57,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     finally:
         app.close()
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a stream that the caller closed, and its number would go to the next
+    file or socket."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _tolerate_old_terminals() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -78,3 +81,22 @@ def test_the_traceback_of_a_surprise_is_kept_in_the_log(
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3), ("text", 0)])
 def test_what_a_command_returns_is_its_exit_code(returned: Any, code: int) -> None:
     assert run_guarded(lambda: returned, log_directory=lambda: None) == code
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_end_no_command(closed: str, tmp_path: Path) -> None:
+    """As a service manager or a cron job may start it."""
+    program = "import sys; from console.cli.main import main; sys.exit(main(['watch']))"
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, program],
+        env={**os.environ, "KOS_HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert "2>" in closed or "kos watch needs a terminal" in ran.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.filesize import decimal
 
 from console.operations.times import about, ago
 from console.operations.verdict import cause_line, verdict_line
@@ -14,7 +15,6 @@ from console.words import Words, in_words, spoken_span
 from jobs.process.clock import utc_now
 
 HERE = Path(__file__).parent
-_BYTE_STEPS = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024))
 
 
 def environment() -> Environment:
@@ -27,7 +27,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {
-        "size": human_bytes,
+        "size": lambda count: "" if count is None else decimal(round(count)),
         "percent": lambda share: f"{share * 100:.0f}%",
         "thousands": lambda number: f"{number:,}".replace(",", "\u202f"),
     }
@@ -48,16 +48,6 @@ def render(templates: Environment, template: str, words: Words, **values: Any) -
         "ago": lambda moment: in_words(ago(_moment(moment), now=now), words),
     }
     return templates.get_template(template).render(**spoken, **values)
-
-
-def human_bytes(count: float | None) -> str:
-    """``4.7 GB``; empty for None."""
-    if count is None:
-        return ""
-    for unit, size in _BYTE_STEPS:
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:.0f} B"
 
 
 def _moment(value: Any) -> datetime | None:

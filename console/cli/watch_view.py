@@ -10,7 +10,7 @@ from console.cli.output import state_text, styled, words
 from console.cli.strip import LEGEND, scale_line, strip_line
 from console.cli.text import one_line
 from console.operations.times import ago, span
-from console.operations.verdict import verdict_line
+from console.operations.verdict import cause_line, verdict_line
 from console.operations.watching import Lane, Look
 from console.words import in_words
 
@@ -33,7 +33,7 @@ KEYS = (
 )
 HINT = "? keys   q quit   tab ↑↓ Enter   p pause   c cancel   r retry"
 LEVEL_STYLES = {"ok": "bold green", "busy": "bold", "warn": "bold yellow", "bad": "bold red"}
-CHROME_LINES = 13
+CHROME_LINES = 15
 LINES_OF_A_LANE = 2
 WIDE, MIDDLE = 100, 70
 """From these widths on a table has all its columns, or most."""
@@ -98,8 +98,11 @@ def _head(look: Look, width: int) -> list[Text]:
         waited = in_words(span((look.at - look.oldest_waits_since).total_seconds()), tell)
         counts += styled(tell("the oldest waits {span}", span=waited), "dim")
     counts.no_wrap, counts.overflow = True, "ellipsis"
-    shown = _line(line, LEVEL_STYLES[look.verdict.level], lines=max(1, 160 // width))
-    return [shown, *([_line(badges, "yellow")] if badges else []), counts]
+    lines = max(1, 160 // width)
+    above = [_line(line, LEVEL_STYLES[look.verdict.level], lines=lines)]
+    if cause := cause_line(look.verdict, tell):
+        above.append(_line(cause, "", lines=lines))
+    return [*above, *([_line(badges, "yellow")] if badges else []), counts]
 
 
 def _lanes(look: Look, selection: Selection, width: int) -> list[Text]:

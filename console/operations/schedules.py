@@ -58,12 +58,14 @@ def add(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> di
 
 
 def edit(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> dict[str, Any]:
-    """Change what ``values`` names; a new time counts from ``now``. Raises as :func:`add`."""
+    """Change what ``values`` names; a new time counts from ``now``. None removes a field of the
+    task's line. Raises as :func:`add`."""
     row, changes = _row(name), _with_cron(values)
     if not changes:
         raise InvalidInput("nothing to change: name an option, such as --every")
     if "line" in changes:
-        changes["line"] = {**row.line, **changes["line"]}
+        whole = {**row.line, **changes["line"]}
+        changes["line"] = {name: value for name, value in whole.items() if value is not None}
     if changes.get("template"):
         changes["line"] = {k: v for k, v in row.line.items() if k != "description"}
     current = {column: getattr(row, column) for column in schedule.CHANGEABLE}

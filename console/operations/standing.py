@@ -25,6 +25,10 @@ class Standing:
     slots: Mapping[str, BackendSlots]
     total: Limit
 
+    @property
+    def paused(self) -> list[str]:
+        return [name for name, state in self.states.items() if state.paused]
+
 
 class Standings:
     """Reads Redis in a few round trips; asks no server."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -73,9 +73,19 @@ def look(work: OpenWork, *, now: datetime) -> Seen:
     )
 
 
-def strips(seen: Seen, found: Forecast, backends: Iterable[str], *, now: datetime) -> Strips:
-    """Of every backend; all share one scale of time."""
+def strips(
+    seen: Seen,
+    found: Forecast,
+    backends: Iterable[str],
+    *,
+    now: datetime,
+    paused: Collection[str] = (),
+) -> Strips:
+    """Of every backend; all share one scale of time. Nobody knows when a paused one goes on: of its
+    plan only what runs is shown."""
     future = {name: _future(name, seen, found) for name in backends}
+    for name in paused:
+        future[name] = [one for one in future[name] if one.kind == "running"]
     ends = [one.end for several in future.values() for one in several]
     until = next((one for one in HORIZONS if one >= max(ends, default=0.0)), HOUR_SECONDS)
     since = -until * PAST_SHARE

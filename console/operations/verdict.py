@@ -30,10 +30,11 @@ SENTENCES = (
     "Working: {left} left, done about {at}.",
     "Working: {left} left.",
     "Nothing runs: {left} wait.",
+    "No problems.",
     "1 problem: {first}.",
     "{n} problems, the first: {first}.",
     "for {span}",
-    "Failed in the last hour: {n}",
+    "tasks failed in the last hour: {n}",
     "{name} is {state}",
     "{name} does not answer",
     "{name} does not answer: its program {program} is {state}",
@@ -45,7 +46,7 @@ SENTENCES = (
 )
 NOTHING_RUNS = "the programs are not running"
 CHECKER_SILENT = "the health checker has not reported"
-FAILED_HOUR = "Failed in the last hour: {n}"
+FAILED_HOUR = "tasks failed in the last hour: {n}"
 PROGRAM_STATE = "{name} is {state}"
 SERVER_SILENT = "{name} does not answer"
 SERVER_STOPPED = "{name} does not answer: its program {program} is {state}"
@@ -76,7 +77,7 @@ class Problem:
     """``what`` may hold values: it is a sentence with ``{name}`` where ``values`` has it.
 
     ``program`` is one of ours, ``group:name``, that a restart may mend and whose log says more;
-    ``page`` is that of the dashboard that shows it.
+    ``page`` is that of the dashboard that shows it; ``check`` is the red check.
     """
 
     what: str
@@ -86,6 +87,7 @@ class Problem:
     vital: bool = False
     program: str | None = None
     page: str | None = None
+    check: str | None = None
 
     def text(self, say: Say) -> str:
         values = {
@@ -168,7 +170,12 @@ def problems_of(
         found.append(Problem(CHECKER_SILENT, remedy="kos up", vital=True))
     # One cause, one problem: what a stopped program did is not red once more.
     stopped = {one.program for one in found if one.program}
-    found += [one for one in red if one.program not in stopped]
+    stands_still = "jobs:control" in stopped or _none_left(programs or (), "jobs:llm-")
+    found += [
+        one
+        for one in red
+        if one.program not in stopped and not (stands_still and one.check == "backlog")
+    ]
     away = {row["name"].removeprefix("backend:") for row in health if not row["ok"]}
     away |= {name.removeprefix("jobs:llm-") for name in stopped}
     none_open = bool(backends) and all(one.blocked or one.name in away for one in backends)
@@ -206,6 +213,8 @@ def sentence(
         number = len(verdict.problems)
         pattern = "1 problem: {first}." if number == 1 else "{n} problems, the first: {first}."
         parts.append(say(pattern, n=number, first=text))
+    elif verdict.left:
+        parts.append(say("No problems."))
     return " ".join(parts)
 
 
@@ -299,6 +308,7 @@ def _of_check(row: Row, servers: Mapping[str, str]) -> Problem:
         values,
         vital=row["name"] in _VITAL,
         program=program_of(row["name"], servers),
+        check=row["name"],
     )
 
 

@@ -76,7 +76,9 @@ def look(connections: Connections, *, now: datetime) -> Look:
         running=tuple(task_figures.running(RUNNING_SHOWN)),
         failed=tuple(_failed()),
         verdict=status.verdict_now(connections, work, standing),
-        strips=strips(strip_look(work.ahead, now=now), work.forecast, names, now=now),
+        strips=strips(
+            strip_look(work.ahead, now=now), work.forecast, names, now=now, paused=standing.paused
+        ),
         badges=status.badges(connections.settings),
     )
 

@@ -135,6 +135,7 @@ class Overviews:
                     forecast,
                     [spec.name for spec in self._settings.backends],
                     now=now,
+                    paused=standing.paused,
                 ),
                 "backlog": pending.with_estimates(groups, forecast, parts.places.get(), now=now),
                 "per_minute": rate * 60,

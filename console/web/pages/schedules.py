@@ -12,6 +12,7 @@ from starlette.responses import Response
 from console.operations import schedules, templates
 from console.operations.errors import InvalidInput
 from console.web.figures.cron import described, next_runs
+from console.web.numbers import small_number
 from console.web.pages.plumbing import (
     back_to,
     field,
@@ -25,8 +26,9 @@ from jobs.process.clock import utc_now
 from jobs.queues import cron
 from models.database import DatabaseUnavailable, session
 
-FIELDS = ("name", "every", "zone", "text", "template", "edit")
-"""``edit`` is the name of the schedule that the form changes, "" where it adds one."""
+FIELDS = ("name", "every", "zone", "text", "template", "catch_up", "keep", "edit")
+"""``edit`` is the name of the schedule that the form changes, "" where it adds one; ``catch_up`` is
+"" where missed times are skipped."""
 
 
 def schedule_page(request: Request) -> Response:
@@ -38,7 +40,8 @@ def schedule_page(request: Request) -> Response:
         found = schedules.details(name, now=utc_now())
     text = "" if found["template"] else found["task"].get("description") or ""
     chosen = {"name": name, "edit": name, "every": found["cron"], "text": text}
-    return _page(request, chosen | {key: found[key] or "" for key in ("zone", "template")})
+    kept = ("zone", "template", "catch_up", "keep")
+    return _page(request, chosen | {key: str(found[key] or "") for key in kept})
 
 
 def write_schedule(request: Request, form: FormData) -> Response:
@@ -47,7 +50,12 @@ def write_schedule(request: Request, form: FormData) -> Response:
     is_cron = len(written["every"].split()) == 5 and not written["every"][:1].isalpha()
     values: dict[str, Any] = {"cron" if is_cron else "every": written["every"]}
     values |= {name: written[name] for name in ("zone", "template") if written[name]}
-    values["line"] = {"description": written["text"]} if written["text"] else {}
+    values["line"] = (
+        {"description": written["text"] or None} if written["edit"] or written["text"] else {}
+    )
+    values["catch_up"] = bool(written["catch_up"])
+    if written["keep"]:
+        values["keep"] = small_number(written["keep"], default=0)
     site = site_of(request)
     try:
         with session():

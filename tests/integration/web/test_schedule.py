@@ -63,6 +63,19 @@ def test_a_schedule_is_paused_resumed_and_run_on_its_page(
     assert browser.get(f"{dashboard.url}/schedule?edit=nobody", timeout=20).status_code == 404
     [row] = system.sql("SELECT cron, line FROM kos_schedules WHERE name = 'm'")
     assert (row["cron"], row["line"]["description"]) == ("0 9 * * 1", "z")
+
+    kept = {"every": "0 9 * * 1", "catch_up": "1", "keep": "7"}
+    assert add(name="m", edit="m", text="z", **kept).status_code == 200
+    [row] = system.sql("SELECT catch_up, keep FROM kos_schedules WHERE name = 'm'")
+    assert (row["catch_up"], row["keep"]) == (True, 7)
+    edited = browser.get(f"{dashboard.url}/schedule?edit=m", timeout=20).text
+    assert 'value="1" selected' in edited
+    assert re.search(r'name="keep"[^>]* value="7"', edited)
+    assert add(name="m", edit="m", text="z", **{**kept, "keep": "0"}).status_code == 422
+    assert add(name="m", edit="m", text="", **kept).status_code == 422
+    assert add(name="m", edit="m", text="z", every="0 9 * * 1").status_code == 200
+    [row] = system.sql("SELECT catch_up, keep FROM kos_schedules WHERE name = 'm'")
+    assert (row["catch_up"], row["keep"]) == (False, 7)
     russian = browser.get(
         f"{dashboard.url}/schedule", headers={"Accept-Language": "ru"}, timeout=20
     ).text

@@ -53,6 +53,18 @@ def test_what_runs_comes_first_then_the_load_and_the_block_behind_it() -> None:
     assert (drawn.since, drawn.until) == (-60.0, 240.0)
 
 
+def test_a_paused_lane_shows_what_runs_and_no_plan() -> None:
+    found = played(
+        BlockAhead("a", "mlx", 3, STEADY), BlockAhead("b", "mlx", 2, STEADY, load_seconds=10.0)
+    )
+    sent = [SentTask("one", "mlx", "a", 0.0, 10.0, 0.0)]
+    seen = Seen(OpenWork([RUNS, COMES], sent))
+
+    drawn = strips(seen, found, ["mlx"], now=NOW, paused=["mlx"]).lanes["mlx"]
+
+    assert [(one.kind, one.model) for one in drawn] == [("running", "small")]
+
+
 def test_blocks_of_one_model_after_each_other_are_one_and_the_past_is_cut_where_the_strip_begins(
 ) -> None:  # fmt: skip
     def past(id: str, model: str, began: float, ended: float | None) -> StartedBlock:

@@ -47,7 +47,7 @@ def test_a_busy_system_says_how_much_is_left_and_until_when() -> None:
 
     text = verdict_text({"pending": 190, "in_progress": 10}, eta=eta)
 
-    assert text == "busy: Working: 200 left, done about 17:14 (17:10-17:18)."
+    assert text == "busy: Working: 200 left, done about 17:14 (17:10-17:18). No problems."
 
 
 def test_a_server_that_is_down_is_named_with_how_long_while_work_goes_on() -> None:
@@ -77,7 +77,7 @@ def test_failures_of_the_last_hour_are_a_problem_with_the_command_that_lists_the
 
     shown = document(judged, now=NOW)
 
-    assert shown["text"].startswith("It is not known what waits. 1 problem: Failed in the last")
+    assert shown["text"].startswith("It is not known what waits. 1 problem: tasks failed in")
     assert shown["problems"][0]["remedy"] == "kos tasks --status failed --since 1h"
     assert shown["eta"] is None
 
@@ -108,6 +108,17 @@ def test_a_stopped_program_and_the_check_of_what_it_did_are_one_problem() -> Non
     assert [(one.text(english), one.since, one.vital) for one in found] == [
         ("mlx does not answer: its program servers:simulator-mlx is stopped", MLX["since"], False)
     ]
+
+
+def test_a_backlog_that_stands_still_without_its_planner_is_one_problem() -> None:
+    backlog = {**GREEN, "name": "backlog", "ok": False, "detail": "stands still"}
+    planner = {**backlog, "name": "jobs:control", "detail": "not registered"}
+    stopped = {**RUNNING, "state": "STOPPED"}
+
+    [found] = problems_of([planner, backlog, OLLAMA], [stopped])
+
+    assert found.program == "jobs:control"
+    assert [one.check for one in problems_of([backlog, OLLAMA], [RUNNING])] == ["backlog"]
 
 
 def test_a_server_of_ours_that_does_not_answer_names_the_program_to_restart() -> None:

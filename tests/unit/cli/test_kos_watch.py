@@ -11,7 +11,9 @@ from rich.console import Console
 from console.cli.app import App
 from console.cli.watch import Watch, named
 from console.cli.watch_view import Selection, screen_of
+from console.operations.slowness import SILENT, Cause
 from console.operations.strip import Segment, Strips
+from console.operations.verdict import SystemVerdict, VerdictLevel
 from console.operations.watching import Lane, Look
 from models.database import DatabaseUnavailable
 from models.task_figures import ReportedProgress, TaskInProgress
@@ -55,6 +57,17 @@ def watch_of(found: Look) -> Watch:
     watch = Watch(App(), now_look=lambda: found)
     watch.renew(every_seconds=1)
     return watch
+
+
+@pytest.mark.parametrize("width", [50, 80, 160])
+def test_the_screen_says_why_work_is_not_faster(width: int) -> None:
+    cause = Cause(SILENT, {"name": "mlx"})
+    slow = replace(look(), verdict=SystemVerdict(VerdictLevel.BUSY, 3, 1, None, (), cause))
+
+    shown = drawn(slow, Selection(), height=30, width=width)
+
+    assert "mlx does not answer: the others do" in " ".join(shown.split())
+    assert len(shown.splitlines()) <= 30
 
 
 def test_the_screen_shows_lanes_running_tasks_and_failures() -> None:

@@ -18,7 +18,7 @@ from llm.types import (
     ServerScan,
 )
 
-VERSION = 3
+VERSION = 4
 
 
 def dumps(scan: Scan) -> str:
@@ -115,6 +115,7 @@ def _resident_out(model: ResidentModel) -> dict[str, Any]:
         "context_tokens": model.context_tokens,
         "expires_at": model.expires_at and _written(model.expires_at),
         "active_requests": model.active_requests,
+        "prompt_slots": model.prompt_slots,
     }
 
 
@@ -125,6 +126,7 @@ def _resident_in(fields: Mapping[str, Any]) -> ResidentModel:
         context_tokens=fields["context_tokens"],
         expires_at=_read(fields["expires_at"]),
         active_requests=fields["active_requests"],
+        prompt_slots=fields["prompt_slots"],
     )
 
 

@@ -108,13 +108,15 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ResidentModel:
-    """A model that is in memory now."""
+    """A model that is in memory now. ``prompt_slots``: how many requests it works on at once, where
+    the server says so and each of these slots keeps the prompt that it read last."""
 
     name: str
     size_bytes: int | None = None
     context_tokens: int | None = None
     expires_at: datetime | None = None
     active_requests: int | None = None
+    prompt_slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class NewBlock:
     """A planned block.
 
     ``route_of`` holds each task's index into ``routes``: tasks of a group share one reason, which
-    is written and read once.
+    is written and read once. ``groups``: of each task, by what its prompt begins with; none where
+    the tasks are sent in their order.
     """
 
     backend: str
@@ -45,6 +46,7 @@ class NewBlock:
     task_seconds: float = 0.0
     task_variation: float = 0.5
     slots: int = 1
+    groups: Sequence[int] = ()
 
 
 def replace_plan(blocks: Sequence[NewBlock], *, policy: str) -> str:
@@ -67,27 +69,27 @@ WITH unused AS (
   DELETE FROM kos_blocks WHERE state IN ('planned', 'active') AND started_at IS NULL
 ), closed AS (
   UPDATE kos_blocks SET state = 'done', finished_at = now(), task_ids = task_ids[1:next_index],
-    routes = '[]', route_of = '{}'
+    groups = groups[1:next_index], routes = '[]', route_of = '{}'
   WHERE state IN ('planned', 'active') AND started_at IS NOT NULL
 )
 INSERT INTO kos_blocks (plan_id, policy, backend, model, num_ctx, heavy, lane_order, task_ids,
   reason, routes, route_of, urgent, needs_load, expected_load_seconds, expected_start_seconds,
-  expected_finish_seconds, drains, task_seconds, task_variation, slots)
+  expected_finish_seconds, drains, task_seconds, task_variation, slots, groups)
 SELECT %(plan)s::uuid, %(policy)s, backend, model, num_ctx, heavy, lane_order, task_ids, reason,
   routes, route_of, urgent, needs_load, expected_load_seconds, expected_start_seconds,
-  expected_finish_seconds, drains, task_seconds, task_variation, slots
+  expected_finish_seconds, drains, task_seconds, task_variation, slots, groups
 FROM jsonb_to_recordset(%(blocks)s) AS b(backend text, model text, num_ctx integer, heavy boolean,
   lane_order integer, task_ids uuid[], reason text, routes jsonb, route_of integer[],
   urgent boolean, needs_load boolean, expected_load_seconds real, expected_start_seconds real,
   expected_finish_seconds real, drains boolean, task_seconds double precision,
-  task_variation double precision, slots integer)
+  task_variation double precision, slots integer, groups bigint[])
 """
 
 
 # Blocks of replaced plans count too while tasks of theirs are in flight: they hold their model.
 OPEN = """
 WITH busy AS (
-  SELECT block_id, count(*) AS n FROM tasks
+  SELECT block_id, count(*) AS n, array_agg(id) AS ids FROM tasks
   WHERE status IN ('queued', 'in_progress') AND block_id IS NOT NULL GROUP BY 1
 ), wanted AS (
   SELECT id FROM kos_blocks WHERE state IN ('planned', 'active')
@@ -99,7 +101,12 @@ SELECT b.id::text, b.plan_id::text, b.backend, b.model, b.num_ctx, b.heavy, b.st
     THEN cardinality(b.task_ids) - b.next_index ELSE 0 END AS remaining,
   coalesce(busy.n, 0) AS in_flight, b.lane_order, b.reason, b.urgent, b.created_at,
   b.expected_start_seconds, b.expected_finish_seconds, b.started_at, b.needs_load, b.drains,
-  b.expected_load_seconds, b.task_seconds, b.task_variation, b.slots
+  b.expected_load_seconds, b.task_seconds, b.task_variation, b.slots,
+  CASE WHEN b.state IN ('planned', 'active')
+    THEN b.groups[b.next_index + 1 : b.next_index + %(most)s] ELSE '{}' END AS waiting_groups,
+  CASE WHEN b.groups = '{}' THEN '{}' ELSE ARRAY(
+    SELECT b.groups[array_position(b.task_ids, id)] FROM unnest(busy.ids) AS id
+    WHERE id = ANY(b.task_ids)) END AS running_groups
 FROM wanted JOIN kos_blocks b ON b.id = wanted.id LEFT JOIN busy ON busy.block_id = b.id
 ORDER BY b.created_at, b.lane_order
 """
@@ -110,7 +117,8 @@ class BlockInForce:
     """A block with tasks to send (``remaining``) or in flight. Expected times count from its plan.
 
     ``next_index`` of its ``size`` tasks were sent or skipped; ``state`` is ``done`` where a newer
-    plan has replaced it.
+    plan has replaced it. ``waiting_groups`` and ``running_groups``: of its next tasks and of those
+    in flight, where it has groups.
     """
 
     id: str
@@ -137,11 +145,14 @@ class BlockInForce:
     task_seconds: float = 0.0
     task_variation: float = 0.5
     slots: int = 1
+    waiting_groups: list[int] = field(default_factory=list)
+    running_groups: list[int] = field(default_factory=list)
 
 
-def open_blocks() -> list[BlockInForce]:
-    """Blocks in lane order that have tasks to send or in flight."""
-    return [BlockInForce(**row) for row in fetch_all(OPEN)]
+def open_blocks(*, groups: int = 0) -> list[BlockInForce]:
+    """Blocks in lane order that have tasks to send or in flight, with the groups of at most
+    ``groups`` tasks to send."""
+    return [BlockInForce(**row) for row in fetch_all(OPEN, {"most": groups})]
 
 
 def is_heavy(block_id: str | None) -> bool:

@@ -197,10 +197,13 @@ class Task(BaseRow):
         return {row["id"] for row in fetch_all(sql.ASSIGN, values)}
 
     @classmethod
-    def queue(cls, block_id: str, count: int, *, reason: str) -> list[tuple[str, int]]:
-        """``pending -> queued`` under a new epoch, with a decision, for the next ``count`` rows of
-        a block, which advances past them. Returns (id, epoch) of those still pending."""
-        rows = fetch_all(sql.QUEUE, {"block": block_id, "count": count, "reason": reason})
+    def queue(
+        cls, block_id: str, count: int, *, reason: str, chosen: Sequence[int] = ()
+    ) -> list[tuple[str, int]]:
+        """``pending -> queued`` under a new epoch for the next ``count`` rows of a block, or those
+        at the positions ``chosen`` of the unsent ones; (id, epoch) of those still pending."""
+        values = {"block": block_id, "count": count, "chosen": list(chosen), "reason": reason}
+        rows = fetch_all(sql.QUEUE_CHOSEN if chosen else sql.QUEUE, values)
         return [(row["id"], row["epoch"]) for row in rows]
 
     @classmethod

@@ -58,13 +58,9 @@ SELECT id::text FROM assigned
 """
 
 # The block advances past the rows that it names next, even those that may no longer run.
-QUEUE = """
-WITH block AS (
-  SELECT id, backend, model, task_ids, routes, route_of, next_index AS first,
-    least(next_index + %(count)s, cardinality(task_ids)) AS next
-  FROM kos_blocks WHERE id = %(block)s::uuid FOR UPDATE
-), passed AS (
-  UPDATE kos_blocks b SET next_index = block.next,
+_QUEUE = """
+WITH {block}, passed AS (
+  UPDATE kos_blocks b SET next_index = block.next, {reordered}
     started_at = coalesce(b.started_at, now()),
     state = CASE WHEN block.next = cardinality(b.task_ids) THEN 'done' ELSE 'active' END,
     finished_at = CASE WHEN block.next = cardinality(b.task_ids) THEN now() END
@@ -95,6 +91,31 @@ WITH block AS (
 )
 SELECT id::text, epoch FROM moved ORDER BY place
 """
+QUEUE = _QUEUE.format(
+    block="""block AS (
+  SELECT id, backend, model, task_ids, routes, route_of, next_index AS first,
+    least(next_index + %(count)s, cardinality(task_ids)) AS next
+  FROM kos_blocks WHERE id = %(block)s::uuid FOR UPDATE
+)""",
+    reordered="",
+)
+
+# The chosen rows move to the front of the unsent ones, so that all before `next_index` were sent.
+QUEUE_CHOSEN = _QUEUE.format(
+    block="""found AS (
+  SELECT * FROM kos_blocks WHERE id = %(block)s::uuid FOR UPDATE
+), reordered AS (
+  SELECT count(turn)::int AS sent, array_agg(t.id ORDER BY {order}) AS task_ids,
+    array_agg(t.route ORDER BY {order}) AS route_of, array_agg(t.grp ORDER BY {order}) AS groups
+  FROM found, unnest(task_ids, route_of, groups) WITH ORDINALITY AS t(id, route, grp, number),
+    array_position(%(chosen)s::int[], (number - next_index - 1)::int) AS turn
+), block AS (
+  SELECT f.id, f.backend, f.model, f.routes, f.next_index AS first, f.next_index + sent AS next,
+    r.task_ids, r.route_of, r.groups FROM found f, reordered r
+)""".format(order="number > next_index, turn, number"),
+    reordered="""task_ids = block.task_ids,
+    route_of = block.route_of, groups = block.groups,""",
+)
 
 # The row gets its place in the block back, unless a newer plan has replaced that block.
 GIVE_BACK = """

@@ -1,7 +1,8 @@
 """How much reading of prompts the order of a block saves, by kind of server.
 
 400 tasks of 12 experts (personas of 600 tokens) and 3 shared files, on a virtual clock: as they
-came, and as the planner orders them. The best order reads every distinct beginning once.
+came, and as the planner orders them; where the server tells its slots, a freed one chooses as the
+dispatcher does. The best order reads every distinct beginning once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from jobs.policy.task_order import rank_tasks
+from jobs.policy.prompt_groups import next_tasks
+from jobs.policy.task_order import prompt_groups, rank_tasks
 from jobs.policy.types import PlanningConfig, TaskView
 from llm.simulator.prefix_cache import (
     PrefixCache,
@@ -56,9 +58,14 @@ def main() -> None:
     options = _options()
     tasks = _tasks(options.seed)
     arrived = sorted(tasks, key=lambda task: (-task.priority.rank, task.created_at))
-    ordered = rank_tasks(tasks, now=NOW, config=PlanningConfig())
+    config = PlanningConfig()
+    ordered = rank_tasks(tasks, now=NOW, config=config)
+    groups = prompt_groups(ordered, now=NOW, config=config)
     best = least_computed([_prompt(task) for task in tasks])
-    rows = {name: (_run(arrived, name), _run(ordered, name)) for name in SERVERS}
+    rows = {
+        name: (_run(arrived, name), _run(ordered, name, groups if "llama" in name else ()))
+        for name in SERVERS
+    }
     inversions = sum(a.priority.rank < b.priority.rank for a, b in pairwise(ordered))
     print(_json(rows, best, inversions) if options.json else _table(rows, best, inversions))
 
@@ -81,26 +88,30 @@ def _prompt(task: TaskView) -> tuple[Segment, ...]:
     return ((expert, PERSONA_TOKENS), (file, FILE_TOKENS), (task.id, OWN_TOKENS))
 
 
-def _run(tasks: Sequence[TaskView], server: str) -> Found:
-    """Tasks start in their order, each as soon as a stream is free."""
+def _run(tasks: Sequence[TaskView], server: str, groups: Sequence[int] = ()) -> Found:
+    """Each task starts as soon as a stream is free: the next one, or one chosen by ``groups``."""
     streams, prefill, decode = SERVERS[server]
     cache: PrefixCache = SlotCaches(streams)
     if "MLX" in server:
         cache = SharedCache(MLX_CACHE_TOKENS)
     chance = random.Random(1)
-    running: list[tuple[float, int]] = []
+    waiting, left = list(tasks), list(groups)
+    running: list[tuple[float, int, int]] = []
     now, computed, total = 0.0, 0, 0
-    for task in tasks:
+    while waiting:
         if len(running) == streams:
-            now, slot = heapq.heappop(running)
+            now, slot, _ = heapq.heappop(running)
             cache.give_back(slot)
+        (place,) = next_tasks(left, (group for _, _, group in running), 1) or (0,)
+        task, group = waiting.pop(place), left.pop(place) if left else 0
         prompt = _prompt(task)
         slot, cached = cache.take(prompt)
         tokens = sum(count for _, count in prompt)
         computed, total = computed + tokens - cached, total + tokens
         answer = ANSWER_TOKENS * chance.uniform(0.5, 1.5)
-        heapq.heappush(running, (now + (tokens - cached) / prefill + answer / decode, slot))
-    return Found(computed, total, max(end for end, _ in running))
+        end = now + (tokens - cached) / prefill + answer / decode
+        heapq.heappush(running, (end, slot, group))
+    return Found(computed, total, max(end for end, _, _ in running))
 
 
 def _table(rows: dict[str, tuple[Found, Found]], best: int, inversions: int) -> str:

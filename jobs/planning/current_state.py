@@ -12,6 +12,7 @@ from jobs.admission.consumers import Consumers
 from jobs.admission.limits import Limits
 from jobs.admission.residency import Residency
 from jobs.policy.plan_building.choices import unservable
+from jobs.policy.prompt_groups import MOST_WAITING
 from jobs.policy.types import BackendView, BlockKey, OpenBlock
 from jobs.settings.load import Settings
 from llm.scanner import Scanner
@@ -122,6 +123,7 @@ class StateReader:
             current=present.get(spec.name),
             unavailable=unavailable,
             interactive=BlockKey(spec.name, demand.model, demand.num_ctx) if demand else None,
+            prompt_slots=_prompt_slots(server),
         )
 
     def _with_residents(self, view: BackendView, scan: Scan) -> BackendView:
@@ -136,6 +138,11 @@ class StateReader:
             # Without it, the next plan would order the same load again.
             loading=(loading,) if loading else (),
         )
+
+
+def _prompt_slots(server: ServerScan | None) -> int | None:
+    known = (model.prompt_slots for model in server.resident) if server else ()
+    return next((slots for slots in known if slots is not None), None)
 
 
 def usable_models(breakers: Breakers, scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
@@ -153,7 +160,7 @@ def usable_models(breakers: Breakers, scan: Scan) -> Iterator[tuple[str, int, Sc
 
 def open_blocks() -> list[OpenBlock]:
     """The open blocks in lane order. Needs a session."""
-    return [_open_block(row) for row in block.open_blocks()]
+    return [_open_block(row) for row in block.open_blocks(groups=MOST_WAITING)]
 
 
 def _open_block(row: BlockInForce) -> OpenBlock:
@@ -164,4 +171,6 @@ def _open_block(row: BlockInForce) -> OpenBlock:
         in_flight=row.in_flight,
         heavy=row.heavy,
         urgent=row.urgent,
+        waiting=tuple(row.waiting_groups),
+        running=tuple(row.running_groups),
     )

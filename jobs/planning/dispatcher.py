@@ -51,7 +51,9 @@ class Dispatcher:
         key = order.key
         return [
             TaskMessage(task_id, epoch, key.backend, key.model, key.num_ctx, heavy)
-            for task_id, epoch in Task.queue(order.block_id, order.count, reason=order.reason)
+            for task_id, epoch in Task.queue(
+                order.block_id, order.count, reason=order.reason, chosen=order.chosen
+            )
         ]
 
     def _send(self, messages: Sequence[TaskMessage], preloads: Sequence[PreloadOrder]) -> None:

@@ -243,6 +243,7 @@ def _new_blocks(planned: Plan) -> list[NewBlock]:
             task_seconds=one.task_seconds,
             task_variation=one.task_variation,
             slots=one.slots,
+            groups=one.groups,
         )
         for one in planned.blocks
         for routes, places in (explained(one),)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jobs.policy.plan_building.memory import capacity
+from jobs.policy.prompt_groups import next_tasks
 from jobs.policy.types import (
     BackendView,
     BlockKey,
@@ -38,7 +39,8 @@ def dispatch(
     All servers together hold ``total + dispatch_ahead`` tasks (None: no such bound). Where they
     could take more, urgent tasks go first, then the least full server is served; of equals, the
     one that comes first in ``backends``. A server that must load a model first gets one task for
-    it: more would only hold places that others can use.
+    it: more would only hold places that others can use. A server whose slots choose by the groups
+    of prompts is sent nothing ahead: the choice needs to know which slot is free.
     """
     result = _fill(backends, blocks, dispatch_ahead, config, None)
     if total is not None:
@@ -115,6 +117,7 @@ class _ServerRoom:
 
     view: BackendView
     busy: dict[BlockKey, int]
+    running: list[int]
     room: int
     full: str
 
@@ -126,7 +129,9 @@ class _Result:
     held: list[Rejected] = field(default_factory=list)
 
     def send(self, server: _ServerRoom, block: OpenBlock, count: int, reason: str) -> None:
-        self.orders.append(DispatchOrder(block.block_id, block.key, count, reason))
+        chosen = next_tasks(block.waiting, server.running, count)
+        server.running += [block.waiting[place] for place in chosen]
+        self.orders.append(DispatchOrder(block.block_id, block.key, count, reason, chosen))
         server.room -= count
         server.busy[block.key] = server.busy.get(block.key, 0) + count
 
@@ -140,11 +145,16 @@ def _server_room(
     dispatch_ahead: int,
     shares: Mapping[str, int] | None,
 ) -> _ServerRoom:
-    room = view.slots + dispatch_ahead - view.in_flight
+    mine = [block for block in blocks if block.key.backend == view.name]
+    slots = view.slots + dispatch_ahead
+    if view.prompt_slots is not None and any(block.waiting for block in mine):
+        slots = min(view.slots, view.prompt_slots)
+    room = slots - view.in_flight
     full = f"{view.name} has no free place ({view.in_flight} of {view.slots} slots before this)"
     if shares is not None and shares[view.name] < room:
         room, full = shares[view.name], "all servers together have as many tasks as they may"
-    return _ServerRoom(view, _busy(view, blocks), room, full)
+    running = [group for block in mine for group in block.running]
+    return _ServerRoom(view, _busy(view, mine), running, room, full)
 
 
 def _busy(view: BackendView, blocks: Sequence[OpenBlock]) -> dict[BlockKey, int]:

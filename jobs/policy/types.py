@@ -69,6 +69,8 @@ class BackendView:
     ``unavailable`` the reason why nothing may be sent (down, breaker open, paused), else None.
     ``loading`` names models whose load was ordered and has not ended. ``interactive`` is what
     people use there or wait for: it stays in memory, and blocks run beside it where they fit.
+    ``prompt_slots`` is how many requests it works on at once where each of them keeps the prompt
+    that it read last, None where that is not known or one store serves all.
     """
 
     name: str
@@ -82,6 +84,7 @@ class BackendView:
     unavailable: str | None = None
     loading: tuple[str, ...] = ()
     interactive: BlockKey | None = None
+    prompt_slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,7 @@ class PlannedBlock:
 
     ``task_seconds`` is the expected mean of its tasks, ``task_variation`` their standard deviation
     as a part of it, ``slots`` how many run at once. ``drains``: its load waits for what runs there.
+    ``groups``: of each task (`jobs.policy.prompt_groups`), where a freed slot chooses by them.
     """
 
     key: BlockKey
@@ -206,6 +210,7 @@ class PlannedBlock:
     expected_start_seconds: float = 0.0
     expected_finish_seconds: float = 0.0
     urgent: bool = False
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +229,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class OpenBlock:
-    """A planned block of which ``remaining`` tasks have not been dispatched."""
+    """A planned block of which ``remaining`` tasks have not been dispatched.
+
+    ``waiting`` and ``running`` are the groups of its next tasks and of those in flight; none where
+    its tasks start in their order.
+    """
 
     block_id: str
     key: BlockKey
@@ -232,16 +241,20 @@ class OpenBlock:
     in_flight: int = 0
     heavy: bool = False
     urgent: bool = False
+    waiting: tuple[int, ...] = ()
+    running: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchOrder:
-    """Send the next ``count`` tasks of a block to the queue of its backend."""
+    """Send ``count`` tasks of a block to the queue of its backend: those at the positions
+    ``chosen`` among the unsent ones, the next ones where that is empty."""
 
     block_id: str
     key: BlockKey
     count: int
     reason: str
+    chosen: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from jobs.policy.forecast import Ahead, BlockAhead, Duration, InFlight
-from jobs.policy.types import BlockKey, OpenBlock, Plan, PlannedBlock
+from jobs.policy.prompt_groups import MOST_WAITING
+from jobs.policy.types import BlockKey, DispatchOrder, OpenBlock, Plan, PlannedBlock
 from jobs.simulation.server import VirtualServer
 
 
@@ -16,7 +17,8 @@ from jobs.simulation.server import VirtualServer
 class _Block:
     block_id: str
     planned: PlannedBlock
-    tasks: deque[str]
+    tasks: list[str]
+    groups: list[int]
     in_flight: int = 0
     begun: bool = False
 
@@ -33,6 +35,7 @@ class Flight:
     key: BlockKey
     block: _Block
     started_at: float | None = None
+    group: int | None = None
 
 
 @dataclass(slots=True)
@@ -49,12 +52,14 @@ class Board:
         self._blocks = {name: b for name, b in self._blocks.items() if b.in_flight}
         for block in self._blocks.values():
             block.tasks.clear()
+            block.groups.clear()
         self.lanes = {}
         if plan.blocks:
             last = plan.blocks[-1]
             self.usual = Duration(last.task_seconds, last.task_variation)
         for planned in plan.blocks:
-            block = _Block(str(next(self._numbers)), planned, deque(planned.task_ids))
+            name = str(next(self._numbers))
+            block = _Block(name, planned, list(planned.task_ids), list(planned.groups))
             self._blocks[block.block_id] = block
             self.lanes.setdefault(planned.key.backend, deque()).append(block)
 
@@ -68,10 +73,21 @@ class Board:
         ]
         return [
             OpenBlock(
-                b.block_id, b.key, len(b.tasks), b.in_flight, b.planned.heavy, b.planned.urgent
+                b.block_id,
+                b.key,
+                len(b.tasks),
+                b.in_flight,
+                b.planned.heavy,
+                b.planned.urgent,
+                waiting=tuple(b.groups[:MOST_WAITING]),
+                running=self._running(b) if b.planned.groups else (),
             )
             for b in [*draining, *heads]
         ]
+
+    def _running(self, block: _Block) -> tuple[int, ...]:
+        mine = (flight.group for flight in self.flights.values() if flight.block is block)
+        return tuple(group for group in mine if group is not None)
 
     def in_flight(self, backend: str) -> int:
         """How many tasks were sent there and have not ended."""
@@ -82,13 +98,17 @@ class Board:
     def has_more(self, backend: str) -> bool:
         return any(block.tasks for block in self.lanes.get(backend, ()))
 
-    def send(self, block_id: str, count: int) -> list[str]:
-        block = self._blocks[block_id]
-        sent = [block.tasks.popleft() for _ in range(count)]
-        block.in_flight += count
+    def send(self, order: DispatchOrder) -> list[str]:
+        block = self._blocks[order.block_id]
+        chosen = order.chosen or range(order.count)
+        sent = [block.tasks[place] for place in chosen]
+        groups = [block.groups[place] for place in chosen] if block.groups else [None] * len(sent)
+        for place in sorted(chosen, reverse=True):
+            del block.tasks[place], block.groups[place : place + 1]
+        block.in_flight += len(sent)
         block.begun = True
-        for task_id in sent:
-            self.flights[task_id] = Flight(task_id, block.key, block)
+        for task_id, group in zip(sent, groups, strict=True):
+            self.flights[task_id] = Flight(task_id, block.key, block, group=group)
         self.current[block.key.backend] = block.key
         lane = self.lanes.get(block.key.backend)
         while lane and not lane[0].tasks:

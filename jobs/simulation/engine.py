@@ -316,7 +316,7 @@ class _Engine:
         )
         sent = set()
         for order in decision.orders:
-            for task_id in self.board.send(order.block_id, order.count):
+            for task_id in self.board.send(order):
                 del self.waiting[task_id]
                 self.servers[order.key.backend].send(task_id, order.key.model)
                 self.since_plan += 1

@@ -56,7 +56,7 @@ def _segments(task: VirtualTask) -> tuple[Segment, ...]:
 
 
 def _cache(backend: VirtualBackend) -> PrefixCache:
-    by_slot = traits_of(backend.kind).keeps_prompts_by_slot
+    by_slot = backend.prompt_slots or traits_of(backend.kind).keeps_prompts_by_slot
     return SlotCaches(backend.slots) if by_slot else SharedCache()
 
 

@@ -90,6 +90,7 @@ class Views:
                 unavailable=None if server.up else "the server is down",
                 loading=() if server.loading is None else (server.loading.model,),
                 interactive=self._wanted(name),
+                prompt_slots=server.profile.slots if server.profile.prompt_slots else None,
             )
             for name, server in self._servers.items()
         )

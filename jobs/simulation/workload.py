@@ -21,7 +21,9 @@ class WorkloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class VirtualBackend:
-    """A server. ``outages`` are (start, end) seconds; an end of infinity never comes back."""
+    """A server. ``outages`` are (start, end) seconds; an end of infinity never comes back.
+    ``prompt_slots``: each slot keeps its last prompt, and the server says how many it has
+    (llama-server)."""
 
     name: str
     slots: int
@@ -30,6 +32,7 @@ class VirtualBackend:
     resident: tuple[str, ...] = ()
     heavy_limit: int | None = None
     outages: tuple[tuple[float, float], ...] = ()
+    prompt_slots: bool = False
 
 
 @dataclass(frozen=True, slots=True)

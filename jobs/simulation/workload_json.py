@@ -119,6 +119,7 @@ def _backend(item: Mapping[str, Any], at: str) -> VirtualBackend:
         resident=tuple(str(model) for model in item.get("resident", ())),
         heavy_limit=None if heavy_limit is None else _whole(item, "heavy_limit", at, None),
         outages=tuple(_outage(pair, f"{at}.outages") for pair in item.get("outages", ())),
+        prompt_slots=bool(item.get("prompt_slots", False)),
     )
 
 
@@ -284,6 +285,8 @@ def _backend_json(backend: VirtualBackend) -> dict[str, Any]:
         document["heavy_limit"] = backend.heavy_limit
     if backend.outages:
         document["outages"] = [[s, None if math.isinf(e) else e] for s, e in backend.outages]
+    if backend.prompt_slots:
+        document["prompt_slots"] = True
     return document
 
 

@@ -41,8 +41,20 @@ class OpenAIBackend(HttpBackend):
 
     def resident_models(self) -> tuple[ResidentModel, ...]:
         """All listed models on servers that list only what they hold (vLLM, SGLang, llama-server);
-        none on servers that do not report residency."""
-        return self._get("/v1/models", openai_wire.residents_of)
+        none on servers that do not report residency. llama-server also tells its slots."""
+        residents, is_llama_server = self._get(
+            "/v1/models", lambda body: (openai_wire.residents_of(body), openai_wire.is_llama(body))
+        )
+        if not residents or not is_llama_server:
+            return residents
+        slots = self._slots()
+        return tuple(replace(model, prompt_slots=slots) for model in residents)
+
+    def _slots(self) -> int | None:
+        try:
+            return self._get("/props", openai_wire.slots_of)
+        except errors.LLMError:
+            return None  # The model list has answered; the slots are optional.
 
     def preload(
         self,

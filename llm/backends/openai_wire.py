@@ -21,7 +21,8 @@ NEWER_LIMIT_FIELD = "max_completion_tokens"
 # Each ignores the name it does not know.
 SAMPLING_FIELDS = {"repeat_penalty": ("repetition_penalty", "repeat_penalty")}
 _TEXT_PARTS = frozenset({"text", "output_text"})
-_ALWAYS_RESIDENT = frozenset({"vllm", "sglang", "llamacpp"})
+_LLAMA_SERVER = "llamacpp"
+_ALWAYS_RESIDENT = frozenset({"vllm", "sglang", _LLAMA_SERVER})
 _METRIC = re.compile(r"^(vllm:num_requests_(?:running|waiting))(?:\{[^}]*\})?\s+([0-9.e+]+)", re.M)
 
 
@@ -107,6 +108,16 @@ def residents_of(body: Mapping[str, Any]) -> tuple[ResidentModel, ...]:
         for info, entry in ((_model(entry), entry) for entry in _listed(body))
         if str(entry.get("owned_by")) in _ALWAYS_RESIDENT and _is_loaded(entry)
     )
+
+
+def is_llama(body: Mapping[str, Any]) -> bool:
+    """Whether `/v1/models` is that of llama-server."""
+    return any(entry.get("owned_by") == _LLAMA_SERVER for entry in _listed(body))
+
+
+def slots_of(props: Mapping[str, Any]) -> int | None:
+    """How many requests llama-server works on at once, by its `/props`; a router does not say."""
+    return whole(props.get("total_slots")) or None
 
 
 def _listed(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

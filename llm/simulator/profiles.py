@@ -80,7 +80,7 @@ class ServerProfile:
     `compares_requested_context`: a context above the model's is cut to it, but a different
     request still reloads the model (Ollama). `warm_load_seconds` is the reported load time of a
     resident model (Ollama: 0.03 to 0.35). `lists_as` "llama-server" adds `meta` and `status` to
-    `/v1/models`, and the models that are not in memory.
+    `/v1/models`, the models that are not in memory, and `/props` with its slots.
     `prefix_cache`: "slots" keeps the last prompt of each slot (Ollama, llama-server), "shared" one
     store of `prefix_cache_bytes` for all streams (our MLX server, vLLM). Cached tokens take no
     time, and are reported where `reports_cached_tokens` (Ollama does not). Requests above

@@ -145,6 +145,8 @@ class Simulator:
             routes["GET", "/ready"] = self._health
         if not self._dialect.ollama_paths:
             routes["GET", "/version"] = self._version
+        if self._profile.lists_as == "llama-server":
+            routes["GET", "/props"] = self._props
         return routes
 
     async def _root(self, exchange: HttpExchange) -> None:
@@ -171,6 +173,9 @@ class Simulator:
             exchange.respond(200, dump(llama_server_models(self.engine, self._profile)))
             return
         exchange.respond(200, dump(openai.models(self._cards(), owned_by=self._dialect.owner)))
+
+    async def _props(self, exchange: HttpExchange) -> None:
+        exchange.respond(200, dump({"total_slots": self._profile.slots}))
 
     def _model_route(self, path: str) -> Route | None:
         prefix = "/v1/models/"

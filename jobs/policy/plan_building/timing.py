@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from jobs.policy.plan_building.choices import Router
 from jobs.policy.plan_building.memory import capacity, effective_slots, models_in_memory
+from jobs.policy.task_order import prompt_groups
 from jobs.policy.types import (
     BackendView,
     BlockKey,
     ModelView,
     PlannedBlock,
+    PolicyName,
     Snapshot,
     TaskView,
     Unplaced,
@@ -50,6 +52,7 @@ class _Clock:
 
     def __init__(self, view: BackendView, snapshot: Snapshot) -> None:
         self.view = view
+        self.snapshot = snapshot
         self.held = list(models_in_memory(view))
         self.last = view.current
         running = sum(
@@ -84,7 +87,14 @@ class _Clock:
             expected_start_seconds=start,
             expected_finish_seconds=self.now,
             urgent=any(task.priority is Priority.URGENT for task in tasks),
+            groups=self._groups(tasks),
         )
+
+    def _groups(self, tasks: Sequence[TaskView]) -> tuple[int, ...]:
+        config = self.snapshot.config
+        if (self.view.prompt_slots or 1) == 1 or config.policy is not PolicyName.RELOAD_AWARE:
+            return ()
+        return prompt_groups(tasks, now=self.snapshot.now, config=config)
 
     def _has(self, key: BlockKey) -> bool:
         if self.last is not None and self.last.model == key.model and self.last != key:

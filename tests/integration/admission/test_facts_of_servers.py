@@ -127,6 +127,15 @@ class TestLlamaServer:
 
             assert [one.context_tokens for one in backend.list_models()] == [2048]
 
+    def test_it_tells_how_many_slots_keep_a_prompt(self, tmp_path: Path) -> None:
+        with server(tmp_path, kind="openai", lists_as="llama-server", slots=3) as (_, backend):
+            generate(backend, "a")
+
+            assert [one.prompt_slots for one in backend.resident_models()] == [3]
+
+        with server(tmp_path, kind="openai", slots=3, resident_at_start=True) as (_, backend):
+            assert [one.prompt_slots for one in backend.resident_models()] == [None]
+
     def test_a_model_that_a_router_only_lists_is_not_in_memory(self, tmp_path: Path) -> None:
         names = [{**MODEL, "name": name} for name in "ab"]
         with server(tmp_path, *names, kind="openai", lists_as="llama-server") as (_, backend):

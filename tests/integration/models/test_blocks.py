@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from models import block, decision
@@ -97,9 +99,56 @@ def test_open_blocks_are_found_without_reading_the_closed_ones() -> None:
     )
     fetch_all("ANALYZE kos_blocks")
 
-    steps = "\n".join(row["QUERY PLAN"] for row in fetch_all(f"EXPLAIN {block.OPEN}"))
+    rows = fetch_all(f"EXPLAIN {block.OPEN}", {"most": 0})
+    steps = "\n".join(row["QUERY PLAN"] for row in rows)
 
-    assert "Seq Scan on blocks" not in steps
+    assert "Index Scan" in steps
+    assert "Seq Scan on kos_blocks" not in steps
+
+
+class TestABlockWithGroups:
+    def test_sends_the_chosen_tasks_and_keeps_the_others_in_their_order(self) -> None:
+        ids = submit(5)
+        routes = tuple(BlockRoute(f"reason {number}") for number in range(5))
+        plan(
+            replace(
+                planned("llama", ids),
+                routes=routes,
+                route_of=tuple(range(5)),
+                groups=tuple(range(5)),
+            )
+        )
+        opened = block.open_blocks()[0].id
+        send(opened, 1)
+
+        sent = Task.queue(opened, 2, reason="a slot was free", chosen=(3, 1))
+
+        assert [task_id for task_id, _ in sent] == [ids[4], ids[2]]
+        assert [decision.of_task(i)[0].reason for i, _ in sent] == ["reason 4", "reason 2"]
+        (shown,) = block.open_blocks(groups=9)
+        assert (shown.remaining, shown.waiting_groups) == (2, [1, 3])
+        assert sorted(shown.running_groups) == [0, 2, 4]
+        assert [task_id for task_id, _ in send(opened, 2)] == [ids[1], ids[3]]
+
+    def test_takes_a_chosen_task_back_to_the_place_from_which_it_was_sent(self) -> None:
+        ids = submit(3)
+        plan(replace(planned("llama", ids), groups=(7, 8, 9)))
+        opened = block.open_blocks()[0].id
+        (sent,) = Task.queue(opened, 1, reason="a slot was free", chosen=(2,))
+
+        Task.give_back(*sent)
+
+        assert block.open_blocks(groups=2)[0].waiting_groups == [9, 7]
+
+    def test_says_what_runs_after_a_newer_plan_has_replaced_it(self) -> None:
+        ids = submit(3)
+        plan(replace(planned("llama", ids), groups=(7, 8, 9)))
+        Task.queue(block.open_blocks()[0].id, 1, reason="a slot was free", chosen=(1,))
+
+        plan(replace(planned("llama", [ids[0], ids[2]]), groups=(7, 9)))
+
+        found = [(row.waiting_groups, row.running_groups) for row in block.open_blocks(groups=9)]
+        assert found == [([], [8]), ([7, 9], [])]
 
 
 def test_each_task_is_sent_with_the_reason_of_its_group() -> None:

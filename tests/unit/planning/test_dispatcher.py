@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -23,7 +24,9 @@ class House:
     messages: list[dict[str, Any]] = field(default_factory=list)
     announced: list[tuple[str, str]] = field(default_factory=list)
 
-    def queue(self, block_id: str, count: int, *, reason: str) -> list[tuple[str, int]]:
+    def queue(
+        self, block_id: str, count: int, *, reason: str, chosen: Sequence[int]
+    ) -> list[tuple[str, int]]:
         self.queued.append((block_id, count))
         return [(f"{block_id}-{number}", 1) for number in range(count)]
 

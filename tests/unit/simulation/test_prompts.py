@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from jobs.simulation.simulate import simulate
 from jobs.simulation.workload import VirtualBackend, VirtualModel, VirtualTask, Workload
 from jobs.simulation.workload_json import workload_from_json, workload_to_json
 from llm.types import BackendKind
+from models.states import Priority
 
 OLLAMA = VirtualBackend("ollama", 1, kind=BackendKind.OLLAMA, resident=("m",))
 
@@ -72,6 +74,37 @@ def test_the_planner_groups_what_begins_alike_and_the_figures_show_it() -> None:
     assert plain["computed"] > 6000
 
 
+@pytest.mark.parametrize("slots", [1, 4])
+def test_slots_that_choose_keep_nine_tenths_of_what_can_be_kept(slots: int) -> None:
+    """Twelve personas, three files, two priorities, for longer than the fairness bound."""
+    chance = random.Random(slots)
+    llama = VirtualBackend("llama", slots, resident=("m",), prompt_slots=True)
+    found = Workload(
+        (llama,),
+        (VirtualModel("llama", "m", 5.0, 8.0),),
+        tuple(
+            VirtualTask(
+                f"t{n}",
+                {("llama", "m"): chance.uniform(4.0, 12.0)},
+                priority=chance.choices((Priority.MEDIUM, Priority.HIGH), weights=(4, 1))[0],
+                prefix=((f"p{chance.randrange(12)}", 600), (f"f{chance.randrange(3)}", 900)),
+                prompt_tokens=1580,
+            )
+            for n in range(500)
+        ),
+    )
+
+    result = simulate(found)
+
+    assert result.makespan_seconds > found.fairness_seconds
+    assert result.prompts is not None
+    kept = result.prompts.total - result.prompts.computed
+    assert kept >= 0.9 * (result.prompts.total - result.prompts.least)
+    starts = {one.task: one.start_seconds for one in result.schedule}
+    last_high = max(starts[t.id] for t in found.tasks if t.priority is Priority.HIGH)
+    assert last_high <= min(starts[t.id] for t in found.tasks if t.priority is Priority.MEDIUM)
+
+
 def test_a_workload_without_prompts_says_nothing_of_them() -> None:
     found = workload("ada")
     bare = replace(found, tasks=tuple(replace(t, prompt_tokens=0) for t in found.tasks))
@@ -80,9 +113,11 @@ def test_a_workload_without_prompts_says_nothing_of_them() -> None:
 
 
 def test_prompts_are_written_and_read() -> None:
-    found = workload("ada", "bob")
+    found = workload("ada", "bob", backend=replace(OLLAMA, prompt_slots=True))
 
-    assert workload_from_json(workload_to_json(found)).tasks == found.tasks
+    again = workload_from_json(workload_to_json(found))
+
+    assert (again.tasks, again.backends) == (found.tasks, found.backends)
 
 
 @pytest.mark.parametrize(

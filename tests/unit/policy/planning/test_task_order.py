@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy.task_order import OVERDUE_PART, rank_tasks
+from jobs.policy.task_order import OVERDUE_PART, SLICE_PART, rank_tasks
 from jobs.policy.types import PlanningConfig, TaskView
 from models.states import Priority
 from tests.support.plan_builders import NOW, task
@@ -60,6 +61,36 @@ def test_grouping_passes_no_priority_and_no_overdue_task() -> None:
         task("overdue", priority=Priority.LOW, age_seconds=800, prefix=("ada",)),
         task("urgent", priority=Priority.URGENT, prefix=("bob",)),
     ) == ["urgent", "overdue", "high", "medium", "low"]
+
+
+def test_an_old_backlog_is_still_grouped_and_passes_no_priority() -> None:
+    """Tasks that came together become overdue together."""
+    late = DUE - timedelta(seconds=50)
+    waiting = [
+        replace(task(n, prefix=(persona,), priority=priority), created_at=late)
+        for n, (persona, priority) in enumerate(
+            itertools.product(("ada", "bob"), (Priority.MEDIUM, Priority.HIGH) * 2)
+        )
+    ]
+
+    ranked = rank_tasks(waiting, now=NOW, config=CONFIG)
+
+    assert [one.priority for one in ranked] == [Priority.HIGH] * 4 + [Priority.MEDIUM] * 4
+    assert len([prefix for prefix, _ in groupby(ranked, key=lambda one: one.prefix)]) == 4
+
+
+@given(st.lists(st.tuples(st.integers(720, 9000), st.sampled_from(PREFIXES)), max_size=40))
+def test_an_overdue_task_is_overtaken_by_no_more_than_a_slice(
+    drawn: list[tuple[int, tuple[str, ...]]],
+) -> None:
+    waiting = [task(n, age_seconds=age, prefix=prefix) for n, (age, prefix) in enumerate(drawn)]
+
+    ranked = rank_tasks(waiting, now=NOW, config=CONFIG)
+
+    ages = [(NOW - one.created_at).total_seconds() for one in ranked]
+    later = [max(ages[at:]) for at in range(len(ages))]
+    margin = SLICE_PART * CONFIG.fairness_seconds
+    assert all(oldest - age < margin for age, oldest in zip(ages, later, strict=True))
 
 
 @given(

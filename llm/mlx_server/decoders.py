@@ -17,6 +17,7 @@ from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
 from llm.mlx_server.job import EngineJob, FinishReason, PromptTokens
 from llm.mlx_server.recent_prompts import RecentPrompts
 from llm.mlx_server.sampling import LogitsProcessor, processors_for, sampler_for
+from llm.mlx_server.stored_prefixes import StoredPrefixes
 from llm.mlx_server.token_batch import compute_tokens_only
 
 PREFILL_BATCH = 8
@@ -45,13 +46,15 @@ class Decoder(Protocol):
 
 
 class DecoderOptions(NamedTuple):
-    """``on_progress`` is called for every prefilled chunk where one step takes several."""
+    """``on_progress`` is called for every prefilled chunk where one step takes several;
+    ``stored_prefixes`` are those on disk."""
 
     capacity: int
     prefill_step_tokens: int
     prefix_cache_bytes: int
     vocabulary: int | None
     on_progress: Callable[[], None]
+    stored_prefixes: StoredPrefixes | None = None
 
 
 def can_batch(model: Any) -> bool:
@@ -159,7 +162,15 @@ class BatchedDecoder:
         if not tokens:
             return None, []
         cache, rest = self._prefixes.fetch_nearest_cache(None, tokens)
+        stored = self._options.stored_prefixes
+        found = stored.longest(tokens, beyond=len(tokens) - len(rest)) if stored else None
+        if found is not None:
+            self._keep_prefix(tokens[: found.length], found.cache)
+            cache, rest = self._prefixes.fetch_nearest_cache(None, tokens)
         return cache, rest
+
+    def _keep_prefix(self, tokens: list[int], cache: list[Any]) -> None:
+        self._prefixes.insert_cache(None, tokens, cache, cache_type="system")
 
     def _is_computed(self, prefix: list[int]) -> bool:
         """Whether a request of the batch is computing ``prefix``, or a longer or shorter version of
@@ -175,7 +186,9 @@ class BatchedDecoder:
             if response.end_of_segment and self._computing.pop(response.uid, None) is not None
         ]
         for cache, tokens in self._generator.extract_cache(done).values():
-            self._prefixes.insert_cache(None, list(tokens), cache, cache_type="system")
+            self._keep_prefix(list(tokens), cache)
+            if self._options.stored_prefixes is not None:
+                self._options.stored_prefixes.keep(tokens, cache)
         if done:
             self._begin_followers()
 

@@ -23,6 +23,7 @@ WARNING_SHARE = 0.85
 CRITICAL_SHARE = 0.95
 HOST_SHARE = 0.75
 BUFFER_CACHE_SHARE = 0.1
+CPU_STEP_TOKENS = 128
 KV_BYTES_PER_NUMBER = 2
 FLOAT32_BYTES = 4
 LARGEST_HEADER_BYTES = 100 * 2**20
@@ -99,7 +100,17 @@ def give_back() -> None:
 def holds_float32(*, wanted: bool) -> bool:
     """Whether weights are held in float32: yes where MLX computes on the CPU. Only float32 uses
     BLAS there; float16 and quantised weights are multiplied one number at a time."""
-    return wanted and mx.default_device() == mx.Device(mx.cpu)
+    return wanted and _on_cpu()
+
+
+def prefill_step(tokens: int) -> int:
+    """How many tokens of each prompt are computed in one step: at most ``tokens``, and so few on
+    the CPU that a step of several prompts ends long before the watchdog takes it for a hang."""
+    return min(tokens, CPU_STEP_TOKENS) if _on_cpu() else tokens
+
+
+def _on_cpu() -> bool:
+    return bool(mx.default_device() == mx.Device(mx.cpu))
 
 
 def weights_bytes(folder: Path) -> int:

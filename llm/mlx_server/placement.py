@@ -17,6 +17,7 @@ from llm.mlx_server.loading import LoadedModel, load_in_chunks
 from llm.mlx_server.residents import Residents, RunningModel
 from llm.mlx_server.scheduling import Drain, Load, Refuse, Room, decide_load
 from llm.mlx_server.settings import ServerSettings
+from llm.mlx_server.stored_prefixes import PrefixStore
 from llm.mlx_server.waiting_line import WaitingLine
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Placement:
         self._fail = fail
         self._on_progress = on_progress
         self._load: _LoadInProgress | None = None
+        self._stored = _store(settings)
 
     @property
     def loading(self) -> str | None:
@@ -148,6 +150,8 @@ class Placement:
         for resident in self._residents:
             self._residents.evict(resident.name)
         memory.give_back()
+        if self._stored is not None:
+            self._stored.close()
 
     @property
     def _free_bytes(self) -> int:
@@ -203,16 +207,20 @@ class Placement:
             "model_loading model=%s bytes=%d held_as=%s",
             name,
             job.model.size_bytes,
-            "float32" if job.model.float32 else "stored",
+            _held_as(job.model),
         )
 
     def _arrived(self, load: _LoadInProgress, loaded: LoadedModel) -> None:
+        stored = None
+        if self._stored is not None:
+            stored = self._stored.of_model(load.entry.folder, held_as=_held_as(load.entry))
         options = DecoderOptions(
             capacity=self._settings.max_concurrent,
-            prefill_step_tokens=self._settings.prefill_step_tokens,
+            prefill_step_tokens=memory.prefill_step(self._settings.prefill_step_tokens),
             prefix_cache_bytes=self._settings.prefix_cache_bytes,
             vocabulary=load.entry.vocabulary,
             on_progress=self._on_progress,
+            stored_prefixes=stored,
         )
         resident = self._residents.add(load.entry.name, loaded, options)
         resident.keep_alive_seconds = load.keep_alive_seconds
@@ -220,6 +228,15 @@ class Placement:
         self._waiting.loaded(load.entry.name, seconds=now - load.began_at, now=now)
         self._totals.loads += 1
         logger.info("model_loaded model=%s seconds=%.3f", load.entry.name, now - load.began_at)
+
+
+def _store(settings: ServerSettings) -> PrefixStore | None:
+    folder = settings.prefix_cache_dir
+    return PrefixStore(folder, settings.prefix_cache_dir_bytes) if folder is not None else None
+
+
+def _held_as(model: ModelEntry) -> str:
+    return "float32" if model.float32 else "stored"
 
 
 def _bytes_to_serve(job: EngineJob) -> int:

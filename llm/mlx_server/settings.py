@@ -50,6 +50,8 @@ class ServerSettings:
     prefill_step_tokens: int = 1024
     prefix_cache_bytes: int = 256 * 2**20
     prefix_min_tokens: int = 32
+    prefix_cache_dir: Path | None = None
+    prefix_cache_dir_bytes: int = 2 * 2**30
     keep_alive_seconds: float | None = None
     fairness_seconds: float = 15.0
     load_chunk_bytes: int = 256 * 2**20
@@ -133,6 +135,8 @@ _READERS: dict[str, tuple[Callable[[str], object], float | None]] = {
     "prefill_step_tokens": (int, 16),
     "prefix_cache_bytes": (int, 0),
     "prefix_min_tokens": (int, 1),
+    "prefix_cache_dir": (_optional(_folder), None),
+    "prefix_cache_dir_bytes": (int, 2**20),
     "keep_alive_seconds": (_keep_alive, None),
     "fairness_seconds": (float, 0),
     "load_chunk_bytes": (int, 2**20),

@@ -19,6 +19,7 @@ from console.services.errors import ServiceError
 from console.supervision.addresses import accepts, dashboard_address, gateway_address
 from jobs.process.extras import DISTRIBUTION
 from jobs.settings.load import PROJECT, Settings
+from llm.mlx_server.settings import ServerSettings, ServerSettingsError
 
 LEAST_PYTHON = (3, 11)
 PACKAGES = (
@@ -37,6 +38,7 @@ def machine_checks(settings: Settings, *, running: bool) -> Iterator[Check]:
     yield _home(settings.home)
     yield _disk(settings.home)
     yield _file_roots(settings)
+    yield from _stored_prefixes(settings)
     yield from _embedded(settings)
     yield from _ports(settings, running=running)
 
@@ -139,6 +141,28 @@ def _file_roots(settings: Settings) -> Check:
             "file roots", "tasks may name no file", "set KOS_FILE_ROOTS to your directories"
         )
     return ok("file roots", ", ".join(str(root) for root in settings.file_roots))
+
+
+def _stored_prefixes(settings: Settings) -> Iterator[Check]:
+    """The folder in which our MLX server keeps beginnings of prompts, where it has one."""
+    try:
+        server = ServerSettings.from_environment(settings.environ)
+    except ServerSettingsError as error:
+        yield red("mlx server", str(error), "correct it in the environment or in .env")
+        return
+    folder = server.prefix_cache_dir
+    if folder is None:
+        return
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free_bytes = shutil.disk_usage(place).free
+    detail = f"{free_bytes / 1024**3:.1f} GB free at {place}"
+    if not place.is_dir() or not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+        remedy = "set MLX_PREFIX_CACHE_DIR to a directory of your own"
+        yield red("prefixes", f"{place} is not writable", remedy)
+    elif free_bytes < server.prefix_cache_dir_bytes:
+        yield warning("prefixes", detail, "free some space, or lower MLX_PREFIX_CACHE_DIR_BYTES")
+    else:
+        yield ok("prefixes", detail)
 
 
 def _embedded(settings: Settings) -> Iterator[Check]:

@@ -152,6 +152,26 @@ def test_a_kept_prefix_does_not_change_the_answer(catalog: LocalModels, name: st
     assert asyncio.run(scenario()) == [_alone(entry, prompt, 24) for prompt in prompts]
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen"])
+def test_a_prefix_on_disk_outlives_the_engine_and_does_not_change_the_answer(
+    catalog: LocalModels, name: str, tmp_path: Path
+) -> None:
+    entry = catalog.find(name)
+    prefix = tuple(range(5, 70))
+    prompts = [(*prefix, *tail) for tail in _prompts(3)]
+
+    async def answered(prompt: tuple[int, ...]) -> tuple[int, list[int]]:
+        async with _engine(max_concurrent=4, prefix_cache_dir=tmp_path) as engine:
+            job = _job(entry, prompt, shared=len(prefix))
+            tokens = await _tokens(engine, job)
+            return job.cached_tokens, tokens
+
+    found = [asyncio.run(answered(prompt)) for prompt in prompts]
+
+    assert [answer for _, answer in found] == [_alone(entry, prompt, 24) for prompt in prompts]
+    assert [cached for cached, _ in found] == [0, len(prefix), len(prefix)]
+
+
 def test_a_crowd_with_one_prefix_computes_it_once(catalog: LocalModels) -> None:
     entry = catalog.find("llama")
     prefix = tuple(range(5, 70))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llm.errors import FirstTokenTimeout, QueueTimeout
 from llm.types import Deadlines
 
 UNKNOWN_LOAD_SECONDS = 120.0
@@ -78,12 +79,30 @@ def prefill_seconds(prompt_tokens: int, learned_per_token: float | None) -> floa
     return prompt_tokens * learned_per_token * LEARNED_PREFILL_MARGIN
 
 
-def queueing_explains(
-    *, allowed_seconds: float, queue_seconds: float, prefill_seconds: float
-) -> bool:
-    """Is a first token that did not come in ``allowed_seconds`` no evidence against the server?
-    True if the requests ahead and the prompt were expected to take longer."""
-    return queue_seconds > 0 and queue_seconds + prefill_seconds > allowed_seconds
+def explained(
+    late: FirstTokenTimeout,
+    *,
+    allowed_seconds: float,
+    queue_seconds: float,
+    prefill_seconds: float,
+) -> FirstTokenTimeout:
+    """``late``, whose first token did not come in ``allowed_seconds``, or what it is instead where
+    that is no evidence against the server: our requests ahead were expected to take longer, or the
+    prompt alone was, which is the request's own fault."""
+    if queue_seconds > 0 and queue_seconds + prefill_seconds > allowed_seconds:
+        return QueueTimeout(
+            f"{late}; our other requests there take about {queue_seconds:.0f} s",
+            backend=late.backend,
+            model=late.model,
+        )
+    if prefill_seconds > allowed_seconds:
+        return FirstTokenTimeout(
+            f"{late}; the prompt alone may take {prefill_seconds:.0f} s there",
+            backend=late.backend,
+            model=late.model,
+            concerns="request",
+        )
+    return late
 
 
 def _load_seconds(buffer: float, learned: float | None, size_bytes: int | None) -> float:

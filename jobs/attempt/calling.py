@@ -23,7 +23,7 @@ from jobs.queues.control_requests import ControlRequests
 from jobs.settings.load import Settings
 from llm.backends.base import BackendAdapter
 from llm.backends.registry import Backends
-from llm.deadlines import deadlines_for, prefill_seconds, queueing_explains
+from llm.deadlines import deadlines_for, explained, prefill_seconds
 from llm.errors import (
     CallCancelled,
     EchoAnswer,
@@ -31,7 +31,6 @@ from llm.errors import (
     LLMError,
     PoisonedCall,
     PromptTooLong,
-    QueueTimeout,
 )
 from llm.kinds import traits_of
 from llm.types import (
@@ -246,20 +245,15 @@ class ModelCaller:
         deadlines: Deadlines,
         queue_seconds: float,
     ) -> FirstTokenTimeout:
-        """``error``, or a `QueueTimeout` where our own earlier requests explain the timeout."""
+        """``error``, or what our own earlier requests or the prompt make of it."""
         prefill = prefill_seconds(_prompt_tokens(request), self._figures.prefill_seconds_per_token)
         # The allowance for a load inside the call is not time in the queue.
         cold = deadlines.load_seconds if traits_of(self._backend.spec.kind).loads_unseen else 0.0
-        if not queueing_explains(
+        return explained(
+            error,
             allowed_seconds=deadlines.first_token_seconds - cold,
             queue_seconds=queue_seconds,
             prefill_seconds=prefill,
-        ):
-            return error
-        return QueueTimeout(
-            f"{error}; our other requests there take about {queue_seconds:.0f} s",
-            backend=self._backend.name,
-            model=self._model,
         )
 
     def _deadlines(

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from llm.deadlines import deadlines_for, prefill_seconds, queueing_explains
+from llm.breaker import counts_against_backend
+from llm.deadlines import deadlines_for, explained, prefill_seconds
+from llm.errors import FirstTokenTimeout, QueueTimeout
 from llm.types import Deadlines
 
 USUAL: dict[str, Any] = {"heavy": False, "max_tokens": 100, "resident": True}
@@ -68,12 +70,22 @@ def test_reading_a_prompt_takes_what_was_learned_or_the_slowest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("queue", "prefill", "explains"),
-    [(0.0, 500.0, False), (1.0, 500.0, True), (200.0, 100.0, False), (200.0, 100.1, True)],
+    ("queue", "prefill", "found", "counts"),
+    [
+        (0.0, 300.0, FirstTokenTimeout, True),
+        (0.0, 300.1, FirstTokenTimeout, False),
+        (1.0, 500.0, QueueTimeout, False),
+        (200.0, 100.0, FirstTokenTimeout, True),
+        (200.0, 100.1, QueueTimeout, False),
+    ],
 )
-def test_a_queue_explains_a_wait_only_where_there_is_one(
-    queue: float, prefill: float, explains: bool
+def test_a_late_token_that_queue_or_prompt_explains_is_no_evidence(
+    queue: float, prefill: float, found: type[FirstTokenTimeout], counts: bool
 ) -> None:
-    found = queueing_explains(allowed_seconds=300.0, queue_seconds=queue, prefill_seconds=prefill)
+    late = FirstTokenTimeout("no token", backend="ollama", model="m")
 
-    assert found is explains
+    error = explained(late, allowed_seconds=300.0, queue_seconds=queue, prefill_seconds=prefill)
+
+    assert type(error) is found
+    assert counts_against_backend(error) is counts
+    assert (error.backend, error.model) == ("ollama", "m")

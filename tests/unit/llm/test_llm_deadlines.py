@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.deadlines import deadlines_for, queueing_explains
+from llm.deadlines import deadlines_for
 from llm.types import Deadlines
 
 
@@ -111,9 +111,3 @@ def test_what_is_ahead_at_the_server_is_waited_for_within_the_total() -> None:
         alone.first_token_seconds + 60
     )
     assert deadlines(queue_seconds=1000).first_token_seconds == 300
-
-
-def test_only_a_wait_that_the_total_cuts_short_is_explained_by_the_queue() -> None:
-    assert queueing_explains(allowed_seconds=300, queue_seconds=360, prefill_seconds=5)
-    assert not queueing_explains(allowed_seconds=90, queue_seconds=60, prefill_seconds=5)
-    assert not queueing_explains(allowed_seconds=300, queue_seconds=0, prefill_seconds=400)

@@ -76,11 +76,9 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The assignment of a pending row. ``expert_id`` None: its creator chose one.
-
-    ``source`` is stored as metadata.preferred_source, and the expert's preferred model as
-    metadata.preferred_model, unless the creator set one.
-    """
+    """The assignment of a pending row. ``expert_id`` None: its creator chose one. ``source``
+    becomes metadata.preferred_source, the expert's preferred model metadata.preferred_model, unless
+    the creator set one."""
 
     id: str
     expert_id: str | None
@@ -203,8 +201,8 @@ class Task(BaseRow):
         """``pending -> queued`` under a new epoch for the next ``count`` rows of a block, or those
         at the positions ``chosen`` of the unsent ones; (id, epoch) of those still pending."""
         values = {"block": block_id, "count": count, "chosen": list(chosen), "reason": reason}
-        rows = fetch_all(sql.QUEUE_CHOSEN if chosen else sql.QUEUE, values)
-        return [(row["id"], row["epoch"]) for row in rows]
+        found = fetch_all(sql.QUEUE_CHOSEN if chosen else sql.QUEUE, values)
+        return [(row["id"], row["epoch"]) for row in found]
 
     @classmethod
     def give_back(cls, task_id: str, epoch: int) -> bool:

@@ -191,7 +191,7 @@ def _from_file(
 ) -> tuple[Iterator[Line], Callable[[Line], None] | None]:
     from console.operations.submission_lines import TABLE_REMEDY, is_table, read_lines
 
-    if is_table(source.name):
+    if is_table(getattr(source, "name", "")):  # A stream of bytes has none.
         raise click.UsageError(f"--from reads JSONL; {TABLE_REMEDY}")
     lines = read_lines(source)
     if not sys.stderr.isatty():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -91,14 +92,33 @@ class Expert(BaseRow):
         return counts.open_by_expert()
 
     @classmethod
-    def overview(cls) -> list[Row]:
+    def overview(cls) -> list[ListedExpert]:
         """Every expert with its load, for display."""
         loads = counts.by_expert()
-        parts = ("open", "completed", "failed")
-        return [
-            {**row, **{part: loads.get(row["id"], {}).get(part, 0) for part in parts}}
-            for row in fetch_all(OVERVIEW)
-        ]
+        return [_listed(row, loads.get(row["id"], {})) for row in fetch_all(OVERVIEW)]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedExpert:
+    """An expert and its tasks by state."""
+
+    id: str
+    name: str | None
+    role: str | None
+    department: str | None
+    active: bool
+    open: int
+    completed: int
+    failed: int
+
+
+def _listed(row: Row, tasks: Mapping[str, int]) -> ListedExpert:
+    return ListedExpert(
+        **row,
+        open=tasks.get("open", 0),
+        completed=tasks.get("completed", 0),
+        failed=tasks.get("failed", 0),
+    )
 
 
 @contextmanager

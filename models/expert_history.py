@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from models.base import Row, fetch_all, fetch_one
+from dataclasses import dataclass
+from datetime import datetime
+
+from models.base import fetch_all, fetch_one
 
 VERSIONS = """
 SELECT version, at, author, system_prompt FROM kos_expert_versions
@@ -27,9 +30,43 @@ WHERE assignee_expert_id = %s ORDER BY created_at DESC LIMIT %s
 """
 
 
-def versions(expert_id: str, *, limit: int = 100) -> list[Row]:
-    """``{"version", "at", "author", "system_prompt"}`` each, newest first."""
-    return fetch_all(VERSIONS, (expert_id, limit))
+@dataclass(frozen=True, slots=True)
+class PromptVersion:
+    """A version of an expert's prompt. ``author`` is a database role where nobody is named."""
+
+    version: int
+    at: datetime
+    author: str
+    system_prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertFigures:
+    """The tasks of an expert by state, the average score of the completed ones, and the share of
+    its checked answers that were accepted (0 to 1). None where there is nothing to measure."""
+
+    open: int
+    completed: int
+    failed: int
+    average_score: float | None
+    acceptance_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentTask:
+    """A task of an expert."""
+
+    id: str
+    title: str | None
+    status: str | None
+    validation_score: float | None
+    created_at: datetime | None
+    completed_at: datetime | None
+
+
+def versions(expert_id: str, *, limit: int = 100) -> list[PromptVersion]:
+    """Newest first."""
+    return [PromptVersion(**row) for row in fetch_all(VERSIONS, (expert_id, limit))]
 
 
 def version(expert_id: str, number: int) -> str | None:
@@ -41,17 +78,11 @@ def version(expert_id: str, number: int) -> str | None:
     return row["system_prompt"] if row else None
 
 
-def figures(expert_id: str) -> Row:
-    """``{"open", "completed", "failed", "average_score", "acceptance_rate"}``.
-
-    The acceptance rate is the share of checked answers that were accepted, 0 to 1; None where no
-    answer was checked.
-    """
-    row = fetch_one(FIGURES, {"id": expert_id})
-    assert row is not None
-    return row
+def figures(expert_id: str) -> ExpertFigures:
+    (row,) = fetch_all(FIGURES, {"id": expert_id})
+    return ExpertFigures(**row)
 
 
-def recent_tasks(expert_id: str, *, limit: int = 10) -> list[Row]:
-    """``{"id", "title", "status", "validation_score", "created_at", "completed_at"}`` each."""
-    return fetch_all(RECENT, (expert_id, limit))
+def recent_tasks(expert_id: str, *, limit: int = 10) -> list[RecentTask]:
+    """Newest first."""
+    return [RecentTask(**row) for row in fetch_all(RECENT, (expert_id, limit))]

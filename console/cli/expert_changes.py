@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -12,6 +12,9 @@ from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, WRONG
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json, say
+
+if TYPE_CHECKING:
+    from console.operations.experts import AddedExperts, EditedExpert, ImportedExperts
 
 CHANGES = (
     click.option("--role", metavar="TEXT"),
@@ -65,7 +68,7 @@ def add_command(
         metadata = {key: value for key, value in settings.items() if value is not None}
         values = {"name": (name or "").strip(), **fields, "metadata": metadata}
         done = experts.add_one(values, author=author())
-    print_json(done) if as_json else say(f"{done['name']} was added")
+    print_json(done) if as_json else say(f"{done.name} was added")
     return DONE
 
 
@@ -147,13 +150,13 @@ def import_command(app: App, source: BinaryIO, as_json: bool) -> int:
         document = experts.bring_in(read_lines(source), author=author())
     if as_json:
         print_json(document)
-        return WRONG if document["rejected"] else DONE
-    counts = ", ".join(f"{len(document[word])} {word}" for word in ("added", "changed"))
-    say(f"{counts}, {len(document['unchanged'])} unchanged")
-    for name in document["added"]:
+        return WRONG if document.rejected else DONE
+    sizes = (len(names) for names in (document.added, document.changed, document.unchanged))
+    say("{} added, {} changed, {} unchanged".format(*sizes))
+    for name in document.added:
         say(f"  {name}: added")
-    for row in document["changed"]:
-        say(f"  {row['name']}: {', '.join(row['fields'])}")
+    for row in document.changed:
+        say(f"  {row.name}: {', '.join(row.fields)}")
     return _say_rejected(document)
 
 
@@ -197,26 +200,26 @@ def _pair(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def _say_added(document: dict[str, Any], *, as_json: bool) -> int:
+def _say_added(document: AddedExperts, *, as_json: bool) -> int:
     if as_json:
         print_json(document)
-        return WRONG if document["rejected"] else DONE
-    say(f"{document['added']} added, {document['existing']} were there already")
-    if document["existing"]:
+        return WRONG if document.rejected else DONE
+    say(f"{document.added} added, {document.existing} were there already")
+    if document.existing:
         note("`kos experts import FILE` also changes those that differ")
     return _say_rejected(document)
 
 
-def _say_edited(done: dict[str, Any], *, as_json: bool) -> None:
+def _say_edited(done: EditedExpert, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
-    elif done["fields"]:
-        say(f"{done['name']}: changed {', '.join(done['fields'])}")
+    elif done.fields:
+        say(f"{done.name}: changed {', '.join(done.fields)}")
     else:
-        say(f"{done['name']}: nothing to change")
+        say(f"{done.name}: nothing to change")
 
 
-def _say_rejected(document: dict[str, Any]) -> int:
-    for entry in document["rejected"]:
-        note(f"line {entry['line']}: {entry['error']}", "red")
-    return WRONG if document["rejected"] else DONE
+def _say_rejected(document: AddedExperts | ImportedExperts) -> int:
+    for entry in document.rejected:
+        note(f"line {entry.line}: {entry.error}", "red")
+    return WRONG if document.rejected else DONE

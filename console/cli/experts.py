@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from console.cli.expert_changes import (
 )
 from console.cli.framework import Command, Group, json_option
 from console.cli.output import Column, dump, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from console.operations.experts import ExpertDetails
 
 COLUMNS = (
     Column("NAME"),
@@ -61,13 +64,13 @@ def list_command(app: App, as_json: bool) -> None:
         return
     cells: list[list[Any]] = [
         [
-            row["name"],
-            row["department"],
-            row["role"],
-            "yes" if row["active"] else "no",
-            row["open"],
-            row["completed"],
-            row["failed"],
+            row.name,
+            row.department,
+            row.role,
+            "yes" if row.active else "no",
+            row.open,
+            row.completed,
+            row.failed,
         ]
         for row in rows
     ]
@@ -92,19 +95,19 @@ def show_command(app: App, name: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    active = "" if found["is_active"] else " (not active)"
-    say(f"{found['name']}{active}", "bold")
+    active = "" if found.is_active else " (not active)"
+    say(f"{found.name}{active}", "bold")
     for title, value in _facts(found):
         say(f"{title:<12}{value}")
-    say("\n" + (found["system_prompt"] or "(no prompt)"))
-    for version in found["versions"]:
+    say("\n" + (found.system_prompt or "(no prompt)"))
+    for version in found.versions:
         say(
-            f"\nversion {version['version']}, {version['at']:%Y-%m-%d %H:%M}, {version['author']}",
+            f"\nversion {version.version}, {version.at:%Y-%m-%d %H:%M}, {version.author}",
             "bold",
         )
-        for line in version["diff"].splitlines():
+        for line in version.diff.splitlines():
             say(line, {"+": "green", "-": "red"}.get(line[:1], "dim"))
-    rows = [[one["id"][:8], one["title"], one["status"]] for one in found["recent"]]
+    rows = [[one.id[:8], one.title, one.status] for one in found.recent]
     columns = (Column("TASK"), Column("TITLE", flexible=True), Column("STATUS"))
     print_table(columns, rows, empty="no tasks yet", title="\nrecent tasks")
 
@@ -127,11 +130,11 @@ def match_command(app: App, text: str, hint: str | None, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        say(found["expert"] or "nobody", "bold")
-        say(found["reason"])
-        for other in found["rejected"]:
-            say(f"  not {other['option']}: {other['reason']}", "dim")
-    return DONE if found["expert"] else RED
+        say(found.expert or "nobody", "bold")
+        say(found.reason)
+        for other in found.rejected:
+            say(f"  not {other.option}: {other.reason}", "dim")
+    return DONE if found.expert else RED
 
 
 @experts_command.command(
@@ -158,18 +161,18 @@ for command in (
     experts_command.add_command(command)
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    sampling = ", ".join(f"{key} {value}" for key, value in found["sampling"].items())
-    rate, score = found["acceptance_rate"], found["average_score"]
+def _facts(found: ExpertDetails) -> list[tuple[str, Any]]:
+    sampling = ", ".join(f"{key} {value}" for key, value in found.sampling.items())
+    rate, score = found.acceptance_rate, found.average_score
     facts = (
-        ("role", found["role"]),
-        ("department", found["department"]),
-        ("model", found["preferred_model"]),
+        ("role", found.role),
+        ("department", found.department),
+        ("model", found.preferred_model),
         ("sampling", sampling),
-        ("language", found["language"]),
+        ("language", found.language),
         (
             "tasks",
-            f"{found['open']} open, {found['completed']} completed, {found['failed']} failed",
+            f"{found.open} open, {found.completed} completed, {found.failed} failed",
         ),
         ("accepted", None if rate is None else f"{rate:.0%} of its checked answers"),
         ("score", None if score is None else f"{score:.2f} on average"),

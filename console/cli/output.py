@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from console.cli.text import one_line, safe
+from console.operations.documents import document
 from console.words import LANGUAGES, Words, words_for
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def print_json(value: Any) -> None:
 
 
 def dump(value: Any, *, indent: int | None = None) -> str:
-    """JSON with times in ISO 8601 and ids as text."""
+    """JSON with times in ISO 8601, ids as text, and dataclasses as objects."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     return json.dumps(value, default=_plain, ensure_ascii=ascii_only, indent=indent)
 
@@ -159,6 +160,9 @@ def _cell(value: Any, column: Column) -> Text:
 
 
 def _plain(value: Any) -> Any:
+    fields = document(value)
+    if fields is not None:
+        return fields
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID | Path):

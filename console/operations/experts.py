@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from console.operations.errors import InvalidInput, UnknownName, near
@@ -15,78 +17,144 @@ from jobs.policy.assignment import AssignTask, assign
 from jobs.policy.complexity import assess
 from jobs.policy.sampling import SAMPLING_KEYS
 from jobs.policy.team import Team
+from jobs.policy.types import Rejected
 from models import expert_history
-from models.base import Row
-from models.expert import Expert
+from models.expert import Expert, ListedExpert
+from models.expert_history import PromptVersion, RecentTask
 
 
-def listed() -> list[Row]:
-    """``{"id", "name", "role", "department", "active", "open", "completed", "failed"}`` each."""
+@dataclass(frozen=True, slots=True)
+class ChangedPrompt:
+    """A version of a prompt; ``diff`` holds the lines that it changed."""
+
+    version: int
+    at: datetime
+    author: str
+    system_prompt: str
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertDetails:
+    """An expert with its figures (as `ExpertFigures`), its last tasks, and the versions of its
+    prompt, newest first. ``preferred_model`` to ``sampling`` come from ``metadata``, in which other
+    programs may have written any JSON."""
+
+    id: str
+    name: str | None
+    role: str | None
+    department: str | None
+    system_prompt: str | None
+    is_active: bool
+    metadata: dict[str, Any]
+    preferred_model: Any
+    category: Any
+    language: Any
+    sampling: dict[str, Any]
+    created_at: datetime | None
+    open: int
+    completed: int
+    failed: int
+    average_score: float | None
+    acceptance_rate: float | None
+    recent: Sequence[RecentTask]
+    versions: Sequence[ChangedPrompt]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """The number of a line that is no expert, and what is wrong with it."""
+
+    line: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddedExperts:
+    """How many experts were added, and how many existed before."""
+
+    added: int
+    existing: int
+    rejected: Sequence[RejectedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class EditedExpert:
+    """The name of an expert, and the fields that changed."""
+
+    name: str | None
+    fields: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedExperts:
+    """The experts of a file by what became of them, by name."""
+
+    added: list[str] = field(default_factory=list)
+    changed: list[EditedExpert] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    rejected: Sequence[RejectedLine] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertMatch:
+    """The expert that the assignment would choose, None for nobody, and the alternatives."""
+
+    expert: str | None
+    preferred_source: str | None
+    category: str
+    reason: str
+    rejected: Sequence[Rejected]
+
+
+def listed() -> list[ListedExpert]:
     return Expert.overview()
 
 
-def details(name: str) -> dict[str, Any]:
-    """One expert whole: its fields, figures, ``recent`` tasks, and ``versions`` of its prompt.
-
-    ``versions`` are newest first, each with the ``diff`` to the one before it. Raises UnknownName.
-    """
+def details(name: str) -> ExpertDetails:
+    """Raises UnknownName."""
     expert = _named(name)
     settings = _metadata(expert)
-    return {
-        "id": str(expert.id),
+    return ExpertDetails(
+        id=str(expert.id),
         **_fields(expert),
-        "preferred_model": settings.get("preferred_model"),
-        "category": settings.get("category"),
-        "language": settings.get("language"),
-        "sampling": {key: settings[key] for key in SAMPLING_KEYS if key in settings},
-        "created_at": expert.created_at,
-        **expert_history.figures(str(expert.id)),
-        "recent": expert_history.recent_tasks(str(expert.id)),
-        "versions": with_diffs(expert_history.versions(str(expert.id))),
-    }
+        preferred_model=settings.get("preferred_model"),
+        category=settings.get("category"),
+        language=settings.get("language"),
+        sampling={key: settings[key] for key in SAMPLING_KEYS if key in settings},
+        created_at=expert.created_at,
+        **asdict(expert_history.figures(str(expert.id))),
+        recent=expert_history.recent_tasks(str(expert.id)),
+        versions=_with_diffs(expert_history.versions(str(expert.id))),
+    )
 
 
-def with_diffs(versions: Sequence[Row]) -> list[Row]:
-    """``versions``, newest first, each with ``diff``: the lines that it changed."""
-    before = [*(row["system_prompt"] for row in versions[1:]), ""]
-    return [
-        {**row, "diff": _diff(old, row["system_prompt"])}
-        for row, old in zip(versions, before, strict=False)
-    ]
-
-
-def add(lines: Iterable[Line], *, author: str = "") -> dict[str, Any]:
-    """Add the experts that are not there yet, by name.
-
-    ``{"added", "existing", "rejected": [{"line", "error"}]}``. Existing ones are left as they are.
-    """
+def add(lines: Iterable[Line], *, author: str = "") -> AddedExperts:
+    """Add the experts that are not there yet, by name. Existing ones are left as they are."""
     experts, rejected = _checked(lines, last_wins=False)
     added = Expert.add_missing(
         ({**expert, "metadata": expert.get("metadata") or {}} for expert in experts.values()),
         author=author,
     )
-    return {"added": added, "existing": len(experts) - added, "rejected": rejected}
+    return AddedExperts(added, len(experts) - added, rejected)
 
 
-def bring_in(lines: Iterable[Line], *, author: str = "") -> dict[str, Any]:
-    """Add the experts that are missing and change those that differ, by name.
-
-    ``{"added": [name], "changed": [{"name", "fields"}], "unchanged": [name], "rejected"}``. What
-    a line leaves out stays as it is.
-    """
+def bring_in(lines: Iterable[Line], *, author: str = "") -> ImportedExperts:
+    """Add the experts that are missing and change those that differ, by name. What a line leaves
+    out stays as it is."""
     experts, rejected = _checked(lines, last_wins=True)
     existing = {expert.name: expert for expert in Expert.by_name()}
-    document: dict[str, Any] = {"added": [], "changed": [], "unchanged": [], "rejected": rejected}
+    done = ImportedExperts(rejected=rejected)
     for name, values in experts.items():
         expert = existing.get(name)
         if expert is None:
             Expert.add({"metadata": {}, **values}, author=author)
-            document["added"].append(name)
+            done.added.append(name)
         elif fields := _apply(expert, values, author=author):
-            document["changed"].append({"name": name, "fields": fields})
+            done.changed.append(EditedExpert(name, fields))
         else:
-            document["unchanged"].append(name)
-    return document
+            done.unchanged.append(name)
+    return done
 
 
 def exported() -> list[dict[str, Any]]:
@@ -103,10 +171,10 @@ def edit(
     *,
     settings: Mapping[str, Any] | None = None,
     author: str = "",
-) -> dict[str, Any]:
-    """Change fields of one expert, and single keys of its metadata (None takes one away).
+) -> EditedExpert:
+    """Change fields of one expert, and single keys of its metadata (None removes one).
 
-    ``{"name", "fields"}``: the fields that changed. Raises UnknownName and InvalidInput.
+    Raises UnknownName and InvalidInput.
     """
     expert = _named(name)
     values = dict(changes)
@@ -114,60 +182,54 @@ def edit(
         merged = {**_metadata(expert), **settings}
         values["metadata"] = {key: value for key, value in merged.items() if value is not None}
     _refuse_wrong({"name": expert.name, "system_prompt": "-", **values})
-    return {"name": expert.name, "fields": _apply(expert, values, author=author)}
+    return EditedExpert(expert.name, _apply(expert, values, author=author))
 
 
-def restore(name: str, version: int, *, author: str = "") -> dict[str, Any]:
-    """Make the prompt of ``version`` the present one, as a new version; result as of ``edit``."""
+def restore(name: str, version: int, *, author: str = "") -> EditedExpert:
+    """Make the prompt of ``version`` the present one, as a new version."""
     expert = _named(name)
     prompt = expert_history.version(str(expert.id), version)
     if prompt is None:
         raise UnknownName(f"{expert.name} has no version {version}; see kos experts show")
-    return {
-        "name": expert.name,
-        "fields": _apply(expert, {"system_prompt": prompt}, author=author),
-    }
+    return EditedExpert(expert.name, _apply(expert, {"system_prompt": prompt}, author=author))
 
 
-def add_one(values: Mapping[str, Any], *, author: str = "") -> dict[str, Any]:
-    """Add one expert: ``{"name", "fields"}``. Raises InvalidInput where the name is in use."""
+def add_one(values: Mapping[str, Any], *, author: str = "") -> EditedExpert:
+    """Add one expert. Raises InvalidInput where the name is in use."""
     _refuse_wrong(values)
     if Expert.named(values["name"]) is not None:
         raise InvalidInput(f"an expert named {values['name']!r} exists; use kos experts edit")
     Expert.add({"metadata": {}, **values}, author=author)
-    return {"name": values["name"], "fields": list(values)}
+    return EditedExpert(values["name"], list(values))
 
 
-def match(text: str, *, hint: str | None = None) -> dict[str, Any]:
-    """The expert that the assignment would choose for this text; nothing is written.
-
-    ``{"expert", "preferred_source", "category", "reason", "rejected": [{"option", "reason"}]}``.
-    """
+def match(text: str, *, hint: str | None = None) -> ExpertMatch:
+    """The expert that the assignment would choose for this text; nothing is written."""
     title, _, description = text.strip().partition("\n")
     assessed = assess(title, description, {}, has_dependencies=False)
     task = AssignTask(title, description, category=assessed.category, assignee_hint=hint)
     views = [expert_view(expert) for expert in Expert.by_name()]
     choice = assign(task, Team(views, loads=Expert.open_tasks()))
     names = {view.id: view.name for view in views}
-    return {
-        "expert": names.get(choice.expert_id or ""),
-        "preferred_source": choice.preferred_source,
-        "category": assessed.category.value,
-        "reason": f"{choice.reason}; {assessed.reason}",
-        "rejected": [{"option": one.option, "reason": one.reason} for one in choice.rejected],
-    }
+    return ExpertMatch(
+        expert=names.get(choice.expert_id or ""),
+        preferred_source=choice.preferred_source,
+        category=assessed.category.value,
+        reason=f"{choice.reason}; {assessed.reason}",
+        rejected=choice.rejected,
+    )
 
 
 def _checked(
     lines: Iterable[Line], *, last_wins: bool
-) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[dict[str, dict[str, Any]], list[RejectedLine]]:
     """The good lines by name, and what is wrong with the others."""
-    rejected: list[dict[str, Any]] = []
+    rejected: list[RejectedLine] = []
     experts: dict[str, dict[str, Any]] = {}
     for line in lines:
         problem = line.error or problem_of(line.value)
         if problem is not None:
-            rejected.append({"line": line.number, "error": problem})
+            rejected.append(RejectedLine(line.number, problem))
         elif isinstance(line.value, dict):
             name = line.value["name"].strip()
             present = {key: value for key, value in line.value.items() if value is not None}
@@ -211,6 +273,14 @@ def _refuse_wrong(values: Mapping[str, Any]) -> None:
     problem = problem_of(dict(values))
     if problem is not None:
         raise InvalidInput(problem)
+
+
+def _with_diffs(versions: Sequence[PromptVersion]) -> list[ChangedPrompt]:
+    before = [*(one.system_prompt for one in versions[1:]), ""]
+    return [
+        ChangedPrompt(**asdict(one), diff=_diff(old, one.system_prompt))
+        for one, old in zip(versions, before, strict=False)
+    ]
 
 
 def _diff(old: str, new: str) -> str:

@@ -78,6 +78,6 @@ def _staff(settings: Settings, *, demo: bool) -> list[str]:
 def _add_from(path: Path) -> list[str]:
     with path.open("rb") as source:
         document = experts.add(read_lines(source))
-    added = [f"{document['added']} experts added"] if document["added"] else []
-    wrong = [f"{path}: line {row['line']}: {row['error']}" for row in document["rejected"]]
+    added = [f"{document.added} experts added"] if document.added else []
+    wrong = [f"{path}: line {row.line}: {row.error}" for row in document.rejected]
     return added + wrong

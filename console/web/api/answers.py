@@ -14,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from console.operations.documents import document
+
 Handler = Callable[[Request, Any], Response]
 
 
@@ -30,7 +32,7 @@ class ApiError(Exception):
 
 
 class Json(JSONResponse):
-    """Times as ISO 8601; text that came in broken goes out escaped."""
+    """Dataclasses as objects, times as ISO 8601; text that came in broken goes out escaped."""
 
     def render(self, content: Any) -> bytes:
         text = json.dumps(content, default=_written, ensure_ascii=False, separators=(",", ":"))
@@ -97,5 +99,8 @@ def _parsed(raw: bytes) -> Any:
         raise ApiError(400, f"the body is not JSON ({error})") from None
 
 
-def _written(value: object) -> str:
+def _written(value: object) -> object:
+    fields = document(value)
+    if fields is not None:
+        return fields
     return value.isoformat() if isinstance(value, datetime) else str(value)

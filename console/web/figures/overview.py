@@ -25,6 +25,7 @@ from models import block, load
 from models.base import Row
 from models.block import PlacedKind
 from models.database import session
+from models.expert import ListedExpert
 from models.load import Reloads
 from models.task_figures import PendingGroup
 
@@ -91,7 +92,7 @@ class Overviews:
         with session():
             return self._parts.hour.get()
 
-    def experts(self) -> list[Row]:
+    def experts(self) -> list[ListedExpert]:
         """Every expert with its load, as ``experts.listed``."""
         return self._experts.get(stale_seconds=STALE_SECONDS)
 
@@ -166,7 +167,7 @@ def _programs(settings: Settings) -> list[Row] | None:
         return None
 
 
-def _experts() -> list[Row]:
+def _experts() -> list[ListedExpert]:
     with session():
         return experts.listed()
 

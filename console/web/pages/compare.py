@@ -80,5 +80,5 @@ def _page(
         written=written or [{"model": "", "expert": ""} for _ in CHOICES],
         problem=problem,
         models=scan.model_names(site.settings, site.redis),
-        experts=[row["name"] for row in site.overviews.experts() if row["active"] and row["name"]],
+        experts=[one.name for one in site.overviews.experts() if one.active and one.name],
     )

@@ -29,7 +29,7 @@ def experts_page(request: Request) -> Response:
 def expert_page(request: Request) -> Response:
     with session():
         expert = experts.details(request.path_params["expert"])
-        thumbs = [one for one in answers.thumbs()["experts"] if one["name"] == expert["name"]]
+        thumbs = [one for one in answers.thumbs()["experts"] if one["name"] == expert.name]
     return page(request, "expert.html", expert=expert, thumbs=thumbs)
 
 

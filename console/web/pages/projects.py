@@ -19,7 +19,7 @@ def projects_page(request: Request) -> Response:
         request,
         "projects.html",
         projects=rows,
-        experts=[row["name"] for row in everybody if row["active"] and row["name"]],
+        experts=[one.name for one in everybody if one.active and one.name],
         backends=[spec.name for spec in site.settings.backends],
     )
 

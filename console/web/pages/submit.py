@@ -195,7 +195,7 @@ def _form(
         refused=refused[:REFUSALS_SHOWN],
         refused_count=len(refused),
         report=report,
-        experts=[one["name"] for one in site.overviews.experts() if one["active"] and one["name"]],
+        experts=[one.name for one in site.overviews.experts() if one.active and one.name],
         models=scan.model_names(site.settings, site.redis),
         backends=[spec.name for spec in site.settings.backends],
         categories=[category.value for category in Category],

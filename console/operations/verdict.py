@@ -30,6 +30,7 @@ SENTENCES = (
     "Working: {left} left, done about {at}.",
     "Working: {left} left.",
     "Nothing runs: {left} wait.",
+    "Nothing new starts: {left} left.",
     "No problems.",
     "1 problem: {first}.",
     "{n} problems, the first: {first}.",
@@ -43,6 +44,7 @@ SENTENCES = (
     "every backend is paused by hand",
     "{name} is paused by hand",
     "{name} takes no tasks: {detail}",
+    "It gets tasks again once a model answers; the log of the server says more.",
 )
 NOTHING_RUNS = "the programs are not running"
 CHECKER_SILENT = "the health checker has not reported"
@@ -54,6 +56,7 @@ CHECK_SAYS = "{name}: {detail}"
 CHECK_RED = "{name} is red"
 ALL_PAUSED = "every backend is paused by hand"
 ONE_PAUSED = "{name} is paused by hand"
+TRIED_AGAIN = "It gets tasks again once a model answers; the log of the server says more."
 TAKES_NONE = "{name} takes no tasks: {detail}"
 _OPEN = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
 _VITAL = frozenset({"postgres", "redis", "backlog"})
@@ -195,7 +198,13 @@ def _shut(backends: Sequence[BackendState], configured: int) -> list[Problem]:
     return [
         Problem(ONE_PAUSED, None, f"kos resume {one.name}", {"name": one.name}, page="/backends")
         if one.paused
-        else Problem(TAKES_NONE, None, None, {"name": one.name, "detail": one.blocked})
+        else Problem(
+            TAKES_NONE,
+            None,
+            TRIED_AGAIN,
+            {"name": one.name, "detail": one.blocked},
+            page="/backends",
+        )
         for one in backends
     ]
 
@@ -325,8 +334,11 @@ def _headline(verdict: SystemVerdict, now: datetime, say: Say) -> str:
         return say("It is not known what waits.")
     if not verdict.left:
         return say("Nothing waits." if verdict.problems else "All is well: nothing waits.")
-    if verdict.level is VerdictLevel.BAD and not verdict.running:
-        return say("Nothing runs: {left} wait.", left=verdict.left)
+    if verdict.level is VerdictLevel.BAD:
+        what = (
+            "Nothing new starts: {left} left." if verdict.running else "Nothing runs: {left} wait."
+        )
+        return say(what, left=verdict.left)
     if verdict.eta is None:
         return say("Working: {left} left.", left=verdict.left)
     at, earliest, latest = (

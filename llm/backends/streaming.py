@@ -291,7 +291,7 @@ class _StreamedAnswer:
 
 
 def _first_token_timeout(seconds: float) -> errors.LLMError:
-    return errors.FirstTokenTimeout(f"no token within {seconds:g} s")
+    return errors.FirstTokenTimeout(f"no token within {seconds:.3g} s")
 
 
 def _stall_timeout(seconds: float) -> errors.LLMError:

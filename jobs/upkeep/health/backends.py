@@ -99,8 +99,11 @@ class BackendWatch:
         seconds = (datetime.now(UTC) - state.opened_at).total_seconds()
         if seconds < CLOSED_SECONDS:
             return None
-        detail = f"no task was sent there for {seconds:.0f} s: breaker open: {state.reason}"
-        remedy = f"see the log of the server at {spec.url}; the breaker closes when a model answers"
+        why = (state.reason or "").partition(": ")[2] or state.reason
+        detail = f"gets no tasks, because its calls failed: {why}"
+        remedy = (
+            f"see the log of the server at {spec.url}; it gets tasks again once a model answers"
+        )
         return HealthCheck(name, False, detail, remedy)
 
     def _canary(self, spec: BackendSpec, name: str) -> HealthCheck:

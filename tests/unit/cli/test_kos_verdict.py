@@ -180,7 +180,7 @@ def test_where_every_backend_is_paused_no_time_is_promised_and_the_way_back_is_t
     [problem] = problems_of([GREEN, OLLAMA], [RUNNING], backends=both)
 
     assert text == "bad: Nothing runs: 5 wait. 1 problem: every backend is paused by hand."
-    assert ending == "bad: Working: 6 left. 1 problem: every backend is paused by hand."
+    assert ending == "bad: Nothing new starts: 6 left. 1 problem: every backend is paused by hand."
     assert problem.remedy == "kos resume mlx, kos resume ollama"
 
 

@@ -23,8 +23,10 @@ from tests.support.browsers import find_browser
 from tests.support.embedded import postgres_server, redis_server
 from tests.support.system import migrate
 
-PATHS = ("/", "/tasks", "/tasks?status=failed", "/tasks?q=topic+77", "/queues", "/backends",
-         "/experts", "/api/v1/status", "/metrics")  # fmt: skip
+PATHS = ("/", "/tasks", "/tasks?status=failed", "/tasks?q=topic+77", "/tasks?q=topic",
+         "/tasks?q=topic&status=failed", "/tasks?q=the", "/tasks?code=echo", "/tasks?model=rare",
+         "/tasks?expert=Nobody", "/projects", "/queues", "/backends", "/experts", "/schedule",
+         "/chats", "/api/v1/status", "/metrics")  # fmt: skip
 ROUNDS = 15
 WATCH_SECONDS = 15.0
 PAINTED = """new Promise((painted) => new PerformanceObserver((list) =>

@@ -183,13 +183,15 @@ def problems_of(
     away |= {name.removeprefix("jobs:llm-") for name in stopped}
     none_open = bool(backends) and all(one.blocked or one.name in away for one in backends)
     if none_open:
-        found += _shut([one for one in backends if one.name not in away], len(backends))
+        found += _shut([one for one in backends if one.name not in away], len(backends), servers)
     if none_open or _none_left(programs or (), "jobs:llm-") or _none_left(health, "backend:"):
         found = [replace(one, vital=True) for one in found]
     return sorted(found, key=lambda one: not one.vital)
 
 
-def _shut(backends: Sequence[BackendState], configured: int) -> list[Problem]:
+def _shut(
+    backends: Sequence[BackendState], configured: int, servers: Mapping[str, str]
+) -> list[Problem]:
     """Of backends that no other problem names; a pause of all is one problem."""
     paused = [one.name for one in backends if one.paused]
     if len(paused) == configured:
@@ -202,11 +204,18 @@ def _shut(backends: Sequence[BackendState], configured: int) -> list[Problem]:
             TAKES_NONE,
             None,
             TRIED_AGAIN,
-            {"name": one.name, "detail": one.blocked},
+            {"name": one.name, "detail": _plainly(one)},
+            program=servers.get(one.name),
             page="/backends",
         )
         for one in backends
     ]
+
+
+def _plainly(backend: BackendState) -> str | None:
+    """Why it takes nothing, without the phase of its breaker and the class of the failure."""
+    why = backend.breaker_reason or ""
+    return why.partition(": ")[2] or why or backend.blocked
 
 
 def sentence(

@@ -46,9 +46,9 @@ class BacklogWatch:
             oldest = task_figures.oldest_untried_seconds() if flow.waiting else None
         age = oldest or 0.0
         waited = f"{age:.0f} s" if age < 120 else f"{age / 60:.0f} min"
-        detail = (
-            f"oldest waiting task: {waited}" if oldest or not flow.waiting else "none is assigned"
-        )
+        detail = "none is assigned" if flow.waiting else "no task may start now"
+        if oldest:
+            detail = f"oldest waiting task: {waited}"
         fault = standstill(flow, could_move_seconds=self._could_move_seconds(flow))
         if fault is not None:
             return HealthCheck(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
+import redis
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,7 +22,16 @@ from gateway import listing
 from gateway.access import Access
 from gateway.calls import Api, Call, read_call, read_object
 from gateway.desk import Desk
-from gateway.errors import BadCall, CutOff, GatewayError, NotServed, UnknownModel, Unpacked
+from gateway.errors import (
+    FAULT,
+    Away,
+    BadCall,
+    CutOff,
+    GatewayError,
+    NotServed,
+    UnknownModel,
+    Unpacked,
+)
 from gateway.flexible import (
     FlexibleTasks,
     as_task,
@@ -37,6 +48,9 @@ from gateway.upstream import UpstreamClient
 from jobs.admission.slot_events import FreedSlots
 from jobs.settings.load import Settings
 from llm.wire import ollama
+from models.database import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
 
 THREADS = 64
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -66,6 +80,9 @@ def build_app(gateway: Gateway) -> Starlette:
             GatewayError: _failed,
             HTTPException: _not_served,
             ClientDisconnect: _left,
+            DatabaseUnavailable: _away,
+            redis.RedisError: _away,
+            Exception: _broke,
         },
         lifespan=_lifespan,
     )
@@ -235,6 +252,15 @@ async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     body = error.body(ollama=request.url.path.startswith("/api/"))
     return JSONResponse(body, status_code=error.status, headers=error.headers)
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    logger.warning("service_away path=%s error=%s", request.url.path[:200], error)
+    return await _failed(request, Away(error))
+
+
+async def _broke(request: Request, error: Exception) -> Response:
+    return await _failed(request, GatewayError(FAULT))
 
 
 async def _left(request: Request, error: Exception) -> Response:

@@ -7,13 +7,19 @@ GatewayError
 ├── UnknownModel     404  no server has the model; near matches are named
 ├── NotServed        404  no such path or method here (405)
 ├── NoCapacity       429  too many wait, or the wait was too long
-└── NoServer         502  every server that could serve it failed before the first byte
+├── NoServer         502  every server that could serve it failed before the first byte
+└── Away             503  Postgres or Redis does not answer
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+import redis
+
+AWAY_SECONDS = 5
+FAULT = "a fault of the gateway; its log tells more"
 
 
 class GatewayError(Exception):
@@ -78,3 +84,15 @@ class NoCapacity(GatewayError):
 class NoServer(GatewayError):
     status = 502
     kind = "server_error"
+
+
+class Away(GatewayError):
+    """``cause`` is a RedisError or DatabaseUnavailable."""
+
+    status = 503
+
+    def __init__(self, cause: Exception) -> None:
+        service = "queue (Redis)" if isinstance(cause, redis.RedisError) else "database (Postgres)"
+        super().__init__(
+            f"the {service} does not answer; try again soon", retry_after_seconds=AWAY_SECONDS
+        )

@@ -23,7 +23,7 @@ from gateway.dialects.joining import as_events, joined
 from gateway.dialects.route import route
 from gateway.dialects.stream import BrokenStream
 from gateway.dialects.values import Route, StreamReader, Tokens
-from gateway.errors import BadCall, GatewayError, NoServer
+from gateway.errors import FAULT, Away, BadCall, GatewayError, NoServer
 from gateway.exchange import Exchange
 from gateway.interactive_slots import NOTE_SECONDS, FirstSlot, InteractiveSlots, Slot
 from gateway.ledger import Ledger, Record
@@ -31,6 +31,7 @@ from gateway.names import Place, Target
 from gateway.upstream import Refusal, Upstream, UpstreamClient
 from llm import errors
 from llm.errors import LLMError
+from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -101,16 +102,17 @@ class Relay(Response):
         except (LLMError, BrokenStream) as error:
             self._failed(502, str(error))
             await exchange.fail(NoServer(f"{self._record.backend}: {error}"))
-        except redis.RedisError as error:
-            self._failed(503, f"Redis: {error}")
-            await exchange.fail(NoServer("the queue (Redis) does not answer; try again soon"))
+        except (DatabaseUnavailable, redis.RedisError) as error:
+            away = Away(error)
+            self._failed(away.status, f"{away}: {error}")
+            await exchange.fail(away)
         except Exception as error:
             # A caller gets an answer whatever we did wrong; the log has the traceback.
             logger.exception(
                 "request_broke api=%s model=%s", self._call.api.value, self._call.model
             )
             self._failed(500, f"{type(error).__name__}: {error}")
-            await exchange.fail(GatewayError("a fault of the gateway; its log tells more"))
+            await exchange.fail(GatewayError(FAULT))
 
     async def _at_some_place(self, target: Target, exchange: Exchange) -> None:
         call = self._call
@@ -190,9 +192,7 @@ class Relay(Response):
                 if self._record.load_seconds > 0:
                     request.loaded(self._record.load_seconds)
         self._desk.used(place, num_ctx)
-        await anyio.to_thread.run_sync(
-            self._desk.breakers.succeeded, place.backend, place.model, abandon_on_cancel=True
-        )
+        await self._count(place, None)
 
     async def _send_on(self, place: Place, way: Route, slot: Slot, exchange: Exchange) -> Tokens:
         settings = self._desk.settings
@@ -257,12 +257,18 @@ class Relay(Response):
     def _failed(self, status: int, message: str) -> None:
         self._record.status, self._record.error = status, message
 
-    async def _count(self, place: Place, error: LLMError) -> None:
-        breakers = self._desk.breakers
+    async def _count(self, place: Place, error: LLMError | None) -> None:
+        """Tell the breakers of an answer (None) or a failure. The caller has its answer already, so
+        an outage of Redis must not fail it."""
+
+        def count() -> None:
+            breakers, key = self._desk.breakers, (place.backend, place.model)
+            breakers.succeeded(*key) if error is None else breakers.failed(*key, error)
+
         try:
-            await anyio.to_thread.run_sync(breakers.failed, place.backend, place.model, error)
+            await anyio.to_thread.run_sync(count, abandon_on_cancel=True)
         except redis.RedisError as problem:
-            logger.warning("failure_not_counted backend=%s error=%s", place.backend, problem)
+            logger.warning("call_not_counted backend=%s error=%s", place.backend, problem)
 
 
 async def _until_hangup(receive: Receive, scope: anyio.CancelScope) -> None:

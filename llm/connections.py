@@ -1,7 +1,8 @@
 """Limits on the connections of an HTTP server under uvicorn, which has no such limits.
 
-They bound connections per address and in all, and the size and duration of a header. Without them a
-client with thousands of silent connections would exhaust the file descriptors.
+They bound connections per address and in all, the size and duration of a header, and what is read
+of a body that was answered before its end. Without them a client with thousands of silent
+connections would exhaust the file descriptors.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ PROGRAMS_BY_EVERYBODY = 768
 """Below the 1,024 file descriptors that many systems give a process."""
 HEADER_SECONDS = 10.0
 HEADER_BYTES = 64 * 1024
+UNREAD_SECONDS = 30.0
+UNREAD_BYTES = 1024 * 1024 * 1024
+"""Bounds of what is read and dropped of a body after its request was answered. Most clients read
+the answer only when they have sent all of their body."""
 
 
 class ConnectionTable:
@@ -68,14 +73,47 @@ class ConnectionTable:
         return True
 
 
+class _Lingering:
+    """A transport whose ``close`` ends the answer at once, and the connection when the client has
+    sent its body or the bounds are reached.
+
+    Closed with unread bytes, a socket sends a reset, on which the client drops the answer unread.
+    """
+
+    def __init__(self, transport: asyncio.Transport, connection: _Bounded) -> None:
+        self._transport = transport
+        self._connection = connection
+        self.lingers = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self.lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        """A second call closes the connection in any case."""
+        if self.is_closing() or not self._connection.receives_body:
+            self._transport.close()
+            return
+        self.lingers = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+
+
 class _Bounded(_Protocol):
-    """A counted connection. It is closed when its header does not arrive in time. An idle
-    connection after an answer is closed by uvicorn's keep-alive instead."""
+    """A counted connection. It is closed when its header does not arrive in time, or when too much
+    of a body comes after the answer. An idle connection after an answer is closed by uvicorn's
+    keep-alive instead."""
 
     table: ConnectionTable
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = self._lingering = _Lingering(transport, self)  # type: ignore[assignment]
+        self._unread_since: float | None = None
+        self._unread_bytes = 0
         self._address = self.client[0] if self.client else "?"
         self._header_bytes = 0
         self._header_since: float | None = self.loop.time()
@@ -86,9 +124,18 @@ class _Bounded(_Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if self._unread_since is not None:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > UNREAD_BYTES:
+                self.abort()
+                return
+        if self._lingering.lingers:
+            return
         before: Any = self.cycle
         super().data_received(data)
         now: Any = self.cycle
+        if now is not before:
+            self._unread_since, self._unread_bytes = None, 0
         in_progress = now is not None and (now.more_body or not now.response_complete)
         if now is not before or in_progress:
             self._header_since, self._header_bytes = None, 0
@@ -99,9 +146,20 @@ class _Bounded(_Protocol):
         if self._header_bytes > HEADER_BYTES:
             self.abort()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.receives_body:
+            self._unread_since = self.loop.time()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
         super().connection_lost(exc)
+
+    @property
+    def receives_body(self) -> bool:
+        """Whether the end of the body of the last request has not arrived."""
+        cycle: Any = self.cycle
+        return cycle is not None and bool(cycle.more_body)
 
     @property
     def waits_for_client(self) -> bool:
@@ -123,13 +181,17 @@ class _Bounded(_Protocol):
         self._check = self.loop.call_later(HEADER_SECONDS / 4, self._close_if_late)
 
     def _close_if_late(self) -> None:
-        """Close it if its header is overdue. The body has a deadline of its own, set by its
-        reader."""
-        since = self._header_since
-        if since is not None and self.loop.time() - since >= HEADER_SECONDS:
+        """Close it if its header is overdue, or its body after the answer. Before, the body has a
+        deadline of its own, set by its reader."""
+        if self._is_late(self._header_since, HEADER_SECONDS) or self._is_late(
+            self._unread_since, UNREAD_SECONDS
+        ):
             self.abort()
         else:
             self._check_later()
+
+    def _is_late(self, since: float | None, seconds: float) -> bool:
+        return since is not None and self.loop.time() - since >= seconds
 
 
 class BoundedPages(_Bounded, H11Protocol):

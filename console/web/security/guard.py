@@ -86,7 +86,8 @@ class Guard:
             if self._read_only and path not in COOKIES_ONLY:
                 return _respond(path, 403, "this dashboard is read-only (KOS_DASHBOARD_READ_ONLY)")
         if _too_large(headers, path):
-            return _respond(path, 413, f"the body is larger than {_bound(path)} bytes")
+            message = f"the body is larger than {_bound(path)} bytes"
+            return _respond(path, 413, message, {"connection": "close"})
         authenticated = not self._needs_token or session.authenticated or scope["kos_bearer"]
         if authenticated or path in OPEN_PATHS or path.startswith("/static/"):
             return self._without_form_token(scope, headers, session)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
 import threading
-from collections.abc import Iterator
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import uvicorn
 
 from llm import connections
@@ -20,6 +26,8 @@ WAIT_SECONDS = 30.0
 MANY_LINES = 2000
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF = b"GET / HTTP/1.1\r\nHost: local"
+LARGE_BYTES = 32 * 1024 * 1024
+ENDLESS = b"POST /%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000000000\r\n\r\n"
 
 
 class Door:
@@ -46,7 +54,10 @@ class Door:
             while not self.go_on.is_set():
                 await asyncio.sleep(0.01)
         headers = [(b"content-length", b"2")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["path"] == "/close":
+            headers.append((b"connection", b"close"))
+        status = 200 if scope["method"] == "GET" else 413
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"ok"})
 
     def __enter__(self) -> Door:
@@ -58,6 +69,10 @@ class Door:
         self._server.should_exit = True
         self._thread.join(WAIT_SECONDS)
         self._listener.close()
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self._listener.getsockname())
 
     def connect(self, say: bytes = b"") -> socket.socket:
         held = socket.create_connection(self._listener.getsockname(), timeout=WAIT_SECONDS)
@@ -79,6 +94,15 @@ def is_closed(held: socket.socket) -> bool:
     with contextlib.suppress(ConnectionResetError):
         while held.recv(4096):
             pass
+    return True
+
+
+def is_closed_while_it_sends(held: socket.socket) -> bool:
+    end = time.monotonic() + WAIT_SECONDS
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < end:
+            held.sendall(b"x" * 65_536)
+        return False
     return True
 
 
@@ -137,3 +161,52 @@ def test_a_header_without_end_ends_its_connection(
             for _ in range(MANY_LINES):
                 endless.sendall(b"X-More: " + b"a" * 2000 + b"\r\n")
         assert is_closed(endless)
+
+
+def by_requests(url: str, body: Path) -> tuple[int, str]:
+    with body.open("rb") as data:
+        answer = requests.post(url, data=data, timeout=WAIT_SECONDS)
+    return answer.status_code, answer.text
+
+
+def by_urllib(url: str, body: Path) -> tuple[int, str]:
+    asked = urllib.request.Request(url, data=body.read_bytes())
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=WAIT_SECONDS)
+    return refused.value.code, refused.value.read().decode()
+
+
+def by_curl(url: str, body: Path) -> tuple[int, str]:
+    # Without the header curl would wait for a word of the server before its body.
+    command = ["curl", "-sS", "-H", "Expect:", "-T", str(body), "-X", "POST", "-w", " %{http_code}"]
+    said = subprocess.run(
+        [*command, url], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
+    )
+    text, status = said.stdout.split()
+    return int(status), text
+
+
+@pytest.mark.parametrize("path", ["/close", "/keep"])
+@pytest.mark.parametrize("client", [by_requests, by_urllib, by_curl])
+def test_an_ordinary_client_sees_the_refusal_of_a_body_that_is_not_read(
+    door: Door, tmp_path: Path, client: Callable[[str, Path], tuple[int, str]], path: str
+) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * LARGE_BYTES)
+
+    assert client(door.url + path, body) == (413, "ok")
+
+
+@pytest.mark.parametrize("bound", [("UNREAD_BYTES", LARGE_BYTES), ("UNREAD_SECONDS", 0.2)])
+@pytest.mark.parametrize("path", [b"close", b"keep"])
+def test_a_refused_body_without_end_ends_its_connection(
+    door: Door, monkeypatch: pytest.MonkeyPatch, path: bytes, bound: tuple[str, float]
+) -> None:
+    monkeypatch.setattr(connections, *bound)
+    with door.connect(ENDLESS % path) as endless:
+        assert is_closed_while_it_sends(endless)
+
+
+def test_the_end_of_a_refusal_is_not_held_back(door: Door) -> None:
+    with door.connect(ENDLESS % b"close" + b"x") as refused:
+        assert is_closed(refused)

@@ -151,10 +151,11 @@ def _error(
 def _ended_early(exc: BaseException) -> bool:
     """Did the other side close the connection in the middle of a body without a reset?"""
     for reason in _causes(exc):
-        if isinstance(reason, http.client.IncompleteRead):
-            return True
+        # A kind of IncompleteRead, but a length that is no number is no early end.
         if isinstance(reason, urllib3.exceptions.InvalidChunkLength):
             return not reason.length
+        if isinstance(reason, http.client.IncompleteRead):
+            return True
         if isinstance(reason, urllib3.exceptions.ProtocolError) and "prematurely" in str(reason):
             return True
     return False

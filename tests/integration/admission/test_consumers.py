@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import closing
+from typing import Any, cast
 
 import redis
 
 from jobs.admission.consumers import GRACE_SECONDS, Consumers
 from jobs.process.owners import process_owner
+from jobs.queues.broker import WakingBroker
+from jobs.queues.broker_heartbeat import BrokerHeartbeat
 from jobs.queues.names import WORKERS
+from jobs.queues.worker_register import consumed_queues, registered
 
 
 def test_a_starting_system_has_time_to_register_its_workers(client: redis.Redis) -> None:
@@ -49,3 +54,22 @@ def test_a_consumer_counts_while_it_lives_and_beats(client: redis.Redis) -> None
 
     assert consumers.changed(["mlx"]) is True
     assert consumers.missing("mlx") is None
+
+
+def test_a_worker_consumes_its_queues_until_it_drains(redis_url: str) -> None:
+    with (
+        closing(redis.Redis.from_url(redis_url)) as client,
+        closing(redis.Redis.from_url(redis_url)) as blocking,
+    ):
+        broker = WakingBroker(client, blocking)
+        heartbeat = BrokerHeartbeat(owner=process_owner(), about={"queues": ["llm-mlx"]})
+        seen = []
+
+        heartbeat.after_worker_boot(broker, cast(Any, None))
+        seen.append(consumed_queues(registered(client), now=time.time()))
+        heartbeat.leave_queues(broker)
+        seen.append(consumed_queues(registered(client), now=time.time()))
+        heartbeat.after_worker_shutdown(broker, cast(Any, None))
+
+        assert seen == [{"llm-mlx"}, frozenset()]
+        assert registered(client) == []

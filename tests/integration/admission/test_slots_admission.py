@@ -229,6 +229,20 @@ def test_a_heavy_waiter_gets_its_turn_before_later_light_ones(process: Process) 
     assert slots.acquire("ollama", "heavy:1", limit=1, heavy=True, heavy_limit=1).granted
 
 
+def test_a_heavy_newcomer_does_not_pass_a_heavy_waiter_though_light_slots_are_free(
+    process: Process,
+) -> None:
+    slots = process("a")
+    slots.acquire("ollama", "t1:1", limit=4, heavy=True, heavy_limit=1)
+    slots.acquire("ollama", "t2:1", limit=4, heavy=True, heavy_limit=1)
+    slots.release("ollama", "t1:1")
+
+    newcomer = slots.acquire("ollama", "t3:1", limit=4, heavy=True, heavy_limit=1)
+
+    assert newcomer.reason == "1 asked before"
+    assert slots.acquire("ollama", "t2:1", limit=4, heavy=True, heavy_limit=1).granted
+
+
 def test_waiting_for_the_common_bound_is_fair_across_backends(process: Process) -> None:
     slots = process("a")
     slots.acquire("ollama", "t1:1", limit=1, total_limit=1)

@@ -10,13 +10,16 @@ import pytest
 from jobs.attempt import prompts
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.preparation import prepare
+from jobs.attempt.processors.base import TaskContext
 from jobs.planning.snapshots import task_view
+from jobs.policy.types import TaskView
 from jobs.process.clock import utc_now
 from jobs.settings.load import load
 from llm.types import CancelToken
 from models import backlog
 from models.base import fetch_all
 from models.task import Ending, Measures, NewTask, Task
+from models.task_rows import ClaimedTask
 from tests.support.queued import queue_rows
 
 pytestmark = pytest.mark.usefixtures("database_here")
@@ -48,13 +51,9 @@ def dispatch(task_id: str) -> int:
     return epoch
 
 
-def built_as_planned(home: Path, *, asked_of_server: bool) -> tuple[int, int]:
-    """Plan the only row of the window and prepare it; (its num_ctx, tokens of prompt and answer).
-
-    ``asked_of_server``: whether the server takes a context with the request.
-    """
-    (row,) = backlog.window(10)
-    planned = task_view(row, utc_now())
+def prepared(
+    home: Path, planned: TaskView, *, num_ctx: int, model_context: int | None = None
+) -> tuple[ClaimedTask, TaskContext]:
     epoch = dispatch(planned.id)
     claimed = Task.claim(planned.id, epoch, owner="o", lease_seconds=60)
     assert claimed is not None
@@ -62,9 +61,20 @@ def built_as_planned(home: Path, *, asked_of_server: bool) -> tuple[int, int]:
         planned.id, epoch, "ollama", CancelToken(), threading.current_thread(), 0.0
     )
     settings = load({"KOS_HOME": str(home), "KOS_FILE_ROOTS": str(home)}, in_container=False)
-    context = prepare(claimed, settings, running, num_ctx=planned.num_ctx if asked_of_server else 0)
+    context = prepare(claimed, settings, running, num_ctx=num_ctx, model_context=model_context)
+    return claimed.row, context
+
+
+def built_as_planned(home: Path, *, asked_of_server: bool) -> tuple[int, int]:
+    """Plan the only row of the window and prepare it; (its num_ctx, tokens of prompt and answer).
+
+    ``asked_of_server``: whether the server takes a context with the request.
+    """
+    (row,) = backlog.window(10)
+    planned = task_view(row, utc_now())
+    row, context = prepared(home, planned, num_ctx=planned.num_ctx if asked_of_server else 0)
     assert context.max_tokens == planned.max_tokens
-    assert context.brief is bool(claimed.row.faults)
+    assert context.brief is bool(row.faults)
     prompt = prompts.build(
         context.persona,
         title=context.title,
@@ -105,3 +115,15 @@ def test_a_prompt_fits_what_its_plan_asks_for(
 
     assert asked == num_ctx
     assert used <= num_ctx
+
+
+@pytest.mark.parametrize("model_context", [1000, 4000])
+def test_half_of_a_small_context_is_left_to_the_prompt(tmp_path: Path, model_context: int) -> None:
+    submit("Write much.", max_tokens=3000)
+    (row,) = backlog.window(10)
+
+    _, context = prepared(
+        tmp_path, task_view(row, utc_now()), num_ctx=0, model_context=model_context
+    )
+
+    assert (context.context_tokens, context.max_tokens) == (model_context, model_context // 2)

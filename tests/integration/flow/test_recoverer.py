@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.process.clock import ClockWatch
 from jobs.process.owners import process_owner
 from jobs.queues.names import NAMESPACE, WORKERS
 from jobs.queues.worker_register import SILENT_SECONDS
@@ -174,6 +176,22 @@ def test_rows_of_another_host_come_back_by_their_lease_alone(
     assert (found.expired, found.dead) == (int(taken), 0)
     row = fetch_one("SELECT status, crash_count FROM tasks WHERE id = %s", (task_id,))
     assert row == {"status": "pending" if taken else "in_progress", "crash_count": 0}
+
+
+def test_a_jump_of_the_clock_gives_every_lease_a_grace(runtime: Runtime) -> None:
+    task_id = queued_for(runtime, 1)
+    assert Task.claim(task_id, 1, owner=OTHER_HOST, lease_seconds=-1.0) is not None
+    clocks = {"wall": 1000.0, "monotonic": 50.0}
+    watch = ClockWatch(wall=lambda: clocks["wall"], monotonic=lambda: clocks["monotonic"])
+    recovery = replace(runtime.recovery, clock=watch)
+    clocks["wall"] += 3600
+
+    assert recovery.run().expired == 0
+    assert status(task_id) == "in_progress"
+    for name in clocks:
+        clocks[name] += LEASE_SECONDS
+
+    assert recovery.run().expired == 1
 
 
 def test_pending_requests_are_sent_once(runtime: Runtime) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import requests.exceptions as theirs
@@ -20,6 +22,17 @@ from llm.backends.mapping import (
 )
 from llm.types import CancelToken
 from llm.watch import CallWatch
+
+
+def in_body(cause: Exception) -> Exception:
+    """An error while a body is read, as requests tells of it."""
+    return theirs.ChunkedEncodingError(urllib3.exceptions.ProtocolError(f"broken: {cause}", cause))
+
+
+def chunk_length(length: bytes) -> Exception:
+    response = SimpleNamespace(tell=lambda: 5, length_remaining=None)
+    return in_body(urllib3.exceptions.InvalidChunkLength(cast(Any, response), length))
+
 
 EXCEPTIONS: list[tuple[Exception, type[errors.LLMError], str]] = [
     (theirs.ConnectTimeout("x"), errors.ConnectTimeout, "no connection in time: ConnectTimeout: x"),
@@ -55,11 +68,21 @@ EXCEPTIONS: list[tuple[Exception, type[errors.LLMError], str]] = [
     (http.client.HTTPException("x"), errors.StreamBroken, "the connection broke: HTTPException: x"),
     (OSError("x"), errors.StreamBroken, "the connection broke: OSError: x"),
     (ValueError("x"), errors.PoisonedCall, "unexpected ValueError: x"),
+    (http.client.IncompleteRead(b"x"), errors.TruncatedStream, "the stream ended early"),
+    (in_body(urllib3.exceptions.IncompleteRead(5, 7)), errors.TruncatedStream, "the stream ended"),
+    (in_body(OSError("reset")), errors.StreamBroken, "the connection broke"),
+    (chunk_length(b""), errors.TruncatedStream, "the stream ended early"),
+    (chunk_length(b"zz"), errors.StreamBroken, "the connection broke"),
+    (
+        theirs.ChunkedEncodingError(urllib3.exceptions.ProtocolError("Response ended prematurely")),
+        errors.TruncatedStream,
+        "the stream ended early",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("foreign", "kind", "words"), EXCEPTIONS, ids=[type(row[0]).__name__ for row in EXCEPTIONS]
+    ("foreign", "kind", "words"), EXCEPTIONS, ids=[repr(row[0])[:40] for row in EXCEPTIONS]
 )
 def test_a_foreign_exception_becomes_one_of_ours(
     foreign: Exception, kind: type[errors.LLMError], words: str

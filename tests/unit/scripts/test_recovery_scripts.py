@@ -340,12 +340,17 @@ def test_a_second_run_at_once_does_nothing(machine: Machine) -> None:
     assert lock.exists()
 
 
-def test_the_lock_of_a_run_that_was_killed_is_taken_over(machine: Machine) -> None:
+@pytest.mark.parametrize("state", ["its run was killed", "its run hangs for more than an hour"])
+def test_the_lock_of_a_run_that_is_gone_is_taken_over(machine: Machine, state: str) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     lock = machine.home / "run" / "kos-recovery.lock"
     lock.mkdir()
-    (lock / "pid").write_text(str(ended.pid))
+    hangs = "hangs" in state
+    (lock / "pid").write_text(str(os.getpid() if hangs else ended.pid))
+    if hangs:
+        long_ago = time.time() - 61 * 60
+        os.utime(lock, (long_ago, long_ago))
 
     done = recover(machine)
 

@@ -156,7 +156,7 @@ def test_a_line_of_50_mb_is_refused_and_holds_up_nobody(door: Door) -> None:
         ]
 
     print(f"statuses {statuses}, slowest {max(seconds):.2f} s")
-    assert all(status < 500 for status in statuses)
+    assert all(0 < status < 500 for status in statuses), "0: the answer was lost in a reset"
     assert max(seconds) < NEIGHBOUR_SECONDS
 
 

@@ -210,6 +210,27 @@ def test_a_slot_released_here_wakes_whoever_waits_for_one(line: Line) -> None:
     assert line.left == ["a:1"], "only the one that had ended"
 
 
+def test_a_slot_released_while_redis_is_asked_ends_the_wait(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admission = SlotMiddleware(cast(Any, line), cast(Any, line))
+
+    def denied_and_released(*asked: Any, **more: Any) -> SlotDecision:
+        if line.granted:
+            return GRANTED
+        line.granted = True
+        admission.freed("ollama")
+        return DENIED
+
+    monkeypatch.setattr(line, "acquire", denied_and_released)
+    thread = threading.Thread(target=before, args=(admission,), daemon=True)
+    thread.start()
+    # Less than the wait for a release that went unnoticed.
+    thread.join(WAIT_SECONDS)
+
+    assert not thread.is_alive()
+
+
 def test_a_row_that_is_no_longer_ours_to_give_back_gets_no_decision(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:

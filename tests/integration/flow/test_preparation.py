@@ -72,9 +72,9 @@ def built_as_planned(home: Path, *, asked_of_server: bool) -> tuple[int, int]:
     """
     (row,) = backlog.window(10)
     planned = task_view(row, utc_now())
-    row, context = prepared(home, planned, num_ctx=planned.num_ctx if asked_of_server else 0)
+    claimed, context = prepared(home, planned, num_ctx=planned.num_ctx if asked_of_server else 0)
     assert context.max_tokens == planned.max_tokens
-    assert context.brief is bool(row.faults)
+    assert context.brief is bool(claimed.faults)
     prompt = prompts.build(
         context.persona,
         title=context.title,

@@ -68,6 +68,7 @@ def run_some(ids: list[str]) -> None:
 def test_counts_follow_every_transition_folded_or_not() -> None:
     run_some(submit(8))
     submit(5)
+    queue_rows(submit(2))
 
     assert kept() == counted()
     counts.fold()

@@ -98,6 +98,21 @@ def test_a_suspect_that_ended_by_itself_is_none_and_finished_steps_are_kept_for_
     assert columns(task_id, "lease_owner", "lease_expires_at", "progress") == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("stronger", "before", "after"),
+    [(False, 0.3, 0.3), (True, 0.3, 0.9), (True, 0.95, 0.95), (True, None, 0.9)],
+)
+def test_a_task_that_needs_a_stronger_model_is_classed_as_harder(
+    stronger: bool, before: float | None, after: float
+) -> None:
+    task_id, epoch = running()
+    change(task_id, f"complexity = {'NULL' if before is None else before}")
+
+    assert Task.retry(task_id, epoch, ENDED, at=None, spend_attempt=True, stronger=stronger)
+
+    assert columns(task_id, "complexity") == (pytest.approx(after),)
+
+
 def test_each_attempt_has_a_number_of_its_own_and_keeps_its_end() -> None:
     task_id = submit()
     for text in ("first", "second", "third"):
@@ -161,6 +176,41 @@ def test_only_a_run_of_the_task_itself_becomes_its_result(rerun_of: str) -> None
 
     assert feedback.keep_result_of(task_id, run) == (rerun_of == "its own")
     assert columns(task_id, "result") == ("better" if rerun_of == "its own" else None,)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_task_that_is_retried_by_hand_keeps_nothing_of_its_former_life(status: str) -> None:
+    task_id = submit()
+    fresh = ("attempt_count", "crash_count", "suspicion", "next_attempt_at", "cancel_requested_at",
+             "completed_at", "last_error", "avoid")  # fmt: skip
+    before = columns(task_id, *fresh)
+    change(
+        task_id,
+        f"status = '{status}', attempt_count = 3, crash_count = 3, suspicion = 'alone', "
+        "next_attempt_at = now() + interval '1 hour', cancel_requested_at = now(), "
+        "completed_at = now(), last_error = 'poison', avoid = '[[\"mlx\", \"m\"]]'",
+    )
+
+    Task.redrive([task_id])
+
+    assert columns(task_id, "status", *fresh) == ("pending", *before)
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "ends"),
+    [("pending", "cancelled", True), ("queued", "cancelled", True),
+     ("in_progress", "in_progress", False), ("completed", "completed", False)],
+)  # fmt: skip
+def test_only_a_task_that_does_not_run_ends_with_its_cancel(
+    status: str, after: str, ends: bool
+) -> None:
+    task_id = submit()
+    change(task_id, f"status = '{status}', completed_at = NULL")
+
+    Task.cancel([task_id])
+
+    assert columns(task_id, "status") == (after,)
+    assert (columns(task_id, "completed_at") != (None,)) == ends
 
 
 def test_an_assignment_leaves_what_the_creator_chose() -> None:

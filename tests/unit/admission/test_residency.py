@@ -288,6 +288,7 @@ class TestHowManyModelsAServerHolds:
 
     def test_one_that_holds_what_is_configured_is_believed(self, residency: Residency) -> None:
         assert self.load(residency, Roomy(most=2), "a", "b", "c") == 2
+        assert residency.learned_holds("ollama") is None, "a full server replaces what it holds"
 
     def test_a_model_that_expired_meanwhile_proves_nothing(self, residency: Residency) -> None:
         past = datetime.now(UTC) - timedelta(seconds=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from llm import errors
 from llm.types import BackendKind, BackendSpec
 
 DEADLINE_SECONDS = 20.0
+LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 HEAD = b"HTTP/1.1 %d X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -56,6 +58,7 @@ class Servers:
 
     answers: dict[str, Sequence[bytes] | None]
     asked: list[str] = field(default_factory=list)
+    connections: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
@@ -77,19 +80,32 @@ class Servers:
 
     def _serve(self, name: str) -> Callable[[Any, Any], Any]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            self.asked.append(name)
+            self.connections += 1
             parts = self.answers[name]
-            for part in parts or ():
-                writer.write(part)
-                await writer.drain()
-            if parts is None:
-                while await reader.read(65_536):
-                    pass
-                self.left.set()
+            whole = parts is not None and parts[-1].endswith(END)
+            while head := await _head(reader):
+                await reader.readexactly(int(LENGTH.findall(head)[0]))
+                self.asked.append(name)
+                for part in parts or ():
+                    writer.write(part)
+                    await writer.drain()
+                if parts is None:
+                    while await reader.read(65_536):
+                        pass
+                    self.left.set()
+                if not whole:
+                    break
             writer.close()
 
         return serve
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """The head of the next request; empty where the caller has left."""
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return b""
 
 
 @dataclass
@@ -166,9 +182,14 @@ class Outcome:
 
 
 def chat(
-    servers: Servers, told: Told, *, stream: bool = True, hang_up_when: asyncio.Event | None = None
+    servers: Servers,
+    told: Told,
+    *,
+    stream: bool = True,
+    times: int = 1,
+    hang_up_when: asyncio.Event | None = None,
 ) -> Outcome:
-    """What the caller receives."""
+    """What the caller receives, at the last of so many times."""
     sent: list[Message] = []
     records: list[Record] = []
 
@@ -185,18 +206,20 @@ def chat(
 
         body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
         async with servers.running() as client:
-            relay = Relay(
-                read_call(Api.OPENAI_CHAT, json.dumps(body).encode()),
-                "me",
-                desk=cast(Any, Desk(told)),
-                interactive_slots=cast(Any, FreeSlots()),
-                client=client,
-                ledger=cast(Any, SimpleNamespace(add=records.append)),
-            )
-            with anyio.fail_after(DEADLINE_SECONDS):
-                await relay({"type": "http"}, receive, send)
-                if hang_up_when is not None:
-                    await hang_up_when.wait()
+            for _ in range(times):
+                sent.clear()
+                relay = Relay(
+                    read_call(Api.OPENAI_CHAT, json.dumps(body).encode()),
+                    "me",
+                    desk=cast(Any, Desk(told)),
+                    interactive_slots=cast(Any, FreeSlots()),
+                    client=client,
+                    ledger=cast(Any, SimpleNamespace(add=records.append)),
+                )
+                with anyio.fail_after(DEADLINE_SECONDS):
+                    await relay({"type": "http"}, receive, send)
+                    if hang_up_when is not None:
+                        await hang_up_when.wait()
 
     anyio.run(ask)
     bodies = [message for message in sent if message["type"] == "http.response.body"]
@@ -205,7 +228,7 @@ def chat(
     return Outcome(
         sent[0]["status"] if sent else 0,
         b"".join(part["body"] for part in bodies),
-        records[0],
+        records[-1],
         bool(ends),
     )
 
@@ -266,3 +289,12 @@ def test_a_caller_that_hangs_up_ends_the_call_at_the_server() -> None:
     got = chat(servers, told, hang_up_when=servers.left)
 
     assert (got.record.status, servers.asked, told.lines) == (499, ["a"], [])
+
+
+def test_the_next_chat_uses_the_connection_of_a_whole_answer() -> None:
+    # The end of the body comes after the end mark of the stream.
+    servers, told = Servers({"a": (*GOOD[:-1], DONE, END), "b": GOOD}), Told()
+
+    chat(servers, told, times=3)
+
+    assert (servers.asked, servers.connections) == (["a"] * 3, 1)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import httpx
 import ollama
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
 
-from llm.framing import ndjson_objects, sse_objects
+from llm.errors import StreamBroken
+from llm.framing import LineSplitter, ndjson_objects, sse_objects
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 OBJECTS = st.dictionaries(WORDS, st.one_of(WORDS, st.integers(), st.lists(WORDS, max_size=2)))
@@ -77,3 +79,14 @@ def _read_by_ollama(chunks: list[bytes]) -> list[str | None]:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body()))
     client = ollama.Client(transport=transport)
     return [part.message.content for part in client.chat("m", stream=True)]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000, 5000])
+def test_a_line_without_end_is_refused_however_it_is_cut(piece: int) -> None:
+    lines = LineSplitter(max_line_bytes=2000)
+
+    for _ in range(2000 // piece):
+        lines.feed(b"x" * piece)
+
+    with pytest.raises(StreamBroken, match="longer than 2000 bytes"):
+        lines.feed(b"x" * (piece + 1))

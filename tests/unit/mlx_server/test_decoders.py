@@ -36,11 +36,31 @@ def test_a_cached_prefix_is_found_by_a_request_that_names_none(
     assert shorter.cached_tokens == len(prefix) - 2
 
 
+def test_a_prefix_too_large_to_keep_is_waited_for_once(entry: ModelEntry) -> None:
+    options = _options()._replace(capacity=3, prefix_cache_bytes=1)
+    decoder = BatchedDecoder(load_model(entry.folder)[0], options)
+    prefix = tuple(range(5, 70))
+    leader, *followers = [_job(entry, (*prefix, last), shared=len(prefix)) for last in (7, 8, 9)]
+    for job in (leader, *followers):
+        decoder.insert(job)
+    running = [job for job in (leader, *followers) if job in decoder._uids]
+
+    while not any(emission.job is leader for emission in decoder.step()):
+        pass
+
+    assert running == [leader]
+    assert not decoder._followers, "they run beside each other"
+
+
+def _job(entry: ModelEntry, tokens: tuple[int, ...], *, shared: int) -> EngineJob:
+    prompt = PromptTokens(tokens=tokens, shared_tokens=shared)
+    return EngineJob(model=entry, channel=Channel(), prompt=prompt, max_tokens=2)
+
+
 def _answer(
     decoder: BatchedDecoder, entry: ModelEntry, tokens: tuple[int, ...], *, shared: int
 ) -> EngineJob:
-    prompt = PromptTokens(tokens=tokens, shared_tokens=shared)
-    job = EngineJob(model=entry, channel=Channel(), prompt=prompt, max_tokens=2)
+    job = _job(entry, tokens, shared=shared)
     decoder.insert(job)
     while not any(emission.finish for emission in decoder.step()):
         pass

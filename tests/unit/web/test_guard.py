@@ -86,6 +86,24 @@ def test_a_body_beyond_its_bound_is_cut_off_where_it_hides_its_length() -> None:
     assert received == (MAX_BODY_BYTES, 413)
 
 
+@pytest.mark.parametrize("length", [str(MAX_BODY_BYTES + 1), "9" * 5000, "-1"])
+def test_a_body_that_announces_too_much_is_refused_unread(length: str) -> None:
+    sent: list[Any] = []
+
+    async def nothing_is_read() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = {"host": "localhost", "content-length": length, "authorization": f"Bearer {TOKEN}"}
+    scope = _scope(headers, "10.0.0.1")
+    asyncio.run(_guard(LoginAttempts())(scope, nothing_is_read, send))
+
+    assert sent[0]["status"] == 413
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
 def test_a_body_that_comes_too_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_module, "BODY_SECONDS", 0.05)
     messages = [{"type": "http.request", "body": b"{", "more_body": True}, None]

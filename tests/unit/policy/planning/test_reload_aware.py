@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from jobs.policy.plan import plan
 from jobs.policy.types import FurtherTasks, PlannedBlock, RunningTask
 from llm.types import Category
@@ -44,6 +46,13 @@ def test_a_few_tasks_do_not_open_a_second_server() -> None:
     made = plan(snapshot(tasks(3, FAST)))
 
     assert [(b.key.backend, len(b.task_ids)) for b in made.blocks] == [("mlx", 3)]
+
+
+@pytest.mark.parametrize(("count", "servers"), [(3, 1), (7, 1), (12, 2)])
+def test_a_load_must_gain_more_than_chance_may_move_the_end(count: int, servers: int) -> None:
+    made = plan(snapshot(tasks(count), mlx(resident=("coder",)), ollama()))
+
+    assert len({block.key.backend for block in made.blocks}) == servers
 
 
 def test_the_resident_model_is_preferred_over_a_load() -> None:

@@ -10,7 +10,7 @@ import pytest
 from models import backlog
 from models.backlog import Unservable
 from models.base import fetch_all
-from models.states import STEP_OF_PRIORITY_SECONDS, Priority
+from models.states import STEP_OF_PRIORITY_SECONDS, Priority, TaskState
 from models.task_rows import PendingTask
 
 pytestmark = pytest.mark.usefixtures("database_here")
@@ -131,3 +131,17 @@ def test_a_step_of_priority_is_worth_in_sql_what_it_is_worth_in_the_planner(
     )
 
     assert row["head_start_seconds"] == priority.rank * STEP_OF_PRIORITY_SECONDS
+
+
+@pytest.mark.parametrize("status", TaskState)
+def test_only_a_completed_parent_lets_its_child_run(status: TaskState) -> None:
+    wait(2, "fast")
+    parent, child = (
+        str(row["id"]) for row in fetch_all("SELECT id FROM tasks ORDER BY created_at")
+    )
+    fetch_all("INSERT INTO kos_dependencies VALUES (%s, %s) RETURNING 1", (child, parent))
+    fetch_all("UPDATE tasks SET status = %s WHERE id = %s RETURNING 1", (status.value, parent))
+
+    eligible = {row.id for row in backlog.window(10)} - {parent}
+
+    assert eligible == ({child} if status is TaskState.COMPLETED else set())

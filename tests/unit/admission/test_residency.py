@@ -162,6 +162,19 @@ def test_those_who_waited_for_a_load_that_failed_do_not_try_it_in_turn(
     assert all(isinstance(result, LoadTimeout) for result in results)
 
 
+def test_who_comes_after_a_load_that_failed_tries_it_again(shared: Shared) -> None:
+    now = [1000.0]
+    residency = Residency(cast(Any, shared), clock=lambda: now[0])
+    server = Server(LoadTimeout("no load in 60 s", backend="ollama", model=MODEL))
+    server.go.set()
+
+    for loads in (1, 2):
+        with pytest.raises(LoadTimeout):
+            ensure(residency, server)
+        assert server.loads == loads
+        now[0] += 1
+
+
 def test_whoever_waits_for_a_load_can_be_cancelled(residency: Residency) -> None:
     server, token = Server(), CancelToken()
     first, _ = in_threads(1, lambda: ensure(residency, server))

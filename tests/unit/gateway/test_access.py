@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -155,3 +157,21 @@ def test_only_tasks_of_callers_are_cancelled_and_only_ids_reach_postgres(
 
     assert cancelled == []
     assert looked_up == ([TASK] if task_id == TASK else [])
+
+
+def test_a_task_of_a_caller_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[str] = []
+
+    @contextmanager
+    def no_session() -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(flexible, "session", no_session)
+    monkeypatch.setattr(flexible, "_read", lambda ids: dict.fromkeys(ids, "as it stands"))
+    monkeypatch.setattr("models.task.Task.cancel", cancelled.extend)
+
+    async def cancel() -> Any:
+        return await FlexibleTasks().cancel(TASK)
+
+    assert anyio.run(cancel) == "as it stands"
+    assert cancelled == [TASK]

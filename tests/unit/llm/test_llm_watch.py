@@ -54,6 +54,18 @@ def test_a_silent_read_ends_when_the_phase_is_over(connection: Connection) -> No
             watch.check()
 
 
+def test_a_cancel_after_the_last_token_takes_no_answer_away(connection: Connection) -> None:
+    token = CancelToken()
+    with CallWatch(total_seconds=10.0, cancel=token) as watch:
+        watch.attach(connection, reused=False)
+        # The end mark was read; the cancel comes while what follows it is drained, and after that.
+        token.cancel("a person cancels")
+        watch.complete()
+        watch.abort(errors.TotalTimeout("late"))
+
+        watch.check()
+
+
 def test_progress_postpones_the_end_of_the_phase() -> None:
     with CallWatch(total_seconds=60.0) as watch:
         watch.expect(lambda seconds: errors.StallTimeout("early"), 20.0)

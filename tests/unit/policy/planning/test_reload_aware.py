@@ -55,6 +55,17 @@ def test_a_load_must_gain_more_than_chance_may_move_the_end(count: int, servers:
     assert len({block.key.backend for block in made.blocks}) == servers
 
 
+@pytest.mark.parametrize(("count", "shares"), [(1, {"ollama": 1}), (6, {"mlx": 3, "ollama": 3})])
+def test_only_a_server_without_a_model_serves_nothing_during_its_first_load(
+    count: int, shares: dict[str, int]
+) -> None:
+    empty, loaded = mlx(max_resident=2), ollama(max_resident=2, resident=("coder",))
+
+    made = plan(snapshot(tasks(count), empty, loaded))
+
+    assert {block.key.backend: len(block.task_ids) for block in made.blocks} == shares
+
+
 def test_the_resident_model_is_preferred_over_a_load() -> None:
     made = plan(snapshot(tasks(2), mlx(resident=("small",)), ollama(resident=("coder",))))
 

@@ -48,6 +48,12 @@ def test_a_byte_order_mark_before_lines_of_json_hides_no_word() -> None:
     assert found.text == "Not safe."
 
 
+@pytest.mark.parametrize("end", [b"", DONE], ids=["cut", "marked"])
+def test_an_answer_without_a_finish_reason_is_not_taken_for_whole(end: bytes) -> None:
+    with pytest.raises(errors.TruncatedStream):
+        read(event("Not ") + event("safe.") + end)
+
+
 @pytest.mark.parametrize("content_type", [b"text/plain; charset=utf-8", b"application/json"])
 def test_an_event_stream_by_another_name_is_read(content_type: bytes) -> None:
     assert read(event("Not safe.", reason="stop") + DONE, content_type).text == "Not safe."

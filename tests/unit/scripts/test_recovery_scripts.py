@@ -328,6 +328,30 @@ def test_a_relative_home_lies_in_the_checkout(machine: Machine) -> None:
     assert f"KOS_HOME='{SCRIPTS.parent}/k'" in shown.stdout
 
 
+@pytest.mark.parametrize(
+    ("file", "environ", "value"),
+    [
+        ("X=one\nX=two\nXY=three\n", {}, "two"),
+        ("X=one\n", {"X": "own"}, "own"),
+        ('export X="a b"\n', {}, "a b"),
+        ("X='q'\n#X=later\n", {}, "q"),
+        ("XY=three\n", {}, "default"),
+    ],
+)
+def test_a_setting_is_read_as_a_shell_reads_it(
+    tmp_path: Path, file: str, environ: dict[str, str], value: str
+) -> None:
+    (tmp_path / "dotenv").write_text(file)
+    script = f'root=$1; . "{SCRIPTS}/lib/recovery.sh"; setting X default "$1/dotenv"'
+
+    said = subprocess.run(
+        ["bash", "-c", script, "-", str(tmp_path)],
+        env={"PATH": "/usr/bin:/bin", **environ}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert said.stdout == value
+
+
 def test_a_second_run_at_once_does_nothing(machine: Machine) -> None:
     lock = machine.home / "run" / "kos-recovery.lock"
     lock.mkdir()

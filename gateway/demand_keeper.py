@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import anyio
 import anyio.to_thread
@@ -29,6 +29,7 @@ from jobs.policy.interactive import (
     models_in_the_way,
     preempted_models,
 )
+from jobs.process.clock import utc_now
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class DemandKeeper(BackgroundWork):
         if wish.ended_at is not None and wish.running == 0 and wish.waiting == 0:
             wish.pauses.append(time.monotonic() - wish.ended_at)
         wish.waiting += 1
-        wish.waiting_since = wish.waiting_since or datetime.now(UTC)
+        wish.waiting_since = wish.waiting_since or utc_now()
         if not resident:
             self._changed.set()
         request = WantedModel(wish)
@@ -164,7 +165,7 @@ class DemandKeeper(BackgroundWork):
 
     def demanded(self, backend: str) -> Demand | None:
         """What people want of this server at the moment, or None."""
-        return self._demands(datetime.now(UTC)).get(backend)
+        return self._demands(utc_now()).get(backend)
 
     async def make_room(self, backend: str, model: str) -> None:
         """Wait until no task runs at the server whose model is in the way of this one.
@@ -175,7 +176,7 @@ class DemandKeeper(BackgroundWork):
         wait = self._patience.total_seconds() + INTERRUPTED_WITHIN_SECONDS
         with anyio.move_on_after(wait):
             while True:
-                now = datetime.now(UTC)
+                now = utc_now()
                 demand = self._demands(now).get(backend)
                 if demand is None or demand.model != model:
                     return
@@ -194,7 +195,7 @@ class DemandKeeper(BackgroundWork):
                 await self._changed.wait()
             self._changed.clear()
             try:
-                await anyio.to_thread.run_sync(self._look, datetime.now(UTC))
+                await anyio.to_thread.run_sync(self._look, utc_now())
             except (redis.RedisError, DatabaseUnavailable) as error:
                 logger.warning("demand_not_published error=%s", error)
 

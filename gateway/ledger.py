@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import anyio
 import anyio.to_thread
 
 from gateway.background import BackgroundWork
+from jobs.process.clock import utc_now
 from models import request
 from models.database import DatabaseUnavailable, session
 from models.request import NewRequest
@@ -31,7 +32,7 @@ class Record:
     caller: str
     api: str
     asked: str
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    at: datetime = field(default_factory=utc_now)
     status: int = HANGUP
     backend: str | None = None
     model: str | None = None

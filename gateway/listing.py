@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.calls import JsonObject
 from gateway.names import AUTO, EXPERT, NamedExpert
+from jobs.process.clock import utc_now
 from llm.types import Category, Scan, ServerScan
 from llm.wire import ollama
 from llm.wire.values import ModelCard
@@ -54,7 +55,7 @@ def ollama_tags(entries: Sequence[Listed]) -> JsonObject:
 
 def ollama_ps(scan: Scan, resident: Mapping[str, Sequence[str]]) -> JsonObject:
     """What is in memory: ``resident`` are the models last seen at each server."""
-    now = datetime.now(UTC)
+    now = utc_now()
     entries = []
     for server in scan.servers:
         of_scan = {model.name: model for model in server.resident}

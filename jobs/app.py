@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from periodiq import PeriodiqMiddleware
 
 from jobs.actors import deliver, maintain, plan, recover, run_task, scan, start_due
 from jobs.admission.expert_tasks import ExpertTasks
@@ -25,18 +22,17 @@ from jobs.planning.failover import Failover
 from jobs.planning.plan_log import PlanLog
 from jobs.planning.planner import Planner
 from jobs.policy.knowledge_os import Compat
+from jobs.process.clock import epoch_seconds
 from jobs.process.owners import process_owner
 from jobs.queues.actor_errors import CountActorErrors
 from jobs.queues.broker_heartbeat import BrokerHeartbeat
 from jobs.queues.names import CONTROL_QUEUE, LLM_QUEUE_PREFIX, MAINTENANCE_QUEUE
 from jobs.queues.thread_connections import KeptConnections
+from jobs.queues.ticks import DropLateTicks
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from jobs.upkeep.canaries import Canaries
 from jobs.upkeep.embeddings import Embeddings
-
-TICK_VALID_SECONDS = 50
-"""A tick of the schedule older than this is dropped: the next one is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +49,17 @@ def build_app(settings: Settings, *, queues: Sequence[str], program: str) -> Wor
     """The app that serves ``queues``: ``control``, ``maintenance``, ``llm-<backend>``.
 
     Middleware runs in this order before a message and in reverse after it: threads keep their
-    connections, the heartbeat keeps the process known, periodiq drops ticks that come too late,
+    connections, the heartbeat keeps the process known, ticks that come too late are dropped,
     the slots admit, exceptions are counted.
     """
     runtime = connect(settings, program=program.replace(":", "-"))
     owner = process_owner()
-    about = {"program": program, "queues": list(queues), "started_at": time.time()}
+    about = {"program": program, "queues": list(queues), "started_at": epoch_seconds()}
     admission = SlotMiddleware(runtime.slots, runtime.limits)
     heartbeat = BrokerHeartbeat(owner=owner, about=about)
     runtime.broker.add_middleware(KeptConnections())
     runtime.broker.add_middleware(heartbeat)
-    runtime.broker.add_middleware(PeriodiqMiddleware(skip_delay=TICK_VALID_SECONDS))
+    runtime.broker.add_middleware(DropLateTicks())
     runtime.broker.add_middleware(admission)
     runtime.broker.add_middleware(CountActorErrors(runtime.redis))
     lease_keeper = LeaseKeeper(

@@ -20,7 +20,7 @@ import redis
 from jobs.attempt.processors.delegation import VERONICA_PORT, VICTORIA_PORT, usual_url
 from jobs.planning.plan_log import PlanLog
 from jobs.process import signals
-from jobs.process.clock import utc_now
+from jobs.process.clock import epoch_seconds, utc_now
 from jobs.queues.leadership import Leadership
 from jobs.queues.names import CONTROL_QUEUE, HEALTH, llm_queue
 from jobs.runtime import Runtime, connect
@@ -114,7 +114,7 @@ class HealthChecker:
             return False
 
     def _publish(self, checks: list[HealthCheck]) -> None:
-        now, before = time.time(), self.red_since
+        now, before = epoch_seconds(), self.red_since
         self.red_since = {one.name: before.get(one.name, now) for one in checks if not one.ok}
         said = [{**asdict(one), "since": self.red_since.get(one.name)} for one in checks]
         document = {"at": now, "checks": said}

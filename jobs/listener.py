@@ -13,7 +13,6 @@ import logging
 import select
 import signal
 import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +20,7 @@ import psycopg2
 import redis
 
 from jobs.process import signals
+from jobs.process.clock import epoch_seconds, utc_now
 from jobs.queues.names import LISTENER_HEARTBEAT
 from jobs.runtime import Runtime, connect
 from models import backlog, webhook
@@ -82,7 +82,7 @@ def _listen_once(runtime: Runtime, stop: signals.Stop) -> None:
     )
     timers.refresh()
     while not stop.is_set():
-        runtime.redis.set(LISTENER_HEARTBEAT, time.time())
+        runtime.redis.set(LISTENER_HEARTBEAT, epoch_seconds())
         select.select([connection, stop], [], [], timers.sleep_seconds())
         connection.poll()
         channels = {notification.channel for notification in connection.notifies}
@@ -124,20 +124,20 @@ class _Timers:
         self._read_at = datetime.min.replace(tzinfo=UTC)
 
     def refresh(self) -> None:
-        self._read_at = datetime.now(UTC)
+        self._read_at = utc_now()
         self._eligible, lease, queued = backlog.next_due_times()
         self._lease = lease and lease + LEASE_SLACK
         self._late = queued and max(queued, self._late_checked_at) + self._patience
 
     def row_is_due(self) -> bool:
-        return self._eligible is not None and self._eligible <= datetime.now(UTC)
+        return self._eligible is not None and self._eligible <= utc_now()
 
     def lease_ran_out(self) -> bool:
-        return self._lease is not None and self._lease <= datetime.now(UTC)
+        return self._lease is not None and self._lease <= utc_now()
 
     def message_is_late(self) -> bool:
         """True once in each ``patience``."""
-        now = datetime.now(UTC)
+        now = utc_now()
         late = self._late is not None and self._late <= now
         if late:
             self._late_checked_at = now
@@ -146,10 +146,10 @@ class _Timers:
 
     def is_due(self) -> bool:
         """Whether the sleep would be over by now: a stream of inserts must not postpone it."""
-        return self._next_moment() <= datetime.now(UTC)
+        return self._next_moment() <= utc_now()
 
     def sleep_seconds(self) -> float:
-        return max(0.0, (self._next_moment() - datetime.now(UTC)).total_seconds())
+        return max(0.0, (self._next_moment() - utc_now()).total_seconds())
 
     def _next_moment(self) -> datetime:
         moments = [at for at in (self._eligible, self._lease, self._late) if at]

@@ -7,7 +7,6 @@ uses as arguments.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import redis
 
@@ -20,6 +19,7 @@ from jobs.admission.slots import Slots
 from jobs.planning.current_state import StateReader
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.snapshots import local_memory
+from jobs.process.clock import utc_now
 from jobs.queues.broker import WakingBroker
 from jobs.queues.clients import blocking_client_for, client_for
 from jobs.queues.control_requests import ControlRequests
@@ -88,7 +88,7 @@ def model_servers(settings: Settings, client: redis.Redis | None) -> tuple[Backe
         catalog=load_catalog(settings.catalog_file),
         fresh_seconds=settings.scan_cache_seconds,
         memory_bytes=local_memory(settings),
-        clock=lambda: datetime.now(UTC),
+        clock=utc_now,
     )
     return backends, scanner
 

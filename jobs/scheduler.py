@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pendulum
 import redis
@@ -16,8 +16,11 @@ from periodiq import Scheduler
 
 from jobs.app import build_app
 from jobs.process import signals
+from jobs.process.clock import epoch_seconds, utc_now
 from jobs.queues.leadership import Leadership
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, SCHEDULER_TICK
+from models import database
+from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +40,10 @@ class TickingScheduler(Scheduler):  # type: ignore[misc]
     def send_actors(self, actors: Sequence[object], now: pendulum.DateTime) -> None:
         if not self._leadership.holds():
             return
-        super().send_actors(actors, now)
-        self._client.set(SCHEDULER_TICK, time.time())
+        with suppress(DatabaseUnavailable), database.session():
+            pass  # A connection brings the time that the ticks carry.
+        super().send_actors(actors, utc_now())
+        self._client.set(SCHEDULER_TICK, epoch_seconds())
 
 
 def main() -> int:

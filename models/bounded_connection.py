@@ -17,6 +17,8 @@ from contextlib import contextmanager
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP, connection
 
+from models.clock import NOW, server_clock
+
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 8.0
 """Longer than any statement of a running system, short enough to recover within 15 s."""
@@ -39,8 +41,11 @@ class BoundedConnection(connection):
         if self.closed or time.monotonic() - self.used_at < TRUST_SECONDS:
             return not self.closed
         try:
+            asked_at = server_clock.since_boot()
             with statement_limit(TRIAL_SECONDS), self.cursor() as cursor:
-                cursor.execute("SELECT 1")
+                cursor.execute(f"SELECT {NOW}")
+                for (theirs,) in cursor:
+                    server_clock.learn(theirs, asked_at=asked_at)
         except psycopg2.Error:
             return False
         return True

@@ -23,6 +23,7 @@ from models.bounded_connection import (
     BoundedConnection,
     wait_for_answer,
 )
+from models.clock import NOW, server_clock
 from models.pool import BoundedPool
 
 POOL_WAIT_SECONDS = 10
@@ -101,8 +102,11 @@ class PostgresConnection(BoundedConnection):
         self.autocommit = True
         with self.cursor() as cursor:
             # A pooler answers the handshake with a number of its own making.
-            cursor.execute("SELECT pg_backend_pid()")
-            self.behind_pooler = cursor.fetchone() != (self.info.backend_pid,)
+            asked_at = server_clock.since_boot()
+            cursor.execute(f"SELECT pg_backend_pid(), {NOW}")
+            for pid, theirs in cursor.fetchall():
+                self.behind_pooler = pid != self.info.backend_pid
+                server_clock.learn(theirs, asked_at=asked_at)
             if not self.behind_pooler:
                 cursor.execute(FOR_SESSION)
         if self.behind_pooler:

@@ -8,7 +8,8 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, complete_backends, json_option
-from console.cli.output import Column, note, now_utc, print_json, print_table, say, styled
+from console.cli.output import Column, note, print_json, print_table, say, styled
+from jobs.process.clock import utc_now
 
 COLUMNS = (
     Column("NAME"),
@@ -117,7 +118,7 @@ def _print_trouble(trouble: dict[str, Any]) -> None:
     from console.operations.times import ago
 
     place = trouble["backend"] + (f" with {trouble['model']}" if trouble["model"] else "")
-    due = ago(trouble["retry_at"], now=now_utc())
+    due = ago(trouble["retry_at"], now=utc_now())
     later = f"; next try {due}" if due.startswith("in ") else ""
     note(f"{place}: breaker {trouble['breaker']}, {trouble['reason']}{later}", "yellow")
 

@@ -6,7 +6,8 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Group, json_option
-from console.cli.output import Column, now_utc, print_json, print_table, say
+from console.cli.output import Column, print_json, print_table, say
+from jobs.process.clock import utc_now
 
 
 @click.group(
@@ -71,7 +72,7 @@ def status_command(app: App, as_json: bool) -> None:
     if as_json:
         print_json([{"name": step.name, "applied_at": step.applied_at} for step in steps])
         return
-    now = now_utc()
+    now = utc_now()
     rows = [[s.name, ago(as_utc(s.applied_at), now=now) or "pending"] for s in steps]
     print_table((Column("STEP"), Column("APPLIED")), rows, empty="No steps.")
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,10 +144,6 @@ def say(text: str, style: str = "", *, ours: bool = True) -> None:
 def note(text: str, style: str = "dim") -> None:
     """A line for people on stderr, beside a JSON document or a stream."""
     screen(stderr=True).print(styled(words()(text), style), soft_wrap=True)
-
-
-def now_utc() -> datetime:
-    return datetime.now(UTC)
 
 
 def _cell(value: Any, column: Column) -> Text:

@@ -12,12 +12,12 @@ from console.cli.framework import Command, Group, complete_queues, json_option
 from console.cli.output import (
     Column,
     note,
-    now_utc,
     print_json,
     print_table,
     say,
     state_text,
 )
+from jobs.process.clock import utc_now
 
 if TYPE_CHECKING:
     from console.operations.queue_actions import Part
@@ -76,7 +76,7 @@ def list_command(app: App, as_json: bool) -> None:
     from console.operations.times import span
     from models.task_figures import queued_by_backend
 
-    names, now = queues.names(app.settings), now_utc()
+    names, now = queues.names(app.settings), utc_now()
     rows = queues.overview(app.redis, names, now=now)
     if as_json:
         print_json(rows)
@@ -110,7 +110,7 @@ def show_command(app: App, queue: str, where: str | None, limit: int, as_json: b
     from console.operations.times import span
     from models import task_views
 
-    name, now = queues.checked_name(queue, queues.names(app.settings)), now_utc()
+    name, now = queues.checked_name(queue, queues.names(app.settings)), utc_now()
     parts = [part for part in PARTS if where in (None, part)]
     found = [queues.messages(app.redis, name, where=part, limit=limit, now=now) for part in parts]
     rows = [row for part in found for row in part]

@@ -9,8 +9,9 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Group, json_option
-from console.cli.output import Column, now_utc, print_json, print_table, say
+from console.cli.output import Column, print_json, print_table, say
 from console.cli.templates import TASK_OPTIONS, options
+from jobs.process.clock import utc_now
 
 COLUMNS = (
     Column("NAME"),
@@ -67,7 +68,7 @@ def list_command(app: App, as_json: bool) -> None:
     from console.operations import schedules
 
     with app.database():
-        found = schedules.listed(now=now_utc())
+        found = schedules.listed(now=utc_now())
     if as_json:
         print_json(found)
         return
@@ -87,7 +88,7 @@ def show_command(app: App, name: str, as_json: bool) -> None:
     from console.operations import schedules
 
     with app.database():
-        _print(schedules.details(name, now=now_utc()), as_json)
+        _print(schedules.details(name, now=utc_now()), as_json)
 
 
 @schedules_command.command("add", cls=Command)
@@ -105,7 +106,7 @@ def add_command(app: App, /, name: str, as_json: bool, **fields: Any) -> None:
         raise click.UsageError("say what: --text or --template")
     values = _values(fields)
     with app.database():
-        _print(schedules.add(name, values, rules=_rules(app), now=now_utc()), as_json)
+        _print(schedules.add(name, values, rules=_rules(app), now=utc_now()), as_json)
 
 
 @schedules_command.command("edit", cls=Command)
@@ -124,7 +125,7 @@ def edit_command(app: App, /, name: str, as_json: bool, **fields: Any) -> None:
     if fields["text"] is not None:
         values["template"] = None
     with app.database():
-        _print(schedules.edit(name, values, rules=_rules(app), now=now_utc()), as_json)
+        _print(schedules.edit(name, values, rules=_rules(app), now=utc_now()), as_json)
 
 
 @schedules_command.command("pause", cls=Command)
@@ -147,7 +148,7 @@ def resume_command(app: App, name: str) -> None:
     from console.operations import schedules
 
     with app.database():
-        schedules.resume(name, now=now_utc())
+        schedules.resume(name, now=utc_now())
     say(f"resumed: {name}")
 
 
@@ -160,7 +161,7 @@ def run_command(app: App, name: str, as_json: bool) -> None:
     from console.operations import schedules
 
     with app.database():
-        task_id = schedules.run(name, now=now_utc())
+        task_id = schedules.run(name, now=utc_now())
     if as_json:
         print_json({"task_id": task_id})
     else:

@@ -14,7 +14,6 @@ from console.cli.framework import Command, json_option
 from console.cli.output import (
     Column,
     note,
-    now_utc,
     print_json,
     print_table,
     say,
@@ -22,6 +21,7 @@ from console.cli.output import (
     words,
 )
 from console.cli.text import safe
+from jobs.process.clock import utc_now
 
 if TYPE_CHECKING:
     from console.operations.outlook import QueuePosition
@@ -106,7 +106,7 @@ def why_command(app: App, task: str, as_json: bool) -> None:
         row = tasks.details(task_id)
         parents, position = _parents(row), position_of(task_id, app.settings)
     if as_json:
-        shown = as_range(position.done_in, now=now_utc()) if position else None
+        shown = as_range(position.done_in, now=utc_now()) if position else None
         print_json({**tasks.as_explained(task_id, decisions), "eta": shown})
         return
     _print_head(app, row, parents, position)
@@ -142,7 +142,7 @@ def _print_head(
     from console.operations.timeline import standing
     from console.operations.times import ago
 
-    now = now_utc()
+    now = utc_now()
     say(row["title"] or "(no title)", "bold", ours=False)
     facts = (
         ("id", row["id"]),

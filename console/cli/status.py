@@ -12,7 +12,6 @@ from console.cli.framework import Command, json_option
 from console.cli.output import (
     Column,
     note,
-    now_utc,
     print_json,
     print_table,
     say,
@@ -21,6 +20,7 @@ from console.cli.output import (
     words,
 )
 from console.cli.text import one_line
+from jobs.process.clock import utc_now
 
 PROGRAM_COLUMNS = (Column("PROGRAM"), Column("STATE"), Column("PID", "right"), Column("SINCE"))
 LEVEL_STYLES = {"ok": "bold green", "busy": "bold", "warn": "bold yellow", "bad": "bold red"}
@@ -50,7 +50,7 @@ def status_command(app: App, as_json: bool) -> int:
     if as_json:
         print_json(document)
     else:
-        line = verdict_line(found.judged, now_utc(), words())
+        line = verdict_line(found.judged, utc_now(), words())
         say(line, LEVEL_STYLES[document["verdict"]["level"]], ours=False)
         if cause := cause_line(found.judged, words()):
             say(cause, ours=False)

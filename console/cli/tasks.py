@@ -12,12 +12,12 @@ from console.cli.framework import Command, Word, complete_backends, json_option
 from console.cli.output import (
     Column,
     note,
-    now_utc,
     print_json,
     print_table,
     state_text,
     words,
 )
+from jobs.process.clock import utc_now
 from models.states import Priority, TaskState
 from models.task_filter import TaskFilter
 
@@ -80,7 +80,7 @@ def chosen_by(app: App, options: dict[str, Any]) -> TaskFilter:
 def since_moment(written: str | None) -> datetime | None:
     from console.operations.times import parse_since
 
-    return parse_since(written, now=now_utc()) if written else None
+    return parse_since(written, now=utc_now()) if written else None
 
 
 @click.command(
@@ -126,7 +126,7 @@ def cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
     from console.operations.times import ago
     from console.words import in_words
 
-    ids, now = [row["id"] for row in rows], now_utc()
+    ids, now = [row["id"] for row in rows], utc_now()
     return [
         [
             short(row["id"], among=ids),

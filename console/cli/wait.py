@@ -13,9 +13,10 @@ import click
 from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, RED, TIMED_OUT
 from console.cli.framework import Command, Seconds, json_option
-from console.cli.output import note, now_utc, print_json
+from console.cli.output import note, print_json
 from console.cli.tasks import since_moment, since_option
 from console.operations.wait import Progress
+from jobs.process.clock import utc_now
 
 LEFT_EVERY_SECONDS = 2.0
 
@@ -135,7 +136,7 @@ def _eta(app: App, task_ids: Sequence[str] | None) -> object:
     from console.operations import outlook
 
     with app.database():
-        return outlook.as_range(outlook.end_of(task_ids, app.settings), now=now_utc())
+        return outlook.as_range(outlook.end_of(task_ids, app.settings), now=utc_now())
 
 
 class _Left:

@@ -18,11 +18,12 @@ import redis
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Seconds
-from console.cli.output import now_utc, styled, words
+from console.cli.output import styled, words
 from console.cli.text import one_line
 from console.cli.watch_view import PANELS, Selection, keys_screen, screen_of, size_of
 from console.operations.errors import InvalidInput
 from console.operations.watching import Look, look
+from jobs.process.clock import utc_now
 from models.database import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def watch_command(app: App, refresh: float) -> None:
 
 def _look_now(app: App) -> Look:
     with app.database():
-        return look(app.connections, now=now_utc())
+        return look(app.connections, now=utc_now())
 
 
 @dataclass(slots=True)
@@ -244,7 +245,7 @@ class Watch:
         except GONE as error:
             return styled(_lost(error), "yellow")
         return task_screen(
-            row, decisions, parents, position, slots=slots, now=now_utc(), height=height
+            row, decisions, parents, position, slots=slots, now=utc_now(), height=height
         )
 
     def _pause(self) -> None:

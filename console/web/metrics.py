@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from console.operations import queues
 from console.web.figures.overview import Overview
 from console.web.site import Site
-from jobs.process.clock import utc_now
+from jobs.process.clock import epoch_seconds, utc_now
 from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import PLANNER, SCHEDULER_TICK, WORKERS
 from llm.breaker import BreakerPhase
@@ -199,14 +198,14 @@ def _worker_ages(client: redis.Redis) -> Iterator[float]:
     lines: Any = client.hvals(WORKERS)
     for text in lines:
         try:
-            yield time.time() - float(json.loads(text)["beat_at"])
+            yield epoch_seconds() - float(json.loads(text)["beat_at"])
         except (ValueError, KeyError, TypeError):
             yield float("inf")
 
 
 def _age(stamp: Any) -> float:
     try:
-        return time.time() - float(stamp)
+        return epoch_seconds() - float(stamp)
     except (TypeError, ValueError):
         return float("nan")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import redis
 
+from jobs.process.clock import utc_now
 from jobs.queues.names import BREAKERS, PAUSED
 from llm import breaker
 from llm.breaker import BACKEND_RULES, MODEL_RULES, BreakerPhase, BreakerState
@@ -171,4 +172,4 @@ def _text(value: bytes | str) -> str:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return utc_now()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
 import redis
 
+from jobs.process.clock import epoch_seconds
 from jobs.queues.names import UNCONSUMED, llm_queue
 from jobs.queues.worker_register import consumed_queues, registered
 
@@ -19,7 +19,7 @@ class Consumers:
     """Finds backends without a consumer. The time of the loss is in Redis, so that all processes
     agree."""
 
-    def __init__(self, client: redis.Redis, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, client: redis.Redis, *, clock: Callable[[], float] = epoch_seconds) -> None:
         self._client = client
         self._clock = clock
         self._cached_at = float("-inf")

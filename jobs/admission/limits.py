@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 
 import redis
 
 from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.slots import SlotDecision, Slots
 from jobs.policy.interactive import Demand
+from jobs.process.clock import epoch_seconds, utc_now
 from jobs.queues.names import LIMITS
 from jobs.settings.load import Settings
 from llm.types import BackendSpec
@@ -123,7 +123,7 @@ class Limits:
     def publish(self, decided: Mapping[str, Limit], *, total: Limit) -> list[str]:
         """Store ``decided``; the backends whose number of slots changed."""
         changed = [name for name, limit in decided.items() if self.of(name).slots != limit.slots]
-        now = time.time()
+        now = epoch_seconds()
         for name, limit in {**decided, TOTAL: total}.items():
             self._client.hset(LIMITS, name, json.dumps(asdict(replace(limit, decided_at=now))))
         self._cached_at = float("-inf")
@@ -133,8 +133,10 @@ class Limits:
         if self._clock() - self._cached_at < CACHE_SECONDS:
             return
         stored = self._client.hgetall(LIMITS)
-        self._demands = self._interactive.read(now=datetime.now(UTC))
-        oldest = time.time() - max(STALE_SECONDS, 4 * self._settings.adaptive_calc_interval_seconds)
+        self._demands = self._interactive.read(now=utc_now())
+        oldest = epoch_seconds() - max(
+            STALE_SECONDS, 4 * self._settings.adaptive_calc_interval_seconds
+        )
         decided = {_text(name): Limit(**json.loads(value)) for name, value in stored.items()}
         self._limits = {name: limit for name, limit in decided.items() if limit.decided_at > oldest}
         self._cached_at = self._clock()

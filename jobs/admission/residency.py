@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import redis
 
+from jobs.process.clock import epoch_seconds, utc_now
 from llm.backends.base import BackendAdapter
 from llm.errors import CallCancelled, LLMError, TransientError
 from llm.kinds import traits_of
@@ -177,7 +178,7 @@ class Residency:
         self._client.delete(_loading_key(backend))
 
     def publish(self, backend: str, residents: Sequence[ResidentModel]) -> None:
-        line = {"at": time.time(), "models": [model.name for model in residents]}
+        line = {"at": epoch_seconds(), "models": [model.name for model in residents]}
         self._client.hset(RESIDENT, backend, json.dumps(line))
         if (size := _bytes_of(residents)) > self._most_bytes(backend):
             self._client.hset(MOST_BYTES, backend, size)
@@ -224,7 +225,7 @@ class Residency:
         if looked is None:
             return False
         # Looks carry wall clock time, for other processes; uses here are monotonic.
-        used_at = time.time() - (self._clock() - self._used_at[key])
+        used_at = epoch_seconds() - (self._clock() - self._used_at[key])
         names = {key[1], self._shared.get(key[:2])}
         return looked[0] > used_at and names.isdisjoint(looked[1])
 
@@ -234,7 +235,7 @@ class Residency:
         if stored is None:
             return None
         line = json.loads(stored)
-        if time.time() - line["at"] > FORGET_SECONDS:
+        if epoch_seconds() - line["at"] > FORGET_SECONDS:
             return None
         return float(line["at"]), tuple(line["models"])
 
@@ -351,7 +352,7 @@ class Residency:
         """Whether loading ``model`` removed another that the server should hold beside it."""
         if len(before) >= (spec.max_resident_models or 0):
             return
-        kept, now = {resident.name for resident in after}, datetime.now(UTC)
+        kept, now = {resident.name for resident in after}, utc_now()
         for old in before:
             if old.name not in kept and (old.expires_at is None or old.expires_at > now):
                 size = _bytes_of({one.name: one for one in (*before, *after)}.values())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import datetime
 from typing import Any
 
 import redis
 
 from jobs.policy.types import Plan, Snapshot
+from jobs.process.clock import epoch_seconds
 from jobs.queues.names import PLANNER, PLANNER_CYCLE
 from models import attempt
 
@@ -62,9 +62,9 @@ class PlanLog:
 
     def cycle_ended(self) -> None:
         """Record that a cycle ended without an exception, whether or not it sent anything."""
-        self._client.set(PLANNER_CYCLE, time.time())
+        self._client.set(PLANNER_CYCLE, epoch_seconds())
 
     def since_cycle_seconds(self) -> float:
         """Since a cycle last ended in any process; infinite where none ever did."""
         stored: Any = self._client.get(PLANNER_CYCLE)
-        return time.time() - float(stored) if stored is not None else float("inf")
+        return epoch_seconds() - float(stored) if stored is not None else float("inf")

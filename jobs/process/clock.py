@@ -1,16 +1,23 @@
-"""The one place that reads the wall clock for decisions."""
+"""The time for decisions: that of Postgres, whatever the clock of this host says."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
+
+from models.clock import server_clock
 
 JUMP_SECONDS = 5.0
 
 
 def utc_now() -> datetime:
-    return datetime.now(UTC)
+    return server_clock.utc_now()
+
+
+def epoch_seconds() -> float:
+    """:func:`utc_now` as what is written to Redis."""
+    return server_clock.epoch_seconds()
 
 
 def passed(seconds: float) -> Callable[[], bool]:

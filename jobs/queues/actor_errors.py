@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import redis
 from dramatiq import Broker, MessageProxy, Middleware
 
+from jobs.process.clock import epoch_seconds
 from jobs.queues.names import ACTOR_ERRORS, ACTOR_LAST_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class CountActorErrors(Middleware):
         try:
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.hincrby(ACTOR_ERRORS, message.actor_name, 1)
-                last = json.dumps({"error": text, "at": time.time()})
+                last = json.dumps({"error": text, "at": epoch_seconds()})
                 pipe.hset(ACTOR_LAST_ERRORS, message.actor_name, last)
                 pipe.execute()
         except redis.RedisError as error:

@@ -21,6 +21,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.errors import ConnectionClosed
 
+from jobs.process.clock import epoch_seconds
 from jobs.queues.names import NAMESPACE, wake_list
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class WakingBroker(RedisBroker):
             namespace=NAMESPACE,
             heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         )
+        self.scripts["dispatch"] = _OnSharedClock(self.scripts["dispatch"])
 
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
@@ -138,6 +140,18 @@ class WakingConsumer(_RedisConsumer):
             logger.warning("wake_not_answered queue=%s error=%s", self.queue_name, error)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None
+
+
+class _OnSharedClock:
+    """Dramatiq's script with the time of all hosts: with that of one host, a broker that is ahead
+    takes the messages of all others as those of the dead."""
+
+    def __init__(self, script: Any) -> None:
+        self._script = script
+
+    def __call__(self, *, args: list[Any], keys: list[str]) -> Any:
+        command, _, *others = args
+        return self._script(args=[command, int(epoch_seconds() * 1000), *others], keys=keys)
 
 
 def _add_wake(pipe: Any, queue_name: str) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import redis
 from dramatiq import Broker, Middleware, Worker
 
+from jobs.process.clock import epoch_seconds
 from jobs.queues.broker import WakingBroker
 from jobs.queues.names import NAMESPACE, WORKERS
 
@@ -68,7 +68,7 @@ class BrokerHeartbeat(Middleware):
                 logger.warning("broker_heartbeat_late owner=%s error=%s", self._owner, error)
 
     def _send_heartbeat(self, broker: WakingBroker) -> None:
-        now = time.time()
+        now = epoch_seconds()
         line = {**self._about, "broker_id": broker.broker_id, "beat_at": now}
         with broker.client.pipeline(transaction=False) as pipe:
             pipe.zadd(f"{NAMESPACE}:__heartbeats__", {broker.broker_id: int(now * 1000)})

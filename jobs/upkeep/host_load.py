@@ -10,12 +10,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 from jobs.policy.effective_limit import HostLoad, HostLoadError
+from jobs.process.clock import utc_now
 from llm.cgroups import CGROUP_ROOT, OWN_CGROUPS, GroupLimits, group_limits
 
 FIRST_CPU_SECONDS = 0.1
@@ -48,7 +48,7 @@ class HostMeter:
         try:
             return self._measured()
         except (OSError, psutil.Error, ValueError, RuntimeError) as error:
-            now = datetime.now(UTC)
+            now = utc_now()
             return HostLoadError(now, f"{type(error).__name__}: {error}")
 
     def _measured(self) -> HostLoad:
@@ -63,7 +63,7 @@ class HostMeter:
                 total, available, source = limit, in_group, "container"
         cpus = float(len(os.sched_getaffinity(0)) if _has_affinity() else os.cpu_count() or 1)
         return HostLoad(
-            at=datetime.now(UTC),
+            at=utc_now(),
             ram_fraction=1 - available / total,
             cpu_fraction=self._cpu_fraction(group, cpus),
             ram_total_bytes=total,

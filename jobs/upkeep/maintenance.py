@@ -10,6 +10,7 @@ from pathlib import Path
 import peewee
 import redis
 
+from jobs.process.clock import epoch_seconds
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.settings.load import Settings
 from models import attempt, block, counts, decision, load, request, retention, task_views, webhook
@@ -65,7 +66,7 @@ def tidy() -> bool:
 
 
 def _prune_dead_letters(settings: Settings, client: redis.Redis) -> int:
-    before_ms = int((time.time() - settings.dead_letters_keep_days * DAY_SECONDS) * 1000)
+    before_ms = int((epoch_seconds() - settings.dead_letters_keep_days * DAY_SECONDS) * 1000)
     queues = [CONTROL_QUEUE, MAINTENANCE_QUEUE]
     queues += [llm_queue(spec.name) for spec in settings.backends]
     deleted = 0

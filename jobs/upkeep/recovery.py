@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from jobs.admission.breakers import Breakers
 from jobs.admission.consumers import Consumers
 from jobs.admission.slots import Slots
 from jobs.policy.knowledge_os import DEFERRED, Compat
-from jobs.process.clock import ClockWatch
+from jobs.process.clock import ClockWatch, epoch_seconds
 from jobs.process.owners import process_is_gone, process_is_here
 from jobs.queues.names import NAMESPACE, WORKERS, llm_queue
 from jobs.queues.worker_register import registered
@@ -159,7 +158,8 @@ def unregister_dead_workers(client: redis.Redis) -> int:
 
 def _alive_owners(client: redis.Redis) -> list[str]:
     """Owners of running rows that run on this machine, or that sent a heartbeat lately."""
-    recent = {worker.owner for worker in registered(client) if worker.has_heartbeat(time.time())}
+    now = epoch_seconds()
+    recent = {worker.owner for worker in registered(client) if worker.has_heartbeat(now)}
     return [
         holder.owner
         for holder in orphans.holders()
@@ -169,7 +169,8 @@ def _alive_owners(client: redis.Redis) -> list[str]:
 
 def _deliveries(client: redis.Redis, queue: str) -> tuple[set[bytes | str], set[bytes | str]]:
     """The keys of messages delivered to live processes, and of those delivered to silent ones."""
-    alive = {worker.broker_id for worker in registered(client) if worker.has_heartbeat(time.time())}
+    now = epoch_seconds()
+    alive = {worker.broker_id for worker in registered(client) if worker.has_heartbeat(now)}
     delivered: set[bytes | str] = set()
     lost: set[bytes | str] = set()
     for broker_id in client.zrange(f"{NAMESPACE}:__heartbeats__", 0, -1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,31 @@ def test_a_policy_reads_no_clock_environment_or_service() -> None:
         if imported.split(".")[0] in forbidden
     ]
     assert found == []
+
+
+CLOCK_OF_THIS_HOST = {
+    "jobs/process/clock.py": "notices sleep and steps of this clock",
+    "jobs/upkeep/maintenance.py": "ages of files, which this host wrote",
+    "gateway/dialects/ollama_from_openai.py": "a field of the answer",
+    "gateway/dialects/openai_from_ollama.py": "a field of the answer",
+    "console/supervision/client.py": "compared with a time of supervisord",
+    "console/web/security/sessions.py": "cookies of this host",
+    "console/cli/error_mapping.py": "a log line",
+    "console/operations/doctor/services.py": "compares it with that of Postgres",
+}
+"""Who may read it, and what for. All others take ``utc_now`` and ``epoch_seconds``, which hosts
+with different clocks share."""
+
+
+def test_decisions_read_the_clock_that_all_hosts_share() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in _sources(ROOT)
+        if path.relative_to(ROOT).parts[0] in ("jobs", "gateway", "console")
+        and re.search(r"\btime\.time\b|\b(datetime|pendulum)\.now\(", path.read_text())
+    }
+
+    assert found == set(CLOCK_OF_THIS_HOST)
 
 
 def test_every_room_of_jobs_has_a_rule() -> None:

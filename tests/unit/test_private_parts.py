@@ -41,6 +41,12 @@ PARTS = (
     ),
     Part(
         "dramatiq",
+        "brokers.redis:RedisBroker._dispatch",
+        ('self.scripts["dispatch"]', "command,\n                timestamp,\n"),
+        "jobs/queues/broker.py: _OnSharedClock replaces the second argument of the script",
+    ),
+    Part(
+        "dramatiq",
         "worker:Worker._add_worker",
         ("worker_timeout=self.worker_timeout", "self.workers.append"),
         "jobs/worker.py: QuickToStop gives threads another timeout than consumers",

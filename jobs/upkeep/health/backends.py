@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits, canary_slot
 from jobs.admission.slots import Slots
 from jobs.planning.learned_figures import LearnedFigures
+from jobs.process.clock import utc_now
 from jobs.queues.control_requests import ControlRequests
 from jobs.upkeep.health.checks import SILENT, HealthCheck
 from jobs.upkeep.health.idle_models import IdleModels
@@ -96,7 +96,7 @@ class BackendWatch:
         state = self.breakers.states().get(spec.name, CLOSED)
         if state.opened_at is None:
             return None
-        seconds = (datetime.now(UTC) - state.opened_at).total_seconds()
+        seconds = (utc_now() - state.opened_at).total_seconds()
         if seconds < CLOSED_SECONDS:
             return None
         why = (state.reason or "").partition(": ")[2] or state.reason
@@ -110,7 +110,7 @@ class BackendWatch:
         backend = self.backends.get(spec.name)
         try:
             residents = backend.resident_models()
-            tried = self.idle.to_try(spec.name, residents, datetime.now(UTC))
+            tried = self.idle.to_try(spec.name, residents, utc_now())
             if tried is None:
                 return HealthCheck(name, True, f"reachable; {_untried(residents)}")
             began = time.monotonic()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 import redis
 
+from jobs.process.clock import epoch_seconds
 from jobs.process.owners import process_is_gone
 from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK
@@ -38,7 +38,7 @@ def workers(client: redis.Redis, expected: Iterable[str]) -> list[HealthCheck]:
 def actors(client: redis.Redis) -> HealthCheck:
     """Red while an actor raised recently."""
     errors = list(read_errors(client))
-    recent = [one for one in errors if time.time() - one.at < ERROR_SECONDS]
+    recent = [one for one in errors if epoch_seconds() - one.at < ERROR_SECONDS]
     if not recent:
         return HealthCheck(
             "actors", True, f"{sum(one.count for one in errors)} exceptions, none lately"
@@ -53,7 +53,7 @@ def _worker(program: str, workers: list[RegisteredWorker]) -> HealthCheck:
     heartbeats = [worker.heartbeat_at for worker in workers if worker.program == program]
     if not heartbeats:
         return HealthCheck(program, False, "not registered", f"start it: kos ctl start {program}")
-    age = time.time() - max(heartbeats)
+    age = epoch_seconds() - max(heartbeats)
     if age > WORKER_SECONDS:
         return HealthCheck(
             program, False, f"last heartbeat {age:.0f} s ago", "is restarted", program
@@ -69,7 +69,7 @@ def _mark(
         return HealthCheck(
             name, False, "has left no mark yet", f"start it: kos ctl start {program}"
         )
-    age = time.time() - float(stored)
+    age = epoch_seconds() - float(stored)
     if age > bound_seconds:
         return HealthCheck(name, False, f"last mark {age:.0f} s ago", "is restarted", program)
     return HealthCheck(name, True, f"last mark {age:.0f} s ago")

@@ -326,7 +326,7 @@ class TestWhatIsTrusted:
     def residency(
         self, now: list[float], shared: Shared, monkeypatch: pytest.MonkeyPatch
     ) -> Residency:
-        monkeypatch.setattr("time.time", lambda: now[0])
+        monkeypatch.setattr(module, "epoch_seconds", lambda: now[0])
         return Residency(cast(Any, shared), clock=lambda: now[0])
 
     @pytest.fixture

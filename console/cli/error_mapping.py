@@ -56,18 +56,18 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
     import psycopg2
     import redis
 
+    from console.services.refusals import remedy
     from models.database import DatabaseUnavailable
 
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return f"Redis cannot be reached ({error}): run `kos up`, or check REDIS_URL", UNREACHABLE
+        what = remedy(error, "run `kos up`, or check REDIS_URL")
+        return f"Redis cannot be reached ({error}): {what}", UNREACHABLE
     if isinstance(error, redis.RedisError):
         return f"Redis refuses ({error}): check REDIS_URL and `kos doctor`", UNREACHABLE
     lost = psycopg2.OperationalError, psycopg2.InterfaceError
     if isinstance(error, (DatabaseUnavailable, peewee.OperationalError, *lost)):
-        return (
-            f"Postgres cannot be reached ({error}): run `kos up`, or check DATABASE_URL",
-            UNREACHABLE,
-        )
+        what = remedy(error, "run `kos up`, or check DATABASE_URL")
+        return f"Postgres cannot be reached ({error}): {what}", UNREACHABLE
     missing = psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn
     if isinstance(error, missing) or (
         isinstance(error, peewee.ProgrammingError) and isinstance(error.__context__, missing)

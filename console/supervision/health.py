@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
 from console.services.redis import wait_until_pings
+from console.services.refusals import remedy
 from console.supervision.addresses import Address, accepts, dashboard_address, gateway_address
 from console.supervision.client import ProgramStatus, Supervisor
 from console.supervision.programs import runs_mlx_server
@@ -93,7 +94,7 @@ def wait_for_databases(supervisor: Supervisor, settings: Settings) -> None:
                 watch.look(program for program in supervisor.status() if program.group == "infra")
                 if time.monotonic() > deadline:
                     place = f"see {settings.log_directory}" if embedded else f"check {variable}"
-                    raise ServiceError(f"{error}; {place}") from error
+                    raise ServiceError(f"{error}; {remedy(error, place)}") from error
 
 
 def listeners(settings: Settings) -> dict[str, Address]:

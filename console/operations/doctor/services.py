@@ -15,6 +15,7 @@ from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import InvalidInput, ServiceUnreachable
 from console.operations.status import health, programs
 from console.services.errors import ServiceError
+from console.services.refusals import remedy
 from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.policy.knowledge_os import Compat
 from jobs.settings.load import Settings
@@ -30,12 +31,6 @@ from models.states import TaskState
 LEAST_POSTGRES = 14
 CLOCK_SECONDS = 5.0
 STATUSES_SHOWN = 5
-REFUSALS_OF_POOLERS = {
-    "unsupported startup parameter": "take it out of DATABASE_URL, or name it in "
-    "ignore_startup_parameters of the pooler",
-    "statement pooling mode": "set pool_mode = transaction in the pooler",
-}
-"""Words of PgBouncer (https://www.pgbouncer.org/config.html) -> what to do."""
 
 
 def program_check(settings: Settings) -> Check:
@@ -75,9 +70,8 @@ def _postgres(connections: Connections) -> Iterator[Check]:
             except peewee.DatabaseError as error:
                 yield _refused("site", error)
     except (ServiceUnreachable, DatabaseUnavailable) as error:
-        remedy = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
-        said = [advice for words, advice in REFUSALS_OF_POOLERS.items() if words in str(error)]
-        yield red("postgres", str(error), said[0] if said else remedy)
+        otherwise = "kos up" if connections.settings.embedded_postgres else "check DATABASE_URL"
+        yield red("postgres", str(error), remedy(error, otherwise))
     except InvalidInput as error:
         yield red("postgres", str(error), "correct DATABASE_URL")
 
@@ -193,11 +187,11 @@ def _redis(connections: Connections) -> Check:
     except ServiceUnreachable as error:
         return red("redis", str(error), "kos up")
     except (redis.RedisError, ValueError) as error:
-        remedy = "kos up" if connections.settings.embedded_redis else "check REDIS_URL"
-        return red("redis", str(error), remedy)
+        otherwise = "kos up" if connections.settings.embedded_redis else "check REDIS_URL"
+        return red("redis", str(error), remedy(error, otherwise))
     if evicts:
-        remedy = "redis-cli CONFIG SET maxmemory-policy noeviction"
-        return red("redis", f"evicts keys ({about['maxmemory_policy']})", remedy)
+        keep = "redis-cli CONFIG SET maxmemory-policy noeviction"
+        return red("redis", f"evicts keys ({about['maxmemory_policy']})", keep)
     return _redis_version(about)
 
 

@@ -1,0 +1,23 @@
+"""What to do where Postgres or Redis refuses, by the words of libpq, OpenSSL and PgBouncer."""
+
+from __future__ import annotations
+
+REMEDIES = {
+    "unsupported startup parameter": "take it out of DATABASE_URL, or name it in "
+    "ignore_startup_parameters of the pooler",
+    "statement pooling mode": "set pool_mode = transaction in the pooler",
+    "does not match host name": "write the host name of its certificate in DATABASE_URL",
+    "Hostname mismatch": "write the host name of its certificate in REDIS_URL",
+    "IP address mismatch": "write the host name of its certificate in REDIS_URL",
+    "ertificate verify failed": "name the file of the authority that signed its certificate: "
+    "sslrootcert in DATABASE_URL, ssl_ca_certs in REDIS_URL",
+    "root certificate file": "write in sslrootcert of DATABASE_URL where the authority's file is",
+    "Error 2 connecting to": "write in ssl_ca_certs of REDIS_URL where the authority's file is",
+    "does not support SSL": "set up TLS there, or write sslmode=disable in a network you trust",
+}
+"""The first that is in the error. PgBouncer: https://www.pgbouncer.org/config.html."""
+
+
+def remedy(error: object, otherwise: str) -> str:
+    """What to do about ``error``, if it is one of these, else ``otherwise``."""
+    return next((text for words, text in REMEDIES.items() if words in str(error)), otherwise)

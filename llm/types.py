@@ -51,7 +51,8 @@ class BackendSpec:
 
     ``url`` is normalised (scheme, no trailing slash, no credentials); its credentials are kept in
     ``basic_auth``. ``api_key_env`` names the environment variable of the key; the key itself is
-    never part of a value that may be logged.
+    never part of a value that may be logged. ``metrics_urls`` are read for its load instead of the
+    ``url``, and together show all of it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class BackendSpec:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     max_resident_models: int | None = None
+    metrics_urls: tuple[str, ...] = ()
     models_by_category: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ from llm.urls import NormalisedUrl, UrlError, normalise
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COUNTS = ("max_concurrent", "requests_per_minute", "tokens_per_minute", "max_resident_models")
-_KEYS = ("name", "kind", "url", "api_key_env", *_COUNTS, "models")
+_KEYS = ("name", "kind", "url", "api_key_env", *_COUNTS, "metrics_urls", "models")
 
 
 class BackendsFileError(ValueError):
@@ -66,6 +66,7 @@ def _spec(entry: Mapping[str, Any], number: int) -> BackendSpec:
         url=address.url,
         basic_auth=address.basic_auth,
         api_key_env=_api_key_env(entry.get("api_key_env"), where),
+        metrics_urls=_metrics_urls(entry.get("metrics_urls", []), where),
         models_by_category=_models(entry.get("models", {}), where),
         **counts,
     )
@@ -103,6 +104,15 @@ def _api_key_env(value: object, where: str) -> str | None:
             "not the key itself"
         )
     return value
+
+
+def _metrics_urls(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(url, str) for url in value):
+        raise BackendsFileError(f"{where}: metrics_urls must be a list of addresses")
+    addresses = [_address(url, where) for url in value]
+    if any(address.basic_auth for address in addresses):
+        raise BackendsFileError(f"{where}: metrics_urls are read without a password: remove it")
+    return tuple(address.url for address in addresses)
 
 
 def _models(value: object, where: str) -> dict[str, tuple[str, ...]]:

@@ -143,12 +143,12 @@ class HttpBackend:
                 self._learned.learn(model, in_prompt, concerns="model")
             return completion
 
-    def _get_bytes(self, path: str, *, seconds: float = QUICK_SECONDS) -> bytes:
+    def _get_bytes(self, path: str, transport: HttpTransport | None = None) -> bytes:
         with (
-            CallWatch(total_seconds=seconds) as watch,
+            CallWatch(total_seconds=QUICK_SECONDS) as watch,
             mapped_errors(backend=self.name, watch=watch),
         ):
-            return self._transport.get(path, watch=watch)
+            return (transport or self._transport).get(path, watch=watch)
 
     def _get(self, path: str, read: Callable[[JsonObject], T]) -> T:
         """GET ``path`` and apply ``read`` to the JSON object."""

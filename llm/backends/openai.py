@@ -9,6 +9,7 @@ from typing import Any
 from llm import errors
 from llm.backends import openai_wire
 from llm.backends.http import UNKNOWN_VERSION, HttpBackend, optional, version_of
+from llm.backends.transport import HttpTransport
 from llm.types import (
     BackendHealth,
     BackendSpec,
@@ -31,6 +32,15 @@ class OpenAIBackend(HttpBackend):
         root = replace(spec, url=spec.url.removesuffix("/v1"))
         super().__init__(root, wire=openai_wire.OpenAIChat(), api_key=api_key, ca_bundle=ca_bundle)
         self.spec = spec
+        self._metrics_of = [
+            HttpTransport(BackendSpec(spec.name, spec.kind, url), ca_bundle=ca_bundle)
+            for url in spec.metrics_urls
+        ]
+
+    def close(self) -> None:
+        super().close()
+        for transport in self._metrics_of:
+            transport.close()
 
     def version(self) -> str:
         """vLLM's `/version`; "unknown" for other servers."""
@@ -87,7 +97,11 @@ class OpenAIBackend(HttpBackend):
         return BackendHealth(reachable=True, active_requests=running, queue_size=waiting)
 
     def _metrics(self) -> bytes:
+        """Nothing where a part is missing: the rest would look like an idle server."""
         try:
-            return self._get_bytes("/metrics")
+            if not self._metrics_of:
+                return self._get_bytes("/metrics")
+            parts = [self._get_bytes("", transport) for transport in self._metrics_of]
+            return b"\n".join(parts)
         except errors.LLMError:
             return b""  # The model list has answered; load figures are optional.

@@ -23,7 +23,10 @@ SAMPLING_FIELDS = {"repeat_penalty": ("repetition_penalty", "repeat_penalty")}
 _TEXT_PARTS = frozenset({"text", "output_text"})
 _LLAMA_SERVER = "llamacpp"
 _ALWAYS_RESIDENT = frozenset({"vllm", "sglang", _LLAMA_SERVER})
-_METRIC = re.compile(r"^(vllm:num_requests_(?:running|waiting))(?:\{[^}]*\})?\s+([0-9.e+]+)", re.M)
+_METRIC = re.compile(
+    r"^(?:ray_vllm_|vllm:)num_requests_(running|waiting)(?:\{[^}]*\})?\s+([0-9.e+]+)", re.M
+)
+"""vLLM's own names, and those under which Ray exports them."""
 
 
 class OpenAIChat:
@@ -139,8 +142,8 @@ def load_of(metrics: bytes) -> tuple[int | None, int | None]:
         except ValueError:
             continue
     return (
-        whole(totals.get("vllm:num_requests_running")),
-        whole(totals.get("vllm:num_requests_waiting")),
+        whole(totals.get("running")),
+        whole(totals.get("waiting")),
     )
 
 

@@ -17,12 +17,13 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_the_example_is_usable() -> None:
-    attic, vllm = load(EXAMPLE)
+    attic, vllm, ray = load(EXAMPLE)
 
     assert (attic.name, attic.kind, attic.max_concurrent) == ("ollama-attic", BackendKind.OLLAMA, 2)
     assert vllm.url == "http://gpu-box:8000/v1"
     assert vllm.api_key_env == "VLLM_API_KEY"
     assert vllm.models_by_category["default"] == ("Qwen/Qwen3-32B",)
+    assert ray.metrics_urls == ("http://ray-head:8080/metrics", "http://ray-node-1:8080/metrics")
 
 
 def test_an_empty_file_names_no_servers(tmp_path: Path) -> None:
@@ -41,6 +42,9 @@ SERVER = '[[backend]]\nname = "a"\nkind = "ollama"\nurl = "http://h:1"\n'
         (SERVER + 'api_key_env = "sk-123"\n', "not the key itself"),
         (SERVER + '[backend.models]\ncodin = ["x"]\n', "did you mean 'coding'"),
         (SERVER + '[backend.models]\ncoding = "x"\n', "list of model names"),
+        (SERVER + 'metrics_urls = "http://h:2"\n', "list of addresses"),
+        (SERVER + 'metrics_urls = ["ftp://h"]\n', "use http or https"),
+        (SERVER + 'metrics_urls = ["http://u:p@h:2"]\n', "without a password"),
         (SERVER + SERVER, "named twice"),
         (SERVER.replace("ollama", "olama"), "did you mean 'ollama'"),
         (SERVER.replace('"a"', '"A b"'), "small letters"),

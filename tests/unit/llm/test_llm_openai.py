@@ -133,3 +133,44 @@ def test_one_token_too_few_for_a_thinking_model_still_proves_that_it_generates()
         assert backend.preload("gpt", deadlines=DEADLINES) >= 0.0
         backend.canary("gpt")
         backend.close()
+
+
+def figures(*lines: str) -> bytes:
+    body = "\n".join(lines).encode()
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+
+
+NO_MODELS = (
+    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"data": []}'
+)
+NODE = (
+    'ray_vllm_num_requests_running{WorkerId="a",model_name="m"} 3.0',
+    'ray_vllm_num_requests_waiting{WorkerId="a",model_name="m"} 2.0',
+    'ray_vllm_num_requests_waiting_by_reason{reason="capacity"} 2.0',
+)
+
+
+def load_at(url: str, *metrics_urls: str) -> tuple[int | None, int | None]:
+    spec = BackendSpec("ray", BackendKind.OPENAI, url, metrics_urls=metrics_urls)
+    backend = build(spec, environ={})
+    health = backend.health()
+    backend.close()
+    assert health.reachable, health.error
+    return health.active_requests, health.queue_size
+
+
+def test_the_load_of_a_cluster_is_that_of_its_nodes_together() -> None:
+    with (
+        raw_server(sends(NO_MODELS)) as door,
+        raw_server(sends(figures(*NODE))) as first,
+        raw_server(sends(figures(*NODE))) as second,
+    ):
+        assert load_at(door.url, first.url, second.url) == (6, 4)
+
+
+def test_a_node_that_does_not_answer_leaves_the_load_unknown() -> None:
+    with raw_server(sends(NO_MODELS)) as door, raw_server(sends(figures(*NODE))) as first:
+        assert load_at(door.url, first.url, "http://127.0.0.1:9") == (None, None)

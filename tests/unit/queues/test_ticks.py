@@ -18,7 +18,7 @@ from models.clock import ServerClock
 
 @pytest.fixture
 def broker() -> Broker:
-    return StubBroker()  # type: ignore[no-untyped-call]
+    return StubBroker()
 
 
 @pytest.fixture

@@ -142,10 +142,10 @@ def _take_over(site: Deployment, leader: Host, standby: Host) -> None:
     for duty in DUTIES:
         _wait(partial(_leads, site, standby, duty), f"{standby.name} to lead {duty}")
         passed = time.monotonic() - began
-        out.print(f"{duty}: {led[duty]} is cut off, {standby.name} leads after {passed:.0f} s")
+        out.print(f"{duty}: {led[duty]} led, {standby.name} leads {passed:.0f} s after the cut")
     ended = site.ended() - before
     leader.heal()
-    out.print(f"meanwhile {ended} tasks ended")
+    out.print(f"{leader.name}: cut off; meanwhile {ended} tasks ended")
 
 
 def _upgrade(site: Deployment, control: Host, both: Host, workers: Host) -> list[str]:

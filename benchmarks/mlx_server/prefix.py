@@ -5,8 +5,8 @@ order of the planner, against a server that starts anew for each. The cache hold
 three, as 256 MiB do for an 8B model.
 
     python -m benchmarks.mlx_server.prefix [--tasks 400 --experts 12] [--in-flight 4]
-    python -m benchmarks.mlx_server.prefix --real --tasks 20 --cache-bytes 80000000 \
-        --persona-words 200 --file-words 80
+    python -m benchmarks.mlx_server.prefix --real --tasks 20 --experts 6 --in-flight 2 \
+        --cache-bytes 20000000 --persona-words 120 --file-words 10
 """
 
 from __future__ import annotations

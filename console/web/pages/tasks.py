@@ -74,8 +74,11 @@ def tasks_page(request: Request) -> Response:
     with session():
         found = in_time(request, "the tasks", lambda: _found(filters))
         newest = found.newest if found else []
-        counted = in_time(request, "the counts by filter", lambda: _counted(filters, newest))
-        matching = in_time(request, "the counts by filter", lambda: _matching(filters, newest))
+        counted, matching = in_time(
+            request,
+            "the counts by filter",
+            lambda: (_counted(filters, newest), _matching(filters, newest)),
+        ) or ({}, "")
     only_rows = request.headers.get("hx-target") == "rows"
     return page(
         request,
@@ -83,10 +86,10 @@ def tasks_page(request: Request) -> Response:
         tasks=found.rows[:PAGE_ROWS] if found else None,
         has_more=found is not None and len(found.rows) > PAGE_ROWS,
         page_rows=PAGE_ROWS,
-        matching=matching or "",
+        matching=matching,
         among=found.among if found else 0,
         filters=filters,
-        options=_options(site, filters, counted or {}),
+        options=_options(site, filters, counted),
         only_rows=only_rows,
         remedy=remedy_of(filters.texts["code"]),
     )

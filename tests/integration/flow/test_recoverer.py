@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.admission.consumers import GRACE_SECONDS, Consumers
 from jobs.process.clock import ClockWatch
 from jobs.process.owners import process_owner
 from jobs.queues.names import NAMESPACE, WORKERS
@@ -176,6 +177,24 @@ def test_rows_of_another_host_come_back_by_their_lease_alone(
     assert (found.expired, found.dead) == (int(taken), 0)
     row = fetch_one("SELECT status, crash_count FROM tasks WHERE id = %s", (task_id,))
     assert row == {"status": "pending" if taken else "in_progress", "crash_count": 0}
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_rows_queued_for_a_server_without_a_worker_come_back(
+    runtime: Runtime, served: bool
+) -> None:
+    task_id = queued_for(runtime, 1)
+    now = time.time()
+    consumers = Consumers(runtime.redis, clock=lambda: now)
+    if served:
+        line = {"queues": [QUEUE], "beat_at": now + GRACE_SECONDS}
+        runtime.redis.hset(WORKERS, process_owner(), json.dumps(line))
+    consumers.missing("ollama")
+    now += GRACE_SECONDS + 1
+
+    found = replace(runtime.recovery, consumers=consumers).run()
+
+    assert (found.blocked, status(task_id)) == ((0, "queued") if served else (1, "pending"))
 
 
 def test_a_jump_of_the_clock_gives_every_lease_a_grace(runtime: Runtime) -> None:

@@ -99,6 +99,25 @@ def test_a_suspect_that_ended_by_itself_is_none_and_finished_steps_are_kept_for_
 
 
 @pytest.mark.parametrize(
+    ("end", "spent"),
+    [
+        (lambda t, e: Task.complete(t, e, ENDED, result="r", score=1.0), 0),
+        (lambda t, e: Task.fail(t, e, ENDED), 1),
+        (lambda t, e: Task.fail(t, e, ENDED, note="a note"), 1),
+        (lambda t, e: Task.retry(t, e, ENDED, at=None, spend_attempt=True), 1),
+        (lambda t, e: Task.retry(t, e, INTERRUPTED, at=None, spend_attempt=False), 0),
+    ],
+    ids=["completed", "failed", "failed with a note", "retried", "interrupted"],
+)
+def test_an_attempt_is_spent_by_a_failure_alone(end: Any, spent: int) -> None:
+    task_id, epoch = running()
+
+    assert end(task_id, epoch)
+
+    assert columns(task_id, "attempt_count") == (spent,)
+
+
+@pytest.mark.parametrize(
     ("stronger", "before", "after"),
     [(False, 0.3, 0.3), (True, 0.3, 0.9), (True, 0.95, 0.95), (True, None, 0.9)],
 )

@@ -6,6 +6,7 @@ import json
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from llm.mlx_server.errors import NoSuchModel, Unavailable
 from llm.mlx_server.job import Channel, EngineJob, PromptTokens
 from llm.mlx_server.memory import MemoryUse, kv_bytes_per_token
 from llm.mlx_server.request_limit import RequestLimit
+from llm.mlx_server.residents import Residents, RunningModel
 from llm.mlx_server.waiting_line import WaitingLine
 
 
@@ -220,3 +222,26 @@ class TestMemory:
         }
         assert kv_bytes_per_token(config) == 2 * 2 * 4 * 16 * 2
         assert kv_bytes_per_token({"text_config": config}) == kv_bytes_per_token(config)
+
+
+@pytest.mark.parametrize(
+    ("keep_alive_seconds", "active", "leaves"),
+    [(10.0, False, True), (10.0, True, False), (30.0, False, False), (None, False, False)],
+)
+def test_a_model_leaves_after_its_keep_alive_unless_it_answers(
+    keep_alive_seconds: float | None, active: bool, leaves: bool
+) -> None:
+    residents = Residents()
+    residents._models["m"] = RunningModel(
+        name="m",
+        model=None,
+        decoder=cast(Any, None),
+        options=cast(Any, None),
+        size_bytes=1,
+        reserved_bytes=1,
+        last_used_at=100.0,
+        keep_alive_seconds=keep_alive_seconds,
+        active={cast(Any, "a request")} if active else set(),
+    )
+
+    assert residents.expired(now=115.0) == (["m"] if leaves else [])

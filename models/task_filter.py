@@ -13,13 +13,16 @@ _CLAUSES = {
     "ids": "t.id = ANY(%(ids)s::uuid[])",
     "statuses": "t.status = ANY(%(statuses)s)",
     "backend": "t.backend = %(backend)s",
-    "model": "t.model = %(model)s",
+    "model": "left(t.model, 100) = left(%(model)s, 100) AND t.model = %(model)s",
     "expert": (
         "t.assignee_expert_id IN (SELECT id FROM experts WHERE lower(name) = lower(%(expert)s))"
     ),
     "category": "t.category = %(category)s",
     "tag": "t.metadata -> 'tags' ? %(tag)s",
-    "project": "t.metadata ->> 'project' = %(project)s",
+    "project": (
+        "left(t.metadata ->> 'project', 100) = left(%(project)s, 100) "
+        "AND t.metadata ->> 'project' = %(project)s"
+    ),
     "error": "t.last_error ILIKE %(error)s",
     "priority": "coalesce(t.priority, 'medium') = %(priority)s",
     # "IS TRUE": looked up for each task from the newest on, not joined with all.

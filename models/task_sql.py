@@ -311,6 +311,6 @@ UPDATE tasks t SET status = 'completed', result = run.result,
     ELSE coalesce(t.metadata, '{}') || jsonb_build_object('result_of', run.id) END
 FROM tasks run
 WHERE t.id = %(id)s::uuid AND t.status = ANY(%(final)s) AND run.id = %(run)s::uuid
-  AND run.status = 'completed' AND run.metadata ->> 'rerun_of' = t.id::text
+  AND run.status = 'completed' AND left(run.metadata ->> 'rerun_of', 100) = t.id::text
 RETURNING t.id
 """

@@ -144,7 +144,7 @@ def reruns_of(task_id: str, *, limit: int = 50) -> list[Row]:
     """``{"id", "title", "status", "expert", "model"}`` of the tasks that ran this one again."""
     return fetch_all(
         "SELECT t.id::text AS id, t.title, t.status, e.name AS expert, t.model "
-        f"{FROM} WHERE t.metadata ->> 'rerun_of' = %s ORDER BY t.created_at LIMIT %s",
+        f"{FROM} WHERE left(t.metadata ->> 'rerun_of', 100) = %s ORDER BY t.created_at LIMIT %s",
         (task_id, limit),
     )
 
@@ -162,7 +162,7 @@ def uploads_in_use(names: Sequence[str]) -> set[str]:
     """Those of the directories of uploaded files that some task names."""
     rows = fetch_all(
         "SELECT DISTINCT metadata ->> 'upload' AS name FROM tasks "
-        "WHERE metadata ->> 'upload' = ANY(%s)",
+        "WHERE left(metadata ->> 'upload', 100) = ANY(%s)",
         (list(names),),
     )
     return {row["name"] for row in rows}

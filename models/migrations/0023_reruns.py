@@ -8,7 +8,8 @@ from playhouse.migrate import SchemaMigrator
 
 def up(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(
-        "CREATE INDEX IF NOT EXISTS kos_tasks_rerun_of ON tasks ((metadata ->> 'rerun_of')) "
+        "CREATE INDEX IF NOT EXISTS kos_tasks_rerun_of "
+        "ON tasks (left(metadata ->> 'rerun_of', 100)) "
         "WHERE metadata ->> 'rerun_of' IS NOT NULL"
     )
 

@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS kos_projects (
 """
 
 INDEXES = """
-CREATE INDEX IF NOT EXISTS kos_tasks_project ON tasks ((metadata ->> 'project'), created_at DESC)
+CREATE INDEX IF NOT EXISTS kos_tasks_project
+  ON tasks (left(metadata ->> 'project', 100), created_at DESC)
   WHERE metadata ->> 'project' IS NOT NULL;
 CREATE INDEX IF NOT EXISTS kos_tasks_tags ON tasks USING gin ((metadata -> 'tags'));
 """

@@ -8,7 +8,8 @@ from playhouse.migrate import SchemaMigrator
 
 def up(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(
-        "CREATE INDEX IF NOT EXISTS kos_tasks_upload ON tasks ((metadata ->> 'upload')) "
+        "CREATE INDEX IF NOT EXISTS kos_tasks_upload "
+        "ON tasks (left(metadata ->> 'upload', 100)) "
         "WHERE metadata ->> 'upload' IS NOT NULL"
     )
 

@@ -45,3 +45,33 @@ def test_a_text_without_words_of_the_index_is_looked_for_in_the_newest_tasks() -
     assert len(task_views.newest_ids(TaskFilter(search="the"), limit=None)) == LITERAL_AMONG - 1
     assert titles(TaskFilter(search="->")) == ["Task 2"]
     assert [has_words(text) for text in ("the", "->", "the topic")] == [False, False, True]
+
+
+LONG = "(SELECT string_agg(md5(n::text), '') FROM generate_series(1, 300) AS n)"
+
+
+@pytest.mark.parametrize("column", ["title", "category", "backend", "model", "last_error"])
+def test_no_index_refuses_a_long_text(column: str) -> None:
+    fetch_all(f"INSERT INTO tasks (description, {column}) VALUES ('d', {LONG}) RETURNING id")
+
+
+@pytest.mark.parametrize("key", ["project", "upload", "rerun_of", "tags"])
+def test_no_index_refuses_a_long_text_of_the_metadata(key: str) -> None:
+    fetch_all(
+        "INSERT INTO tasks (title, description, metadata) "
+        f"VALUES ('t', 'd', jsonb_build_object(%s, {LONG})) RETURNING id",
+        (key,),
+    )
+
+
+def test_of_texts_that_begin_alike_the_right_one_is_listed() -> None:
+    start = "x" * 100
+    fetch_all(
+        "INSERT INTO tasks (title, description, model, metadata) "
+        "SELECT n::text, 'd', %s || n, jsonb_build_object('project', %s || n) "
+        "FROM generate_series(1, 2) AS n RETURNING id",
+        (start, start),
+    )
+
+    assert titles(TaskFilter(model=f"{start}2")) == ["2"]
+    assert titles(TaskFilter(project=f"{start}1")) == ["1"]

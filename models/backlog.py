@@ -203,7 +203,8 @@ def _first_of(category: str, least: int, unservable: Unservable) -> list[Pending
     backlog."""
     of_a_priority = f"""
         {_MAY_RUN} {_not(unservable)}
-        AND t.category::text = %(category)s AND t.priority::text = p.priority
+        AND left(coalesce(t.category::text, ''), 100) = %(category)s
+        AND t.priority::text = p.priority
         ORDER BY t.created_at LIMIT %(least)s
     """
     return _pending(

@@ -99,14 +99,11 @@ def progress_in(value: object) -> ReportedProgress:
 
 # One read of the index ``kos_tasks_pending_groups`` for each group.
 _OLDEST = """
-SELECT of_a_group.category, of_a_group.priority, coalesce(
+SELECT of_a_group.category, of_a_group.priority,
   (SELECT t.created_at FROM tasks t WHERE t.status = 'pending'
-    AND t.category::text = of_a_group.category AND t.priority::text = of_a_group.priority
-    ORDER BY t.created_at LIMIT 1),
-  CASE WHEN of_a_group.category = '' THEN
-    (SELECT t.created_at FROM tasks t WHERE t.status = 'pending'
-      AND t.category IS NULL AND t.priority::text = of_a_group.priority
-      ORDER BY t.created_at LIMIT 1) END) AS oldest
+    AND left(coalesce(t.category::text, ''), 100) = of_a_group.category
+    AND t.priority::text = of_a_group.priority
+    ORDER BY t.created_at LIMIT 1) AS oldest
 FROM unnest(%(categories)s::text[], %(priorities)s::text[]) AS of_a_group(category, priority)
 """
 

@@ -50,10 +50,10 @@ CREATE TABLE IF NOT EXISTS kos_batch_lines (
 CREATE INDEX IF NOT EXISTS kos_batch_lines_task ON kos_batch_lines (task_id);
 """
 
-# Holds every column that counting the backlog reads, so that no row is touched.
 GROUPS = """
 CREATE INDEX IF NOT EXISTS kos_tasks_pending_groups
-  ON tasks (category, priority, created_at, next_attempt_at) WHERE status = 'pending'
+  ON tasks (left(coalesce(category::text, ''), 100), priority, created_at)
+  WHERE status = 'pending'
 """
 
 

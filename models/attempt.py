@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from models.base import Row, fetch_all, read_utc, value_of
+from models.base import fetch_all, read_utc, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +99,45 @@ class ServedAttempt:
     created_at: datetime
 
 
-def of_task(task_id: str) -> list[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAttempt:
+    """An attempt as people see it. ``verdict``, ``messages`` and ``options`` are JSON;
+    ``queue_seconds`` equals ``wait_seconds`` (it is a field of the JSON documents)."""
+
+    number: int
+    epoch: int
+    backend: str | None
+    model: str | None
+    started_at: datetime | None
+    first_token_seconds: float | None
+    load_seconds: float | None
+    duration_seconds: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    outcome: str | None
+    verdict: Any
+    error: str | None
+    worker: str | None
+    finished_at: datetime | None
+    wait_seconds: float | None
+    error_code: str | None
+    messages: Any
+    options: Any
+    answer: str | None
+    queue_seconds: float | None
+    cached_prompt_tokens: int | None
+    prefill_seconds: float | None
+    decode_seconds: float | None
+
+
+def of_task(task_id: str) -> list[TaskAttempt]:
     """The attempts on one task, oldest first."""
-    return fetch_all(
-        "SELECT number, epoch, backend, model, started_at, finished_at, wait_seconds, "
-        "first_token_seconds, load_seconds, duration_seconds, prompt_tokens, completion_tokens, "
-        "outcome, verdict, error, error_code, worker, messages, options, answer, "
-        "cached_prompt_tokens, prefill_seconds, decode_seconds, wait_seconds AS queue_seconds "
-        "FROM kos_attempts "
+    rows = fetch_all(
+        "SELECT *, wait_seconds AS queue_seconds FROM kos_attempts "
         "WHERE task_id = %s::uuid ORDER BY number",
         (task_id,),
     )
+    return [value_of(TaskAttempt, row) for row in rows]
 
 
 # The models are found by index skips, not by reading every row.

@@ -2,9 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from models.attempt import TaskAttempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTask:
+    """A task in a list. Null columns have what the system takes them for; ``expert`` is a name,
+    ``custom_id`` the idempotency key, ``thumb`` up or down."""
+
+    id: str
+    title: str | None
+    status: str
+    priority: str
+    category: str | None
+    expert: str | None
+    backend: str | None
+    model: str | None
+    attempt_count: int
+    created_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    result: str | None
+    last_error: str | None
+    validation_score: float | None
+    custom_id: str | None
+    project: str | None
+    thumb: str | None
+    thumb_note: str | None
+    tags: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeTask(ListedTask):
+    """A task with everything that people see of it. ``metadata`` and ``progress`` are foreign JSON;
+    ``attempts`` are empty unless they were read with it."""
+
+    description: str | None
+    metadata: Any
+    epoch: int
+    crash_count: int
+    complexity: float | None
+    next_attempt_at: datetime | None
+    cancel_requested_at: datetime | None
+    queued_at: datetime | None
+    lease_owner: str | None
+    progress: Any
+    block_id: str | None
+    depends_on: list[str]
+    attempts: Sequence[TaskAttempt] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.base import Row, fetch_all, fetch_one, in_utc
+from models.base import fetch_all, fetch_one, value_of
 from models.database import database
 from models.task_filter import TaskFilter
+from models.task_rows import ListedTask, WholeTask
 
 EXPORT_ROWS = 1000
 SCANS = ("enable_indexscan", "enable_seqscan")
@@ -37,19 +38,19 @@ FROM = (
 )
 
 
-def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[Row]:
+def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[ListedTask]:
     """Tasks newest first, with the fields of ``kos tasks``; those of one moment by id."""
     return of_ids(newest_ids(chosen, limit=limit, offset=offset))
 
 
-def of_ids(task_ids: Sequence[str]) -> list[Row]:
+def of_ids(task_ids: Sequence[str]) -> list[ListedTask]:
     """The same, for these tasks."""
     rows = fetch_all(
         f"SELECT {TASK_FIELDS} {FROM} WHERE t.id = ANY(%s::uuid[]) "
         "ORDER BY t.created_at DESC, t.id DESC",
         (list(task_ids),),
     )
-    return [in_utc(row) for row in rows]
+    return [value_of(ListedTask, row) for row in rows]
 
 
 def newest_ids(chosen: TaskFilter = ALL, *, limit: int | None, offset: int = 0) -> list[str]:
@@ -65,8 +66,8 @@ def newest_ids(chosen: TaskFilter = ALL, *, limit: int | None, offset: int = 0) 
     return _ids(where, parameters)
 
 
-def one(task_id: str) -> Row | None:
-    """One task with description, metadata, progress and what it depends on; None if unknown."""
+def one(task_id: str) -> WholeTask | None:
+    """One task without its attempts; None if unknown."""
     row = fetch_one(
         f"SELECT {TASK_FIELDS}, t.description, t.metadata, t.epoch, t.crash_count, t.complexity, "
         "t.next_attempt_at, t.cancel_requested_at, t.queued_at, t.lease_owner, t.progress, "
@@ -82,7 +83,7 @@ def one(task_id: str) -> Row | None:
             (task_id,),
         )
     ]
-    return in_utc(row)
+    return value_of(WholeTask, row)
 
 
 def ids_by_prefix(prefix: str, *, limit: int = 3) -> list[str]:
@@ -140,13 +141,25 @@ def waiting_for(task_id: str, *, limit: int = 50) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def reruns_of(task_id: str, *, limit: int = 50) -> list[Row]:
-    """``{"id", "title", "status", "expert", "model"}`` of the tasks that ran this one again."""
-    return fetch_all(
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A task that ran another one again."""
+
+    id: str
+    title: str | None
+    status: str | None
+    expert: str | None
+    model: str | None
+
+
+def reruns_of(task_id: str, *, limit: int = 50) -> list[Rerun]:
+    """The reruns of this task, oldest first."""
+    rows = fetch_all(
         "SELECT t.id::text AS id, t.title, t.status, e.name AS expert, t.model "
         f"{FROM} WHERE left(t.metadata ->> 'rerun_of', 100) = %s ORDER BY t.created_at LIMIT %s",
         (task_id, limit),
     )
+    return [Rerun(**row) for row in rows]
 
 
 def ids_by_key(keys: Sequence[str]) -> dict[str, str]:
@@ -168,7 +181,7 @@ def uploads_in_use(names: Sequence[str]) -> set[str]:
     return {row["name"] for row in rows}
 
 
-def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
+def exported(chosen: TaskFilter = ALL) -> Iterator[ListedTask]:
     """Tasks oldest first, as they were when the export began; memory does not grow with their
     number."""
     where, parameters = chosen.where()
@@ -182,7 +195,7 @@ def exported(chosen: TaskFilter = ALL) -> Iterator[Row]:
             parameters,
         )
         while rows := fetch_all(f"FETCH FORWARD {EXPORT_ROWS} FROM kos_export"):
-            yield from map(in_utc, rows)
+            yield from (value_of(ListedTask, row) for row in rows)
         fetch_all("CLOSE kos_export")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +26,7 @@ from jobs.process.clock import utc_now
 if TYPE_CHECKING:
     from console.operations.outlook import QueuePosition
     from models.decision import RecordedDecision
+    from models.task_rows import WholeTask
 
 ATTEMPT_COLUMNS = (
     Column("#", justify="right"),
@@ -74,7 +75,7 @@ def show_command(app: App, task: str, answer: bool, follow: bool, as_json: bool)
     if as_json:
         print_json(row)
     elif answer:
-        text = safe(row["result"] or "") if sys.stdout.isatty() else row["result"] or ""
+        text = safe(row.result or "") if sys.stdout.isatty() else row.result or ""
         click.echo(text, nl=not text.endswith("\n"))
     else:
         _print_head(app, row, parents, position)
@@ -123,35 +124,35 @@ def _follow(app: App, task_id: str) -> int:
     click.echo()
     with app.database():
         row = task_views.one(task_id)
-    if row is None or row["status"] != "completed":
-        note(f"{row['status']}: {row['last_error']}" if row else "the task is gone", "red")
+    if row is None or row.status != "completed":
+        note(f"{row.status}: {row.last_error}" if row else "the task is gone", "red")
         return RED
     return DONE
 
 
-def _parents(row: dict[str, Any]) -> dict[str, str]:
+def _parents(row: WholeTask) -> dict[str, str]:
     from models import task_views
 
-    return task_views.statuses_of(row["depends_on"]) if row["depends_on"] else {}
+    return task_views.statuses_of(row.depends_on) if row.depends_on else {}
 
 
 def _print_head(
-    app: App, row: dict[str, Any], parents: dict[str, str], position: QueuePosition | None
+    app: App, row: WholeTask, parents: dict[str, str], position: QueuePosition | None
 ) -> None:
     from console.operations.lanes import slots_for
     from console.operations.timeline import standing
     from console.operations.times import ago
 
     now = utc_now()
-    say(row["title"] or "(no title)", "bold", ours=False)
+    say(row.title or "(no title)", "bold", ours=False)
     facts = (
-        ("id", row["id"]),
-        ("custom id", row["custom_id"]),
-        ("priority", row["priority"]),
-        ("category", row["category"]),
-        ("expert", row["expert"]),
-        ("created", ago(row["created_at"], now=now)),
-        ("depends on", ", ".join(f"{i[:8]} ({parents.get(i, 'gone')})" for i in row["depends_on"])),
+        ("id", row.id),
+        ("custom id", row.custom_id),
+        ("priority", row.priority),
+        ("category", row.category),
+        ("expert", row.expert),
+        ("created", ago(row.created_at, now=now)),
+        ("depends on", ", ".join(f"{i[:8]} ({parents.get(i, 'gone')})" for i in row.depends_on)),
     )
     tell = words()
     for name, value in facts:
@@ -162,7 +163,7 @@ def _print_head(
     say(f"  {tell('now'):<11} {present}", ours=False)
 
 
-def _print_timeline(row: dict[str, Any], decisions: Sequence[RecordedDecision]) -> None:
+def _print_timeline(row: WholeTask, decisions: Sequence[RecordedDecision]) -> None:
     from console.operations.timeline import events_of
 
     events = events_of(row, decisions)
@@ -177,44 +178,44 @@ def _print_timeline(row: dict[str, Any], decisions: Sequence[RecordedDecision]) 
             say(f"                       {tell(detail)}", "dim", ours=False)
 
 
-def _print_attempts(row: dict[str, Any]) -> None:
+def _print_attempts(row: WholeTask) -> None:
     from console.operations.times import span
 
-    if not row["attempts"]:
+    if not row.attempts:
         return
     say("")
     rows = [
         [
-            entry["number"],
-            state_text(entry["outcome"] or "running"),
-            entry["backend"],
-            entry["model"],
-            span(entry["wait_seconds"]),
-            span(entry["load_seconds"]),
-            span(entry["first_token_seconds"]),
-            span(entry["duration_seconds"]),
-            entry["completion_tokens"],
-            entry["error"],
+            entry.number,
+            state_text(entry.outcome or "running"),
+            entry.backend,
+            entry.model,
+            span(entry.wait_seconds),
+            span(entry.load_seconds),
+            span(entry.first_token_seconds),
+            span(entry.duration_seconds),
+            entry.completion_tokens,
+            entry.error,
         ]
-        for entry in row["attempts"]
+        for entry in row.attempts
     ]
     print_table(ATTEMPT_COLUMNS, rows, empty="", title="Attempts")
 
 
-def _print_answer(row: dict[str, Any]) -> None:
+def _print_answer(row: WholeTask) -> None:
     from console.operations.tasks import best_answer
 
     best = best_answer(row)
-    if row["result"]:
+    if row.result:
         say("")
         say("Answer", "bold")
-        say(row["result"], ours=False)
+        say(row.result, ours=False)
     elif best is not None:
         say("")
-        say(f"Best answer, not accepted (attempt {best['number']})", "bold")
-        say(best["answer"], ours=False)
-        say(f"To take it as the result: kos accept {row['id'][:8]} {best['number']}", "dim")
-    elif row["description"]:
+        say(f"Best answer, not accepted (attempt {best.number})", "bold")
+        say(best.answer or "", ours=False)
+        say(f"To take it as the result: kos accept {row.id[:8]} {best.number}", "dim")
+    elif row.description:
         say("")
         say("Description", "bold")
-        say(row["description"], ours=False)
+        say(row.description, ours=False)

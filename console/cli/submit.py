@@ -260,8 +260,8 @@ def _wait_for_them(
         rows = [tasks.details(task_id) for task_id in ids]
     if as_json:
         document["tasks"] = rows
-    elif rows[0]["result"]:
-        say(rows[0]["result"], ours=False)
+    elif rows[0].result:
+        say(rows[0].result, ours=False)
     else:
-        note(f"{rows[0]['status']}: {rows[0]['last_error'] or 'no answer yet'}", "red")
+        note(f"{rows[0].status}: {rows[0].last_error or 'no answer yet'}", "red")
     return code

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,9 @@ from console.cli.output import (
 from jobs.process.clock import utc_now
 from models.states import Priority, TaskState
 from models.task_filter import TaskFilter
+
+if TYPE_CHECKING:
+    from models.task_rows import ListedTask
 
 COLUMNS = (
     Column("ID"),
@@ -110,7 +114,7 @@ def tasks_command(app: App, /, limit: int, offset: int, as_json: bool, **filters
         return
     empty = 'No tasks yet: try `kos submit "..."`.' if chosen.is_empty else "No task matches."
     if chosen.statuses == (TaskState.FAILED.value,):
-        table = [[*line, row["last_error"]] for line, row in zip(cells(rows), rows, strict=True)]
+        table = [[*line, row.last_error] for line, row in zip(cells(rows), rows, strict=True)]
         print_table((*COLUMNS, REASON), table, empty=empty)
     else:
         print_table(COLUMNS, cells(rows), empty=empty)
@@ -120,24 +124,24 @@ def tasks_command(app: App, /, limit: int, offset: int, as_json: bool, **filters
         note(f"The newest {limit}; `--limit` shows more.")
 
 
-def cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
+def cells(rows: Sequence[ListedTask]) -> list[list[Any]]:
     from console.cli.text import one_line
     from console.operations.ids import short
     from console.operations.times import ago
     from console.words import in_words
 
-    ids, now = [row["id"] for row in rows], utc_now()
+    ids, now = [row.id for row in rows], utc_now()
     return [
         [
-            short(row["id"], among=ids),
-            state_text(row["status"]),
-            words()(row["priority"]),
-            one_line(row["title"] or "", max_chars=120),
-            row["expert"],
-            row["backend"],
-            row["model"],
-            row["attempt_count"] or "",
-            in_words(ago(row["created_at"], now=now), words()),
+            short(row.id, among=ids),
+            state_text(row.status),
+            words()(row.priority),
+            one_line(row.title or "", max_chars=120),
+            row.expert,
+            row.backend,
+            row.model,
+            row.attempt_count or "",
+            in_words(ago(row.created_at, now=now), words()),
         ]
         for row in rows
     ]

@@ -200,14 +200,14 @@ class Watch:
         if panel == "running" and self.look.running:
             return self.look.running[row].id, self.look.running[row].title
         if panel == "failed" and self.look.failed:
-            return self.look.failed[row]["id"], self.look.failed[row]["title"] or ""
+            return self.look.failed[row].id, self.look.failed[row].title or ""
         return None
 
     def _chosen(self) -> list[str]:
         """The marked tasks of the panel, else the one at the cursor."""
         here = {
             "running": [task.id for task in self.look.running],
-            "failed": [row["id"] for row in self.look.failed],
+            "failed": [row.id for row in self.look.failed],
         }.get(self.selection.panel, [])
         marked = [task_id for task_id in here if task_id in self.selection.marked]
         found = self._here()
@@ -238,7 +238,7 @@ class Watch:
         try:
             with self.app.database():
                 row = tasks.details(task_id)
-                parents = task_views.statuses_of(row["depends_on"]) if row["depends_on"] else {}
+                parents = task_views.statuses_of(row.depends_on) if row.depends_on else {}
                 position = position_of(task_id, self.app.settings)
                 decisions = decision.of_task(task_id)
             slots = slots_for(row, self.app.connections)

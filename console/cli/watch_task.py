@@ -10,8 +10,8 @@ from console.cli.output import state_text, styled, words
 from console.cli.text import one_line
 from console.operations.lanes import SlotUse
 from console.operations.outlook import QueuePosition
-from models.base import Row
 from models.decision import RecordedDecision
+from models.task_rows import WholeTask
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,7 @@ ANSWER_LINES = 12
 
 
 def task_screen(
-    row: Row,
+    row: WholeTask,
     decisions: Sequence[RecordedDecision],
     parents: Mapping[str, str],
     position: QueuePosition | None,
@@ -36,12 +36,12 @@ def task_screen(
 
     tell = words()
     lines = [
-        styled(one_line(row["title"] or row["id"]), "bold"),
-        state_text(row["status"]) + styled(f"  {row['id']}", "dim"),
+        styled(one_line(row.title or row.id), "bold"),
+        state_text(row.status) + styled(f"  {row.id}", "dim"),
         styled(tell(standing(row, parents, now=now, position=position, slots=slots))),
         styled(""),
     ]
-    answer = (row["result"] or "").splitlines()[:ANSWER_LINES]
+    answer = (row.result or "").splitlines()[:ANSWER_LINES]
     story = [
         styled(f"{event.at:%H:%M:%S}  {tell(event.what)}") for event in events_of(row, decisions)
     ]

@@ -160,10 +160,10 @@ def _failed(look: Look, selection: Selection, *, rows: int, width: int) -> Table
     for index in _window(len(look.failed), selection, "failed", rows):
         row = look.failed[index]
         cells = {
-            "FAILED": _mark(row["id"], selection),
-            "TITLE": one_line(row["title"] or "", max_chars=width // 3),
-            "WHEN": in_words(ago(row["completed_at"], now=look.at), tell),
-            "REASON": tell(one_line(row["last_error"] or "")),
+            "FAILED": _mark(row.id, selection),
+            "TITLE": one_line(row.title or "", max_chars=width // 3),
+            "WHEN": in_words(ago(row.completed_at, now=look.at), tell),
+            "REASON": tell(one_line(row.last_error or "")),
         }
         shown = (styled(cells[name]) for name in names)
         table.add_row(*shown, style=_style(selection, "failed", index))

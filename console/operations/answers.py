@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 from console.operations import reruns, submission, tasks
+from console.operations.documents import fields_of
 from console.operations.errors import InvalidInput
 from console.operations.plan_request import request_plan
 from console.operations.submission import Rules
@@ -13,6 +14,7 @@ from models import feedback, task_views
 from models.base import Row
 from models.feedback import Thumb
 from models.states import FINAL_STATES
+from models.task_rows import WholeTask
 
 MAX_NOTE_CHARS = 2000
 MOST_COMPARED = 4
@@ -47,7 +49,7 @@ def start_comparison(
     if not 1 <= len(choices) < MOST_COMPARED:
         raise InvalidInput(f"choose 1 to {MOST_COMPARED - 1} other models or experts")
     row = task_views.one(task_id)
-    if row is None or row["status"] not in {state.value for state in FINAL_STATES}:
+    if row is None or row.status not in {state.value for state in FINAL_STATES}:
         raise InvalidInput(f"{task_id[:8]} has not ended")
     for choice in choices:
         if problem := submission.problem_of(reruns.line_of(row, choice), rules=rules):
@@ -56,16 +58,24 @@ def start_comparison(
     return [one["id"] for several in found for one in several]
 
 
-def compared(task_id: str, wanted: Sequence[str] = ()) -> list[Row]:
-    """The task and those of its runs that are ``wanted``, else its newest ones, each with
-    ``seconds``, ``tokens``, ``chars`` and ``is_result``."""
-    runs = [row["id"] for row in task_views.reruns_of(task_id)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRun(WholeTask):
+    """A run with the seconds and tokens of its last answer, and the length of its result."""
+
+    seconds: float | None
+    tokens: int | None
+    chars: int
+    is_result: bool
+
+
+def compared(task_id: str, wanted: Sequence[str] = ()) -> list[ComparedRun]:
+    """The task and those of its runs that are ``wanted``, else its newest ones."""
+    runs = [row.id for row in task_views.reruns_of(task_id)]
     chosen = [one for one in runs if one in wanted] or runs[1 - MOST_COMPARED :]
     rows = [tasks.details(one) for one in (task_id, *chosen[: MOST_COMPARED - 1])]
-    metadata = rows[0]["metadata"] if isinstance(rows[0]["metadata"], dict) else {}
+    metadata = rows[0].metadata if isinstance(rows[0].metadata, dict) else {}
     result_of = metadata.get("result_of") or task_id
-    shown = [_own(row) for row in rows]
-    return [{**row, **_measures(row), "is_result": row["id"] == result_of} for row in shown]
+    return [_measured(_own(row), is_result=row.id == result_of) for row in rows]
 
 
 def keep_result(task_id: str, run_id: str) -> None:
@@ -82,19 +92,21 @@ def keep_result(task_id: str, run_id: str) -> None:
     request_plan("accept")
 
 
-def _own(row: Row) -> Row:
+def _own(row: WholeTask) -> WholeTask:
     """A task that shows the answer of another run, with the answer that was its own."""
-    metadata = row["metadata"] if isinstance(row["metadata"], dict) else {}
+    metadata = row.metadata if isinstance(row.metadata, dict) else {}
     if "result_of" not in metadata:
         return row
-    own = tasks.best_answer({**row, "result": None})
-    return {**row, "result": own["answer"] if own else row["result"]}
+    own = tasks.best_answer(replace(row, result=None))
+    return replace(row, result=own.answer if own else row.result)
 
 
-def _measures(row: Row) -> Row:
-    last: dict[str, Any] = next((one for one in reversed(row["attempts"]) if one["answer"]), {})
-    return {
-        "seconds": last.get("duration_seconds"),
-        "tokens": last.get("completion_tokens"),
-        "chars": len(row["result"] or ""),
-    }
+def _measured(row: WholeTask, *, is_result: bool) -> ComparedRun:
+    last = next((one for one in reversed(row.attempts) if one.answer), None)
+    return ComparedRun(
+        **fields_of(row),
+        seconds=last.duration_seconds if last else None,
+        tokens=last.completion_tokens if last else None,
+        chars=len(row.result or ""),
+        is_result=is_result,
+    )

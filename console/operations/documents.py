@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def document(value: object) -> dict[str, Any] | None:
     """The fields of a dataclass, in order; None for any other value."""
-    if not is_dataclass(value) or isinstance(value, type):
-        return None
+    return fields_of(value) if is_dataclass(value) and not isinstance(value, type) else None
+
+
+def fields_of(value: DataclassInstance) -> dict[str, Any]:
+    """The fields of a dataclass by name, the values as they are."""
     return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -11,9 +11,9 @@ import redis
 from jobs.admission.limits import Limit, Limits
 from jobs.admission.slots import BackendSlots, SlotLease
 from models import block
-from models.base import Row
 from models.block import BlockInForce
 from models.database import session
+from models.task_rows import WholeTask
 
 if TYPE_CHECKING:
     from console.operations.connections import Connections
@@ -55,15 +55,15 @@ def binding(limit: Limit, held: Sequence[SlotLease]) -> tuple[int, str]:
     return limit.heavy, f"{limit.heavy} of {limit.slots}: heavy models at most {limit.heavy}"
 
 
-def slots_for(row: Row, connections: Connections) -> SlotUse | None:
+def slots_for(row: WholeTask, connections: Connections) -> SlotUse | None:
     """The slots that a queued task waits for; None for other tasks, and while Redis is away.
     ``row`` is from `tasks.details`."""
-    backend = row["backend"]
+    backend = row.backend
     names = [spec.name for spec in connections.settings.backends]
-    if row["status"] != "queued" or backend not in names:
+    if row.status != "queued" or backend not in names:
         return None
     with session():
-        heavy = block.is_heavy(row["block_id"])
+        heavy = block.is_heavy(row.block_id)
     try:
         held = {state.backend: state for state in connections.slots.inspect(*names)}
         limits = Limits(connections.redis, connections.settings)

@@ -10,9 +10,9 @@ import redis
 
 from jobs.queues.names import live_key, watch_key
 from models import task_views
-from models.base import Row
 from models.database import session
 from models.states import FINAL_STATES
+from models.task_rows import WholeTask
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 10
@@ -27,8 +27,8 @@ def followed(client: redis.Redis, task_id: str) -> Iterator[str]:
     before = ""
     while True:
         row = _row(task_id)
-        if row["status"] in _FINAL:
-            yield from _more(before, row["result"] or "")
+        if row.status in _FINAL:
+            yield from _more(before, row.result or "")
             return
         text = _live(client, task_id)
         yield from _more(before, text)
@@ -54,7 +54,7 @@ def _more(before: str, text: str) -> Iterator[str]:
         yield f"\n\n{text}"
 
 
-def _row(task_id: str) -> Row:
+def _row(task_id: str) -> WholeTask:
     with session():
         row = task_views.one(task_id)
     assert row is not None

@@ -13,8 +13,8 @@ from console.operations.submission import Rules
 from console.operations.submission_lines import Line
 from jobs.policy import metadata
 from models import task_views
-from models.base import Row
 from models.states import FINAL_STATES, Priority
+from models.task_rows import WholeTask
 
 CHANGES = ("model", "expert", "backend")
 LINK = "rerun_of"
@@ -23,26 +23,26 @@ _OF_THE_FIRST = frozenset({"preferred_source", "gateway_caller", "schedule", "re
 """Keys that the system wrote about the first task."""
 
 
-def line_of(row: Row, changes: Mapping[str, str]) -> dict[str, Any]:
+def line_of(row: WholeTask, changes: Mapping[str, str]) -> dict[str, Any]:
     """The submission of ``row`` once more, as in ``kos submit --from``; pure.
 
     ``row`` is from `task_views.one`. ``changes`` may have ``model``, ``expert`` and ``backend``. A
     new model or expert is not bound to the backend of the first task.
     """
-    own = row["metadata"] if isinstance(row["metadata"], Mapping) else {}
+    own = row.metadata if isinstance(row.metadata, Mapping) else {}
     wrong = {problem.field for problem in metadata.read(own).problems}
     kept = {key: own[key] for key in own if key not in _OF_THE_FIRST | wrong}
     if "model" in changes and "backend" not in changes:
         kept.pop("required_backend", None)
-    category = row["category"] if metadata.read({"category": row["category"]}).category else None
+    category = row.category if metadata.read({"category": row.category}).category else None
     line = {
-        "title": row["title"],
-        "description": row["description"] or row["title"],
-        "priority": row["priority"] if row["priority"] in set(Priority) else None,
+        "title": row.title,
+        "description": row.description or row.title,
+        "priority": row.priority if row.priority in set(Priority) else None,
         "category": category,
-        "expert": row["expert"],
-        "after": row["depends_on"],
-        "metadata": {**kept, LINK: row["id"]},
+        "expert": row.expert,
+        "after": row.depends_on,
+        "metadata": {**kept, LINK: row.id},
         **changes,
     }
     return {key: value for key, value in line.items() if value}
@@ -58,14 +58,14 @@ def rerun(task_ids: Sequence[str], changes: Mapping[str, str], *, rules: Rules) 
     final = {state.value for state in FINAL_STATES}
     for task_id in task_ids:
         row = task_views.one(task_id)
-        if row is None or row["status"] not in final:
-            status = row["status"] if row else None
+        if row is None or row.status not in final:
+            status = row.status if row else None
             unchanged.append({"id": task_id, "status": status, "error": NOT_ENDED})
             continue
         report = submission.submit([Line(1, line_of(row, changes))], rules=rules)
         if report.rejected:
             error = report.rejected[0][1]
-            unchanged.append({"id": task_id, "status": row["status"], "error": error})
+            unchanged.append({"id": task_id, "status": row.status, "error": error})
         else:
             reruns.append({"id": report.ids[0], LINK: task_id})
     return {"reruns": reruns, "unchanged": unchanged}

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from console.operations.errors import InvalidInput, near
 from console.operations.plan_request import request_plan
 from models import attempt, decision, task_views
-from models.base import Row
+from models.attempt import TaskAttempt
 from models.decision import RecordedDecision
 from models.states import TaskState
 from models.task import Task
-
-ATTEMPT_FIELDS = (
-    "number", "epoch", "backend", "model", "started_at", "first_token_seconds", "load_seconds",
-    "duration_seconds", "prompt_tokens", "completion_tokens", "outcome", "verdict", "error",
-    "worker", "finished_at", "wait_seconds", "error_code", "messages", "options", "answer",
-    "queue_seconds", "cached_prompt_tokens", "prefill_seconds", "decode_seconds",
-)  # fmt: skip
+from models.task_rows import WholeTask
 
 
 def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
@@ -32,22 +26,19 @@ def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.replace("-", "_") for name in names))
 
 
-def details(task_id: str) -> Row:
-    """One task whole, with its ``attempts``. ``task_id`` exists."""
-    row = task_views.one(task_id)
-    assert row is not None
-    row["attempts"] = [
-        {name: found.get(name) for name in ATTEMPT_FIELDS} for found in attempt.of_task(task_id)
-    ]
-    return row
+def details(task_id: str) -> WholeTask:
+    """One task with its attempts. ``task_id`` exists."""
+    found = task_views.one(task_id)
+    assert found is not None
+    return replace(found, attempts=attempt.of_task(task_id))
 
 
-def best_answer(row: Row) -> Row | None:
-    """The best attempt with an answer of a task without a result; ``row`` is from `details`."""
-    found: list[Row] = [one for one in row["attempts"] if one["answer"] and one["outcome"]]
-    if row["result"] or not found:
+def best_answer(task: WholeTask) -> TaskAttempt | None:
+    """The best attempt with an answer of a task without a result; ``task`` is from `details`."""
+    found = [one for one in task.attempts if one.answer and one.outcome]
+    if task.result or not found:
         return None
-    return max(found, key=lambda one: ((one["verdict"] or {}).get("score") or 0.0, one["number"]))
+    return max(found, key=lambda one: ((one.verdict or {}).get("score") or 0.0, one.number))
 
 
 def accept(task_id: str, number: int | None = None) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from console.operations.lanes import SlotUse
 from console.operations.outlook import QueuePosition
 from console.operations.times import about, span
 from jobs.policy import metadata
-from models.base import Row, as_utc
+from models.attempt import TaskAttempt
+from models.base import as_utc
 from models.decision import RecordedDecision
 from models.task_figures import progress_in
+from models.task_rows import WholeTask
 
 NOTABLE_LOAD_SECONDS = 0.05
 STAGES = {
@@ -34,19 +35,19 @@ class Event:
     details: tuple[str, ...] = ()
 
 
-def events_of(task: Row, decisions: Sequence[RecordedDecision]) -> list[Event]:
+def events_of(task: WholeTask, decisions: Sequence[RecordedDecision]) -> list[Event]:
     """Every event of a task as ``tasks.details`` returns it, oldest first."""
-    events = [Event(task["created_at"], "submitted")] if task.get("created_at") else []
+    events = [Event(task.created_at, "submitted")] if task.created_at else []
     events += [_decided(decision) for decision in decisions]
-    for attempt in task["attempts"]:
+    for attempt in task.attempts:
         events += _attempted(attempt)
-    if task.get("cancel_requested_at"):
-        events.append(Event(task["cancel_requested_at"], "cancel requested"))
+    if task.cancel_requested_at:
+        events.append(Event(task.cancel_requested_at, "cancel requested"))
     return sorted(events, key=lambda event: event.at)
 
 
 def standing(
-    task: Row,
+    task: WholeTask,
     parents: Mapping[str, str],
     *,
     now: datetime,
@@ -58,39 +59,39 @@ def standing(
     ``parents`` maps the tasks that it depends on to their statuses; ``position`` is its place in
     the present plan, ``slots`` what a queued task waits for.
     """
-    status = task["status"]
+    status = task.status
     if status == "pending":
         return _waiting(task, parents, now=now, position=position)
-    place = _place(task)
+    place = _place(task.backend, task.model)
     if status == "queued":
         return f"queued{place}; {_admission(slots)}"
     if status == "in_progress":
         return f"running{place}{_progress(task)}{_done_in(position)}"
     if status == "completed":
-        score = task.get("validation_score")
+        score = task.validation_score
         return "completed" + (f", score {score:.2f}" if score is not None else "")
     if status == "failed":
-        reason = task.get("last_error") or "no reason was recorded"
-        return f"failed: {reason} (`kos retry {task['id'][:8]}` sends it through again)"
+        reason = task.last_error or "no reason was recorded"
+        return f"failed: {reason} (`kos retry {task.id[:8]}` sends it through again)"
     if status == "cancelled":
         return "cancelled"
     return f"nothing runs a task whose status is {status!r}; set it to 'pending'"
 
 
 def _waiting(
-    task: Row, parents: Mapping[str, str], *, now: datetime, position: QueuePosition | None
+    task: WholeTask, parents: Mapping[str, str], *, now: datetime, position: QueuePosition | None
 ) -> str:
-    for parent in task.get("depends_on", ()):
+    for parent in task.depends_on:
         status = parents.get(parent)
         if status in {"failed", "cancelled"}:
             return f"waits for {parent[:8]}, which is {status}: retry that one first"
         if status is not None and status != "completed":
             return f"waits for {parent[:8]}, which is {status}"
-    due = as_utc(task.get("next_attempt_at"))
+    due = as_utc(task.next_attempt_at)
     if due is not None and due > now:
-        why = f" ({task['last_error']})" if task.get("last_error") else ""
+        why = f" ({task.last_error})" if task.last_error else ""
         return f"waits until {due:%H:%M:%S}, {span((due - now).total_seconds())} from now{why}"
-    if not task.get("expert"):
+    if not task.expert:
         return "waits for an expert: none is assigned yet"
     if position is None or not position.backend:
         return f"waits for the next plan{_requirements(task)}"
@@ -108,9 +109,9 @@ def _admission(slots: SlotUse | None) -> str:
     return f"waits for a slot: {used}, {slots.reason}"
 
 
-def _requirements(task: Row) -> str:
+def _requirements(task: WholeTask) -> str:
     """The backend or model that the task requires; it is not planned while none can serve it."""
-    options = metadata.read(task.get("metadata"))
+    options = metadata.read(task.metadata)
     named = (("backend", options.required_backend), ("model", options.preferred_model))
     wishes = " and ".join(f"{what} {wish}" for what, wish in named if wish)
     return f" with {wishes}: `kos backends` shows whether one serves it" if wishes else ""
@@ -139,47 +140,47 @@ def _decided(decision: RecordedDecision) -> Event:
     return Event(decision.at, f"{what}{chosen}: {decision.reason}", details)
 
 
-def _attempted(attempt: Row) -> list[Event]:
-    number = attempt["number"]
+def _attempted(attempt: TaskAttempt) -> list[Event]:
+    number = attempt.number
     events = []
-    if attempt["started_at"]:
-        waited = span(attempt["wait_seconds"])
+    if attempt.started_at:
+        waited = span(attempt.wait_seconds)
         after = f" after {waited} in the queue" if waited else ""
-        text = f"attempt {number} started{_place(attempt)}{after}"
-        events.append(Event(attempt["started_at"], text))
-    if attempt["finished_at"]:
-        error = f": {attempt['error']}" if attempt["error"] else ""
-        text = f"attempt {number} {attempt['outcome']}{error}"
-        events.append(Event(attempt["finished_at"], text, _figures(attempt)))
+        text = f"attempt {number} started{_place(attempt.backend, attempt.model)}{after}"
+        events.append(Event(attempt.started_at, text))
+    if attempt.finished_at:
+        error = f": {attempt.error}" if attempt.error else ""
+        text = f"attempt {number} {attempt.outcome}{error}"
+        events.append(Event(attempt.finished_at, text, _figures(attempt)))
     return events
 
 
-def _figures(attempt: Row) -> tuple[str, ...]:
-    load = attempt["load_seconds"]
+def _figures(attempt: TaskAttempt) -> tuple[str, ...]:
+    load = attempt.load_seconds
     named = (
         ("load", span(load) if (load or 0) >= NOTABLE_LOAD_SECONDS else ""),
-        ("first token after", span(attempt["first_token_seconds"])),
-        ("whole call", span(attempt["duration_seconds"])),
+        ("first token after", span(attempt.first_token_seconds)),
+        ("whole call", span(attempt.duration_seconds)),
         ("prompt tokens", _prompt_tokens(attempt)),
-        ("answer tokens", attempt["completion_tokens"]),
+        ("answer tokens", attempt.completion_tokens),
     )
     figures = [f"{name} {value}" for name, value in named if value]
     return (", ".join(figures),) if figures else ()
 
 
-def _prompt_tokens(attempt: Row) -> str:
-    cached = attempt.get("cached_prompt_tokens")
+def _prompt_tokens(attempt: TaskAttempt) -> str:
+    cached = attempt.cached_prompt_tokens
     note = f" ({cached} of them cached)" if cached else ""
-    return f"{attempt['prompt_tokens']}{note}" if attempt["prompt_tokens"] else ""
+    return f"{attempt.prompt_tokens}{note}" if attempt.prompt_tokens else ""
 
 
-def _place(row: Mapping[str, Any]) -> str:
-    if not row.get("backend"):
+def _place(backend: str | None, model: str | None) -> str:
+    if not backend:
         return ""
-    return f" at {row['backend']}" + (f" with {row['model']}" if row.get("model") else "")
+    return f" at {backend}" + (f" with {model}" if model else "")
 
 
-def _progress(task: Row) -> str:
-    progress = progress_in(task.get("progress"))
+def _progress(task: WholeTask) -> str:
+    progress = progress_in(task.progress)
     phase = f", {progress.phase}" if progress.phase else ""
     return phase + (f", {progress.tokens} tokens so far" if progress.tokens else "")

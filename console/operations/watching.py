@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from console.operations import queues, status
 from console.operations.connections import Connections
@@ -15,14 +15,15 @@ from console.operations.strip import look as strip_look
 from console.operations.verdict import UNKNOWN, SystemVerdict
 from jobs.queues.names import llm_queue
 from models import attempt, task_figures, task_views
-from models.base import Row
 from models.block import BlockInForce
 from models.task_figures import TaskInProgress
 from models.task_filter import TaskFilter
+from models.task_rows import ListedTask
 
 RUNNING_SHOWN = 50
 FAILED_SHOWN = 20
 FAILED_READ = 100
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Look:
     oldest_waits_since: datetime | None
     lanes: tuple[Lane, ...]
     running: tuple[TaskInProgress, ...]
-    failed: tuple[Row, ...]
+    failed: tuple[ListedTask, ...]
     verdict: SystemVerdict = UNKNOWN
     strips: Strips | None = None
     badges: tuple[str, ...] = ()
@@ -83,10 +84,10 @@ def look(connections: Connections, *, now: datetime) -> Look:
     )
 
 
-def _failed() -> list[Row]:
+def _failed() -> list[ListedTask]:
     """The last that failed, of the newest hundred."""
     rows = task_views.listing(TaskFilter(statuses=("failed",)), limit=FAILED_READ)
-    ended = sorted(rows, key=lambda row: row["completed_at"] or row["created_at"], reverse=True)
+    ended = sorted(rows, key=lambda row: row.completed_at or row.created_at or NEVER, reverse=True)
     return ended[:FAILED_SHOWN]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from starlette.datastructures import FormData
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import answers, ids
+from console.operations.documents import fields_of
 from console.operations.errors import InvalidInput, UnknownName
 from console.web.figures import scan
 from console.web.markdown import to_html
@@ -55,6 +57,17 @@ def choose(request: Request, form: FormData) -> Response:
     return back_to(f"/tasks/{task_id}/compare{'?' if query else ''}{query}", "accepted")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ShownRun(answers.ComparedRun):
+    """A run with its result as HTML."""
+
+    html: str | None
+
+
+def _shown(run: answers.ComparedRun) -> _ShownRun:
+    return _ShownRun(**fields_of(run), html=to_html(run.result) if run.result else None)
+
+
 def _page(
     request: Request,
     *,
@@ -73,9 +86,9 @@ def _page(
         "compare.html",
         status=status,
         task=rows[0],
-        runs=[{**row, "html": to_html(row["result"]) if row["result"] else ""} for row in rows],
-        is_open=any(row["status"] not in final for row in rows),
-        may_start=rows[0]["status"] in final,
+        runs=[_shown(row) for row in rows],
+        is_open=any(row.status not in final for row in rows),
+        may_start=rows[0].status in final,
         wanted=wanted,
         written=written or [{"model": "", "expert": ""} for _ in CHOICES],
         problem=problem,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shlex
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from console.operations import answers, ids, lanes, outlook, reruns, tasks, timeline
+from console.operations.documents import fields_of
 from console.operations.errors import InvalidInput
 from console.web.live import event
 from console.web.markdown import to_html
@@ -25,9 +27,11 @@ from jobs.policy.time_split import time_split
 from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
 from models import decision, task_views
+from models.attempt import TaskAttempt
 from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import FINAL_STATES
+from models.task_rows import WholeTask
 
 WATCH_SECONDS = 0.5
 WATCH_TTL_SECONDS = 5
@@ -51,8 +55,8 @@ def describe(task_id: str, site: Site) -> dict[str, Any]:
     """``{"task", "story", "standing", "parents", "children", ...}``; the task exists."""
     task = tasks.details(task_id)
     decisions = decision.of_task(task_id)
-    is_final = task["status"] in {state.value for state in FINAL_STATES}
-    parents = _linked(task["depends_on"])
+    is_final = task.status in {state.value for state in FINAL_STATES}
+    parents = _linked(task.depends_on)
     statuses = {row["id"]: row["status"] for row in parents}
     return {
         "task": task,
@@ -69,11 +73,11 @@ def describe(task_id: str, site: Site) -> dict[str, Any]:
         "children": _linked(task_views.waiting_for(task_id)),
         "first": _linked(_first_of(task)),
         "reruns": task_views.reruns_of(task_id),
-        "attempts": [_with_rate(attempt) for attempt in task["attempts"]],
-        "metadata": json.dumps(task["metadata"], indent=2, ensure_ascii=False, default=str),
+        "attempts": [_shown(attempt) for attempt in task.attempts],
+        "metadata": json.dumps(task.metadata, indent=2, ensure_ascii=False, default=str),
         "is_final": is_final,
         "max_chars": MAX_SHOWN_CHARS,
-        "answer_html": to_html(task["result"]) if is_final and task["result"] else None,
+        "answer_html": to_html(task.result) if is_final and task.result else None,
     }
 
 
@@ -171,9 +175,9 @@ def _named(request: Request) -> str:
         return ids.resolve(request.path_params["task"])
 
 
-def _first_of(task: Row) -> list[str]:
+def _first_of(task: WholeTask) -> list[str]:
     """The id of the task that this one runs again, if it still exists."""
-    written = task["metadata"].get(reruns.LINK) if isinstance(task["metadata"], dict) else None
+    written = task.metadata.get(reruns.LINK) if isinstance(task.metadata, dict) else None
     if not isinstance(written, str) or not ids.is_whole(written):
         return []
     return list(task_views.statuses_of([written]))
@@ -190,23 +194,31 @@ def _linked(task_ids: list[str]) -> list[Row]:
     ]
 
 
-def _with_rate(attempt: Row) -> Row:
-    parts = time_split(**{name: attempt[name] for name in SPLIT_FIELDS})
-    rate = parts.tokens_per_second(attempt["completion_tokens"])
-    verdict = attempt["verdict"]
-    sent = json.dumps(verdict, ensure_ascii=False, default=str) if verdict else ""
-    return {**attempt, "tokens_per_second": rate, "verdict_text": sent}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ShownAttempt(TaskAttempt):
+    """An attempt with the speed of its answer, and its verdict as JSON."""
+
+    tokens_per_second: float | None
+    verdict_text: str
 
 
-def _as_curl(request: Request, task: Row) -> str:
+def _shown(attempt: TaskAttempt) -> _ShownAttempt:
+    parts = time_split(**{name: getattr(attempt, name) for name in SPLIT_FIELDS})
+    rate = parts.tokens_per_second(attempt.completion_tokens)
+    verdict = attempt.verdict
+    text = json.dumps(verdict, ensure_ascii=False, default=str) if verdict else ""
+    return _ShownAttempt(**fields_of(attempt), tokens_per_second=rate, verdict_text=text)
+
+
+def _as_curl(request: Request, task: WholeTask) -> str:
     """The same task again, as a command for a shell."""
     body = {
         name: value
         for name, value in (
-            ("title", task["title"]),
-            ("description", task["description"]),
-            ("priority", task["priority"]),
-            ("category", task["category"]),
+            ("title", task.title),
+            ("description", task.description),
+            ("priority", task.priority),
+            ("category", task.category),
         )
         if value
     }

@@ -19,10 +19,10 @@ from console.web.pages.plumbing import in_time, number_field, page, site_of
 from console.web.site import Site
 from jobs.process.clock import utc_now
 from models import counts, task_views
-from models.base import Row
 from models.database import session
 from models.states import TaskState
 from models.task_filter import LITERAL_AMONG, TaskFilter, has_words
+from models.task_rows import ListedTask
 
 PAGE_ROWS = 50
 FACETED = 1_000
@@ -64,7 +64,7 @@ class _Found:
     many tasks were searched, 0 where all were."""
 
     newest: list[str]
-    rows: list[Row]
+    rows: list[ListedTask]
     among: int
 
 

@@ -72,13 +72,13 @@ def test_a_template_becomes_one_task_a_row(kos: Kos, postgres_url: str) -> None:
     ids = [*one.json["ids"], *many.json["ids"], *more.json["ids"]]
     with rows(postgres_url):
         found = [tasks.details(task_id) for task_id in ids]
-    assert [row["description"] for row in found] == [
+    assert [row.description for row in found] == [
         "Review x.py for y",
         "Review a.py for speed, mostly",
         "Review c.py for {{file}}",
         "Review d.py for 3",
     ]
-    assert {row["priority"] for row in found} == {"high"}
+    assert {row.priority for row in found} == {"high"}
 
 
 def test_a_template_that_a_schedule_uses_stays(kos: Kos) -> None:

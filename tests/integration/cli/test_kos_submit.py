@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from console.operations import tasks
 from models import task_views
 from models.task import Task
 from tests.integration.cli.command_line import Kos
@@ -88,9 +89,9 @@ def test_after_refers_to_earlier_lines_and_to_the_database(kos: Kos, postgres_ur
     )["ids"]
 
     with rows(postgres_url):
-        found = {task_id: task_views.one(task_id) or {} for task_id in (b, c)}
-    assert found[b]["depends_on"] == [before]
-    assert sorted(found[c]["depends_on"]) == sorted([before, b])
+        found = {task_id: tasks.details(task_id).depends_on for task_id in (b, c)}
+    assert found[b] == [before]
+    assert sorted(found[c]) == sorted([before, b])
 
 
 def test_a_long_chain_within_a_file_is_kept(kos: Kos, postgres_url: str) -> None:
@@ -102,7 +103,7 @@ def test_a_long_chain_within_a_file_is_kept(kos: Kos, postgres_url: str) -> None
 
     with rows(postgres_url):
         parents = [task_views.one(task_id) for task_id in ids]
-    assert [row["depends_on"] for row in parents if row] == [[], *([i] for i in ids[:-1])]
+    assert [row.depends_on for row in parents if row] == [[], *([i] for i in ids[:-1])]
 
 
 def test_a_forward_reference_is_refused_with_what_to_do(kos: Kos) -> None:
@@ -186,8 +187,8 @@ def test_one_task_prints_the_same_document(kos: Kos, postgres_url: str) -> None:
     assert row is not None
     assert ran.code == 0
     assert set(ran.json) == {"submitted", "duplicates", "rejected", "ids"}
-    assert row["depends_on"] == [parent]
-    assert row["metadata"]["response_schema"] == {"type": "object"}
+    assert row.depends_on == [parent]
+    assert row.metadata["response_schema"] == {"type": "object"}
     assert again.json == {"submitted": 0, "duplicates": 1, "rejected": [], "ids": []}
 
 

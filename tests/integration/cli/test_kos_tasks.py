@@ -60,7 +60,7 @@ def test_pages_of_tasks_of_one_moment_neither_skip_nor_repeat(kos: Kos, postgres
     pages = []
     with rows(postgres_url):
         for offset in range(0, 60, 20):
-            pages += [row["id"] for row in task_views.listing(limit=20, offset=offset)]
+            pages += [row.id for row in task_views.listing(limit=20, offset=offset)]
             # A row that was written moves to another place in the table.
             fetch_all("UPDATE tasks SET updated_at = now() WHERE id = %s RETURNING 1", (pages[0],))
 
@@ -421,7 +421,7 @@ def test_a_completed_task_runs_again_as_a_new_one_elsewhere(kos: Kos, postgres_u
     assert new["metadata"]["rerun_of"] == first
     assert kos("show", first, "--json").json["status"] == "completed"
     with rows(postgres_url):
-        assert [row["id"] for row in task_views.reruns_of(first)] == [again["id"]]
+        assert [row.id for row in task_views.reruns_of(first)] == [again["id"]]
 
     refused = kos("retry", "later", "--again")
     assert (refused.code, "has not ended" in refused.err) == (2, True)

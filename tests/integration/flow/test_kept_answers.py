@@ -21,19 +21,20 @@ def test_a_rejected_answer_is_kept_and_becomes_the_result_when_accepted(system: 
     system.wait_status(task_id, "failed")
 
     with session():
-        (kept,) = tasks.details(task_id)["attempts"]
+        (kept,) = tasks.details(task_id).attempts
         best = tasks.best_answer(tasks.details(task_id))
         accepted = tasks.accept(task_id)
 
-    assert kept["answer"].startswith("[simulated")
-    assert kept["verdict"]["code"] == "missing_parts"
-    assert [message["role"] for message in kept["messages"]] == ["system", "user"]
-    assert kept["options"]["temperature"] == 0.4
-    assert kept["options"]["seed"] == 5
+    assert kept.answer is not None
+    assert kept.answer.startswith("[simulated")
+    assert kept.verdict["code"] == "missing_parts"
+    assert [message["role"] for message in kept.messages] == ["system", "user"]
+    assert kept.options["temperature"] == 0.4
+    assert kept.options["seed"] == 5
     assert best is not None
-    assert accepted == {"accepted": best["number"]}
+    assert accepted == {"accepted": best.number}
     done = system.task(task_id)
-    assert (done["status"], done["result"]) == ("completed", kept["answer"])
+    assert (done["status"], done["result"]) == ("completed", kept.answer)
     assert done["last_error"] is None
 
 

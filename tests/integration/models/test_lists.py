@@ -23,7 +23,7 @@ FROM generate_series(1, %(many)s) AS n
 
 
 def titles(chosen: TaskFilter, *, limit: int = 3, offset: int = 0) -> list[str]:
-    return [row["title"] for row in task_views.listing(chosen, limit=limit, offset=offset)]
+    return [row.title or "" for row in task_views.listing(chosen, limit=limit, offset=offset)]
 
 
 def test_the_newest_are_found_by_a_word_that_is_in_every_task() -> None:

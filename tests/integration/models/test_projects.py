@@ -50,9 +50,7 @@ def test_tasks_are_listed_by_tag_and_project_whatever_else_stands_there() -> Non
         submit(tags=odd, project=7)
 
     listed = task_views.listing(TaskFilter(tag="a", project="site"))
-    assert [(row["id"], row["project"], row["tags"]) for row in listed] == [
-        (both, "site", ["a", "b"])
-    ]
+    assert [(row.id, row.project, row.tags) for row in listed] == [(both, "site", ["a", "b"])]
     counted = task_views.facets(task_views.newest_ids(limit=100), ["project"])
     assert counted["project"] == {"7": 4, "shop": 1, "site": 1}
     assert (counted["tag"]["a"], counted["tag"]["b"]) == (1, 2)

@@ -142,8 +142,8 @@ def test_each_attempt_has_a_number_of_its_own_and_keeps_its_end() -> None:
 
     lines = attempt.of_task(task_id)
 
-    assert [line["number"] for line in lines] == [1, 2, 3]
-    assert [line["answer"] for line in lines] == ["first", "second", "third"]
+    assert [line.number for line in lines] == [1, 2, 3]
+    assert [line.answer for line in lines] == ["first", "second", "third"]
 
 
 def with_answers(*scores: float) -> str:

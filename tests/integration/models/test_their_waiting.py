@@ -55,7 +55,9 @@ def test_a_child_of_its_dependencies_waits_from_before_and_after_the_adoption(ur
 
     assert may_run(url) == {before, after}
     with database.session():
-        assert (one(after) or {})["depends_on"] == [parent]
+        task = one(after)
+    assert task is not None
+    assert task.depends_on == [parent]
 
 
 def test_a_line_that_is_deleted_or_changed_is_waited_for_no_longer(url: str) -> None:

@@ -59,7 +59,7 @@ def test_a_task_lives_from_pending_to_completed_with_one_line_in_the_ledger() ->
     assert finish(task_id, epoch)
 
     assert state(task_id) == "completed"
-    assert [line["outcome"] for line in attempt.of_task(task_id)] == ["completed"]
+    assert [line.outcome for line in attempt.of_task(task_id)] == ["completed"]
 
 
 def test_an_outcome_counts_as_written_only_when_the_worker_of_that_epoch_wrote_it() -> None:
@@ -116,7 +116,7 @@ def test_a_zombie_cannot_finish_a_newer_attempt() -> None:
 
     row = fetch_one("SELECT result FROM tasks WHERE id = %s", (task_id,))
     assert row == {"result": "alive"}
-    assert [line["outcome"] for line in attempt.of_task(task_id)] == ["lost", "completed"]
+    assert [line.outcome for line in attempt.of_task(task_id)] == ["lost", "completed"]
 
 
 def test_a_heartbeat_keeps_only_what_is_ours() -> None:
@@ -153,7 +153,7 @@ def test_interrupted_work_spends_no_attempt() -> None:
 
     row = fetch_one("SELECT status, attempt_count FROM tasks WHERE id = %s", (task_id,))
     assert row == {"status": "pending", "attempt_count": 0}
-    assert attempt.of_task(task_id)[0]["outcome"] == "interrupted"
+    assert attempt.of_task(task_id)[0].outcome == "interrupted"
 
 
 @pytest.mark.parametrize("step", ["pending", "queued"])

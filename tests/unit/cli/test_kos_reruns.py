@@ -8,14 +8,15 @@ import pytest
 
 from console.operations.reruns import line_of
 from jobs.policy.metadata import Submission, check_submission
+from models.task_rows import WholeTask
+from tests.support.task_rows import whole_task
 
 FIRST = "aaaaaaaa-0000-0000-0000-000000000001"
 
 
-def row(**changes: Any) -> dict[str, Any]:
+def row(**changes: Any) -> WholeTask:
     request = {"title": "A title", "description": "Explain a lease.", "priority": "high"}
-    rest = {"category": "coding", "expert": "Anna", "depends_on": [], "metadata": {}}
-    return {"id": FIRST} | request | rest | changes
+    return whole_task(**{"id": FIRST, "category": "coding", "expert": "Anna"} | request | changes)
 
 
 def checked(line: dict[str, Any]) -> Submission:

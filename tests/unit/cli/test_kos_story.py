@@ -10,7 +10,10 @@ from console.operations.outlook import QueuePosition
 from console.operations.timeline import events_of, standing
 from console.words import words_for
 from jobs.policy.forecast import SecondsRange
+from models.attempt import TaskAttempt
 from models.decision import RecordedDecision
+from models.task_rows import WholeTask
+from tests.support.task_rows import task_attempt, whole_task
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 NOW = START + timedelta(minutes=5)
@@ -21,28 +24,13 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def task(**changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": "aaaaaaaa-0000-0000-0000-000000000001",
-        "status": "pending",
-        "expert": "Anna",
-        "backend": None,
-        "model": None,
-        "created_at": START,
-        "depends_on": [],
-        "attempts": [],
-    }
-    return row | changes
+def task(**changes: Any) -> WholeTask:
+    usual = {"id": "aaaaaaaa-0000-0000-0000-000000000001", "expert": "Anna", "created_at": START}
+    return whole_task(**usual | changes)
 
 
-def attempt(**changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(
-        (
-            "wait_seconds", "load_seconds", "first_token_seconds", "duration_seconds",
-            "prompt_tokens", "completion_tokens", "error", "finished_at", "outcome",
-        )
-    )  # fmt: skip
-    return row | {"number": 1, "backend": "mlx", "model": "qwen", "started_at": at(3)} | changes
+def attempt(**changes: Any) -> TaskAttempt:
+    return task_attempt(backend="mlx", model="qwen", started_at=at(3), **changes)
 
 
 def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:

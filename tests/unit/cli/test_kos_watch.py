@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,6 +16,7 @@ from console.operations.verdict import SystemVerdict, VerdictLevel
 from console.operations.watching import Lane, Look
 from models.database import DatabaseUnavailable
 from models.task_figures import ReportedProgress, TaskInProgress
+from tests.support.task_rows import listed_task
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -33,9 +33,11 @@ def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
         )
         for n in range(running)
     ]
-    failures: list[dict[str, Any]] = [
-        {"id": f"f{n:07d}-x", "completed_at": NOW - timedelta(minutes=3), "title": "Bad \x1b[2J",
-         "last_error": "gave up after 3 attempts"}
+    failures = [
+        listed_task(
+            id=f"f{n:07d}-x", completed_at=NOW - timedelta(minutes=3), title="Bad \x1b[2J",
+            last_error="gave up after 3 attempts",
+        )
         for n in range(failed)
     ]  # fmt: skip
     return Look(

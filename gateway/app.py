@@ -54,7 +54,6 @@ logger = logging.getLogger(__name__)
 
 THREADS = 64
 MAX_BODY_BYTES = 64 * 1024 * 1024
-BODY_SECONDS = 30.0
 VERSION = "0.32.0"
 """The version of Ollama whose API this is; clients compare it."""
 
@@ -188,13 +187,14 @@ async def _body(request: Request) -> bytes:
     if packed.casefold() != "identity":
         raise Unpacked(f"content-encoding {packed!r} is not served: send the body as it is")
     body = bytearray()
-    with anyio.move_on_after(BODY_SECONDS) as scope:
+    seconds = request.app.state.gateway.settings.body_seconds
+    with anyio.move_on_after(seconds) as scope:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise CutOff(f"the body is larger than {MAX_BODY_BYTES} bytes", status=413)
     if scope.cancelled_caught:
-        raise CutOff(f"the body did not come within {BODY_SECONDS:g} s", status=408)
+        raise CutOff(f"the body did not come within {seconds:g} s", status=408)
     return bytes(body)
 
 

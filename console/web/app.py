@@ -80,6 +80,7 @@ def build_app(settings: Settings) -> Starlette:
                 hosts=allowed_hosts(settings.dashboard_host, settings.dashboard_allowed_hosts),
                 needs_token=site.needs_token,
                 read_only=settings.dashboard_read_only,
+                body_seconds=settings.body_seconds,
             )
         ],
         exception_handlers=HANDLERS,

@@ -149,6 +149,7 @@ class Settings:
     gateway_token: str | None = secret("KOS_GATEWAY_TOKEN", of.plain)
     gateway_allowed_hosts: tuple[str, ...] = setting("KOS_GATEWAY_ALLOWED_HOSTS", of.names, ())
     gateway_log_texts: bool = setting("KOS_GATEWAY_LOG_TEXTS", of.boolean, False)
+    body_seconds: float = setting("KOS_BODY_SECONDS", of.number(0.1, 3600), 60.0)
     interactive_reserved: int = setting("KOS_INTERACTIVE_RESERVED", of.integer(0, 100), 1)
     interactive_patience_seconds: float = setting(
         "KOS_INTERACTIVE_PATIENCE_SECONDS", of.number(0, 3600), 10.0

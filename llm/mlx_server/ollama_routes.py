@@ -105,7 +105,10 @@ class OllamaRoutes:
         return StreamedAnswer(answer, lines, media_type=ollama.NDJSON)
 
     async def _body(self, request: Request) -> bytes:
-        return await read_body(request, max_bytes=self._service.settings.max_body_bytes)
+        settings = self._service.settings
+        return await read_body(
+            request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds
+        )
 
 
 async def _whole(answer: AnswerStream, wanted: TextRequest, final: Build) -> Response:

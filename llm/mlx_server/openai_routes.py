@@ -50,7 +50,10 @@ class OpenAIRoutes:
         return json_response(openai.model(entry.card(), owned_by=OWNER))
 
     async def chat_completions(self, request: Request) -> Response:
-        raw = await read_body(request, max_bytes=self._service.settings.max_body_bytes)
+        settings = self._service.settings
+        raw = await read_body(
+            request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds
+        )
         wanted = read_chat_completion(parse_body(raw))
         answer = await until_disconnect(request.receive, self._service.begin(wanted.request))
         try:

@@ -19,7 +19,6 @@ from llm.wire.values import JsonObject, dump
 T = TypeVar("T")
 
 CALLER_DISCONNECTED = 499
-BODY_SECONDS = 30.0
 
 
 def json_response(
@@ -43,21 +42,21 @@ def error_body(error: ServerError, *, path: str) -> JsonObject:
     return ollama.error(str(error))
 
 
-async def read_body(request: Request, *, max_bytes: int) -> bytes:
+async def read_body(request: Request, *, max_bytes: int, seconds: float) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as the limit is exceeded, and BodyTooSlow if it
-    is not complete within ``BODY_SECONDS``."""
+    is not complete within ``seconds``."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
         raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > max_bytes:
                     raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
     except TimeoutError as error:
-        raise BodyTooSlow(f"the body did not come within {BODY_SECONDS:g} s") from error
+        raise BodyTooSlow(f"the body did not come within {seconds:g} s") from error
     return bytes(body)
 
 

@@ -45,6 +45,7 @@ class ServerSettings:
     max_queue_per_model: int = 64
     retry_after_seconds: int = 2
     max_body_bytes: int = 8 * 2**20
+    body_seconds: float = 30.0
     max_context_tokens: int = 131_072
     default_max_tokens: int = 2048
     prefill_step_tokens: int = 1024
@@ -130,6 +131,7 @@ _READERS: dict[str, tuple[Callable[[str], object], float | None]] = {
     "max_queue_per_model": (int, 0),
     "retry_after_seconds": (int, 1),
     "max_body_bytes": (int, 1024),
+    "body_seconds": (float, 0.1),
     "max_context_tokens": (int, 16),
     "default_max_tokens": (int, 1),
     "prefill_step_tokens": (int, 16),

@@ -27,7 +27,6 @@ FOR_PROGRAMS = ("/api/", "/v1/", "/metrics")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
 UPLOADS = frozenset({"/v1/files", "/batches", "/submit"})
-BODY_SECONDS = 60.0
 UPLOAD_SECONDS = 900.0
 
 
@@ -47,6 +46,7 @@ class Guard:
         hosts: Iterable[str] | None,
         needs_token: bool,
         read_only: bool,
+        body_seconds: float,
     ) -> None:
         self._app = app
         self._sessions = sessions
@@ -54,6 +54,7 @@ class Guard:
         self._hosts = frozenset(hosts) if hosts is not None else None
         self._needs_token = needs_token
         self._read_only = read_only
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,7 +69,7 @@ class Guard:
         app = refusal if refusal is not None else self._app
         begun = self._sessions.set_cookie(session, secure=is_secure(scope)) if fresh else None
         adding = _Adding(scope, send, begun)
-        counted = _Counted(receive, scope)
+        counted = _Counted(receive, scope, body_seconds=self._body_seconds)
         await app(scope, counted, adding)
 
     def _refusal(self, scope: Scope, headers: Headers, session: Session) -> Response | None:
@@ -151,12 +152,12 @@ class _Counted:
     ``scope["kos_cut_off"]`` is then the status to answer: 413 or 408.
     """
 
-    def __init__(self, receive: Receive, scope: Scope) -> None:
+    def __init__(self, receive: Receive, scope: Scope, *, body_seconds: float) -> None:
         self._receive = receive
         self._scope = scope
         self._left = _bound(scope["path"])
         upload = scope["path"] in UPLOADS
-        self._deadline = time.monotonic() + (UPLOAD_SECONDS if upload else BODY_SECONDS)
+        self._deadline = time.monotonic() + (UPLOAD_SECONDS if upload else body_seconds)
         self._whole = False
 
     async def __call__(self) -> Message:

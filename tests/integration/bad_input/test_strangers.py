@@ -30,6 +30,7 @@ from tests.support.strangers import (
 )
 from tests.support.system import running_system
 
+BODY_SECONDS = 10.0
 HELD_UP_SECONDS = 1.0
 """More than a busy machine takes, and less than any bound that a connection in the way ends by."""
 
@@ -74,14 +75,15 @@ DASHBOARD: Places = {
 
 @contextmanager
 def mlx_door(models: Path) -> Iterator[Door]:
-    with mlx_server(build_models(models)) as server:
+    with mlx_server(build_models(models), body_seconds=BODY_SECONDS) as server:
         yield Door(server.url, **MLX)
 
 
 @contextmanager
 def gateway_door(services: tuple[str, str], directory: Path) -> Iterator[Door]:
     port = free_port()
-    with running_system(*services, directory, KOS_GATEWAY_PORT=str(port)) as system:
+    settings = {"KOS_GATEWAY_PORT": str(port), "KOS_BODY_SECONDS": str(BODY_SECONDS)}
+    with running_system(*services, directory, **settings) as system:
         door = Door(f"http://127.0.0.1:{port}", **GATEWAY)
         system.start("gateway")
         system.wait(lambda: _answers(door), what="gateway answers", deadline_seconds=120)
@@ -91,6 +93,7 @@ def gateway_door(services: tuple[str, str], directory: Path) -> Iterator[Door]:
 
 @contextmanager
 def dashboard_door(environ: dict[str, str], directory: Path) -> Iterator[Door]:
+    environ = {**environ, "KOS_BODY_SECONDS": str(BODY_SECONDS)}
     with running_dashboard(environ, directory) as dashboard:
         yield Door(dashboard.url, **DASHBOARD)
         assert "Traceback" not in dashboard.log.read_text()

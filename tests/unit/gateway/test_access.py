@@ -126,11 +126,12 @@ def test_a_body_that_is_cut_off_ends_its_connection(
     monkeypatch: pytest.MonkeyPatch, cause: str, status: int
 ) -> None:
     monkeypatch.setattr(app, "MAX_BODY_BYTES", 10)
-    monkeypatch.setattr(app, "BODY_SECONDS", 0.05 if cause == "slow" else 60.0)
+    seconds = 0.05 if cause == "slow" else 60.0
+    settings = SimpleNamespace(**{**vars(SETTINGS), "body_seconds": seconds})
     size = 11 if cause == "large" else 9
     part: Message = {"type": "http.request", "body": b"{" * size, "more_body": True}
 
-    answer, headers, _ = asked(build_app(cast(Gateway, SimpleNamespace(settings=SETTINGS))), part)
+    answer, headers, _ = asked(build_app(cast(Gateway, SimpleNamespace(settings=settings))), part)
 
     assert (answer, headers["connection"]) == (status, "close")
 

@@ -10,7 +10,9 @@ from starlette.types import Message, Scope
 
 from gateway.app import Gateway, build_app
 
-SETTINGS = SimpleNamespace(gateway_token="", gateway_host="127.0.0.1", gateway_allowed_hosts=())
+SETTINGS = SimpleNamespace(
+    gateway_token="", gateway_host="127.0.0.1", gateway_allowed_hosts=(), body_seconds=60.0
+)
 SCOPE: Scope = {
     "type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/chat/completions",
     "raw_path": b"/v1/chat/completions", "query_string": b"", "root_path": "", "scheme": "http",

@@ -7,11 +7,9 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console.web.security import guard as guard_module
 from console.web.security.attempts import BY_ADDRESS, LoginAttempts
 from console.web.security.guard import MAX_BODY_BYTES, Guard
 from console.web.security.sessions import Sessions
@@ -104,14 +102,13 @@ def test_a_body_that_announces_too_much_is_refused_unread(length: str) -> None:
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
-def test_a_body_that_comes_too_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard_module, "BODY_SECONDS", 0.05)
+def test_a_body_that_comes_too_slowly_is_cut_off() -> None:
     messages = [{"type": "http.request", "body": b"{", "more_body": True}, None]
 
-    assert _body_of(iter(messages)) == (1, 408)
+    assert _body_of(iter(messages), body_seconds=0.05) == (1, 408)
 
 
-def _body_of(messages: Iterator[Any]) -> tuple[int, int]:
+def _body_of(messages: Iterator[Any], *, body_seconds: float = 60.0) -> tuple[int, int]:
     """How many bytes a route reads of a body until it is cut off, and the status that it answers;
     None comes never."""
     read = 0
@@ -129,11 +126,13 @@ def _body_of(messages: Iterator[Any]) -> tuple[int, int]:
         """Nothing is answered here."""
 
     scope = _scope({"host": "localhost", "authorization": f"Bearer {TOKEN}"}, "10.0.0.1")
-    asyncio.run(_guard(LoginAttempts(), route)(scope, receive, send))
+    asyncio.run(_guard(LoginAttempts(), route, body_seconds)(scope, receive, send))
     return read, scope["kos_cut_off"]
 
 
-def _guard(attempts: LoginAttempts, app: ASGIApp | None = None) -> Guard:
+def _guard(
+    attempts: LoginAttempts, app: ASGIApp | None = None, body_seconds: float = 60.0
+) -> Guard:
     return Guard(
         app or PlainTextResponse("in"),
         sessions=Sessions(TOKEN, port=11480),
@@ -141,6 +140,7 @@ def _guard(attempts: LoginAttempts, app: ASGIApp | None = None) -> Guard:
         hosts=["localhost"],
         needs_token=True,
         read_only=False,
+        body_seconds=body_seconds,
     )
 
 

@@ -72,9 +72,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def system(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def system(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     """Slow enough that a page finds it at work."""
-    with running_system(postgres_url, redis_url, tmp_path, time_scale=30.0) as running:
+    with running_system(migrated_url, redis_url, tmp_path, time_scale=30.0) as running:
         yield running
     database.close_all()
 

@@ -31,10 +31,10 @@ PROFILE: dict[str, Any] = {
 
 
 @pytest.fixture
-def system(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def system(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     port = free_port()
     with running_system(
-        postgres_url, redis_url, tmp_path, time_scale=1.0, profile=PROFILE, MLX_API_URL="disabled",
+        migrated_url, redis_url, tmp_path, time_scale=1.0, profile=PROFILE, MLX_API_URL="disabled",
         KOS_GATEWAY_PORT=str(port), KOS_GATEWAY_TOKEN=TOKEN,
     ) as running:  # fmt: skip
         running.start("gateway")

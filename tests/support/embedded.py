@@ -2,8 +2,10 @@
 
 As fixtures (``pytest_plugins = ["tests.support.embedded"]`` in the top conftest): ``postgres_url``
 is a fresh empty database, ``redis_url`` a fresh empty Redis database; both on servers that one
-session shares. A test that freezes, kills or flushes a server takes one of its own:
-``own_postgres`` and ``own_redis``, with ``stop``, ``kill``, ``freeze``, ``thaw`` and ``start``.
+session shares. A test that asks for ``migrated_url`` has the same URL by both names, and the
+database is migrated before anybody has it. A test that freezes, kills or flushes a server takes
+one of its own: ``own_postgres`` and ``own_redis``, with ``stop``, ``kill``, ``freeze``, ``thaw``
+and ``start``.
 """
 
 from __future__ import annotations
@@ -33,10 +35,14 @@ from console.services.command import ServiceCommand
 from console.services.errors import ServiceError
 from console.services.postgres import PostgresPlan, prepare_postgres, wait_until_connectable
 from console.services.redis import RedisPlan, prepare_redis, wait_until_pings
+from models import database
+from models.migrations import runner
 
 LIFELINE = Path(__file__).with_name("lifeline.py")
 PASSWORD = "only-for-tests"
 REDIS_DATABASES = 4096
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 8 * 2**30
 START_SECONDS = 30.0
 START_TRIES = 5
 
@@ -116,8 +122,11 @@ class Server:
 
 @contextmanager
 def postgres_server(*, durable: bool = False) -> Iterator[Server]:
-    """A Postgres of one's own."""
-    with scratch_directory() as home:
+    """A Postgres of one's own; in memory if nothing of it need last and there is room.
+
+    To create and drop a database there takes a twentieth of the processor time.
+    """
+    with scratch_directory(within=None if durable else _memory()) as home:
         account = unprivileged_account()
 
         def make(port: int) -> Server:
@@ -160,7 +169,8 @@ def fresh_database(server_url: str, *, template: str = "template0") -> str:
     with closing(psycopg2.connect(server_url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            # Copying the files takes half the processor time of the default, which logs each page.
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     return _with_path(server_url, f"/{name}")
 
 
@@ -184,11 +194,30 @@ def shared_redis() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def postgres_url(shared_postgres: Server) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def migrated_database(shared_postgres: Server) -> str:
+    """The name of a migrated database, to be copied: migrating takes ten times as long."""
     url = fresh_database(shared_postgres.url)
+    database.configure(url, pool_size=1, application_name="kos-test")
+    runner.up()
+    database.close_all()
+    return urlsplit(url).path[1:]
+
+
+@pytest.fixture
+def postgres_url(shared_postgres: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    if "migrated_url" in request.fixturenames:
+        template: str = request.getfixturevalue("migrated_database")
+        url = fresh_database(shared_postgres.url, template=template)
+    else:
+        url = fresh_database(shared_postgres.url)
     yield url
     drop_database(shared_postgres.url, url)
+
+
+@pytest.fixture
+def migrated_url(postgres_url: str) -> str:
+    return postgres_url
 
 
 @pytest.fixture
@@ -215,9 +244,15 @@ def _with_path(url: str, path: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=path))
 
 
+def _memory() -> Path | None:
+    """A file system in memory with room for the databases of all that test side by side."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    return MEMORY if roomy and os.access(MEMORY, os.W_OK) else None
+
+
 @contextmanager
-def scratch_directory() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="kos-test-")).resolve()
+def scratch_directory(*, within: Path | None = None) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="kos-test-", dir=within)).resolve()
     directory.chmod(0o711)
     try:
         yield directory

@@ -189,16 +189,16 @@ def migrate(postgres_url: str) -> None:
 
 
 @pytest.fixture
-def database_here(postgres_url: str) -> Iterator[str]:
+def database_here(migrated_url: str) -> Iterator[str]:
     """A migrated database that this process is connected to."""
-    migrate(postgres_url)
+    migrate(migrated_url)
     with database.session():
-        yield postgres_url
+        yield migrated_url
     database.close_all()
 
 
 @pytest.fixture
-def system(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
-    with running_system(postgres_url, redis_url, tmp_path) as running:
+def system(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+    with running_system(migrated_url, redis_url, tmp_path) as running:
         yield running
     database.close_all()

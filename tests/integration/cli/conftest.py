@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from models import database
-from models.migrations import runner
 from tests.integration.cli.command_line import Kos
 
 NOBODY = "http://127.0.0.1:9"
@@ -43,7 +42,6 @@ def kos_without_tables(
 
 
 @pytest.fixture
-def kos(kos_without_tables: Kos, postgres_url: str) -> Kos:
-    database.configure(postgres_url, pool_size=4, application_name="kos-test")
-    runner.up()
+def kos(kos_without_tables: Kos, migrated_url: str) -> Kos:
+    database.configure(migrated_url, pool_size=4, application_name="kos-test")
     return kos_without_tables

@@ -23,10 +23,10 @@ FEW = 12
 
 
 @pytest.fixture
-def watched(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def watched(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     """A system with a health checker that looks twice a second."""
     with running_system(
-        postgres_url, redis_url, tmp_path, time_scale=100.0,
+        migrated_url, redis_url, tmp_path, time_scale=100.0,
         KOS_HEALTH_INTERVAL_SECONDS="0.5", KOS_HEALTH_PORT=str(free_port()),
     ) as running:  # fmt: skip
         yield running

@@ -57,9 +57,9 @@ class Trips:
 
 
 @pytest.fixture
-def system(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def system(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     with running_system(
-        postgres_url, redis_url, tmp_path, profile="instant", time_scale=1.0, MLX_API_URL="disabled"
+        migrated_url, redis_url, tmp_path, profile="instant", time_scale=1.0, MLX_API_URL="disabled"
     ) as found:
         yield found
 

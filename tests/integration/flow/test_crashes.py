@@ -18,10 +18,10 @@ LONG_TASK = "Write a long study of the history of databases, with every detail t
 
 
 @pytest.fixture
-def slow(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def slow(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     """A system whose answers take seconds and whose leases are short."""
     with running_system(
-        postgres_url, redis_url, tmp_path, time_scale=2.5,
+        migrated_url, redis_url, tmp_path, time_scale=2.5,
         KOS_LEASE_SECONDS="4", KOS_HEARTBEAT_SECONDS="1", KOS_DRAIN_SECONDS="0.2",
         SMART_WORKER_MAX_CONCURRENT="4",
     ) as running:  # fmt: skip

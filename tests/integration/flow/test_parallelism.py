@@ -29,9 +29,9 @@ PROFILE = {"models": [MODEL], "slots": 8, "server_slots": 2}
 
 
 @pytest.fixture
-def narrow(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def narrow(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     with running_system(
-        postgres_url, redis_url, tmp_path, time_scale=20.0, profile=PROFILE,
+        migrated_url, redis_url, tmp_path, time_scale=20.0, profile=PROFILE,
         SMART_WORKER_ADAPTIVE_CONCURRENCY="true", ADAPTIVE_CALC_INTERVAL_SEC="1",
         KOS_HEALTH_INTERVAL_SECONDS="0.5", KOS_HEALTH_PORT=str(free_port()),
     ) as running:  # fmt: skip

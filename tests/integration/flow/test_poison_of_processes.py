@@ -16,10 +16,10 @@ CRASHERS = 2
 
 
 @pytest.fixture
-def system(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def system(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     """One death alone is poison here, so that the worker starts seldom."""
     with running_system(
-        postgres_url, redis_url, tmp_path,
+        migrated_url, redis_url, tmp_path,
         MLX_API_URL="off", KOS_MAX_CRASHES="1", PYTHONPATH=crashers.install(tmp_path),
     ) as running:  # fmt: skip
         yield running

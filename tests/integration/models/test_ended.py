@@ -12,19 +12,17 @@ from jobs.settings.load import load
 from jobs.upkeep import maintenance
 from models import database, retention
 from models.base import fetch_all
-from models.migrations import runner
 from models.task import NewTask, Task
 
 KEEP_DAYS = 30
 
 
 @pytest.fixture
-def runtime(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Runtime]:
+def runtime(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[Runtime]:
     settings = load(
-        {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url, "KOS_HOME": str(tmp_path)}
+        {"DATABASE_URL": migrated_url, "REDIS_URL": redis_url, "KOS_HOME": str(tmp_path)}
     )
     made = connect(settings, program="test")
-    runner.up()
     with database.session():
         yield made
     made.close()

@@ -19,9 +19,8 @@ from models.task_filter import TaskFilter
 
 
 @pytest.fixture(autouse=True)
-def rows(postgres_url: str) -> Iterator[None]:
-    database.configure(postgres_url, pool_size=4, application_name="kos-test")
-    runner.up()
+def rows(migrated_url: str) -> Iterator[None]:
+    database.configure(migrated_url, pool_size=4, application_name="kos-test")
     with database.session():
         yield
     database.close_all()

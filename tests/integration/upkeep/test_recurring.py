@@ -14,7 +14,6 @@ import pytest
 from jobs.upkeep import recurring
 from models import database, schedule
 from models.base import fetch_all
-from models.migrations import runner
 from models.schedule import ScheduleRun
 
 MINUTE = timedelta(minutes=1)
@@ -22,9 +21,8 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 @pytest.fixture(autouse=True)
-def rows(postgres_url: str) -> Iterator[None]:
-    database.configure(postgres_url, pool_size=6, application_name="kos-test")
-    runner.up()
+def rows(migrated_url: str) -> Iterator[None]:
+    database.configure(migrated_url, pool_size=6, application_name="kos-test")
     with database.session():
         yield
     database.close_all()

@@ -21,7 +21,6 @@ from jobs.settings.load import Settings, load
 from jobs.upkeep.webhooks.delivering import Deliveries
 from models import database, webhook
 from models.base import fetch_all
-from models.migrations import runner
 from models.task import NewTask, Task
 from tests.support import receivers
 from tests.support.receivers import receiver, saying
@@ -31,9 +30,8 @@ EVENTS = ("task.completed", "task.failed", "batch.done", "backlog.stuck")
 
 
 @pytest.fixture(autouse=True)
-def rows(postgres_url: str) -> Iterator[None]:
-    database.configure(postgres_url, pool_size=8, application_name="kos-test")
-    runner.up()
+def rows(migrated_url: str) -> Iterator[None]:
+    database.configure(migrated_url, pool_size=8, application_name="kos-test")
     with database.session():
         yield
     database.close_all()

@@ -82,8 +82,9 @@ def mlx_door(models: Path) -> Iterator[Door]:
 @contextmanager
 def gateway_door(services: tuple[str, str], directory: Path) -> Iterator[Door]:
     port = free_port()
-    settings = {"KOS_GATEWAY_PORT": str(port), "KOS_BODY_SECONDS": str(BODY_SECONDS)}
-    with running_system(*services, directory, **settings) as system:
+    with running_system(
+        *services, directory, KOS_GATEWAY_PORT=str(port), KOS_BODY_SECONDS=str(BODY_SECONDS)
+    ) as system:
         door = Door(f"http://127.0.0.1:{port}", **GATEWAY)
         system.start("gateway")
         system.wait(lambda: _answers(door), what="gateway answers", deadline_seconds=120)

@@ -56,7 +56,7 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
     import psycopg2
     import redis
 
-    from console.services.refusals import remedy
+    from jobs.upkeep.health.refusals import remedy
     from models.database import DatabaseUnavailable
 
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):

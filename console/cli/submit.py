@@ -134,10 +134,13 @@ def _check_usage(
 
 def _base(source: BinaryIO | None) -> Path:
     """The directory of relative paths: that of the JSONL file, else the current one."""
-    name = getattr(source, "name", None)
-    if isinstance(name, str) and name not in {"-", "<stdin>"}:
-        return Path(name).resolve().parent
-    return Path.cwd()
+    name = _name(source)
+    return Path(name).resolve().parent if name not in {"", "-", "<stdin>"} else Path.cwd()
+
+
+def _name(source: BinaryIO | None) -> str:
+    """Of the file; a pipe and a buffer may have none, or a number."""
+    return str(getattr(source, "name", ""))
 
 
 def _single(app: App, text: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def _from_template(
 
     rows: Iterable[Line] = [Line(1, value={})]
     if table is not None:
-        rows = templates.read_rows(table, table.name)
+        rows = templates.read_rows(table, _name(table))
     return templates.lines(name, rows, templates.pairs(pairs), over)
 
 
@@ -191,7 +194,7 @@ def _from_file(
 ) -> tuple[Iterator[Line], Callable[[Line], None] | None]:
     from console.operations.submission_lines import TABLE_REMEDY, is_table, read_lines
 
-    if is_table(getattr(source, "name", "")):  # A stream of bytes has none.
+    if is_table(_name(source)):
         raise click.UsageError(f"--from reads JSONL; {TABLE_REMEDY}")
     lines = read_lines(source)
     if not sys.stderr.isatty():

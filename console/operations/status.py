@@ -28,11 +28,14 @@ from jobs.process.http_origins import LOOPBACK
 from jobs.queues.names import HEALTH
 from jobs.settings.load import Settings
 from jobs.upkeep.health.checks import supervised_servers
+from jobs.upkeep.health.refusals import remedy
+from jobs.upkeep.health.services import SEE_POSTGRES, SEE_REDIS
 from models import attempt, counts
 from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
 
+OTHERWISE = {"postgres": SEE_POSTGRES, "redis": SEE_REDIS}
 T = TypeVar("T")
 HOUR = timedelta(hours=1)
 
@@ -232,7 +235,9 @@ def _try(found: SystemStatus, name: str, read: Callable[[], T]) -> T | None:
         answer = read()
     except (ServiceUnreachable, InvalidInput, DatabaseUnavailable, redis.RedisError) as error:
         line = str(error).strip().splitlines()[0]
-        found.document["health"].append(_report(name, line))
+        known = not isinstance(error, ServiceUnreachable)
+        advice = remedy(error, OTHERWISE[name]) if known else None
+        found.document["health"].append(_report(name, line, advice))
         found.problems.append(f"{name}: {line}")
         return None
     found.document["health"].append(_report(name, None))
@@ -260,12 +265,12 @@ def _check(check: dict[str, Any], at: datetime) -> Row:
     }
 
 
-def _report(name: str, problem: str | None) -> Row:
+def _report(name: str, problem: str | None, advice: str | None = None) -> Row:
     return {
         "name": name,
         "ok": problem is None,
         "detail": problem,
-        "remedy": None,
+        "remedy": advice,
         "at": None,
         "since": None,
     }

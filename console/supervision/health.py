@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
 from console.services.redis import wait_until_pings
-from console.services.refusals import remedy
 from console.supervision.addresses import Address, accepts, dashboard_address, gateway_address
 from console.supervision.client import ProgramStatus, Supervisor
 from console.supervision.programs import runs_mlx_server
 from console.supervision.readiness import Unready
 from jobs.settings.load import Settings
+from jobs.upkeep.health.refusals import remedy
 
 POLL_SECONDS = 0.05
 SLICE_SECONDS = 0.25

@@ -15,11 +15,12 @@ from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import InvalidInput, ServiceUnreachable
 from console.operations.status import health, programs
 from console.services.errors import ServiceError
-from console.services.refusals import remedy
 from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.policy.knowledge_os import Compat
 from jobs.settings.load import Settings
 from jobs.upkeep.deployment import inspect, location_of
+from jobs.upkeep.health.refusals import remedy
+from jobs.upkeep.health.services import postgres, redis_server
 from models import server, site, task_figures
 from models.database import DatabaseUnavailable, database, session
 from models.expert import Expert
@@ -62,6 +63,7 @@ def _postgres(connections: Connections) -> Iterator[Check]:
             if found.encoding != server.ENCODING:
                 yield red("encoding", f"the database is {found.encoding}", server.ENCODING_REMEDY)
             yield from _tables()
+            yield from _writes()
             for name, check in (("experts", _experts), ("statuses", _statuses)):
                 yield _guarded(name, check)
             try:
@@ -109,6 +111,12 @@ def _tables() -> Iterator[Check]:
     command = "kos adopt" if site.adopted() else "kos migrate up"
     remedy = f"first {obstacles[0].meaning}" if obstacles else command
     yield red("tables", f"pending: {', '.join(missing)}", remedy)
+
+
+def _writes() -> Iterator[Check]:
+    """Red where Postgres answers and accepts no write: it is read-only, or its disk is full."""
+    if not (runner.unknown() or runner.pending() or (written := postgres()).ok):
+        yield red("postgres", written.detail, written.remedy)
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -184,11 +192,14 @@ def _redis(connections: Connections) -> Check:
         client = connections.redis
         about: Any = client.info()
         evicts = about.get("maxmemory", 0) and about.get("maxmemory_policy") != "noeviction"
+        written = redis_server(client)
     except ServiceUnreachable as error:
         return red("redis", str(error), "kos up")
     except (redis.RedisError, ValueError) as error:
         otherwise = "kos up" if connections.settings.embedded_redis else "check REDIS_URL"
         return red("redis", str(error), remedy(error, otherwise))
+    if not written.ok:
+        return red("redis", written.detail, written.remedy)
     if evicts:
         keep = "redis-cli CONFIG SET maxmemory-policy noeviction"
         return red("redis", f"evicts keys ({about['maxmemory_policy']})", keep)

@@ -17,6 +17,7 @@ from jobs.policy.fields import literal
 from jobs.upkeep import backups
 from jobs.upkeep.deployment import Location, settle
 from jobs.upkeep.health.checks import HealthCheck
+from jobs.upkeep.health.refusals import remedy
 from llm import direct
 from models import decision
 from models.database import DatabaseUnavailable, database, session
@@ -27,6 +28,8 @@ LOW_DISK_SHARE = 0.02
 AGENT_SECONDS = 2.0
 PROBE_KEY = "kos:probe"
 PROBE_KEPT_SECONDS = 60
+SEE_POSTGRES = "see DATABASE_URL, or start it with `kos up`"
+SEE_REDIS = "see REDIS_URL, or start it with `kos up`"
 
 
 def postgres() -> HealthCheck:
@@ -35,8 +38,7 @@ def postgres() -> HealthCheck:
         with session():
             _write_and_undo()
     except DatabaseUnavailable as error:
-        remedy = "see DATABASE_URL, or start it with `kos up`"
-        return HealthCheck("postgres", False, str(error), remedy)
+        return HealthCheck("postgres", False, str(error), remedy(error, SEE_POSTGRES))
     return HealthCheck("postgres", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
 
 
@@ -54,7 +56,7 @@ def redis_server(client: redis.Redis) -> HealthCheck:
         # A replica, or a server out of memory, answers a ping but accepts no write.
         client.set(PROBE_KEY, 1, ex=PROBE_KEPT_SECONDS)
     except redis.RedisError as error:
-        return HealthCheck("redis", False, str(error), "see REDIS_URL, or start it with `kos up`")
+        return HealthCheck("redis", False, str(error), remedy(error, SEE_REDIS))
     return HealthCheck("redis", True, f"answers in {(time.monotonic() - began) * 1000:.1f} ms")
 
 

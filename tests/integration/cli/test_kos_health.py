@@ -91,6 +91,33 @@ def test_the_doctor_is_green_when_all_is_well(kos: Kos, postgres_url: str) -> No
     assert "! model server mlx" in ran.out
 
 
+def test_a_redis_that_takes_no_write_is_red_with_its_remedy(kos: Kos, own_redis: Server) -> None:
+    """A full disk, a full memory and a replica answer every read."""
+    kos.setenv("REDIS_URL", own_redis.url)
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.replicaof("127.0.0.1", 9)
+
+    checks = {check["check"]: check for check in kos("doctor", "--json").json}
+
+    assert checks["redis"]["ok"] is False
+    assert "read only replica" in checks["redis"]["detail"]
+    assert checks["redis"]["remedy"] == "REDIS_URL names a replica: name its primary"
+
+
+def test_a_postgres_that_takes_no_write_is_red_with_its_remedy(
+    kos: Kos, own_postgres: Server
+) -> None:
+    kos.setenv("DATABASE_URL", own_postgres.url)
+    assert kos("migrate", "up").code == 0
+    kos.setenv("DATABASE_URL", f"{own_postgres.url}?options=-cdefault_transaction_read_only%3Don")
+
+    checks = [check for check in kos("doctor", "--json").json if check["check"] == "postgres"]
+
+    assert [check["ok"] for check in checks] == [True, False]
+    assert "read-only" in checks[1]["detail"]
+    assert checks[1]["remedy"] == "DATABASE_URL names a read-only server: name its primary"
+
+
 def test_the_doctor_reads_secrets_that_others_can_read_as_red(kos: Kos) -> None:
     kos.home.mkdir()
     (kos.home / "env").write_text("")

@@ -13,8 +13,8 @@ from console.operations.doctor.check import Check, Level
 from console.operations.doctor.services import service_checks
 from console.services.errors import ServiceError
 from console.services.postgres import wait_until_connectable
-from console.services.refusals import remedy
 from jobs.settings.load import load
+from jobs.upkeep.health.refusals import remedy
 from models import database
 from tests.support.system import migrate
 from tests.support.tls import Authority, over_tls

@@ -1,8 +1,13 @@
-"""What to do where Postgres or Redis refuses, by the words of libpq, OpenSSL and PgBouncer."""
+"""What to do where Postgres or Redis refuses, by their words, OpenSSL's and PgBouncer's."""
 
 from __future__ import annotations
 
 REMEDIES = {
+    "MISCONF": "free some space where Redis keeps its data",
+    "maxmemory": "raise maxmemory of Redis",
+    "read only replica": "REDIS_URL names a replica: name its primary",
+    "No space left": "free some space where Postgres keeps its data",
+    "read-only transaction": "DATABASE_URL names a read-only server: name its primary",
     "unsupported startup parameter": "take it out of DATABASE_URL, or name it in "
     "ignore_startup_parameters of the pooler",
     "statement pooling mode": "set pool_mode = transaction in the pooler",

@@ -101,10 +101,8 @@ def show_command(app: App, name: str, as_json: bool) -> None:
         say(f"{title:<12}{value}")
     say("\n" + (found.system_prompt or "(no prompt)"))
     for version in found.versions:
-        say(
-            f"\nversion {version.version}, {version.at:%Y-%m-%d %H:%M}, {version.author}",
-            "bold",
-        )
+        at = f"{version.at.astimezone():%Y-%m-%d %H:%M}"
+        say(f"\nversion {version.version}, {at}, {version.author}", "bold")
         for line in version.diff.splitlines():
             say(line, {"+": "green", "-": "red"}.get(line[:1], "dim"))
     rows = [[one.id[:8], one.title, one.status] for one in found.recent]

@@ -173,7 +173,7 @@ def _print_timeline(row: WholeTask, decisions: Sequence[RecordedDecision]) -> No
     say("")
     say("Story", "bold")
     for event in events:
-        say(f"  {event.at:%Y-%m-%d %H:%M:%S}  {tell(event.what)}", ours=False)
+        say(f"  {event.at.astimezone():%Y-%m-%d %H:%M:%S}  {tell(event.what)}", ours=False)
         for detail in event.details:
             say(f"                       {tell(detail)}", "dim", ours=False)
 

@@ -84,7 +84,7 @@ def chosen_by(app: App, options: dict[str, Any]) -> TaskFilter:
 def since_moment(written: str | None) -> datetime | None:
     from console.operations.times import parse_since
 
-    return parse_since(written, now=utc_now()) if written else None
+    return parse_since(written, now=utc_now().astimezone()) if written else None
 
 
 @click.command(

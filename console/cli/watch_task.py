@@ -43,7 +43,8 @@ def task_screen(
     ]
     answer = (row.result or "").splitlines()[:ANSWER_LINES]
     story = [
-        styled(f"{event.at:%H:%M:%S}  {tell(event.what)}") for event in events_of(row, decisions)
+        styled(f"{event.at.astimezone():%H:%M:%S}  {tell(event.what)}")
+        for event in events_of(row, decisions)
     ]
     room = max(3, height - len(lines) - len(answer) - 4)
     lines += story[-room:]

@@ -90,7 +90,7 @@ def _waiting(
     due = as_utc(task.next_attempt_at)
     if due is not None and due > now:
         why = f" ({task.last_error})" if task.last_error else ""
-        return f"waits until {due:%H:%M:%S}, {span((due - now).total_seconds())} from now{why}"
+        return f"waits until {due:%H:%M:%S} UTC, {span((due - now).total_seconds())} from now{why}"
     if not task.expert:
         return "waits for an expert: none is assigned yet"
     if position is None or not position.backend:

@@ -21,7 +21,9 @@ _STEPS = (("d", 86_400), ("h", 3600), ("min", 60))
 
 
 def parse_since(written: str, *, now: datetime) -> datetime:
-    """``10m``, ``2h``, ``3 days``, ``today``, ``2026-01-31`` or a full ISO time; UTC.
+    """``10m``, ``2h``, ``3 days``, ``today``, ``2026-01-31`` or a full ISO time, as UTC.
+
+    A day, and a time without a zone, are those of ``now``'s zone.
 
     Raises:
         InvalidInput: it is none of these.
@@ -36,10 +38,10 @@ def parse_since(written: str, *, now: datetime) -> datetime:
             return datetime.min.replace(tzinfo=UTC)
     if text.lower() in {"today", "yesterday"}:
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        return midnight - timedelta(days=int(text.lower() == "yesterday"))
+        return (midnight - timedelta(days=int(text.lower() == "yesterday"))).astimezone(UTC)
     try:
         moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidInput(
             f"since: {written[:60]!r} is no time; write 10m, 2h, 3d, today or 2026-01-31T12:00"

@@ -71,7 +71,7 @@ def test_decisions_and_attempts_are_told_in_the_order_of_time() -> None:
         ),
         ({"expert": None}, {}, "waits for an expert"),
         ({"next_attempt_at": NOW + timedelta(seconds=90), "last_error": "timeout"}, {},
-         "waits until 12:06:30, 1 min from now (timeout)"),
+         "waits until 12:06:30 UTC, 1 min from now (timeout)"),
         ({"status": "queued", "backend": "mlx", "model": "qwen"}, {}, "queued at mlx with qwen"),
         ({"status": "in_progress", "backend": "mlx",
           "progress": {"phase": "decoding", "tokens": 42}},

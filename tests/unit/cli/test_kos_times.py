@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -8,6 +8,15 @@ from console.operations.errors import InvalidInput
 from console.operations.times import about, ago, parse_since, span
 
 NOW = datetime(2026, 3, 14, 15, 30, tzinfo=UTC)
+
+
+def test_a_day_and_a_time_without_a_zone_are_those_of_the_reader() -> None:
+    here = timezone(timedelta(hours=5, minutes=45))
+    now = datetime(2026, 3, 15, 2, 0, tzinfo=here)
+
+    assert parse_since("today", now=now) == datetime(2026, 3, 14, 18, 15, tzinfo=UTC)
+    assert parse_since("2026-03-01T12:00", now=now) == datetime(2026, 3, 1, 6, 15, tzinfo=UTC)
+    assert parse_since("2026-03-01T12:00Z", now=now) == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ class Router:
                 f"the task requires {task.required_model}",
             )
         elif task.required_model is not None:
-            notes.append(f"no server has {task.required_model}, which the task requires")
+            notes.append(f"no server can run {task.required_model} now, which the task requires")
         return list(fit), "; ".join(notes)
 
     def _has_required_model(self, task: TaskView) -> bool:

@@ -114,7 +114,7 @@ COLUMNS = (
         columns={"title": " ", "description": "\n \t"}),
     Bad("unknown backend", "completed", ("there is no backend nowhere, which the task requires",),
         metadata={"required_backend": "nowhere"}),
-    Bad("unknown model", "completed", ("no server has gpt-17, which the task requires",),
+    Bad("unknown model", "completed", ("no server can run gpt-17 now, which the task requires",),
         metadata={"preferred_model": "gpt-17"}),
     Bad("unknown source", "completed", ("no processor for the source nowhere",),
         metadata={"source": "nowhere"}),

@@ -96,9 +96,13 @@ class _Lingering:
         if self.is_closing() or not self._connection.receives_body:
             self._transport.close()
             return
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        except OSError:  # The peer has reset the connection already.
+            self._transport.abort()
+            return
         self.lingers = True
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
         self._transport.resume_reading()
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 import redis
 
 from jobs.admission.breakers import Breakers
+from jobs.process.clock import utc_now
 from llm.breaker import BACKEND_RULES, MODEL_RULES, BreakerPhase, BreakerRules
 from llm.errors import LLMError, LoadFailed, Overloaded, ServerFailed
 
@@ -27,7 +26,7 @@ def fail(breakers: Breakers, error: LLMError, times: int) -> list[bool]:
 def wait_seconds(breakers: Breakers, key: str) -> float:
     retry_at = breakers.states()[key].retry_at
     assert retry_at is not None
-    return (retry_at - datetime.now(UTC)).total_seconds()
+    return (retry_at - utc_now()).total_seconds()
 
 
 @pytest.mark.parametrize(

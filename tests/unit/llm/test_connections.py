@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -210,3 +211,32 @@ def test_a_refused_body_without_end_ends_its_connection(
 def test_the_end_of_a_refusal_is_not_held_back(door: Door) -> None:
     with door.connect(ENDLESS % b"close" + b"x") as refused:
         assert is_closed(refused)
+
+
+class ResetTransport:
+    """A transport whose peer has reset the connection."""
+
+    aborted = False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        raise OSError("Transport endpoint is not connected")
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_refusal_of_a_body_whose_sender_is_gone_ends_quietly() -> None:
+    transport = ResetTransport()
+    connection: Any = SimpleNamespace(receives_body=True)
+    lingering = connections._Lingering(transport, connection)  # type: ignore[arg-type]
+
+    lingering.close()
+
+    assert transport.aborted
+    assert not lingering.lingers

@@ -91,6 +91,11 @@ class _Lingering:
     def is_closing(self) -> bool:
         return self.lingers or self._transport.is_closing()
 
+    def write(self, data: bytes) -> None:
+        """What another answer sends after the end is dropped, as after ``close`` of a transport."""
+        if not self.lingers:
+            self._transport.write(data)
+
     def close(self) -> None:
         """A second call closes the connection in any case."""
         if self.is_closing() or not self._connection.receives_body:

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 WRITE_AGAIN_SECONDS = 0.5
 LEFT_SECONDS = 60.0
 """After so long it is seen again whether the other program still works the row."""
+TAKEN = "the row is no longer ours"
 MOST_ANSWER_CHARS = 200_000
 MOST_MESSAGE_CHARS = 100_000
 
@@ -149,7 +150,9 @@ class Recorder:
             try:
                 with session():
                     # An earlier try may have been committed although its confirmation was lost.
-                    return write() or (tries > 0 and attempt.was_ended(claimed.id, claimed.epoch))
+                    written = write() or (
+                        tries > 0 and attempt.was_ended(claimed.id, claimed.epoch)
+                    )
             except (DatabaseUnavailable, redis.RedisError) as error:
                 if tries == 0:
                     logger.warning("outcome_not_written_yet task=%s error=%s", claimed.id, error)
@@ -158,6 +161,10 @@ class Recorder:
                     return False
                 tries += 1
                 time.sleep(WRITE_AGAIN_SECONDS)
+            else:
+                if not written:
+                    logger.warning("attempt_abandoned task=%s reason=%s", claimed.id, TAKEN)
+                return written
 
 
 def _write_outcome(

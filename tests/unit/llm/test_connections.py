@@ -213,10 +213,13 @@ def test_the_end_of_a_refusal_is_not_held_back(door: Door) -> None:
         assert is_closed(refused)
 
 
-class ResetTransport:
-    """A transport whose peer has reset the connection."""
+class ClosedTransport:
+    """As asyncio's: it takes nothing after the end, and tells no end to a peer that is gone."""
 
-    aborted = False
+    def __init__(self, *, peer_is_gone: bool) -> None:
+        self.peer_is_gone = peer_is_gone
+        self.aborted = self.ended = False
+        self.written = b""
 
     def is_closing(self) -> bool:
         return False
@@ -225,18 +228,34 @@ class ResetTransport:
         return True
 
     def write_eof(self) -> None:
-        raise OSError("Transport endpoint is not connected")
+        if self.peer_is_gone:
+            raise OSError("Transport endpoint is not connected")
+        self.ended = True
+
+    def write(self, data: bytes) -> None:
+        if self.ended:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        self.written += data
+
+    def resume_reading(self) -> None: ...
 
     def abort(self) -> None:
         self.aborted = True
 
 
-def test_a_refusal_of_a_body_whose_sender_is_gone_ends_quietly() -> None:
-    transport = ResetTransport()
+@pytest.mark.parametrize("peer_is_gone", [True, False])
+def test_a_refused_connection_ends_quietly_whoever_is_gone_or_still_answers(
+    peer_is_gone: bool,
+) -> None:
+    transport: Any = ClosedTransport(peer_is_gone=peer_is_gone)
     connection: Any = SimpleNamespace(receives_body=True)
-    lingering = connections._Lingering(transport, connection)  # type: ignore[arg-type]
+    lingering = connections._Lingering(transport, connection)
+    lingering.write(b"no")
 
     lingering.close()
+    lingering.write(b"the answer to a request before it")
 
-    assert transport.aborted
-    assert not lingering.lingers
+    assert transport.aborted == peer_is_gone
+    assert transport.ended != peer_is_gone
+    assert lingering.lingers == transport.ended
+    assert transport.written.startswith(b"no")

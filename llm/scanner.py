@@ -205,9 +205,19 @@ class Scanner:
             return None
         read, cached = self._parsed
         if text != read:
-            cached = CachedScan.loads(text)
+            cached = self._of_configured(CachedScan.loads(text))
             self._parsed = (text, cached)
         return cached
+
+    def _of_configured(self, cached: CachedScan | None) -> CachedScan | None:
+        """A kept scan may be older than the settings, and name servers that are configured no
+        longer. One without any that still is counts as none."""
+        if cached is None:
+            return None
+        names = {spec.name for spec in self._backends.specs}
+        servers = tuple(server for server in cached.scan.servers if server.backend in names)
+        at = cached.scan.at if servers or not names else _NEVER
+        return replace(cached, scan=Scan(at=at, servers=servers))
 
     def _store(self, cached: CachedScan) -> None:
         self._cache.write(cached.dumps(), max(KEPT_SECONDS, self._fresh_seconds))

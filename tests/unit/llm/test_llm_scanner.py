@@ -312,3 +312,21 @@ def test_a_scan_made_here_is_the_last_one_at_once(house: House) -> None:
     assert last is not None
     broken = {model.name: model.broken for model in server(last, "ollama").models or ()}
     assert broken["qwen3:8b"] is not None
+
+
+def test_a_kept_scan_names_only_servers_that_are_still_configured() -> None:
+    house = House()
+    house.scanner().scan()
+    left = BackendSpec("mlx", BackendKind.MLX, "http://127.0.0.1:2")
+    new = BackendSpec("new", BackendKind.OPENAI, "http://127.0.0.1:3")
+
+    def scanner(*specs: BackendSpec) -> Scanner:
+        backends: Any = FakeBackends(*(FakeBackend(spec, ModelInfo("m")) for spec in specs))
+        return Scanner(backends, cache=house.cache, clock=lambda: house.now)
+
+    of_both = scanner(left, new).last()
+
+    assert of_both is not None
+    assert [server.backend for server in of_both.servers] == ["mlx"]
+    assert scanner(new).last() is None
+    assert [server.backend for server in scanner(new).scan().servers] == ["new"]

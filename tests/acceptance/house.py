@@ -105,12 +105,20 @@ class House:
     def simulator(self, backend: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
         spec = self.settings.backend(backend)
         assert spec is not None
-        answer = requests.request(
-            method, f"{spec.url}/_sim/{path}", json=body, timeout=10,
-            headers={"Connection": "close"},
-        )  # fmt: skip
-        assert answer.ok, answer.text
-        said: dict[str, Any] = answer.json()
+        url, answers = f"{spec.url}/_sim/{path}", []
+
+        def answers_now() -> bool:
+            """A simulator that was just restarted runs before it listens."""
+            answers.append(
+                requests.request(
+                    method, url, json=body, timeout=10, headers={"Connection": "close"}
+                )
+            )
+            return True
+
+        self.wait(answers_now, what=f"{backend} answers")
+        assert answers[-1].ok, answers[-1].text
+        said: dict[str, Any] = answers[-1].json()
         return said
 
     def health(self) -> dict[str, Any]:

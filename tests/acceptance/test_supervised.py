@@ -91,6 +91,7 @@ def test_a_program_is_restarted_from_its_page_which_has_the_end_of_its_log(
     before = running.pids()["jobs:scheduler"]
     address = f"{dashboard_url(running.settings)}/programs/jobs:scheduler"
     browser = requests.Session()
+    running.wait(lambda: browser.get(address, timeout=30).ok, what="the dashboard answers")
     shown = browser.get(address, timeout=30).text
     token = re.search(r'name="csrf" value="([0-9a-f]+)"', shown)
     assert token

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.settings.load import PROJECT
 from tests.acceptance.house import KOS, House
 
-BOX_SECONDS = 90
+BOX_SECONDS = 240
 
 
 def newcomers(made: House, directory: Path) -> House:

@@ -121,7 +121,7 @@ class Residency:
         elif seconds > 0:
             self._learn_default(key, residents)
             self._learn_holds(backend.spec, model, before, residents)
-            self._is_new_load(key, ended_at, seconds)
+            self._remember_load(key, ended_at, seconds)
             self._record(key, seconds, cause)
         return seconds
 
@@ -151,7 +151,7 @@ class Residency:
         one load together report one end of it."""
         key = (backend, model, num_ctx)
         ended_at = self._clock() - call_seconds + load_seconds
-        if self._is_new_load(key, ended_at, load_seconds):
+        if self._remember_load(key, ended_at, load_seconds):
             self._record(key, load_seconds, cause)
 
     def forget(self, backend: str) -> None:
@@ -309,7 +309,7 @@ class Residency:
         self._shared[name, model] = max(residents, key=lambda one: one.expires_at or _NEVER).name
         return -seconds
 
-    def _is_new_load(self, key: Key, ended_at: float, seconds: float) -> bool:
+    def _remember_load(self, key: Key, ended_at: float, seconds: float) -> bool:
         """Remember a load of so many seconds that ended then; False where it is known already."""
         with self._lock:
             known = self._loads.setdefault(key, deque(maxlen=LOADS_REMEMBERED))

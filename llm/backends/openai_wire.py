@@ -141,10 +141,7 @@ def load_of(metrics: bytes) -> tuple[int | None, int | None]:
             totals[name] = totals.get(name, 0.0) + float(value)
         except ValueError:
             continue
-    return (
-        whole(totals.get("running")),
-        whole(totals.get("waiting")),
-    )
+    return whole(totals.get("running")), whole(totals.get("waiting"))
 
 
 def _response_format(schema: Mapping[str, Any], step: SchemaStep) -> JsonObject:

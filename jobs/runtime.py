@@ -29,7 +29,7 @@ from jobs.upkeep.recovery import Recovery
 from llm.backends.registry import Backends
 from llm.catalog import load_catalog
 from llm.scanner import Scanner
-from models import database
+from models import counts, database
 
 SLOTS_RENEWED_WITHIN_SECONDS = 3.0
 """The lease keeper renews every second; after a flush nothing new is admitted for this long."""
@@ -109,7 +109,10 @@ def connect(settings: Settings, *, program: str = "kos") -> Runtime:
     broker = WakingBroker(client, blocking_client_for(settings.redis_url))
     backends, scanner = model_servers(settings, client)
     slots = Slots(
-        client, lease_seconds=settings.lease_seconds, renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS
+        client,
+        lease_seconds=settings.lease_seconds,
+        renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS,
+        calls_may_run=_tasks_may_run,
     )
     limits, breakers, residency = Limits(client, settings), Breakers(client), Residency(client)
     consumers = Consumers(client)
@@ -137,3 +140,11 @@ def connect(settings: Settings, *, program: str = "kos") -> Runtime:
         ),
         recovery=Recovery(settings, client, slots, breakers, consumers),
     )
+
+
+def _tasks_may_run() -> bool:
+    try:
+        with database.session():
+            return counts.any_leased()
+    except database.DatabaseUnavailable:
+        return True

@@ -69,12 +69,23 @@ ON CONFLICT (kind, name, part) DO UPDATE SET n = present.n + EXCLUDED.n
 RETURNING 1
 """
 
+LEASED = """
+SELECT EXISTS (
+  SELECT 1 FROM tasks WHERE status = 'in_progress' AND lease_expires_at > now()
+) AS leased
+"""
+
 FORGET_EMPTY = "DELETE FROM kos_counts WHERE n = 0 AND kind <> 'revision'"
 
 
 def by_status() -> dict[str, int]:
     """Tasks by status, all at one moment; no status counts as pending."""
     return {row["name"]: row["n"] for row in fetch_all(BY_STATUS)}
+
+
+def any_leased() -> bool:
+    """Whether a process runs a task, as far as the leases tell."""
+    return any(row["leased"] for row in fetch_all(LEASED))
 
 
 def pending() -> dict[tuple[str, str], int]:

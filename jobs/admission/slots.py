@@ -17,10 +17,11 @@ Five rules decide who gets in:
 - **Redis may forget.** Each process remembers the generation of the Redis it knows (its first use)
   and the highest grant number it received. A younger generation or a lower number means that slots
   were lost. Then the process reports its slots at once, and nothing new is granted for
-  ``renew_seconds``, within which every other live process reports too. At the first
-  start, when no process has known another Redis, nothing can be lost and nobody waits.
-- **A slot that lapsed while its holder was frozen** is restored when there is room. Otherwise it is
-  lost, and its holder must stop its call.
+  ``renew_seconds``, within which every other live process reports too. A process that has known no
+  Redis yet assumes the same while tasks run; at the first start none does, and nobody waits.
+- **A slot that lapsed while its holder was frozen** is restored when every limit leaves room: that
+  of the backend, of its heavy models and of all backends. Otherwise it is lost, and its holder must
+  stop its call. The same holds for a holder that reports after those ``renew_seconds``.
 
 The clock of Redis is trusted: if it jumps ahead by more than a lease, live slots lapse until the
 next renewal. The scripts compose their keys, so this needs one Redis, not a cluster.
@@ -47,6 +48,9 @@ POLL_SECONDS = 0.5
 """A denied caller asks again at least this often."""
 PLACE_SECONDS = 2.0
 """How long its place in the queue outlasts its last request."""
+
+ANOTHER_GENERATION = -1
+"""Stands for the generation of a Redis that others may have known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,9 @@ class Slots:
     ``client`` may decode responses or not. ``lease_seconds`` is how long the slot of a dead process
     stays taken. ``renew_seconds`` is a promise: the process calls :meth:`renew` at least that
     often. ``owner`` names the process; left out, it is host, pid and start time, and is found
-    anew after a fork. Safe for threads. Every method raises ``redis.RedisError`` when Redis does
-    not answer.
+    anew after a fork. ``calls_may_run`` tells, before the first grant to this process, whether
+    calls may be running whose slots a new Redis does not know. Safe for threads. Every method
+    raises ``redis.RedisError`` when Redis does not answer.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class Slots:
         place_seconds: float = PLACE_SECONDS,
         prefix: str = "kos:slots",
         owner: str | None = None,
+        calls_may_run: Callable[[], bool] = lambda: False,
     ) -> None:
         self._lease_ms = int(lease_seconds * 1000)
         self._grace_ms = int(renew_seconds * 1000)
@@ -129,6 +135,7 @@ class Slots:
         self._unsettled: set[tuple[str, str]] = set()
         self._settling = threading.Lock()
         self._last_in_use: dict[str, int] = {}
+        self._calls_may_run = calls_may_run
         self._known_generation = 0
         self._known_grant = 0
 
@@ -177,7 +184,7 @@ class Slots:
         total_bound = -1 if total_limit is None else total_limit
         request = (backend, self._member(holder), limit, int(heavy), heavy_bound, total_bound)
         times = (self._lease_ms, self._place_ms, self._grace_ms)
-        known = (self._known_generation, self._known_grant)
+        known = (self._known_generation or self._first_generation(), self._known_grant)
         people = (reserved, model, total_reserved)
         self._settle_releases()
         with self._unsettled_on_error(backend, holder):
@@ -280,6 +287,9 @@ class Slots:
 
     def _member(self, holder: str) -> str:
         return f"{holder}@{self.owner}"
+
+    def _first_generation(self) -> int:
+        return ANOTHER_GENERATION if self._calls_may_run() else 0
 
     def _remember(self, generation: int, grant_number: int) -> None:
         if generation != self._known_generation:

@@ -20,6 +20,9 @@ local limits = limit .. ' ' .. heavy_limit
 if memory.limits ~= limits then
   redis.call('HSET', STATE, LIMIT .. backend, limits)
 end
+if memory.total_limit ~= ARGV[6] then
+  redis.call('HSET', STATE, 'total_limit', ARGV[6])
+end
 local in_use = redis.call('ZCARD', key(backend, 'held'))
 local heavy_in_use = redis.call('ZCARD', key(backend, 'heavy'))
 local holds_already = in_use > 0 and redis.call('ZSCORE', key(backend, 'held'), member)

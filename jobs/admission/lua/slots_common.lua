@@ -9,7 +9,8 @@
 --   <backend>:waiting_until     zset  waiting member -> when its place lapses (ms)
 --   <backend>:admitted    set   the only models whose background members may start; expires by itself
 -- and once for all backends:
---   state     hash  generation (us), grant_number, ticket, closed_until (ms), and for each backend
+--   state     hash  generation (us), grant_number, ticket, closed_until (ms), total_limit as last
+--                   asked with, and for each backend
 --                   "limit <backend>" -> "<limit> <heavy limit>" as last asked with
 -- Keys are composed here: this is for one Redis, not for a cluster.
 
@@ -91,30 +92,33 @@ end
 
 -- Compare what Redis remembers with what the caller has seen. Slots were lost when the generation
 -- differs (a flush) or the last grant number is lower than one already issued (a restored snapshot,
--- a lagging replica). Then nothing new is granted until every live holder had time to report.
+-- a lagging replica). Then nothing new is granted until every live holder had time to report:
+-- `reporting`, when a slot is put back whatever the limits say, because its call runs anyway.
 local function recall(backend, known_generation, known_grant, grace_ms)
   local stored = redis.call(
-    'HMGET', STATE, 'generation', 'grant_number', 'closed_until', LIMIT .. backend)
+    'HMGET', STATE, 'generation', 'grant_number', 'closed_until', LIMIT .. backend, 'total_limit')
   local generation, grant_number = tonumber(stored[1]), tonumber(stored[2] or '0')
   local closed_until = tonumber(stored[3] or '0')
   if not generation then
     generation = now_us
     redis.call('HSET', STATE, 'generation', string.format('%.0f', generation))
   end
-  local lost = known_generation > 0 and (generation ~= known_generation or grant_number < known_grant)
+  local reporting = false
+  local lost = known_generation ~= 0 and (generation ~= known_generation or grant_number < known_grant)
   if lost then
     if generation == known_generation then
       generation = now_us
       redis.call('HSET', STATE, 'generation', string.format('%.0f', generation))
     end
     local reopen = math.floor(generation / 1000) + grace_ms
-    if reopen > now and reopen > closed_until then
+    reporting = reopen > now
+    if reporting and reopen > closed_until then
       closed_until = reopen
       redis.call('HSET', STATE, 'closed_until', string.format('%.0f', reopen))
     end
   end
   return {
     generation = generation, grant_number = grant_number, closed_until = closed_until,
-    lost = lost, limits = stored[4],
+    lost = lost, reporting = reporting, limits = stored[4], total_limit = stored[5],
   }
 end

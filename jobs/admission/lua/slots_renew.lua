@@ -11,17 +11,42 @@ local answers = {
 }
 local cleaned = {}
 
-for i = 5, #ARGV, 4 do
-  local backend, member = ARGV[i], ARGV[i + 1]
-  local heavy, limit = ARGV[i + 2] == '1', tonumber(ARGV[i + 3])
+local function clean(backend)
   if not cleaned[backend] then
     drop_lapsed_slots(backend)
     cleaned[backend] = true
   end
+end
+
+local function all_held()
+  local held = 0
+  for _, backend in ipairs(known_backends()) do
+    clean(backend)
+    held = held + redis.call('ZCARD', key(backend, 'held'))
+  end
+  return held
+end
+
+local function has_room(backend, heavy, limit)
+  local its_limit, its_heavy = limits_of(backend)
+  if redis.call('ZCARD', key(backend, 'held')) >= (its_limit or limit) then
+    return false
+  end
+  if heavy and redis.call('ZCARD', key(backend, 'heavy')) >= (its_heavy or limit) then
+    return false
+  end
+  local total_limit = tonumber(memory.total_limit or '-1')
+  return total_limit < 0 or all_held() < total_limit
+end
+
+for i = 5, #ARGV, 4 do
+  local backend, member = ARGV[i], ARGV[i + 1]
+  local heavy, limit = ARGV[i + 2] == '1', tonumber(ARGV[i + 3])
+  clean(backend)
   local answer = 0
   if redis.call('ZSCORE', key(backend, 'held'), member) then
     answer = 1
-  elseif memory.lost or redis.call('ZCARD', key(backend, 'held')) < (limits_of(backend) or limit) then
+  elseif memory.reporting or has_room(backend, heavy, limit) then
     answer = 2
   end
   if answer > 0 then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -112,6 +113,79 @@ def test_a_lapsed_slot_that_went_to_another_is_lost_for_good(process: Process) -
 
     assert [lease.holder for lease in heir.holders("ollama")] == ["t2:1"]
     assert frozen.renew() == ()
+
+
+@pytest.mark.parametrize(
+    ("frozen_is_heavy", "taken", "request_of_the_heir"),
+    [
+        (False, "mlx", {"limit": 2, "total_limit": 1}),
+        (True, "ollama", {"limit": 2, "heavy": True, "heavy_limit": 1}),
+        (False, "ollama", {"limit": 1}),
+    ],
+    ids=["of all backends", "of heavy models", "of the backend"],
+)
+def test_a_lapsed_slot_is_not_put_back_over_any_limit(
+    process: Process, frozen_is_heavy: bool, taken: str, request_of_the_heir: dict[str, Any]
+) -> None:
+    frozen, heir = process("a"), process("b")
+    frozen.acquire("ollama", "t1:1", limit=2, heavy=frozen_is_heavy)
+    until(lambda: frozen.in_use("ollama") == 0)
+    assert heir.acquire(taken, "t2:1", **request_of_the_heir).granted
+
+    assert frozen.renew() == ("t1:1",)
+
+    assert [lease.holder for lease in heir.holders(taken)] == ["t2:1"]
+
+
+def test_who_reports_after_the_others_were_let_in_gets_only_what_is_free(
+    process: Process, client: redis.Redis
+) -> None:
+    frozen, other = process("a"), process("b")
+    frozen.acquire("ollama", "t1:1", limit=1)
+    other.acquire("mlx", "t2:1", limit=1)
+    client.flushall()
+    until(lambda: other.acquire("ollama", "t3:1", limit=1).granted)
+
+    assert frozen.renew() == ("t1:1",)
+
+    assert [lease.holder for lease in other.holders("ollama")] == ["t3:1"]
+
+
+def test_a_process_that_starts_after_a_flush_waits_for_the_reports_of_running_calls(
+    process: Process, client: redis.Redis
+) -> None:
+    busy = process("a")
+    busy.acquire("ollama", "t1:1", limit=1)
+    client.flushall()
+    fresh = Slots(
+        client,
+        lease_seconds=LEASE_SECONDS,
+        renew_seconds=RENEW_SECONDS,
+        owner="fresh",
+        calls_may_run=lambda: True,
+    )
+
+    denied = fresh.acquire("ollama", "t2:1", limit=1)
+    busy.renew()
+
+    assert denied.reason.startswith("Redis lost its slots")
+    assert not fresh.acquire("ollama", "t2:1", limit=1).granted
+    assert [lease.holder for lease in fresh.holders("ollama")] == ["t1:1"]
+
+
+def test_a_process_that_starts_beside_others_waits_for_nobody(
+    process: Process, client: redis.Redis
+) -> None:
+    process("a").acquire("ollama", "t1:1", limit=2)
+    until(lambda: _knows_for_seconds(client) > RENEW_SECONDS)
+    fresh = Slots(client, renew_seconds=RENEW_SECONDS, owner="fresh", calls_may_run=lambda: True)
+
+    assert fresh.acquire("ollama", "t2:1", limit=2).granted
+
+
+def _knows_for_seconds(client: redis.Redis) -> float:
+    generation = int(client.hget("kos:slots:state", "generation") or 0)
+    return time.time() - generation / 1e6
 
 
 def test_a_loss_is_made_up_for_once_and_later_lapses_are_judged_as_ever(

@@ -221,3 +221,16 @@ def test_pending_requests_are_sent_once(runtime: Runtime) -> None:
     assert runtime.requests.flush()
     assert not runtime.requests.flush()
     assert runtime.redis.llen(f"{NAMESPACE}:control") == 2
+
+
+@pytest.mark.parametrize("lease_seconds", [LEASE_SECONDS, None])
+def test_a_process_that_meets_a_new_redis_waits_while_tasks_run_elsewhere(
+    runtime: Runtime, lease_seconds: float | None
+) -> None:
+    if lease_seconds is not None:
+        task_id = queued_for(runtime, 0.0)
+        assert Task.claim(task_id, 1, owner="elsewhere", lease_seconds=lease_seconds) is not None
+
+    answer = runtime.slots.acquire("ollama", "another:1", limit=1)
+
+    assert answer.granted == (lease_seconds is None), answer.reason

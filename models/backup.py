@@ -23,13 +23,16 @@ from psycopg2.sql import SQL, Identifier, Literal
 from models.bounded_connection import statement_limit
 from models.database import PostgresConnection, direct_connection
 from models.migrations import runner
-from models.pg_programs import client_directory
+from models.pg_programs import NoPrograms, client_directory
 
 LONGEST_RUN_SECONDS = 6 * 3600
 LOCK_WAIT_MS = 60_000
 MAINTENANCE_DATABASE = "postgres"
 NAME_BYTES = 50
 """Postgres allows 63; the rest is for our suffix."""
+
+ALLOW_PLAIN = ("disable", "allow", "prefer")
+"""Values of sslmode: https://www.postgresql.org/docs/current/libpq-ssl.html."""
 
 TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -72,7 +75,7 @@ def back_up(url: str, file: Path) -> Backup:
         psycopg2.OperationalError: the server cannot be reached.
     """
     with statement_limit(None), _connected(url) as connection, _partial_file(file) as partial:
-        programs = client_directory(connection.server_version // 10_000)
+        programs = _programs(connection)
         rows = _dump(connection, url, partial, programs)
         compared = _compare(connection, url, partial, programs, rows)
         size_bytes = partial.stat().st_size
@@ -96,7 +99,7 @@ def restore(url: str, file: Path, *, replace: bool) -> dict[str, int]:
         _require_unused(maintenance, name)
         if not replace:
             _require_empty(url)
-        programs = client_directory(maintenance.server_version // 10_000)
+        programs = _programs(maintenance)
         with _scratch(maintenance, name) as scratch:
             fresh = _with_database(url, scratch)
             _restore_into(fresh, file, programs)
@@ -117,6 +120,17 @@ def _connected(url: str) -> Iterator[PostgresConnection]:
             yield connection
         except psycopg2.Error as error:
             raise BackupFailed(str(error).strip().splitlines()[0]) from error
+
+
+def _programs(connection: PostgresConnection) -> Path:
+    """Those with TLS where the connection uses it, others only where the URL allows that."""
+    version = connection.server_version // 10_000
+    try:
+        return client_directory(version, tls=bool(connection.info.ssl_in_use))
+    except NoPrograms:
+        if connection.info.dsn_parameters["sslmode"] not in ALLOW_PLAIN:
+            raise
+        return client_directory(version, tls=False)
 
 
 @contextmanager

@@ -35,23 +35,24 @@ def by_version(programs: Iterable[Path]) -> dict[int, Path]:
     return {_major(program): program for program in programs}
 
 
-def client_directory(server_version: int) -> Path:
+def client_directory(server_version: int, *, tls: bool) -> Path:
     """A directory with pg_dump and pg_restore for a server of this major version.
 
     An older pg_dump refuses a newer server, and a newer pg_restore writes settings that an older
-    server does not know. So it is the oldest version that is not older than the server. Raises
-    NoPrograms.
+    server does not know. So it is the oldest version that is not older than the server. Those of
+    the wheel are built without ``tls``. Raises NoPrograms.
     """
-    package = package_directory(WHEEL)
+    package = None if tls else package_directory(WHEEL)
     of_path = shutil.which("pg_dump")
     found = by_version([Path(of_path)] if of_path else [])
     found |= bundled(package, "pg_dump") if package else {}
     fitting = [version for version in found if version >= server_version]
     if not fitting:
         have = ", ".join(map(str, sorted(found))) or "none"
+        needed = "of at least that version" + (", on PATH and built with TLS" if tls else "")
         raise NoPrograms(
-            f"the server is Postgres {server_version} and needs a pg_dump of at least that "
-            f"version (found: {have}); install the client programs of Postgres {server_version}"
+            f"the server is Postgres {server_version} and needs a pg_dump {needed} "
+            f"(found: {have}); install the client programs of Postgres {server_version}"
         )
     return found[min(fitting)].parent
 

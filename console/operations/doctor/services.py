@@ -203,7 +203,7 @@ def _redis(connections: Connections) -> Check:
     if evicts:
         keep = "redis-cli CONFIG SET maxmemory-policy noeviction"
         return red("redis", f"evicts keys ({about['maxmemory_policy']})", keep)
-    return _redis_version(about)
+    return _redis_version(about, ours=connections.settings.embedded_redis)
 
 
 def _deployment(connections: Connections) -> Iterator[Check]:
@@ -250,19 +250,17 @@ FIXED = {
 }
 
 
-def _redis_version(about: Mapping[str, Any]) -> Check:
+def _redis_version(about: Mapping[str, Any], *, ours: bool) -> Check:
     """Names what runs. Whoever knows its password could use a hole in Lua, so it is no fault."""
     name = "valkey" if "valkey_version" in about else "redis"
     version = str(about.get(f"{name}_version", "?"))
     numbers = tuple(int(part) for part in version.split(".") if part.isdecimal())
     line = [fixed for fixed in FIXED[name] if fixed[:2] == numbers[:2]]
     safe = numbers >= (line[0] if line else FIXED[name][-1])
-    older = (
-        ""
-        if safe
-        else (
-            "; older than the fixes for Lua of October 2025: a newer redis-server or "
-            "valkey-server on PATH is taken at the next kos up"
-        )
+    remedy = (
+        "a newer redis-server or valkey-server on PATH is taken at the next kos up"
+        if ours
+        else "update it, unless its distributor added them"
     )
+    older = "" if safe else f"; older than the fixes for Lua of October 2025: {remedy}"
     return ok("redis", f"{name} version {version} answers{older}")

@@ -19,6 +19,14 @@ REMEDIES = {
     "root certificate file": "write in sslrootcert of DATABASE_URL where the authority's file is",
     "Error 2 connecting to": "write in ssl_ca_certs of REDIS_URL where the authority's file is",
     "does not support SSL": "set up TLS there, or write sslmode=disable in a network you trust",
+    ", no encryption": "this server accepts TLS only: write sslmode=verify-full in DATABASE_URL",
+    "client certificate": "name your certificate: sslcert and sslkey in DATABASE_URL",
+    "violation of protocol": "write rediss:// in REDIS_URL only where that port accepts TLS; where "
+    "it wants a certificate of yours, name it: ssl_certfile and ssl_keyfile",
+    "Timeout connecting to server": "check REDIS_URL, also whether that port accepts TLS where it "
+    "says rediss://",
+    "Connection reset by peer')": "check REDIS_URL: where that port accepts TLS, it must say "
+    "rediss://",
 }
 """The first that is in the error. PgBouncer: https://www.pgbouncer.org/config.html."""
 

@@ -70,7 +70,7 @@ def test_the_doctor_wants_the_postgres_that_is_documented(number: int, level: Le
 def test_the_doctor_names_the_redis_that_runs_and_whether_it_is_old(
     about: dict[str, str], older: bool
 ) -> None:
-    check = services._redis_version(about)
+    check = services._redis_version(about, ours=True)
 
     assert about.get("valkey_version", about["redis_version"]) in check.detail
     assert ("older than" in check.detail) is older

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
+import peewee
+import psycopg2
 import redis
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,7 +25,6 @@ from gateway.access import Access
 from gateway.calls import Api, Call, read_call, read_object
 from gateway.desk import Desk
 from gateway.errors import (
-    FAULT,
     Away,
     BadCall,
     CutOff,
@@ -31,6 +32,7 @@ from gateway.errors import (
     NotServed,
     UnknownModel,
     Unpacked,
+    answer_to,
 )
 from gateway.flexible import (
     FlexibleTasks,
@@ -79,8 +81,10 @@ def build_app(gateway: Gateway) -> Starlette:
             GatewayError: _failed,
             HTTPException: _not_served,
             ClientDisconnect: _left,
-            DatabaseUnavailable: _away,
-            redis.RedisError: _away,
+            DatabaseUnavailable: _broke,
+            redis.RedisError: _broke,
+            peewee.ProgrammingError: _broke,
+            psycopg2.ProgrammingError: _broke,
             Exception: _broke,
         },
         lifespan=_lifespan,
@@ -254,13 +258,13 @@ async def _failed(request: Request, error: Exception) -> Response:
     return JSONResponse(body, status_code=error.status, headers=error.headers)
 
 
-async def _away(request: Request, error: Exception) -> Response:
-    logger.warning("service_away path=%s error=%s", request.url.path[:200], error)
-    return await _failed(request, Away(error))
-
-
 async def _broke(request: Request, error: Exception) -> Response:
-    return await _failed(request, GatewayError(FAULT))
+    answer = answer_to(error)
+    if isinstance(answer, Away):
+        logger.warning("service_away path=%s error=%s", request.url.path[:200], error)
+    else:
+        logger.error("request_broke path=%s", request.url.path[:200], exc_info=error)
+    return await _failed(request, answer)
 
 
 async def _left(request: Request, error: Exception) -> Response:

@@ -102,6 +102,9 @@ class Desk:
                 self._experts.value = await anyio.to_thread.run_sync(_read_experts)
             except DatabaseUnavailable as error:
                 logger.warning("experts_not_read error=%s", error)
+            except Exception:
+                self._experts.at = float("-inf")  # The next request must not take none for all.
+                raise
         assert isinstance(self._experts.value, tuple)
         return self._experts.value
 

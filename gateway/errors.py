@@ -8,7 +8,7 @@ GatewayError
 ├── NotServed        404  no such path or method here (405)
 ├── NoCapacity       429  too many wait, or the wait was too long
 ├── NoServer         502  every server that could serve it failed before the first byte
-└── Away             503  Postgres or Redis does not answer
+└── Away             503  Postgres or Redis does not answer, or the tables are missing
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import redis
+
+from models.database import RUN_MIGRATIONS, DatabaseUnavailable, lacks_tables
 
 AWAY_SECONDS = 5
 FAULT = "a fault of the gateway; its log tells more"
@@ -87,12 +89,23 @@ class NoServer(GatewayError):
 
 
 class Away(GatewayError):
-    """``cause`` is a RedisError or DatabaseUnavailable."""
+    """``cause`` is a RedisError, DatabaseUnavailable, or that of a table that is not there."""
 
     status = 503
 
     def __init__(self, cause: Exception) -> None:
         service = "queue (Redis)" if isinstance(cause, redis.RedisError) else "database (Postgres)"
+        away = f"the {service} does not answer; try again soon"
         super().__init__(
-            f"the {service} does not answer; try again soon", retry_after_seconds=AWAY_SECONDS
+            RUN_MIGRATIONS if lacks_tables(cause) else away, retry_after_seconds=AWAY_SECONDS
         )
+
+
+def is_away(error: Exception) -> bool:
+    """Whether a service cannot be used now, so that the same request may succeed later."""
+    return isinstance(error, DatabaseUnavailable | redis.RedisError) or lacks_tables(error)
+
+
+def answer_to(error: Exception) -> GatewayError:
+    """What the caller is told of an error that is not one of these classes."""
+    return Away(error) if is_away(error) else GatewayError(FAULT)

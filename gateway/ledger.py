@@ -11,9 +11,10 @@ import anyio
 import anyio.to_thread
 
 from gateway.background import BackgroundWork
+from gateway.errors import is_away
 from jobs.process.clock import utc_now
 from models import request
-from models.database import DatabaseUnavailable, session
+from models.database import session
 from models.request import NewRequest
 
 logger = logging.getLogger(__name__)
@@ -91,12 +92,13 @@ class Ledger(BackgroundWork):
             return
         try:
             await anyio.to_thread.run_sync(_insert, rows)
-        except DatabaseUnavailable as error:
-            logger.warning("requests_not_written_yet rows=%d error=%s", len(rows), error)
-            self._unwritten = rows + self._unwritten
-        except Exception:
-            # One row that Postgres refuses must not end the ledger: these rows are lost, and said.
-            logger.exception("requests_not_written rows=%d", len(rows))
+        except Exception as error:
+            if is_away(error):
+                logger.warning("requests_not_written_yet rows=%d error=%s", len(rows), error)
+                self._unwritten = rows + self._unwritten
+            else:
+                # One row that Postgres refuses must not end the ledger: these rows are lost.
+                logger.exception("requests_not_written rows=%d", len(rows))
 
 
 def _insert(rows: list[NewRequest]) -> None:

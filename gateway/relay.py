@@ -23,7 +23,7 @@ from gateway.dialects.joining import as_events, joined
 from gateway.dialects.route import route
 from gateway.dialects.stream import BrokenStream
 from gateway.dialects.values import Route, StreamReader, Tokens
-from gateway.errors import FAULT, Away, BadCall, GatewayError, NoServer
+from gateway.errors import Away, BadCall, GatewayError, NoServer, answer_to
 from gateway.exchange import Exchange
 from gateway.interactive_slots import NOTE_SECONDS, FirstSlot, InteractiveSlots, Slot
 from gateway.ledger import Ledger, Record
@@ -31,7 +31,6 @@ from gateway.names import Place, Target
 from gateway.upstream import Refusal, Upstream, UpstreamClient
 from llm import errors
 from llm.errors import LLMError
-from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -102,17 +101,15 @@ class Relay(Response):
         except (LLMError, BrokenStream) as error:
             self._failed(502, str(error))
             await exchange.fail(NoServer(f"{self._record.backend}: {error}"))
-        except (DatabaseUnavailable, redis.RedisError) as error:
-            away = Away(error)
-            self._failed(away.status, f"{away}: {error}")
-            await exchange.fail(away)
         except Exception as error:
             # A caller gets an answer whatever we did wrong; the log has the traceback.
-            logger.exception(
-                "request_broke api=%s model=%s", self._call.api.value, self._call.model
-            )
-            self._failed(500, f"{type(error).__name__}: {error}")
-            await exchange.fail(GatewayError(FAULT))
+            answer = answer_to(error)
+            if not isinstance(answer, Away):
+                logger.exception(
+                    "request_broke api=%s model=%s", self._call.api.value, self._call.model
+                )
+            self._failed(answer.status, f"{answer}: {type(error).__name__}: {error}")
+            await exchange.fail(answer)
 
     async def _at_some_place(self, target: Target, exchange: Exchange) -> None:
         call = self._call

@@ -72,6 +72,9 @@ NOT_NOW = {
     "55P03": "a lock was not available in time",
 }
 """SQLSTATE, or its class of two letters -> its meaning: the same statement may succeed later."""
+MISSING = frozenset({"42P01", "42703", "42883"})
+"""SQLSTATEs of an undefined table, column and function."""
+RUN_MIGRATIONS = "the tables are missing or old: run `kos migrate up`"
 
 
 class PooledSessionCursor(psycopg2.extensions.cursor):
@@ -272,10 +275,19 @@ def _parameters(url: str, application_name: str) -> dict[str, Any]:
     return {**LINK, **parameters, "application_name": name, "client_encoding": "utf8"}
 
 
+def lacks_tables(error: BaseException) -> bool:
+    """Whether a statement named what this database does not have: its migrations have not run."""
+    return _sqlstate(error) in MISSING
+
+
 def _cannot_serve(error: Exception) -> bool:
-    driver_error = error if isinstance(error, DRIVER_ERRORS) else error.__context__
-    state = getattr(driver_error, "pgcode", None) or ""
+    state = _sqlstate(error)
     return state in NOT_NOW or state[:2] in NOT_NOW
+
+
+def _sqlstate(error: BaseException) -> str:
+    driver_error = error if isinstance(error, DRIVER_ERRORS) else error.__context__
+    return getattr(driver_error, "pgcode", None) or ""
 
 
 def _first_line(error: Exception) -> str:

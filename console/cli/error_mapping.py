@@ -57,7 +57,7 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
     import redis
 
     from jobs.upkeep.health.refusals import remedy
-    from models.database import DatabaseUnavailable
+    from models.database import RUN_MIGRATIONS, DatabaseUnavailable, lacks_tables
 
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         what = remedy(error, "run `kos up`, or check REDIS_URL")
@@ -68,11 +68,8 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, (DatabaseUnavailable, peewee.OperationalError, *lost)):
         what = remedy(error, "run `kos up`, or check DATABASE_URL")
         return f"Postgres cannot be reached ({error}): {what}", UNREACHABLE
-    missing = psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn
-    if isinstance(error, missing) or (
-        isinstance(error, peewee.ProgrammingError) and isinstance(error.__context__, missing)
-    ):
-        return "the tables are missing or old: run `kos migrate up`", UNREACHABLE
+    if lacks_tables(error):
+        return RUN_MIGRATIONS, UNREACHABLE
     return None
 
 

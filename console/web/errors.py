@@ -18,11 +18,9 @@ from console.operations.errors import InvalidInput, ServiceUnreachable, UnknownN
 from console.web.api.answers import ApiError, error_answer
 from console.web.pages.plumbing import page
 from console.web.security.guard import FOR_PROGRAMS
-from models.database import DatabaseUnavailable, TookTooLong
+from models.database import RUN_MIGRATIONS, DatabaseUnavailable, TookTooLong, lacks_tables
 
 logger = logging.getLogger(__name__)
-
-SCHEMA_MISSING = ("UndefinedTable", "UndefinedColumn")
 
 
 async def _respond(request: Request, status: int, message: str) -> Response:
@@ -70,8 +68,8 @@ async def _database(request: Request, error: Exception) -> Response:
     line = str(error).strip().splitlines()[0]
     if isinstance(error, peewee.DataError | psycopg2.DataError):
         return await _respond(request, 422, line)
-    if any(name in repr(error) for name in SCHEMA_MISSING) or "does not exist" in line:
-        return await _respond(request, 503, f"{line}; run `kos migrate up`")
+    if lacks_tables(error):
+        return await _respond(request, 503, f"{line}; {RUN_MIGRATIONS}")
     logger.error("query_broke path=%s", request.url.path, exc_info=error)
     return await _respond(request, 503, line)
 

@@ -1,4 +1,4 @@
-"""The gateway while Postgres or Redis cannot be reached: it says which, and what to do."""
+"""The gateway while Postgres or Redis cannot be used: it says which, and what to do."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ NEEDS_REDIS: list[tuple[str, str, Any]] = [
 AWAY: dict[str, Callable[[str], dict[str, str]]] = {
     "Postgres": lambda nowhere: {"DATABASE_URL": f"postgresql://kos@{nowhere}/kos"},
     "Redis": lambda nowhere: {"REDIS_URL": f"redis://{nowhere}/0"},
+    "tables": lambda nowhere: {},
+}
+NEEDS = {
+    "Postgres": NEEDS_POSTGRES,
+    "Redis": NEEDS_REDIS,
+    "tables": [*NEEDS_POSTGRES, *NEEDS_REDIS[:4]],
+}
+WORDS = {
+    "Postgres": "(Postgres) does not answer",
+    "Redis": "(Redis) does not answer",
+    "tables": "run `kos migrate up`",
 }
 WITHOUT_SERVICE = {"/", "/healthz", "/api/version"}
 
@@ -59,7 +70,8 @@ def gateway(
     port, nowhere = free_port(), f"127.0.0.1:{free_port()}"
     redis_url = f"{shared_redis.url.rsplit('/', 1)[0]}/16"
     database_url = fresh_database(shared_postgres.url)
-    migrate(database_url)
+    if away != "tables":
+        migrate(database_url)
     with simulator() as server:
         environ = {
             "DATABASE_URL": database_url,
@@ -93,11 +105,11 @@ def _answers(url: str, pause: float) -> bool:
 
 
 def test_what_needs_the_service_is_answered_503_with_its_name(gateway: str, away: str) -> None:
-    for method, path, body in NEEDS_POSTGRES if away == "Postgres" else NEEDS_REDIS:
+    for method, path, body in NEEDS[away]:
         answer = requests.request(method, gateway + path, json=body, timeout=30)
 
         assert answer.status_code == 503, (path, answer.text)
-        assert f"({away}) does not answer" in answer.text
+        assert WORDS[away] in answer.text
         assert int(answer.headers["retry-after"]) > 0
         is_ollama = path.startswith("/api/")
         assert isinstance(answer.json()["error"], str if is_ollama else dict)

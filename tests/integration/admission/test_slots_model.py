@@ -132,3 +132,49 @@ def test_every_answer_is_that_of_the_plain_model(
         assert admission.in_use == model.in_use(request.backend)
     for backend in BACKENDS:
         assert processes["a"].in_use(backend) == model.in_use(backend)
+
+
+LIMIT, HEAVY_LIMIT, TOTAL_LIMIT = 2, 1, 3
+HOLDERS = range(1, 4)
+steps = st.tuples(
+    st.sampled_from(["acquire", "acquire", "acquire", "lapse", "renew", "release"]),
+    st.sampled_from(PROCESSES),
+    st.sampled_from(BACKENDS),
+    st.sampled_from(HOLDERS),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(sequence=st.lists(steps, min_size=20, max_size=40))
+def test_no_limit_is_exceeded_when_slots_lapse_and_come_back(
+    empty_redis: redis.Redis, sequence: list[tuple[str, str, str, int]]
+) -> None:
+    empty_redis.flushdb()
+    processes = {name: Slots(empty_redis, owner=name) for name in PROCESSES}
+
+    for action, process, backend, holder in sequence:
+        slots = processes[process]
+        if action == "acquire":
+            slots.acquire(
+                backend,
+                str(holder),
+                limit=LIMIT,
+                heavy=holder % 2 == 1,
+                heavy_limit=HEAVY_LIMIT,
+                total_limit=TOTAL_LIMIT,
+                wait=False,
+            )
+        elif action == "release":
+            slots.release(backend, str(holder))
+        elif action == "lapse":
+            # As if the process had stood still for longer than a lease.
+            for key in empty_redis.scan_iter("kos:slots:*:h*"):
+                empty_redis.zadd(key, {f"{number}@{process}": 1 for number in HOLDERS}, xx=True)
+        else:
+            slots.renew()
+
+        state = {entry.backend: entry.leases for entry in slots.inspect()}
+        assert sum(len(leases) for leases in state.values()) <= TOTAL_LIMIT
+        for leases in state.values():
+            assert len(leases) <= LIMIT
+            assert sum(lease.heavy for lease in leases) <= HEAVY_LIMIT

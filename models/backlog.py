@@ -48,6 +48,8 @@ octet_length(t.metadata::text) AS metadata_bytes,
 octet_length(t.description) AS description_bytes, t.epoch, t.attempt_count, t.crash_count
 """
 
+_SOONEST = "AND kos_priority_rank(t.priority::text) <= kos_priority_rank('high')"
+
 _MAY_RUN = f"""
 SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, {_MEASURED},
   t.avoid, t.assignee_expert_id::text, t.idempotency_key, {_PROMPT_PARTS}
@@ -219,14 +221,18 @@ def _first_of(category: str, least: int, unservable: Unservable) -> list[Pending
     )
 
 
-def unassigned(limit: int) -> list[UnassignedTask]:
-    """Up to ``limit`` pending rows without an expert, most urgent first, with the domain's name."""
+def unassigned(limit: int, *, only_soonest: bool = False) -> list[UnassignedTask]:
+    """Up to ``limit`` pending rows without an expert, most urgent first, with the domain's name.
+
+    ``only_soonest``: only urgent and high ones.
+    """
     rows = _without_faulty(
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, t.complexity, {_MEASURED},
           t.domain_id::text, {_UNKNOWN_PARENTS},
           EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t WHERE t.status = 'pending' AND t.assignee_expert_id IS NULL
+          {_SOONEST if only_soonest else ""}
         ORDER BY kos_priority_rank(t.priority::text), t.created_at LIMIT %(limit)s
         """,
         {"limit": limit},
@@ -251,9 +257,9 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
     return {row["id"]: row["name"] for row in rows}
 
 
-def unclassified(limit: int) -> list[UnassignedTask]:
+def unclassified(limit: int, *, only_soonest: bool = False) -> list[UnassignedTask]:
     """Up to ``limit`` pending rows whose creator chose the expert and which have no
-    complexity yet."""
+    complexity yet. ``only_soonest``: only urgent and high ones."""
     rows = _without_faulty(
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, {_MEASURED},
@@ -261,6 +267,7 @@ def unclassified(limit: int) -> list[UnassignedTask]:
           EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
         FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id
         WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL
+          {_SOONEST if only_soonest else ""}
         ORDER BY kos_priority_rank(t.priority::text), t.created_at LIMIT %(limit)s
         """,
         {"limit": limit},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dramatiq
 
 from jobs.actors.common import register
-from jobs.planning.assigner import assign_page
+from jobs.planning.assigner import Assigner
 from jobs.planning.planner import Planner
 from jobs.planning.roster import Roster
 from jobs.queues.control_requests import DISPATCH_ONLY, ControlRequests
@@ -13,14 +13,15 @@ from jobs.queues.names import CONTROL_QUEUE
 
 
 def add(broker: dramatiq.Broker, planner: Planner, requests: ControlRequests) -> None:
-    roster = Roster()
+    assigner = Assigner(Roster())
 
     def plan(reason: str = "cron") -> None:
         """Assign what came in, plan where the plan is stale, dispatch what fits."""
         strongest = requests.plan_started(reason)
-        more = assign_page(roster) if strongest not in DISPATCH_ONLY else False
+        if strongest not in DISPATCH_ONLY:
+            assigner.assign_new(fed=planner.is_fed)
         planner.run(strongest)
-        if more:
+        if assigner.go_on(fed=planner.is_fed):
             requests.plan("insert")
 
     register(broker, requests, "plan", CONTROL_QUEUE, plan)

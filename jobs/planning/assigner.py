@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 
 import peewee
 
@@ -25,19 +27,61 @@ from models.task_rows import UnassignedTask
 logger = logging.getLogger(__name__)
 
 PAGE = 500
+REST_SHARE = 20.0
+"""A rest takes this times as long as the page before it."""
 PRIORITIES = frozenset({None, *Priority})
 
 
-def assign_page(roster: Roster) -> bool:
-    """Assign up to a page of rows; True where more may wait.
+class Assigner:
+    """Owned by a control process; its threads may call it at once.
 
-    It works page by page, so that the first tasks of a million run while the last are assigned.
+    Assignment takes the processor from dispatching. So while tasks run and the plan has rows enough
+    (``fed``), it rests between two pages, and a million rows do not slow down the tasks before
+    them. Urgent and high rows are assigned at once all the same.
     """
+
+    def __init__(self, roster: Roster, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._roster = roster
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._rests_until = float("-inf")
+        self._has_more = False
+
+    def assign_new(self, *, fed: bool) -> None:
+        """Assign a page of what came in."""
+        with self._turn:
+            self._page(only_soonest=fed and self._rests())
+
+    def go_on(self, *, fed: bool) -> bool:
+        """Assign a further page after a rest, or say that the next one shall follow at once."""
+        if not self._has_more or not fed:
+            return self._has_more
+        # A thread that works on a page rests afterwards for all of them.
+        if not self._rests() and self._turn.acquire(blocking=False):
+            try:
+                self._page(only_soonest=False)
+            finally:
+                self._turn.release()
+        return False
+
+    def _rests(self) -> bool:
+        return self._clock() < self._rests_until
+
+    def _page(self, *, only_soonest: bool) -> None:
+        began = self._clock()
+        more = assign_page(self._roster, only_soonest=only_soonest)
+        if not only_soonest:
+            ended = self._clock()
+            self._has_more, self._rests_until = more, ended + REST_SHARE * (ended - began)
+
+
+def assign_page(roster: Roster, *, only_soonest: bool = False) -> bool:
+    """Assign up to a page of rows; True where more may wait. One thread at a time: two would read
+    the same page, and choose the same expert with the fewest tasks."""
     with session():
-        waiting, chosen = backlog.unassigned(PAGE), backlog.unclassified(PAGE)
-        # Two threads that assign at once would both choose the expert with the fewest tasks.
-        with roster.turn:
-            assigned = bool(waiting) and _assign(waiting, roster.team())
+        waiting = backlog.unassigned(PAGE, only_soonest=only_soonest)
+        chosen = backlog.unclassified(PAGE, only_soonest=only_soonest)
+        assigned = bool(waiting) and _assign(waiting, roster.team())
         if chosen:
             _classify(chosen)
     return (assigned and len(waiting) == PAGE) or len(chosen) == PAGE

@@ -72,6 +72,9 @@ class Planner:
         self._folded_at = float("-inf")
         self._sent_since_plan = 0
         self._rows_changed = True
+        self._is_window_full = False
+        self.is_fed = False
+        """Whether tasks run, no server lacks any, and the last plan found more than it reads."""
 
     def run(self, reason: str, *, replan: bool = False) -> int:
         """One cycle; how many tasks were dispatched."""
@@ -96,6 +99,9 @@ class Planner:
                 # Fewer than wanted: some planned rows have changed, so dispatch again.
                 if sent == wanted:
                     break
+            self.is_fed = (
+                self._is_window_full and bool(state.in_flight) and not self._has_idle_lane(state)
+            )
             # Here, because the planner runs whenever tasks change, and one at a time.
             self._fold_counts()
             self._log.completed(utc_now(), at_end=_is_drained(state, dispatched))
@@ -150,6 +156,7 @@ class Planner:
             state,
             unservable=self._state.unservable(state),
         )
+        self._is_window_full = len(seen.tasks) >= self._settings.plan_window
         if not seen.tasks and not must:
             return False
         began = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
@@ -21,10 +20,9 @@ LOADS_SECONDS = 10.0
 
 
 class Roster:
-    """One for a process; a page of assignments holds ``turn`` while it uses the team."""
+    """Used by one thread at a time."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.turn = threading.Lock()
         self._clock = clock
         self._team = Team((), loads={})
         self._revision = -1

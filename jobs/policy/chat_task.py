@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.policy.fields import unstorable
+from jobs.policy.metadata import read
 from jobs.policy.sampling import SAMPLING_KEYS
+
+TOKENS = ("max_completion_tokens", "max_tokens")
 
 
 class ChatTaskError(Exception):
@@ -34,17 +38,23 @@ class ChatTask:
 
 
 def chat_task(body: Mapping[str, Any]) -> ChatTask:
-    """Raises ChatTaskError, with a sentence that names the field."""
+    """Raises ChatTaskError, with a sentence that names the field as ``body`` does."""
     _refuse_unserved(body)
+    _refuse_unstorable(body)
     system, question = _messages(body.get("messages"))
     metadata: dict[str, Any] = {"verbatim": True}
     if system:
         metadata["system"] = system
-    tokens = body.get("max_completion_tokens", body.get("max_tokens"))
+    tokens = next((name for name in TOKENS if body.get(name) is not None), None)
     if tokens is not None:
-        metadata["max_tokens"] = tokens
+        metadata["max_tokens"] = body[tokens]
     metadata.update({name: body[name] for name in SAMPLING_KEYS if body.get(name) is not None})
-    return ChatTask(question, metadata, _schema(body.get("response_format")))
+    schema = _schema(body.get("response_format"))
+    written = {"max_tokens": tokens, "response_schema": "response_format"}
+    for problem in read({**metadata, "response_schema": schema}).problems:
+        name = written.get(problem.field, problem.field)
+        raise ChatTaskError("invalid_parameter", f"{name}: {problem.message}")
+    return ChatTask(question, metadata, schema)
 
 
 def _refuse_unserved(body: Mapping[str, Any]) -> None:
@@ -54,6 +64,13 @@ def _refuse_unserved(body: Mapping[str, Any]) -> None:
         raise ChatTaskError("invalid_parameter", "n: only one answer is made; write 1")
     if body.get("tools"):
         raise ChatTaskError("invalid_parameter", "tools: are not served; leave them out")
+
+
+def _refuse_unstorable(body: Mapping[str, Any]) -> None:
+    for name, value in body.items():
+        problem = unstorable(value, str(name)[:60])
+        if problem is not None:
+            raise ChatTaskError("invalid_parameter", str(problem))
 
 
 def _messages(messages: object) -> tuple[str, str]:

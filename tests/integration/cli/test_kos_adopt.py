@@ -34,6 +34,28 @@ def role(postgres_url: str) -> Iterator[str]:
     run(postgres_url, f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
+@pytest.mark.parametrize(
+    ("part", "wrong", "remedy"),
+    [
+        ("path", "/nowhere", "create that database"),
+        ("netloc", "kos:wrong@{hostname}:{port}", "write its user and password in DATABASE_URL"),
+        ("netloc", "kos@no-such-host.invalid", "write the host name of Postgres in DATABASE_URL"),
+    ],
+)
+def test_a_database_that_refuses_is_not_answered_with_kos_up(
+    kos: Kos, postgres_url: str, part: str, wrong: str, remedy: str
+) -> None:
+    parts = urlsplit(postgres_url)
+    there = {"hostname": parts.hostname, "port": parts.port}
+    kos.setenv("DATABASE_URL", urlunsplit(parts._replace(**{part: wrong.format(**there)})))
+
+    refused = kos("adopt")
+
+    assert refused.code == 4
+    assert remedy in refused.err
+    assert "kos up" not in refused.err
+
+
 @pytest.mark.parametrize("form", original_site.FORMS)
 def test_adopting_looks_first_and_adds_only_when_it_is_told_to(
     kos: Kos, postgres_url: str, form: str

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import dramatiq
 import pytest
@@ -196,3 +197,16 @@ def test_an_unknown_queue_is_named_with_a_near_one(kos: Kos) -> None:
 
     assert ran.code == 2
     assert "did you mean llm-mlx?" in ran.err
+
+
+def test_a_redis_that_refuses_the_password_is_not_answered_with_kos_up(
+    kos: Kos, redis_url: str
+) -> None:
+    parts = urlsplit(redis_url)
+    wrong = parts._replace(netloc=f":wrong@{parts.hostname}:{parts.port}")
+    kos.setenv("REDIS_URL", urlunsplit(wrong))
+
+    refused = kos("queues")
+
+    assert refused.code == 4
+    assert "write its user and password in REDIS_URL" in refused.err

@@ -85,6 +85,8 @@ def read_for_a_plan() -> None:
     backlog.window(PAGE)
     backlog.unassigned(PAGE)
     backlog.unclassified(PAGE)
+    backlog.unassigned(PAGE, only_soonest=True)
+    backlog.unclassified(PAGE, only_soonest=True)
     backlog.in_flight()
     backlog.next_due_times()
     backlog.window_of_all_kinds(PAGE, least=10)

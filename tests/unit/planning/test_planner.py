@@ -19,12 +19,14 @@ from jobs.settings.load import Settings
 from llm.types import Scan
 from models.backlog import Unservable
 from models.block import NewBlock
+from models.task_rows import InFlightTask
 from tests.support.plan_builders import NOW, key, mlx, ollama, snapshot, task
 
 SCAN = Scan(NOW, ())
 ENDED = min(DISPATCH_ONLY)
 VAIN = Unservable(frozenset({"away"}))
 AHEAD = 1
+WINDOW = 3
 
 
 def block(backend: str, remaining: int) -> OpenBlock:
@@ -107,7 +109,7 @@ def planner(world: World) -> Planner:
     """One that has just planned: nothing is stale."""
     parts = cast(Any, world)
     made = Planner(
-        Settings(backends=(), dispatch_ahead=AHEAD),
+        Settings(backends=(), dispatch_ahead=AHEAD, plan_window=WINDOW),
         state=parts, figures=parts, dispatcher=parts, log=parts,
     )  # fmt: skip
     made.run("insert")
@@ -235,6 +237,36 @@ def test_where_rows_have_changed_it_dispatches_again(
 
     assert planner.run(ENDED) == sent
     assert world.dispatches == [(9, 9)]
+
+
+RUNNING = InFlightTask("t", "in_progress", "ollama", "small", None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "running", "mlx_view", "is_fed"),
+    [
+        (WINDOW, (RUNNING,), mlx(slots=2, in_flight=2 + AHEAD), True),
+        (WINDOW - 1, (RUNNING,), mlx(slots=2, in_flight=2 + AHEAD), False),
+        (WINDOW, (), mlx(slots=2, in_flight=2 + AHEAD), False),
+        (WINDOW, (RUNNING,), mlx(in_flight=0), False),
+    ],
+    ids=["fed", "the window has room", "nothing runs", "a server lacks tasks"],
+)
+def test_a_plan_is_fed_while_tasks_run_and_more_wait_than_it_reads(
+    world: World,
+    planner: Planner,
+    rows: int,
+    running: tuple[InFlightTask, ...],
+    mlx_view: BackendView,
+    is_fed: bool,
+) -> None:
+    world.rows = snapshot([task(number) for number in range(rows)])
+    backends(world, mlx_view, ollama(), blocks=(block("ollama", 5),))
+    world.state = replace(world.state, in_flight=running)
+
+    planner.run("insert", replan=True)
+
+    assert planner.is_fed is is_fed
 
 
 def test_what_people_want_now_is_read_anew(world: World, planner: Planner) -> None:

@@ -91,6 +91,29 @@ def test_what_is_not_served_is_named(body: dict[str, Any], code: str) -> None:
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"max_tokens": "many"}, "max_tokens: expected"),
+        ({"max_completion_tokens": 0, "max_tokens": 5}, "max_completion_tokens: "),
+        ({"max_completion_tokens": None, "max_tokens": 0}, "max_tokens: "),
+        ({"temperature": 9}, "temperature: "),
+        ({"seed": "x"}, "seed: "),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 5}}}},
+            "response_format: ",
+        ),
+        ({"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0].content: "),
+        ({"user": float("nan")}, "user: "),
+    ],
+)
+def test_a_problem_names_the_field_as_the_body_does(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(ChatTaskError) as refused:
+        _mapped(**body)
+
+    assert str(refused.value).startswith(message)
+
+
 @pytest.mark.parametrize("line", [None, [], "x", {}, {"url": URL}, {"url": URL, "body": 5}])
 def test_what_is_no_request_is_refused(line: object) -> None:
     with pytest.raises(ChatTaskError):

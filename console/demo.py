@@ -142,8 +142,8 @@ def _submit(settings: Settings, file: str) -> submission.Report:
         mark = utc_now().strftime("%Y%m%d-%H%M%S")
         report = submission.submit(_marked(read_lines(source), mark), rules=rules)
     console.print(f"  {report.submitted} tasks of examples/{file} submitted")
-    for line, error in sorted(report.rejected):
-        console.print(f"  line {line} refused, on purpose: {error}", style="yellow")
+    for one in sorted(report.rejected):
+        console.print(f"  line {one.line} refused, on purpose: {one.error}", style="yellow")
     return report
 
 

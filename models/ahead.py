@@ -9,6 +9,7 @@ from models.base import fetch_all
 from models.times import within_limits
 
 MOST_DELAYED = 1000
+MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,16 @@ class SentTask:
     elapsed_seconds: float | None
     task_seconds: float | None
     task_variation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackedOff:
+    """Tasks that wait for the time of their next try: ``delays`` are the seconds until each may
+    begin, soonest first, at most :data:`MOST_DELAYED`; ``count`` is at most :data:`MOST_COUNTED`.
+    """
+
+    delays: Sequence[float] = ()
+    count: int = 0
 
 
 def sent() -> list[SentTask]:
@@ -40,17 +51,19 @@ WHERE t.status IN ('queued', 'in_progress')
 """
 
 
-def delays() -> list[float]:
-    """Seconds until each task in back-off may begin, soonest first; at most a thousand."""
-    rows = fetch_all(
-        f"""
-        SELECT extract(epoch FROM ({within_limits("next_attempt_at")}) - now())::float8 AS seconds
-        FROM tasks WHERE status = 'pending' AND next_attempt_at > now()
-        ORDER BY next_attempt_at LIMIT %s
-        """,
-        (MOST_DELAYED,),
-    )
-    return [row["seconds"] for row in rows]
+def backed_off() -> BackedOff:
+    """The tasks in back-off at this moment."""
+    rows = fetch_all(_BACKED_OFF, {"listed": MOST_DELAYED, "counted": MOST_COUNTED})
+    return BackedOff([row["seconds"] for row in rows], rows[0]["n"] if rows else 0)
+
+
+_BACKED_OFF = f"""
+SELECT extract(epoch FROM at - now())::float8 AS seconds, count(*) OVER () AS n
+FROM (SELECT {within_limits("next_attempt_at")} AS at FROM tasks
+  WHERE status = 'pending' AND next_attempt_at > now()
+  ORDER BY next_attempt_at LIMIT %(counted)s) soonest
+ORDER BY at LIMIT %(listed)s
+"""
 
 
 def left_of(task_ids: Sequence[str]) -> list[str]:

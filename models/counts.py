@@ -4,6 +4,7 @@ rows there are."""
 from __future__ import annotations
 
 from models.base import Row, fetch_all
+from models.states import TaskState
 
 FOLD_LOCK = 0x6B6F73_20
 
@@ -79,8 +80,10 @@ FORGET_EMPTY = "DELETE FROM kos_counts WHERE n = 0 AND kind <> 'revision'"
 
 
 def by_status() -> dict[str, int]:
-    """Tasks by status, all at one moment; no status counts as pending."""
-    return {row["name"]: row["n"] for row in fetch_all(BY_STATUS)}
+    """Tasks by status, all at one moment: each of ours, then foreign ones that occur; no status
+    counts as pending."""
+    found = {row["name"]: row["n"] for row in fetch_all(BY_STATUS)}
+    return dict.fromkeys((state.value for state in TaskState), 0) | found
 
 
 def any_leased() -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 from models import task_sql
-from models.base import Row, fetch_all
+from models.base import fetch_all
 from models.states import FINAL_STATES
 
 
@@ -31,6 +32,15 @@ FROM kos_feedback GROUP BY 1 ORDER BY 1
 """
 
 
+@dataclass(frozen=True, slots=True)
+class ThumbTotals:
+    """Thumbs for the answers of one expert or model; the name is empty where none was known."""
+
+    name: str
+    up: int
+    down: int
+
+
 def give(task_id: str, thumb: Thumb, note: str) -> bool:
     """Insert or replace the feedback; False where the task has no answer."""
     return bool(fetch_all(GIVE, {"id": task_id, "thumb": int(thumb), "note": note}))
@@ -42,10 +52,10 @@ def withdraw(task_id: str) -> bool:
     )
 
 
-def totals(by: str) -> list[Row]:
-    """``{"name", "up", "down"}`` by ``expert`` or ``model``; the name is empty where none was."""
+def totals(by: str) -> list[ThumbTotals]:
+    """By ``expert`` or ``model``."""
     assert by in {"expert", "model"}
-    return fetch_all(TOTALS.format(column=by))
+    return [ThumbTotals(**row) for row in fetch_all(TOTALS.format(column=by))]
 
 
 def keep_result_of(task_id: str, run_id: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,10 @@ from console.cli.app import App, pass_app
 from console.cli.framework import Command, complete_backends, json_option
 from console.cli.output import Column, note, print_json, print_table, say, styled
 from jobs.process.clock import utc_now
+
+if TYPE_CHECKING:
+    from console.operations.backends import BackendOverview, OpenBreaker
+    from jobs.admission.residency import Holds
 
 COLUMNS = (
     Column("NAME"),
@@ -46,12 +50,12 @@ def backends_command(app: App, refresh: bool, as_json: bool) -> None:
         return
     print_table(COLUMNS, [_cells(row) for row in rows], empty=_EMPTY)
     for row in rows:
-        if row["error"]:
-            note(f"{row['name']} at {row['url']}: {row['error']}", "red")
-        if row["holds"]:
-            _print_holds(row["name"], **row["holds"])
-    for trouble in backends.troubled_models(client) if client else []:
-        _print_trouble(trouble)
+        if row.error:
+            note(f"{row.name} at {row.url}: {row.error}", "red")
+        if row.holds:
+            _print_holds(row.name, row.holds)
+    for breaker in backends.open_breakers(client) if client else []:
+        _print_breaker(breaker)
 
 
 @click.command(cls=Command, examples=(("kos pause ollama", "until `kos resume ollama`"),))
@@ -86,41 +90,38 @@ def _set_paused(app: App, written: str, *, paused: bool, as_json: bool) -> None:
         say(f"{name} is paused; `kos resume {name}` ends it" if paused else f"{name} takes work")
 
 
-def _cells(row: dict[str, Any]) -> list[Any]:
+def _cells(row: BackendOverview) -> list[Any]:
     return [
-        row["name"] + (" (simulated)" if row["simulated"] else ""),
-        row["kind"],
-        styled("healthy", "green") if row["healthy"] else styled("down", "red"),
-        ", ".join(row["resident"]) or "-",
-        len(row["models"]),
-        row["in_flight"],
-        row["limit"],
-        row["limit_reason"],
-        styled(row["breaker"], "green" if row["breaker"] == "closed" else "red"),
+        row.name + (" (simulated)" if row.simulated else ""),
+        row.kind,
+        styled("healthy", "green") if row.healthy else styled("down", "red"),
+        ", ".join(row.resident) or "-",
+        len(row.models),
+        row.in_flight,
+        row.limit,
+        row.limit_reason,
+        styled(row.breaker, "green" if row.breaker == "closed" else "red"),
     ]
 
 
-def _print_holds(
-    backend: str, *, models: int, loaded: str, removed: str, together_bytes: int | None
-) -> None:
+def _print_holds(backend: str, holds: Holds) -> None:
     text = (
-        f"{backend} holds fewer models at once ({models}) than configured: "
-        f"loading {loaded} removed {removed}"
+        f"{backend} holds fewer models at once ({holds.models}) than configured: "
+        f"loading {holds.loaded} removed {holds.removed}"
     )
-    if together_bytes:
-        text += (
-            f"; together they are {together_bytes / 1e9:.1f} GB, more than it was ever seen to hold"
-        )
+    if holds.together_bytes:
+        size = f"{holds.together_bytes / 1e9:.1f} GB"
+        text += f"; together they are {size}, more than it was ever seen to hold"
     note(text, "yellow")
 
 
-def _print_trouble(trouble: dict[str, Any]) -> None:
+def _print_breaker(breaker: OpenBreaker) -> None:
     from console.operations.times import ago
 
-    place = trouble["backend"] + (f" with {trouble['model']}" if trouble["model"] else "")
-    due = ago(trouble["retry_at"], now=utc_now())
+    place = breaker.backend + (f" with {breaker.model}" if breaker.model else "")
+    due = ago(breaker.retry_at, now=utc_now())
     later = f"; next try {due}" if due.startswith("in ") else ""
-    note(f"{place}: breaker {trouble['breaker']}, {trouble['reason']}{later}", "yellow")
+    note(f"{place}: breaker {breaker.breaker}, {breaker.reason}{later}", "yellow")
 
 
 _EMPTY = "No backends: set OLLAMA_API_URL or MLX_API_URL, or name more in KOS_BACKENDS_FILE."

@@ -40,8 +40,8 @@ def list_command(app: App, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for title, rows in found.items():
-        cells = [[row["name"] or "(none)", row["up"], row["down"]] for row in rows]
+    for title, rows in (("experts", found.experts), ("models", found.models)):
+        cells = [[row.name or "(none)", row.up, row.down] for row in rows]
         print_table(COLUMNS, cells, empty=f"{title}: none yet", title=title)
 
 

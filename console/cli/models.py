@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Group, complete_backends, json_option
 from console.cli.output import Column, note, print_json, print_table, say, screen, styled
+
+if TYPE_CHECKING:
+    from console.operations.models import ListedModel
 
 COLUMNS = (
     Column("SERVER"),
@@ -89,11 +92,11 @@ def add_command(app: App, source: str, name: str | None, sha256: str | None, as_
         done = models.add(app.settings, source, name=name, sha256=sha256, on_progress=on_progress)
     if as_json:
         print_json(done)
-    elif done["added"]:
-        say(f"{done['model']} is in {done['path']}", "green")
+    elif done.added:
+        say(f"{done.model} is in {done.path}", "green")
         say(_next_step(app), "dim")
     else:
-        say(f"{done['model']} is there already, in {done['path']}")
+        say(f"{done.model} is there already, in {done.path}")
 
 
 @models_command.command("rm", cls=Command, examples=(("kos models rm smollm2", "free the disk"),))
@@ -105,7 +108,7 @@ def rm_command(app: App, name: str, as_json: bool) -> None:
     from console.operations import models
 
     done = models.remove(app.settings, name)
-    print_json(done) if as_json else say(f"{done['model']} is gone")
+    print_json(done) if as_json else say(f"{done.model} is gone")
 
 
 @models_command.command("load", cls=Command, examples=(("kos models load smollm2", "warm it up"),))
@@ -121,7 +124,7 @@ def load_command(app: App, name: str, backend: str | None, as_json: bool) -> Non
     if as_json:
         print_json(done)
     else:
-        say(f"{done['model']} is in memory on {done['backend']}, after {done['seconds']:.1f} s")
+        say(f"{done.model} is in memory on {done.backend}, after {done.seconds:.1f} s")
 
 
 @models_command.command(
@@ -139,8 +142,8 @@ def unload_command(app: App, name: str, backend: str | None, as_json: bool) -> N
     if as_json:
         print_json(done)
     else:
-        held = ", ".join(done["backends"])
-        say(f"{done['model']} leaves {held}" if held else f"{done['model']} was in no memory")
+        held = ", ".join(done.backends)
+        say(f"{done.model} leaves {held}" if held else f"{done.model} was in no memory")
 
 
 @contextmanager
@@ -163,18 +166,18 @@ def _next_step(app: App) -> str:
     return "next: kos up, which runs the MLX API server on it"
 
 
-def _cells(row: dict[str, Any]) -> list[Any]:
+def _cells(row: ListedModel) -> list[Any]:
     from rich.filesize import decimal
 
-    ranks = ", ".join(f"{category} {rank}" for category, rank in row["ranks"].items())
-    rate = row["tokens_per_second"]
+    ranks = ", ".join(f"{category} {rank}" for category, rank in row.ranks.items())
+    rate = row.tokens_per_second
     return [
-        row["backend"] or styled("on disk", "dim"),
-        row["model"],
-        decimal(row["size_bytes"]) if row["size_bytes"] else "",
-        row["quantization"] or "",
-        row["context_tokens"] or "",
-        styled(row["broken"], "red") if row["broken"] else ranks,
-        styled("yes", "green") if row["resident"] else "",
+        row.backend or styled("on disk", "dim"),
+        row.model,
+        decimal(row.size_bytes) if row.size_bytes else "",
+        row.quantization or "",
+        row.context_tokens or "",
+        styled(row.broken, "red") if row.broken else ranks,
+        styled("yes", "green") if row.resident else "",
         "" if rate is None else f"{rate:.1f}",
     ]

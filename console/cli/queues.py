@@ -83,8 +83,8 @@ def list_command(app: App, as_json: bool) -> None:
         return
     oldest = {name: queues.oldest_ready_seconds(app.redis, name, now=now) for name in names}
     cells: list[list[Any]] = [
-        [*(row[key] for key in row if key != "consumers"), row["consumers"],
-         span(oldest[row["queue"]])]
+        [row.queue, row.ready, row.in_flight, row.delayed, row.dead, row.consumers,
+         span(oldest[row.queue])]
         for row in rows
     ]  # fmt: skip
     print_table(COLUMNS, cells, empty="No queues.")
@@ -107,6 +107,7 @@ def list_command(app: App, as_json: bool) -> None:
 def show_command(app: App, queue: str, where: str | None, limit: int, as_json: bool) -> None:
     """The messages of one queue, each with its task."""
     from console.operations import queues
+    from console.operations.documents import fields_of
     from console.operations.times import span
     from models import task_views
 
@@ -115,21 +116,21 @@ def show_command(app: App, queue: str, where: str | None, limit: int, as_json: b
     found = [queues.messages(app.redis, name, where=part, limit=limit, now=now) for part in parts]
     rows = [row for part in found for row in part]
     with app.database():
-        statuses = task_views.statuses_of([row["task"] for row in rows if row.get("task")])
-    for row in rows:
-        row["task_status"] = statuses.get(row.get("task") or "")
+        statuses = task_views.statuses_of([row.task for row in rows if row.task])
     if as_json:
-        print_json(rows)
+        print_json(
+            [{**fields_of(row), "task_status": statuses.get(row.task or "")} for row in rows]
+        )
         return
     cells: list[list[Any]] = [
         [
-            row["id"],
-            row["where"],
-            row["actor"],
-            (row["task"] or "")[:8],
-            state_text(row["task_status"]),
-            span(row.get("age_seconds")),
-            row["error"],
+            row.id,
+            row.where,
+            row.actor,
+            (row.task or "")[:8],
+            state_text(statuses.get(row.task or "")),
+            span(row.age_seconds),
+            row.error,
         ]
         for row in rows
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from console.cli.framework import Command, Group, json_option
 from console.cli.output import Column, print_json, print_table, say
 from console.cli.templates import TASK_OPTIONS, options
 from jobs.process.clock import utc_now
+
+if TYPE_CHECKING:
+    from console.operations.schedules import ScheduleDetails, ShownSchedule
 
 COLUMNS = (
     Column("NAME"),
@@ -73,7 +76,7 @@ def list_command(app: App, as_json: bool) -> None:
         print_json(found)
         return
     cells = [
-        [one["name"], one["words"], one["zone"], _next(one), schedules.last_in_words(one)]
+        [one.name, one.words, one.zone, _next(one), one.last.in_words() if one.last else ""]
         for one in found
     ]
     print_table(COLUMNS, cells, empty="No schedules yet: `kos schedules add --help`.")
@@ -201,25 +204,20 @@ def _rules(app: App) -> Any:
     return Rules(base=Path.cwd(), file_roots=app.settings.roots_for_submitting, backends=backends)
 
 
-def _next(document: dict[str, Any]) -> str:
-    if document["paused"]:
+def _next(shown: ShownSchedule) -> str:
+    if shown.paused:
         return "paused"
-    return f"{document['next'][0]:{TIMES}}" if document["next"] else "never"
+    return f"{shown.next[0]:{TIMES}}" if shown.next else "never"
 
 
-def _print(document: dict[str, Any], as_json: bool) -> None:
-    from console.operations import schedules
-
+def _print(details: ScheduleDetails, as_json: bool) -> None:
     if as_json:
-        print_json(document)
+        print_json(details)
         return
-    say(f"{document['name']}{' (paused)' if document['paused'] else ''}", "bold")
-    say(document["problem"] or f"{document['words']}, {document['zone']}")
-    for at in document["next"]:
+    say(f"{details.name}{' (paused)' if details.paused else ''}", "bold")
+    say(details.problem or f"{details.words}, {details.zone}")
+    for at in details.next:
         say(f"  {at:{TIMES}}", "dim")
-    rows = [
-        [f"{run['due_at']:{TIMES}}", schedules.last_in_words({"last": run}), run["task_id"] or ""]
-        for run in document["runs"]
-    ]
+    rows = [[f"{run.due_at:{TIMES}}", run.in_words(), run.task_id or ""] for run in details.runs]
     columns = (Column("DUE (UTC)"), Column("WHAT BECAME OF IT", flexible=True), Column("TASK"))
     print_table(columns, rows, empty="no runs yet", title="\nlast runs")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from console.cli.output import (
 )
 from console.cli.text import one_line
 from jobs.process.clock import utc_now
+
+if TYPE_CHECKING:
+    from console.operations.verdict import Problem
 
 PROGRAM_COLUMNS = (Column("PROGRAM"), Column("STATE"), Column("PID", "right"), Column("SINCE"))
 LEVEL_STYLES = {"ok": "bold green", "busy": "bold", "warn": "bold yellow", "bad": "bold red"}
@@ -46,33 +50,33 @@ def status_command(app: App, as_json: bool) -> int:
     from console.operations.verdict import cause_line, verdict_line
 
     found = gather(app.connections)
-    document = found.document
+    now = utc_now()
     if as_json:
-        print_json(document)
+        print_json(found.document(now=now))
     else:
-        line = verdict_line(found.judged, utc_now(), words())
-        say(line, LEVEL_STYLES[document["verdict"]["level"]], ours=False)
+        line = verdict_line(found.judged, now, words())
+        say(line, LEVEL_STYLES[found.judged.level], ours=False)
         if cause := cause_line(found.judged, words()):
             say(cause, ours=False)
-        _say_problems(document["verdict"]["problems"])
+        _say_problems(found.judged.problems)
         rows = [
-            [row["name"], state_text(row["state"]), row["pid"], span(row["uptime_seconds"])]
-            for row in document["programs"]
+            [program.name, state_text(program.state), program.pid, span(program.uptime_seconds)]
+            for program in found.programs
         ]
         print_table(PROGRAM_COLUMNS, rows, empty="No programs run: start them with `kos up`.")
-        _print_tasks(document["tasks"])
+        _print_tasks(found.tasks)
         checks = [
-            [row["name"], styled("ok", "green") if row["ok"] else styled(words()("red"), "red"),
-             " → ".join(words()(text) for text in (row["detail"], row["remedy"]) if text)]
-            for row in document["health"]
+            [check.name, styled("ok", "green") if check.ok else styled(words()("red"), "red"),
+             " → ".join(words()(text) for text in (check.detail, check.remedy) if text)]
+            for check in found.health
         ]  # fmt: skip
         say("")
         print_table(HEALTH_COLUMNS, checks, empty="No health reports.")
         say("")
-        for row in document["backends"]:
-            mark = "SIMULATED, " if row["simulated"] else ""
-            say(f"{row['name']}: {mark}{row['url']}", "yellow" if mark else "dim")
-        for name, url in document["urls"].items():
+        for server in found.backends:
+            mark = "SIMULATED, " if server.simulated else ""
+            say(f"{server.name}: {mark}{server.url}", "yellow" if mark else "dim")
+        for name, url in found.urls.items():
             say(f"\n{name}: {url}", "dim")
     if found.problems:
         note(f"kos: {one_line('; '.join(found.problems))}", "red")
@@ -80,9 +84,11 @@ def status_command(app: App, as_json: bool) -> int:
     return RED if found.red else DONE
 
 
-def _say_problems(problems: list[dict[str, Any]]) -> None:
+def _say_problems(problems: Sequence[Problem]) -> None:
+    from console.operations.verdict import english
+
     for problem in problems:
-        parts = [words()(problem[name]) for name in ("what", "remedy") if problem[name]]
+        parts = [words()(text) for text in (problem.text(english), problem.remedy) if text]
         say(f"  {' → '.join(parts)}", ours=False)
     say("")
 

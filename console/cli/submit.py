@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -19,6 +19,10 @@ from console.cli.output import note, print_json, say
 from console.cli.tasks import PRIORITIES
 from console.operations.submission_lines import Line
 from llm.types import Category
+
+if TYPE_CHECKING:
+    from console.operations.submission import Report
+    from models.task_rows import WholeTask
 
 CATEGORIES = tuple(category.value for category in Category)
 REFUSALS_SHOWN = 20
@@ -100,14 +104,15 @@ def submit_command(
             lines, on_line = iter([Line(1, value=_single(app, text or "", fields))]), None
         report = submit(lines, rules=rules, on_line=on_line)
     ids = report.task_ids
-    document = report.document()
     if not as_json:
-        _print(document, ids, single=source is None and table is None)
-    code = _wait_for_them(app, ids, document, timeout, as_json) if waiting and ids else DONE
+        _print(report, ids, single=source is None and table is None)
+    code, tasks = DONE, None
+    if waiting and ids:
+        code, tasks = _wait_for_them(app, ids, timeout, as_json)
     if as_json:
-        print_json(document)
-        _print_refusals(document["rejected"], limit=1)
-    return WRONG if document["rejected"] else code
+        print_json(report.document() | ({"tasks": tasks} if tasks is not None else {}))
+        _print_refusals(report, limit=1)
+    return WRONG if report.rejected else code
 
 
 def _check_usage(
@@ -231,40 +236,42 @@ def _size_bytes(source: BinaryIO) -> int | None:
         return None
 
 
-def _print(document: dict[str, Any], ids: list[str], *, single: bool) -> None:
-    _print_refusals(document["rejected"], limit=REFUSALS_SHOWN)
+def _print(report: Report, ids: list[str], *, single: bool) -> None:
+    _print_refusals(report, limit=REFUSALS_SHOWN)
     if single and ids:
-        say(f"{'there already' if document['duplicates'] else 'submitted'}: {ids[0]}")
+        say(f"{'there already' if report.duplicates else 'submitted'}: {ids[0]}")
     elif not single:
-        parts = [f"{document['submitted']} submitted"]
-        parts += [f"{document['duplicates']} were there already"] if document["duplicates"] else []
-        parts += [f"{len(document['rejected'])} refused"] if document["rejected"] else []
+        parts = [f"{report.submitted} submitted"]
+        parts += [f"{report.duplicates} were there already"] if report.duplicates else []
+        parts += [f"{len(report.rejected)} refused"] if report.rejected else []
         say(", ".join(parts))
 
 
-def _print_refusals(rejected: list[dict[str, Any]], *, limit: int) -> None:
-    for entry in rejected[:limit]:
-        more = f" (and {len(rejected) - limit} more)" if len(rejected) > limit else ""
-        last = entry is rejected[:limit][-1]
-        note(f"kos: line {entry['line']}: {entry['error']}{more if last else ''}", "red")
+def _print_refusals(report: Report, *, limit: int) -> None:
+    shown = sorted(report.rejected)[:limit]
+    more = len(report.rejected) - len(shown)
+    for one in shown:
+        last = more and one is shown[-1]
+        note(f"kos: line {one.line}: {one.error}{f' (and {more} more)' if last else ''}", "red")
 
 
 def _wait_for_them(
-    app: App, ids: list[str], document: dict[str, Any], timeout: float | None, as_json: bool
-) -> int:
+    app: App, ids: list[str], timeout: float | None, as_json: bool
+) -> tuple[int, list[WholeTask] | None]:
+    """The exit code, and the tasks for JSON."""
     from console.cli.wait import wait_for
     from console.operations import tasks
 
     single = len(ids) == 1
     code = wait_for(app, ids, timeout_seconds=timeout, silent=as_json or single)
     if not (as_json or single):
-        return code
+        return code, None
     with app.database():
         rows = [tasks.details(task_id) for task_id in ids]
     if as_json:
-        document["tasks"] = rows
-    elif rows[0].result:
+        return code, rows
+    if rows[0].result:
         say(rows[0].result, ours=False)
     else:
         note(f"{rows[0].status}: {rows[0].last_error or 'no answer yet'}", "red")
-    return code
+    return code, None

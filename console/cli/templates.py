@@ -66,9 +66,7 @@ def list_command(app: App, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    cells = [
-        [one["name"], ", ".join(one["variables"]), str(one["line"]["description"])] for one in found
-    ]
+    cells = [[one.name, ", ".join(one.variables), str(one.line["description"])] for one in found]
     print_table(COLUMNS, cells, empty="No templates yet: `kos templates add --help`.")
 
 
@@ -85,8 +83,8 @@ def show_command(app: App, name: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        say(dump(found["line"], indent=2))
-        say(f"variables: {', '.join(found['variables']) or 'none'}", "dim")
+        say(dump(found.line, indent=2))
+        say(f"variables: {', '.join(found.variables) or 'none'}", "dim")
 
 
 @templates_command.command("add", cls=Command)
@@ -112,7 +110,7 @@ def add_command(
     if as_json:
         print_json(found)
     else:
-        say(f"added: {name} (variables: {', '.join(found['variables']) or 'none'})")
+        say(f"added: {name} (variables: {', '.join(found.variables) or 'none'})")
 
 
 @templates_command.command("remove", cls=Command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from console.operations import reruns, submission, tasks
 from console.operations.documents import fields_of
@@ -11,14 +11,21 @@ from console.operations.errors import InvalidInput
 from console.operations.plan_request import request_plan
 from console.operations.submission import Rules
 from models import feedback, task_views
-from models.base import Row
-from models.feedback import Thumb
+from models.feedback import Thumb, ThumbTotals
 from models.states import FINAL_STATES
 from models.task_rows import WholeTask
 
 MAX_NOTE_CHARS = 2000
 MOST_COMPARED = 4
 THUMBS = {"up": Thumb.UP, "down": Thumb.DOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbs:
+    """What people gave, by expert and by model."""
+
+    experts: list[ThumbTotals] = field(default_factory=list)
+    models: list[ThumbTotals] = field(default_factory=list)
 
 
 def give_thumb(task_id: str, thumb: str | None, note: str = "") -> None:
@@ -34,9 +41,8 @@ def give_thumb(task_id: str, thumb: str | None, note: str = "") -> None:
         raise InvalidInput(f"{task_id[:8]} has no answer")
 
 
-def thumbs() -> dict[str, list[Row]]:
-    """``{"experts": [{"name", "up", "down"}], "models": [...]}``."""
-    return {"experts": feedback.totals("expert"), "models": feedback.totals("model")}
+def thumbs() -> Thumbs:
+    return Thumbs(experts=feedback.totals("expert"), models=feedback.totals("model"))
 
 
 def start_comparison(

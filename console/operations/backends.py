@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 
 import redis
 
@@ -14,15 +15,14 @@ from console.operations.errors import UnknownName, near
 from console.operations.plan_request import request_plan
 from jobs.admission.breakers import CACHE_SECONDS, Breakers, split
 from jobs.admission.limits import Limits
-from jobs.admission.residency import Residency
+from jobs.admission.residency import Holds, Residency
 from jobs.admission.slots import Slots
 from jobs.runtime import model_servers
 from jobs.settings.load import Settings
-from llm.breaker import BreakerPhase, BreakerState
+from llm.breaker import BreakerPhase
 from llm.errors import LLMError
 from llm.scanner import Scanner
 from llm.types import BackendSpec, ServerScan
-from models.base import Row
 from models.database import session
 
 PAUSED_REASON = "paused by hand"
@@ -36,6 +36,37 @@ class Probe:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BackendOverview:
+    """A model server. ``healthy``: it answers now. ``models`` are the usable ones; ``breaker`` is
+    a phase; ``holds`` is known where it holds fewer models at once than configured."""
+
+    name: str
+    kind: str
+    url: str
+    healthy: bool
+    error: str | None
+    models: list[str]
+    resident: tuple[str, ...]
+    in_flight: int
+    limit: int
+    limit_reason: str
+    breaker: str
+    simulated: bool
+    holds: Holds | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaker:
+    """A breaker that is not closed: that of a backend, or with ``model`` of one model there."""
+
+    backend: str
+    model: str | None
+    breaker: str
+    reason: str | None
+    retry_at: datetime | None
+
+
 def checked_name(settings: Settings, written: str) -> str:
     """Raises UnknownName."""
     names = [spec.name for spec in settings.backends]
@@ -44,42 +75,30 @@ def checked_name(settings: Settings, written: str) -> str:
     return written
 
 
-def overview(settings: Settings, client: redis.Redis | None, *, refresh: bool = False) -> list[Row]:
-    """``{"name", "kind", "url", "healthy", "error", "models", "resident", "in_flight", "limit",
-    "limit_reason", "breaker", "simulated", "holds"}`` for each server.
-
-    ``holds`` is None, or ``{"models", "loaded", "removed"}`` where it holds fewer models at once
-    than configured. Healthy means that it answers now. ``refresh`` lists its models anew.
-    Without ``client`` (no Redis) limits are the configured ones and nothing is in flight.
-    """
+def overview(
+    settings: Settings, client: redis.Redis | None, *, refresh: bool = False
+) -> list[BackendOverview]:
+    """Each configured server. ``refresh`` lists its models anew. Without ``client`` (no Redis)
+    limits are the configured ones and nothing is in flight."""
     servers, scanner = model_servers(settings, client)
     try:
         scan = scanner.scan(refresh=refresh)
         probe = _probe_all(scanner, settings.backends)
     finally:
         servers.close()
-    states = Breakers(client).states() if client else {}
-    paused = Breakers(client).paused() if client else frozenset()
+    admission = _Admission(client, settings)
     return [
-        _row(spec, scan.server(spec.name), probe[spec.name])
-        | _admission(settings, client, spec, paused=spec.name in paused)
-        | {
-            "breaker": _phase(spec.name, states),
-            "simulated": spec.name in settings.simulated,
-            "holds": _holds(client, spec.name) if client else None,
-        }
+        _overview(spec, scan.server(spec.name), probe[spec.name], admission)
         for spec in settings.backends
     ]
 
 
-def troubled_models(client: redis.Redis) -> list[Row]:
-    """``{"backend", "model", "breaker", "reason"}`` of every breaker that is not closed."""
+def open_breakers(client: redis.Redis) -> list[OpenBreaker]:
     return [
-        {"backend": split(key)[0], "model": split(key)[1], "breaker": state.phase.value,
-         "reason": state.reason, "retry_at": state.retry_at}
+        OpenBreaker(*split(key), state.phase.value, state.reason, state.retry_at)
         for key, state in sorted(Breakers(client).states().items())
         if state.phase is not BreakerPhase.CLOSED
-    ]  # fmt: skip
+    ]
 
 
 def pause(client: redis.Redis, backend: str) -> None:
@@ -119,41 +138,59 @@ def _probe(scanner: Scanner, name: str) -> Probe:
         return Probe(error=f"{error.code}: {error}")
 
 
-def _row(spec: BackendSpec, server: ServerScan | None, probe: Probe) -> Row:
+class _Admission:
+    """What Redis says of each backend."""
+
+    def __init__(self, client: redis.Redis | None, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        breakers = Breakers(client) if client else None
+        self._states = breakers.states() if breakers else {}
+        self._paused = breakers.paused() if breakers else frozenset()
+
+    def simulated(self, backend: str) -> bool:
+        return backend in self._settings.simulated
+
+    def breaker(self, backend: str) -> str:
+        state = self._states.get(backend)
+        return (state.phase if state else BreakerPhase.CLOSED).value
+
+    def holds(self, backend: str) -> Holds | None:
+        return Residency(self._client).learned_holds(backend) if self._client else None
+
+    def in_flight(self, backend: str) -> int:
+        if self._client is None:
+            return 0
+        return Slots(self._client, lease_seconds=self._settings.lease_seconds).in_use(backend)
+
+    def limit(self, spec: BackendSpec) -> tuple[int, str]:
+        """The limit and its reason."""
+        if self._client is None:
+            return min(spec.max_concurrent, self._settings.max_concurrent), "no Redis is known"
+        if spec.name in self._paused:
+            return 0, f"{PAUSED_REASON}: `kos resume {spec.name}`"
+        limit = Limits(self._client, self._settings).of(spec.name)
+        return limit.slots, limit.reason
+
+
+def _overview(
+    spec: BackendSpec, server: ServerScan | None, probe: Probe, admission: _Admission
+) -> BackendOverview:
     models = server.models if server else None
     error = probe.error or (server.error if server and server.models is None else None)
-    return {
-        "name": spec.name,
-        "kind": spec.kind.value,
-        "url": spec.url,
-        "healthy": error is None,
-        "error": error,
-        "models": [model.name for model in models or () if model.broken is None],
-        "resident": list(probe.resident),
-    }
-
-
-def _admission(
-    settings: Settings, client: redis.Redis | None, spec: BackendSpec, *, paused: bool
-) -> Row:
-    if client is None:
-        return {
-            "in_flight": 0,
-            "limit": min(spec.max_concurrent, settings.max_concurrent),
-            "limit_reason": "no Redis is known",
-        }
-    limit = Limits(client, settings).of(spec.name)
-    in_flight = Slots(client, lease_seconds=settings.lease_seconds).in_use(spec.name)
-    reason = f"{PAUSED_REASON}: `kos resume {spec.name}`" if paused else limit.reason
-    slots = 0 if paused else limit.slots
-    return {"in_flight": in_flight, "limit": slots, "limit_reason": reason}
-
-
-def _holds(client: redis.Redis, backend: str) -> Row | None:
-    found = Residency(client).learned_holds(backend)
-    return asdict(found) if found else None
-
-
-def _phase(name: str, states: Mapping[str, BreakerState]) -> str:
-    state = states.get(name)
-    return state.phase.value if state else BreakerPhase.CLOSED.value
+    limit, reason = admission.limit(spec)
+    return BackendOverview(
+        name=spec.name,
+        kind=spec.kind.value,
+        url=spec.url,
+        healthy=error is None,
+        error=error,
+        models=[model.name for model in models or () if model.broken is None],
+        resident=probe.resident,
+        in_flight=admission.in_flight(spec.name),
+        limit=limit,
+        limit_reason=reason,
+        breaker=admission.breaker(spec.name),
+        simulated=admission.simulated(spec.name),
+        holds=admission.holds(spec.name),
+    )

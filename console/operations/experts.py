@@ -11,7 +11,7 @@ from typing import Any
 from console.operations.errors import InvalidInput, UnknownName, near
 from console.operations.expert_fields import KNOWN_FIELDS, problem_of
 from console.operations.ids import is_whole
-from console.operations.submission_lines import Line
+from console.operations.submission_lines import Line, RejectedLine
 from jobs.planning.roster import expert_view
 from jobs.policy.assignment import AssignTask, assign
 from jobs.policy.complexity import assess
@@ -59,14 +59,6 @@ class ExpertDetails:
     acceptance_rate: float | None
     recent: Sequence[RecentTask]
     versions: Sequence[ChangedPrompt]
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedLine:
-    """The number of a line that is no expert, and what is wrong with it."""
-
-    line: int
-    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,8 +26,7 @@ from llm.mlx_server import settings as mlx_settings
 from llm.model_files.errors import ModelFileError
 from llm.model_files.known import KNOWN, folder_of
 from llm.scanner import Scanner
-from llm.types import BackendKind, Deadlines, ScannedModel, ServerScan
-from models.base import Row
+from llm.types import BackendKind, Deadlines, ServerScan
 
 if TYPE_CHECKING:
     from llm.model_files.folder import ModelsFolder
@@ -37,15 +37,61 @@ T = TypeVar("T")
 Rate = Callable[[str, str], float | None]
 
 
-def listed(connections: Connections) -> tuple[list[Row], dict[str, str]]:
-    """A row for every model of every server that answers, then those only in our folder; and the
-    error of every other server by its name.
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model of a server; ``backend`` is None for one on disk that no server offers. ``ranks``
+    count from 1 for each category; ``tokens_per_second`` is None until an answer was measured;
+    ``broken`` is why it cannot be used."""
 
-    ``{"backend", "model", "parameters", "quantization", "size_bytes", "context_tokens",
-    "categories", "ranks", "heavy", "resident", "tokens_per_second", "broken"}``. ``backend`` is
-    None for a model on disk that no server offers; ``ranks`` counts from 1 for each category;
-    ``tokens_per_second`` is None until an answer was measured.
-    """
+    backend: str | None
+    model: str
+    parameters: int | None = None
+    quantization: str | None = None
+    size_bytes: int | None = None
+    context_tokens: int | None = None
+    categories: list[str] = field(default_factory=list)
+    heavy: bool = False
+    broken: str | None = None
+    ranks: dict[str, int] = field(default_factory=dict)
+    resident: bool = False
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedModel:
+    """``added`` is False for a known model that was there already."""
+
+    model: str
+    path: Path
+    added: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedModel:
+    model: str
+    removed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """``seconds`` is how long the load took."""
+
+    model: str
+    backend: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadedModel:
+    """``backends`` are those that held it."""
+
+    model: str
+    backends: list[str]
+
+
+def listed(connections: Connections) -> tuple[list[ListedModel], dict[str, str]]:
+    """Every model of every server that answers, then those only in our folder; and the error of
+    every other server by its name."""
     settings = connections.settings
     servers, scanner = model_servers(settings, None)
     try:
@@ -53,10 +99,12 @@ def listed(connections: Connections) -> tuple[list[Row], dict[str, str]]:
     finally:
         servers.close()
     rate = _measured(connections, scanner) if settings.database_url else _unknown
-    rows = [row for server in scan.servers for row in _rows(server, rate)]
-    offered = {row["model"] for row in rows if _kind(settings, row["backend"]) is BackendKind.MLX}
-    rows += [_on_disk(name) for name in _names_on_disk(settings) if name not in offered]
-    return rows, {server.backend: server.error for server in scan.servers if server.error}
+    found = [model for server in scan.servers for model in _models(server, rate)]
+    ours = [spec.name for spec in settings.backends if spec.kind is BackendKind.MLX]
+    offered = {one.model for one in found if one.backend in ours}
+    on_disk = (name for name in _names_on_disk(settings) if name not in offered)
+    found += [ListedModel(backend=None, model=name) for name in on_disk]
+    return found, {server.backend: server.error for server in scan.servers if server.error}
 
 
 def add(
@@ -66,10 +114,8 @@ def add(
     name: str | None,
     sha256: str | None,
     on_progress: Callable[[float], None],
-) -> Row:
-    """``{"model", "path", "added"}``; ``added`` is False for a known model that is there already.
-
-    ``source`` is a known name, a GGUF file or a folder of mlx-lm. Raises InvalidInput for what
+) -> AddedModel:
+    """``source`` is a known name, a GGUF file or a folder of mlx-lm. Raises InvalidInput for what
     cannot be used, OperationError where it cannot be fetched or written.
     """
     folder = _folder(settings)
@@ -85,7 +131,7 @@ def add(
         done = KNOWN[source].folder if present else _try(
             lambda: folder.add_known(source, on_progress=on_progress)
         )  # fmt: skip
-        return {"model": done, "path": folder.path / done, "added": not present}
+        return AddedModel(done, folder.path / done, added=not present)
     if path.is_dir():
         done = _try(lambda: folder.add_folder(path, name=name))
     elif path.is_file():
@@ -96,12 +142,12 @@ def add(
         raise InvalidInput(
             f"{source!r} is no file, no folder and no known model: {near(source, KNOWN)}"
         )
-    return {"model": done, "path": folder.path / done, "added": True}
+    return AddedModel(done, folder.path / done, added=True)
 
 
-def remove(settings: Settings, name: str) -> Row:
-    """Delete a model from our folder: ``{"model", "removed"}``; where an MLX server holds it, it
-    leaves memory too, after the answers that run. Raises InvalidInput, OperationError."""
+def remove(settings: Settings, name: str) -> RemovedModel:
+    """Delete a model from our folder; where an MLX server holds it, it leaves memory too, after
+    the answers that run. Raises InvalidInput, OperationError."""
     folder = _folder(settings)
     model = folder_of(name)
     if not folder.has(model):
@@ -110,12 +156,12 @@ def remove(settings: Settings, name: str) -> Row:
         if spec.kind is BackendKind.MLX:
             _leave_memory(settings, model, spec.name)
     _try(lambda: folder.remove(model))
-    return {"model": model, "removed": True}
+    return RemovedModel(model)
 
 
-def load(settings: Settings, name: str, *, backend: str | None) -> Row:
-    """Bring a model into memory: ``{"model", "backend", "seconds"}``; the first server that has
-    it, unless ``backend`` names one. Raises UnknownName, ServiceUnreachable."""
+def load(settings: Settings, name: str, *, backend: str | None) -> LoadedModel:
+    """Bring a model into memory: at ``backend``, else at the first server that has it. Raises
+    UnknownName and ServiceUnreachable."""
     model = folder_of(name)
     servers, scanner = model_servers(settings, None)
     try:
@@ -127,12 +173,12 @@ def load(settings: Settings, name: str, *, backend: str | None) -> Row:
         raise OperationError(f"{model} could not be loaded: {error}") from error
     finally:
         servers.close()
-    return {"model": model, "backend": place.backend, "seconds": seconds}
+    return LoadedModel(model, place.backend, seconds)
 
 
-def unload(settings: Settings, name: str, *, backend: str | None) -> Row:
-    """Drop a model from memory: ``{"model", "backends"}``, those that held it. Running answers
-    end first. Raises UnknownName, ServiceUnreachable."""
+def unload(settings: Settings, name: str, *, backend: str | None) -> UnloadedModel:
+    """Drop a model from memory; running answers end first. Raises UnknownName and
+    ServiceUnreachable."""
     model = folder_of(name)
     servers, scanner = model_servers(settings, None)
     try:
@@ -150,7 +196,7 @@ def unload(settings: Settings, name: str, *, backend: str | None) -> Row:
         raise OperationError(f"{model} could not be unloaded: {error}") from error
     finally:
         servers.close()
-    return {"model": model, "backends": holders}
+    return UnloadedModel(model, holders)
 
 
 def _leave_memory(settings: Settings, model: str, backend: str) -> None:
@@ -184,54 +230,29 @@ def _unknown(backend: str, model: str) -> None:
     return None
 
 
-def _rows(server: ServerScan, rate: Rate) -> Iterator[Row]:
+def _models(server: ServerScan, rate: Rate) -> Iterator[ListedModel]:
     resident = {model.name for model in server.resident}
     places = server.places()
     for model in server.models or ():
-        yield {
-            **_facts(server, model),
-            "ranks": {
+        info = model.info
+        yield ListedModel(
+            backend=server.backend,
+            model=model.name,
+            parameters=info.parameters,
+            quantization=info.quantization,
+            size_bytes=info.size_bytes,
+            context_tokens=info.context_tokens,
+            categories=[category.value for category in model.categories],
+            heavy=model.heavy,
+            broken=model.broken,
+            ranks={
                 category.value: places[category][model.name] + 1
                 for category in model.categories
                 if model.name in places.get(category, ())
             },
-            "resident": model.name in resident,
-            "tokens_per_second": rate(server.backend, model.name),
-        }
-
-
-def _facts(server: ServerScan, model: ScannedModel) -> Row:
-    info = model.info
-    return {
-        "backend": server.backend,
-        "model": model.name,
-        "parameters": info.parameters,
-        "quantization": info.quantization,
-        "size_bytes": info.size_bytes,
-        "context_tokens": info.context_tokens,
-        "categories": [category.value for category in model.categories],
-        "heavy": model.heavy,
-        "broken": model.broken,
-    }
-
-
-def _on_disk(name: str) -> Row:
-    return {
-        "backend": None,
-        "model": name,
-        **dict.fromkeys(("parameters", "quantization", "size_bytes", "context_tokens")),
-        "categories": [],
-        "ranks": {},
-        "heavy": False,
-        "resident": False,
-        "tokens_per_second": None,
-        "broken": None,
-    }
-
-
-def _kind(settings: Settings, backend: str) -> BackendKind | None:
-    spec = settings.backend(backend)
-    return spec.kind if spec else None
+            resident=model.name in resident,
+            tokens_per_second=rate(server.backend, model.name),
+        )
 
 
 def _names_on_disk(settings: Settings) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobs.policy.forecast import (
@@ -20,7 +20,7 @@ from jobs.policy.forecast import (
 from jobs.policy.outcome import RetryConfig
 from jobs.settings.load import Settings
 from models import ahead, block, counts
-from models.ahead import SentTask
+from models.ahead import BackedOff, SentTask
 from models.block import BlockInForce, TaskTimes
 
 SEED = 7
@@ -52,12 +52,12 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class OpenWork:
-    """What a forecast starts from: open blocks, sent tasks, and the seconds until the soonest tasks
-    in back-off may begin. ``last`` is the newest block of all where none is open."""
+    """What a forecast starts from: open blocks, sent tasks, and tasks in back-off. ``last`` is the
+    newest block of all where none is open."""
 
     blocks: Sequence[BlockInForce] = ()
     sent: Sequence[SentTask] = ()
-    delays: Sequence[float] = ()
+    backed_off: BackedOff = field(default_factory=BackedOff)
     last: TaskTimes | None = None
 
 
@@ -66,7 +66,7 @@ def open_work() -> OpenWork:
     blocks = block.open_blocks()
     # Without a block, tasks in back-off are judged by the newest that there was.
     last = None if blocks else block.last_planned()
-    return OpenWork(blocks, ahead.sent(), ahead.delays(), last)
+    return OpenWork(blocks, ahead.sent(), ahead.backed_off(), last)
 
 
 def forecast_of(
@@ -91,8 +91,8 @@ def forecast_of(
             in_flight=tuple(_in_flight(one, loads) for one in work.sent),
             slots=slots,
             total=settings.max_concurrent,
-            unplanned=max(0, (waiting or 0) - planned - len(work.delays)),
-            delayed=tuple(work.delays),
+            unplanned=max(0, (waiting or 0) - planned - len(work.backed_off.delays)),
+            delayed=tuple(work.backed_off.delays),
             usual=_duration(*((last.task_seconds, last.task_variation) if last else (None, None))),
             retries=_retries(retried_share, settings),
         ),
@@ -134,7 +134,7 @@ def position_of(task_id: str, settings: Settings) -> QueuePosition | None:
 def end_of(task_ids: Sequence[str] | None, settings: Settings) -> SecondsRange | None:
     """When the last of these tasks, or of all that is left, is done; None where none is left or
     nothing is planned. Those in no block yet end with the last of all. Needs a session."""
-    found = forecast_of(open_work(), settings, waiting=counts.by_status().get("pending", 0))
+    found = forecast_of(open_work(), settings, waiting=counts.by_status()["pending"])
     if task_ids is None:
         return found.end()
     left = ahead.left_of(task_ids)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from console.operations.queues import QueueCounts
 from jobs.queues.names import LLM_QUEUE_PREFIX
-from models.base import Row
 
 
-def differences(queues: Sequence[Row], rows_by_backend: Mapping[str, int]) -> list[str]:
+def differences(queues: Sequence[QueueCounts], rows_by_backend: Mapping[str, int]) -> list[str]:
     """One line for each queue with fewer messages than rows, or rows without any queue.
 
     More messages than rows is normal: a running task's message is in flight while its row is
@@ -17,15 +17,15 @@ def differences(queues: Sequence[Row], rows_by_backend: Mapping[str, int]) -> li
     lines = []
     known = set()
     for queue in queues:
-        if not queue["queue"].startswith(LLM_QUEUE_PREFIX):
+        if not queue.queue.startswith(LLM_QUEUE_PREFIX):
             continue
-        backend = queue["queue"].removeprefix(LLM_QUEUE_PREFIX)
+        backend = queue.queue.removeprefix(LLM_QUEUE_PREFIX)
         known.add(backend)
         rows = rows_by_backend.get(backend, 0)
-        held = queue["ready"] + queue["in_flight"]
+        held = queue.ready + queue.in_flight
         if rows > held:
             lines.append(
-                f"{queue['queue']}: {rows} rows are queued in Postgres and {held} messages are in "
+                f"{queue.queue}: {rows} rows are queued in Postgres and {held} messages are in "
                 "Redis; recovery sends the missing ones (`kos recover` does it now)"
             )
     for backend, rows in rows_by_backend.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -13,11 +14,54 @@ from console.operations.errors import UnknownName, near
 from console.operations.ids import is_whole
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, WORKERS, llm_queue
 from jobs.settings.load import Settings
-from models.base import Row
 
 Where = Literal["ready", "delayed", "dead"]
 WORKER_SILENT_SECONDS = 90.0
 HEARTBEATS = f"{NAMESPACE}:__heartbeats__"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """The messages of one queue, and its live workers. ``in_flight`` messages were fetched by a
+    worker: they run, or wait there."""
+
+    queue: str
+    ready: int
+    in_flight: int
+    delayed: int
+    dead: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """``id`` is what ``requeue`` and ``delete`` take; ``error`` is the last line of a traceback."""
+
+    id: str
+    where: Where
+    actor: str | None
+    task: str | None
+    epoch: Any
+    age_seconds: float
+    enqueued_at: datetime
+    args: list[Any]
+    kwargs: dict[str, Any]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableMessage:
+    """What is in the queue and was not written by us."""
+
+    id: str
+    where: Where
+    actor: None
+    task: None
+    error: str
+
+    @property
+    def age_seconds(self) -> None:
+        """Not known."""
 
 
 def names(settings: Settings) -> tuple[str, ...]:
@@ -34,11 +78,8 @@ def checked_name(written: str, known: Sequence[str]) -> str:
     raise UnknownName(f"queue {written!r} is unknown; {near(written, known)}")
 
 
-def overview(client: redis.Redis, queues: Sequence[str], *, now: datetime) -> list[Row]:
-    """``{"queue", "ready", "in_flight", "delayed", "dead", "consumers"}`` for each queue.
-
-    In flight counts messages that a worker fetched, running or waiting in its hand.
-    """
+def overview(client: redis.Redis, queues: Sequence[str], *, now: datetime) -> list[QueueCounts]:
+    """The counts of each queue, in the order of ``queues``."""
     brokers: list[str] = list(_sync(client.zrange(HEARTBEATS, 0, -1)))
     with client.pipeline(transaction=False) as pipe:
         for queue in queues:
@@ -55,26 +96,15 @@ def overview(client: redis.Redis, queues: Sequence[str], *, now: datetime) -> li
     for index, queue in enumerate(queues):
         ready, delayed, dead, *fetched = answers[index * step : (index + 1) * step]
         rows.append(
-            {
-                "queue": queue,
-                "ready": ready,
-                "in_flight": sum(fetched),
-                "delayed": delayed,
-                "dead": dead,
-                "consumers": served.count(queue),
-            }
+            QueueCounts(queue, ready, sum(fetched), delayed, dead, consumers=served.count(queue))
         )
     return rows
 
 
 def messages(
     client: redis.Redis, queue: str, *, where: Where, limit: int, now: datetime
-) -> list[Row]:
-    """Up to ``limit`` messages: ready ones in order, dead ones newest first.
-
-    ``{"id", "where", "actor", "task", "epoch", "age_seconds", "enqueued_at", "args", "kwargs",
-    "error"}``; ``id`` is what :func:`requeue` and :func:`delete` take.
-    """
+) -> list[QueueMessage | UnreadableMessage]:
+    """Up to ``limit`` messages: ready ones in order, dead ones newest first."""
     key = _key(queue)
     if where == "ready":
         ids, store = _sync(client.lrange(key, 0, limit - 1)), f"{key}.msgs"
@@ -92,7 +122,7 @@ def messages(
 def oldest_ready_seconds(client: redis.Redis, queue: str, *, now: datetime) -> float | None:
     """How long the first message has waited; None for an empty queue."""
     first = messages(client, queue, where="ready", limit=1, now=now)
-    return first[0]["age_seconds"] if first else None
+    return first[0].age_seconds if first else None
 
 
 def _queues_served(workers: Iterable[str], *, now: datetime) -> list[str]:
@@ -116,26 +146,30 @@ def _moment(value: object) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _message(message_id: str, text: str, *, where: Where, now: datetime) -> Row:
-    row: Row = {"id": message_id, "where": where}
+def _message(
+    message_id: str, text: str, *, where: Where, now: datetime
+) -> QueueMessage | UnreadableMessage:
     try:
         message: dict[str, Any] = json.loads(text)
         enqueued = datetime.fromtimestamp(message["message_timestamp"] / 1000, tz=UTC)
         args, kwargs = list(message["args"]), dict(message["kwargs"])
     except (ValueError, KeyError, TypeError) as error:
-        return row | {"actor": None, "task": None, "error": f"not a message of ours: {error!r}"}
+        why = f"not a message of ours: {error!r}"
+        return UnreadableMessage(message_id, where, None, None, why)
     options = message.get("options") or {}
     task = kwargs.get("task_id", args[0] if args else None)
-    return row | {
-        "actor": message.get("actor_name"),
-        "task": task if isinstance(task, str) and is_whole(task) else None,
-        "epoch": kwargs.get("epoch", args[1] if len(args) > 1 else None),
-        "age_seconds": round((now - enqueued).total_seconds(), 3),
-        "enqueued_at": enqueued,
-        "args": args,
-        "kwargs": kwargs,
-        "error": _last_line(options.get("traceback")),
-    }
+    return QueueMessage(
+        id=message_id,
+        where=where,
+        actor=message.get("actor_name"),
+        task=task if isinstance(task, str) and is_whole(task) else None,
+        epoch=kwargs.get("epoch", args[1] if len(args) > 1 else None),
+        age_seconds=round((now - enqueued).total_seconds(), 3),
+        enqueued_at=enqueued,
+        args=args,
+        kwargs=kwargs,
+        error=_last_line(options.get("traceback")),
+    )
 
 
 def _last_line(traceback: object) -> str | None:

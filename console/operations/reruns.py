@@ -64,7 +64,7 @@ def rerun(task_ids: Sequence[str], changes: Mapping[str, str], *, rules: Rules) 
             continue
         report = submission.submit([Line(1, line_of(row, changes))], rules=rules)
         if report.rejected:
-            error = report.rejected[0][1]
+            error = report.rejected[0].error
             unchanged.append({"id": task_id, "status": row.status, "error": error})
         else:
             reruns.append({"id": report.ids[0], LINK: task_id})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from console.operations.documents import fields_of
 from console.operations.errors import InvalidInput, UnknownName, near
 from console.operations.submission import Rules, problem_of
 from console.operations.templates import MAX_NAME_CHARS
@@ -28,22 +30,67 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def listed(*, now: datetime) -> list[dict[str, Any]]:
-    return [_document(row, last, now) for row, last in schedule.listed()]
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """A run of a schedule, or a due time without one: ``outcome`` says which. ``status`` is that of
+    its task; ``passed`` due times went by before it."""
+
+    due_at: datetime
+    outcome: str
+    passed: int
+    task_id: str | None
+    status: str | None
+    problem: str | None
+
+    def in_words(self) -> str:
+        """``completed``, ``failed: timeout``, ``missed (3 before it)``."""
+        words = (self.status if self.outcome == "run" else self.outcome) or "deleted"
+        words += f": {self.problem}" if self.problem else ""
+        return words + (f" ({self.passed} before it)" if self.passed else "")
 
 
-def details(name: str, *, now: datetime) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ShownSchedule:
+    """A schedule with its time in words and its next due times, in its zone. ``problem`` says why
+    its time cannot be read."""
+
+    name: str
+    cron: str
+    zone: str
+    template: str | None
+    catch_up: bool
+    keep: int
+    paused: bool
+    words: str
+    problem: str | None
+    next: list[datetime]
+    last: ShownRun | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleDetails(ShownSchedule):
+    """A schedule with the line of its task and its last runs, newest first."""
+
+    task: dict[str, Any]
+    runs: list[ShownRun]
+
+
+def listed(*, now: datetime) -> list[ShownSchedule]:
+    return [_shown(row, last, now) for row, last in schedule.listed()]
+
+
+def details(name: str, *, now: datetime) -> ScheduleDetails:
     """One schedule with its task's line and its last runs. Raises UnknownName."""
     row = _row(name)
     runs = schedule.runs(row.id, limit=RUNS_SHOWN)
-    return {
-        **_document(row, runs[0] if runs else None, now),
-        "task": recurring.line_of(row),
-        "runs": [_run(run) for run in runs],
-    }
+    return ScheduleDetails(
+        **fields_of(_shown(row, runs[0] if runs else None, now)),
+        task=recurring.line_of(row),
+        runs=[_run(run) for run in runs],
+    )
 
 
-def add(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> dict[str, Any]:
+def add(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> ScheduleDetails:
     """Add a schedule; ``values`` by column, and ``every`` for plain words in place of ``cron``.
 
     Raises:
@@ -57,7 +104,7 @@ def add(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> di
     return details(name, now=now)
 
 
-def edit(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> dict[str, Any]:
+def edit(name: str, values: dict[str, Any], *, rules: Rules, now: datetime) -> ScheduleDetails:
     """Change what ``values`` names; a new time counts from ``now``. None removes a field of the
     task's line. Raises as :func:`add`."""
     row, changes = _row(name), _with_cron(values)
@@ -101,17 +148,6 @@ def remove(name: str) -> None:
     schedule.remove(name)
 
 
-def last_in_words(document: dict[str, Any]) -> str:
-    """``completed``, ``failed: timeout``, ``missed (3 before it)``; empty before the first run."""
-    last = document["last"]
-    if last is None:
-        return ""
-    words = last["status"] if last["outcome"] == "run" else last["outcome"]
-    words = words or "deleted"
-    words += f": {last['problem']}" if last["problem"] else ""
-    return words + (f" ({last['passed']} before it)" if last["passed"] else "")
-
-
 def _row(name: str) -> Schedule:
     row = schedule.get(name)
     if row is None:
@@ -120,7 +156,7 @@ def _row(name: str) -> Schedule:
     return row
 
 
-def _document(row: Schedule, last: ScheduleRun | None, now: datetime) -> dict[str, Any]:
+def _shown(row: Schedule, last: ScheduleRun | None, now: datetime) -> ShownSchedule:
     """A row whose time cannot be read (SQL wrote it) says so and hides no other."""
     recurrence, problem = recurring.recurrence_of(row), None
     times: list[datetime] = []
@@ -130,21 +166,25 @@ def _document(row: Schedule, last: ScheduleRun | None, now: datetime) -> dict[st
         words = recurrence.words()
     except RecurrenceError as error:
         problem = str(error)
-    kept = ("name", "cron", "zone", "template", "catch_up", "keep", "paused")
-    return {
-        **{key: getattr(row, key) for key in kept},
-        "words": words,
-        "problem": problem,
-        "next": [] if row.paused else times,
-        "last": _run(last) if last else None,
-    }
+    return ShownSchedule(
+        name=row.name,
+        cron=row.cron,
+        zone=row.zone,
+        template=row.template,
+        catch_up=row.catch_up,
+        keep=row.keep,
+        paused=row.paused,
+        words=words,
+        problem=problem,
+        next=[] if row.paused else times,
+        last=_run(last) if last else None,
+    )
 
 
-def _run(run: ScheduleRun) -> dict[str, Any]:
-    kept = ("due_at", "outcome", "passed", "task_id", "status")
+def _run(run: ScheduleRun) -> ShownRun:
     failed = run.status in {"failed", "cancelled"}
     problem = run.problem or (run.last_error if failed else None)
-    return {**{key: getattr(run, key) for key in kept}, "problem": problem}
+    return ShownRun(run.due_at, run.outcome, run.passed, run.task_id, run.status, problem)
 
 
 def _with_cron(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from console.operations.lanes import binding, lane_of
 from console.operations.standing import Standing
+from console.operations.time_shares import TimeShares
 from jobs.admission.limits import Limit
-from models.base import Row
 from models.block import BlockInForce
 
 PAUSED = "{name} is paused by hand until `kos resume`: the others do what they can of its work."
@@ -59,7 +59,7 @@ class LaneFigures:
     ends_in_seconds: float = 0.0
     model: str = ""
     task_seconds: float = 0.0
-    shares: Mapping[str, float] | None = None
+    shares: TimeShares | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Cause:
 def slowness(
     standing: Standing,
     blocks: Sequence[BlockInForce],
-    shares: Mapping[str, Row],
+    shares: Mapping[str, TimeShares],
     *,
     pending: int,
     delayed: int,
@@ -84,7 +84,7 @@ def slowness(
 
 
 def lane_figures(
-    name: str, standing: Standing, blocks: Sequence[BlockInForce], shares: Row | None
+    name: str, standing: Standing, blocks: Sequence[BlockInForce], shares: TimeShares | None
 ) -> LaneFigures:
     """``blocks`` are the open ones of any backend."""
     state, held = standing.states[name], standing.slots.get(name)
@@ -130,7 +130,7 @@ def cause_of(
 
 
 def _of_lane(lane: LaneFigures, *, full: bool, total: Limit) -> Cause:
-    part, where = _largest_part(lane.shares or {})
+    part, where = _largest_part(lane.shares or TimeShares())
     waits = lane.left > lane.in_flight
     rules = (
         (lane.slots == 0, NO_SLOTS),
@@ -148,15 +148,15 @@ def _of_lane(lane: LaneFigures, *, full: bool, total: Limit) -> Cause:
     return Cause(what, values)
 
 
-def _largest_part(shares: Mapping[str, float]) -> tuple[float, str | None]:
+def _largest_part(shares: TimeShares) -> tuple[float, str | None]:
     """The largest part of the working time that answers do not need, if it is large."""
-    busy = 1.0 - shares.get("idle", 1.0)
+    busy = 1.0 - shares.idle
     if busy <= 0.0:
         return 0.0, None
-    parts = (("load", MUCH, LOADS), ("queue", MUCH, QUEUES_THERE), ("prefill", MOST, PROMPTS))
-    large = [
-        (shares.get(name, 0.0) / busy, what)
-        for name, least, what in parts
-        if shares.get(name, 0.0) / busy >= least
-    ]
+    parts = (
+        (shares.load, MUCH, LOADS),
+        (shares.queue, MUCH, QUEUES_THERE),
+        (shares.prefill, MOST, PROMPTS),
+    )
+    large = [(part / busy, what) for part, least, what in parts if part / busy >= least]
     return max(large, default=(0.0, None))

@@ -18,7 +18,7 @@ from console.operations.errors import ServiceUnreachable, near
 from console.operations.files import allowed_file
 from console.operations.ids import is_whole
 from console.operations.known_models import Known, unknown_model
-from console.operations.submission_lines import Line
+from console.operations.submission_lines import Line, RejectedLine
 from jobs.policy.metadata import Submission, check_submission
 from jobs.process.tracing import span
 from models import task_views
@@ -46,7 +46,7 @@ class Report:
     key was there already."""
 
     duplicates: int = 0
-    rejected: list[tuple[int, str]] = field(default_factory=list)
+    rejected: list[RejectedLine] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     known_ids: list[str] = field(default_factory=list)
 
@@ -60,11 +60,11 @@ class Report:
         return len(self.ids)
 
     def document(self) -> dict[str, Any]:
-        rejected = [{"line": line, "error": error} for line, error in sorted(self.rejected)]
+        """What ``--json`` and the HTTP API say."""
         return {
             "submitted": self.submitted,
             "duplicates": self.duplicates,
-            "rejected": rejected,
+            "rejected": sorted(self.rejected),
             "ids": self.ids,
         }
 
@@ -98,11 +98,11 @@ def submit(
 def problem_of(value: object, *, rules: Rules) -> str | None:
     """Why :func:`submit` would refuse this line now; None: it would not. Writes nothing."""
     problems = problems_of([Line(1, value=value)], rules=rules)
-    return problems[0][1] if problems else None
+    return problems[0].error if problems else None
 
 
-def problems_of(lines: Iterable[Line], *, rules: Rules) -> list[tuple[int, str]]:
-    """(line, problem) of those that :func:`submit` would refuse now. Writes nothing, so a line
+def problems_of(lines: Iterable[Line], *, rules: Rules) -> list[RejectedLine]:
+    """Those that :func:`submit` would refuse now. Writes nothing, so a line
     that waits for another one of ``lines`` is a problem, too."""
     submitter = _Submitter(rules, experts=_experts())
     for line in lines:
@@ -132,7 +132,7 @@ class _Submitter:
 
     def add(self, line: Line) -> None:
         if line.error is not None:
-            self.report.rejected.append((line.number, line.error))
+            self.report.rejected.append(RejectedLine(line.number, line.error))
             return
         checked = check_submission(line.value)
         if not isinstance(checked, Submission):
@@ -175,7 +175,7 @@ class _Submitter:
         except (psycopg2.DataError, psycopg2.IntegrityError) as error:
             if len(rows) == 1:
                 message = f"line: the database refuses it ({_first_line(error)})"
-                self.report.rejected.append((rows[0][0], message))
+                self.report.rejected.append(RejectedLine(rows[0][0], message))
                 return
             for row in rows:
                 self._insert([row])
@@ -247,7 +247,7 @@ class _Submitter:
         )
 
     def _refuse(self, number: int, value: object, error: str) -> None:
-        self.report.rejected.append((number, error))
+        self.report.rejected.append(RejectedLine(number, error))
         key = value.get("custom_id") if isinstance(value, dict) else None
         if isinstance(key, str):
             self._refused_keys.setdefault(key, number)

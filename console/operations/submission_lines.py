@@ -39,6 +39,14 @@ class Line:
     size_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class RejectedLine:
+    """The number of a line (from 1), and why it was refused."""
+
+    line: int
+    error: str
+
+
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
     """Every line that is not blank, or every item of a file that is one JSON array or object.
 

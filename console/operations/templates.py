@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from console.operations.documents import fields_of
 from console.operations.errors import InvalidInput, UnknownName, near
 from console.operations.submission_lines import Line, is_table, read_lines, read_table
 from jobs.policy.metadata import SUBMIT_KEYS
@@ -16,21 +17,28 @@ from models.template import Template
 MAX_NAME_CHARS = 100
 
 
-def listed() -> list[dict[str, Any]]:
-    """``{"name", "variables", "line", "created_at"}`` each, by name."""
-    return [_document(row) for row in template.listed()]
+@dataclass(frozen=True, slots=True)
+class ShownTemplate(Template):
+    """A template with the names of its variables."""
+
+    variables: list[str]
 
 
-def details(name: str) -> dict[str, Any]:
+def listed() -> list[ShownTemplate]:
+    """By name."""
+    return [_shown(row) for row in template.listed()]
+
+
+def details(name: str) -> ShownTemplate:
     """One of :func:`listed`. Raises UnknownName."""
     row = template.get(name)
     if row is None:
         names = [known.name for known in template.listed()]
         raise UnknownName(f"no template {name!r}: {near(name, names)}")
-    return _document(row)
+    return _shown(row)
 
 
-def add(name: str, line: Any) -> dict[str, Any]:
+def add(name: str, line: Any) -> ShownTemplate:
     """Raises InvalidInput: the name is taken, or ``line`` is no task's line."""
     if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise InvalidInput(f"name: write 1 to {MAX_NAME_CHARS} characters in one line")
@@ -58,7 +66,7 @@ def lines(
     """The template, with the keys of ``over`` in place of its own, filled by each row and
     ``fixed``; a row that lacks a variable is an error. Raises UnknownName.
     """
-    return filled_lines({**details(name)["line"], **over}, rows, fixed)
+    return filled_lines({**details(name).line, **over}, rows, fixed)
 
 
 def filled_lines(
@@ -96,5 +104,5 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def _document(found: Template) -> dict[str, Any]:
-    return {**asdict(found), "variables": sorted(variables(found.line))}
+def _shown(found: Template) -> ShownTemplate:
+    return ShownTemplate(**fields_of(found), variables=sorted(variables(found.line)))

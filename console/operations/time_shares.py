@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from jobs.policy.time_split import TimeSplit, time_split
 from models import attempt, request, task_figures
 from models.attempt import Ended
-from models.base import Row
 from models.request import ServedCall
 
 WINDOW = timedelta(hours=1)
@@ -31,13 +30,23 @@ class Span:
     parts: TimeSplit = field(default_factory=TimeSplit)
 
 
-def time_shares(now: datetime) -> dict[str, Row]:
-    """``{"decode", "prefill", "load", "queue", "idle", "window_seconds", "inferred"}`` by backend;
-    the shares sum to 1. ``inferred``: some server did not report prefill and decode.
+@dataclass(frozen=True, slots=True)
+class TimeShares:
+    """What one backend did in ``window_seconds``: shares that sum to 1. ``inferred``: some answer
+    came without the times of prefill and decode."""
 
-    Over the last hour, or since the first attempt in it, or over as long as the newest four
-    thousand attempts reach back. Needs a session.
-    """
+    decode: float = 0.0
+    prefill: float = 0.0
+    load: float = 0.0
+    queue: float = 0.0
+    idle: float = 1.0
+    window_seconds: float = 0.0
+    inferred: bool = False
+
+
+def time_shares(now: datetime) -> dict[str, TimeShares]:
+    """By backend, over the last hour, or since the first attempt in it, or over as long as the
+    newest four thousand attempts reach back. Needs a session."""
     ended = attempt.ended_since(now - WINDOW, newest=MAX_ATTEMPTS)
     spans: dict[str, list[Span]] = defaultdict(list)
     for call in ended:
@@ -77,7 +86,7 @@ def _chat_span(chat: ServedCall) -> Span:
     return Span(start=start, end=chat.at + timedelta(seconds=chat.duration_seconds), parts=parts)
 
 
-def _split(spans: Sequence[Span], *, start: datetime, now: datetime) -> Row:
+def _split(spans: Sequence[Span], *, start: datetime, now: datetime) -> TimeShares:
     window_seconds = max(1e-6, (now - start).total_seconds())
     busy_seconds = union_seconds([(span.start, span.end) for span in spans], start=start, end=now)
     busy = min(1.0, busy_seconds / window_seconds)
@@ -90,12 +99,12 @@ def _split(spans: Sequence[Span], *, start: datetime, now: datetime) -> Row:
     whole = sum(sums.values())
     if not whole:  # only calls that still run
         sums["decode"] = whole = 1.0
-    return {
+    return TimeShares(
         **{name: busy * seconds / whole for name, seconds in sums.items()},
-        "idle": 1.0 - busy,
-        "window_seconds": window_seconds,
-        "inferred": any(span.parts.inferred for span in spans),
-    }
+        idle=1.0 - busy,
+        window_seconds=window_seconds,
+        inferred=any(span.parts.inferred for span in spans),
+    )
 
 
 def union_seconds(

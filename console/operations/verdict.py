@@ -9,14 +9,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from console.operations.health_report import ReportedCheck
 from console.operations.outlook import Eta
 from console.operations.pace import Pace
 from console.operations.slowness import Cause
 from console.operations.times import span
+from console.supervision.client import ProgramStatus
 from console.words import Words, in_words
 from jobs.admission.backend_state import BackendState
 from jobs.upkeep.health.checks import SILENT
-from models.base import Row
 from models.states import TaskState
 
 Say = Callable[..., str]
@@ -148,8 +149,8 @@ def judge(
 
 
 def problems_of(
-    health: Sequence[Row],
-    programs: Sequence[Row] | None = None,
+    health: Sequence[ReportedCheck],
+    programs: Sequence[ProgramStatus] | None = None,
     servers: Mapping[str, str] = MappingProxyType({}),
     backends: Sequence[BackendState] = (),
 ) -> list[Problem]:
@@ -159,13 +160,14 @@ def problems_of(
     ``programs`` None: they were not looked at, and what the checks say of them counts. ``servers``
     has, by backend, the program of ours that serves it.
     """
-    red = [_of_check(row, servers) for row in health if not row["ok"]]
+    red_checks = [check for check in health if not check.ok]
+    red = [_of_check(check, servers) for check in red_checks]
     since = {one.program: one.since for one in red if one.program}
     served = {program: backend for backend, program in servers.items()}
     found = [
-        _of_program(row, since.get(row["name"]), served)
-        for row in programs or ()
-        if row["state"] != "RUNNING"
+        _of_program(program, since.get(program.name), served)
+        for program in programs or ()
+        if not program.runs
     ]
     if programs is not None and not programs:
         found.append(Problem(NOTHING_RUNS, remedy="kos up", vital=True))
@@ -173,18 +175,21 @@ def problems_of(
         found.append(Problem(CHECKER_SILENT, remedy="kos up", vital=True))
     # One cause, one problem: what a stopped program did is not red once more.
     stopped = {one.program for one in found if one.program}
-    stands_still = "jobs:control" in stopped or _none_left(programs or (), "jobs:llm-")
+    working = {program.name: program.runs for program in programs or ()}
+    no_worker = _none_left(working, "jobs:llm-")
+    stands_still = "jobs:control" in stopped or no_worker
     found += [
         one
         for one in red
         if one.program not in stopped and not (stands_still and one.check == "backlog")
     ]
-    away = {row["name"].removeprefix("backend:") for row in health if not row["ok"]}
+    away = {check.name.removeprefix("backend:") for check in red_checks}
     away |= {name.removeprefix("jobs:llm-") for name in stopped}
     none_open = bool(backends) and all(one.blocked or one.name in away for one in backends)
     if none_open:
         found += _shut([one for one in backends if one.name not in away], len(backends), servers)
-    if none_open or _none_left(programs or (), "jobs:llm-") or _none_left(health, "backend:"):
+    answering = {check.name: check.ok for check in health}
+    if none_open or no_worker or _none_left(answering, "backend:"):
         found = [replace(one, vital=True) for one in found]
     return sorted(found, key=lambda one: not one.vital)
 
@@ -294,39 +299,41 @@ def _level(problems: Sequence[Problem], *, left: int | None) -> VerdictLevel:
     return VerdictLevel.BUSY if left else VerdictLevel.OK
 
 
-def _none_left(rows: Sequence[Row], kind: str) -> bool:
+def _none_left(well: Mapping[str, bool], kind: str) -> bool:
     """Whether there are programs or checks of this kind, and none of them is well."""
-    mine = [row for row in rows if row["name"].startswith(kind)]
-    return bool(mine) and not any(row.get("ok", row.get("state") == "RUNNING") for row in mine)
+    mine = [is_well for name, is_well in well.items() if name.startswith(kind)]
+    return bool(mine) and not any(mine)
 
 
-def _of_program(row: Row, since: datetime | None, served: Mapping[str, str]) -> Problem:
-    name, state = row["name"], row["state"].lower()
-    values = {"name": served.get(name, name), "state": state}
+def _of_program(
+    program: ProgramStatus, since: datetime | None, served: Mapping[str, str]
+) -> Problem:
+    name = program.name
+    values = {"name": served.get(name, name), "state": program.state.lower(), "program": name}
     return Problem(
         SERVER_STOPPED if name in served else PROGRAM_STATE,
         since,
         f"kos ctl start {name}",
-        values | {"program": name},
+        values,
         vital=not name.startswith(_PART_ONLY),
         program=name,
     )
 
 
-def _of_check(row: Row, servers: Mapping[str, str]) -> Problem:
-    kind, _, name = row["name"].partition(":")
+def _of_check(check: ReportedCheck, servers: Mapping[str, str]) -> Problem:
+    kind, _, name = check.name.partition(":")
     backend = name if kind == "backend" else ""
-    detail = row["detail"] or ""
-    values = {"name": backend or row["name"], "detail": detail}
+    detail = check.detail or ""
+    values = {"name": backend or check.name, "detail": detail}
     silent = bool(backend) and detail.startswith(SILENT)
     return Problem(
         SERVER_SILENT if silent else CHECK_SAYS if detail else CHECK_RED,
-        row.get("since"),
-        row["remedy"],
+        check.since,
+        check.remedy,
         values,
-        vital=row["name"] in _VITAL,
-        program=program_of(row["name"], servers),
-        check=row["name"],
+        vital=check.name in _VITAL,
+        program=program_of(check.name, servers),
+        check=check.name,
     )
 
 

@@ -83,4 +83,4 @@ def _of_all(since: datetime | None) -> Progress:
     known = [state.value for state in TaskState]
     if since is not None:
         return Progress(task_figures.counts_since(since, known))
-    return Progress({name: n for name, n in counts.by_status().items() if name in known})
+    return Progress({name: n for name, n in counts.by_status().items() if n and name in known})

@@ -95,7 +95,7 @@ def _lanes(
     connections: Connections, blocks: Sequence[BlockInForce], standing: Standing, *, now: datetime
 ) -> tuple[Lane, ...]:
     names = [llm_queue(name) for name in standing.states]
-    queued = {row["queue"]: row for row in queues.overview(connections.redis, names, now=now)}
+    queued = {row.queue: row for row in queues.overview(connections.redis, names, now=now)}
     lanes = []
     for name, state in standing.states.items():
         mine, held = lane_of(blocks, name), standing.slots[name]
@@ -112,8 +112,8 @@ def _lanes(
                 paused=state.paused,
                 present=_block(mine, 0),
                 following=_block(mine, 1),
-                ready=queued[llm_queue(name)]["ready"],
-                dead=queued[llm_queue(name)]["dead"],
+                ready=queued[llm_queue(name)].ready,
+                dead=queued[llm_queue(name)].dead,
             )
         )
     return tuple(lanes)

@@ -107,7 +107,7 @@ def _programs(settings: Settings) -> tuple[ProgramStatus, ...]:
 def _healthy(settings: Settings) -> int:
     """RUNNING is not enough for a program that listens: it must answer."""
     programs = _programs(settings)
-    late = [f"{program.name} {program.state}" for program in programs if program.state != "RUNNING"]
+    late = [f"{program.name} {program.state}" for program in programs if not program.runs]
     if not late:
         silent = [name for name, at in listeners(settings).items() if not accepts(at)]
         late = [f"{name} does not answer" for name in silent]

@@ -40,6 +40,10 @@ class ProgramStatus:
     started: int = 0
 
     @property
+    def runs(self) -> bool:
+        return self.state == "RUNNING"
+
+    @property
     def group(self) -> str:
         return self.name.partition(":")[0]
 
@@ -132,7 +136,7 @@ def _status(info: dict[str, Any]) -> ProgramStatus:
         name=f"{info['group']}:{info['name']}",
         state=info["statename"],
         pid=info["pid"] or None,
-        uptime_seconds=max(0.0, time.time() - info["start"]) if runs else None,
+        uptime_seconds=round(max(0.0, time.time() - info["start"]), 1) if runs else None,
         detail=info.get("spawnerr") or "",
         started=int(info["start"]),
     )

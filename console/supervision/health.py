@@ -63,7 +63,7 @@ def wait_until_running(
     while True:
         programs = {program.name: program for program in supervisor.status()}
         watch.look(programs.values())
-        starting = [program.name for program in programs.values() if program.state != "RUNNING"]
+        starting = [program.name for program in programs.values() if not program.runs]
         late = starting or unready(settings, programs.values())
         silent = [] if late else _silent(settings)
         if not late and not silent:
@@ -133,7 +133,7 @@ def _silent(settings: Settings) -> list[str]:
 def complaint(program: ProgramStatus, settings: Settings) -> str:
     log = settings.log_directory / f"{program.name.partition(':')[2]}.log"
     message = last_words(log) or program.detail or "it wrote nothing"
-    what = "runs but is not ready" if program.state == "RUNNING" else "does not stay up"
+    what = "runs but is not ready" if program.runs else "does not stay up"
     return f"{program.name} {what} ({program.state}): {message}; see {log}"
 
 

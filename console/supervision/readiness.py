@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import redis
 
-from console.operations.status import health
+from console.operations.health_report import last_round
 from console.supervision.client import ProgramStatus
 from jobs.queues.clients import client_for
 from jobs.settings.load import Settings
@@ -29,10 +29,10 @@ def unready_workers(settings: Settings, programs: Iterable[ProgramStatus]) -> li
     with client_for(settings.redis_url) as client:
         try:
             late = [check.name for check in workers(client, expected) if not check.ok]
-            reports = health(client)
-            red = {row["name"] for row in reports if not row["ok"]}
+            reported = last_round(client)
+            red = {check.name for check in reported if not check.ok}
             late = late or [name for name in expected if name in red]
-            return late or [name for name in names if name == HEALTH_CHECKER and not reports]
+            return late or [name for name in names if name == HEALTH_CHECKER and not reported]
         except redis.RedisError:
             return expected
 

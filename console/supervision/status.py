@@ -27,7 +27,7 @@ def restart(settings: Settings, program: str, *, timeout_seconds: float = 60.0) 
         _settled(supervisor, program, deadline=deadline)
         supervisor.start(program)
         found = _settled(supervisor, program, deadline=deadline)
-    if found.state != "RUNNING":
+    if not found.runs:
         raise ServiceError(f"{program} does not start ({found.state}); see its log")
     return found
 

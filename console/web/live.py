@@ -133,7 +133,7 @@ class Feed:
         if overview is None:
             return {"problem": _digested(json.dumps(problem))}
         parts = {name: self._render(name, words, overview) for name in SECTIONS}
-        parts["chart"] = json.dumps(overview["throughput"])
+        parts["chart"] = json.dumps(overview.throughput)
         parts["problem"] = json.dumps(None)
         return {name: _digested(text) for name, text in parts.items()}
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import queues
+from console.web.figures.lanes import BackendLane
 from console.web.figures.overview import Overview
 from console.web.site import Site
 from jobs.process.clock import epoch_seconds, utc_now
@@ -24,7 +25,6 @@ from llm.breaker import BreakerPhase
 from models import request as request_ledger
 from models import task_figures
 from models.attempt import MinuteSums
-from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.request import HourSums
 
@@ -56,7 +56,7 @@ class Metrics:
 
     def _from_both(self) -> list[Metric]:
         overview = self._site.overviews.fresh()
-        return [*_of_overview(overview), *_of_lanes(overview["lanes"])]
+        return [*_of_overview(overview), *_of_lanes(overview.lanes)]
 
     def _from_postgres(self) -> list[Metric]:
         with session():
@@ -75,8 +75,8 @@ class Metrics:
         consumers = GaugeMetricFamily("kos_queue_consumers", "Live workers", labels=["queue"])
         for row in queues.overview(client, names, now=utc_now()):
             for part in ("ready", "in_flight", "delayed", "dead"):
-                depth.add_metric([row["queue"], part], row[part])
-            consumers.add_metric([row["queue"]], row["consumers"])
+                depth.add_metric([row.queue, part], getattr(row, part))
+            consumers.add_metric([row.queue], row.consumers)
         tick: Any = client.get(SCHEDULER_TICK)
         planner: Any = client.hgetall(PLANNER)
         late = sum(age > LATE_SECONDS for age in _worker_ages(client))
@@ -112,7 +112,7 @@ def _read(read: Callable[[], list[Metric]], down: set[str]) -> list[Metric]:
 
 def _of_overview(overview: Overview) -> Iterator[Metric]:
     tasks = GaugeMetricFamily("kos_tasks", "Tasks by state", labels=["state"])
-    for state, number in overview["counts"].items():
+    for state, number in overview.counts.items():
         tasks.add_metric([state], number)
     yield tasks
     waiting = GaugeMetricFamily(
@@ -121,41 +121,41 @@ def _of_overview(overview: Overview) -> Iterator[Metric]:
     oldest = GaugeMetricFamily(
         "kos_backlog_oldest_seconds", "Age of the oldest", labels=["category", "priority"]
     )
-    for group in overview["backlog"]:
-        labels = [group["category"] or "unassigned", group["priority"]]
-        waiting.add_metric(labels, group["n"])
-        oldest.add_metric(labels, group["oldest_wait_seconds"] or 0)
+    for group in overview.backlog:
+        labels = [group.category or "unassigned", group.priority]
+        waiting.add_metric(labels, group.n)
+        oldest.add_metric(labels, group.oldest_wait_seconds or 0)
     yield waiting
     yield oldest
-    yield _gauge("kos_completed_per_minute", "Tasks completed", overview["per_minute"])
+    yield _gauge("kos_completed_per_minute", "Tasks completed", overview.per_minute)
     checks = GaugeMetricFamily("kos_health_check", "1: green", labels=["check"])
-    for check in overview["health"]:
-        checks.add_metric([check["name"]], int(check["ok"]))
+    for check in overview.health:
+        checks.add_metric([check.name], int(check.ok))
     yield checks
 
 
-def _of_lanes(lanes: list[Row]) -> Iterator[Metric]:
-    figures = (
-        ("kos_slots_in_use", "Calls that hold a slot", lambda lane: lane["in_flight"]),
-        ("kos_slots_limit", "The present limit", lambda lane: lane["limit"]),
-        ("kos_slots_waiting", "Tasks waiting for a slot", lambda lane: lane["waiting_for_slot"]),
-        ("kos_backend_paused", "1: paused by hand", lambda lane: int(lane["paused"])),
-        ("kos_breaker", "0 closed, 1 open, 2 half open", lambda lane: PHASES[lane["breaker"]]),
-        ("kos_planned_tasks", "Tasks in blocks", lambda lane: lane["planned"]),
-        ("kos_loads_day", "Model loads", lambda lane: (lane["reloads"] or {}).get("actual", 0)),
+def _of_lanes(lanes: list[BackendLane]) -> Iterator[Metric]:
+    figures: tuple[tuple[str, str, Callable[[BackendLane], float]], ...] = (
+        ("kos_slots_in_use", "Calls that hold a slot", lambda lane: lane.in_flight),
+        ("kos_slots_limit", "The present limit", lambda lane: lane.limit),
+        ("kos_slots_waiting", "Tasks waiting for a slot", lambda lane: lane.waiting_for_slot),
+        ("kos_backend_paused", "1: paused by hand", lambda lane: int(lane.paused)),
+        ("kos_breaker", "0 closed, 1 open, 2 half open", lambda lane: PHASES[lane.breaker]),
+        ("kos_planned_tasks", "Tasks in blocks", lambda lane: lane.planned),
+        ("kos_loads_day", "Model loads", lambda lane: lane.reloads.actual if lane.reloads else 0),
         ("kos_loads_day_bound", "Loads needed at least",
-         lambda lane: (lane["reloads"] or {}).get("bound", 0)),
+         lambda lane: lane.reloads.bound if lane.reloads else 0),
     )  # fmt: skip
     for name, described, value in figures:
         family = GaugeMetricFamily(name, described, labels=["backend"])
         for lane in lanes:
-            family.add_metric([lane["backend"]], value(lane))
+            family.add_metric([lane.backend], value(lane))
         yield family
     shares = GaugeMetricFamily("kos_time_share", "Of an hour", labels=["backend", "part"])
     for lane in lanes:
         for part in ("decode", "prefill", "load", "queue", "idle"):
-            if lane["split"]:
-                shares.add_metric([lane["backend"], part], lane["split"][part])
+            if lane.split:
+                shares.add_metric([lane.backend, part], getattr(lane.split, part))
     yield shares
 
 

@@ -13,7 +13,8 @@ import redis
 from console.operations.connections import Connections
 from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import InvalidInput, ServiceUnreachable
-from console.operations.status import health, programs
+from console.operations.health_report import last_round
+from console.operations.status import programs
 from console.services.errors import ServiceError
 from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.policy.knowledge_os import Compat
@@ -36,13 +37,13 @@ STATUSES_SHOWN = 5
 
 def program_check(settings: Settings) -> Check:
     try:
-        rows = programs(settings)
+        found = programs(settings)
     except ServiceError as error:
         return warning("programs", str(error).partition(";")[0], "kos up")
-    late = [f"{row['name']} {row['state']}" for row in rows if row["state"] != "RUNNING"]
+    late = [f"{program.name} {program.state}" for program in found if not program.runs]
     if late:
         return red("programs", ", ".join(late), f"kos ctl tail {late[0].split()[0]}, then kos up")
-    return ok("programs", f"{len(rows)} running")
+    return ok("programs", f"{len(found)} running")
 
 
 def service_checks(connections: Connections) -> Iterator[Check]:
@@ -233,13 +234,13 @@ WORK = ("backlog", "actors")
 def _work(connections: Connections) -> Iterator[Check]:
     """What the health checker says of the work itself; nothing where it does not run."""
     try:
-        last_round = health(connections.redis)
+        reported = last_round(connections.redis)
     except (ServiceUnreachable, redis.RedisError):
         return  # said by the check of Redis
-    for seen in last_round:
-        if seen["name"] in WORK:
-            detail, remedy = str(seen["detail"]), seen["remedy"] or "kos status"
-            yield ok(seen["name"], detail) if seen["ok"] else red(seen["name"], detail, remedy)
+    for check in reported:
+        if check.name in WORK:
+            detail, remedy = str(check.detail), check.remedy or "kos status"
+            yield ok(check.name, detail) if check.ok else red(check.name, detail, remedy)
 
 
 # Versions with the fixes of October 2025 for Lua (CVE-2025-49844 and its kind), by release line:

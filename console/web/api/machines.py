@@ -95,16 +95,16 @@ def status(request: Request) -> Response:
     overview = site.overviews.fresh()
     return Json(
         {
-            "at": overview["at"],
-            "tasks": overview["counts"],
-            "verdict": verdict.document(overview["verdict"], now=overview["at"]),
-            "health": overview["health"],
+            "at": overview.at,
+            "tasks": overview.counts,
+            "verdict": verdict.document(overview.verdict, now=overview.at),
+            "health": overview.health,
             "urls": statuses.urls(site.settings),
-            "lanes": overview["lanes"],
-            "backlog": overview["backlog"],
-            "reloads": overview["reloads"],
-            "per_minute": overview["per_minute"],
-            "failures": overview["failures"],
+            "lanes": overview.lanes,
+            "backlog": overview.backlog,
+            "reloads": overview.reloads,
+            "per_minute": overview.per_minute,
+            "failures": overview.failures,
         }
     )
 
@@ -138,7 +138,7 @@ async def _events(site: Site) -> AsyncIterator[str]:
 def _look(site: Site, last: datetime) -> tuple[dict[str, int] | None, list[Ended]]:
     with session():
         ended = attempt.ended_since(last, newest=EVENTS_A_LOOK)
-    return site.overviews.fresh()["counts"], ended
+    return site.overviews.fresh().counts, ended
 
 
 def _attempt_event(ended: Ended) -> dict[str, Any]:

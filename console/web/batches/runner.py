@@ -161,7 +161,7 @@ class BatchRunner:
             except ChatTaskError as error:
                 placed.append((line.number, ids[line.number], None, error.as_json()))
         report = submission.submit(lines, rules=self._rules)
-        refused = dict(report.rejected)
+        refused = {one.line: one.error for one in report.rejected}
         for number, message in refused.items():
             refusal = {"code": "invalid_request", "message": message}
             placed.append((number, ids[number], None, refusal))

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import redis
 
 from console.operations import experts, outlook, pace, status, strip, time_shares
+from console.operations.health_report import ReportedCheck, last_round
 from console.operations.outlook import OpenWork
 from console.operations.remedies import remedy_of
 from console.operations.status import Work
+from console.operations.strip import Strips
+from console.operations.time_shares import TimeShares
+from console.operations.verdict import SystemVerdict
 from console.services.errors import ServiceError
+from console.supervision.client import ProgramStatus
 from console.web.figures import pending
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
-from console.web.figures.lanes import Lanes
+from console.web.figures.lanes import BackendLane, Lanes
+from console.web.figures.pending import BacklogGroup
 from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
-from models import block, load
-from models.base import Row
+from models import block, counts, load
 from models.block import PlacedKind
 from models.database import session
 from models.expert import ListedExpert
@@ -31,7 +35,32 @@ from models.task_figures import PendingGroup
 
 STALE_SECONDS = 3.0
 
-Overview = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """How many attempts of the last hour ended with an error code, and what helps."""
+
+    code: str
+    n: int
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The whole system at one moment. ``counts`` are tasks by state; ``throughput`` has a series
+    of a value a minute each: ``at`` (Unix time), ``completed``, ``failed`` and ``tokens``."""
+
+    at: datetime
+    counts: dict[str, int]
+    verdict: SystemVerdict
+    lanes: list[BackendLane]
+    strips: Strips
+    backlog: list[BacklogGroup]
+    per_minute: float
+    reloads: Reloads
+    throughput: dict[str, list[int]]
+    failures: list[FailureCount]
+    health: list[ReportedCheck]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +70,13 @@ class _Parts:
     groups: Cached[list[PendingGroup]]
     counts: Cached[dict[str, int]]
     hour: Cached[Hour]
-    splits: Cached[dict[str, Row]]
+    splits: Cached[dict[str, TimeShares]]
     reloads: Cached[dict[str, Reloads]]
     work: Cached[OpenWork]
     places: Cached[list[PlacedKind]]
     forecast: Cached[Forecast]
-    health: Cached[list[Row]]
-    programs: Cached[list[Row] | None]
+    health: Cached[list[ReportedCheck]]
+    programs: Cached[tuple[ProgramStatus, ...] | None]
     seen: Cached[strip.Seen]
 
 
@@ -63,14 +92,14 @@ class Overviews:
         hour = HourOfAttempts()
         self._parts = _Parts(
             groups=Cached(pending.pending_groups),
-            counts=Cached(pending.by_state),
+            counts=Cached(counts.by_status),
             hour=Cached(lambda: hour.look(clock())),
             splits=Cached(lambda: time_shares.time_shares(clock()), seconds=5.0),
             reloads=Cached(load.of_last_day, seconds=3.0),
             work=Cached(outlook.open_work),
             places=Cached(block.last_places, seconds=2.0),
             forecast=Cached(self._forecast, seconds=2.0),
-            health=Cached(lambda: status.health(client), seconds=2.0),
+            health=Cached(lambda: last_round(client), seconds=2.0),
             seen=Cached(lambda: strip.look(self._parts.work.get(), now=clock())),
             programs=Cached(lambda: _programs(settings), seconds=2.0),
         )
@@ -109,44 +138,40 @@ class Overviews:
             hour = parts.hour.get()
             found = pace.pace_of(hour.ended, now=now)
             rate = found.per_second
-            reloads, counts = parts.reloads.get(), parts.counts.get()
+            reloads, by_state = parts.reloads.get(), parts.counts.get()
             health, ahead = parts.health.get(), parts.work.get()
             forecast, groups, splits = parts.forecast.get(), parts.groups.get(), parts.splits.get()
             lanes, standing = self._lanes.look(
                 blocks=ahead.blocks, splits=splits, reloads=reloads, now=now
             )
             work = Work(
-                counts=counts,
+                counts=by_state,
                 pace=found,
                 ahead=ahead,
                 forecast=forecast,
                 eta=outlook.eta(forecast.end(), now=now),
                 shares=splits,
-                delayed=sum(group.delayed for group in groups),
             )
-            return {
-                "at": now,
-                "counts": counts,
-                "verdict": status.judged(
-                    self._settings, health, parts.programs.get(), work, standing
-                ),
-                "lanes": lanes,
-                "strips": strip.strips(
+            verdict = status.judged(self._settings, health, parts.programs.get(), work, standing)
+            return Overview(
+                at=now,
+                counts=by_state,
+                verdict=verdict,
+                lanes=lanes,
+                strips=strip.strips(
                     parts.seen.get(),
                     forecast,
                     [spec.name for spec in self._settings.backends],
                     now=now,
                     paused=standing.paused,
                 ),
-                "backlog": pending.with_estimates(groups, forecast, parts.places.get(), now=now),
-                "per_minute": rate * 60,
-                "reloads": _totals(reloads),
-                "throughput": _throughput(hour),
-                "failures": [
-                    {"code": code, "n": n, "remedy": remedy_of(code)} for code, n in hour.failures
-                ],
-                "health": health,
-            }
+                backlog=pending.with_estimates(groups, forecast, parts.places.get(), now=now),
+                per_minute=rate * 60,
+                reloads=_totals(reloads),
+                throughput=_throughput(hour),
+                failures=[FailureCount(code, n, remedy_of(code)) for code, n in hour.failures],
+                health=health,
+            )
 
     def _forecast(self) -> Forecast:
         """Needs a session."""
@@ -159,7 +184,7 @@ class Overviews:
         )
 
 
-def _programs(settings: Settings) -> list[Row] | None:
+def _programs(settings: Settings) -> tuple[ProgramStatus, ...] | None:
     """None where no supervisor answers: the dashboard runs without one, too."""
     try:
         return status.programs(settings)
@@ -172,15 +197,15 @@ def _experts() -> list[ListedExpert]:
         return experts.listed()
 
 
-def _totals(reloads: dict[str, Reloads]) -> Row:
-    return {
-        "actual": sum(one.actual for one in reloads.values()),
-        "bound": sum(one.bound for one in reloads.values()),
-        "seconds": sum(one.seconds for one in reloads.values()),
-    }
+def _totals(reloads: dict[str, Reloads]) -> Reloads:
+    return Reloads(
+        actual=sum(one.actual for one in reloads.values()),
+        bound=sum(one.bound for one in reloads.values()),
+        seconds=sum(one.seconds for one in reloads.values()),
+    )
 
 
-def _throughput(hour: Hour) -> Row:
+def _throughput(hour: Hour) -> dict[str, list[int]]:
     return {
         "at": [int(minute.timestamp()) for minute in hour.minutes],
         "completed": list(hour.completed),

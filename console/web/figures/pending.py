@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jobs.policy.forecast import Forecast, SecondsRange
-from models import counts, task_figures
-from models.base import Row
+from models import task_figures
 from models.block import PlacedKind
-from models.states import Priority, TaskState
+from models.states import Priority
 from models.task_figures import PendingGroup
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -23,10 +23,31 @@ def pending_groups() -> list[PendingGroup]:
     )
 
 
-def by_state() -> dict[str, int]:
-    """Tasks by state, every state named. Needs a session."""
-    found = counts.by_status()
-    return {state.value: found.get(state.value, 0) for state in TaskState}
+@dataclass(frozen=True, slots=True)
+class EndRange:
+    """Seconds from now: one time in ten it is done before ``low``, one in ten after ``high``."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogGroup:
+    """``n`` waiting tasks of one category and priority; ``delayed`` of them are in back-off.
+
+    ``eta`` is when the last of them that the plan holds is done, ``eta_seconds`` the middle of it.
+    Where part of a group is in no block yet, it is the end of all that is left. None where nothing
+    is planned.
+    """
+
+    category: str
+    priority: str
+    n: int
+    oldest: datetime | None
+    delayed: int
+    oldest_wait_seconds: float | None
+    eta_seconds: float | None
+    eta: EndRange | None
 
 
 def with_estimates(
@@ -35,17 +56,11 @@ def with_estimates(
     places: Iterable[PlacedKind],
     *,
     now: datetime,
-) -> list[Row]:
-    """The groups as documents, with ``oldest_wait_seconds``, ``eta_seconds`` and ``eta``.
-
-    ``eta`` is ``{"low", "high"}`` in seconds: between them the last task of the group that the
-    plan holds is done; ``eta_seconds`` is the middle. Where part of a group is in no block yet, it
-    is the end of all that is left. None where nothing is planned.
-    """
+) -> list[BacklogGroup]:
     by_kind: dict[tuple[str, str], list[PlacedKind]] = {}
     for place in places:
         by_kind.setdefault((place.category, place.priority), []).append(place)
-    return [_document(group, _end(group, by_kind, found), now) for group in groups]
+    return [_with_estimate(group, _end(group, by_kind, found), now) for group in groups]
 
 
 def _end(
@@ -57,18 +72,18 @@ def _end(
     return found.finish_of((place.block_id, place.before) for place in places)
 
 
-def _document(group: PendingGroup, end: SecondsRange | None, now: datetime) -> Row:
+def _with_estimate(group: PendingGroup, end: SecondsRange | None, now: datetime) -> BacklogGroup:
     oldest = group.oldest
-    return {
-        "category": group.category,
-        "priority": group.priority,
-        "n": group.count,
-        "oldest": oldest,
-        "delayed": group.delayed,
-        "oldest_wait_seconds": max(0.0, (now - oldest).total_seconds()) if oldest else None,
-        "eta_seconds": end.middle if end else None,
-        "eta": {"low": end.low, "high": end.high} if end else None,
-    }
+    return BacklogGroup(
+        category=group.category,
+        priority=group.priority,
+        n=group.count,
+        oldest=oldest,
+        delayed=group.delayed,
+        oldest_wait_seconds=max(0.0, (now - oldest).total_seconds()) if oldest else None,
+        eta_seconds=end.middle if end else None,
+        eta=EndRange(end.low, end.high) if end else None,
+    )
 
 
 def _rank(priority: str) -> int:

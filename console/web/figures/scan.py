@@ -37,6 +37,6 @@ def model_names(settings: Settings, client: redis.Redis) -> list[str]:
     found = last(client)
     if found is None:
         rows = backends.overview(settings, client)
-        return list(dict.fromkeys(name for row in rows for name in row["models"]))
+        return list(dict.fromkeys(name for row in rows for name in row.models))
     named = [m.name for server in found.servers for m in server.models or () if m.broken is None]
     return list(dict.fromkeys(named))

@@ -16,20 +16,20 @@ AUTHOR = "dashboard"
 
 
 def experts_page(request: Request) -> Response:
-    thumbs = in_time(request, "what people thought", answers.thumbs) or {}
+    thumbs = in_time(request, "what people thought", answers.thumbs) or answers.Thumbs()
     return page(
         request,
         "experts.html",
         experts=in_time(request, "the experts", site_of(request).overviews.experts),
-        by_expert={row["name"]: row for row in thumbs.get("experts", ())},
-        by_model=thumbs.get("models", ()),
+        by_expert={totals.name: totals for totals in thumbs.experts},
+        by_model=thumbs.models,
     )
 
 
 def expert_page(request: Request) -> Response:
     with session():
         expert = experts.details(request.path_params["expert"])
-        thumbs = [one for one in answers.thumbs()["experts"] if one["name"] == expert.name]
+        thumbs = [one for one in answers.thumbs().experts if one.name == expert.name]
     return page(request, "expert.html", expert=expert, thumbs=thumbs)
 
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import backends, queue_actions, queue_differences, queues, status
+from console.operations.health_report import last_round
 from console.operations.plan_request import request_plan
 from console.operations.verdict import program_of
 from console.services.errors import ServiceError
@@ -23,7 +24,7 @@ PARTS = ("ready", "dead", "all")
 
 def backends_page(request: Request) -> Response:
     site = site_of(request)
-    lanes = site.overviews.get()["lanes"]
+    lanes = site.overviews.get().lanes
     found = scan.last(site.redis)
     servers = {server.backend: server for server in found.servers} if found else {}
     return page(request, "backends.html", lanes=lanes, servers=servers, sizes=scan.sizes)
@@ -43,12 +44,12 @@ def steer_backend(request: Request, form: FormData) -> Response:
 def queues_page(request: Request) -> Response:
     site = site_of(request)
     now = utc_now()
-    rows = queues.overview(site.redis, queues.names(site.settings), now=now)
-    for row in rows:
-        row["oldest_seconds"] = queues.oldest_ready_seconds(site.redis, row["queue"], now=now)
+    names = queues.names(site.settings)
+    rows = queues.overview(site.redis, names, now=now)
+    oldest = {name: queues.oldest_ready_seconds(site.redis, name, now=now) for name in names}
     queued = in_time(request, "the comparison with Postgres", task_figures.queued_by_backend)
     differences = [] if queued is None else queue_differences.differences(rows, queued)
-    return page(request, "queues.html", queues=rows, differences=differences)
+    return page(request, "queues.html", queues=rows, oldest=oldest, differences=differences)
 
 
 def queue_page(request: Request) -> Response:
@@ -86,12 +87,17 @@ def health_page(request: Request) -> Response:
     try:
         programs, problem = status.programs(site.settings), ""
     except ServiceError as error:
-        programs, problem = [], str(error)
+        programs, problem = (), str(error)
+    checks = last_round(site.redis)
     servers = supervised_servers(site.settings)
-    checks = [
-        {**row, "program": program_of(row["name"], servers)} for row in status.health(site.redis)
-    ]
-    return page(request, "health.html", checks=checks, programs=programs, problem=problem)
+    return page(
+        request,
+        "health.html",
+        checks=checks,
+        program_of={check.name: program_of(check.name, servers) for check in checks},
+        programs=programs,
+        problem=problem,
+    )
 
 
 def _request_plan(reason: str) -> None:

@@ -98,7 +98,7 @@ def _level(request: Request) -> str:
     if site.needs_token and not session_of(request).authenticated:
         return ""
     try:
-        return str(site.overviews.get(stale_seconds=LEVEL_KEPT_SECONDS)["verdict"].level)
+        return str(site.overviews.get(stale_seconds=LEVEL_KEPT_SECONDS).verdict.level)
     except (DatabaseUnavailable, peewee.PeeweeException, redis.RedisError):
         return "bad"
 

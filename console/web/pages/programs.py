@@ -11,10 +11,10 @@ from console.operations import status
 from console.operations.errors import UnknownName
 from console.operations.logs import last_lines, log_of
 from console.services.errors import ServiceError
+from console.supervision.client import ProgramStatus
 from console.supervision.status import restart
 from console.web.pages.plumbing import back_to, page, site_of
 from jobs.settings.load import Settings
-from models.base import Row
 
 LOG_LINES = 200
 OURSELVES = "watch:dashboard"
@@ -25,7 +25,7 @@ def program_page(request: Request) -> Response:
     settings = site_of(request).settings
     found = _program(settings, str(request.path_params["program"]))
     try:
-        lines = last_lines(log_of(settings, found["name"]), LOG_LINES)
+        lines = last_lines(log_of(settings, found.name), LOG_LINES)
     except (UnknownName, OSError):
         lines = []
     return page(
@@ -33,13 +33,13 @@ def program_page(request: Request) -> Response:
         "program.html",
         program=found,
         lines=lines,
-        may_restart=found["name"] != OURSELVES,
+        may_restart=found.name != OURSELVES,
     )
 
 
 def restart_program(request: Request, form: FormData) -> Response:
     site = site_of(request)
-    name = _program(site.settings, str(request.path_params["program"]))["name"]
+    name = _program(site.settings, str(request.path_params["program"])).name
     if name == OURSELVES:
         raise HTTPException(422, f"{name} cannot restart itself; run: kos ctl restart {name}")
     try:
@@ -50,13 +50,13 @@ def restart_program(request: Request, form: FormData) -> Response:
     return back_to(f"/programs/{name}", "restarted")
 
 
-def _program(settings: Settings, written: str) -> Row:
+def _program(settings: Settings, written: str) -> ProgramStatus:
     """The program of that name. Raises UnknownName; HTTPException where no supervisor answers."""
     try:
         found = status.programs(settings)
     except ServiceError as error:
         raise HTTPException(503, str(error)) from error
-    for row in found:
-        if row["name"] == written:
-            return row
+    for program in found:
+        if program.name == written:
+            return program
     raise UnknownName(f"no program {written[:60]!r}; /health lists them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -38,10 +39,10 @@ def schedule_page(request: Request) -> Response:
         return _page(request)
     with session():
         found = schedules.details(name, now=utc_now())
-    text = "" if found["template"] else found["task"].get("description") or ""
-    chosen = {"name": name, "edit": name, "every": found["cron"], "text": text}
+    text = "" if found.template else found.task.get("description") or ""
+    chosen = {"name": name, "edit": name, "every": found.cron, "text": text}
     kept = ("zone", "template", "catch_up", "keep")
-    return _page(request, chosen | {key: str(found[key] or "") for key in kept})
+    return _page(request, chosen | {key: str(getattr(found, key) or "") for key in kept})
 
 
 def write_schedule(request: Request, form: FormData) -> Response:
@@ -92,13 +93,14 @@ def _page(
         with session():
             recurring = in_time(request, "the recurring work", lambda: schedules.listed(now=now))
             found = in_time(request, "the templates", templates.listed)
-            known = [one["name"] for one in found or ()]
+            known = [one.name for one in found or ()]
     except DatabaseUnavailable:
         recurring, known = None, []  # the system's own schedule is known without Postgres
-    # cronsim speaks English.
-    for one in recurring or ():
-        if words.language != "en" and not one["problem"]:
-            one["words"] = described(one["cron"], words, zone="")
+    if recurring and words.language != "en":  # cronsim speaks English
+        recurring = [
+            one if one.problem else replace(one, words=described(one.cron, words, zone=""))
+            for one in recurring
+        ]
     return page(
         request,
         "schedule.html",

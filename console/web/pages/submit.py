@@ -13,7 +13,7 @@ from starlette.responses import Response
 from console.operations import ids, reruns, submission, templates, uploads
 from console.operations.errors import InvalidInput, UnknownName
 from console.operations.submission import Report
-from console.operations.submission_lines import Line, read_lines
+from console.operations.submission_lines import Line, RejectedLine, read_lines
 from console.web.figures import scan
 from console.web.pages.plumbing import back_to, field, page, site_of
 from llm.types import Category
@@ -59,11 +59,11 @@ def submit(request: Request, form: FormData) -> Response:
     try:
         report = _submitted(request, written["template"], line, table)
     except InvalidInput as error:
-        report = Report(rejected=[(1, str(error))])
+        report = Report(rejected=[RejectedLine(1, str(error))])
     if upload is not None and not report.ids:
         upload.delete()
     if table is None and report.rejected:
-        return _form(request, written, problem=report.rejected[0][1])
+        return _form(request, written, problem=report.rejected[0].error)
     if table is None and report.ids:
         return back_to(f"/tasks/{report.ids[0]}", "submitted", n=1)
     return _reported(request, written, report)
@@ -84,7 +84,7 @@ def _rows(template: str, line: dict[str, Any], table: UploadFile | None) -> list
     """Without a template and a table, braces in the text are text."""
     if not template and table is None:
         return [Line(1, line)]
-    base = {**(templates.details(template)["line"] if template else {}), **line}
+    base = {**(templates.details(template).line if template else {}), **line}
     if table is None:
         return list(templates.filled_lines(base, [Line(1, value={})], {}))
     rows = templates.read_rows(table.file, table.filename or "")
@@ -109,7 +109,7 @@ def _checked(
         lines = _rows(written["template"], line, table)
         refused = submission.problems_of(lines, rules=site_of(request).rules)
     if refused and len(lines) == 1:
-        return _form(request, written, problem=refused[0][1])
+        return _form(request, written, problem=refused[0].error)
     return _form(request, written, good=len(lines) - len(refused), refused=refused)
 
 
@@ -168,7 +168,7 @@ def _line_of(again: str) -> dict[str, Any]:
 
 
 def _reported(request: Request, written: Mapping[str, str], report: Report) -> Response:
-    return _form(request, written, report=report.document(), refused=sorted(report.rejected))
+    return _form(request, written, report=report, refused=sorted(report.rejected))
 
 
 def _form(
@@ -177,14 +177,14 @@ def _form(
     *,
     problem: str = "",
     good: int | None = None,
-    refused: list[tuple[int, str]] | None = None,
-    report: dict[str, Any] | None = None,
+    refused: list[RejectedLine] | None = None,
+    report: Report | None = None,
 ) -> Response:
     site = site_of(request)
     with session():
         names = {"known_templates": templates.listed(), "projects": project.listed()}
     refused = refused or []
-    is_wrong = bool(problem) or (report is not None and not report["ids"])
+    is_wrong = bool(problem) or (report is not None and not report.ids)
     return page(
         request,
         "submit.html",

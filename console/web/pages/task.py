@@ -28,7 +28,6 @@ from jobs.process.clock import utc_now
 from jobs.queues.names import live_key, watch_key
 from models import decision, task_views
 from models.attempt import TaskAttempt
-from models.base import Row
 from models.database import DatabaseUnavailable, session
 from models.states import FINAL_STATES
 from models.task_rows import WholeTask
@@ -57,7 +56,7 @@ def describe(task_id: str, site: Site) -> dict[str, Any]:
     decisions = decision.of_task(task_id)
     is_final = task.status in {state.value for state in FINAL_STATES}
     parents = _linked(task.depends_on)
-    statuses = {row["id"]: row["status"] for row in parents}
+    statuses = {one.id: one.status for one in parents}
     return {
         "task": task,
         "story": timeline.events_of(task, decisions),
@@ -183,14 +182,20 @@ def _first_of(task: WholeTask) -> list[str]:
     return list(task_views.statuses_of([written]))
 
 
-def _linked(task_ids: list[str]) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class _LinkedTask:
+    id: str
+    title: str
+    status: str
+
+
+def _linked(task_ids: list[str]) -> list[_LinkedTask]:
     if not task_ids:
         return []
     statuses = task_views.statuses_of(task_ids)
     titles = task_views.titles_of(task_ids)
     return [
-        {"id": one, "title": titles.get(one) or one[:8], "status": statuses.get(one, "gone")}
-        for one in task_ids
+        _LinkedTask(one, titles.get(one) or one[:8], statuses.get(one, "gone")) for one in task_ids
     ]
 
 

@@ -99,7 +99,7 @@ def test_the_command_and_the_page_name_the_same_cause(kos: Kos) -> None:
         connections.use_database()
         with session():
             by_command = look(connections, now=datetime.now(UTC)).verdict.cause
-        by_page = Overviews(connections.settings, connections.redis).fresh()["verdict"].cause
+        by_page = Overviews(connections.settings, connections.redis).fresh().verdict.cause
     finally:
         connections.close()
 

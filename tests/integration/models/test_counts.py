@@ -39,7 +39,8 @@ def counted() -> tuple[dict[str, int], dict[tuple[str, str], int], dict[str, int
 
 
 def kept() -> tuple[dict[str, int], dict[tuple[str, str], int], dict[str, int]]:
-    return counts.by_status(), counts.pending(), counts.open_by_expert()
+    present = {status: n for status, n in counts.by_status().items() if n}
+    return present, counts.pending(), counts.open_by_expert()
 
 
 def submit(count: int) -> list[str]:

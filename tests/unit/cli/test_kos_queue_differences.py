@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 from console.operations.queue_differences import differences
+from console.operations.queues import QueueCounts
 
 
-def queue(name: str, *, ready: int = 0, in_flight: int = 0) -> dict[str, Any]:
-    return {"queue": name, "ready": ready, "in_flight": in_flight}
+def queue(name: str, *, ready: int = 0, in_flight: int = 0) -> QueueCounts:
+    return QueueCounts(name, ready, in_flight, delayed=0, dead=0, consumers=0)
 
 
 def test_agreement_says_nothing() -> None:

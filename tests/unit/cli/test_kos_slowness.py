@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from console.operations.slowness import LaneFigures, cause_of
+from console.operations.time_shares import TimeShares
 from console.operations.verdict import SystemVerdict, VerdictLevel, cause_line
 from console.words import words_for
 from jobs.admission.limits import Limit
@@ -14,7 +15,7 @@ TOTAL = Limit(slots=10, heavy=10, reason="SMART_WORKER_MAX_CONCURRENT is 10")
 MLX = LaneFigures(
     "mlx", in_flight=1, slots=5, limit_reason="MLX_MAX_CONCURRENT is 5", left=40,
     ends_in_seconds=600.0, model="qwen2.5:3b", task_seconds=12.0,
-    shares={"decode": 0.5, "prefill": 0.1, "load": 0.05, "queue": 0.05, "idle": 0.3},
+    shares=TimeShares(decode=0.5, prefill=0.1, load=0.05, queue=0.05, idle=0.3),
 )  # fmt: skip
 OLLAMA = replace(MLX, name="ollama", ends_in_seconds=60.0, left=9)
 
@@ -28,10 +29,6 @@ def said(*lanes: LaneFigures, language: str = "en", **known: Any) -> str:
     )
     verdict = SystemVerdict(VerdictLevel.BUSY, 40, 1, None, (), cause)
     return cause_line(verdict, words_for(language))
-
-
-def shares(**parts: float) -> dict[str, float]:
-    return {"decode": 0.0, "prefill": 0.0, "load": 0.0, "queue": 0.0, **parts}
 
 
 def test_the_backend_that_ends_last_is_named_with_the_time_of_its_tasks() -> None:
@@ -59,9 +56,9 @@ def test_the_limit_over_all_backends_binds_where_no_single_one_does() -> None:
 
 
 def test_shares_count_of_the_working_time_and_the_largest_is_told() -> None:
-    loads = replace(MLX, shares=shares(decode=0.2, load=0.2, idle=0.6))
-    queues = replace(MLX, shares=shares(load=0.3, queue=0.5, decode=0.2, idle=0.0))
-    prompts = replace(MLX, shares=shares(prefill=0.6, decode=0.4, idle=0.0))
+    loads = replace(MLX, shares=TimeShares(decode=0.2, load=0.2, idle=0.6))
+    queues = replace(MLX, shares=TimeShares(load=0.3, queue=0.5, decode=0.2, idle=0.0))
+    prompts = replace(MLX, shares=TimeShares(prefill=0.6, decode=0.4, idle=0.0))
 
     assert said(loads).endswith("50% of its working time goes into loading models.")
     assert "for 50% of its working time calls wait inside the server" in said(queues)

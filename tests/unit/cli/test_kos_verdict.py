@@ -6,11 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from console.operations.health_report import ReportedCheck, merged
 from console.operations.lanes import binding
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
-from console.operations.status import badges, merged
+from console.operations.status import badges
 from console.operations.verdict import document, english, judge, problems_of, sentence
+from console.supervision.client import ProgramStatus
 from jobs.admission.backend_state import BackendState
 from jobs.admission.limits import Limit
 from jobs.admission.slots import SlotLease
@@ -18,16 +20,15 @@ from jobs.settings.load import load
 from models.attempt import MinuteSums
 
 NOW = datetime(2026, 3, 14, 17, 0, tzinfo=UTC)
-GREEN = {"name": "redis", "ok": True, "detail": None, "remedy": None, "since": None}
-MLX = {
-    "name": "backend:mlx", "ok": False, "detail": "does not answer", "remedy": "start it",
-    "since": NOW - timedelta(minutes=3),
-}  # fmt: skip
-OLLAMA = {**GREEN, "name": "backend:ollama"}
-RUNNING = {"name": "jobs:control", "state": "RUNNING"}
+GREEN = ReportedCheck("redis", True)
+MLX = ReportedCheck(
+    "backend:mlx", False, "does not answer", "start it", since=NOW - timedelta(minutes=3)
+)
+OLLAMA = replace(GREEN, name="backend:ollama")
+RUNNING = ProgramStatus("jobs:control", "RUNNING")
 
 
-def verdict_text(counts: dict[str, int], *health: dict[str, Any], **known: Any) -> str:
+def verdict_text(counts: dict[str, int], *health: ReportedCheck, **known: Any) -> str:
     programs = known.get("programs", [RUNNING])
     judged = judge(
         counts,
@@ -63,7 +64,7 @@ def test_without_programs_nothing_runs_and_no_time_is_promised() -> None:
 
 
 def test_a_program_that_is_down_comes_before_other_problems() -> None:
-    down = {"name": "jobs:listener", "state": "FATAL"}
+    down = ProgramStatus("jobs:listener", "FATAL")
 
     judged = judge({"pending": 1}, problems_of([MLX], [down, RUNNING]), pace=Pace(), eta=None)
 
@@ -101,19 +102,19 @@ def _sums(minutes_ago: int, outcome: str, count: int) -> MinuteSums:
 
 
 def test_a_stopped_program_and_the_check_of_what_it_did_are_one_problem() -> None:
-    stopped = {"name": "servers:simulator-mlx", "state": "STOPPED"}
+    stopped = ProgramStatus("servers:simulator-mlx", "STOPPED")
 
     found = problems_of([OLLAMA, MLX], [RUNNING, stopped], {"mlx": "servers:simulator-mlx"})
 
     assert [(one.text(english), one.since, one.vital) for one in found] == [
-        ("mlx does not answer: its program servers:simulator-mlx is stopped", MLX["since"], False)
+        ("mlx does not answer: its program servers:simulator-mlx is stopped", MLX.since, False)
     ]
 
 
 def test_a_backlog_that_stands_still_without_its_planner_is_one_problem() -> None:
-    backlog = {**GREEN, "name": "backlog", "ok": False, "detail": "stands still"}
-    planner = {**backlog, "name": "jobs:control", "detail": "not registered"}
-    stopped = {**RUNNING, "state": "STOPPED"}
+    backlog = replace(GREEN, name="backlog", ok=False, detail="stands still")
+    planner = replace(backlog, name="jobs:control", detail="not registered")
+    stopped = replace(RUNNING, state="STOPPED")
 
     [found] = problems_of([planner, backlog, OLLAMA], [stopped])
 
@@ -149,12 +150,12 @@ def test_badges_name_what_is_simulated_read_only_or_open_to_the_network() -> Non
 
 
 def test_without_any_worker_nothing_runs_and_no_time_is_promised() -> None:
-    down = [{"name": f"jobs:llm-{name}", "state": "STOPPED"} for name in ("mlx", "ollama")]
+    down = [ProgramStatus(f"jobs:llm-{name}", "STOPPED") for name in ("mlx", "ollama")]
     eta = Eta(NOW, NOW, NOW)
 
     none = verdict_text({"pending": 5}, programs=[RUNNING, *down], eta=eta)
     one = verdict_text({"pending": 5}, programs=[RUNNING, down[0]], eta=eta)
-    other = [RUNNING, down[0], {**down[1], "state": "RUNNING"}]
+    other = [RUNNING, down[0], replace(down[1], state="RUNNING")]
     some = verdict_text({"pending": 5}, programs=other, eta=eta)
 
     assert none.startswith("bad: Nothing runs: 5 wait. 2 problems")
@@ -198,7 +199,7 @@ def test_no_time_is_promised_where_each_backend_is_shut_for_a_reason_of_its_own(
     beside_silent = verdict_text({"pending": 5}, MLX, OLLAMA, backends=[paused, backend("mlx")],
                                  eta=eta)  # fmt: skip
     breakers = verdict_text({"pending": 5}, OLLAMA, backends=[open_breaker], eta=eta)
-    workers = [RUNNING, {"name": "jobs:llm-mlx", "state": "STOPPED"}]
+    workers = [RUNNING, ProgramStatus("jobs:llm-mlx", "STOPPED")]
     found = problems_of([GREEN, OLLAMA], workers, backends=[backend("mlx", blocked="no"), paused])
 
     assert beside_silent.startswith("bad: Nothing runs: 5 wait. 2 problems, the first: mlx does")
@@ -209,7 +210,7 @@ def test_no_time_is_promised_where_each_backend_is_shut_for_a_reason_of_its_own(
 
 
 def test_a_service_that_answers_us_is_red_where_the_health_checker_says_so() -> None:
-    read_only = {**GREEN, "name": "postgres", "ok": False, "detail": "a read-only server"}
-    asked = [{**GREEN, "name": "postgres"}, {**GREEN, "ok": False, "detail": "refused"}]
+    read_only = replace(GREEN, name="postgres", ok=False, detail="a read-only server")
+    asked = [replace(GREEN, name="postgres"), replace(GREEN, ok=False, detail="refused")]
 
     assert merged(asked, [read_only, GREEN, OLLAMA]) == [read_only, asked[1], OLLAMA]

@@ -172,10 +172,10 @@ def test_each_group_is_done_with_its_last_task_in_the_plan() -> None:
 
     told = with_estimates(groups, found, places, now=NOON)
 
-    assert [one["oldest_wait_seconds"] for one in told] == [5, None, None]
-    assert [round(one["eta_seconds"], 6) for one in told] == [20, 60, 60]
+    assert [one.oldest_wait_seconds for one in told] == [5, None, None]
+    assert [round(one.eta_seconds or 0, 6) for one in told] == [20, 60, 60]
     nothing = with_estimates(groups, Forecast(()), [], now=NOON)
-    assert [one["eta"] for one in nothing] == [None, None, None]
+    assert [one.eta for one in nothing] == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from console.cli.app import App, pass_app
 from console.cli.framework import Command, Word, json_option
 from console.cli.output import Column, note, print_json, print_table, say
 from jobs.policy.types import PolicyName
+
+if TYPE_CHECKING:
+    from console.operations.planning import ForecastBlock, PlanPreview, PreviewedBlock
 
 POLICIES = tuple(policy.value for policy in PolicyName)
 UNPLACED_SHOWN = 10
@@ -44,22 +47,18 @@ def plan_command(app: App, dry_run: bool, policy: str | None, as_json: bool) -> 
         raise click.UsageError("--policy belongs to --dry-run")
     if dry_run:
         with app.runtime() as runtime, app.database():
-            chosen = PolicyName(policy) if policy else None
-            document = planning.preview(runtime, policy=chosen)
-    else:
-        with app.database():
-            document = planning.in_force(app.settings)
-    if as_json:
-        print_json(document)
+            preview = planning.preview(runtime, policy=PolicyName(policy) if policy else None)
+        if as_json:
+            print_json(preview)
+        else:
+            _print_preview(preview)
         return
-    print_table(COLUMNS, [_cells(row) for row in document["blocks"]], empty="Nothing is planned.")
-    if document.get("reason"):
-        note(document["reason"])
-    unplaced = document.get("unplaced", [])
-    for one in unplaced[:UNPLACED_SHOWN]:
-        note(f"{one['task'][:8]} waits: {one['reason']}", "yellow")
-    if len(unplaced) > UNPLACED_SHOWN:
-        note(f"and {len(unplaced) - UNPLACED_SHOWN} more wait", "yellow")
+    with app.database():
+        plan = planning.in_force(app.settings)
+    if as_json:
+        print_json(plan)
+    else:
+        _print_blocks([_cells(block, block.remaining, _times(block)) for block in plan.blocks])
 
 
 @click.command(cls=Command, examples=(("kos recover", "what the scheduler does every minute"),))
@@ -78,26 +77,36 @@ def recover_command(app: App, as_json: bool) -> None:
     say(", ".join(causes) if causes else "nothing was orphaned or stuck")
 
 
-def _cells(row: dict[str, Any]) -> list[Any]:
-    left = row.get("remaining")
+def _print_preview(preview: PlanPreview) -> None:
+    from console.operations.times import span
+
+    rows = []
+    for block in preview.blocks:
+        times = [span(block.expected_start_seconds), span(block.expected_finish_seconds)]
+        rows.append(_cells(block, "", times))
+    _print_blocks(rows)
+    if preview.reason:
+        note(preview.reason)
+    for one in preview.unplaced[:UNPLACED_SHOWN]:
+        note(f"{one.task[:8]} waits: {one.reason}", "yellow")
+    if len(preview.unplaced) > UNPLACED_SHOWN:
+        note(f"and {len(preview.unplaced) - UNPLACED_SHOWN} more wait", "yellow")
+
+
+def _print_blocks(rows: list[list[Any]]) -> None:
+    print_table(COLUMNS, rows, empty="Nothing is planned.")
+
+
+def _cells(block: ForecastBlock | PreviewedBlock, left: int | str, times: list[str]) -> list[Any]:
+    model = block.model + (f" ctx {block.num_ctx}" if block.num_ctx else "")
+    return [block.backend, model, block.size, left, *times, block.reason]
+
+
+def _times(block: ForecastBlock) -> list[str]:
+    from console.operations.times import about
+
+    starts = "now" if block.in_flight else ""
     return [
-        row["backend"],
-        row["model"] + (f" ctx {row['num_ctx']}" if row["num_ctx"] else ""),
-        row["size"],
-        "" if left is None else left,
-        *_times(row),
-        row["reason"],
-    ]
-
-
-def _times(row: dict[str, Any]) -> list[str]:
-    """Start and end: ranges of the plan in force, the expected seconds of one that was not made."""
-    from console.operations.times import about, span
-
-    if "starts" not in row:
-        return [span(row["expected_start_seconds"]), span(row["expected_finish_seconds"])]
-    starts = "now" if row["in_flight"] else ""
-    return [
-        about(row[name]["low"], row[name]["high"]).removeprefix("about ") if row[name] else other
-        for name, other in (("starts", starts), ("ends", ""))
+        about(found.low, found.high).removeprefix("about ") if found else other
+        for found, other in ((block.starts, starts), (block.ends, ""))
     ]

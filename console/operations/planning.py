@@ -2,59 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from console.operations import outlook
 from console.operations.lanes import lane_of
 from console.operations.strip import places_of, tasks_by_block
 from jobs.planning import planner
 from jobs.policy.forecast import SecondsRange
-from jobs.policy.types import Plan, PolicyName
+from jobs.policy.types import PlannedBlock, PolicyName, Rejected
 from jobs.runtime import Runtime
 from jobs.settings.load import Settings
-from models.base import Row
-
-BLOCK_FIELDS = (
-    "backend", "model", "num_ctx", "heavy", "state", "size", "remaining", "in_flight", "reason",
-    "expected_start_seconds", "expected_finish_seconds", "created_at", "started_at",
-)  # fmt: skip
 
 
-def in_force(settings: Settings) -> dict[str, Any]:
-    """``{"blocks": [...]}``: what is planned and not yet sent or not yet done, lane by lane.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastBlock:
+    """A block that is planned and not yet sent or not yet done.
 
-    ``starts`` and ``ends`` of a block are ``{"low", "middle", "high"}`` in seconds from now, or
-    None: when its first task that waits begins, and when its last one is done.
+    ``starts`` and ``ends`` are in seconds from now, None where nothing says: when its first task
+    that waits begins, and when its last one is done.
     """
+
+    backend: str
+    model: str
+    num_ctx: int | None
+    heavy: bool
+    state: str
+    size: int
+    remaining: int
+    in_flight: int
+    reason: str
+    expected_start_seconds: float
+    expected_finish_seconds: float
+    created_at: datetime
+    started_at: datetime | None
+    starts: SecondsRange | None
+    ends: SecondsRange | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInForce:
+    """Lane by lane."""
+
+    blocks: list[ForecastBlock]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewedBlock:
+    """A block that the planner would make now."""
+
+    backend: str
+    model: str
+    num_ctx: int | None
+    heavy: bool
+    size: int
+    needs_load: bool
+    urgent: bool
+    reason: str
+    expected_load_seconds: float
+    expected_start_seconds: float
+    expected_finish_seconds: float
+    task_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnplacedTask:
+    """A task that would wait, and what was not chosen for it."""
+
+    task: str
+    reason: str
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPreview:
+    """What the planner would do now with so many ``tasks``."""
+
+    policy: str
+    reason: str
+    blocks: list[PreviewedBlock]
+    unplaced: list[UnplacedTask]
+    tasks: int
+
+
+def in_force(settings: Settings) -> PlanInForce:
     work = outlook.open_work()
     found = outlook.forecast_of(work, settings)
     sent = tasks_by_block(work.sent)
     backends = sorted({row.backend for row in work.blocks})
-    rows = [row for backend in backends for row in lane_of(work.blocks, backend)]
-    return {
-        "blocks": [
-            {name: getattr(row, name) for name in BLOCK_FIELDS}
-            | {
-                "starts": _range(found.start_of(row.id, 0)),
-                "ends": _range(found.finish_of(places_of(row, sent))),
-            }
-            for row in rows
+    own = [name for name in ForecastBlock.__dataclass_fields__ if name not in {"starts", "ends"}]
+    return PlanInForce(
+        [
+            ForecastBlock(
+                **{name: getattr(row, name) for name in own},
+                starts=found.start_of(row.id, 0),
+                ends=found.finish_of(places_of(row, sent)),
+            )
+            for backend in backends
+            for row in lane_of(work.blocks, backend)
         ]
-    }
+    )
 
 
-def _range(found: SecondsRange | None) -> dict[str, float] | None:
-    return asdict(found) if found else None
-
-
-def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> dict[str, Any]:
+def preview(runtime: Runtime, *, policy: PolicyName | None = None) -> PlanPreview:
     """What the planner would do now; nothing is written. Needs a session."""
     snapshot, plan = planner.preview(
         runtime.settings, runtime.state, runtime.figures, policy=policy
     )
-    return _document(plan) | {"tasks": len(snapshot.tasks)}
+    return PlanPreview(
+        policy=plan.policy.value,
+        reason=plan.reason,
+        blocks=[_previewed(block) for block in plan.blocks],
+        unplaced=[UnplacedTask(one.task_id, one.reason, one.rejected) for one in plan.unplaced],
+        tasks=len(snapshot.tasks),
+    )
 
 
 def recover(runtime: Runtime) -> dict[str, int]:
@@ -65,35 +126,18 @@ def recover(runtime: Runtime) -> dict[str, int]:
     return {**asdict(found), "returned": found.returned}
 
 
-def _document(plan: Plan) -> dict[str, Any]:
-    return {
-        "policy": plan.policy.value,
-        "reason": plan.reason,
-        "blocks": [_block(index, plan) for index in range(len(plan.blocks))],
-        "unplaced": [
-            {"task": one.task_id, "reason": one.reason, "rejected": _options(one.rejected)}
-            for one in plan.unplaced
-        ],
-    }
-
-
-def _block(index: int, plan: Plan) -> Row:
-    planned = plan.blocks[index]
-    return {
-        "backend": planned.key.backend,
-        "model": planned.key.model,
-        "num_ctx": planned.key.num_ctx,
-        "heavy": planned.heavy,
-        "size": len(planned.task_ids),
-        "needs_load": planned.needs_load,
-        "urgent": planned.urgent,
-        "reason": planned.reason,
-        "expected_load_seconds": planned.expected_load_seconds,
-        "expected_start_seconds": planned.expected_start_seconds,
-        "expected_finish_seconds": planned.expected_finish_seconds,
-        "task_ids": list(planned.task_ids),
-    }
-
-
-def _options(rejected: Iterable[Any]) -> list[dict[str, str]]:
-    return [{"option": one.option, "reason": one.reason} for one in rejected]
+def _previewed(block: PlannedBlock) -> PreviewedBlock:
+    return PreviewedBlock(
+        backend=block.key.backend,
+        model=block.key.model,
+        num_ctx=block.key.num_ctx,
+        heavy=block.heavy,
+        size=len(block.task_ids),
+        needs_load=block.needs_load,
+        urgent=block.urgent,
+        reason=block.reason,
+        expected_load_seconds=block.expected_load_seconds,
+        expected_start_seconds=block.expected_start_seconds,
+        expected_finish_seconds=block.expected_finish_seconds,
+        task_ids=tuple(block.task_ids),
+    )

@@ -13,7 +13,7 @@ from gateway.demand_keeper import PAUSES_KEPT, DemandKeeper, Habits, Running
 from gateway.desk import Desk
 from gateway.flexible import FlexibleTasks
 from gateway.interactive_slots import InteractiveSlots
-from gateway.ledger import Ledger
+from gateway.request_log import RequestLog
 from gateway.upstream import UpstreamClient
 from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.residency import Residency
@@ -25,7 +25,7 @@ from jobs.queues.control_requests import INTERACTIVE_CHANGED
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import Settings
 from llm.connections import BoundedCalls
-from models import backlog, caller_key, load, request
+from models import backlog, caller_key, model_loads, request
 from models.database import session
 
 KEEP_ALIVE_SECONDS = 75
@@ -103,7 +103,7 @@ def assemble(runtime: Runtime) -> Gateway:
         desk=desk,
         interactive_slots=interactive_slots,
         client=UpstreamClient(settings.backends, settings.environ),
-        ledger=Ledger(),
+        request_log=RequestLog(),
         flexible=FlexibleTasks(),
         freed=FreedSlots(redis, runtime.slots.freed_channel, interactive_slots.freed_from_thread),
     )
@@ -125,7 +125,8 @@ def _running(settings: Settings, residency: Residency, slots: Slots, backend: st
 def _habits(backend: str, model: str) -> Habits:
     with session():
         return Habits(
-            request.pauses(backend, model, newest=PAUSES_KEPT), load.last_seconds(backend, model)
+            request.pauses(backend, model, newest=PAUSES_KEPT),
+            model_loads.last_seconds(backend, model),
         )
 
 

@@ -43,9 +43,9 @@ from gateway.flexible import (
     response,
 )
 from gateway.interactive_slots import InteractiveSlots
-from gateway.ledger import HANGUP, Ledger
 from gateway.names import spellings
 from gateway.relay import Relay
+from gateway.request_log import HANGUP, RequestLog
 from gateway.upstream import UpstreamClient
 from jobs.admission.slot_events import FreedSlots
 from jobs.settings.load import Settings
@@ -68,7 +68,7 @@ class Gateway:
     desk: Desk
     interactive_slots: InteractiveSlots
     client: UpstreamClient
-    ledger: Ledger
+    request_log: RequestLog
     flexible: FlexibleTasks
     freed: FreedSlots
 
@@ -99,7 +99,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     await gateway.client.start()
     gateway.freed.start()
-    parts = (gateway.interactive_slots, gateway.ledger, gateway.desk.demand, gateway.flexible)
+    parts = (gateway.interactive_slots, gateway.request_log, gateway.desk.demand, gateway.flexible)
     for part in parts:
         part.start()
     try:
@@ -142,7 +142,7 @@ def _relayed(api: Api) -> Callable[[Request], Awaitable[Response]]:
             desk=gateway.desk,
             interactive_slots=gateway.interactive_slots,
             client=gateway.client,
-            ledger=gateway.ledger,
+            request_log=gateway.request_log,
         )
 
     return endpoint

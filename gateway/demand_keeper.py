@@ -62,32 +62,32 @@ class _ModelDemand:
 class WantedModel:
     """One request. It waits until its first byte, whatever it waits for."""
 
-    def __init__(self, wish: _ModelDemand) -> None:
-        self._wish = wish
+    def __init__(self, wanted: _ModelDemand) -> None:
+        self._wanted = wanted
         self._waits = True
 
     def loaded(self, seconds: float) -> None:
         """The model had to be loaded for this request."""
-        self._wish.load_seconds = seconds
+        self._wanted.load_seconds = seconds
 
     def answered(self) -> None:
         """The first byte came: the model is in memory and computes."""
         if self._waits:
             self._stop_waiting()
-            self._wish.running += 1
+            self._wanted.running += 1
 
     def ended(self) -> None:
         if self._waits:
             self._stop_waiting()
         else:
-            self._wish.running -= 1
-            self._wish.ended_at = time.monotonic()
+            self._wanted.running -= 1
+            self._wanted.ended_at = time.monotonic()
 
     def _stop_waiting(self) -> None:
         self._waits = False
-        self._wish.waiting -= 1
-        if self._wish.waiting == 0:
-            self._wish.waiting_since = None
+        self._wanted.waiting -= 1
+        if self._wanted.waiting == 0:
+            self._wanted.waiting_since = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ class Running:
 class DemandKeeper(BackgroundWork):
     """Used from one event loop; what it reads and writes happens in threads.
 
-    ``running`` looks at a server's background calls, ``habits`` reads the ledger for a model at a
-    server; ``request_plan`` wakes the planner.
+    ``running`` looks at a server's background calls, ``habits`` reads the request log for a
+    model at a server; ``request_plan`` wakes the planner.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class DemandKeeper(BackgroundWork):
         self._running = running
         self._habits = habits
         self._request_plan = request_plan
-        self._wishes: dict[tuple[str, str], _ModelDemand] = {}
+        self._wanted: dict[tuple[str, str], _ModelDemand] = {}
         self._published: dict[str, Demand] = {}
         self._changed = asyncio.Event()
 
@@ -149,15 +149,15 @@ class DemandKeeper(BackgroundWork):
     ) -> Iterator[WantedModel]:
         """A request for this model, from now to its end. Where the model is not in memory the
         planner hears of it at once."""
-        wish = self._wishes.setdefault((backend, model), _ModelDemand(model, num_ctx))
-        wish.num_ctx = num_ctx
-        if wish.ended_at is not None and wish.running == 0 and wish.waiting == 0:
-            wish.pauses.append(time.monotonic() - wish.ended_at)
-        wish.waiting += 1
-        wish.waiting_since = wish.waiting_since or utc_now()
+        wanted = self._wanted.setdefault((backend, model), _ModelDemand(model, num_ctx))
+        wanted.num_ctx = num_ctx
+        if wanted.ended_at is not None and wanted.running == 0 and wanted.waiting == 0:
+            wanted.pauses.append(time.monotonic() - wanted.ended_at)
+        wanted.waiting += 1
+        wanted.waiting_since = wanted.waiting_since or utc_now()
         if not resident:
             self._changed.set()
-        request = WantedModel(wish)
+        request = WantedModel(wanted)
         try:
             yield request
         finally:
@@ -210,38 +210,38 @@ class DemandKeeper(BackgroundWork):
 
     def _recall(self) -> None:
         """Read the habits of models that were first requested since this process began."""
-        for (backend, model), wish in list(self._wishes.items()):
-            if wish.recalled:
+        for (backend, model), wanted in list(self._wanted.items()):
+            if wanted.recalled:
                 continue
             habits = self._habits(backend, model)
-            wish.pauses = deque([*habits.pauses_seconds, *wish.pauses], maxlen=PAUSES_KEPT)
-            wish.load_seconds = wish.load_seconds or habits.load_seconds
-            wish.recalled = True
+            wanted.pauses = deque([*habits.pauses_seconds, *wanted.pauses], maxlen=PAUSES_KEPT)
+            wanted.load_seconds = wanted.load_seconds or habits.load_seconds
+            wanted.recalled = True
 
     def _demands(self, now: datetime) -> dict[str, Demand]:
         best: dict[str, tuple[tuple[bool, float], Demand]] = {}
-        for (backend, _), wish in list(self._wishes.items()):
-            demand = self._demand(wish, now)
+        for (backend, _), wanted in list(self._wanted.items()):
+            demand = self._demand(wanted, now)
             if demand is None:
                 continue
             since = demand.waiting_since
             rank = (
-                (True, -since.timestamp()) if since is not None else (False, wish.ended_at or 0.0)
+                (True, -since.timestamp()) if since is not None else (False, wanted.ended_at or 0.0)
             )
             if backend not in best or rank > best[backend][0]:
                 best[backend] = (rank, demand)
         return {backend: demand for backend, (_, demand) in best.items()}
 
-    def _demand(self, wish: _ModelDemand, now: datetime) -> Demand | None:
-        if wish.waiting or wish.running:
-            return Demand(wish.model, wish.num_ctx, now + HOLDS, wish.waiting_since)
-        if wish.ended_at is None:
+    def _demand(self, wanted: _ModelDemand, now: datetime) -> Demand | None:
+        if wanted.waiting or wanted.running:
+            return Demand(wanted.model, wanted.num_ctx, now + HOLDS, wanted.waiting_since)
+        if wanted.ended_at is None:
             return None
         keep = keep_seconds(
-            list(wish.pauses), load_seconds=wish.load_seconds, most_seconds=self._keep_at_most
+            list(wanted.pauses), load_seconds=wanted.load_seconds, most_seconds=self._keep_at_most
         )
-        left = keep - (time.monotonic() - wish.ended_at)
-        return Demand(wish.model, wish.num_ctx, now + HOLDS) if left > 0 else None
+        left = keep - (time.monotonic() - wanted.ended_at)
+        return Demand(wanted.model, wanted.num_ctx, now + HOLDS) if left > 0 else None
 
     def _put_through(self, backend: str, demand: Demand, now: datetime) -> bool:
         """Publish the demand, and have tasks give way to it; whether some in its way still run."""

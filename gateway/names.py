@@ -120,7 +120,7 @@ def _best(category: Category, call: Call, scan: Scan) -> tuple[Place, ...]:
         if usable:
             places.append(_place(server, usable[0]))
     if not places:
-        raise BadCall(f"no server that answers has a model for {_wish(call, category)}")
+        raise BadCall(f"no server that answers has a model for {_required(call, category)}")
     return tuple(places)
 
 
@@ -160,5 +160,5 @@ def _place(server: ServerScan, model: ScannedModel) -> Place:
     return Place(server.backend, model.name, model.heavy, model.info.context_tokens)
 
 
-def _wish(call: Call, category: Category) -> str:
+def _required(call: Call, category: Category) -> str:
     return " and ".join([category.value, *sorted(call.needs)])

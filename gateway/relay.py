@@ -26,8 +26,8 @@ from gateway.dialects.values import Route, StreamReader, Tokens
 from gateway.errors import Away, BadCall, GatewayError, NoServer, answer_to
 from gateway.exchange import Exchange
 from gateway.interactive_slots import NOTE_SECONDS, FirstSlot, InteractiveSlots, Slot
-from gateway.ledger import Ledger, Record
 from gateway.names import Place, Target
+from gateway.request_log import Record, RequestLog
 from gateway.upstream import Refusal, Upstream, UpstreamClient
 from llm import errors
 from llm.errors import LLMError
@@ -52,13 +52,13 @@ class Relay(Response):
         desk: Desk,
         interactive_slots: InteractiveSlots,
         client: UpstreamClient,
-        ledger: Ledger,
+        request_log: RequestLog,
     ) -> None:
         self._call = call
         self._desk = desk
         self._interactive_slots = interactive_slots
         self._client = client
-        self._ledger = ledger
+        self._request_log = request_log
         text = call.text if desk.settings.gateway_log_texts else None
         self._record = Record(caller=caller, api=call.api.value, asked=call.model, text=text)
         self._began = time.monotonic()
@@ -76,7 +76,7 @@ class Relay(Response):
                 group.cancel_scope.cancel()
         finally:
             self._record.duration_seconds = time.monotonic() - self._began
-            self._ledger.add(self._record)
+            self._request_log.add(self._record)
 
     async def _note_phases(self, exchange: Exchange) -> None:
         """Report the load every few seconds, because it may take minutes.

@@ -1,4 +1,4 @@
-"""The ledger of the gateway: one row for each request of a person or a program."""
+"""The request log of the gateway: one row for each request of a person or a program."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def usage_by_day(days: int) -> list[CallerUsage]:
 
 @dataclass(frozen=True, slots=True)
 class LastRequest:
-    """A row of the ledger, without its text."""
+    """A row of the request log, without its text."""
 
     at: datetime
     caller: str

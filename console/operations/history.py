@@ -14,7 +14,7 @@ from jobs.policy.estimation import WARM_LOAD_SECONDS
 from jobs.settings.load import Settings
 from jobs.simulation.workload import Pair, VirtualBackend, VirtualModel, VirtualTask, Workload
 from llm.types import BackendKind, Category
-from models import attempt, load
+from models import attempt, model_loads
 from models.attempt import ServedAttempt
 from models.states import Priority
 
@@ -43,7 +43,7 @@ def workload_of_history(settings: Settings, *, limit: int = MAX_ATTEMPTS) -> Wor
         by_pair[pair].append(row)
         pairs_of[row.category].add(pair)
     means = {pair: fmean(_served(row) for row in found) for pair, found in by_pair.items()}
-    loads = load.mean_seconds()
+    loads = model_loads.mean_seconds()
     heavy = {pair for pair, found in by_pair.items() if any(row.heavy for row in found)}
     first = min(row.created_at for row in rows)
     return Workload(

@@ -10,10 +10,10 @@ from typing import Literal
 from console.operations.lanes import lane_of
 from console.operations.outlook import OpenWork
 from jobs.policy.forecast import Forecast
-from models import block, load, request
+from models import block, model_loads, request
 from models.ahead import SentTask
 from models.block import BlockInForce, StartedBlock
-from models.load import PastLoad
+from models.model_loads import PastLoad
 from models.request import ServedCall
 
 HOUR_SECONDS = 3600.0
@@ -68,7 +68,7 @@ def look(work: OpenWork, *, now: datetime) -> Seen:
     return Seen(
         work=work,
         started=block.started_since(since - LONGEST_BLOCK, newest=PAST_BLOCKS),
-        loads=load.ended_since(since, newest=PAST_LOADS),
+        loads=model_loads.ended_since(since, newest=PAST_LOADS),
         chats=request.served_since(since, newest=PAST_CHATS),
     )
 

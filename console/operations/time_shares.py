@@ -76,7 +76,7 @@ def _span(call: Ended) -> Span:
 
 
 def _chat_span(chat: ServedCall) -> Span:
-    """The ledger of chats counts from the request on: its wait here is no part of the call."""
+    """The request log counts from the request on: its wait here is no part of the call."""
     parts = time_split(
         duration_seconds=chat.duration_seconds - chat.queue_seconds,
         load_seconds=chat.load_seconds,

@@ -15,14 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from console.operations import queues
-from console.web.figures.lanes import BackendLane
+from console.web.figures.backend_lanes import BackendLane
 from console.web.figures.overview import Overview
 from console.web.site import Site
 from jobs.process.clock import epoch_seconds, utc_now
 from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import PLANNER, SCHEDULER_TICK, WORKERS
 from llm.breaker import BreakerPhase
-from models import request as request_ledger
+from models import request as request_log
 from models import task_figures
 from models.attempt import MinuteSums
 from models.database import DatabaseUnavailable, session
@@ -61,7 +61,7 @@ class Metrics:
     def _from_postgres(self) -> list[Metric]:
         with session():
             leases = task_figures.running_leases()
-            chats = request_ledger.of_last_hour()
+            chats = request_log.of_last_hour()
         ended = self._site.overviews.hour().ended
         return [*_of_attempts(ended), *_of_requests(chats),
                 _gauge("kos_leases_late", "Running tasks whose lease ran out", leases.late),

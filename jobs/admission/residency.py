@@ -21,9 +21,9 @@ from llm.backends.base import BackendAdapter
 from llm.errors import CallCancelled, LLMError, TransientError
 from llm.kinds import traits_of
 from llm.types import BackendSpec, CancelToken, Deadlines, ResidentModel
-from models import load
+from models import model_loads
 from models.database import DatabaseUnavailable, session
-from models.load import Cause
+from models.model_loads import Cause
 
 logger = logging.getLogger(__name__)
 
@@ -324,7 +324,7 @@ class Residency:
         logger.info("model_loaded backend=%s model=%s seconds=%.2f", backend, model, seconds)
         try:
             with session():
-                load.record(backend, model, num_ctx=num_ctx, seconds=seconds, cause=cause)
+                model_loads.record(backend, model, num_ctx=num_ctx, seconds=seconds, cause=cause)
         except DatabaseUnavailable as error:
             logger.warning("load_not_recorded model=%s error=%s", model, error)
 

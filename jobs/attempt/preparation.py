@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from jobs.attempt import knowledge
 from jobs.attempt.context.files import gather
-from jobs.attempt.context.keywords import keywords_of
+from jobs.attempt.context.keyword_extraction import keywords_of
 from jobs.attempt.lease_keeper import RunningAttempt
 from jobs.attempt.processors import registry
 from jobs.attempt.processors.base import TaskContext

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobs.policy import keywords
+from jobs.policy import category_signs
 from jobs.policy.tokens import estimate_tokens
 from llm.types import Category
 
@@ -64,17 +64,17 @@ def assess(
 def _signs(text: str) -> dict[Category, float]:
     signs = {
         category: float(len({match.lower() for match in pattern.findall(text)}))
-        for category, pattern in keywords.STEMS.items()
+        for category, pattern in category_signs.STEMS.items()
     }
     code = 0.0
-    if keywords.CODE_FENCE.search(text):
+    if category_signs.CODE_FENCE.search(text):
         code += _FENCE_WEIGHT
-    if keywords.TRACEBACK.search(text):
+    if category_signs.TRACEBACK.search(text):
         code += _FENCE_WEIGHT
-    code += min(3, len(keywords.CODE_LINE.findall(text)))
-    code += min(2, len(keywords.FILE_NAME.findall(text)))
+    code += min(3, len(category_signs.CODE_LINE.findall(text)))
+    code += min(2, len(category_signs.FILE_NAME.findall(text)))
     signs[Category.CODING] += code
-    signs[Category.REASONING] += 1.0 if keywords.FORMULA.search(text) else 0.0
+    signs[Category.REASONING] += 1.0 if category_signs.FORMULA.search(text) else 0.0
     return signs
 
 
@@ -105,11 +105,11 @@ def _complexity(
     has_dependencies: bool,
 ) -> tuple[float, str]:
     tokens = estimate_tokens(text)
-    steps = len(keywords.STEP.findall(text))
+    steps = len(category_signs.STEP.findall(text))
     value = _BASE[category]
     value += 0.06 * max(0.0, math.log2((tokens + 1) / 40))
     value += min(0.15, 0.03 * steps)
-    value += min(0.06, 0.02 * len(keywords.QUESTION.findall(text)))
+    value += min(0.06, 0.02 * len(category_signs.QUESTION.findall(text)))
     value += 0.08 if has_dependencies else 0.0
     bug = _probability(metadata.get("bug_probability"))
     value = value if bug is None else max(value, 0.3 + 0.6 * bug)

@@ -234,7 +234,7 @@ def _own_capacity(server: ServerLoad, config: ConcurrencyConfig) -> tuple[int, s
 def _without_own_figures(
     server: ServerLoad, configured: int, config: ConcurrencyConfig
 ) -> tuple[int, str, bool]:
-    """Ollama and most others tell nothing: our own ledger of requests is all there is."""
+    """Ollama and most others tell nothing: our own count of requests is all there is."""
     if traits_of(server.kind).reports_load:
         safe = min(configured, config.mlx_safe_max)
         return safe, f"it does not report its load: at most {safe}", False

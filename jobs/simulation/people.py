@@ -49,44 +49,44 @@ class People:
         self._epoch = epoch
         self._patience = timedelta(seconds=workload.interactive_patience_seconds)
         self._models = workload.model_by_pair
-        self._wishes: dict[Pair, _ModelDemand] = {}
+        self._wanted: dict[Pair, _ModelDemand] = {}
 
     def arrive(self, request: VirtualRequest, now: float) -> Pair:
         """The place that answers it."""
         options = [self._option(pair, now) for pair in request.service_seconds]
         best = by_preference(options, patience=self._patience)[0]
-        wish = self._wishes.setdefault((best.backend, best.model), _ModelDemand())
-        if wish.idle and wish.ended_at is not None:
-            wish.pauses.append(now - wish.ended_at)
-        wish.waiting_since.append(request.arrival_seconds)
+        wanted = self._wanted.setdefault((best.backend, best.model), _ModelDemand())
+        if wanted.idle and wanted.ended_at is not None:
+            wanted.pauses.append(now - wanted.ended_at)
+        wanted.waiting_since.append(request.arrival_seconds)
         return best.backend, best.model
 
     def started(self, request_id: str, pair: Pair) -> None:
-        wish = self._wishes[pair]
-        wish.waiting_since.remove(self.requests[request_id].arrival_seconds)
-        wish.running += 1
+        wanted = self._wanted[pair]
+        wanted.waiting_since.remove(self.requests[request_id].arrival_seconds)
+        wanted.running += 1
 
     def ended(self, pair: Pair, now: float) -> None:
-        wish = self._wishes[pair]
-        wish.running -= 1
-        wish.ended_at = now
+        wanted = self._wanted[pair]
+        wanted.running -= 1
+        wanted.ended_at = now
 
     def lost(self, request_id: str, pair: Pair, *, now: float) -> None:
         """Its server died; it asks again."""
-        wish, arrived = self._wishes[pair], self.requests[request_id].arrival_seconds
-        if arrived in wish.waiting_since:
-            wish.waiting_since.remove(arrived)
+        wanted, arrived = self._wanted[pair], self.requests[request_id].arrival_seconds
+        if arrived in wanted.waiting_since:
+            wanted.waiting_since.remove(arrived)
         else:
             self.ended(pair, now)
 
     def demands(self, now: float) -> dict[str, Demand]:
         """What people want of each server, by backend."""
         best: dict[str, tuple[tuple[bool, float], Demand]] = {}
-        for (backend, model), wish in self._wishes.items():
-            if wish.idle and now >= self._kept_until((backend, model)):
+        for (backend, model), wanted in self._wanted.items():
+            if wanted.idle and now >= self._kept_until((backend, model)):
                 continue
-            since = min(wish.waiting_since, default=None)
-            rank = (True, -since) if since is not None else (False, wish.ended_at or 0.0)
+            since = min(wanted.waiting_since, default=None)
+            rank = (True, -since) if since is not None else (False, wanted.ended_at or 0.0)
             if backend not in best or rank > best[backend][0]:
                 moment = None if since is None else self._moment(since)
                 demand = Demand(model, 0, self._moment(now), waiting_since=moment)
@@ -97,10 +97,10 @@ class People:
         """When somebody's patience ends or a model is given up, if anything is to come."""
         moments = [
             since + self._workload.interactive_patience_seconds
-            for wish in self._wishes.values()
-            for since in wish.waiting_since
+            for wanted in self._wanted.values()
+            for since in wanted.waiting_since
         ]
-        moments += [self._kept_until(pair) for pair, wish in self._wishes.items() if wish.idle]
+        moments += [self._kept_until(pair) for pair, wanted in self._wanted.items() if wanted.idle]
         return min((moment for moment in moments if moment > now), default=None)
 
     def interrupted(self, backend: str, demand: Demand, now: float) -> tuple[str, ...]:
@@ -131,7 +131,9 @@ class People:
         demand = self.demands(now).get(backend)
         most = server.profile.resident_models
         waiting = sum(
-            len(wish.waiting_since) for (name, _), wish in self._wishes.items() if name == backend
+            len(wanted.waiting_since)
+            for (name, _), wanted in self._wanted.items()
+            if name == backend
         )
         return InteractiveOption(
             backend,
@@ -153,11 +155,11 @@ class People:
         return Counter(each.model for each in running if each.task_id not in self.requests)
 
     def _kept_until(self, pair: Pair) -> float:
-        wish = self._wishes[pair]
-        if wish.ended_at is None:
+        wanted = self._wanted[pair]
+        if wanted.ended_at is None:
             return 0.0
-        return wish.ended_at + keep_seconds(
-            wish.pauses,
+        return wanted.ended_at + keep_seconds(
+            wanted.pauses,
             load_seconds=self._models[pair].load_seconds,
             most_seconds=self._workload.interactive_keep_seconds,
         )

@@ -13,7 +13,17 @@ import redis
 from jobs.process.clock import epoch_seconds
 from jobs.queues.names import CONTROL_QUEUE, MAINTENANCE_QUEUE, NAMESPACE, llm_queue
 from jobs.settings.load import Settings
-from models import attempt, block, counts, decision, load, request, retention, task_views, webhook
+from models import (
+    attempt,
+    block,
+    counts,
+    decision,
+    model_loads,
+    request,
+    retention,
+    task_views,
+    webhook,
+)
 from models.bounded_connection import statement_limit
 from models.database import database, session
 from models.locks import lock_if_free
@@ -40,7 +50,7 @@ def prune(settings: Settings, client: redis.Redis) -> dict[str, int]:
             "attempts": attempt.prune(settings.attempts_keep_days),
             "decisions": decision.prune(settings.decisions_keep_days),
             "requests": request.prune(settings.requests_keep_days),
-            "loads": load.prune(settings.attempts_keep_days),
+            "loads": model_loads.prune(settings.attempts_keep_days),
             "blocks": block.prune(settings.blocks_keep_days),
             "deliveries": webhook.prune(settings.attempts_keep_days),
             "dead_letters": _prune_dead_letters(settings, client),

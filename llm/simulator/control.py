@@ -1,4 +1,4 @@
-"""The control endpoint `/_sim/...`: set faults, read the ledger, reset."""
+"""The control endpoint `/_sim/...`: set faults, read the activity, reset."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from llm.simulator.activity import Activity
 from llm.simulator.calls import CallError
 from llm.simulator.engine import SimulatedEngine
 from llm.simulator.faults import FaultBook, FaultError
 from llm.simulator.http_connection import HttpExchange
 from llm.simulator.http_request import HttpRequest
-from llm.simulator.ledger import RequestLedger
-from llm.simulator.listener import Listener
+from llm.simulator.listening_socket import Listener
 from llm.wire.values import dump
 
 _JOURNAL_ENTRIES = 200
@@ -24,7 +24,7 @@ class Subject(Protocol):
 
     engine: SimulatedEngine
     faults: FaultBook
-    ledger: RequestLedger
+    activity: Activity
 
     def describe(self) -> dict[str, Any]:
         """Kind, time scale and profile as JSON values."""
@@ -57,7 +57,7 @@ class Control:
 
     async def _stats(self, exchange: HttpExchange) -> None:
         entries = _number(exchange.request, "journal", default=_JOURNAL_ENTRIES)
-        body = self._subject.ledger.snapshot(journal=entries)
+        body = self._subject.activity.snapshot(journal=entries)
         engine = self._subject.engine
         body["resident"] = [one.model.name for one in engine.residents if not one.is_loading]
         body["loading"] = [one.model.name for one in engine.residents if one.is_loading]

@@ -6,10 +6,10 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from llm.simulator.activity import ActivityEntry
 from llm.simulator.calls import CallError
 from llm.simulator.faults import Fault
 from llm.simulator.http_connection import JSON_TYPE, HttpExchange
-from llm.simulator.ledger import LedgerEntry
 from llm.simulator.pace import TokenPace
 from llm.simulator.scripts import Script
 from llm.simulator.speakers import Reason, Speaker
@@ -50,7 +50,7 @@ class Delivery:
         speaker: Speaker,
         *,
         streams: bool,
-        entry: LedgerEntry,
+        entry: ActivityEntry,
         fault: Fault | None,
     ) -> None:
         self._exchange = exchange

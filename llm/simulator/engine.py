@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from llm.simulator.ledger import RequestLedger
+from llm.simulator.activity import Activity
 from llm.simulator.prefix_cache import PrefixCache, SharedCache, SlotCaches
 from llm.simulator.profiles import ModelProfile, ServerProfile
 from llm.simulator.residents import LoadOptions, LoadOrder, QueueFullError, SimulatedModel, Ticket
@@ -17,11 +17,11 @@ class SimulatedEngine:
     """The model part of a server. A model is loaded at its first request. If there is no room, the
     least recently used idle model is evicted; if none is idle, one is drained."""
 
-    def __init__(self, profile: ServerProfile, ledger: RequestLedger, *, time_scale: float) -> None:
+    def __init__(self, profile: ServerProfile, activity: Activity, *, time_scale: float) -> None:
         self.profile = profile
-        self._ledger = ledger
+        self._activity = activity
         self._time_scale = time_scale
-        self._slots = ModelSlots(profile, ledger)
+        self._slots = ModelSlots(profile, activity)
         self._residents: dict[str, SimulatedModel] = {}
         self._pending: list[Ticket] = []
         self._fairness_timer: asyncio.TimerHandle | None = None
@@ -197,7 +197,7 @@ class SimulatedEngine:
         self._residents[resident.model.runner] = resident
         self._attach(ticket, resident)
         loop = asyncio.get_running_loop()
-        self._ledger.occupy("load", 1)
+        self._activity.occupy("load", 1)
         resident.loading = loop.call_later(
             ticket.order.seconds / self._time_scale, self._loaded, resident, ticket.order
         )
@@ -218,18 +218,18 @@ class SimulatedEngine:
         return SharedCache(profile.prefix_cache_bytes // max(1, model.kv_bytes_per_token))
 
     def _loaded(self, resident: SimulatedModel, order: LoadOrder) -> None:
-        self._ledger.occupy("load", -1)
+        self._activity.occupy("load", -1)
         resident.is_loading = False
         resident.loading = None
         arrivals, resident.arrivals = resident.arrivals, []
         if order.error is not None:
-            self._ledger.count(resident.model.name, "load_failures")
+            self._activity.count(resident.model.name, "load_failures")
             del self._residents[resident.model.runner]
             for ticket in arrivals:
                 ticket.resident = None
                 ticket.fail(order.error)
         else:
-            self._ledger.count(resident.model.name, "loads")
+            self._activity.count(resident.model.name, "loads")
             for ticket in arrivals:
                 ticket.succeed(resident)
         self._schedule()
@@ -251,7 +251,7 @@ class SimulatedEngine:
     def _cancel_load(self, resident: SimulatedModel) -> None:
         assert resident.loading is not None
         resident.loading.cancel()
-        self._ledger.occupy("load", -1)
+        self._activity.occupy("load", -1)
         del self._residents[resident.model.runner]
 
     def _expired(self, resident: SimulatedModel) -> None:
@@ -264,9 +264,9 @@ class SimulatedEngine:
         resident.is_eviction = is_eviction
         if resident.is_idle:
             self._remove(resident)
-            self._ledger.count(resident.model.name, "unloads")
+            self._activity.count(resident.model.name, "unloads")
             if is_eviction:
-                self._ledger.count(resident.model.name, "evictions")
+                self._activity.count(resident.model.name, "evictions")
 
     def _remove(self, resident: SimulatedModel) -> None:
         resident.stop_expiry()

@@ -7,13 +7,13 @@ import math
 import time
 from dataclasses import dataclass, replace
 
+from llm.simulator.activity import Activity, ActivityEntry
 from llm.simulator.calls import CallError, SimulatedCall
 from llm.simulator.delivery import Delivery
 from llm.simulator.dialects import Dialect
 from llm.simulator.engine import SimulatedEngine
 from llm.simulator.faults import AT_ONCE, HARMLESS, LOAD_FAULTS, MODEL_PREFIX, Fault, FaultBook
 from llm.simulator.http_connection import HttpExchange
-from llm.simulator.ledger import LedgerEntry, RequestLedger
 from llm.simulator.pace import TokenPace, shared_rate
 from llm.simulator.profiles import ModelProfile, ServerProfile
 from llm.simulator.rate_limit import WINDOW_SECONDS, RateLimit
@@ -47,12 +47,12 @@ class GenerationJob:
     call: SimulatedCall
     exchange: HttpExchange
     speaker: Speaker
-    entry: LedgerEntry
+    entry: ActivityEntry
     fault: Fault | None
 
 
 class Generator:
-    """Serves completions with `engine`, applies `faults`, and records them in `ledger`."""
+    """Serves completions with `engine`, applies `faults`, and records them in `activity`."""
 
     def __init__(
         self,
@@ -61,14 +61,14 @@ class Generator:
         dialect: Dialect,
         engine: SimulatedEngine,
         faults: FaultBook,
-        ledger: RequestLedger,
+        activity: Activity,
         time_scale: float,
     ) -> None:
         self._profile = profile
         self._dialect = dialect
         self._engine = engine
         self._faults = faults
-        self._ledger = ledger
+        self._activity = activity
         self._time_scale = time_scale
         self.rate_limit = RateLimit(
             profile.requests_per_minute, window_seconds=WINDOW_SECONDS / time_scale
@@ -77,7 +77,7 @@ class Generator:
 
     async def serve(self, exchange: HttpExchange, call: SimulatedCall, speaker: Speaker) -> None:
         """Answer `call`. When the client disconnects, its work is cancelled at once."""
-        entry = self._ledger.arrive(
+        entry = self._activity.arrive(
             endpoint=exchange.request.path,
             model=call.model,
             task_id=exchange.request.headers.get("x-task-id"),
@@ -99,7 +99,7 @@ class Generator:
         except CallError as error:
             self._reject(job, error)
         finally:
-            self._ledger.close(entry, outcome)
+            self._activity.close(entry, outcome)
 
     def find_model(self, name: str) -> ModelProfile | None:
         """The model of that name, with or without `:latest`, or the substitute of
@@ -239,23 +239,23 @@ class Generator:
     async def _prefill(self, delivery: Delivery, resident: SimulatedModel, tokens: int) -> float:
         started = time.monotonic()
         rate = resident.model.prefill_tokens_per_second * self._time_scale
-        self._ledger.occupy("prefill", 1)
+        self._activity.occupy("prefill", 1)
         try:
             await delivery.begin()
             if rate and not delivery.is_broken:
                 await asyncio.sleep(tokens / rate)
         finally:
-            self._ledger.occupy("prefill", -1)
+            self._activity.occupy("prefill", -1)
         return time.monotonic() - started
 
     async def _decode(self, delivery: Delivery, resident: SimulatedModel, script: Script) -> Reason:
-        self._ledger.occupy("decode", 1)
+        self._activity.occupy("decode", 1)
         try:
             return (
                 "stop" if delivery.is_broken else await delivery.send(script, self._pace(resident))
             )
         finally:
-            self._ledger.occupy("decode", -1)
+            self._activity.occupy("decode", -1)
 
     def _pace(self, resident: SimulatedModel) -> TokenPace:
         alone = resident.model.decode_tokens_per_second * self._time_scale

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from llm.simulator.activity import Activity
 from llm.simulator.engine import SimulatedEngine
-from llm.simulator.ledger import RequestLedger
 from llm.simulator.profiles import ServerProfile
 from llm.wire.values import JsonObject
 
@@ -42,7 +42,7 @@ def llama_server_models(engine: SimulatedEngine, profile: ServerProfile) -> Json
     return {"object": "list", "data": data}
 
 
-def vllm_metrics(engine: SimulatedEngine, profile: ServerProfile, ledger: RequestLedger) -> str:
+def vllm_metrics(engine: SimulatedEngine, profile: ServerProfile, activity: Activity) -> str:
     """Prometheus text with vLLM's names."""
     gauges = {"vllm:num_requests_running": {}, "vllm:num_requests_waiting": {}}  # type: dict[str, dict[str, float]]
     usage: dict[str, float] = {}
@@ -61,6 +61,6 @@ def vllm_metrics(engine: SimulatedEngine, profile: ServerProfile, ledger: Reques
     lines.append("# TYPE vllm:request_success counter")
     lines += [
         f'vllm:request_success_total{{model_name="{model}"}} {float(figures.completed)}'
-        for model, figures in sorted(ledger.models.items())
+        for model, figures in sorted(activity.models.items())
     ]
     return "\n".join(lines) + "\n"

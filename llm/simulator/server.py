@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from llm.simulator import calls
+from llm.simulator.activity import Activity
 from llm.simulator.calls import CallError, SimulatedCall
 from llm.simulator.control import Control
 from llm.simulator.dialects import DIALECTS
@@ -19,8 +20,7 @@ from llm.simulator.faults import FAULTS, MODEL_PREFIX, FaultBook
 from llm.simulator.generation import Generator
 from llm.simulator.http_connection import HttpExchange
 from llm.simulator.http_request import HttpRequest
-from llm.simulator.ledger import RequestLedger
-from llm.simulator.listener import Listener
+from llm.simulator.listening_socket import Listener
 from llm.simulator.profiles import Kind, ModelProfile, ServerProfile
 from llm.simulator.reports import health, llama_server_models, vllm_metrics
 from llm.simulator.residents import LoadOptions, SimulatedModel
@@ -55,16 +55,16 @@ class Simulator:
         self._time_scale = time_scale
         self._lists_faults = lists_faults
         self._completion_numbers = count(1)
-        self.ledger = RequestLedger()
+        self.activity = Activity()
         self.faults = FaultBook(seed=seed)
-        self.engine = SimulatedEngine(profile, self.ledger, time_scale=time_scale)
+        self.engine = SimulatedEngine(profile, self.activity, time_scale=time_scale)
         self.listener = Listener(self._handle, host=host, port=port)
         self._generator = Generator(
             profile,
             dialect=self._dialect,
             engine=self.engine,
             faults=self.faults,
-            ledger=self.ledger,
+            activity=self.activity,
             time_scale=time_scale,
         )
         self._control = Control(self, listener=self.listener)
@@ -91,7 +91,7 @@ class Simulator:
         self._generator.rate_limit.clear()
         self.engine.unload_idle()
         self._load_start_models()
-        self.ledger.reset()
+        self.activity.reset()
 
     def _load_start_models(self) -> None:
         if self._profile.resident_at_start:
@@ -195,7 +195,7 @@ class Simulator:
         exchange.respond(200, body)
 
     async def _metrics(self, exchange: HttpExchange) -> None:
-        text = vllm_metrics(self.engine, self._profile, self.ledger)
+        text = vllm_metrics(self.engine, self._profile, self.activity)
         exchange.respond(200, text.encode(), content_type="text/plain; version=0.0.4")
 
     async def _ollama_generate(self, exchange: HttpExchange) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from llm.simulator.ledger import RequestLedger
+from llm.simulator.activity import Activity
 from llm.simulator.profiles import ServerProfile
 from llm.simulator.residents import SimulatedModel
 
@@ -12,9 +12,9 @@ from llm.simulator.residents import SimulatedModel
 class ModelSlots:
     """First come, first served among the models that have a slot free."""
 
-    def __init__(self, profile: ServerProfile, ledger: RequestLedger) -> None:
+    def __init__(self, profile: ServerProfile, activity: Activity) -> None:
         self._profile = profile
-        self._ledger = ledger
+        self._activity = activity
         self._queued: dict[SimulatedModel, None] = {}
         self._number = 0
         self.active = 0
@@ -46,7 +46,7 @@ class ModelSlots:
         """Release a slot of `resident` to the next waiting request."""
         resident.active -= 1
         self.active -= 1
-        self._ledger.stream(resident.model.name, -1)
+        self._activity.stream(resident.model.name, -1)
         self._serve_next()
 
     def _serve_next(self) -> None:
@@ -66,7 +66,7 @@ class ModelSlots:
     def _hold(self, resident: SimulatedModel) -> None:
         resident.active += 1
         self.active += 1
-        self._ledger.stream(resident.model.name, 1)
+        self._activity.stream(resident.model.name, 1)
 
     def _left_queue(self, resident: SimulatedModel) -> None:
         self.waiting -= 1

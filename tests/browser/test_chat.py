@@ -84,7 +84,7 @@ def test_a_chat_streams_stops_and_becomes_a_task(watched: Watched, system: Syste
     expect(said.last).not_to_be_empty()
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".answer").last).to_contain_text("Stopped")
-    system.wait(lambda: [r["status"] for r in requested(system)] == [200, 499], what="ledger")
+    system.wait(lambda: [r["status"] for r in requested(system)] == [200, 499], what="request log")
     assert {row["caller"] for row in requested(system)} == {"dashboard"}
 
     page.get_by_role("button", name="Make this a task").last.click()

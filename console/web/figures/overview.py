@@ -19,18 +19,18 @@ from console.operations.verdict import SystemVerdict
 from console.services.errors import ServiceError
 from console.supervision.client import ProgramStatus
 from console.web.figures import pending
+from console.web.figures.backend_lanes import BackendLane, Lanes
 from console.web.figures.cache import Cached
 from console.web.figures.hour import Hour, HourOfAttempts
-from console.web.figures.lanes import BackendLane, Lanes
 from console.web.figures.pending import BacklogGroup
 from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
-from models import block, counts, load
+from models import block, counts, model_loads
 from models.block import PlacedKind
 from models.database import session
 from models.expert import ListedExpert
-from models.load import Reloads
+from models.model_loads import Reloads
 from models.task_figures import PendingGroup
 
 STALE_SECONDS = 3.0
@@ -95,7 +95,7 @@ class Overviews:
             counts=Cached(counts.by_status),
             hour=Cached(lambda: hour.look(clock())),
             splits=Cached(lambda: time_shares.time_shares(clock()), seconds=5.0),
-            reloads=Cached(load.of_last_day, seconds=3.0),
+            reloads=Cached(model_loads.of_last_day, seconds=3.0),
             work=Cached(outlook.open_work),
             places=Cached(block.last_places, seconds=2.0),
             forecast=Cached(self._forecast, seconds=2.0),

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.policy.plan_building.balance import Balance, OpenServer, balance
+from jobs.policy.plan_building.block_order import order_lanes, start_order
 from jobs.policy.plan_building.choices import NOT_PREFERRED_FACTOR, Choices, Option, Router
 from jobs.policy.plan_building.groups import TaskGroup, group_tasks
-from jobs.policy.plan_building.lanes import order_lanes, start_order
 from jobs.policy.plan_building.memory import is_warm
 from jobs.policy.plan_building.timing import timed_blocks, unplaced
 from jobs.policy.plan_building.urgency import UrgentPlacement, place_urgent

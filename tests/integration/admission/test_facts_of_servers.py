@@ -17,7 +17,7 @@ from llm.backends.base import BackendAdapter
 from llm.backends.registry import Backends, build
 from llm.scanner import Scanner
 from llm.types import BackendKind, BackendSpec, Deadlines, GenerateRequest, Message, ModelInfo
-from models import load
+from models import model_loads
 from tests.support.plan_builders import ollama, snapshot, task
 from tests.support.simulators import Kind, RunningSimulator, simulator
 
@@ -41,7 +41,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models whose loads were recorded."""
     names: list[str] = []
     monkeypatch.setattr("jobs.admission.residency.session", closing_nothing)
-    monkeypatch.setattr(load, "record", lambda _, name, **more: names.append(name))
+    monkeypatch.setattr(model_loads, "record", lambda _, name, **more: names.append(name))
     return names
 
 

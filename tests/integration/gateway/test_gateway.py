@@ -69,10 +69,10 @@ class Door:
         self.ollama = ollama.Client(host=url)
 
     def requests(self, **where: Any) -> list[Any]:
-        """The ledger's rows, once there is one."""
+        """The rows of the request log, once there is one."""
         conditions = " AND ".join(f"{name} = %({name})s" for name in where) or "true"
         query = f"SELECT * FROM kos_requests WHERE {conditions} ORDER BY id"
-        self.system.wait(lambda: bool(self.system.sql(query, where)), what=f"ledger {where}")
+        self.system.wait(lambda: bool(self.system.sql(query, where)), what=f"request log {where}")
         return self.system.sql(query, where)
 
 
@@ -331,7 +331,7 @@ def test_hostile_requests_are_refused_and_leave_nothing_behind(door: Door) -> No
     assert not [status for status in statuses if status >= 500], statuses
     assert max(memory[250:]) < max(memory[:250]) * 1.1
     door.system.wait(lambda: slots_in_use(door) == 0, what="slots free", deadline_seconds=10)
-    assert door.requests(asked="\ufffd"), "a name with a NUL is in the ledger too"
+    assert door.requests(asked="\ufffd"), "a name with a NUL is in the request log too"
 
 
 def test_the_dashboard_and_the_metrics_show_who_asked(door: Door) -> None:

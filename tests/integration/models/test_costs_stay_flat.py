@@ -17,7 +17,7 @@ from models import (
     block,
     counts,
     decision,
-    load,
+    model_loads,
     orphans,
     task_figures,
     task_views,
@@ -102,7 +102,7 @@ def read_for_a_first_screen() -> None:
     task_figures.pending_groups()
     attempt.by_minute(now - timedelta(hours=1))
     attempt.completed_between(now - timedelta(minutes=1), now)
-    load.of_last_day()
+    model_loads.of_last_day()
     task_figures.running(50)
     task_figures.running_since()
     task_figures.running_leases()

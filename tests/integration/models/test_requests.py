@@ -1,4 +1,4 @@
-"""What is learned from the ledger of people's requests."""
+"""What is learned from the log of people's requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.planning.learned_figures import sample_of_request
-from models import load, request
+from models import model_loads, request
 from models.request import NewRequest
 
 NOW = datetime.now(UTC)
@@ -44,12 +44,12 @@ def test_pauses_between_requests_and_the_last_load_are_remembered(database_here:
         [replace(ANSWERED, at=NOW - timedelta(seconds=100 - start)) for start in starts]
         + [replace(ANSWERED, backend="mlx")]
     )
-    load.record("ollama", "chat", num_ctx=0, seconds=6.5, cause="chat")
+    model_loads.record("ollama", "chat", num_ctx=0, seconds=6.5, cause="chat")
 
     found = request.pauses("ollama", "chat", newest=10)
 
     # The third began while the second still ran.
     assert found == pytest.approx([2.0, 31.5])
     assert request.pauses("ollama", "chat", newest=1) == pytest.approx([31.5])
-    assert load.last_seconds("ollama", "chat") == 6.5
-    assert load.last_seconds("mlx", "chat") is None
+    assert model_loads.last_seconds("ollama", "chat") == 6.5
+    assert model_loads.last_seconds("mlx", "chat") is None

@@ -11,7 +11,7 @@ from console.operations.strip import Seen, Segment, Strips, strips
 from jobs.policy.forecast import Ahead, BlockAhead, Duration, Forecast, InFlight, forecast
 from models.ahead import SentTask
 from models.block import BlockInForce, StartedBlock
-from models.load import PastLoad
+from models.model_loads import PastLoad
 from models.request import ServedCall
 
 NOW = datetime(2026, 3, 14, 17, 0, tzinfo=UTC)

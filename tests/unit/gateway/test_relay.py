@@ -18,9 +18,9 @@ from starlette.types import Message
 
 from gateway.calls import Api, read_call
 from gateway.interactive_slots import Slot
-from gateway.ledger import Record
 from gateway.names import Place, Target
 from gateway.relay import Relay
+from gateway.request_log import Record
 from gateway.upstream import UpstreamClient
 from llm import errors
 from llm.types import BackendKind, BackendSpec
@@ -214,7 +214,7 @@ def chat(
                     desk=cast(Any, Desk(told)),
                     interactive_slots=cast(Any, FreeSlots()),
                     client=client,
-                    ledger=cast(Any, SimpleNamespace(add=records.append)),
+                    request_log=cast(Any, SimpleNamespace(add=records.append)),
                 )
                 with anyio.fail_after(DEADLINE_SECONDS):
                     await relay({"type": "http"}, receive, send)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from llm.simulator.activity import Activity
 from llm.simulator.engine import SimulatedEngine
-from llm.simulator.ledger import RequestLedger
 from llm.simulator.profiles import ModelProfile, ServerProfile
 from llm.simulator.residents import LoadFailedError, LoadOptions, LoadOrder, QueueFullError
 
@@ -19,12 +19,12 @@ SMALL, LARGE = LoadOptions(4096), LoadOptions(8192)
 
 
 class Server:
-    """An engine with its ledger, and requests that hold a model until told to let go."""
+    """An engine with its activity, and requests that hold a model until told to let go."""
 
     def __init__(self, **limits: Any) -> None:
-        self.ledger = RequestLedger()
+        self.activity = Activity()
         profile = ServerProfile(models=tuple(MODELS.values()), **limits)
-        self.engine = SimulatedEngine(profile, self.ledger, time_scale=1.0)
+        self.engine = SimulatedEngine(profile, self.activity, time_scale=1.0)
         self.journal: list[str] = []
 
     def ask(
@@ -69,8 +69,8 @@ def test_a_model_is_loaded_once_for_all_who_wait_for_it() -> None:
     async def scene() -> None:
         server = Server(slots=0)
         await asyncio.gather(*(server.ask("a") for _ in range(20)))
-        assert server.ledger.total.loads == 1
-        assert server.ledger.total.streams.max == 20
+        assert server.activity.total.loads == 1
+        assert server.activity.total.streams.max == 20
 
     play(scene())
 
@@ -81,7 +81,7 @@ def test_the_least_recently_used_idle_model_goes_first() -> None:
         for name in "abac":
             await server.ask(name)
         assert server.loaded == ["a", "c"]
-        assert server.ledger.total.evictions == 1
+        assert server.activity.total.evictions == 1
 
     play(scene())
 
@@ -111,7 +111,7 @@ def test_when_none_is_idle_one_is_drained_and_gets_no_new_requests() -> None:
         release.set()
         await asyncio.gather(first, other, late)
         assert server.journal == ["a", "b", "a"]
-        assert server.ledger.total.loads == 3
+        assert server.activity.total.loads == 3
 
     play(scene())
 
@@ -144,7 +144,7 @@ def test_other_options_reload_the_model() -> None:
         await server.ask("a", options=SMALL)
         await server.ask("a", options=LARGE)
         await server.ask("a", options=LARGE)
-        assert server.ledger.total.loads == 2
+        assert server.activity.total.loads == 2
         assert server.engine.residents[0].options == LARGE
 
     play(scene())
@@ -166,7 +166,7 @@ def test_slots_are_given_first_come_first_served() -> None:
             release.set()
         await asyncio.gather(*tasks)
         assert server.journal == ["a", "b", "a", "b"]
-        assert server.ledger.total.streams.max == 1
+        assert server.activity.total.streams.max == 1
 
     play(scene())
 
@@ -238,7 +238,7 @@ def test_a_load_is_given_up_with_its_last_client_where_the_server_can(is_cancell
         await asyncio.gather(task, return_exceptions=True)
         await until(lambda: not any(one.is_loading for one in server.engine.residents))
         assert server.loaded == ([] if is_cancelled else ["a"])
-        assert server.ledger.total.loads == (0 if is_cancelled else 1)
+        assert server.activity.total.loads == (0 if is_cancelled else 1)
 
     play(scene())
 
@@ -251,7 +251,7 @@ def test_a_failed_load_fails_those_who_waited_and_the_next_one_loads() -> None:
         results = await asyncio.gather(failing, joined, return_exceptions=True)
         assert [type(result) for result in results] == [LoadFailedError, LoadFailedError]
         await server.ask("a")
-        assert (server.ledger.total.load_failures, server.ledger.total.loads) == (1, 1)
+        assert (server.activity.total.load_failures, server.activity.total.loads) == (1, 1)
 
     play(scene())
 
@@ -262,7 +262,7 @@ def test_keep_alive_unloads_an_idle_model() -> None:
         await server.ask("a")
         assert server.loaded == ["a"]
         await until(lambda: server.loaded == [])
-        assert (server.ledger.total.unloads, server.ledger.total.evictions) == (1, 0)
+        assert (server.activity.total.unloads, server.activity.total.evictions) == (1, 0)
 
     play(scene())
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from llm.simulator.activity import Activity
 from llm.simulator.engine import SimulatedEngine
-from llm.simulator.ledger import RequestLedger
 from llm.simulator.profiles import ModelProfile, ServerProfile
 from llm.simulator.residents import LoadFailedError, LoadOptions, LoadOrder, QueueFullError
 
@@ -26,8 +26,8 @@ class Chaos:
     def __init__(self, profile: ServerProfile, *, seed: int) -> None:
         self.dice = random.Random(seed)
         self.profile = profile
-        self.ledger = RequestLedger()
-        self.engine = SimulatedEngine(profile, self.ledger, time_scale=1.0)
+        self.activity = Activity()
+        self.engine = SimulatedEngine(profile, self.activity, time_scale=1.0)
         self.finished = 0
 
     async def run(self) -> None:
@@ -105,7 +105,7 @@ def test_limits_hold_and_nothing_is_left_behind(profile: ServerProfile, seed: in
     assert chaos.finished > REQUESTS // 20
     assert (chaos.engine.active, chaos.engine.waiting) == (0, 0)
     assert all(one.refs == 0 and not one.queue for one in chaos.engine.residents)
-    figures = chaos.ledger.total
+    figures = chaos.activity.total
     assert figures.streams.now == 0
     loading = sum(one.is_loading for one in chaos.engine.residents)
     assert figures.loads - figures.unloads == len(chaos.engine.residents) - loading

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.attempt.context.keywords import MAX_KEYWORDS, keywords_of
+from jobs.attempt.context.keyword_extraction import MAX_KEYWORDS, keywords_of
 
 
 @pytest.mark.parametrize(

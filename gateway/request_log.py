@@ -66,7 +66,7 @@ class Record:
         )
 
 
-class Ledger(BackgroundWork):
+class RequestLog(BackgroundWork):
     """Collects rows and writes them twice a second. While Postgres is away it keeps the newest
     ten thousand: an answer never waits for its bookkeeping."""
 
@@ -97,7 +97,7 @@ class Ledger(BackgroundWork):
                 logger.warning("requests_not_written_yet rows=%d error=%s", len(rows), error)
                 self._unwritten = rows + self._unwritten
             else:
-                # One row that Postgres refuses must not end the ledger: these rows are lost.
+                # One row that Postgres refuses must not end the log: these rows are lost.
                 logger.exception("requests_not_written rows=%d", len(rows))
 
 

@@ -19,7 +19,7 @@ from llm.breaker import BreakerPhase
 from llm.types import BackendSpec, Scan, ServerScan
 from models import task_figures
 from models.block import BlockInForce
-from models.load import Reloads
+from models.model_loads import Reloads
 from models.task_figures import TaskInProgress
 
 RUNNING_SHOWN = 8

@@ -22,7 +22,7 @@ _PHASES: tuple[Phase, ...] = ("decode", "prefill", "load")
 
 
 @dataclass(slots=True)
-class LedgerEntry:
+class ActivityEntry:
     """One completion request.
 
     `outcome` is `running`, `completed`, `aborted` (the client disconnected), `rejected` (an error
@@ -81,7 +81,7 @@ class ModelFigures:
         return ModelFigures(streams=Gauge(streams, streams), in_flight=Gauge(in_flight, in_flight))
 
 
-class RequestLedger:
+class Activity:
     """Counts everything. `clock` gives monotonic seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -95,24 +95,24 @@ class RequestLedger:
         """Reset to zero; running requests stay in the gauges."""
         self.total = self.total.restarted()
         self.models = {name: figures.restarted() for name, figures in self.models.items()}
-        self.journal: deque[LedgerEntry] = deque(maxlen=JOURNAL_ENTRIES)
+        self.journal: deque[ActivityEntry] = deque(maxlen=JOURNAL_ENTRIES)
         self._number = 0
         self._busy: defaultdict[str, float] = defaultdict(float)
         self._since = self._started = self._clock()
 
     def arrive(
         self, *, endpoint: str, model: str, task_id: str | None, arrived_at: float
-    ) -> LedgerEntry:
+    ) -> ActivityEntry:
         """A completion request has arrived."""
         self._number += 1
-        entry = LedgerEntry(self._number, endpoint, model, task_id, arrived_at)
+        entry = ActivityEntry(self._number, endpoint, model, task_id, arrived_at)
         self.journal.append(entry)
         for figures in self._figures(model):
             figures.requests += 1
             figures.in_flight.move(1)
         return entry
 
-    def close(self, entry: LedgerEntry, outcome: str) -> None:
+    def close(self, entry: ActivityEntry, outcome: str) -> None:
         """The request has ended, in `outcome`."""
         entry.ended_at = time.time()
         entry.outcome = outcome

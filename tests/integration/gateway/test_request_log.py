@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from gateway import ledger
-from gateway.ledger import Ledger, Record
+from gateway import request_log
+from gateway.request_log import Record, RequestLog
 from models import database
 from models.base import fetch_all
 from tests.support.embedded import Server
@@ -21,8 +21,8 @@ def test_rows_of_an_outage_are_written_after_it_up_to_the_bound(
     own_postgres: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     migrate(own_postgres.url)
-    monkeypatch.setattr(ledger, "MOST_UNWRITTEN", FEW)
-    kept = Ledger()
+    monkeypatch.setattr(request_log, "MOST_UNWRITTEN", FEW)
+    kept = RequestLog()
 
     async def write() -> None:
         await kept._write()
@@ -45,7 +45,7 @@ def test_rows_of_an_outage_are_written_after_it_up_to_the_bound(
 
 def test_rows_before_the_migration_are_written_after_it(postgres_url: str) -> None:
     database.configure(postgres_url, pool_size=2)
-    kept = Ledger()
+    kept = RequestLog()
     kept.add(Record(caller="me", api="/v1/chat/completions", asked="early"))
     asyncio.run(kept._write())
     migrate(postgres_url)

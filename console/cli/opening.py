@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import webbrowser
@@ -45,7 +47,9 @@ def logs_command(app: App, program: str, follow: bool, lines: int) -> int:
     log = log_of(app.settings, program)
     command = ["tail", "-n", str(lines), *(["-F"] if follow else []), str(log)]
     if follow:
-        return subprocess.run(command, check=False).returncode
+        # Tail takes our place, so that Ctrl-C or a closed pipe ends it as a shell expects.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execvp("tail", command)
     ended = subprocess.run(command, check=True, capture_output=True, timeout=TAIL_SECONDS)
     sys.stdout.write(ended.stdout.decode("utf-8", "replace"))
     return 0

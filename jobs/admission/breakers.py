@@ -47,6 +47,13 @@ class Breakers:
                 return f"breaker {state.phase.value}: {state.reason or 'failures in a row'}"
         return None
 
+    def closed_models(self, backend: str) -> dict[str, str]:
+        """The models of ``backend`` to which nothing may be sent now, each with the reason."""
+        start = _key(backend, "")
+        names = [key.removeprefix(start) for key in self.states() if key.startswith(start)]
+        found = {name: self.blocked(backend, name) for name in names}
+        return {name: reason for name, reason in found.items() if reason is not None}
+
     def succeeded(self, backend: str, model: str) -> None:
         """A whole answer came back."""
         self._refresh()

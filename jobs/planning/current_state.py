@@ -89,7 +89,7 @@ class StateReader:
 
     def models(self, scan: Scan) -> list[tuple[str, int, ScannedModel]]:
         """(backend, rank in its scan, model) of every usable model."""
-        return list(usable_models(self._breakers, scan))
+        return list(usable_models(scan))
 
     def unservable(self, state: CurrentState) -> Unservable:
         """Exclude rows whose required backend or model cannot serve now."""
@@ -122,6 +122,7 @@ class StateReader:
             heavy_limit=limit.heavy,
             current=present.get(spec.name),
             unavailable=unavailable,
+            closed_models=self._breakers.closed_models(spec.name),
             interactive=BlockKey(spec.name, demand.model, demand.num_ctx) if demand else None,
             prompt_slots=_prompt_slots(server),
         )
@@ -145,16 +146,14 @@ def _prompt_slots(server: ServerScan | None) -> int | None:
     return next((slots for slots in known if slots is not None), None)
 
 
-def usable_models(breakers: Breakers, scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
-    """(backend, rank in its scan, model) of all models that can chat and are not known to fail.
+def usable_models(scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:
+    """(backend, rank in its scan, model) of all models that can chat.
 
-    A closed backend keeps its models: a row that needs one of them waits for it.
+    A closed backend or model is among them: a row that needs it waits for it.
     """
     for server in scan.servers:
-        closed = breakers.blocked(server.backend) is not None
         for rank, model in enumerate(server.models or ()):
-            chats = model.broken is None and "embedding" not in model.info.capabilities
-            if chats and (closed or breakers.blocked(server.backend, model.name) is None):
+            if model.broken is None and "embedding" not in model.info.capabilities:
                 yield server.backend, rank, model
 
 

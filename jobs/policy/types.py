@@ -67,6 +67,7 @@ class BackendView:
 
     ``slots`` is the present admission limit, ``in_flight`` what is queued or running there now,
     ``unavailable`` the reason why nothing may be sent (down, breaker open, paused), else None.
+    ``closed_models`` are those of which the breaker is open, each with the reason.
     ``loading`` names models whose load was ordered and has not ended. ``interactive`` is what
     people use there or wait for: it stays in memory, and blocks run beside it where they fit.
     ``prompt_slots`` is how many requests it works on at once where each of them keeps the prompt
@@ -82,6 +83,7 @@ class BackendView:
     heavy_limit: int = 2
     current: BlockKey | None = None
     unavailable: str | None = None
+    closed_models: Mapping[str, str] = field(default_factory=dict)
     loading: tuple[str, ...] = ()
     interactive: BlockKey | None = None
     prompt_slots: int | None = None

@@ -82,7 +82,7 @@ def unservable(
         runs_at |= {view.name: set(), view.kind.value: set()}
     for backend, model in models:
         open_view = views.get(backend)
-        if open_view is not None and _closed(open_view) is None:
+        if open_view is not None and _closed(open_view, model) is None:
             for name in {"", open_view.name, open_view.kind.value}:
                 runs_at[name].add(model)
     known = {model for _, model in models}
@@ -175,7 +175,7 @@ class Router:
     def _open(self, models: list[ModelView], rejected: list[Rejected]) -> list[ModelView]:
         kept: list[ModelView] = []
         for model in models:
-            reason = _closed(self.backends.get(model.backend))
+            reason = _closed(self.backends.get(model.backend), model.name)
             if reason is None:
                 kept.append(model)
             else:
@@ -329,12 +329,14 @@ def _is_backend(view: BackendView | None, name: str) -> bool:
     return view is not None and name in (view.name, view.kind.value)
 
 
-def _closed(view: BackendView | None) -> str | None:
+def _closed(view: BackendView | None, model: str) -> str | None:
     if view is None:
         return "there is no such backend"
     if view.unavailable is not None:
         return view.unavailable
-    return None if view.slots > 0 else "it takes no tasks now: its limit is 0"
+    if view.slots <= 0:
+        return "it takes no tasks now: its limit is 0"
+    return view.closed_models.get(model)
 
 
 def _roomy(task: TaskView, models: list[ModelView], rejected: list[Rejected]) -> list[ModelView]:

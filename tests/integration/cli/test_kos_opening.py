@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import webbrowser
 
 import pytest
@@ -31,6 +35,27 @@ def test_the_end_of_a_log_is_printed_and_a_slip_is_named(kos_without_tables: Kos
     slip = kos_without_tables("logs", "jobs:listner")
     assert slip.code == 2
     assert "did you mean listener?" in slip.err
+
+
+def test_a_followed_log_ends_as_the_keyboard_interrupts_it(kos_without_tables: Kos) -> None:
+    log = kos_without_tables.home / "log" / "listener.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("first\n")
+    program = "from console.cli.main import main; main(['logs', 'listener', '-f'])"
+    command = [sys.executable, "-c", program]
+    following = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert following.stdout is not None
+    assert following.stderr is not None
+    assert following.stdout.readline() == b"first\n"
+
+    os.killpg(following.pid, signal.SIGINT)
+
+    assert following.wait(20) == -signal.SIGINT
+    assert following.stderr.read() == b""
+    following.stdout.close()
+    following.stderr.close()
 
 
 def test_failed_tasks_are_listed_with_their_reason(kos: Kos, postgres_url: str) -> None:

@@ -14,7 +14,6 @@ import redis
 from jobs.admission.breakers import Breakers
 from jobs.admission.limits import Limits
 from jobs.admission.slots import Slots
-from jobs.planning.current_state import usable_models
 from jobs.queues.names import BREAKERS
 from jobs.settings.load import Settings
 from jobs.upkeep.canaries import Canaries
@@ -23,11 +22,7 @@ from llm.errors import LoadFailed
 from llm.types import (
     BackendKind,
     BackendSpec,
-    ModelInfo,
     ResidentModel,
-    Scan,
-    ScannedModel,
-    ServerScan,
 )
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -72,11 +67,8 @@ def canaries(client: redis.Redis) -> Canaries:
     )
 
 
-def usable(canaries: Canaries) -> list[str]:
-    names = ("big", "small")
-    models = tuple(ScannedModel(ModelInfo(name)) for name in names)
-    scan = Scan(NOW, (ServerScan("mlx", BackendKind.MLX, models),))
-    return [model.name for _, _, model in usable_models(canaries.breakers, scan)]
+def closed(canaries: Canaries) -> list[str]:
+    return list(canaries.breakers.closed_models("mlx"))
 
 
 def fail_to_load(canaries: Canaries, model: str) -> None:
@@ -85,11 +77,11 @@ def fail_to_load(canaries: Canaries, model: str) -> None:
 
 def test_two_failed_loads_close_the_model_and_leave_the_others(canaries: Canaries) -> None:
     fail_to_load(canaries, "big")
-    assert usable(canaries) == ["big", "small"]
+    assert closed(canaries) == []
 
     fail_to_load(canaries, "big")
 
-    assert usable(canaries) == ["small"]
+    assert closed(canaries) == ["big"]
 
 
 def test_the_canary_of_a_closed_model_is_sent_and_brings_it_back(
@@ -103,7 +95,7 @@ def test_the_canary_of_a_closed_model_is_sent_and_brings_it_back(
     assert canaries.probe_due()
 
     assert canaries.backends.sent == [("big", 16384)]  # type: ignore[attr-defined]
-    assert usable(canaries) == ["big", "small"]
+    assert closed(canaries) == []
 
 
 @pytest.mark.parametrize(("in_use", "heavy"), [(2, False), (1, True)])
@@ -128,9 +120,3 @@ def make_due(canaries: Canaries, client: redis.Redis) -> None:
     state = canaries.breakers.states()["mlx|big"]
     client.hset(BREAKERS, "mlx|big", breaker.dumps(replace(state, retry_at=NOW)))
     canaries.breakers.resume("mlx")  # forgets what it read
-
-
-def test_a_paused_backend_keeps_its_models(canaries: Canaries) -> None:
-    canaries.breakers.pause("mlx")
-
-    assert usable(canaries) == ["big", "small"]

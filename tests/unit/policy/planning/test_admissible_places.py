@@ -174,3 +174,18 @@ def test_what_a_user_listed_first_takes_work_however_weak_it_looks() -> None:
     found = Router(snapshot([], mlx(), ollama(), models=(strong, listed, other))).choices(waiting)
 
     assert {option.key.model for option in found.options} == {"strong", "listed"}
+
+
+def test_a_task_waits_for_its_model_while_the_breaker_of_that_is_open_and_others_go_elsewhere() -> (
+    None
+):
+    reason = "breaker open: load_failed"
+    views = (mlx(closed_models={"strong": reason}), ollama())
+    models = tuple(m for m in MODELS if (m.backend, m.name) != ("ollama", "strong"))
+
+    waiting = choices_for(views, models, required_model="strong")
+
+    assert waiting.options == ()
+    assert ("mlx/strong", reason) in [(r.option, r.reason) for r in waiting.rejected]
+    free = choices_for(views, models, complexity=0.2)
+    assert {option.key.model for option in free.options} == {"weak"}

@@ -36,7 +36,13 @@ def test_a_model_that_only_a_closed_server_has_is_asked_for_in_vain() -> None:
 
 @st.composite
 def systems(draw: st.DrawFn) -> tuple[list[BackendView], list[ModelView]]:
-    possible: list[dict[str, Any]] = [{}, {"unavailable": "down"}, {"slots": 0}]
+    possible: list[dict[str, Any]] = [
+        {},
+        {"unavailable": "down"},
+        {"slots": 0},
+        {"closed_models": {"a": "breaker open"}},
+        {"closed_models": dict.fromkeys("abc", "breaker open")},
+    ]
     states = st.sampled_from(possible)
     views = [
         mlx(**draw(states)),

@@ -150,8 +150,8 @@ class InteractiveSlots(BackgroundWork):
     async def slot(
         self, place: Place, caller: str, on_wait: OnWait, first: FirstSlot
     ) -> AsyncIterator[Slot]:
-        """A slot of the place's server, ``first`` where it is one; raises NoCapacity where the
-        line is too long."""
+        """Hold a slot of the place's server: ``first`` if it belongs to that server, else the next
+        one in turn. Raises NoCapacity where too many requests wait already."""
         line = self._lines.setdefault((place.backend, place.heavy), _Line())
         if len(line.queue) >= MAX_WAITING:
             raise NoCapacity(

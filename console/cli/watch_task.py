@@ -1,4 +1,4 @@
-"""One task over the live view: its present state, its story, its answer."""
+"""One task over the live view: its present state, its timeline, its answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def task_screen(
     now: datetime,
     height: int,
 ) -> RenderableType:
-    """Fits ``height`` lines; the newest part of the story is kept."""
+    """Fits ``height`` lines; the newest part of the timeline is kept."""
     from rich.console import Group
 
     from console.operations.timeline import events_of, standing
@@ -42,12 +42,12 @@ def task_screen(
         styled(""),
     ]
     answer = (row.result or "").splitlines()[:ANSWER_LINES]
-    story = [
+    timeline_lines = [
         styled(f"{event.at.astimezone():%H:%M:%S}  {tell(event.what)}")
         for event in events_of(row, decisions)
     ]
     room = max(3, height - len(lines) - len(answer) - 4)
-    lines += story[-room:]
+    lines += timeline_lines[-room:]
     if answer:
         lines += [styled(""), styled(tell("Answer"), "bold"), *map(styled, answer)]
     for line in lines:

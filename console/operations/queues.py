@@ -130,11 +130,11 @@ def _queues_served(workers: Iterable[str], *, now: datetime) -> list[str]:
     for text in workers:
         try:
             worker = json.loads(text)
-            beat = _moment(worker["beat_at"])
+            heartbeat = _moment(worker["beat_at"])
             queues = [str(queue) for queue in worker["queues"]]
         except (ValueError, KeyError, TypeError):
             continue
-        if (now - beat).total_seconds() <= WORKER_SILENT_SECONDS:
+        if (now - heartbeat).total_seconds() <= WORKER_SILENT_SECONDS:
             served.extend(queues)
     return served
 

@@ -14,7 +14,7 @@ from models.block import BlockInForce
 
 PAUSED = "{name} is paused by hand until `kos resume`: the others do what they can of its work."
 SILENT = "{name} does not answer: the others do what they can of its work."
-SHUT = "{name} takes no tasks ({detail}): the others do what they can of its work."
+CLOSED = "{name} takes no tasks ({detail}): the others do what they can of its work."
 BETWEEN_TRIES = "All {n} that wait have failed before and wait for the time of their next try."
 NO_SLOTS = "{name} takes longest ({n} tasks left): it may start none now ({detail})."
 CHATS = "{name} takes longest ({n} tasks left): people's chats hold {held} of its {slots} slots."
@@ -34,7 +34,7 @@ TOTAL_FULL = (
 )
 WRITES = "{name} takes longest ({n} tasks left): a task of {model} takes about {span} there."
 SENTENCES = (
-    PAUSED, SILENT, SHUT, BETWEEN_TRIES, NO_SLOTS, CHATS, LOADS, QUEUES_THERE, PROMPTS, FULL,
+    PAUSED, SILENT, CLOSED, BETWEEN_TRIES, NO_SLOTS, CHATS, LOADS, QUEUES_THERE, PROMPTS, FULL,
     TOTAL_FULL, WRITES,
 )  # fmt: skip
 MUCH = 0.3
@@ -124,7 +124,7 @@ def cause_of(
     for lane in lanes:
         if lane.blocked:
             silent = "unreachable" in lane.blocked
-            what = PAUSED if lane.paused else SILENT if silent else SHUT
+            what = PAUSED if lane.paused else SILENT if silent else CLOSED
             return Cause(what, {"name": lane.name, "detail": lane.blocked})
     return _of_lane(last, full=sum(lane.in_flight for lane in lanes) >= total.slots, total=total)
 

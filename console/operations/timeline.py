@@ -112,7 +112,7 @@ def _admission(slots: SlotUse | None) -> str:
 def _requirements(task: WholeTask) -> str:
     """The backend or model that the task requires; it is not planned while none can serve it."""
     options = metadata.read(task.metadata)
-    named = (("backend", options.required_backend), ("model", options.preferred_model))
+    named = (("backend", options.required_backend), ("model", options.required_model))
     wishes = " and ".join(f"{what} {wish}" for what, wish in named if wish)
     return f" with {wishes}: `kos backends` shows whether one serves it" if wishes else ""
 

@@ -187,14 +187,14 @@ def problems_of(
     away |= {name.removeprefix("jobs:llm-") for name in stopped}
     none_open = bool(backends) and all(one.blocked or one.name in away for one in backends)
     if none_open:
-        found += _shut([one for one in backends if one.name not in away], len(backends), servers)
+        found += _closed([one for one in backends if one.name not in away], len(backends), servers)
     answering = {check.name: check.ok for check in health}
     if none_open or no_worker or _none_left(answering, "backend:"):
         found = [replace(one, vital=True) for one in found]
     return sorted(found, key=lambda one: not one.vital)
 
 
-def _shut(
+def _closed(
     backends: Sequence[BackendState], configured: int, servers: Mapping[str, str]
 ) -> list[Problem]:
     """Of backends that no other problem names; a pause of all is one problem."""

@@ -11,8 +11,10 @@ GROUP_PRIORITIES = {"infra": 10, "servers": 20, "jobs": 30, "watch": 50}
 
 
 def render(programs: Sequence[Program], static: Mapping[str, Sequence[str]]) -> str:
-    """The text of ``conf.d/programs.conf``. ``static``: programs of ``supervisord.conf`` by group,
-    whose groups are written anew with ``programs``."""
+    """The text of ``conf.d/programs.conf``: a section for each of ``programs`` and for each group.
+
+    ``static`` are the programs that ``supervisord.conf`` has, by group: supervisord wants a group
+    in one section, so their groups are written here with all members."""
     ordered = sorted(programs, key=lambda program: (program.priority, program.name))
     sections = [_program(program) for program in ordered]
     groups = {group: list(names) for group, names in static.items()}

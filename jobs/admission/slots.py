@@ -262,7 +262,8 @@ class Slots:
         return self._last_in_use.get(backend, 0)
 
     def inspect(self, *backends: str) -> tuple[BackendSlots, ...]:
-        """The named backends, or every one that ever had a request, as they stand in Redis."""
+        """The slots of the named backends as Redis has them; without names, of every backend that
+        ever had a request."""
         answer = self._run("inspect", list(backends))
         return tuple(_backend_slots(entry) for entry in answer[1:])
 

@@ -55,10 +55,10 @@ class Execution:
         """
         with (
             span("run", task.task_id, backend=task.backend, model=task.model),
-            self._gate.shared(wait_seconds=GATE_SECONDS) as entered,
+            self._gate.shared(wait_seconds=GATE_SECONDS) as may_run,
         ):
             # Recovery sends a row again that was not claimed.
-            return self._run(task) if entered else None
+            return self._run(task) if may_run else None
 
     def _run(self, task: TaskMessage) -> Outcome | None:
         claim = self._claim(task)

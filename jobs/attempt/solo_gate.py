@@ -22,13 +22,13 @@ class SoloGate:
         """Enter together with others; False where a suspect held or awaited the process for the
         whole time."""
         with self._changed:
-            entered = self._changed.wait_for(lambda: not self._suspects, timeout=wait_seconds)
-            self._inside += entered
+            is_inside = self._changed.wait_for(lambda: not self._suspects, timeout=wait_seconds)
+            self._inside += is_inside
         try:
-            yield entered
+            yield is_inside
         finally:
             with self._changed:
-                self._inside -= entered
+                self._inside -= is_inside
                 self._changed.notify_all()
 
     @contextmanager

@@ -84,7 +84,7 @@ def _requirements(row: ClaimedTask) -> TaskView:
         created_at=row.created_at or utc_now(),
         category=category_of(row.category),
         required_backend=options.required_backend,
-        required_model=options.preferred_model,
+        required_model=options.required_model,
         avoid=avoided_places(row.avoid),
     )
 

@@ -167,7 +167,7 @@ def task_view(row: PendingTask, now: datetime) -> TaskView:
         complexity=row.complexity if row.complexity is not None else 0.5,
         preferred_source=options.preferred_source,
         required_backend=options.required_backend,
-        required_model=options.preferred_model,
+        required_model=options.required_model,
         num_ctx=size.num_ctx,
         prompt_tokens=size.prompt_tokens,
         max_tokens=size.max_tokens,

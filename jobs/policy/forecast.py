@@ -278,7 +278,7 @@ def _place_delayed(ahead: Ahead, lanes: Mapping[str, _Lane], draw: Draw) -> None
 
 
 def _drawn(duration: Duration, normal: float) -> float:
-    """Lognormal: answers are seldom much shorter than usual and sometimes much longer."""
+    """Lognormal: answers are rarely much shorter than usual and sometimes much longer."""
     mean, spread = _logs(duration)
     return math.exp(mean + spread * normal)
 

@@ -49,14 +49,15 @@ class SecondOpinion(StrEnum):
 class TaskOptions:
     """The metadata keys that are read. ``file_paths`` also holds ``file_path``, first.
 
-    ``required_backend`` is the only backend that the creator accepts, ``preferred_source`` one
-    that is merely preferred; ``language`` (``en`` or ``ru``) and ``required_parts`` are what the
-    answer must have. ``verbatim`` sends the request as it is, without an expert's words, and takes
-    what comes.
+    ``required_backend`` is the only backend that the creator accepts, and ``required_model`` the
+    only model; its key is ``preferred_model``, a name that other programs chose. The backend of
+    ``preferred_source`` is merely preferred. The answer must have ``language`` (``en`` or ``ru``)
+    and ``required_parts``. ``verbatim`` sends the request unchanged, without an expert's prompt,
+    and accepts any answer.
     """
 
     preferred_source: str | None = None
-    preferred_model: str | None = None
+    required_model: str | None = None
     required_backend: str | None = None
     category: Category | None = None
     source: str | None = None
@@ -112,7 +113,7 @@ def read(metadata: object) -> TaskOptions:
     several = reader.texts("file_paths")
     return TaskOptions(
         preferred_source=_lowered(reader.text("preferred_source")),
-        preferred_model=reader.text("preferred_model"),
+        required_model=reader.text("preferred_model"),
         required_backend=reader.text("required_backend"),
         category=reader.choice("category", Category),
         source=_lowered(reader.text("source")),

@@ -1,8 +1,8 @@
 """Finds out how many requests a server really works on at once, from how its answers overlapped.
 
 Most servers take any number of requests and let all but a few wait (Ollama works on
-``OLLAMA_NUM_PARALLEL``, 1 by default, and tells it nowhere). It shows all the same: with more in
-flight than the server works on, a request gets its first token only after another one has ended.
+``OLLAMA_NUM_PARALLEL``, 1 by default, and reports it nowhere). The first tokens show it: with more
+requests in flight than the server works on, one gets its first token only after another has ended.
 
 Pure: calls that ended go in, a number comes out.
 """

@@ -1,4 +1,4 @@
-"""Where the time of an attempt went: one definition for every face.
+"""Where the time of an attempt went: one definition for all pages and commands.
 
 ``queue here`` is before the worker began, so it is no part of the attempt. The other parts add up
 to its wall clock: ``load`` of the model, ``prefill`` of the prompt, ``decode`` of the answer, and

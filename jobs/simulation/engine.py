@@ -228,8 +228,8 @@ class _Engine:
             interrupted = self.servers[backend].interrupt(models)
             self.interruptions += len(interrupted)
             admitted = self.people.admitted(backend, demand)
-            barred = self.servers[backend].take_back(admitted) if admitted is not None else []
-            self._return([*interrupted, *barred])
+            reclaimed = self.servers[backend].take_back(admitted) if admitted is not None else []
+            self._return([*interrupted, *reclaimed])
         wanted = {backend: demand.model for backend, demand in demands.items()}
         if wanted != {backend: demand.model for backend, demand in views.demands.items()}:
             self.plan_due = True

@@ -66,7 +66,8 @@ def _at_prices(
 def _moved(
     prices: Mapping[str, float], loads: Mapping[str, float], step: float
 ) -> dict[str, float]:
-    """Busier servers become dearer; multiplicative, so prices stay positive and sum to one."""
+    """Raise the prices of busy servers. Each is multiplied, then all are divided by their sum, so
+    that they stay positive and sum to one."""
     most = max(loads.values()) or 1.0
     raised = {name: price * math.exp(step * loads[name] / most) for name, price in prices.items()}
     whole = sum(raised.values())

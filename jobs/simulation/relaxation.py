@@ -1,4 +1,4 @@
-"""A workload as a fluid: work may be cut anywhere, and nothing is lost between blocks."""
+"""A relaxed workload, for lower bounds: tasks may be divided, and changing blocks costs nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class ServerCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Relaxation:
-    """``load_seconds`` is 0 for what is resident from the start; ``cold`` are the others."""
+    """``load_seconds`` is 0 for a model that is resident from the start; ``cold`` are the pairs of
+    server and model that need a load."""
 
     kinds: tuple[Kind, ...]
     servers: tuple[ServerCapacity, ...]
@@ -49,11 +50,12 @@ class Relaxation:
 
 
 def relax(workload: Workload, *, certain_seconds: float = 0.0, lives: bool = False) -> Relaxation:
-    """Merge what is alike; forget arrivals, order and indivisibility.
+    """Merge tasks that are alike; ignore when they arrive, their order, and that they cannot be
+    divided.
 
-    No schedule ends before ``certain_seconds``: outages that end by then lie within all of them.
-    A server with such outages is one that loses their time or, with ``lives``, as many servers as
-    it has lives: each must load anew what it serves.
+    Every schedule lasts at least ``certain_seconds``, so it contains each outage that ends by then.
+    A server with such outages loses their time. With ``lives`` it counts as several servers, one
+    for each time between outages, and each of them must load its models again.
     """
     servers: list[ServerCapacity] = []
     places: dict[str, list[str]] = {}

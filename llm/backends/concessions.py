@@ -31,8 +31,8 @@ class SchemaStep(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Concessions:
-    """What one call leaves out. A server that only supports plain JSON gets the schema in the
-    prompt."""
+    """What one call leaves out, because the server rejects it. A server that only
+    supports plain JSON gets the schema in the prompt."""
 
     left_out: frozenset[str] = frozenset()
     schema: SchemaStep = SchemaStep.JSON_SCHEMA

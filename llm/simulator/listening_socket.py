@@ -50,8 +50,8 @@ class Listener:
         await asyncio.sleep(0)
 
     def refuse(self, seconds: float, *, spare: Connection) -> None:
-        """Close the port and every connection but `spare`'s, which may read its answer; listen
-        again after `seconds`."""
+        """Close the port and all connections, and listen again after `seconds`. `spare` stays open,
+        so that the client that caused this gets its answer."""
         if self._reopening is not None:
             self._reopening.cancel()
         self._close_all(spare=spare)

@@ -179,7 +179,8 @@ def _experts() -> Check:
 
 
 def _statuses() -> Check:
-    """Rows of strangers may hold any word; an existing site may use further ones on purpose."""
+    """Warn of tasks with a status that we do not know, for nothing works them. It is no error:
+    other programs of a site may use statuses of their own."""
     found = task_figures.unknown_statuses([state.value for state in TaskState])
     if not found:
         return ok("statuses", "every task has one that is known")

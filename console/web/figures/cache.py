@@ -49,7 +49,7 @@ class Cached(Generic[T]):
         ran_out = self._clock() - self._fresh_until
         if 0 <= ran_out < stale_seconds:
             value = self._value
-            self._renew_aside()
+            self._renew_in_background()
             return value  # type: ignore[return-value]
         if self._clock() < self._fresh_until:
             return self._value  # type: ignore[return-value]
@@ -67,7 +67,7 @@ class Cached(Generic[T]):
         self._forgotten += 1
         self._fresh_until = FORGOTTEN
 
-    def _renew_aside(self) -> None:
+    def _renew_in_background(self) -> None:
         if self._lock.locked():
             return
         threading.Thread(target=self._renew, name="renew", daemon=True).start()

@@ -35,9 +35,9 @@ class EndRange:
 class BacklogGroup:
     """``n`` waiting tasks of one category and priority; ``delayed`` of them are in back-off.
 
-    ``eta`` is when the last of them that the plan holds is done, ``eta_seconds`` the middle of it.
-    Where part of a group is in no block yet, it is the end of all that is left. None where nothing
-    is planned.
+    ``eta`` is when the last of them is done, ``eta_seconds`` the middle of that range. Where the
+    plan does not hold the whole group yet, it is when all waiting tasks are done. None where
+    nothing is planned.
     """
 
     category: str

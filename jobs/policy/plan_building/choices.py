@@ -70,10 +70,10 @@ def asks_for(task: TaskView) -> tuple[object, ...]:
 def unservable(
     backends: Iterable[BackendView], models: Iterable[tuple[str, str]]
 ) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
-    """What a task may ask for in vain now, so that `Router` finds nothing for it.
+    """Which requirements of tasks no open backend fulfils now, so that `Router` would find nothing.
 
-    ``models`` are (backend, model). Names of backends where nothing runs, and pairs of a backend's
-    name (empty where the task requires none) and a known model that nothing open of that name has.
+    ``models`` are the known (backend, model). Returns the names of backends that take no task, and
+    pairs of a required backend (empty: none) and a required model that no open backend has.
     """
     views = {view.name: view for view in backends}
     models = list(models)

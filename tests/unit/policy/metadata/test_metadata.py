@@ -53,7 +53,7 @@ def test_every_key_that_is_right_is_read() -> None:
 
     assert options == TaskOptions(
         preferred_source="mlx",
-        preferred_model="qwen2.5:32b",
+        required_model="qwen2.5:32b",
         required_backend="gpu-2",
         category=Category.CODING,
         source="dashboard_scout",

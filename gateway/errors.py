@@ -89,7 +89,8 @@ class NoServer(GatewayError):
 
 
 class Away(GatewayError):
-    """``cause`` is a RedisError, DatabaseUnavailable, or that of a table that is not there."""
+    """Redis or Postgres cannot be used now. ``cause`` is a RedisError, DatabaseUnavailable, or the
+    error of a table that does not exist."""
 
     status = 503
 

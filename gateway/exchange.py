@@ -80,7 +80,8 @@ class Exchange:
         await self.whole(refusal.status, text, {"content-type": "application/json", **headers})
 
     async def _fail_in_stream(self, body: Mapping[str, Any]) -> None:
-        """An error without the end mark after it: no client takes what came for whole."""
+        """Send an error and no end mark, so that no client takes the partial answer for a whole
+        one."""
         line = ollama.line if self._call.api.is_ollama else openai.event
         await self.piece(line(dict(body)))
         await self.end()

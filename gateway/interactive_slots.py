@@ -74,7 +74,7 @@ class FirstSlot:
         self._place = place if decision.granted else None
 
     def hand_over(self, place: Place) -> bool:
-        """Whether it is a slot of ``place``: then it is the caller's to give back."""
+        """True if this is a slot of ``place``. From then on the caller must release it."""
         if self._place != place:
             return False
         self._place = None

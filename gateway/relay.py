@@ -79,9 +79,8 @@ class Relay(Response):
             self._request_log.add(self._record)
 
     async def _note_phases(self, exchange: Exchange) -> None:
-        """Report the load every few seconds, because it may take minutes.
-
-        The line itself reports the position.
+        """Tell the caller the phase every few seconds (making room, loading, reading), for each
+        may take minutes. The queue tells the position in it.
         """
         while True:
             await anyio.sleep(NOTE_SECONDS)

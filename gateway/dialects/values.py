@@ -37,7 +37,8 @@ class StreamReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``whole`` turns an unstreamed answer into the caller's; it raises BrokenStream."""
+    """Where and how a call is sent, and how its answer is read. ``whole`` translates an answer that
+    is not streamed into the caller's dialect; it raises BrokenStream."""
 
     path: str
     body: JsonObject

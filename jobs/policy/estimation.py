@@ -31,9 +31,9 @@ VARIATION_WEIGHT = 10.0
 class AttemptSample:
     """What one attempt measured; None where it did not.
 
-    ``load_seconds`` is the time for which the server loaded the model: what is under 0.1 s was
-    warm and teaches nothing of loads. ``service_seconds`` is from the request to the end of a whole
-    answer, without the load.
+    ``load_seconds`` is how long the server loaded the model. Less than 0.1 s means that the model
+    was resident, so nothing is learned about loads. ``service_seconds`` is from the request to the
+    end of a whole answer, without the load.
     """
 
     backend: str

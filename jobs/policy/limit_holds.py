@@ -90,7 +90,7 @@ def holds_after(
     *,
     limits: Mapping[str, int],
 ) -> LimitHolds:
-    """The holds that follows from the calls of the last while, oldest first.
+    """The holds that follow from recent calls, which come oldest first.
 
     ``limits`` are the limits without holds, by backend; unknown backends count as limited to 1.
     """

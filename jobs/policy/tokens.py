@@ -41,11 +41,13 @@ def estimate_tokens(text: str) -> int:
 
 
 def bucket_num_ctx(prompt_tokens: int, max_tokens: int, requested: int | None) -> int:
-    """The context to ask of a server: 8192, 16384, ..., or 4096 where so little was requested for.
+    """The context window to request from a server: 8192, 16384, ..., or 4096 if the task requested
+    no more.
 
-    Every distinct value is a reload, so there are few, and one for the many. A server's own
-    default would be one more, and is anything from 4096 to 262,144 by the memory of its machine.
-    ``requested`` (0, None: nothing) is rounded up, and raised to what the prompt needs.
+    A server reloads the model for every new value, so there are few values, and most tasks share
+    one. The server's default is not used: it would be one more value, between 4096 and 262,144 by
+    the memory of its machine. ``requested`` (0 or None: nothing) is rounded up, and raised to what
+    the prompt needs.
     """
     requested = max(requested or 0, 0)
     wanted = max(prompt_tokens + max_tokens + TEMPLATE_TOKENS, requested)

@@ -52,7 +52,8 @@ def order_lanes(
     snapshot: Snapshot,
     placements: Sequence[UrgentPlacement],
 ) -> list[list[tuple[BlockKey, str]]]:
-    """Per server its keys, overdue ones brought forward, each with the reason of its place."""
+    """The blocks of each server in order, overdue ones first, each with the reason for its
+    position."""
     views = {view.name: view for view in snapshot.backends}
     loads = {(model.backend, model.name): model.load_seconds for model in snapshot.models}
     urgent = {placement.key for placement in placements}

@@ -185,8 +185,11 @@ class Router:
     def _not_failed(
         self, task: TaskView, models: list[ModelView], rejected: list[Rejected]
     ) -> list[ModelView]:
-        """Another place than those that failed: for a complex task (a second bad answer makes it
-        one) a stronger model, where there is one, and rather on another server."""
+        """The models without those where the task failed, unless none is left.
+
+        A complex task, or one with two bad answers, prefers stronger models. Other servers come
+        before other models of the same server.
+        """
         fresh = [m for m in models if (m.backend, m.name) not in task.avoid]
         if not fresh or len(fresh) == len(models):
             return models

@@ -58,7 +58,8 @@ def _is_sentence(part: str) -> bool:
 
 
 def _new_runs(sentence: str) -> float:
-    """The share of different runs of words in a sentence that does not come to an end."""
+    """The share of distinct runs of words in one sentence; it is low where a sentence repeats
+    itself without an end."""
     parts = sentence.split(" ")
     runs = [tuple(parts[i : i + _RUN_WORDS]) for i in range(len(parts) - _RUN_WORDS + 1)]
     return len(set(runs)) / len(runs) if len(runs) >= _MIN_RUNS else 1.0

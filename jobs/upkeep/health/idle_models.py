@@ -32,7 +32,8 @@ class IdleModels:
         return next(tried, None)
 
     def in_use(self, backend: str) -> None:
-        """Forget the models of a backend in use: once idle, each may be called for a minute."""
+        """Note that the backend works. Each of its models gets its minute of tries anew once the
+        backend is idle again."""
         self._forget(backend, but=set())
 
     def _may_try(self, backend: str, resident: ResidentModel, now: datetime) -> bool:

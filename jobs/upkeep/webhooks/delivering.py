@@ -37,8 +37,8 @@ MOST_PROBLEM_CHARS = 500
 class Deliveries:
     """Delivers what is due. One run at a time in a process; row locks separate processes.
 
-    What asks for a run while one is under way gets another after it: the first may have read the
-    rows already.
+    A run that is requested while another is under way follows it: the first may have read the rows
+    already.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ import pytest
 
 from models import counts, orphans
 from models.base import fetch_all
+from models.states import TaskState
 from models.task import Assigned, Ending, NewTask, Task
 from tests.support.queued import queue_rows
 
@@ -111,6 +112,7 @@ def test_a_table_that_is_emptied_counts_nothing() -> None:
     fetch_all("TRUNCATE tasks")
 
     assert kept() == ({}, {}, {})
+    assert counts.by_status() == {state.value: 0 for state in TaskState}
 
 
 def with_a_strangers_transaction(url: str, work: Callable[[], None]) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from llm.mlx_server.openblas import load_openblas
 
 load_openblas(threads=1)  # Before a test imports MLX, as the server does.
+
+# A busy machine must fail no test: none has a time limit of its own.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["tests.support.embedded", "tests.support.system"]
 

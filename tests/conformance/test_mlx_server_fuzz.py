@@ -18,9 +18,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMLXServe
         yield running
 
 
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(request_=hostile_requests())
 def test_no_request_crashes_or_hangs_it(server: RunningMLXServer, request_: HostileRequest) -> None:
     send(server.port, request_, FuzzTally())

@@ -103,7 +103,7 @@ def empty_redis(server: Server) -> Iterator[redis.Redis]:
         yield client
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sequence=st.lists(requests, max_size=40))
 def test_every_answer_is_that_of_the_plain_model(
     empty_redis: redis.Redis, sequence: list[Request]
@@ -144,7 +144,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sequence=st.lists(steps, min_size=20, max_size=40))
 def test_no_limit_is_exceeded_when_slots_lapse_and_come_back(
     empty_redis: redis.Redis, sequence: list[tuple[str, str, str, int]]

@@ -164,7 +164,6 @@ def _try_out(operation: Any, broken: list[str]) -> None:
 
     chosen = settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),

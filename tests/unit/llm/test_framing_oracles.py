@@ -43,7 +43,7 @@ def cuts(draw: st.DrawFn, data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_an_event_stream_reads_as_the_official_client_reads_it(data: st.DataObject) -> None:
     stream = data.draw(event_streams())
@@ -58,7 +58,7 @@ def test_an_event_stream_reads_as_the_official_client_reads_it(data: st.DataObje
     assert list(sse_objects(chunks)) == official
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_lines_of_json_read_as_the_official_client_reads_them(data: st.DataObject) -> None:
     words = data.draw(st.lists(WORDS, min_size=1, max_size=4))

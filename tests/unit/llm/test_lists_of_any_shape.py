@@ -58,7 +58,6 @@ def backend(request: pytest.FixtureRequest, server: RawServer) -> Iterator[Backe
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(value=VALUES, junk=st.binary(max_size=3))

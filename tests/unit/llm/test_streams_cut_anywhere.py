@@ -88,7 +88,6 @@ def wire_bytes(kind: BackendKind) -> bytes:
 
 over_sockets = settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -64,7 +64,6 @@ FOREIGN = st.text(max_size=80) | st.sampled_from([FORGED, 'x", "level": "info', 
 VALUES = FOREIGN | st.integers() | st.floats() | st.none()
 EVERY_TEXT = settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

@@ -93,7 +93,7 @@ def test_the_plain_bound_is_nearly_as_good() -> None:
     assert plain.makespan_seconds <= exact.makespan_seconds * 1.0001
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(workloads(offline=True))
 def test_no_schedule_beats_either_bound(workload: Workload) -> None:
     exact, plain = bounds(workload, exact=True), bounds(workload, exact=False)

@@ -20,7 +20,7 @@ from tests.support.random_workloads import workloads
 POLICIES = st.sampled_from(list(PolicyName))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(workloads(), POLICIES, st.integers(0, 2))
 def test_every_policy_keeps_the_rules_and_finishes_everything(
     workload: Workload, policy: PolicyName, dispatch_ahead: int
@@ -37,7 +37,7 @@ def test_every_policy_keeps_the_rules_and_finishes_everything(
     assert result.makespan_seconds >= result.lower_bound_seconds - 1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(workloads(outages=True), POLICIES)
 def test_a_server_that_dies_and_returns_loses_no_task(
     workload: Workload, policy: PolicyName

@@ -96,7 +96,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     return Snapshot(NOW, tuple(waiting), views, models, tuple(running), beyond, config)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(snapshots())
 def test_every_task_is_in_one_block_or_unplaced_and_never_twice(given_: Snapshot) -> None:
     made = plan(given_)
@@ -113,7 +113,7 @@ def test_every_task_is_in_one_block_or_unplaced_and_never_twice(given_: Snapshot
         assert set(placed) == {task.id for task in given_.tasks}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots())
 def test_the_same_snapshot_gives_the_same_plan_whatever_the_order_of_its_parts(
     given_: Snapshot,
@@ -135,7 +135,7 @@ def _content(made: Plan) -> object:
     return {(block.key, block.task_ids): block.reason for block in made.blocks}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots())
 def test_every_choice_has_a_reason_and_every_route_agrees_with_its_block(
     given_: Snapshot,
@@ -151,7 +151,7 @@ def test_every_choice_has_a_reason_and_every_route_agrees_with_its_block(
     assert all(r.reason and r.option for route in made.routes for r in route.rejected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots())
 def test_nothing_is_planned_for_a_server_that_takes_nothing(given_: Snapshot) -> None:
     open_names = {v.name for v in given_.backends if v.unavailable is None and v.slots > 0}
@@ -164,7 +164,7 @@ def test_nothing_is_planned_for_a_server_that_takes_nothing(given_: Snapshot) ->
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(snapshots())
 def test_reload_aware_opens_a_key_once_in_a_lane(given_: Snapshot) -> None:
     config = replace(given_.config, policy=PolicyName.RELOAD_AWARE)

@@ -3,6 +3,8 @@
 #
 #   install_auto_recovery.sh [--method launchd|systemd|cron] [--uninstall] [--dry-run]
 #
+# It looks after what is around the jobs; `kos service install` starts the jobs themselves at boot.
+# With both, whichever finds them down starts them; the other one then finds them running.
 # As root it is installed for the system, else for the person. Exit code: 0 done, 1 not, 2 usage.
 set -u
 
@@ -17,7 +19,7 @@ dry_run=no
 label=com.knowledge-os.auto-recovery
 
 usage() {
-    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from console.boot.units import Argv, Deployment, Manager, Owner, Service, service
+from console.boot.units import START_SECONDS, Argv, Deployment, Manager, Owner, Service, service
 from console.operations.errors import OperationError
 from console.supervision import changes
 from jobs.settings.load import Settings
 from jobs.settings.sources import OWN, read_dotenv, read_home_env
 
-COMMAND_SECONDS = 240.0
+COMMAND_SECONDS = START_SECONDS + 60.0
 Run = Callable[[Argv], subprocess.CompletedProcess[str]]
 
 
@@ -74,10 +74,11 @@ def install(
     planned.file.write_text(planned.text, encoding="utf-8")
     try:
         _all(planned.reach, run)
+        _stop(planned, run)  # a service that runs already would end when make_room does
         make_room()
         _all(planned.start, run)
     except OperationError:
-        planned.file.unlink()
+        remove(planned, run=run)  # systemd would go on trying a service that failed once
         raise
     return _linger(planned, run)
 
@@ -87,15 +88,20 @@ def remove(planned: Service, *, run: Run | None = None) -> bool:
     run = run or _run
     if not planned.file.exists():
         return False
-    for command in planned.stop:
-        run(command)  # one that does not run is no obstacle
+    _stop(planned, run)
     planned.file.unlink()
-    _all(planned.forget, run)
+    for command in planned.forget:
+        run(command)
     return True
 
 
 def is_active(planned: Service, *, run: Run | None = None) -> bool:
     return planned.file.exists() and (run or _run)(planned.state).returncode == 0
+
+
+def _stop(planned: Service, run: Run) -> None:
+    for command in planned.stop:
+        run(command)  # one that does not run is no obstacle
 
 
 def _manager() -> Manager:

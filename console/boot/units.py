@@ -14,7 +14,7 @@ from pathlib import Path
 SYSTEMD_NAME = "knowledge-os-jobs.service"
 LAUNCHD_LABEL = "com.knowledge-os.jobs"
 RUN = ("-m", "console.supervision", "run")
-START_SECONDS, STOP_SECONDS, AGAIN_SECONDS = 180, 60, 10
+START_SECONDS, STOP_SECONDS, AGAIN_SECONDS = 600, 60, 10
 
 
 class Manager(StrEnum):

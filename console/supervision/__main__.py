@@ -32,6 +32,8 @@ from jobs.settings.load import Settings, SettingsError, from_environment
 COMMANDS = ("running", "healthy", "up", "run", "run --logs", "down")
 USAGE = f"usage: python -m console.supervision {'|'.join(COMMANDS)}"
 WATCH_SECONDS = 2.0
+BOOT_SECONDS = 150.0
+"""A machine is never slower than while it boots."""
 LOG_BYTES = 1_000_000
 
 
@@ -72,7 +74,7 @@ def _run(settings: Settings, *, logs: bool) -> int:
         settings.log_directory.mkdir(parents=True, exist_ok=True)
         follower = LogFollower(settings.log_directory, say=partial(print, flush=True))
         threading.Thread(target=follower.run, args=(threading.Event(),), daemon=True).start()
-    settings = up(settings, say=print)
+    settings = up(settings, say=print, timeout_seconds=BOOT_SECONDS)
     print("running; SIGTERM stops everything", flush=True)
     tell("READY=1")
     while not stop_requested.wait(WATCH_SECONDS):

@@ -232,7 +232,7 @@ def test_those_who_leave_free_what_they_held_and_what_they_waited_for() -> None:
 def test_a_load_is_given_up_with_its_last_client_where_the_server_can(is_cancelled: bool) -> None:
     async def scene() -> None:
         server = Server(cancel_load_on_disconnect=is_cancelled)
-        task = server.ask("a")
+        task = server.ask("a", seconds=3600 if is_cancelled else 0.01)
         await turns()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import plistlib
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,12 @@ def test_installing_twice_is_safe_and_removing_leaves_nothing(tmp_path: Path) ->
     planned, manager = of_a_person(tmp_path), FakeManager()
 
     for _ in range(2):
-        assert install.install(planned, run=manager) == ()
+        make_room = partial(manager, ("make", "room"))
+        assert install.install(planned, make_room=make_room, run=manager) == ()
+        stopped = manager.calls.index("systemctl --user disable --now knowledge-os-jobs.service")
+        assert stopped < manager.calls.index("make room")
+        manager.calls.clear()
+    assert install.install(planned, run=manager) == ()
 
     assert install.is_active(planned, run=manager)
     assert "systemctl --user enable --now knowledge-os-jobs.service" in manager.calls
@@ -83,8 +89,10 @@ def test_the_service_of_another_home_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_manager_that_refuses_leaves_no_file_and_stops_nothing(tmp_path: Path) -> None:
     planned, stopped = of_a_person(tmp_path), list[str]()
 
+    refusing = FakeManager(refused="enable")
     with pytest.raises(OperationError, match="no bus"):
-        install.install(planned, run=FakeManager(refused="enable"))
+        install.install(planned, run=refusing)
+    assert "systemctl --user disable --now knowledge-os-jobs.service" in refusing.calls
     with pytest.raises(OperationError, match="no bus"):
         install.install(
             planned,

@@ -59,6 +59,17 @@ def test_what_people_run_does_not_count_against_the_part_of_the_tasks(redis_url:
     assert slots.acquire("mlx", "b:1", limit=3, reserved=1).granted
 
 
+def test_what_people_run_elsewhere_does_not_count_against_the_part_of_the_tasks(
+    redis_url: str,
+) -> None:
+    slots = slots_of(redis_url, "one")
+    bounds: dict[str, Any] = {"limit": 3, "total_limit": 3, "total_reserved": 1}
+    assert slots.acquire("ollama", f"{INTERACTIVE_PREFIX}x", **bounds).granted
+
+    assert slots.acquire("mlx", "a:1", **bounds).granted
+    assert slots.acquire("mlx", "b:1", **bounds).granted
+
+
 def test_the_total_limit_keeps_a_slot_for_people_too(redis_url: str) -> None:
     slots = slots_of(redis_url, "one")
     bounds: dict[str, Any] = {"limit": 5, "total_limit": 3, "total_reserved": 1}

@@ -78,12 +78,17 @@ def test_fences_grow_over_a_flush(process: Process, client: redis.Redis) -> None
     assert after.grant_number > before.grant_number
 
 
-def test_a_restored_snapshot_is_noticed() -> None:
+@pytest.mark.parametrize("after", ["a grant", "a refusal", "a renewal"])
+def test_a_restored_snapshot_is_noticed(after: str) -> None:
     with redis_server() as server, server.client() as client:
         slots = Slots(client, lease_seconds=30.0, owner="a")
         slots.acquire("ollama", "t1:1", limit=2)
         snapshot = {name: client.dump(name) for name in client.keys("*")}
         slots.acquire("ollama", "t2:1", limit=2)
+        if after == "a refusal":
+            slots.acquire("ollama", "t3:1", limit=2)
+        elif after == "a renewal":
+            slots.renew()
         client.flushall()
         for name, content in snapshot.items():
             client.restore(name, 0, content)

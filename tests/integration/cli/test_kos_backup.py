@@ -15,6 +15,7 @@ from jobs.settings.load import load
 from jobs.upkeep import backups
 from jobs.upkeep.health import services
 from models import database
+from models.backup import BackupFailed, back_up
 from tests.integration.cli.command_line import Kos
 from tests.support.embedded import scratch_directory
 
@@ -46,6 +47,22 @@ def titles(kos: Kos) -> set[str]:
 def execute(url: str, statement: str) -> None:
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def test_a_file_that_appeared_during_the_backup_is_not_overwritten(
+    migrated_url: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(*_: object) -> bool:
+        file.write_text("of somebody else")
+        return True
+
+    monkeypatch.setattr("models.backup._compare", compare)
+
+    with pytest.raises(BackupFailed, match="is not overwritten"):
+        back_up(migrated_url, file)
+
+    assert file.read_text() == "of somebody else"
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_restore_brings_back_the_moment_of_the_backup(kos: Kos, file: Path) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from jobs.process.clock import epoch_seconds
+from jobs.queues.names import CONTROL_QUEUE, NAMESPACE
 from jobs.runtime import Runtime, connect
 from jobs.settings.load import load
 from jobs.upkeep import maintenance
 from models import database, retention
 from models.base import fetch_all
+from models.batch import OPEN
 from models.task import NewTask, Task
 
 KEEP_DAYS = 30
@@ -91,7 +94,9 @@ def test_tasks_that_depend_on_one_another_go_together(runtime: Runtime) -> None:
     assert left("kos_dependencies", "task_id") == set()
 
 
-@pytest.mark.parametrize(("status", "stays"), [("in_progress", True), ("completed", False)])
+@pytest.mark.parametrize(
+    ("status", "stays"), [*((status, True) for status in OPEN), ("completed", False)]
+)
 def test_an_open_batch_keeps_its_tasks(runtime: Runtime, status: str, stays: bool) -> None:
     task_id = add("completed", days_ago=60)
     execute(
@@ -115,6 +120,19 @@ def test_nothing_is_deleted_unless_it_is_asked_for(
     assert maintenance.prune(runtime.settings, runtime.redis)["tasks"] == 0
     settings = replace(runtime.settings, tasks_keep_days=KEEP_DAYS)
     assert maintenance.prune(settings, runtime.redis)["tasks"] == 5
+
+
+@pytest.mark.parametrize(("days", "stays"), [(0.9, True), (1.1, False)])
+def test_dead_letters_are_kept_for_their_days(runtime: Runtime, days: float, stays: bool) -> None:
+    key = f"{NAMESPACE}:{CONTROL_QUEUE}.XQ"
+    buried_ms = int((epoch_seconds() - days * 86_400) * 1000)
+    runtime.redis.zadd(key, {"letter": buried_ms})
+    runtime.redis.hset(f"{key}.msgs", "letter", "{}")
+
+    settings = replace(runtime.settings, dead_letters_keep_days=1)
+    assert maintenance.prune(settings, runtime.redis)["dead_letters"] == int(not stays)
+
+    assert (runtime.redis.zcard(key), runtime.redis.hlen(f"{key}.msgs")) == (stays, stays)
 
 
 def test_a_reference_of_the_site_is_respected_and_named(

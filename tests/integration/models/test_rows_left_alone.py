@@ -185,16 +185,89 @@ def test_nothing_is_accepted_of_a_task_that_runs() -> None:
     assert state(task_id) == "in_progress"
 
 
+@pytest.mark.parametrize("status", list(TaskState))
 @pytest.mark.parametrize("rerun_of", ["its own", "another"])
-def test_only_a_run_of_the_task_itself_becomes_its_result(rerun_of: str) -> None:
+def test_only_a_run_of_the_task_itself_becomes_its_result_once_it_has_ended(
+    rerun_of: str, status: TaskState
+) -> None:
     task_id, other = submit(), submit()
     origin = task_id if rerun_of == "its own" else other
     run = submit(metadata={"rerun_of": origin})
-    change(task_id, "status = 'failed'")
+    change(task_id, f"status = '{status.value}'")
     change(run, "status = 'completed', result = 'better'")
+    kept = rerun_of == "its own" and status.final
 
-    assert feedback.keep_result_of(task_id, run) == (rerun_of == "its own")
-    assert columns(task_id, "result") == ("better" if rerun_of == "its own" else None,)
+    assert feedback.keep_result_of(task_id, run) == kept
+    assert columns(task_id, "result") == ("better" if kept else None,)
+
+
+def _failed_while_it_waits(task_id: str) -> None:
+    parent = submit()
+    database.execute_sql("INSERT INTO kos_dependencies VALUES (%s, %s)", (task_id, parent))
+    Task.cancel([parent])
+    orphans.fail_orphans_of_dependencies()
+
+
+def _failed_in_a_cycle(task_id: str) -> None:
+    database.execute_sql("INSERT INTO kos_dependencies VALUES (%s, %s)", (task_id, task_id))
+    orphans.fail_cycles()
+
+
+def _marked_as_cancelled(task_id: str) -> None:
+    change(task_id, "cancel_requested_at = now()")
+    orphans.finish_cancels()
+
+
+def _run(task_id: str) -> int:
+    epoch = queue(task_id)
+    claim(task_id, epoch)
+    return epoch
+
+
+def _cancelled_while_it_runs(task_id: str) -> int:
+    epoch = _run(task_id)
+    Task.cancel([task_id])
+    return epoch
+
+
+ENDINGS: dict[str, Any] = {
+    "complete": lambda t: Task.complete(t, _run(t), ENDED, result="r", score=1.0),
+    "fail": lambda t: Task.fail(t, _run(t), ENDED),
+    "note": lambda t: Task.fail(t, _run(t), ENDED, note="n"),
+    "finish cancel": lambda t: Task.finish_cancel(t, _cancelled_while_it_runs(t), ENDED),
+    "cancel": lambda t: Task.cancel([t]),
+    "marked as cancelled": _marked_as_cancelled,
+    "refuse": lambda t: Task.refuse(t, error="e"),
+    "refuse many": lambda t: backlog.refuse({t: "e"}),
+    "poison": lambda t: (_run(t), orphans.return_of_dead([OWNER], max_crashes=1)),
+    "cancelled and dead": lambda t: (
+        _cancelled_while_it_runs(t),
+        orphans.return_of_dead([OWNER], max_crashes=3),
+    ),
+    "dependency": _failed_while_it_waits,
+    "cycle": _failed_in_a_cycle,
+}
+
+
+@pytest.mark.parametrize("how", list(ENDINGS))
+def test_every_statement_that_ends_a_task_says_when_and_a_retry_forgets_it(how: str) -> None:
+    task_id = submit()
+
+    ENDINGS[how](task_id)
+
+    assert TaskState(state(task_id)).final
+    assert columns(task_id, "completed_at IS NOT NULL") == (True,)
+    if state(task_id) != "completed":
+        Task.redrive([task_id])
+        assert columns(task_id, "completed_at") == (None,)
+
+
+def test_an_attempt_that_has_not_ended_has_no_answer_to_accept() -> None:
+    task_id = with_answers(0.9)
+    database.execute_sql("UPDATE kos_attempts SET finished_at = NULL")
+
+    assert Task.accept(task_id) is None
+    assert state(task_id) == "pending"
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
@@ -272,6 +345,21 @@ def test_the_next_moments_are_those_of_rows_that_can_still_move() -> None:
     for place, moving in enumerate(("pending", "in_progress", "queued")):
         database.execute_sql("UPDATE tasks SET status = 'failed' WHERE status = %s", (moving,))
         assert backlog.next_due_times()[place] is None
+
+
+def test_of_several_moments_the_next_one_is_the_earliest() -> None:
+    base = datetime.now(UTC).replace(microsecond=0)
+    for minutes in (2, 1, 3):
+        for status in ("pending", "in_progress", "queued"):
+            task_id = submit()
+            at = f"'{(base + timedelta(minutes=minutes)).isoformat()}'"
+            change(
+                task_id,
+                f"status = '{status}', next_attempt_at = {at}, lease_expires_at = {at}, "
+                f"lease_owner = 'o', queued_at = {at}",
+            )
+
+    assert backlog.next_due_times() == (base + timedelta(minutes=1),) * 3
 
 
 class TestReclaimed:

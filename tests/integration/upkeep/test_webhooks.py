@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from jobs.policy.webhooks import JITTER, RETRY_SECONDS
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings, load
-from jobs.upkeep.webhooks.delivering import Deliveries
+from jobs.upkeep.webhooks.delivering import RUN_SECONDS, Deliveries
 from models import database, webhook
 from models.base import fetch_all
 from models.task import NewTask, Task
@@ -192,6 +193,25 @@ def test_a_receiver_that_stays_down_is_left_alone_for_ever_longer() -> None:
 
     bounds = [(seconds - 5, seconds * (1 + JITTER)) for seconds in RETRY_SECONDS[:3]]
     assert all(low < wait < high for wait, (low, high) in zip(waits, bounds, strict=True)), waits
+
+
+def test_what_a_run_had_no_time_for_is_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    listen("shop", "http://127.0.0.1:9")
+    for _ in range(3):
+        end()
+    passed = iter([0.0, 0.0, 0.0, *[RUN_SECONDS + 1] * 9])
+    clock = SimpleNamespace(monotonic=lambda: next(passed))
+    monkeypatch.setattr("jobs.upkeep.webhooks.delivering.time", clock)
+    monkeypatch.setattr("jobs.upkeep.webhooks.delivering.send", lambda *_, **__: None)
+
+    assert Deliveries(settings()).run()
+
+    assert sorted(state for state, *_ in states("shop")) == ["delivered", "pending", "pending"]
+    [row] = fetch_all(
+        "SELECT count(*) AS due FROM kos_webhook_deliveries "
+        "WHERE state = 'pending' AND attempts = 0 AND next_attempt_at <= now()"
+    )
+    assert row["due"] == 2
 
 
 @pytest.mark.parametrize("late", ["delivered", "retry"])

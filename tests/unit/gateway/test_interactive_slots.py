@@ -14,7 +14,7 @@ import pytest
 
 from gateway import interactive_slots
 from gateway.errors import NoCapacity
-from gateway.interactive_slots import FirstSlot, InteractiveSlots
+from gateway.interactive_slots import FIRST_GUESS_SECONDS, FirstSlot, InteractiveSlots
 from gateway.names import Place
 from jobs.admission.slots import SlotDecision
 
@@ -34,10 +34,13 @@ class OneSlot:
 
     held: set[str] = field(default_factory=set)
     lost: tuple[str, ...] = ()
+    asked: set[str] = field(default_factory=set)
+    released: set[str] = field(default_factory=set)
     asking: Callable[[], None] = lambda: None
 
     def acquire(self, backend: str, holder: str, **more: Any) -> SlotDecision:
         self.asking()
+        self.asked.add(holder)
         granted = not self.held - {holder}
         if granted:
             self.held.add(holder)
@@ -45,6 +48,7 @@ class OneSlot:
 
     def release(self, backend: str, holder: str) -> int:
         self.held.discard(holder)
+        self.released.add(holder)
         return 1
 
     def renew(self) -> tuple[str, ...]:
@@ -102,6 +106,24 @@ def test_a_slot_granted_to_one_that_gave_up_meanwhile_is_given_back(how: str) ->
     assert slots.held == set()
 
 
+@pytest.mark.parametrize("how", ["hangs up", "has waited long enough"])
+def test_one_that_gives_up_keeps_no_place_in_the_queue_of_all(how: str) -> None:
+    slots = OneSlot(held={"somebody else"})
+    line = of(slots, wait_seconds=DEADLINE_SECONDS if how == "hangs up" else 0.5)
+
+    async def scenario() -> None:
+        request = asyncio.create_task(hold(line))
+        await holds(lambda: bool(slots.asked))
+        if how == "hangs up":
+            request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+
+    anyio.run(scenario)
+
+    assert slots.asked
+    assert slots.released >= slots.asked
+
+
 def test_a_line_has_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interactive_slots, "MAX_WAITING", 2)
     line = of(OneSlot(held={"somebody else"}))
@@ -113,7 +135,7 @@ def test_a_line_has_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(NoCapacity) as refused:
             await hold(line)
 
-        assert refused.value.retry_after_seconds
+        assert refused.value.retry_after_seconds == 3 * FIRST_GUESS_SECONDS
         assert line.waiting("mlx") == 2
         for one in waiting:
             one.cancel()

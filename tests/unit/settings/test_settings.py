@@ -6,6 +6,7 @@ import pytest
 
 from jobs.policy.types import PolicyName
 from jobs.settings.load import SETTING_NAMES, Settings, SettingsError, from_environment, load
+from jobs.settings.sources import find_dotenv
 
 MINE = "postgresql://me:secret@db.example:5432/mine"
 
@@ -130,6 +131,22 @@ def test_truth_may_be_written_in_the_usual_ways(home: Path, text: str) -> None:
 
 def test_an_empty_variable_counts_as_unset(home: Path) -> None:
     assert read(home, SMART_WORKER_BATCH_SIZE="  ").batch_size == 50
+
+
+def test_the_dotenv_of_the_working_directory_wins_over_that_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, project = tmp_path / "here", tmp_path / "project"
+    for directory in (here, project):
+        directory.mkdir()
+        (directory / ".env").write_text("")
+    monkeypatch.chdir(here)
+
+    found = [find_dotenv({}, project=project, default_home=tmp_path / "home")]
+    (here / ".env").unlink()
+    found.append(find_dotenv({}, project=project, default_home=tmp_path / "home"))
+
+    assert found == [here / ".env", project / ".env"]
 
 
 def test_the_environment_wins_over_dotenv_which_wins_over_the_home(

@@ -109,6 +109,14 @@ def test_a_body_that_comes_too_slowly_is_cut_off() -> None:
     assert _body_of(iter(messages), body_seconds=0.05) == (1, 408)
 
 
+def test_an_upload_has_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.web.security.guard.UPLOADS", frozenset({"/metrics"}))
+    monkeypatch.setattr("console.web.security.guard.UPLOAD_SECONDS", 0.05)
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, None]
+
+    assert _body_of(iter(messages), body_seconds=3600.0) == (1, 408)
+
+
 def _body_of(messages: Iterator[Any], *, body_seconds: float = 60.0) -> tuple[int, int]:
     """How many bytes a route reads of a body until it is cut off, and the status that it answers;
     None comes never."""

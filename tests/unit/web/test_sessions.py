@@ -134,6 +134,18 @@ def test_ended_sessions_are_kept_until_they_would_have_expired(tmp_path: Path) -
     assert len(json.loads(file.read_text())) == 1
 
 
+def test_of_too_many_ended_sessions_those_are_forgotten_that_expire_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("console.web.security.ended.MOST", 2)
+    kept = EndedSessions(None)
+
+    for expires in (3.0, 1.0, 2.0):
+        kept.add(f"until {expires:g}", expires=expires, now=0.0)
+
+    assert [f"until {number}" in kept for number in (1, 2, 3)] == [False, True, True]
+
+
 def test_a_spoiled_list_of_ended_sessions_locks_nobody_out(tmp_path: Path) -> None:
     file = tmp_path / "ended.json"
     for text in ("", "[1]", '{"a": "x"}', "\x00"):

@@ -49,6 +49,16 @@ def test_single_timeouts_change_nothing_a_run_halves() -> None:
     assert holds.holds["ollama"].reason == "held at 3 after 3 timeouts in a run"
 
 
+def test_after_a_run_that_halved_single_timeouts_change_nothing_again() -> None:
+    holds = LimitHolds()
+    for seconds in (0, 1, 2, 400, 401):
+        holds = observe_trouble(
+            holds, "ollama", Trouble.TIMEOUT, CONFIG, limit=6, now=after(seconds)
+        )
+
+    assert holds.holds["ollama"].since == after(2)
+
+
 def test_a_success_ends_the_run() -> None:
     holds = LimitHolds(timeouts={"ollama": 2})
 

@@ -26,9 +26,14 @@ _UNITS = {
     "d": "д",
     "ago": "назад",
     "in": "через",
+    "bytes": "байт",
+    "kB": "кБ",
+    "MB": "МБ",
+    "GB": "ГБ",
+    "TB": "ТБ",
 }
 _FIELD = re.compile(r"{(\w+)}")
-_SPAN = re.compile(r"(?<=\d) (ms|s|min|h|d)\b")
+_SPAN = re.compile(r"(?<=\d) (ms|s|min|h|d|bytes|[kMGT]B)\b")
 _ABOUT = re.compile(r"\babout (?=[\d.-]+ (?:s|min|h)\b)")
 _SHAPES = {"n": r"[\d.,\u202f]+", "span": "[^,;:]+"}
 """What fields of these names stand for; others stand for anything."""
@@ -40,11 +45,14 @@ _NAMES = frozenset(
 )  # fmt: skip
 """Fields that hold data, which is never translated."""
 _BETWEEN = "; "
+_PLACED = "{detail} (backend {name})"
+"""The reason of an attempt, see ``jobs/policy/outcome.py``: ``detail`` may be any sentence."""
+_AT_BACKEND = re.compile(r"(.+) \(backend ([\w.-]+)\)", re.DOTALL)
 LEAST_LETTERS = 3
 """A pattern with fewer letters of its own would be found in sentences of strangers."""
 LONGEST = 2000
 MOST_REMEMBERED = 5000
-_UNIT = re.compile(r"\b(about|ms|s|min|h|d|ago|in)\b")
+_UNIT = re.compile(r"\b(about|ms|s|min|h|d|ago|in|bytes|[kMGT]B)\b")
 
 
 class Words:
@@ -78,6 +86,10 @@ class Words:
             return self._catalogue[text]
         if len(text) > LONGEST or " " not in text:
             return text
+        placed = _AT_BACKEND.fullmatch(text)
+        if placed:
+            detail = self._put_together(placed[1])
+            return self._catalogue[_PLACED].format(detail=detail, name=placed[2])
         whole = self._matched(text, [one for one in self._patterns if _BETWEEN in one.sentence])
         if whole is None and _BETWEEN in text:
             whole = _BETWEEN.join(map(self._put_together, text.split(_BETWEEN)))

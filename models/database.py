@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import peewee
@@ -180,12 +180,13 @@ def time_limit(seconds: float) -> Iterator[None]:
     """A transaction for reading, whose statements Postgres itself ends after ``seconds``.
 
     Unlike a wait that the client gives up, this leaves nothing running, and the session goes on.
+    Nested use shares the outer transaction, in which nothing can be read after TookTooLong.
 
     Raises:
         TookTooLong: a statement took longer.
     """
     try:
-        with database.atomic():
+        with nullcontext() if database.in_transaction() else database.atomic():
             database.execute_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
             yield
     except peewee.OperationalError as error:

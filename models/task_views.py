@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from models.base import fetch_all, fetch_one, value_of
-from models.database import database
+from models.database import database, time_limit
 from models.task_filter import TaskFilter
 from models.task_rows import ListedTask, WholeTask
 
 EXPORT_ROWS = 1000
-SCANS = ("enable_indexscan", "enable_seqscan")
-SEARCHED_FIRST = 20_000
+LIST_SECONDS = 7
+"""Less than the client waits: Postgres ends the statement itself, and nothing goes on running."""
+_BITMAPS = "SET LOCAL enable_indexscan = {0}; SET LOCAL enable_seqscan = {0}; "
+SEARCHED_FIRST = 10_000
 _EDGE = "SELECT created_at AS edge FROM tasks ORDER BY created_at DESC, id DESC OFFSET %s LIMIT 1"
 MOST_TAGS = 100
 
@@ -39,8 +42,12 @@ FROM = (
 
 
 def listing(chosen: TaskFilter = ALL, *, limit: int = 50, offset: int = 0) -> list[ListedTask]:
-    """Tasks newest first, with the fields of ``kos tasks``; those of one moment by id."""
-    return of_ids(newest_ids(chosen, limit=limit, offset=offset))
+    """Tasks newest first, with the fields of ``kos tasks``; those of one moment by id.
+
+    Raises TookTooLong for a list that takes longer than `LIST_SECONDS`.
+    """
+    with time_limit(LIST_SECONDS):
+        return of_ids(newest_ids(chosen, limit=limit, offset=offset))
 
 
 def of_ids(task_ids: Sequence[str]) -> list[ListedTask]:
@@ -224,9 +231,9 @@ def facets(task_ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str,
     return {name: dict(sorted(found.items())) for name, found in counts.items()}
 
 
-def _ids(where: str, parameters: Mapping[str, Any]) -> list[str]:
+def _ids(where: str, parameters: Mapping[str, Any], *, before: str = "") -> list[str]:
     rows = fetch_all(
-        f"SELECT t.id::text AS id FROM tasks t {where} "
+        f"{before}SELECT t.id::text AS id FROM tasks t {where} "
         "ORDER BY t.created_at DESC, t.id DESC LIMIT %(limit)s OFFSET %(offset)s",
         parameters,
     )
@@ -250,12 +257,9 @@ def _searched(where: str, parameters: Mapping[str, Any]) -> list[str]:
 
 
 def _by_words(where: str, parameters: Mapping[str, Any]) -> list[str]:
-    with database.atomic():
-        for name in SCANS:
-            fetch_all(f"SET LOCAL {name} = off")
-        found = _ids(where, parameters)
-        for name in SCANS:
-            fetch_all(f"SET LOCAL {name} = on")
+    with nullcontext() if database.in_transaction() else database.atomic():
+        found = _ids(where, parameters, before=_BITMAPS.format("off"))
+        database.execute_sql(_BITMAPS.format("on"))
     return found
 
 

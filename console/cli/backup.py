@@ -23,6 +23,8 @@ def backup_command(app: App, file: Path, as_json: bool) -> None:
 
     The system may run meanwhile. FILE is complete or absent, and is never overwritten.
     """
+    from rich.filesize import decimal
+
     from console.operations.backup import back_up
 
     made = back_up(app.settings, file.absolute())
@@ -31,7 +33,7 @@ def backup_command(app: App, file: Path, as_json: bool) -> None:
         document = {"file": str(made.file), "bytes": made.size_bytes, "rows": dict(made.rows)}
         print_json({**document, "compared": made.compared})
         return
-    say(f"{made.file}: {made.size_bytes / 1e6:.1f} MB, {len(made.rows)} tables, {rows} rows")
+    say(f"{made.file}: {decimal(made.size_bytes)}, {len(made.rows)} tables, {rows} rows")
     if made.compared:
         say("restored into a scratch database and compared: equal", "green")
     else:

@@ -13,7 +13,12 @@ from typing import Any
 import click
 
 from console.cli.text import one_line
-from console.operations.errors import InvalidInput, OperationError, ServiceUnreachable
+from console.operations.errors import (
+    LIST_TOO_LONG,
+    InvalidInput,
+    OperationError,
+    ServiceUnreachable,
+)
 
 DONE, RED, WRONG, TIMED_OUT, UNREACHABLE = 0, 1, 2, 3, 4
 INTERRUPTED = 130
@@ -57,8 +62,10 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
     import redis
 
     from jobs.upkeep.health.refusals import remedy
-    from models.database import RUN_MIGRATIONS, DatabaseUnavailable, lacks_tables
+    from models.database import RUN_MIGRATIONS, DatabaseUnavailable, TookTooLong, lacks_tables
 
+    if isinstance(error, TookTooLong):
+        return LIST_TOO_LONG, TIMED_OUT
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         what = remedy(error, "run `kos up`, or check REDIS_URL")
         return f"Redis cannot be reached ({error}): {what}", UNREACHABLE
@@ -110,11 +117,15 @@ def _keep_traceback(error: Exception, directory: Path | None) -> str | None:
 
 
 def _usage_line(error: click.ClickException) -> str:
+    from console.cli.output import words
+
     message = error.format_message().strip().rstrip(".")
     context = getattr(error, "ctx", None)
     if context is None or "--help`" in message:
         return message
-    return f"{message} (see `{context.command_path} --help`)"
+    # The message alone is a sentence of the catalogues.
+    see = f"(see `{context.command_path} --help`)"
+    return f"{words()(message)} {words()(see)}"
 
 
 def _say(message: str, code: int) -> int:

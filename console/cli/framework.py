@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from console.cli.commands import COMMANDS, SECTIONS
+
+if TYPE_CHECKING:
+    from console.words import Words
 
 F = TypeVar("F", bound=Callable[..., Any])
 Examples = Sequence[tuple[str, str]]
@@ -18,27 +21,59 @@ HELP_WIDTH = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 
 
 class Command(click.Command):
-    """A command whose help ends with ``examples``: pairs of (command line, effect)."""
+    """A command whose help is in the reader's language and ends with ``examples``: pairs of
+    (command line, effect)."""
 
     def __init__(self, *args: Any, examples: Examples = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
 
+    def sentences(self) -> Iterator[str]:
+        """What its help says, as the catalogues have it."""
+        yield from _paragraphs(self.help)
+        yield from filter(None, (getattr(one, "help", None) for one in self.params))
+        yield from (does for _, does in self.examples)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        pieces = " ".join(self.collect_usage_pieces(ctx))
+        formatter.write_usage(ctx.command_path, pieces, prefix=f"{_words()('Usage:')} ")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.indentation():
+            for paragraph in _paragraphs(self.help):
+                formatter.write_paragraph()
+                formatter.write_text(_words()(paragraph))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        records = [(one, one.get_help_record(ctx)) for one in options]
+        with formatter.section(_words()("Options")):
+            formatter.write_dl([_spoken(one, *record) for one, record in records if record])
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _write_examples(self.examples, formatter)
+        if self.examples:
+            with formatter.section(_words()("Examples")):
+                for typed, does in self.examples:
+                    formatter.write_text(f"# {_words()(does)}")
+                    formatter.write(f"  {typed}\n")
 
 
-class Group(click.Group):
+class Group(Command, click.Group):
     """The same for a command with subcommands; without one it runs itself."""
 
     command_class = Command
 
-    def __init__(self, *args: Any, examples: Examples = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = examples
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _write_examples(self.examples, formatter)
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section(_words()("Commands")):
+            formatter.write_dl([(name, self._short(ctx, name)) for name in self.list_commands(ctx)])
+
+    def _short(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return _words()(next(_paragraphs(command.help if command else "")))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -67,12 +102,11 @@ class LazyGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from console.cli.output import words
-
-        tell = words()
         for title, section in SECTIONS.items():
-            with formatter.section(tell(title)):
-                formatter.write_dl([(name, tell(entry.help)) for name, entry in section.items()])
+            with formatter.section(_words()(title)):
+                formatter.write_dl(
+                    [(name, _words()(entry.help)) for name, entry in section.items()]
+                )
 
 
 class Word(click.Choice[str]):
@@ -140,9 +174,22 @@ def _backends() -> list[str]:
         return []
 
 
-def _write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:
-    if examples:
-        with formatter.section("Examples"):
-            for typed, does in examples:
-                formatter.write_text(f"# {does}")
-                formatter.write(f"  {typed}\n")
+def _words() -> Words:
+    # Only help needs the catalogues.
+    from console.cli.output import words
+
+    return words()
+
+
+def _paragraphs(text: str | None) -> Iterator[str]:
+    for paragraph in (text or "").split("\n\n"):
+        yield " ".join(paragraph.split())
+
+
+def _spoken(option: click.Option, names: str, text: str) -> tuple[str, str]:
+    """A line of the options; behind its sentence stand the default and the bounds."""
+    said = option.help or ""
+    rest = text.removeprefix(said)
+    for word in ("default: ", "required"):
+        rest = rest.replace(word, _words()(word))
+    return names, _words()(said) + rest

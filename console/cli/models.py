@@ -11,7 +11,7 @@ import click
 
 from console.cli.app import App, pass_app
 from console.cli.framework import Command, Group, complete_backends, json_option
-from console.cli.output import Column, note, print_json, print_table, say, screen, styled
+from console.cli.output import Column, note, print_json, print_table, say, screen, styled, words
 
 if TYPE_CHECKING:
     from console.operations.models import ListedModel
@@ -169,12 +169,14 @@ def _next_step(app: App) -> str:
 def _cells(row: ListedModel) -> list[Any]:
     from rich.filesize import decimal
 
+    from console.words import in_words
+
     ranks = ", ".join(f"{category} {rank}" for category, rank in row.ranks.items())
     rate = row.tokens_per_second
     return [
         row.backend or styled("on disk", "dim"),
         row.model,
-        decimal(row.size_bytes) if row.size_bytes else "",
+        in_words(decimal(row.size_bytes), words()) if row.size_bytes else "",
         row.quantization or "",
         row.context_tokens or "",
         styled(row.broken, "red") if row.broken else ranks,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LIST_TOO_LONG = "the list takes too long: narrow it by a filter such as since, or lower its limit"
+
 
 class OperationError(Exception):
     """Root. The message is meant for a person."""

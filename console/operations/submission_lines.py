@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-MAX_LINE_BYTES = 8 * 1024 * 1024
-MAX_ARRAY_BYTES = 64 * 1024 * 1024
+MAX_LINE_BYTES = 8_000_000
+MAX_ARRAY_BYTES = 64_000_000
 _BOM = b"\xef\xbb\xbf"
 _DOCUMENT_BEGINS = re.compile(rb"\s{0,100}(?:\[\s{0,100}(?:\{|\Z)|\{\s{0,100}\Z)")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")

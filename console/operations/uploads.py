@@ -53,7 +53,7 @@ def keep(sent: Sequence[tuple[str, BinaryIO]], *, below: Path) -> Upload:
 def _content(name: str, source: BinaryIO) -> bytes:
     content = source.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise InvalidInput(f"files: {name[:100]!r} is larger than {MAX_FILE_BYTES // 2**20} MB")
+        raise InvalidInput(f"files: {name[:100]!r} is larger than {MAX_FILE_BYTES // 10**6} MB")
     return content
 
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
-from console.operations.errors import InvalidInput, ServiceUnreachable, UnknownName
+from console.operations.errors import LIST_TOO_LONG, InvalidInput, ServiceUnreachable, UnknownName
 from console.web.api.answers import ApiError, error_answer
 from console.web.pages.plumbing import page
 from console.web.security.guard import FOR_PROGRAMS
@@ -63,6 +63,11 @@ async def _unreachable(request: Request, error: Exception) -> Response:
     return await _respond(request, 503, f"{line}; `kos doctor` says what to do")
 
 
+async def _too_long(request: Request, error: Exception) -> Response:
+    logger.warning("too_long path=%s", request.url.path)
+    return await _respond(request, 503, LIST_TOO_LONG)
+
+
 async def _database(request: Request, error: Exception) -> Response:
     """A value that no column holds is the caller's; a missing table wants a migration."""
     line = str(error).strip().splitlines()[0]
@@ -96,7 +101,7 @@ HANDLERS: Mapping[Any, Callable[[Request, Exception], Any]] = {
     InvalidInput: _bad_input,
     ServiceUnreachable: _unreachable,
     DatabaseUnavailable: _unreachable,
-    TookTooLong: _unreachable,
+    TookTooLong: _too_long,
     redis.RedisError: _unreachable,
     peewee.PeeweeException: _database,
     psycopg2.Error: _database,

@@ -27,7 +27,6 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {
-        "size": lambda count: "" if count is None else decimal(round(count)),
         "percent": lambda share: f"{share * 100:.0f}%",
         "thousands": lambda number: f"{number:,}".replace(",", "\u202f"),
     }
@@ -42,6 +41,7 @@ def render(templates: Environment, template: str, words: Words, **values: Any) -
         "lang": words.language,
         "now": now,
         "span": lambda seconds: spoken_span(seconds, words),
+        "size": lambda count: "" if count is None else in_words(decimal(round(count)), words),
         "about": lambda low, high: in_words(about(low, high), words),
         "verdict": lambda found: verdict_line(found, now, words),
         "cause": lambda found: cause_line(found, words),

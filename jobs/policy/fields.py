@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-MAX_TEXT_BYTES = 1024 * 1024
+MAX_TEXT_BYTES = 1_000_000
 MAX_DEPTH = 64
 MAX_LIST_ITEMS = 1000
 MAX_PARTS = 100_000

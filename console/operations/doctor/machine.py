@@ -28,7 +28,7 @@ PACKAGES = (
 )  # fmt: skip
 OURS = ("jobs", "models", "llm", "console", "gateway", "kos_client")
 OF_ITS_OWN = "install into an environment of its own: pipx or uv tool install, and unset PYTHONPATH"
-RED_DISK_BYTES, LOW_DISK_BYTES = 200 * 1024**2, 2 * 1024**3
+RED_DISK_BYTES, LOW_DISK_BYTES = 200_000_000, 2_000_000_000
 LEAST_DESCRIPTORS = 1024
 
 
@@ -114,7 +114,7 @@ def _home(home: Path) -> Check:
 def _disk(home: Path) -> Check:
     place = next(path for path in (home, *home.parents) if path.exists())
     free_bytes = shutil.disk_usage(place).free
-    detail = f"{free_bytes / 1024**3:.1f} GB free at {place}"
+    detail = f"{free_bytes / 1e9:.1f} GB free at {place}"
     if free_bytes < RED_DISK_BYTES:
         return red("disk", detail, "free some space, or set KOS_HOME to another disk")
     if free_bytes < LOW_DISK_BYTES:
@@ -155,7 +155,7 @@ def _stored_prefixes(settings: Settings) -> Iterator[Check]:
         return
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free_bytes = shutil.disk_usage(place).free
-    detail = f"{free_bytes / 1024**3:.1f} GB free at {place}"
+    detail = f"{free_bytes / 1e9:.1f} GB free at {place}"
     if not place.is_dir() or not os.access(place, os.R_OK | os.W_OK | os.X_OK):
         remedy = "set MLX_PREFIX_CACHE_DIR to a directory of your own"
         yield red("prefixes", f"{place} is not writable", remedy)

@@ -19,7 +19,6 @@ from console.web.pages.plumbing import in_time, number_field, page, site_of
 from console.web.site import Site
 from jobs.process.clock import utc_now
 from models import counts, task_views
-from models.database import session
 from models.states import TaskState
 from models.task_filter import LITERAL_AMONG, TaskFilter, has_words
 from models.task_rows import ListedTask
@@ -29,6 +28,7 @@ FACETED = 1_000
 """Of so many of the newest tasks the counts by filter are taken: a list is fetched often."""
 MAX_OFFSET = 1_000_000
 FACETS = ("status", "backend", "model", "category", "expert", "priority", "project")
+_Counts = tuple[dict[str, dict[str, int]], str]
 NAMES = (*FACETS, "tag", "code", "batch", "q", "since")
 
 
@@ -71,14 +71,11 @@ class _Found:
 def tasks_page(request: Request) -> Response:
     site = site_of(request)
     filters = read_filters(request.query_params, offset=number_field(request, "offset"))
-    with session():
-        found = in_time(request, "the tasks", lambda: _found(filters))
-        newest = found.newest if found else []
-        counted, matching = in_time(
-            request,
-            "the counts by filter",
-            lambda: (_counted(filters, newest), _matching(filters, newest)),
-        ) or ({}, "")
+    found, counts_found = in_time(request, "the tasks", lambda: _read(request, filters)) or (
+        None,
+        None,
+    )
+    counted, matching = counts_found or ({}, "")
     only_rows = request.headers.get("hx-target") == "rows"
     return page(
         request,
@@ -95,13 +92,25 @@ def tasks_page(request: Request) -> Response:
     )
 
 
+def _read(request: Request, filters: Filters) -> tuple[_Found, _Counts | None]:
+    """The list and its counts, in one transaction; no counts where they take too long."""
+    found = _found(filters)
+    return found, in_time(
+        request,
+        "the counts by filter",
+        lambda: (_counted(filters, found.newest), _matching(filters, found.newest)),
+    )
+
+
 def _found(filters: Filters) -> _Found:
     chosen, end = filters.chosen(), filters.offset + PAGE_ROWS + 1
     newest = task_views.newest_ids(chosen, limit=FACETED)
     if end <= len(newest) or len(newest) < FACETED:
         rows = task_views.of_ids(newest[filters.offset : end])
     else:
-        rows = task_views.listing(chosen, limit=PAGE_ROWS + 1, offset=filters.offset)
+        rows = task_views.of_ids(
+            task_views.newest_ids(chosen, limit=PAGE_ROWS + 1, offset=filters.offset)
+        )
     among = 0 if chosen.search is None or has_words(chosen.search) else LITERAL_AMONG
     return _Found(newest, rows, among)
 

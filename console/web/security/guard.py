@@ -24,8 +24,8 @@ OPEN_PATHS = frozenset({"/healthz", "/login"})
 COOKIES_ONLY = frozenset({"/login", "/logout", "/prefer"})
 """What a post changes here is the visitor's own browser."""
 FOR_PROGRAMS = ("/api/", "/v1/", "/metrics")
-MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_UPLOAD_BYTES = 200 * 1024 * 1024
+MAX_BODY_BYTES = 16_000_000
+MAX_UPLOAD_BYTES = 200_000_000
 UPLOADS = frozenset({"/v1/files", "/batches", "/submit"})
 UPLOAD_SECONDS = 900.0
 

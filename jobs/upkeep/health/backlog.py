@@ -46,7 +46,7 @@ class BacklogWatch:
             oldest = task_figures.oldest_untried_seconds() if flow.waiting else None
         age = oldest or 0.0
         waited = f"{age:.0f} s" if age < 120 else f"{age / 60:.0f} min"
-        detail = "none is assigned" if flow.waiting else "no task may start now"
+        detail = "none is assigned" if flow.waiting else "nothing waits that could start now"
         if oldest:
             detail = f"oldest waiting task: {waited}"
         fault = standstill(flow, could_move_seconds=self._could_move_seconds(flow))

@@ -54,6 +54,19 @@ def test_the_list_has_the_fields_of_the_contract(kos: Kos, postgres_url: str) ->
     assert good["validation_score"] > 0.89
 
 
+def test_a_list_that_takes_too_long_ends_with_what_to_do(
+    kos: Kos, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_views, "LIST_SECONDS", 0.2)
+    with closing(psycopg2.connect(postgres_url)) as person, person.cursor() as transaction:
+        transaction.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+
+        ran = kos("tasks")
+
+    assert (ran.code, ran.out) == (3, "")
+    assert "narrow it" in ran.err
+
+
 def test_pages_of_tasks_of_one_moment_neither_skip_nor_repeat(kos: Kos, postgres_url: str) -> None:
     ids = kos.submit(*({"description": f"task {n}"} for n in range(60)))["ids"]
 

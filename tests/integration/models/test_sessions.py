@@ -107,3 +107,22 @@ def test_what_takes_too_long_is_ended_and_the_session_goes_on(database_here: str
             database.execute_sql("SELECT pg_sleep(60)")
 
         assert database.execute_sql("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def test_a_time_limit_in_another_sends_no_transaction_of_its_own(
+    database_here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    execute = database.execute_sql
+
+    def recorded(sql: str, *parameters: object) -> object:
+        sent.append(sql)
+        return execute(sql, *parameters)
+
+    monkeypatch.setattr(database, "execute_sql", recorded)
+    with session():
+        with time_limit(60), pytest.raises(TookTooLong), time_limit(0.1):
+            database.execute_sql("SELECT pg_sleep(60)")
+
+        assert execute("SHOW statement_timeout").fetchone() == ("0",)
+    assert not [sql for sql in sent if sql.startswith("SAVEPOINT")]

@@ -26,7 +26,7 @@ NAMES = re.compile(
     r"(control|maintenance|deliver|embed|plan|prune|recover|scan|tidy)$|2h, today|"
     r"every weekday at 7:30|"
     r"(task|batch|backlog)\.[a-z]+|\[simulated.*|glm[\w.-]*|llava[\w.-]*|tinyllama[\w.-]*|"
-    r"(qwen|phi|deepseek|llama|mistral|gemma|qwq|ollama\/)[\w.-]*|(?<=\d )(MB|GB|KB|B)"
+    r"(qwen|phi|deepseek|llama|mistral|gemma|qwq|ollama\/)[\w.-]*"
 )
 LATIN = re.compile(r"[A-Za-z]{3,}")
 

@@ -76,7 +76,7 @@ def test_files_are_kept_read_and_deleted_with_their_task(send: Send, system: Sys
 def test_a_file_that_is_too_large_or_a_refused_task_leaves_nothing(
     send: Send, system: System
 ) -> None:
-    large = send([("files", ("big.bin", b"x" * (5 * 2**20 + 1)))], description="Read it")
+    large = send([("files", ("big.bin", b"x" * (5_000_000 + 1)))], description="Read it")
     assert "larger than 5 MB" in large.text
     refused = send([("files", ("a.txt", "a"))], description="Read it", expert="Nobody")
     assert "expert: &#39;Nobody&#39; is unknown" in refused.text

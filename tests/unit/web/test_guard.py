@@ -77,7 +77,7 @@ def test_a_request_for_another_host_counts_for_nothing() -> None:
 
 
 def test_a_body_beyond_its_bound_is_cut_off_where_it_hides_its_length() -> None:
-    chunk = b" " * 1024 * 1024
+    chunk = b" " * 1_000_000
     received = _body_of(
         itertools.repeat({"type": "http.request", "body": chunk, "more_body": True})
     )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+import pytest
+from click.testing import CliRunner
+
 import console.words as words
+from console.cli import output
 from console.cli.commands import COMMANDS, SECTIONS
+from console.cli.framework import Command
+from console.cli.main import cli
 from console.cli.output import language_of
 from console.operations.remedies import OTHERWISE, REMEDIES
 from console.operations.slowness import SENTENCES as CAUSES
@@ -15,8 +24,11 @@ from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
 from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
 from console.words import LANGUAGES, in_words, preferred, spoken_span, words_for
+from jobs.attempt.preparation import TaskRefused
 from jobs.policy.webhooks import EVENTS
 from jobs.queues import cron
+from jobs.settings.load import PROJECT
+from llm import errors
 from llm.breaker import BreakerPhase
 from llm.types import Phase
 from models.states import AttemptOutcome, Priority, TaskState
@@ -26,11 +38,47 @@ WEB = CONSOLE / "web"
 CALLED = re.compile(r"""\bt\(\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*[,)]""")
 LEFT_OUT = re.compile(r'in_time\(\s*request, "([^"]+)"')
 FIELD = re.compile(r"{(\w+)}")
+LATIN = re.compile(r"[A-Za-z]{3,}")
+NAMED = re.compile(r"\bmlx\b|[A-Z_-]{3,}|UTF-8")
+"""Names that stay: of servers, settings and formats."""
+
+
+def _help_of(command: click.Command) -> Iterator[str]:
+    assert isinstance(command, Command), command.name
+    yield from command.sentences()
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _help_of(found)
+
+
+def _reasons() -> Iterator[str]:
+    """The sentences of the errors of a call, each field of them filled with a number."""
+    names = {
+        name for name, kind in vars(errors).items() if isinstance(kind, type)
+    } | {TaskRefused.__name__}  # fmt: skip
+    for wing in (PROJECT / "llm", PROJECT / "jobs" / "attempt"):
+        for path in wing.rglob("*.py"):
+            if path.is_relative_to(PROJECT / "llm" / "simulator"):
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.Call) or not node.args:
+                    continue
+                called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                first = node.args[0]
+                parts = first.values if isinstance(first, ast.JoinedStr) else [first]
+                texts = [one.value if isinstance(one, ast.Constant) else 7 for one in parts]
+                if called in names and texts != [7]:
+                    yield re.sub(r"(?<=[a-z])7", "", "".join(map(str, texts)))
 
 
 def _said() -> set[str]:
     found = (
-        set(NOTICES.values())
+        set(_help_of(cli))
+        | {"Usage:", "Options", "Commands", "Examples", "default: ", "required"}
+        | set(NOTICES.values())
         | set(SENTENCES)
         | set(CAUSES)
         | set(SECTIONS)
@@ -55,6 +103,27 @@ def test_every_sentence_is_translated() -> None:
     known = json.loads((CONSOLE / "languages" / "ru.json").read_text(encoding="utf-8"))
 
     assert _said() - set(known) == set()
+
+
+def test_every_reason_of_a_call_is_translated_with_its_backend_behind_it() -> None:
+    reasons = sorted(set(_reasons()))
+    russian = words_for("ru")
+
+    assert len(reasons) > 60
+    placed = [russian(f"{one} (backend mlx)") for one in reasons if LATIN.search(one)]
+    assert [one for one in placed if LATIN.search(NAMED.sub("", one))] == []
+    assert all(one.endswith(" (сервер mlx)") for one in placed)
+
+
+def test_the_help_of_a_command_is_in_the_language_of_its_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(output, "words", lambda: words_for("ru"))
+
+    shown = CliRunner().invoke(cli, ["schedules", "--help"]).output
+
+    assert "Показать расписания" in shown
+    assert shown.startswith("Использование: ")
 
 
 def test_translations_fill_in_the_same_values() -> None:

@@ -64,6 +64,15 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outlook:
+    """What was read and computed of one plan: the blocks of another have other ids."""
+
+    forecast: Forecast
+    places: list[PlacedKind]
+    seen: strip.Seen
+
+
+@dataclass(frozen=True, slots=True)
 class _Parts:
     """Caches of the parts; expensive parts are read less often."""
 
@@ -73,11 +82,9 @@ class _Parts:
     splits: Cached[dict[str, TimeShares]]
     reloads: Cached[dict[str, Reloads]]
     work: Cached[OpenWork]
-    places: Cached[list[PlacedKind]]
-    forecast: Cached[Forecast]
+    outlook: Cached[_Outlook]
     health: Cached[list[ReportedCheck]]
     programs: Cached[tuple[ProgramStatus, ...] | None]
-    seen: Cached[strip.Seen]
 
 
 class Overviews:
@@ -97,10 +104,8 @@ class Overviews:
             splits=Cached(lambda: time_shares.time_shares(clock()), seconds=5.0),
             reloads=Cached(model_loads.of_last_day, seconds=3.0),
             work=Cached(outlook.open_work),
-            places=Cached(block.last_places, seconds=2.0),
-            forecast=Cached(self._forecast, seconds=2.0),
+            outlook=Cached(self._outlook, seconds=2.0),
             health=Cached(lambda: last_round(client), seconds=2.0),
-            seen=Cached(lambda: strip.look(self._parts.work.get(), now=clock())),
             programs=Cached(lambda: _programs(settings), seconds=2.0),
         )
         self._whole = Cached(self._make, seconds=0.8, longest_seconds=STALE_SECONDS)
@@ -128,7 +133,7 @@ class Overviews:
     def forget(self) -> None:
         """Drop the caches after a change by hand."""
         parts = self._parts
-        for cache in (parts.groups, parts.counts, parts.work, parts.forecast, self._whole):
+        for cache in (parts.groups, parts.counts, parts.work, parts.outlook, self._whole):
             cache.forget()
 
     def _make(self) -> Overview:
@@ -140,7 +145,7 @@ class Overviews:
             rate = found.per_second
             reloads, by_state = parts.reloads.get(), parts.counts.get()
             health, ahead = parts.health.get(), parts.work.get()
-            forecast, groups, splits = parts.forecast.get(), parts.groups.get(), parts.splits.get()
+            planned, groups, splits = parts.outlook.get(), parts.groups.get(), parts.splits.get()
             lanes, standing = self._lanes.look(
                 blocks=ahead.blocks, splits=splits, reloads=reloads, now=now
             )
@@ -148,8 +153,8 @@ class Overviews:
                 counts=by_state,
                 pace=found,
                 ahead=ahead,
-                forecast=forecast,
-                eta=outlook.eta(forecast.end(), now=now),
+                forecast=planned.forecast,
+                eta=outlook.eta(planned.forecast.end(), now=now),
                 shares=splits,
             )
             verdict = status.judged(self._settings, health, parts.programs.get(), work, standing)
@@ -159,13 +164,13 @@ class Overviews:
                 verdict=verdict,
                 lanes=lanes,
                 strips=strip.strips(
-                    parts.seen.get(),
-                    forecast,
+                    planned.seen,
+                    planned.forecast,
                     [spec.name for spec in self._settings.backends],
                     now=now,
                     paused=standing.paused,
                 ),
-                backlog=pending.with_estimates(groups, forecast, parts.places.get(), now=now),
+                backlog=pending.with_estimates(groups, planned.forecast, planned.places, now=now),
                 per_minute=rate * 60,
                 reloads=_totals(reloads),
                 throughput=_throughput(hour),
@@ -173,15 +178,16 @@ class Overviews:
                 health=health,
             )
 
-    def _forecast(self) -> Forecast:
+    def _outlook(self) -> _Outlook:
         """Needs a session."""
-        hour = self._parts.hour.get()
-        return outlook.forecast_of(
-            self._parts.work.get(),
+        work, hour, now = outlook.open_work(), self._parts.hour.get(), self._clock()
+        forecast = outlook.forecast_of(
+            work,
             self._settings,
             waiting=self._parts.counts.get()["pending"],
-            retried_share=pace.pace_of(hour.ended, now=self._clock()).retried_share,
+            retried_share=pace.pace_of(hour.ended, now=now).retried_share,
         )
+        return _Outlook(forecast, block.last_places(), strip.look(work, now=now))
 
 
 def _programs(settings: Settings) -> tuple[ProgramStatus, ...] | None:

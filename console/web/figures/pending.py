@@ -69,7 +69,7 @@ def _end(
     places = by_kind.get((group.category, group.priority), [])
     if sum(place.count for place in places) < group.count:
         return found.end()
-    return found.finish_of((place.block_id, place.before) for place in places)
+    return found.finish_of((place.block_id, place.before) for place in places) or found.end()
 
 
 def _with_estimate(group: PendingGroup, end: SecondsRange | None, now: datetime) -> BacklogGroup:

@@ -18,6 +18,7 @@ from console.supervision.client import ProgramStatus
 from console.words import Words, in_words
 from jobs.admission.backend_state import BackendState
 from jobs.upkeep.health.checks import SILENT
+from llm.errors import BackendUnreachable
 from models.states import TaskState
 
 Say = Callable[..., str]
@@ -325,7 +326,8 @@ def _of_check(check: ReportedCheck, servers: Mapping[str, str]) -> Problem:
     backend = name if kind == "backend" else ""
     detail = check.detail or ""
     values = {"name": backend or check.name, "detail": detail}
-    silent = bool(backend) and detail.startswith(SILENT)
+    # A breaker that its calls opened says so before the server is looked at again.
+    silent = bool(backend) and (detail.startswith(SILENT) or BackendUnreachable.code in detail)
     return Problem(
         SERVER_SILENT if silent else CHECK_SAYS if detail else CHECK_RED,
         check.since,

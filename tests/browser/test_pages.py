@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Watched
@@ -42,29 +47,71 @@ def _filled(system: System) -> str:
     return done
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_is_accessible_and_quiet(watched: Watched, system: System, theme: str) -> None:
-    watched.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-    done = _filled(system)
+def _recurring_and_more(system: System) -> None:
+    """A row for each page that lists what a person set up."""
+    for command in (
+        ("templates", "add", "review", "--text", "Review {{file}}"),
+        ("schedules", "add", "--name", "digest", "--every", "every weekday at 7:30",
+         "--text", "What happened on {{date}}?"),
+        ("webhooks", "add", "chat", "http://127.0.0.1:9/hook"),
+        ("projects", "set", "site", "--expert", "Anna"),
+        ("submit", "Write the imprint", "--project", "site", "--tag", "legal"),
+    ):  # fmt: skip
+        subprocess.run(
+            [str(Path(sys.executable).with_name("kos")), *command],
+            env={**os.environ, **system.environ, "KOS_WEBHOOK_NETWORKS": "127.0.0.0/8"},
+            cwd=system.directory,
+            check=True,
+            timeout=60,
+        )
 
-    issues = []
-    for name, path in {**PAGES, "task": f"/tasks/{done}"}.items():
-        page = watched.open(path)
-        if name == "overview":
-            expect(page.locator(".figure.completed b")).not_to_have_text("0", timeout=20_000)
-        watched.picture(f"{name}-{theme}")
-        issues += [f"{name}: {issue}" for issue in watched.serious_issues()]
 
-    assert issues == []
+def test_every_page_is_accessible_in_every_state(watched: Watched, system: System) -> None:
+    """One system goes from empty to stuck; each page is loaded once a state and looked at in both
+    colour schemes."""
+    verdict = watched.page.locator("#verdict")
+    issues: list[str] = []
 
+    def look(state: str, **more: str) -> None:
+        for name, path in {**PAGES, **more}.items():
+            page = watched.open(path)
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                watched.picture(f"{state}-{name}-{scheme}")
+                found = watched.serious_issues()
+                issues.extend(f"{state} {name} {scheme}: {issue}" for issue in found)
 
-def test_empty_pages_say_what_to_do(watched: Watched) -> None:
-    for name, path in PAGES.items():
-        watched.open(path)
-        watched.picture(f"empty-{name}")
-        assert watched.serious_issues() == []
-
+    look("empty")
     expect(watched.open("/tasks").locator("main")).to_contain_text("kos submit")
+
+    done = _filled(system)
+    _recurring_and_more(system)
+    missing = {"files_required": True, "file_path": "/nowhere/x"}
+    refused = system.insert("Without its file", "Read it.", metadata=missing)
+    system.wait_status(refused, "failed")
+    expert = system.sql("SELECT id::text FROM experts ORDER BY name")[0]["id"]
+    single = {
+        "task": f"/tasks/{done}", "failed task": f"/tasks/{refused}",
+        "compare": f"/tasks/{done}/compare", "expert": f"/experts/{expert}",
+        "failed": "/tasks?status=failed", "refused": "/tasks?code=refused",
+        "none": "/tasks?model=rare", "edit": "/schedule?edit=digest", "unknown": "/nowhere",
+    }  # fmt: skip
+    look("busy, failing", **single)
+
+    system.start("health_checker")
+    os.kill(system.mlx.pid, signal.SIGSTOP)
+    watched.open("/")
+    expect(verdict).to_contain_text("mlx does not answer", timeout=120_000)
+    look("one server down")
+
+    for lane in ("llm-mlx", "llm-ollama"):
+        system.kill(lane, with_signal=signal.SIGSTOP)
+    watched.open("/")
+    expect(verdict).to_have_attribute("data-level", "bad", timeout=120_000)
+    look("stuck")
+
+    os.kill(system.mlx.pid, signal.SIGCONT)
+    assert issues == []
 
 
 def test_pages_fit_a_phone(watched: Watched, system: System) -> None:

@@ -61,9 +61,13 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """``0.4 s``, ``12 s``, ``3 min``, ``2 h 5 min``, ``4 d 2 h``; empty for None."""
+    """``0.4 s``, ``12 s``, ``3 min``, ``2 h 5 min``, ``4 d 2 h``; empty for None.
+
+    A negative one is none: what began after the moment it is counted to has just begun.
+    """
     if seconds is None:
         return ""
+    seconds = max(0.0, seconds)
     if seconds < 10:
         return f"{seconds:.1f} s" if seconds >= 0.05 or seconds == 0 else f"{seconds * 1000:.0f} ms"
     if seconds < 60:

@@ -68,7 +68,7 @@ def test_a_moment_is_told_as_people_say_it(seconds: float, told: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(None, ""), (0.016, "16 ms"), (0.42, "0.4 s"), (12.3, "12 s"), (61, "1 min")],
+    [(-0.6, "0.0 s"), (None, ""), (0.016, "16 ms"), (0.42, "0.4 s"), (12.3, "12 s"), (61, "1 min")],
 )
 def test_a_span_is_told_with_its_unit(seconds: float | None, told: str) -> None:
     assert span(seconds) == told

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_pla
 from models import database
 from tests.integration.web.dashboards import Dashboard, running_dashboard
 from tests.support.browsers import find_browser
+from tests.support.ports import own_ports
 from tests.support.system import System, running_system
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "browser"
@@ -74,7 +75,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def system(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     """Slow enough that a page finds it at work."""
-    with running_system(migrated_url, redis_url, tmp_path, time_scale=30.0) as running:
+    ports = {**own_ports(), "KOS_HEALTH_INTERVAL_SECONDS": "1"}
+    with running_system(migrated_url, redis_url, tmp_path, time_scale=30.0, **ports) as running:
         yield running
     database.close_all()
 

@@ -362,6 +362,14 @@ def test_of_several_moments_the_next_one_is_the_earliest() -> None:
     assert backlog.next_due_times() == (base + timedelta(minutes=1),) * 3
 
 
+def test_an_attempt_whose_task_is_gone_is_closed() -> None:
+    task_id, _ = running()
+    database.execute_sql("ALTER TABLE tasks DISABLE TRIGGER USER")
+    database.execute_sql("DELETE FROM tasks WHERE id = %s", (task_id,))
+
+    assert orphans.close_taken_over() == 1
+
+
 class TestReclaimed:
     """Rows of processes that are gone."""
 

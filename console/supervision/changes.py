@@ -1,7 +1,8 @@
 """Which settings changed since the programs started, and which programs that concerns.
 
 Programs read ``.env`` and ``KOS_HOME/env`` when they start, so a restart applies what changed
-there. What a shell exported reached them through supervisord and needs a new supervisord.
+there. The latter holds the model servers that a shell exported; what else it exported reached them
+through supervisord and needs a new supervisord.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from console.home import write_private
 from jobs.settings.load import SETTING_NAMES, Settings
 from jobs.settings.names import OTHER_PROGRAMS_NAMES, OUR_PREFIXES
-from jobs.settings.sources import EMBEDDED, EXPORTED, read_dotenv, without_exported
+from jobs.settings.sources import EMBEDDED, EXPORTED, OWN_SERVERS, read_dotenv, without_exported
 
 CONTENTS = " (contents)"
 FILES = ("KOS_BACKENDS_FILE", "KOS_CATALOG_FILE")
@@ -26,7 +27,9 @@ CONCERNS = (
     ("KOS_SIMULATOR_", ("servers:*",)),
     ("MLX_", ("servers:*", *EVERY_PROGRAM)),
 )
-UNCONCERNED = frozenset({"KOS_EXPERTS_FILE", "KOS_DOTENV", "KOS_WORKER_FILE_ROOTS", *EXPORTED})
+UNCONCERNED = frozenset(
+    {"KOS_EXPERTS_FILE", "KOS_DOTENV", "KOS_WORKER_FILE_ROOTS", *EXPORTED, *OWN_SERVERS.values()}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def present(settings: Settings, environ: Mapping[str, str]) -> Applied:
     exported = {
         name: text
         for name, text in without_exported(environ).items()
-        if _is_ours(name) and name not in UNCONCERNED and text.strip()
+        if _is_ours(name) and name not in {*UNCONCERNED, *OWN_SERVERS} and text.strip()
     }
     exported |= {"KOS_DOTENV": str(settings.dotenv)} if settings.dotenv else {}
     return Applied(_hashed(exported), _hashed(values))

@@ -27,11 +27,13 @@ from console.services.errors import ServiceError
 from console.supervision.programs import stop_wait_seconds
 from console.supervision.simulated import Absent, choose_servers
 from jobs.settings.load import Settings, load
+from jobs.settings.names import with_current_names
 from jobs.settings.role import Role
 from jobs.settings.sources import (
     EMBEDDED,
     OWN,
     OWN_MLX,
+    OWN_SERVERS,
     SIMULATED,
     home_glob,
     read_dotenv,
@@ -39,7 +41,7 @@ from jobs.settings.sources import (
     without_exported,
 )
 
-TWINS = frozenset({*EMBEDDED.values(), *OWN.values()})
+TWINS = frozenset({*EMBEDDED.values(), *OWN.values(), *OWN_SERVERS.values()})
 PORTS = (
     ("dashboard_port", "KOS_DASHBOARD_PORT"),
     ("gateway_port", "KOS_GATEWAY_PORT"),
@@ -96,6 +98,22 @@ def choose_services(settings: Settings, *, running: bool) -> None:
     update_env(settings.home, {OWN["KOS_DATABASE_DIRECT_URL"]: settings.database_direct_url})
 
 
+def _remember_exported(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Write the model servers that this shell exports; an empty variable forgets one.
+
+    A ``.env`` is found again without that.
+    """
+    exported = with_current_names(without_exported(environ))
+    if "OLLAMA_BASE_URL" in exported:
+        exported = {"OLLAMA_API_URL": exported["OLLAMA_BASE_URL"], **exported}
+    for name in read_dotenv(settings.dotenv):
+        exported.setdefault(name, "")
+    texts = {name: exported[name].strip() for name in OWN_SERVERS if name in exported}
+    if texts.get("KOS_BACKENDS_FILE"):
+        texts["KOS_BACKENDS_FILE"] = str(Path(texts["KOS_BACKENDS_FILE"]).expanduser().absolute())
+    update_env(settings.home, {OWN_SERVERS[name]: text or None for name, text in texts.items()})
+
+
 def forget_own_services(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """From services of the person's own to the embedded ones, which takes this explicit word.
 
@@ -149,6 +167,7 @@ def choose_model_servers(
 ) -> tuple[str, ...]:
     """Settle what serves each backend; one line for each that says so. What an earlier ``up``
     chose is forgotten."""
+    _remember_exported(settings, environ)
     earlier = read_home_env(settings.home)
     update_env(settings.home, dict.fromkeys((OWN_MLX, *(key for _, key in SIMULATED.values()))))
     chosen, lines = choose_servers(
@@ -186,7 +205,7 @@ def environment_of_supervisord(settings: Settings, environ: Mapping[str, str]) -
     kept = {
         name: text
         for name, text in without_exported(environ).items()
-        if (name not in EMBEDDED or name in dotenv)
+        if (name not in {*EMBEDDED, *OWN_SERVERS} or name in dotenv)
         and name not in TWINS
         and not name.startswith("SUPERVISOR_")
     }

@@ -30,6 +30,12 @@ OWN = {
     "REDIS_URL": "KOS_OWN_REDIS_URL",
     "KOS_DATABASE_DIRECT_URL": "KOS_OWN_DATABASE_DIRECT_URL",
 }
+OWN_SERVERS = {
+    "OLLAMA_API_URL": "KOS_OWN_OLLAMA_API_URL",
+    "MLX_API_URL": "KOS_OWN_MLX_API_URL",
+    "KOS_BACKENDS_FILE": "KOS_OWN_BACKENDS_FILE",
+}
+"""The model servers that a shell exported at the last ``kos up``. Other shells use them too."""
 EXPORTED = frozenset(
     {
         *EMBEDDED,
@@ -75,9 +81,12 @@ class Sources:
     @property
     def layered(self) -> dict[str, str]:
         chosen = {name: text for name, text in self.written.items() if name not in ONLY_FOR_SHELLS}
-        own = {name: self.written[twin] for name, twin in OWN.items() if self.written.get(twin)}
+        twins = {**OWN, **OWN_SERVERS}
+        own = {name: self.written[twin] for name, twin in twins.items() if self.written.get(twin)}
         if self.explicit.get("DATABASE_URL", own.get("DATABASE_URL")) != own.get("DATABASE_URL"):
             own.pop("KOS_DATABASE_DIRECT_URL", None)  # Belongs to another database.
+        if "OLLAMA_BASE_URL" in self.explicit:
+            own.pop("OLLAMA_API_URL", None)  # Which would win over it.
         return {**chosen, **own, **self.explicit}
 
     def is_embedded(self, name: str) -> bool:

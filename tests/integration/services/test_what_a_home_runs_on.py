@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pytest
 
@@ -120,6 +120,33 @@ def test_a_changed_dotenv_restarts_the_programs_it_concerns(house: House, tmp_pa
     changed = {name for name in after if after[name] != again[name]}
     assert changed == {name for name in after if not name.startswith("infra:")}
     assert pids(house.up(KOS_DOTENV=str(dotenv))) == again
+
+
+def test_model_servers_that_a_shell_exported_are_known_to_others_until_it_says_otherwise(
+    house: House, tmp_path: Path
+) -> None:
+    file = tmp_path / "servers.toml"
+    file.write_text('[[backend]]\nname = "b"\nkind = "openai"\nurl = "http://127.0.0.1:9"\n')
+    here: Any = {"OLLAMA_API_URL": "http://127.0.0.1:7", "MLX_API_URL": "disabled"}
+    bare = {"KOS_HOME": str(house.home)}
+    lines: list[str] = []
+    house.up(KOS_BACKENDS_FILE=str(file), **here)
+
+    house.up(say=lines.append, **here)
+
+    assert [spec.url for spec in load(bare).backends] == [
+        here["OLLAMA_API_URL"],
+        "http://127.0.0.1:9",
+    ]
+    assert not [line for line in lines if line.startswith(("changed", "not applied"))]
+    named = load({**bare, "OLLAMA_BASE_URL": "http://127.0.0.1:6"})
+    assert named.backends[0].url == "http://127.0.0.1:6"
+
+    here["OLLAMA_API_URL"] = "http://127.0.0.1:8"
+    house.up(say=lines.append, KOS_BACKENDS_FILE="", **here)
+
+    assert [spec.url for spec in load(bare).backends] == [here["OLLAMA_API_URL"]]
+    assert any(line.startswith("changed: KOS_BACKENDS_FILE") for line in lines)
 
 
 def test_what_a_shell_exports_later_is_named_as_not_applied(house: House) -> None:

@@ -22,16 +22,16 @@ def backends(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_that_a_shell_names_only_now_restarts_nothing(
+def test_a_file_of_servers_that_a_shell_names_only_now_is_applied(
     tmp_path: Path, backends: Path
 ) -> None:
-    """The programs have the environment of their start: a restart shows them no other file."""
+    """``kos up`` writes its name into the home, where programs that start again read it."""
     before = started({}, tmp_path)
 
     found = since(before, started({"KOS_BACKENDS_FILE": str(backends)}, tmp_path))
 
-    assert found.waiting == ("KOS_BACKENDS_FILE",)
-    assert (found.applied, found.programs) == ((), ())
+    assert found.waiting == ()
+    assert found.applied == ("KOS_BACKENDS_FILE", "KOS_BACKENDS_FILE (contents)")
 
 
 def test_new_contents_of_a_file_that_the_programs_know_restart_them(

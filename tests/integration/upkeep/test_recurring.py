@@ -147,6 +147,22 @@ def test_the_variables_are_filled_in_the_zone_of_the_schedule() -> None:
     ]
 
 
+def test_the_last_result_is_that_of_the_last_run_that_completed() -> None:
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    add("diary", "* * * * *", now, line={"description": "after: {{last_result}}"})
+
+    for number, status in enumerate(["completed", "failed", "cancelled"], start=1):
+        recurring.start_due(now=now + number * MINUTE)
+        fetch_all(
+            "UPDATE tasks SET status = %s, result = %s, completed_at = now() WHERE result IS NULL",
+            (status, f"it {status}"),
+        )
+    recurring.start_due(now=now + 4 * MINUTE)
+
+    texts = fetch_all("SELECT description FROM tasks WHERE result IS NULL")
+    assert [row["description"] for row in texts] == ["after: it completed"]
+
+
 def test_only_the_newest_runs_are_kept_with_their_tasks() -> None:
     now = datetime(2026, 6, 1, tzinfo=UTC)
     add("often", "* * * * *", now, keep=2)

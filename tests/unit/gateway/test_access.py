@@ -121,17 +121,20 @@ def test_keys_are_read_anew_and_kept_while_postgres_is_away(
     assert asked(door, **bearer)[0] == 401, "it was revoked"
 
 
-@pytest.mark.parametrize(("cause", "status"), [("large", 413), ("slow", 408)])
+@pytest.mark.parametrize(
+    ("cause", "parts", "status"), [("large", [11], 413), ("large", [6, 6], 413), ("slow", [9], 408)]
+)
 def test_a_body_that_is_cut_off_ends_its_connection(
-    monkeypatch: pytest.MonkeyPatch, cause: str, status: int
+    monkeypatch: pytest.MonkeyPatch, cause: str, parts: list[int], status: int
 ) -> None:
     monkeypatch.setattr(app, "MAX_BODY_BYTES", 10)
     seconds = 0.05 if cause == "slow" else 60.0
     settings = SimpleNamespace(**{**vars(SETTINGS), "body_seconds": seconds})
-    size = 11 if cause == "large" else 9
-    part: Message = {"type": "http.request", "body": b"{" * size, "more_body": True}
+    body: list[Message] = [
+        {"type": "http.request", "body": b"{" * size, "more_body": True} for size in parts
+    ]
 
-    answer, headers, _ = asked(build_app(cast(Gateway, SimpleNamespace(settings=settings))), part)
+    answer, headers, _ = asked(build_app(cast(Gateway, SimpleNamespace(settings=settings))), *body)
 
     assert (answer, headers["connection"]) == (status, "close")
 

@@ -72,3 +72,28 @@ def test_tasks_are_kept_out_only_where_the_wanted_model_has_no_room(
     anyio.run(ask)
 
     assert told.calls[: 1 + len(expected)] == [("published", "o", "chat"), *expected]
+
+
+def test_a_pause_is_counted_only_where_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    told: Any = Told()
+    keeper = DemandKeeper(
+        told,
+        patience=timedelta(0),
+        keep_at_most_seconds=60.0,
+        slots=told,
+        running=lambda backend: Running({}, max_resident=1, resident=("chat",)),
+        habits=lambda backend, model: Habits(),
+        request_plan=lambda: None,
+    )
+
+    with keeper.request("o", "chat", 0, resident=True) as long:
+        long.answered()
+        for _ in range(10):
+            now[0] += 0.1
+            with keeper.request("o", "chat", 0, resident=True) as short:
+                short.answered()
+    now[0] += 30.0
+
+    assert keeper.demanded("o") is not None, "it is kept for as long as a load costs"

@@ -50,7 +50,7 @@ def up(
     python: str = sys.executable,
     prepare: PrepareTables = prepare_tables,
     unready: Unready = unready_workers,
-    timeout_seconds: float = 60.0,
+    timeout_seconds: float = 120.0,
     say: Say = lambda line: None,
 ) -> Settings:
     """Start everything and return the settings of the running system.

@@ -34,6 +34,7 @@ class Program:
 
     def __init__(self, module: str, *arguments: str, environ: Mapping[str, str], log: Path) -> None:
         self.args = ["-m", module, *arguments]
+        self.log = log
         self._process = _forks.Process(target=_run, args=(module, arguments, dict(environ), log))
         self._process.start()
         assert self._process.pid is not None

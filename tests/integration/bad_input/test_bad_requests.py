@@ -121,7 +121,7 @@ BATCH_LINES = (
     (chat(model=5), "invalid_model"),
     (chat(stream=True), "invalid_parameter"),
     (chat(n=2), "invalid_parameter"),
-    (chat(max_tokens="many"), "invalid_request"),
+    (chat(max_tokens="many"), "invalid_parameter"),
     (chat(response_format={"type": "yaml"}), "invalid_response_format"),
 )
 

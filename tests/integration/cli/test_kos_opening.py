@@ -44,7 +44,12 @@ def test_a_followed_log_ends_as_the_keyboard_interrupts_it(kos_without_tables: K
     program = "from console.cli.main import main; main(['logs', 'listener', '-f'])"
     command = [sys.executable, "-c", program]
     following = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell starts what runs in its background with this signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert following.stdout is not None
     assert following.stderr is not None

@@ -127,7 +127,7 @@ def test_bad_lines_go_to_the_error_file_and_the_rest_goes_through(
         "request-4": "model_not_found",
         "request-5": "invalid_messages",
         "request-6": "invalid_parameter",
-        "request-7": "invalid_request",
+        "request-7": "invalid_parameter",
     }
     answer = _read(client, batch.output_file_id)[0]["response"]["body"]["choices"][0]
     assert isinstance(json.loads(answer["message"]["content"])["n"], int)

@@ -35,7 +35,7 @@ CTL_CODES = {0: 0, 2: 2, 4: UNREACHABLE}
 @click.option(
     "--timeout",
     type=Seconds(1),
-    default=60.0,
+    default=120.0,
     show_default=True,
     metavar="S",
     help="Seconds without a program that comes.",

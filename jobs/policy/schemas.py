@@ -3,6 +3,9 @@
 Nothing is fetched from a network. Patterns run on an engine whose time is linear in the text; what
 it cannot express is refused with the reason. References may double a schema at every level, so
 each look at a part of it is a step, and steps are bounded.
+
+jsonschema is imported where a schema is looked at: every program imports this module, and with the
+optional format checkers of that library its import takes 1.6 s of a processor.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import re2
 import referencing
 import referencing.exceptions
-from jsonschema.protocols import Validator
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+    Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 MAX_SCHEMA_NODES = 5000
 MAX_PATTERN_CHARS = 500
@@ -25,8 +32,6 @@ MAX_MATCHED_CHARS = 100_000
 MAX_STEPS = 200_000
 STEPS_BETWEEN_LOOKS = 500
 
-Keyword = Callable[[Any, Any, Any, Any], Iterator[jsonschema.ValidationError] | None]
-
 
 class BudgetSpent(Exception):
     """The schema asks for more steps than a check may take, or nobody waits for it any more."""
@@ -34,6 +39,8 @@ class BudgetSpent(Exception):
 
 def schema_problem(schema: object) -> str | None:
     """Why ``schema`` cannot be used as a response schema, or None."""
+    import jsonschema
+
     if not isinstance(schema, Mapping):
         return 'expected a JSON Schema object; write {"type": "object", ...}'
     unusable = _unusable_part(schema)
@@ -66,6 +73,8 @@ def _within_budget(
     schema: Mapping[str, Any], abandoned: Callable[[], bool] | None = None
 ) -> Validator:
     """A validator that counts its steps and resolves no reference outside the schema itself."""
+    from jsonschema import validators
+
     kind = _kind_of(schema)
     taken = 0
 
@@ -78,14 +87,14 @@ def _within_budget(
             raise BudgetSpent("the check was abandoned, or took too long")
 
     def counted(keyword: Keyword) -> Keyword:
-        def check(*arguments: Any) -> Iterator[jsonschema.ValidationError] | None:
+        def check(*arguments: Any) -> Iterator[ValidationError] | None:
             step()
             return keyword(*arguments)
 
         return check
 
     keywords = {**kind.VALIDATORS, **_OWN_KEYWORDS}
-    own: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    own: Any = validators.extend(  # type: ignore[no-untyped-call]
         kind, {name: counted(keyword) for name, keyword in keywords.items()}
     )
     found: Validator = own(schema, registry=referencing.Registry())
@@ -93,19 +102,25 @@ def _within_budget(
 
 
 def _kind_of(schema: Mapping[str, Any]) -> Any:
-    return jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    from jsonschema import Draft202012Validator, validators
+
+    return validators.validator_for(schema, default=Draft202012Validator)
 
 
-def _pattern(
-    validator: Any, pattern: Any, instance: Any, schema: Any
-) -> Iterator[jsonschema.ValidationError]:
+def _error(message: str) -> ValidationError:
+    import jsonschema
+
+    return jsonschema.ValidationError(message)
+
+
+def _pattern(validator: Any, pattern: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if validator.is_type(instance, "string") and not _matches(pattern, instance):
-        yield jsonschema.ValidationError(f"{instance[:60]!r} does not match {pattern!r}")
+        yield _error(f"{instance[:60]!r} does not match {pattern!r}")
 
 
 def _pattern_properties(
     validator: Any, patterns: Any, instance: Any, schema: Any
-) -> Iterator[jsonschema.ValidationError]:
+) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
     for pattern, inner in patterns.items():
@@ -116,7 +131,7 @@ def _pattern_properties(
 
 def _additional_properties(
     validator: Any, allowed: Any, instance: Any, schema: Any
-) -> Iterator[jsonschema.ValidationError]:
+) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
     named, patterns = schema.get("properties", {}), tuple(schema.get("patternProperties", ()))
@@ -126,17 +141,17 @@ def _additional_properties(
         if isinstance(allowed, Mapping):
             yield from validator.descend(value, allowed, path=key)
         elif not allowed:
-            yield jsonschema.ValidationError(f"the property {key[:60]!r} is not allowed")
+            yield _error(f"the property {key[:60]!r} is not allowed")
 
 
 def _unique_items(
     validator: Any, wanted: Any, instance: Any, schema: Any
-) -> Iterator[jsonschema.ValidationError]:
+) -> Iterator[ValidationError]:
     """In one pass: the library compares each item with each."""
     if wanted and validator.is_type(instance, "array"):
         texts = {json.dumps(_plain(item), sort_keys=True) for item in instance}
         if len(texts) < len(instance):
-            yield jsonschema.ValidationError("the items are not all different")
+            yield _error("the items are not all different")
 
 
 _OWN_KEYWORDS: Mapping[str, Keyword] = {

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import referencing
 import referencing.exceptions
 
 from llm.simulator.answers import keywords
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 Schema = dict[str, Any] | bool
 _MAX_DEPTH = 12
@@ -55,12 +57,14 @@ class UnsupportedSchemaError(ValueError):
 def sample(schema: Any, *, prompt: str) -> Any:
     """A JSON value that is valid under `schema`, with texts from the words of `prompt`. Raises
     UnsupportedSchemaError."""
+    from jsonschema.exceptions import SchemaError, ValidationError
+
     try:
         validator = _validator(schema)
         validator.check_schema(schema)
         instance = _Sampler(schema, words=list(keywords(prompt))).value(schema, depth=0)
         validator.validate(instance)
-    except (jsonschema.exceptions.SchemaError, jsonschema.exceptions.ValidationError) as error:
+    except (SchemaError, ValidationError) as error:
         raise UnsupportedSchemaError(f"no instance of the schema: {error.message}") from error
     except _BEYOND_US as error:
         raise UnsupportedSchemaError(f"the schema is not supported: {error!r}") from error
@@ -259,7 +263,9 @@ def _bounds(schema: dict[str, Any], *, smallest: float) -> tuple[float, float]:
     return low, low + 9 if high is None else high
 
 
-def _validator(schema: Any) -> jsonschema.protocols.Validator:
+def _validator(schema: Any) -> Validator:
+    from jsonschema import validators
+
     # An empty registry: references to other documents must not be fetched from the network.
-    validator_class = jsonschema.validators.validator_for(schema)
+    validator_class = validators.validator_for(schema)
     return validator_class(schema, registry=referencing.Registry())

@@ -20,7 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = ["jobs.worker", "jobs.listener", "jobs.scheduler", "jobs.health_checker",
-            "llm.simulator.cli", "console.web.__main__", "gateway.__main__"]  # fmt: skip
+            "llm.simulator.cli", "console.web.__main__", "gateway.__main__",
+            "jsonschema"]  # fmt: skip
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(IMPORTED)

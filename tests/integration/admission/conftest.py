@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -12,7 +13,7 @@ LEASE_SECONDS = 0.6
 RENEW_SECONDS = 0.4
 PLACE_SECONDS = 0.3
 
-Process = Callable[[str], Slots]
+Process = Callable[..., Slots]
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +31,16 @@ def client(server: Server) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def process(client: redis.Redis) -> Process:
-    """Builds the slots as a process of that name sees them."""
+    """Builds the slots as a process of that name sees them; ``more`` goes to Slots."""
 
-    def build(owner: str) -> Slots:
+    def build(owner: str, **more: Any) -> Slots:
         return Slots(
             client,
             lease_seconds=LEASE_SECONDS,
             renew_seconds=RENEW_SECONDS,
             place_seconds=PLACE_SECONDS,
             owner=owner,
+            **more,
         )
 
     return build

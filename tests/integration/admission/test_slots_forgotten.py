@@ -162,13 +162,7 @@ def test_a_process_that_starts_after_a_flush_waits_for_the_reports_of_running_ca
     busy = process("a")
     busy.acquire("ollama", "t1:1", limit=1)
     client.flushall()
-    fresh = Slots(
-        client,
-        lease_seconds=LEASE_SECONDS,
-        renew_seconds=RENEW_SECONDS,
-        owner="fresh",
-        calls_may_run=lambda: True,
-    )
+    fresh = process("fresh", calls_may_run=lambda: True)
 
     denied = fresh.acquire("ollama", "t2:1", limit=1)
     busy.renew()
@@ -183,7 +177,7 @@ def test_a_process_that_starts_beside_others_waits_for_nobody(
 ) -> None:
     process("a").acquire("ollama", "t1:1", limit=2)
     until(lambda: _knows_for_seconds(client) > RENEW_SECONDS)
-    fresh = Slots(client, renew_seconds=RENEW_SECONDS, owner="fresh", calls_may_run=lambda: True)
+    fresh = process("fresh", calls_may_run=lambda: True)
 
     assert fresh.acquire("ollama", "t2:1", limit=2).granted
 

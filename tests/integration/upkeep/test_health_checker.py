@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
 
 from jobs.health_checker import HealthChecker, build
+from jobs.process.clock import utc_now
 from jobs.queues.leadership import Leadership
 from jobs.queues.names import BREAKERS, HEALTH, LIMITS, LISTENER_HEARTBEAT, WORKERS
 from jobs.runtime import connect
@@ -224,8 +225,8 @@ def open_breaker(checker: HealthChecker, *, seconds_ago: float) -> None:
     for _ in range(3):
         breakers.failed("ollama", MODEL, TruncatedStream("broke off"))
     state = breakers.states()["ollama"]
-    now = datetime.now(UTC)
-    past = replace(state, opened_at=now - timedelta(seconds=seconds_ago), retry_at=now)
+    opened_at = utc_now() - timedelta(seconds=seconds_ago)
+    past = replace(state, opened_at=opened_at, retry_at=opened_at)
     checker.runtime.redis.hset(BREAKERS, "ollama", dumps(past))
     breakers.read_again()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,6 +129,10 @@ def _run(run: Run, timeout: float) -> int:
     seconds = time.monotonic() - began
     with database.session():
         _print_result(summarise(report.ids), report, seconds)
+    if not ended:
+        left = progress.total - progress.ended
+        console.print(f"{left} of {progress.total} tasks have not ended; kos status:", style="red")
+        subprocess.run([_kos(), "status"], check=False)
     return DONE if ended and not progress.failed else RED if ended else TIMED_OUT
 
 
@@ -217,7 +222,7 @@ def _print_result(summary: Summary, report: submission.Report, seconds: float) -
         f"{summary.loads} model loads for {summary.models} models, "
         f"{summary.blocks} blocks, {len(report.rejected)} lines refused"
     )
-    if any(row.model == KNOWN["smollm2"].folder for row in summary.rows):
+    if tokens and any(row.model == KNOWN["smollm2"].folder for row in summary.rows):
         console.print(TINY, style="yellow")
     for failure in summary.failures:
         console.print(f"failed: {failure.title}: {failure.last_error}", style="red")
@@ -228,7 +233,7 @@ def _print_next(settings: Settings, *, keep: bool) -> None:
     if not keep:
         console.print("Stopping everything. To look around: scripts/demo --keep", style="dim")
         return
-    kos = Path(sys.executable).with_name("kos")
+    kos = _kos()
     steps: Mapping[str, str] = {
         dashboard_url(settings): "the dashboard",
         f"{kos} tasks": "what was done",
@@ -238,6 +243,10 @@ def _print_next(settings: Settings, *, keep: bool) -> None:
     }
     for step, purpose in steps.items():
         console.print(f"  {step:<60} {purpose}")
+
+
+def _kos() -> Path:
+    return Path(sys.executable).with_name("kos")
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import signal
 import socket
@@ -23,6 +24,7 @@ def prepare(program: str) -> Settings:
     except SettingsError as error:
         print(f"{program}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    faulthandler.enable()  # A program that the processor ends leaves its stack in its log.
     configure_logs(settings.log_format, program=program)
     tracing.configure(settings.otel_endpoint, program=program)
     for warning in settings.warnings:

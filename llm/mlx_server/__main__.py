@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import faulthandler
 import gc
 import logging
 import os
@@ -45,9 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     # Before mlx-lm is imported: a model name must never cause a download.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    faulthandler.enable()  # What the processor ends leaves its stack in the log.
     blas = load_openblas(threads=settings.cpu_threads) if settings.cpu_openblas else None
     if blas is not None:
         logger.info("blas library=%s threads=%d", blas.library, blas.threads)
+    elif sys.platform == "linux":
+        logger.warning("blas library=reference: about ten times slower than OpenBLAS")
     asyncio.run(_serve(settings, host=options.host, lifeline=options.lifeline, blas=blas))
     return 0
 

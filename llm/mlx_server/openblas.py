@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import ctypes.util
+import logging
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +22,15 @@ from typing import NamedTuple
 import psutil
 
 from llm.cgroups import GroupLimits, group_limits
+from llm.mlx_server.elf_symbols import without_prefix
 
-FORTRAN = b"libgfortran.so.5"
-WHEEL_FILE = "cmeel.prefix/lib/libopenblas.so.0"
+logger = logging.getLogger(__name__)
+
+WHEEL = "scipy-openblas32"
+WHEEL_FILE = "scipy_openblas32/lib/libscipy_openblas.so"
+WHEEL_PREFIX = b"scipy_"
+TRIAL = Path(__file__).with_name("blas_trial.py")
+TRIAL_SECONDS = 30.0
 FIT_SECONDS = 1.0
 
 
@@ -32,13 +41,12 @@ class OpenBlas:
     costs more than all threads gain.
     """
 
-    def __init__(self, library: Path, *, threads: int) -> None:
-        """``threads`` above 0 is fixed. Raises OSError or AttributeError where ``library`` is not
-        OpenBLAS."""
+    def __init__(self, library: str, file: str, *, threads: int) -> None:
+        """Loads ``file`` and calls it ``library``. ``threads`` above 0 is fixed. Raises OSError or
+        AttributeError where it is not OpenBLAS."""
         self.library = library
-        self._set_threads = ctypes.CDLL(
-            str(library), mode=ctypes.RTLD_GLOBAL
-        ).openblas_set_num_threads
+        self.loaded = ctypes.CDLL(file, mode=ctypes.RTLD_GLOBAL)
+        self._set_threads = self.loaded.openblas_set_num_threads
         self._fixed = threads > 0
         self.threads = threads or most_threads(available_cores())
         self._set_threads(self.threads)  # The maximum first: later changes then start no thread.
@@ -80,16 +88,16 @@ class _ProcessorUse(NamedTuple):
 def load_openblas(*, threads: int) -> OpenBlas | None:
     """Load the library for the whole process with ``threads`` threads; 0 follows the free cores.
 
-    Returns None where the system is not Linux or has no usable library.
+    Returns None where the system is not Linux, or has no library that works on this processor.
     """
     if sys.platform != "linux" or "mlx.core" in sys.modules:
         return None
-    for library in _candidates():
+    for name, file in _candidates():
         try:
-            _provide_fortran()
-            return OpenBlas(library, threads=threads)
-        except (OSError, AttributeError):
-            continue
+            _try_out(file)
+            return OpenBlas(name, file, threads=threads)
+        except (OSError, AttributeError, subprocess.SubprocessError) as error:
+            logger.warning("blas_unusable library=%s error=%s", name, error)
     return None
 
 
@@ -110,35 +118,24 @@ def available_cores(limits: GroupLimits | None = None) -> int:
     return bound if quota is None else max(1, min(bound, int(quota)))
 
 
-def _candidates() -> list[Path]:
-    """The wheel's library, then the system's."""
-    system = ctypes.util.find_library("openblas")
-    found = [_file_of("cmeel-openblas", WHEEL_FILE), Path(system) if system else None]
-    return [path for path in found if path is not None]
-
-
-def _provide_fortran() -> None:
-    """Let OpenBLAS find the Fortran runtime of ``mlx-cpu``.
-
-    The wheel of OpenBLAS needs ``libgfortran.so.5``, which few systems have installed; the wheel of
-    MLX contains it under a name with a hash. A copy in memory gets the plain name.
-    """
-    libraries = _file_of("mlx-cpu", "mlx_cpu.libs")
-    library = next(libraries.glob("libgfortran-*.so.5*"), None) if libraries else None
-    if library is None:
-        return
-    ctypes.CDLL(str(library))  # It loads its own dependencies from the same folder.
-    hashed = library.name.encode() + b"\0"
-    copy = library.read_bytes().replace(hashed, FORTRAN.ljust(len(hashed), b"\0"))
-    with os.fdopen(os.memfd_create(library.name), "wb") as file:
-        file.write(copy)
-        file.flush()
-        ctypes.CDLL(f"/proc/self/fd/{file.fileno()}")
-
-
-def _file_of(distribution: str, file: str) -> Path | None:
+def _candidates() -> Iterator[tuple[str, str]]:
+    """What to call a library and what to load: the wheel's, then the system's."""
     try:
-        path = Path(str(metadata.distribution(distribution).locate_file(file)))
-    except metadata.PackageNotFoundError:
-        return None
-    return path if path.exists() else None
+        wheel = Path(str(metadata.distribution(WHEEL).locate_file(WHEEL_FILE)))
+        image = without_prefix(wheel.read_bytes(), WHEEL_PREFIX)
+    except (metadata.PackageNotFoundError, OSError, ValueError) as error:
+        logger.warning("blas_unusable library=%s error=%s", WHEEL, error)
+    else:
+        with os.fdopen(os.memfd_create(wheel.name), "wb") as file:
+            file.write(image)
+            file.flush()
+            yield str(wheel), f"/proc/{os.getpid()}/fd/{file.fileno()}"
+    system = ctypes.util.find_library("openblas")
+    if system is not None:
+        yield system, system
+
+
+def _try_out(file: str) -> None:
+    """Raises SubprocessError where the library fails, ends its process or hangs."""
+    command = [sys.executable, "-I", "-S", str(TRIAL), file]
+    subprocess.run(command, check=True, capture_output=True, timeout=TRIAL_SECONDS)

@@ -66,7 +66,12 @@ class BackendWatch:
         health = self.backends.get(spec.name).health()
         self._note_change(spec.name, health.reachable)
         if not health.reachable:
-            remedy = f"start the server at {spec.url}, or correct its URL"
+            ours = self.supervised.get(spec.name)
+            remedy = (
+                f"supervisord starts it again; see `kos logs {ours}`"
+                if ours
+                else f"start the server at {spec.url}, or correct its URL"
+            )
             why = f" ({health.error})" if health.error else ""
             return HealthCheck(name, False, f"{SILENT}{why}", remedy)
         if _answered_recently(spec.name):
@@ -101,9 +106,9 @@ class BackendWatch:
             return None
         why = (state.reason or "").partition(": ")[2] or state.reason
         detail = f"gets no tasks, because its calls failed: {why}"
-        remedy = (
-            f"see the log of the server at {spec.url}; it gets tasks again once a model answers"
-        )
+        ours = self.supervised.get(spec.name)
+        log = f"`kos logs {ours}`" if ours else f"the log of the server at {spec.url}"
+        remedy = f"see {log}; it gets tasks again once a model answers"
         return HealthCheck(name, False, detail, remedy)
 
     def _canary(self, spec: BackendSpec, name: str) -> HealthCheck:

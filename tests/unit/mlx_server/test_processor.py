@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,6 @@ from llm.mlx_server.openblas import available_cores, fitting_threads, most_threa
 from llm.model_files.conversion import convert
 from tests.support.gguf_models import write_gguf
 from tests.support.tiny_models import build_llama
-
-MULTIPLIES_BY_IT = """
-import ctypes
-from llm.mlx_server.openblas import load_openblas
-library = load_openblas(threads=1).library
-import mlx.core as mx, numpy as np
-a, b = np.random.rand(8, 64).astype("f"), np.random.rand(64, 96).astype("f")
-assert np.allclose(np.array(mx.array(a) @ mx.array(b)), a @ b, atol=1e-4)
-address = lambda where: ctypes.cast(where.cblas_sgemm, ctypes.c_void_p).value
-assert address(ctypes.CDLL(None)) == address(ctypes.CDLL(str(library))), "another BLAS is first"
-"""
 
 
 def whole(folder: Path, *, float32: bool) -> LoadedModel:
@@ -81,17 +68,3 @@ def test_a_container_has_the_memory_of_its_limit(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("llm.mlx_server.memory.group_limits", lambda: limits)
 
     assert choose_limit(None) == 750_000_000
-
-
-if sys.platform == "linux":
-
-    def test_mlx_multiplies_by_openblas_once_that_is_loaded_first() -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", MULTIPLIES_BY_IT],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-        assert done.returncode == 0, done.stderr

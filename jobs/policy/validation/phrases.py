@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import cached_property
 
 
-def any_of(*phrases: str, flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
-    """One pattern of alternatives; a straight apostrophe also matches a typographic one."""
-    return re.compile("|".join(phrases).replace("'", "['’]"), flags)
+class Phrases:
+    """Alternatives of a pattern; a straight apostrophe also matches a typographic one.
+
+    Compiled at the first use: all of them take a quarter of a second, and each program would wait.
+    """
+
+    def __init__(self, *phrases: str, flags: re.RegexFlag = re.IGNORECASE) -> None:
+        self.pattern = "|".join(phrases).replace("'", "['’]")
+        self._flags = flags
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern, self._flags)
+
+    def search(self, text: str, start: int = 0) -> re.Match[str] | None:
+        return self._compiled.search(text, start)
+
+    def match(self, text: str) -> re.Match[str] | None:
+        return self._compiled.match(text)
+
+    def findall(self, text: str) -> list[str]:
+        return self._compiled.findall(text)
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        return self._compiled.finditer(text)
 
 
-MACHINE_MESSAGE = any_of(
+MACHINE_MESSAGE = Phrases(
     r"\b(?:bad gateway|service unavailable|gateway time-?out|internal server error)\b",
     r"upstream (?:connect error|request timeout)",
     r"no healthy upstream",
@@ -27,7 +51,7 @@ MACHINE_MESSAGE = any_of(
     r"requires more (?:\w+ )?memory|runner (?:process )?has (?:terminated|crashed)|signal: killed",
     r"превышен\w* (?:время ожидания|лимит)",
 )
-POLITE_MESSAGE = any_of(
+POLITE_MESSAGE = Phrases(
     r"(?:please )?try again (?:later|in a)|something went wrong",
     r"\ban? (?:\w+ )?error (?:has )?occurr?ed",
     r"(?:is|are) (?:currently|temporarily) (?:unavailable|overloaded|down)",
@@ -35,7 +59,7 @@ POLITE_MESSAGE = any_of(
     r"не удалось (?:получить ответ|подключиться|связаться)",
     r"попробуйте (?:позже|ещё раз|еще раз)|произошла (?:\w+ )?ошибка|что-то пошло не так",
 )
-ERROR_OPENING = any_of(
+ERROR_OPENING = Phrases(
     r"^\[?(?:error|exception|fatal|warning|ошибка|исключение)\b[^\w]{0,3}[:\]-]",
     r"^(?:error|failed|failure|ошибка)(?: \w+){1,4}:",
     r"^traceback \(most recent call last\)",
@@ -43,16 +67,16 @@ ERROR_OPENING = any_of(
     r"^\{\s*\"(?:error|detail|errors)\"\s*:",
     r"^<!doctype html|^<html",
 )
-ABOUT_ERRORS = any_of(
+ABOUT_ERRORS = Phrases(
     r"\b(?:error|exception|fail|bugs?\b|debug|fix|logs?\b|logging|trace|timeout|http|status|html|"
     r"json|prints?\b|output|raises?\b|throws?\b|crash|warn|alert|outage|traceback|class\b)",
     r"\b(?:ошиб|исключен|сбо[йяе]|баг|исправ|отлад|логи?\b|недоступ|проблем|вывед|напечата)",
 )
-MISSING_MATERIAL = any_of(
+MISSING_MATERIAL = Phrases(
     r"\b(?:provid|shar|send|past|attach|upload|includ|see|access|receiv|find|missing)",
     r"предостав|пришл|отправ|вставь|приложи|прикреп|вложени|не вижу|нет доступа|не получил",
 )
-OUT_OF_REACH = any_of(
+OUT_OF_REACH = Phrases(
     r"\b(?:attach\w*|enclosed|(?:screenshot|photo|image|picture|file|link|url|"
     r"website)s?|online)\b|https?:",
     r"\b(?:weather (?:in|now|today|tomorrow|like|forecast|for)|stock price|exchange rate|"
@@ -67,7 +91,7 @@ OUT_OF_REACH = any_of(
 )
 _UNABLE = r"(?:помочь|выполнить|ответить|предоставить|обсуждать|продолж|обработать|открыть|"
 _UNABLE += r"просмотреть|получить доступ|сделать это|дать)"
-REFUSAL = any_of(
+REFUSAL = Phrases(
     r"\b(?:i'm|i am) (?:very |really |so )?(?:sorry|afraid|unable|not able).{0,40}"
     r"\b(?:can't|cannot|unable|not able|assist|help|comply|access|provide|fulfil|complete)",
     r"\bi (?:can't|cannot|won't|will not|am unable to) (?:help|assist|comply|fulfil|answer|"
@@ -94,18 +118,18 @@ REFUSAL = any_of(
     r"\bplease (?:provide|share|clarify|specify)\b",
 )
 # Alone each is part of many good answers; in one short answer together they turn the task down.
-INABILITY = any_of(
+INABILITY = Phrases(
     r"\bi(?:'m| am)? (?:\w+ )?(?:can't|cannot|can not|couldn't|not able|unable|don't|do not)\b",
     r"\bi (?:have no|lack|(?:would |will )?need)\b",
     r"\bне (?:могу|смогу|имею|способ\w+|располагаю|обладаю|вижу)\b|\bу меня нет\b",
     r"\bмне (?:\w+ )?(?:нужн|необходим|требу)",
 )
-LACK = any_of(
+LACK = Phrases(
     r"\b(?:provid|shar|send|past|attach|upload|includ|access|internet|real-time|browse|abilit|"
     r"capab|information|context|just an ai)",
     r"доступ|предостав|пришл|уточн|приложи|прикреп|вложени|интернет|информаци|сведени|контекст",
 )
-ASKS_BACK = any_of(
+ASKS_BACK = Phrases(
     r"\b(?:could|can|would|will) you (?:please |kindly )?(?:share|paste|send|provide|"
     r"upload|attach|post|"
     r"supply|include|copy)\b",
@@ -113,24 +137,24 @@ ASKS_BACK = any_of(
     r"\b(?:отправьте|пришлите|вставьте|скиньте|приложите|загрузите|предоставьте|поделитесь|"
     r"отправь|пришли|вставь|скинь|приложи|загрузи)\b",
 )
-ASKS_FOR_TEXT = any_of(
+ASKS_FOR_TEXT = Phrases(
     r"\b(?:share|paste|send|provide|upload|attach|post|supply|include|copy|insert|"
     r"drop)\b[^.?!\n]{0,30}"
     r"\b(?:text|code|document|contents?|paragraph|passage|article|sentence|snippet|message)\b",
     r"(?:отправ|пришл|встав|скин|прилож|загруз|предостав|подел)\w*[^.?!\n]{0,30}"
     r"(?:текст|код\b|документ|содержан|фрагмент|абзац|сообщен|стать)",
 )
-WRITES_TO = any_of(
+WRITES_TO = Phrases(
     r"\bletters?\b|e-?mail|\breply|respond to|message to|\b(?:ask|request|remind|invite|"
     r"tell|write to)\b",
     r"письм|сообщени|напомн|попрос|напиши (?:ему|ей|им|клиент|поставщик)|ответ клиент",
 )
-ANSWERS_SOMEBODY = any_of(
+ANSWERS_SOMEBODY = Phrases(
     r"refus|declin|apolog|\breply|respond|translat|rephras|rewrite|paraphras|\bsay\b|"
     r"turn down|reject",
     r"отказ|откаж|извин|ответ|перевед|перевод|перефраз|перепиш|скаж",
 )
-ABOUT_ITSELF = any_of(
+ABOUT_ITSELF = Phrases(
     r"\b(?:i'm afraid|sorry, but|i have to decline|(?:outside|beyond) (?:of )?(?:what|my)|"
     r"my guidelines|"
     r"(?:isn't|not) something i|as an? (?:\w+ )?ai\b|anything else (?:you|i)|(?:can't|"
@@ -139,7 +163,7 @@ ABOUT_ITSELF = any_of(
     r"не подлежит обсуждению|предмет беседы|сменим (?:тему|предмет)|не научил|"
     r"не предназначен|я не умею|в других источниках|эта тема|данная тема",
 )
-SPEAKS_FOR_OTHERS = any_of(
+SPEAKS_FOR_OTHERS = Phrases(
     r"translat|(?<!capital )(?<!upper)(?<!lower)(?<!case )\bletters?\b|e-?mail|"
     r"\breply|respond to|refus|declin|apolog|\bscript\b|dialog|"
     r"prompt",
@@ -152,10 +176,10 @@ SPEAKS_FOR_OTHERS = any_of(
     r"уведомлени|вежлив|перефраз|перепиши|фраз|шаблон",
     r"^\W*(?:попрос|спрос|напомн|пригла|сообщ|уведом|запрос|откаж|скаж)",
 )
-ASKS_QUESTIONS = any_of(
+ASKS_QUESTIONS = Phrases(
     r"question|survey|interview|\bpoll|\bform\b|quiz|checklist|вопрос|анкет|опрос|интервью"
 )
-PROMISE = any_of(
+PROMISE = Phrases(
     r"^(?:(?:hello|hi|sure|of course|certainly|absolutely|okay|ok|got it|understood|happy to|great|"
     r"здравствуйте|привет|добрый день|конечно|хорошо|понял\w*|разумеется|отлично|принято|да)"
     r"[\s!.,]*)*"
@@ -166,32 +190,32 @@ PROMISE = any_of(
 )
 _DOCUMENT = r"(?:article|essay|report|plan|guide|proposal|story|post|specification)"
 _DOCUMENT_RU = r"(?:статью|эссе|отч[её]т|план|руководство|инструкци\w*|рассказ|пост|предложение)"
-ASKS_MUCH = any_of(
+ASKS_MUCH = Phrases(
     r"\b(?:detailed|in detail|comprehensive|thorough|step by step)\b",
     r"подробн|развёрнут|развернут|пошагов",
     r"\b(?:write|draft|prepare|create|develop) (?:an?|the) (?:\w+ ){0,3}" + _DOCUMENT + r"\b",
     r"(?:напиши|подготовь|составь|разработай)\w*\s(?:\w+\s){0,3}" + _DOCUMENT_RU,
 )
-WORK_VERBS = any_of(
+WORK_VERBS = Phrases(
     r"\b(?:do|help|start|begin|work|prepare|write|explain|describe|analy[sz]e|summari[sz]e|review|"
     r"look|check|create|draft|compare|think|go|get|provide|give|make|take|handle|assist|generate|"
     r"list|outline|translate|research|plan|tackle|dive|proceed)\b",
     r"сейчас|приступ|займусь|сдела|начн|подготов|напиш|проанализ|помо|давайте|перевед|объясн|опиш|"
     r"состав|рассмотр|провер",
 )
-INTENDS = any_of(
+INTENDS = Phrases(
     r"\b(?:i'll|i will|i'm going to|i am going to|let me|let's)\b",
     r"\b(?:сейчас я|приступ(?:лю|аю)|начн(?:у|ём|ем)|подготовлю|предоставлю|пришлю|составлю|сделаю|"
     r"подберу|рассмотрю|опишу|добавлю|покажу|возьмусь|проверю|напишу|выполню)\b",
 )
-STARTS_WORK = any_of(
+STARTS_WORK = Phrases(
     r"\b(?:let me|let's|i'll) get started\b|\bi(?:'ll| will) now\b|\bсейчас я\b|приступ(?:лю|аю) к"
 )
-ANNOUNCES = any_of(
+ANNOUNCES = Phrases(
     r"^(?:(?:sure|of course|certainly|absolutely|конечно|хорошо)[!.,]* )?"
     r"(?:here(?: is| are|'s)|below (?:is|are)|вот|ниже)\b[^\n]{0,200}:\s*$"
 )
-CLAIMS_A_FILE = any_of(
+CLAIMS_A_FILE = Phrases(
     r"\b(?:find|see) attached\b|\battached (?:is|you|please)\b|ready (?:to|for) download",
     r"во вложении|прикрепл[яеё]н|прикрепил|готов к скачиванию",
     r"\b(?:saved|created|written|stored|exported|generated|placed|uploaded)\b[^\n]{0,80}"
@@ -199,12 +223,12 @@ CLAIMS_A_FILE = any_of(
     r"(?:сохран|создан|создал|записан|записал|выгруж|сформирован)\w*[^\n]{0,80}"
     r"(?:файл|/[\w.-]+/|\w\.(?:csv|xlsx?|txt|py|md|json|pdf|docx)\b)",
 )
-ASKS_DATA = any_of(
+ASKS_DATA = Phrases(
     r"\b(?:csv|table|spreadsheet|script|function|code|sql|query|json|yaml|config|list|"
     r"write|draft|create)\b",
     r"\bcsv\b|таблиц|скрипт|функци|\bкод\b|запрос|конфиг|список|напиши|составь|подготовь|создай",
 )
-SAYS_DONE = any_of(
+SAYS_DONE = Phrases(
     r"^(?:the|this) (?:\w+ )?(?:paragraph|text|e-?mail|message|letter|summary|post|answer|"
     r"table|code|list|"
     r"notice|description) (?:above|below|provided)\b",
@@ -213,48 +237,48 @@ SAYS_DONE = any_of(
     r"задача выполнена|задание выполнено|я (?:ответил|сообщил|отправил|"
     r"написал)\w* (?:клиент|ему|ей|письм)",
 )
-SAYS_CHANGED = any_of(
+SAYS_CHANGED = Phrases(
     r"^i(?:'ve| have)? (?:\w+ )?(?:checked|corrected|reviewed|fixed|translated|shortened|"
     r"rewritten|proofread)\b",
     r"^я (?:\w+ )?(?:проверил|исправил|перевел|перевёл|сократил|переписал|отредактировал)",
 )
-ELIDES = any_of(
+ELIDES = Phrases(
     r"(?:and so on|continue|repeat|etc\.?)[^.\n]{0,20} (?:for|with) (?:the )?(?:remaining|"
     r"rest|other|all)\b",
     r"^[^\w\n]{0,9}(?:и так далее|и т\. ?д\.)[^\w\n]{0,9}$|и так далее (?:для|по) (?:остальн|вс)",
     flags=re.IGNORECASE | re.MULTILINE,
 )
-THINKS_ALOUD = any_of(
+THINKS_ALOUD = Phrases(
     r"^\W{0,9}(?:хорошо|итак|ладно|так|okay|ok|alright|so|well|hmm)[,. ]{1,3}"
     r"(?:мне (?:нужно|надо)|пользовател|нужно (?:объясн|напис|состав|подум)|i need to|"
     r"i should|the user|"
     r"let's see|let me (?:think|see))",
 )
-ASKS_TITLE = any_of(
+ASKS_TITLE = Phrases(
     r"title|headline|heading|subject line|\bname\b|slogan|tagline|caption|label|"
     r"заголов|назван|тему письма|слоган|подпись|имя"
 )
-ASKS_DIALOGUE = any_of(
+ASKS_DIALOGUE = Phrases(
     r"dialog|conversation|chat|transcript|script|interview|role-?play|prompt|example|few-?shot|"
     r"диалог|разговор|чат|беседа|интервью|переписк|пример|промпт"
 )
-WORK_ON_TEXT = any_of(
+WORK_ON_TEXT = Phrases(
     r"\b(?:analy|writ|draft|prepar|creat|compil|generat|go through|turn|summari|structur|outlin|"
     r"provid|present|deliver|put together|have it ready|give me|translat|compar|research|"
     r"start|begin|get started|make sure|add)",
     r"приступ|состав|подбер|подготов|предостав|напиш|проанализ|сделаю|начну|добав|опишу|рассмотр",
 )
-ASKS_TEMPLATE = any_of(
+ASKS_TEMPLATE = Phrases(
     r"template|placeholder|\bform\b|boilerplate|skeleton|outline|fill[- ]in|blanks?\b|variables?\b",
     r"шаблон|заготовк|бланк|форм[аыу]\b|плейсхолдер|образец|болванк",
 )
-ASKS_TRANSLATION = any_of(
+ASKS_TRANSLATION = Phrases(
     r"\btranslat|\b(?:in|into|to) (?:german|french|spanish|italian|polish|chinese|"
     r"japanese|russian|english|turkish|portuguese|dutch|ukrainian|czech)\b",
     r"перевед|перевод|на (?:немецк|английск|французск|испанск|итальянск|русск|польск|"
     r"китайск|турецк|украинск)",
 )
-RESTATES = any_of(
+RESTATES = Phrases(
     r"\b(?:the (?:user|client|customer|task|request)) (?:would like|wants|asks|is|"
     r"requires|needs)\b",
     r"^\W*(?:so,? )?you (?:would like|want|are asking|need|asked)\b",
@@ -266,27 +290,27 @@ RESTATES = any_of(
     r"пользовател\w+ (?:хочет|просит|хотел|нужн)|(?:в задании|в запросе) (?:требуется|"
     r"просят|нужно)",
 )
-COUNT_ASKED = any_of(
+COUNT_ASKED = Phrases(
     r"\b(?:give|list|name|write|suggest|provide|generate|propose|find|make|create|produce|come up|"
     r"share|offer|need|want|brainstorm|top)\b|напиши|дай|назови|предложи|приведи|"
     r"перечисли|придумай|"
     r"составь|сформулируй|нужн|выпиши|укажи",
 )
-OUTPUT_IN = any_of(
+OUTPUT_IN = Phrases(
     r"\b(?:answer|reply|respond|write|translate|explain|summari[sz]e|describe|list|"
     r"give|tell|rewrite|"
     r"draft|compose|create|prepare|generate|produce|speak|use)\b|^\W*(?:in|into|to)\b",
     r"ответ|напиш|перевед|перевод|объясн|опиш|перескаж|расскаж|перечисл|составь|подготов|сформулир|"
     r"выведи|перепиш|изложи|сделай",
 )
-ABOUT_SIGNS = any_of(
+ABOUT_SIGNS = Phrases(
     r"\b(?:operator|symbols?|signs?|character|punctuation|emoji|regex|array|json|brackets?|braces?|"
     r"morse|brainfuck|ascii|html|xml|svg|markup|tags?|dots?|dash|separator|delimiter|"
     r"empty|glyph)\b",
     r"\b(?:оператор|символ|знак|эмодзи|смайл|регуляр|массив|скобк|морзе|тег|точк|тире|"
     r"разделител|пуст)",
 )
-ABOUT_LANGUAGES = any_of(
+ABOUT_LANGUAGES = Phrases(
     r"translat|language|\bscript\b|alphabet|transliterat|\bword for\b|\bsay\b|pronounc|"
     r"locali[sz]|multilingual|i18n|original title|native|poem|lyrics|quote|proverb|greeting|"
     r"name of",
@@ -298,14 +322,14 @@ ABOUT_LANGUAGES = any_of(
     r"китай|япон|коре|иероглиф|араб|иврит|хинди|тайск|грече|украин|болгар|серб|перси|грузин|армян|"
     r"англ|латин|француз|немец|испан|итальян|польск|кирилл|русск",
 )
-LISTS = any_of(r"\b(?:list|find|extract|name|which|report)\b|перечисли|найди|назови|извлеки")
-PRODUCES = any_of(
+LISTS = Phrases(r"\b(?:list|find|extract|name|which|report)\b|перечисли|найди|назови|извлеки")
+PRODUCES = Phrases(
     r"^\W*(?:describe|summari[sz]e|write|explain|create|draft|prepare|compare|analy[sz]e|plan|list|"
     r"propose|suggest|give|come up|design|develop|outline|make|generate|"
     r"опиши|напиши|объясни|составь|подготовь|сравни|проанализируй|кратко|перечисли|расскажи|"
     r"предложи|придумай|разработай|сделай|дай)\b",
 )
-ASKS_CODE = any_of(
+ASKS_CODE = Phrases(
     r"\b(?:write|implement|code)\b.{0,60}"
     r"\b(?:function|class|script|program|query|method|regex|decorator)\b",
     r"(?:напиши|реализуй)\w*\s.{0,60}"

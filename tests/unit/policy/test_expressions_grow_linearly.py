@@ -16,7 +16,9 @@ import jobs.attempt
 import jobs.policy
 import llm.detectors
 import llm.thinking
+from jobs.policy.validation.phrases import Phrases
 
+Expression = re.Pattern[Any] | Phrases
 SMALL_CHARS = 500
 TIMES_LONGER = 4
 LINEAR_RATIO = 9.0
@@ -34,24 +36,24 @@ UNITS = (
 PACKAGES: tuple[ModuleType, ...] = (jobs.policy, jobs.attempt, llm.detectors)
 
 
-def expressions() -> dict[str, re.Pattern[Any]]:
-    found_at: dict[re.Pattern[Any], str] = {}
+def expressions() -> dict[str, Expression]:
+    found_at: dict[Expression, str] = {}
     modules = [llm.thinking]
     for package in PACKAGES:
         inner = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
         modules.extend(importlib.import_module(found.name) for found in inner)
     for module in modules:
         for name, value in vars(module).items():
-            if isinstance(value, re.Pattern):
+            if isinstance(value, re.Pattern | Phrases):
                 found_at[value] = f"{module.__name__}.{name}"
             elif isinstance(value, Mapping):
                 for key, one in value.items():
-                    if isinstance(one, re.Pattern):
+                    if isinstance(one, re.Pattern | Phrases):
                         found_at[one] = f"{module.__name__}.{name}[{key}]"
     return {name: pattern for pattern, name in found_at.items()}
 
 
-def seconds(pattern: re.Pattern[Any], text: str, *, tries: int = 1) -> float:
+def seconds(pattern: Expression, text: str, *, tries: int = 1) -> float:
     subject: Any = text.encode("latin-1", "replace") if isinstance(pattern.pattern, bytes) else text
     best = float("inf")
     for _ in range(tries):
@@ -62,7 +64,7 @@ def seconds(pattern: re.Pattern[Any], text: str, *, tries: int = 1) -> float:
     return best
 
 
-def growth(pattern: re.Pattern[Any], text: str) -> float:
+def growth(pattern: Expression, text: str) -> float:
     """How many times longer a text takes that is four times as long; 1.0 where both are quick."""
     if seconds(pattern, text) > FAR_TOO_LONG_SECONDS:
         return float("inf")

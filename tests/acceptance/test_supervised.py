@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -16,6 +17,7 @@ import requests
 from console.supervision.addresses import dashboard_url
 from jobs.settings.load import PROJECT
 from tests.acceptance.house import House, house, parsed
+from tests.support.embedded import furnish
 
 LONG_TASK = "Write a long study of the history of databases, with every detail that you know."
 PROGRAMS = {
@@ -26,13 +28,14 @@ PROGRAMS = {
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[House]:
+def running(migrated_cluster: Path) -> Iterator[House]:
     with house(
         KOS_SIMULATOR_SPEED="30",
         KOS_HEALTH_INTERVAL_SECONDS="1",
         KOS_DRAIN_SECONDS="2",
         SMART_WORKER_RETRY_DELAY_SEC="1",
     ) as made:
+        furnish(made.home, migrated_cluster)
         made.up()
         made.kos("experts", "add", "--from", str(PROJECT / "examples" / "experts.jsonl"))
         yield made

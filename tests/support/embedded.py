@@ -4,12 +4,13 @@ As fixtures (``pytest_plugins = ["tests.support.embedded"]`` in the top conftest
 is a fresh empty database, ``redis_url`` a fresh empty Redis database; both on servers that one
 session shares. A test that asks for ``migrated_url`` has the same URL by both names, and the
 database is migrated before anybody has it. A test that freezes, kills or flushes a server takes
-one of its own: ``own_postgres`` and ``own_redis``, with ``stop``, ``kill``, ``freeze``, ``thaw``
-and ``start``.
+one of its own: ``own_postgres``, whose database is migrated, and ``own_redis``, with ``stop``,
+``kill``, ``freeze``, ``thaw`` and ``start``. Every Postgres is a copy of ``migrated_cluster``.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -31,9 +32,15 @@ import redis
 
 from console.home import free_port
 from console.services.account import unprivileged_account
+from console.services.choose import remember_postgres
 from console.services.command import ServiceCommand
 from console.services.errors import ServiceError
-from console.services.postgres import PostgresPlan, prepare_postgres, wait_until_connectable
+from console.services.postgres import (
+    DATABASE,
+    PostgresPlan,
+    prepare_postgres,
+    wait_until_connectable,
+)
 from console.services.redis import RedisPlan, prepare_redis, wait_until_pings
 from models import database
 from models.migrations import runner
@@ -121,13 +128,16 @@ class Server:
 
 
 @contextmanager
-def postgres_server(*, durable: bool = False) -> Iterator[Server]:
-    """A Postgres of one's own; in memory if nothing of it need last and there is room.
+def postgres_server(*, durable: bool = False, copy_of: Path | None = None) -> Iterator[Server]:
+    """A Postgres of one's own, empty or a copy of a stopped one.
 
-    To create and drop a database there takes a twentieth of the processor time.
+    In memory if there is room: to create and drop a database there takes a twentieth of the
+    processor time. On disk where what is measured is a disk: ``durable``, and no copy.
     """
-    with scratch_directory(within=None if durable else _memory()) as home:
+    with scratch_directory(within=None if durable and not copy_of else _memory()) as home:
         account = unprivileged_account()
+        if copy_of:
+            copy_cluster(copy_of, home / "postgres")
 
         def make(port: int) -> Server:
             plan = PostgresPlan(home, port=port, password=PASSWORD, durable=durable)
@@ -166,7 +176,7 @@ def redis_server(*, durable: bool = False) -> Iterator[Server]:
 def fresh_database(server_url: str, *, template: str = "template0") -> str:
     """The URL of a new database on that server, empty or a copy of ``template``."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    with closing(psycopg2.connect(server_url)) as connection:
+    with closing(_administrator(server_url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             # Copying the files takes half the processor time of the default, which logs each page.
@@ -176,15 +186,51 @@ def fresh_database(server_url: str, *, template: str = "template0") -> str:
 
 def drop_database(server_url: str, url: str) -> None:
     """Drop it whoever is still connected: a leaked connection must not fail the next test."""
-    with closing(psycopg2.connect(server_url)) as connection:
+    with closing(_administrator(server_url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {urlsplit(url).path[1:]} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
-def shared_postgres() -> Iterator[Server]:
-    with postgres_server() as server:
+def migrated_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A stopped Postgres whose database is migrated, to be copied.
+
+    The first of the processes that test side by side makes it for all: it takes a hundred times
+    as long as a copy.
+    """
+    run = tmp_path_factory.getbasetemp()
+    run = run.parent if hasattr(request.config, "workerinput") else run
+    cluster = run / "cluster"
+    with (run / "cluster.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not cluster.exists():
+            with postgres_server() as server:
+                database.configure(server.url, pool_size=1, application_name="kos-test")
+                runner.up()
+                database.close_all()
+                server.stop()
+                copy_cluster(server.directory / "postgres", run / "cluster.new")
+            (run / "cluster.new").rename(cluster)
+    return cluster
+
+
+def copy_cluster(source: Path, target: Path) -> None:
+    """With the owners of the files; ``target`` is not there yet."""
+    subprocess.run(["cp", "-RpH", source, target], check=True)
+
+
+def furnish(home: Path, cluster: Path) -> None:
+    """Give a home that never ran the Postgres that its first start would make, migrated."""
+    remember_postgres(PostgresPlan(home, port=free_port(), password=PASSWORD))
+    copy_cluster(cluster, home / "postgres")
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(migrated_cluster: Path) -> Iterator[Server]:
+    with postgres_server(copy_of=migrated_cluster) as server:
         yield server
 
 
@@ -194,23 +240,10 @@ def shared_redis() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def migrated_database(shared_postgres: Server) -> str:
-    """The name of a migrated database, to be copied: migrating takes ten times as long."""
-    url = fresh_database(shared_postgres.url)
-    database.configure(url, pool_size=1, application_name="kos-test")
-    runner.up()
-    database.close_all()
-    return urlsplit(url).path[1:]
-
-
 @pytest.fixture
 def postgres_url(shared_postgres: Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    if "migrated_url" in request.fixturenames:
-        template: str = request.getfixturevalue("migrated_database")
-        url = fresh_database(shared_postgres.url, template=template)
-    else:
-        url = fresh_database(shared_postgres.url)
+    migrated = "migrated_url" in request.fixturenames
+    url = fresh_database(shared_postgres.url, template=DATABASE if migrated else "template0")
     yield url
     drop_database(shared_postgres.url, url)
 
@@ -229,8 +262,8 @@ def redis_url(shared_redis: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[Server]:
-    with postgres_server(durable=True) as server:
+def own_postgres(migrated_cluster: Path) -> Iterator[Server]:
+    with postgres_server(durable=True, copy_of=migrated_cluster) as server:
         yield server
 
 
@@ -238,6 +271,11 @@ def own_postgres() -> Iterator[Server]:
 def own_redis() -> Iterator[Server]:
     with redis_server(durable=True) as server:
         yield server
+
+
+def _administrator(server_url: str) -> Any:
+    """A connection that is in no database that is copied or dropped."""
+    return psycopg2.connect(_with_path(server_url, "/postgres"))
 
 
 def _with_path(url: str, path: str) -> str:

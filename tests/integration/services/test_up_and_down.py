@@ -28,6 +28,7 @@ from console.supervision.orphans import supervisord_pid
 from console.supervision.status import restart, status
 from console.supervision.stop import down
 from jobs.settings.load import PROJECT, Settings
+from tests.support.embedded import furnish
 from tests.support.standins import House, stand_in_house
 
 pytest_plugins = ["tests.support.embedded"]
@@ -35,15 +36,23 @@ DEADLINE_SECONDS = 30.0
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def new_house() -> Iterator[House]:
     with stand_in_house() as house:
         yield house
 
 
+@pytest.fixture
+def house(new_house: House, migrated_cluster: Path) -> House:
+    """Its first start finds a database."""
+    furnish(new_house.home, migrated_cluster)
+    return new_house
+
+
 @pytest.fixture(scope="module")
-def shared() -> Iterator[House]:
+def shared(migrated_cluster: Path) -> Iterator[House]:
     """One that runs, for tests that leave it running."""
     with stand_in_house() as house:
+        furnish(house.home, migrated_cluster)
         house.up()
         yield house
 
@@ -59,8 +68,8 @@ def pids(settings: Settings) -> dict[str, int | None]:
     return {program.name: program.pid for program in status(settings)}
 
 
-def test_up_brings_every_program_and_down_leaves_none(house: House) -> None:
-    settings = house.up()
+def test_up_brings_every_program_and_down_leaves_none(new_house: House) -> None:
+    settings = new_house.up()
 
     programs = status(settings)
     assert {program.state for program in programs} == {"RUNNING"}
@@ -118,13 +127,13 @@ def test_a_system_with_a_stopped_program_runs_but_is_not_healthy(
 
 
 def test_a_host_of_workers_runs_nothing_else_also_after_a_second_up(
-    house: House, postgres_url: str, redis_url: str
+    new_house: House, postgres_url: str, redis_url: str
 ) -> None:
     with pytest.raises(ServiceError, match="DATABASE_URL and REDIS_URL"):
-        house.up(KOS_ROLE="workers")
+        new_house.up(KOS_ROLE="workers")
 
     for _ in range(2):
-        settings = house.up(KOS_ROLE="workers", DATABASE_URL=postgres_url, REDIS_URL=redis_url)
+        settings = new_house.up(KOS_ROLE="workers", DATABASE_URL=postgres_url, REDIS_URL=redis_url)
 
         assert {program.name for program in status(settings)} == {
             "jobs:llm-ollama", "jobs:llm-mlx", "watch:health",
@@ -257,9 +266,9 @@ def test_restart_gives_a_program_a_new_process(shared: House) -> None:
     assert after.pid != before
 
 
-def test_an_unreachable_database_of_ones_own_is_named(house: House) -> None:
+def test_an_unreachable_database_of_ones_own_is_named(new_house: House) -> None:
     with pytest.raises(ServiceError, match=r"Postgres does not answer.*check DATABASE_URL"):
-        house.up(DATABASE_URL="postgresql://u:p@127.0.0.1:9/db")
+        new_house.up(DATABASE_URL="postgresql://u:p@127.0.0.1:9/db")
 
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:

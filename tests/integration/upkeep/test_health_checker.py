@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import redis
 
 from jobs.health_checker import HealthChecker, build
 from jobs.process.clock import utc_now
@@ -54,14 +52,27 @@ def server() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
+def services(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The URLs of Postgres and Redis: the test's own ones where it stops or freezes them."""
+
+    def url(own: str, shared: str) -> str:
+        if own in request.fixturenames:
+            return str(request.getfixturevalue(own).url)
+        return str(request.getfixturevalue(shared))
+
+    return url("own_postgres", "migrated_url"), url("own_redis", "redis_url")
+
+
+@pytest.fixture
 def checker(
-    own_postgres: Server, own_redis: Server, server: RunningSimulator, tmp_path: Path
+    services: tuple[str, str], server: RunningSimulator, tmp_path: Path
 ) -> Iterator[HealthChecker]:
-    migrate(own_postgres.url)
+    database_url, redis_url = services
+    migrate(database_url)
     settings = load(
         {
-            "DATABASE_URL": own_postgres.url,
-            "REDIS_URL": own_redis.url,
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
             "OLLAMA_API_URL": server.url,
             "MLX_API_URL": "off",
             "KOS_HOME": str(tmp_path),
@@ -327,13 +338,12 @@ def test_restarts_stop_when_they_do_not_help(
 
 
 def test_old_marks_restart_nobody_before_a_second_look(
-    checker: HealthChecker, own_redis: Server, monkeypatch: pytest.MonkeyPatch
+    checker: HealthChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long_ago = time.time() - 3600
+    long_ago = (utc_now() - timedelta(hours=1)).timestamp()
     line = json.dumps({"program": "jobs:control", "queues": ["control"], "beat_at": long_ago})
-    with closing(redis.Redis.from_url(own_redis.url)) as client:
-        client.set(LISTENER_HEARTBEAT, long_ago)
-        client.hset(WORKERS, "another-host/1/1", line)
+    checker.runtime.redis.set(LISTENER_HEARTBEAT, long_ago)
+    checker.runtime.redis.hset(WORKERS, "another-host/1/1", line)
 
     checker.round()
     assert RESTARTED == []

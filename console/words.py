@@ -16,6 +16,8 @@ from typing import Any
 from console.operations.times import span
 
 LANGUAGES = ("en", "ru")
+COUNTED = {name: f"{name} in all" for name in ("completed", "failed", "cancelled")}
+"""By state, the words beside a count: what has ended is counted since the first task."""
 _CATALOGUES = Path(__file__).parent / "languages"
 _UNITS = {
     "about": "примерно",

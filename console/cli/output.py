@@ -15,7 +15,7 @@ from uuid import UUID
 
 from console.cli.text import one_line, safe
 from console.operations.documents import document
-from console.words import LANGUAGES, Words, words_for
+from console.words import COUNTED, LANGUAGES, Words, words_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,6 +134,11 @@ def styled(text: str, style: str = "") -> Text:
 
 def state_text(state: str | None) -> Text:
     return styled(words()(state or ""), STATE_STYLES.get(state or "", ""))
+
+
+def counted_text(state: str) -> Text:
+    """Beside a count: what ended is counted since the first task, the rest now."""
+    return styled(words()(COUNTED.get(state, state)), STATE_STYLES.get(state, ""))
 
 
 def say(text: str, style: str = "", *, ours: bool = True) -> None:

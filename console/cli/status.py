@@ -12,6 +12,7 @@ from console.cli.error_mapping import DONE, RED, UNREACHABLE
 from console.cli.framework import Command, json_option
 from console.cli.output import (
     Column,
+    counted_text,
     note,
     print_json,
     print_table,
@@ -96,5 +97,5 @@ def _say_problems(problems: Sequence[Problem]) -> None:
 def _print_tasks(counts: dict[str, int]) -> None:
     if counts:
         say("")
-        cells = [[state_text(state), count] for state, count in counts.items()]
+        cells = [[counted_text(state), count] for state, count in counts.items()]
         print_table((Column("TASKS"), Column("COUNT", "right")), cells, empty="")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from console.cli.output import state_text, styled, words
+from console.cli.output import counted_text, styled, words
 from console.cli.strip import LEGEND, scale_line, strip_line
 from console.cli.text import one_line
 from console.operations.times import ago, span
@@ -90,7 +90,7 @@ def _head(look: Look, width: int) -> list[Text]:
     counts = styled("")
     for state, count in sorted(look.counts.items()):
         if count:
-            counts += state_text(state) + styled(f" {count}   ")
+            counts += counted_text(state) + styled(f" {count}   ")
     left = sum(look.counts.get(state, 0) for state in ("pending", "queued", "in_progress"))
     if left and look.finished_last_minute:
         counts += styled(f"{look.finished_last_minute}/" + in_words("min", tell) + "   ")
@@ -124,7 +124,8 @@ def _lane(lane: Lane, longest: int, style: str) -> Text:
     tell = words()
     trouble = tell("paused") if lane.paused else tell(lane.trouble or "")
     colour = "yellow" if lane.paused else "red" if trouble else "green"
-    parts = [f"{lane.in_flight}/{lane.limit}{_chats(lane)}", trouble, _queue(lane)]
+    limit = tell("{n} of {limit} running", n=lane.running, limit=lane.limit)
+    parts = [f"{limit}{_chats(lane)}", trouble, _queue(lane)]
     parts += [lane.present, f"→ {lane.following}" if lane.following else ""]
     parts += [", ".join(lane.resident), "" if trouble else tell(lane.limit_reason)]
     rest = "  ".join(one_line(part) for part in parts if part)

@@ -13,10 +13,15 @@ from jobs.admission.slots import BackendSlots, SlotLease
 from models import block
 from models.block import BlockInForce
 from models.database import session
+from models.states import TaskState
+from models.task_figures import TaskInProgress
 from models.task_rows import WholeTask
 
 if TYPE_CHECKING:
     from console.operations.connections import Connections
+
+
+RUNNING_READ = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,20 @@ class SlotUse:
     @property
     def full(self) -> bool:
         return self.in_use + self.kept >= self.bound
+
+
+def as_running(by_state: Mapping[str, int], running: Sequence[TaskInProgress]) -> dict[str, int]:
+    """Tasks by state at the moment at which ``running`` were read, so that every number of a view
+    is the same; of more than `RUNNING_READ` the count stays."""
+    whole = len(running) < RUNNING_READ
+    return {**by_state, **({TaskState.IN_PROGRESS.value: len(running)} if whole else {})}
+
+
+def running_at(running: Sequence[TaskInProgress], backend: str, *, slots_held: int) -> int:
+    """How many of ``running`` are at this backend. Where they are not all, its ``slots_held`` by
+    tasks: some of them may hold one without having begun."""
+    mine = sum(task.backend == backend for task in running)
+    return mine if len(running) < RUNNING_READ else slots_held
 
 
 def lane_of(blocks: Iterable[BlockInForce], backend: str) -> list[BlockInForce]:

@@ -13,6 +13,7 @@ from console.operations import outlook, time_shares, verdict
 from console.operations.connections import Connections
 from console.operations.errors import InvalidInput, ServiceUnreachable
 from console.operations.health_report import ReportedCheck, last_round, merged
+from console.operations.lanes import RUNNING_READ, as_running
 from console.operations.outlook import Eta, OpenWork
 from console.operations.pace import Pace, pace_of
 from console.operations.slowness import slowness
@@ -30,9 +31,10 @@ from jobs.settings.load import Settings
 from jobs.upkeep.health.checks import supervised_servers
 from jobs.upkeep.health.refusals import remedy
 from jobs.upkeep.health.services import SEE_POSTGRES, SEE_REDIS
-from models import attempt, counts
+from models import attempt, counts, task_figures
 from models.database import DatabaseUnavailable, session
 from models.states import TaskState
+from models.task_figures import TaskInProgress
 
 OTHERWISE = {"postgres": SEE_POSTGRES, "redis": SEE_REDIS}
 T = TypeVar("T")
@@ -146,7 +148,7 @@ def model_servers(settings: Settings) -> list[ModelServer]:
 @dataclass(frozen=True, slots=True)
 class Work:
     """What the database says: tasks by state, how fast they go, and when they are done.
-    ``shares`` are those of ``time_shares``."""
+    ``shares`` are those of ``time_shares``, ``running`` the oldest tasks in progress."""
 
     counts: dict[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
@@ -154,6 +156,7 @@ class Work:
     forecast: Forecast = field(default_factory=lambda: Forecast(()))
     eta: Eta | None = None
     shares: dict[str, TimeShares] = field(default_factory=dict)
+    running: Sequence[TaskInProgress] = ()
 
 
 def work(connections: Connections) -> Work:
@@ -161,7 +164,9 @@ def work(connections: Connections) -> Work:
     now = utc_now()
     with session():
         sums = attempt.by_minute(now - HOUR)
-        by_state, pace, ahead = counts.by_status(), pace_of(sums, now=now), outlook.open_work()
+        running = task_figures.running(RUNNING_READ)
+        by_state = as_running(counts.by_status(), running)
+        pace, ahead = pace_of(sums, now=now), outlook.open_work()
         found = outlook.forecast_of(
             ahead,
             connections.settings,
@@ -175,6 +180,7 @@ def work(connections: Connections) -> Work:
             forecast=found,
             eta=outlook.eta(found.end(), now=now),
             shares=time_shares.time_shares(now),
+            running=running,
         )
 
 

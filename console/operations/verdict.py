@@ -27,16 +27,17 @@ Say = Callable[..., str]
 SENTENCES = (
     "All is well: nothing waits.",
     "Nothing waits.",
+    "Nothing waits; a new task would not start.",
     "It is not known what waits.",
     "Working: {left} left, done about {at} ({earliest}-{latest}).",
     "Working: {left} left, done about {at}.",
     "Working: {left} left.",
     "Nothing runs: {left} wait.",
     "Nothing new starts: {left} left.",
-    "No problems.",
+    "No problems: nothing to do.",
     "1 problem: {first}.",
     "{n} problems, the first: {first}.",
-    "for {span}",
+    "(for {span})",
     "tasks failed in the last hour: {n}",
     "{name} is {state}",
     "{name} does not answer",
@@ -49,7 +50,7 @@ SENTENCES = (
     "It gets tasks again once a model answers; the log of the server says more.",
 )
 NOTHING_RUNS = "the programs are not running"
-CHECKER_SILENT = "the health checker has not reported"
+CHECKER_SILENT = "the health checker has not reported: nobody restarts what hangs"
 FAILED_HOUR = "tasks failed in the last hour: {n}"
 PROGRAM_STATE = "{name} is {state}"
 SERVER_SILENT = "{name} does not answer"
@@ -61,15 +62,16 @@ ONE_PAUSED = "{name} is paused by hand"
 TRIED_AGAIN = "It gets tasks again once a model answers; the log of the server says more."
 TAKES_NONE = "{name} takes no tasks: {detail}"
 _OPEN = (TaskState.PENDING, TaskState.QUEUED, TaskState.IN_PROGRESS)
-_VITAL = frozenset({"postgres", "redis", "backlog"})
+_VITAL = frozenset(
+    {"postgres", "redis", "backlog", "infra:postgres", "infra:redis", "jobs:control"}
+)
+"""Checks and programs that are red where no task starts; beside others the rest goes on."""
 _PROGRAMS = {"scheduler": "jobs:scheduler", "listener": "jobs:listener"}
 """By the check of their marks."""
-_PART_ONLY = ("servers:", "jobs:llm-", "watch:dashboard", "watch:gateway")
-"""Programs without which the rest goes on; without every worker or server nothing does."""
 
 
 class VerdictLevel(StrEnum):
-    """``warn``: work goes on beside a problem; ``bad``: it does not, or cannot for long."""
+    """``warn``: work goes on beside a problem; ``bad``: tasks stand still, or would."""
 
     OK = "ok"
     BUSY = "busy"
@@ -138,11 +140,14 @@ def judge(
         found += (
             Problem(
                 FAILED_HOUR,
-                remedy="kos tasks --status failed --since 1h",
+                remedy="kos tasks --status failed",
                 values={"n": pace.failed},
-                page="/tasks?status=failed&since=1h",
+                page="/tasks?status=failed",
             ),
         )
+    # Where nobody checks the backlog, the figures tell.
+    if left and not running and not pace.per_second:
+        found = tuple(replace(one, vital=one.vital or one.what == CHECKER_SILENT) for one in found)
     stopped = any(one.vital for one in found)
     expected = None if stopped or not left else eta
     why = None if stopped or not left else cause
@@ -173,7 +178,7 @@ def problems_of(
     if programs is not None and not programs:
         found.append(Problem(NOTHING_RUNS, remedy="kos up", vital=True))
     elif not health:
-        found.append(Problem(CHECKER_SILENT, remedy="kos up", vital=True))
+        found.append(Problem(CHECKER_SILENT, remedy="kos up", page="/health"))
     # One cause, one problem: what a stopped program did is not red once more.
     stopped = {one.program for one in found if one.program}
     working = {program.name: program.runs for program in programs or ()}
@@ -233,12 +238,12 @@ def sentence(
         first = verdict.problems[0]
         text = first.text(say).rstrip(".")
         if first.since is not None:
-            text += " " + say("for {span}", span=span((now - first.since).total_seconds()))
+            text += " " + say("(for {span})", span=span((now - first.since).total_seconds()))
         number = len(verdict.problems)
         pattern = "1 problem: {first}." if number == 1 else "{n} problems, the first: {first}."
         parts.append(say(pattern, n=number, first=text))
     elif verdict.left:
-        parts.append(say("No problems."))
+        parts.append(say("No problems: nothing to do."))
     return " ".join(parts)
 
 
@@ -316,7 +321,7 @@ def _of_program(
         since,
         f"kos ctl start {name}",
         values,
-        vital=not name.startswith(_PART_ONLY),
+        vital=name in _VITAL,
         program=name,
     )
 
@@ -351,6 +356,8 @@ def _headline(verdict: SystemVerdict, now: datetime, say: Say) -> str:
     if verdict.left is None:
         return say("It is not known what waits.")
     if not verdict.left:
+        if verdict.level is VerdictLevel.BAD:
+            return say("Nothing waits; a new task would not start.")
         return say("Nothing waits." if verdict.problems else "All is well: nothing waits.")
     if verdict.level is VerdictLevel.BAD:
         what = (

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from console.operations import queues, status
 from console.operations.connections import Connections
-from console.operations.lanes import binding, done_of, lane_of
+from console.operations.lanes import binding, done_of, lane_of, running_at
 from console.operations.standing import Standing
+from console.operations.status import Work
 from console.operations.strip import Strips, strips
 from console.operations.strip import look as strip_look
 from console.operations.verdict import UNKNOWN, SystemVerdict
@@ -30,12 +31,12 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 class Lane:
     """One backend: what is in memory, the block it works on, what comes next, its limit and why.
 
-    ``in_flight`` counts the slots that are held, ``chats`` those of people's requests.
+    ``running`` counts tasks, ``chats`` people's requests.
     """
 
     backend: str
     resident: tuple[str, ...]
-    in_flight: int
+    running: int
     limit: int
     limit_reason: str
     trouble: str | None
@@ -73,8 +74,8 @@ def look(connections: Connections, *, now: datetime) -> Look:
         counts=work.counts,
         finished_last_minute=attempt.completed_between(now - timedelta(minutes=1), now),
         oldest_waits_since=task_figures.oldest_pending(),
-        lanes=_lanes(connections, work.ahead.blocks, standing, now=now),
-        running=tuple(task_figures.running(RUNNING_SHOWN)),
+        lanes=_lanes(connections, work, standing, now=now),
+        running=tuple(work.running[:RUNNING_SHOWN]),
         failed=tuple(_failed()),
         verdict=status.verdict_now(connections, work, standing),
         strips=strips(
@@ -92,19 +93,19 @@ def _failed() -> list[ListedTask]:
 
 
 def _lanes(
-    connections: Connections, blocks: Sequence[BlockInForce], standing: Standing, *, now: datetime
+    connections: Connections, work: Work, standing: Standing, *, now: datetime
 ) -> tuple[Lane, ...]:
     names = [llm_queue(name) for name in standing.states]
     queued = {row.queue: row for row in queues.overview(connections.redis, names, now=now)}
     lanes = []
     for name, state in standing.states.items():
-        mine, held = lane_of(blocks, name), standing.slots[name]
+        mine, held = lane_of(work.ahead.blocks, name), standing.slots[name]
         bound, reason = binding(state.limit, held.leases)
         lanes.append(
             Lane(
                 backend=name,
                 resident=state.resident,
-                in_flight=len(held.leases),
+                running=running_at(work.running, name, slots_held=len(held.leases) - held.chats),
                 chats=held.chats,
                 limit=bound,
                 limit_reason=reason,

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from console.operations.times import about, ago
 from console.operations.verdict import cause_line, verdict_line
-from console.words import Words, in_words, spoken_span
+from console.words import COUNTED, Words, in_words, spoken_span
 from jobs.process.clock import utc_now
 
 HERE = Path(__file__).parent
@@ -30,6 +30,7 @@ def environment() -> Environment:
         "percent": lambda share: f"{share * 100:.0f}%",
         "thousands": lambda number: f"{number:,}".replace(",", "\u202f"),
     }
+    templates.globals["counted"] = COUNTED
     return templates
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import redis
 
-from console.operations.lanes import binding, done_of, lane_of
+from console.operations.lanes import binding, done_of, lane_of, running_at
 from console.operations.standing import Standing, Standings
 from console.operations.time_shares import TimeShares
 from console.web.figures import scan
@@ -17,14 +17,12 @@ from jobs.admission.residency import Holds
 from jobs.settings.load import Settings
 from llm.breaker import BreakerPhase
 from llm.types import BackendSpec, Scan, ServerScan
-from models import task_figures
 from models.block import BlockInForce
 from models.model_loads import Reloads
 from models.task_figures import TaskInProgress
 
 RUNNING_SHOWN = 8
 SEGMENTS_SHOWN = 40
-RUNNING_READ = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,7 @@ class LaneTask:
 class BackendLane:
     """A backend with its slots, its plan and its hour.
 
+    ``running_now`` counts its tasks, ``in_flight`` the slots that these, chats and loads hold.
     ``limit`` and ``heavy_limit`` are in force now, ``bound`` is the one of them that binds, for
     ``limit_reason``; ``ceiling`` is the configured one. ``blocks`` are the first of
     ``block_count``; ``present`` and ``next`` are the first two. ``planned`` counts tasks.
@@ -88,6 +87,7 @@ class BackendLane:
     models: list[str]
     scan_error: str | None
     in_flight: int
+    running_now: int
     chats: int
     kept_for_chats: str | None
     waiting_for_slot: int
@@ -126,11 +126,11 @@ class Lanes:
         blocks: Sequence[BlockInForce],
         splits: Mapping[str, TimeShares],
         reloads: Mapping[str, Reloads],
+        running: Sequence[TaskInProgress],
         now: datetime,
     ) -> tuple[list[BackendLane], Standing]:
         """A lane for each configured backend, in the order of the settings, and what Redis says
-        of them. Needs a session."""
-        running = task_figures.running(RUNNING_READ)
+        of them. ``running`` are the oldest tasks in progress."""
         last_scan = scan.last(self._client)
         standing = self._standings.look(last_scan)
         lanes = [
@@ -139,7 +139,8 @@ class Lanes:
                 last_scan,
                 standing,
                 blocks=lane_of(blocks, spec.name),
-                running=_running(running, spec.name, now),
+                running=running,
+                now=now,
                 split=splits.get(spec.name),
                 reloads=reloads.get(spec.name),
             )
@@ -154,7 +155,8 @@ class Lanes:
         standing: Standing,
         *,
         blocks: Sequence[BlockInForce],
-        running: list[LaneTask],
+        running: Sequence[TaskInProgress],
+        now: datetime,
         split: TimeShares | None,
         reloads: Reloads | None,
     ) -> BackendLane:
@@ -162,7 +164,8 @@ class Lanes:
         sizes = scan.sizes(server)
         state, held = standing.states[spec.name], standing.slots.get(spec.name)
         wanted = self._standings.limits.demand(spec.name)
-        bound, reason = binding(state.limit, held.leases if held else ())
+        leases, chats = (held.leases, held.chats) if held else ((), 0)
+        bound, reason = binding(state.limit, leases)
         shown = [_block(row) for row in blocks]
         return BackendLane(
             backend=spec.name,
@@ -173,8 +176,9 @@ class Lanes:
             holds=state.holds,
             models=_models(server),
             scan_error=state.error,
-            in_flight=len(held.leases) if held else 0,
-            chats=held.chats if held else 0,
+            in_flight=len(leases),
+            running_now=running_at(running, spec.name, slots_held=len(leases) - chats),
+            chats=chats,
             kept_for_chats=wanted.model if wanted else None,
             waiting_for_slot=held.waiting if held else 0,
             limit=state.limit.slots,
@@ -193,7 +197,7 @@ class Lanes:
             next=shown[1] if len(shown) > 1 else None,
             planned=sum(row.remaining + row.in_flight for row in blocks),
             finish_seconds=max((row.expected_finish_seconds for row in blocks), default=None),
-            running=running,
+            running=_running(running, spec.name, now),
             split=split,
             reloads=reloads,
         )

@@ -10,7 +10,7 @@ import redis
 
 from console.operations import experts, outlook, pace, status, strip, time_shares
 from console.operations.health_report import ReportedCheck, last_round
-from console.operations.outlook import OpenWork
+from console.operations.lanes import RUNNING_READ, as_running
 from console.operations.remedies import remedy_of
 from console.operations.status import Work
 from console.operations.strip import Strips
@@ -26,7 +26,7 @@ from console.web.figures.pending import BacklogGroup
 from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
 from jobs.settings.load import Settings
-from models import block, counts, model_loads
+from models import block, counts, model_loads, task_figures
 from models.block import PlacedKind
 from models.database import session
 from models.expert import ListedExpert
@@ -81,7 +81,6 @@ class _Parts:
     hour: Cached[Hour]
     splits: Cached[dict[str, TimeShares]]
     reloads: Cached[dict[str, Reloads]]
-    work: Cached[OpenWork]
     outlook: Cached[_Outlook]
     health: Cached[list[ReportedCheck]]
     programs: Cached[tuple[ProgramStatus, ...] | None]
@@ -103,8 +102,7 @@ class Overviews:
             hour=Cached(lambda: hour.look(clock())),
             splits=Cached(lambda: time_shares.time_shares(clock()), seconds=5.0),
             reloads=Cached(model_loads.of_last_day, seconds=3.0),
-            work=Cached(outlook.open_work),
-            outlook=Cached(self._outlook, seconds=2.0),
+            outlook=Cached(self._outlook, longest_seconds=STALE_SECONDS),
             health=Cached(lambda: last_round(client), seconds=2.0),
             programs=Cached(lambda: _programs(settings), seconds=2.0),
         )
@@ -133,7 +131,7 @@ class Overviews:
     def forget(self) -> None:
         """Drop the caches after a change by hand."""
         parts = self._parts
-        for cache in (parts.groups, parts.counts, parts.work, parts.outlook, self._whole):
+        for cache in (parts.groups, parts.counts, parts.outlook, self._whole):
             cache.forget()
 
     def _make(self) -> Overview:
@@ -143,11 +141,12 @@ class Overviews:
             hour = parts.hour.get()
             found = pace.pace_of(hour.ended, now=now)
             rate = found.per_second
-            reloads, by_state = parts.reloads.get(), parts.counts.get()
-            health, ahead = parts.health.get(), parts.work.get()
-            planned, groups, splits = parts.outlook.get(), parts.groups.get(), parts.splits.get()
+            reloads, health, groups = parts.reloads.get(), parts.health.get(), parts.groups.get()
+            planned, splits = parts.outlook.get(), parts.splits.get()
+            ahead, running = planned.seen.work, task_figures.running(RUNNING_READ)
+            by_state = as_running(parts.counts.get(), running)
             lanes, standing = self._lanes.look(
-                blocks=ahead.blocks, splits=splits, reloads=reloads, now=now
+                blocks=ahead.blocks, splits=splits, reloads=reloads, running=running, now=now
             )
             work = Work(
                 counts=by_state,

@@ -16,7 +16,9 @@ EXPORT_ROWS = 1000
 LIST_SECONDS = 7
 """Less than the client waits: Postgres ends the statement itself, and nothing goes on running."""
 _BITMAPS = "SET LOCAL enable_indexscan = {0}; SET LOCAL enable_seqscan = {0}; "
-SEARCHED_FIRST = 10_000
+SEARCHED_FIRST = (2_000, 10_000)
+"""So many of the newest tasks are searched before all are. With a further filter the second number
+alone: the first would seldom be enough, and each pass reads the whole list of a word."""
 _EDGE = "SELECT created_at AS edge FROM tasks ORDER BY created_at DESC, id DESC OFFSET %s LIMIT 1"
 MOST_TAGS = 100
 
@@ -69,7 +71,8 @@ def newest_ids(chosen: TaskFilter = ALL, *, limit: int | None, offset: int = 0) 
     where, parameters = chosen.where()
     parameters |= {"limit": limit, "offset": offset}
     if chosen.search:
-        return _searched(where, parameters)
+        only_words = chosen == TaskFilter(search=chosen.search)
+        return _searched(where, parameters, SEARCHED_FIRST if only_words else SEARCHED_FIRST[1:])
     return _ids(where, parameters)
 
 
@@ -240,15 +243,17 @@ def _ids(where: str, parameters: Mapping[str, Any], *, before: str = "") -> list
     return [row["id"] for row in rows]
 
 
-def _searched(where: str, parameters: Mapping[str, Any]) -> list[str]:
+def _searched(where: str, parameters: Mapping[str, Any], windows: Sequence[int]) -> list[str]:
     """Looks among the newest tasks first, since a frequent word may be in every task.
 
     Postgres takes any word for a rare one and, for the newest tasks, would make the words of each
     task anew. Here it must use the index of words, together with that of the times.
     """
     offset, limit = parameters["offset"], parameters["limit"]
-    row = fetch_one(_EDGE, (SEARCHED_FIRST,)) if limit is not None else None
-    if limit is not None and row is not None:
+    for window in windows if limit is not None else ():
+        row = fetch_one(_EDGE, (window,)) if window > offset + limit else None
+        if row is None:
+            continue
         newer = {**parameters, "offset": 0, "limit": offset + limit, "edge": row["edge"]}
         found = _by_words(f"{where} AND t.created_at >= %(edge)s", newer)
         if len(found) == offset + limit:

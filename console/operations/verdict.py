@@ -43,6 +43,7 @@ SENTENCES = (
     "{name} does not answer",
     "{name} does not answer: its program {program} is {state}",
     "{name}: {detail}",
+    "{name}, {role}: {detail}",
     "{name} is red",
     "every backend is paused by hand",
     "{name} is paused by hand",
@@ -56,6 +57,7 @@ PROGRAM_STATE = "{name} is {state}"
 SERVER_SILENT = "{name} does not answer"
 SERVER_STOPPED = "{name} does not answer: its program {program} is {state}"
 CHECK_SAYS = "{name}: {detail}"
+PROGRAM_SAYS = "{name}, {role}: {detail}"
 CHECK_RED = "{name} is red"
 ALL_PAUSED = "every backend is paused by hand"
 ONE_PAUSED = "{name} is paused by hand"
@@ -68,6 +70,12 @@ _VITAL = frozenset(
 """Checks and programs that are red where no task starts; beside others the rest goes on."""
 _PROGRAMS = {"scheduler": "jobs:scheduler", "listener": "jobs:listener"}
 """By the check of their marks."""
+ROLES = {
+    "jobs:control": "which plans the work",
+    "scheduler": "which starts recurring work",
+    "listener": "which hears of new tasks",
+}
+WORKER_ROLE = "which sends tasks to a server"
 
 
 class VerdictLevel(StrEnum):
@@ -183,7 +191,7 @@ def problems_of(
     stopped = {one.program for one in found if one.program}
     working = {program.name: program.runs for program in programs or ()}
     no_worker = _none_left(working, "jobs:llm-")
-    stands_still = "jobs:control" in stopped or no_worker
+    stands_still = no_worker or "jobs:control" in stopped | {one.program for one in red}
     found += [
         one
         for one in red
@@ -333,8 +341,12 @@ def _of_check(check: ReportedCheck, servers: Mapping[str, str]) -> Problem:
     values = {"name": backend or check.name, "detail": detail}
     # A breaker that its calls opened says so before the server is looked at again.
     silent = bool(backend) and (detail.startswith(SILENT) or BackendUnreachable.code in detail)
+    role = ROLES.get(check.name) or (WORKER_ROLE if kind == "jobs" else None)
+    if role:
+        values["role"] = role
+    says = PROGRAM_SAYS if role else CHECK_SAYS
     return Problem(
-        SERVER_SILENT if silent else CHECK_SAYS if detail else CHECK_RED,
+        SERVER_SILENT if silent else says if detail else CHECK_RED,
         check.since,
         check.remedy,
         values,

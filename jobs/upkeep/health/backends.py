@@ -18,7 +18,7 @@ from jobs.admission.slots import Slots
 from jobs.planning.learned_figures import LearnedFigures
 from jobs.process.clock import utc_now
 from jobs.queues.control_requests import ControlRequests
-from jobs.upkeep.health.checks import SILENT, HealthCheck
+from jobs.upkeep.health.checks import RESTARTED, SILENT, HealthCheck
 from jobs.upkeep.health.idle_models import IdleModels
 from llm.backends.registry import Backends
 from llm.breaker import CLOSED
@@ -167,7 +167,7 @@ class BackendWatch:
             self.failures[spec.name] = 0
         detail = f"HTTP answers, generation does not: {error.code}: {error}"
         waiting = f"see its log; `kos pause {spec.name}` lets what runs end before you restart it"
-        remedy = "is restarted" if hung else waiting
+        remedy = RESTARTED if hung else waiting
         return HealthCheck(name, False, detail, remedy, hung)
 
     def _note_change(self, backend: str, reachable: bool) -> None:

@@ -11,7 +11,7 @@ from jobs.process.owners import process_is_gone
 from jobs.queues.actor_errors import read_errors
 from jobs.queues.names import LISTENER_HEARTBEAT, SCHEDULER_TICK
 from jobs.queues.worker_register import RegisteredWorker, registered
-from jobs.upkeep.health.checks import HealthCheck
+from jobs.upkeep.health.checks import RESTARTED, HealthCheck
 
 TICK_SECONDS = 150.0
 LISTENER_SECONDS = 45.0
@@ -55,9 +55,7 @@ def _worker(program: str, workers: list[RegisteredWorker]) -> HealthCheck:
         return HealthCheck(program, False, "not registered", f"start it: kos ctl start {program}")
     age = epoch_seconds() - max(heartbeats)
     if age > WORKER_SECONDS:
-        return HealthCheck(
-            program, False, f"last heartbeat {age:.0f} s ago", "is restarted", program
-        )
+        return HealthCheck(program, False, f"last heartbeat {age:.0f} s ago", RESTARTED, program)
     return HealthCheck(program, True, f"heartbeat {age:.0f} s ago")
 
 
@@ -71,5 +69,5 @@ def _mark(
         )
     age = epoch_seconds() - float(stored)
     if age > bound_seconds:
-        return HealthCheck(name, False, f"last mark {age:.0f} s ago", "is restarted", program)
+        return HealthCheck(name, False, f"last mark {age:.0f} s ago", RESTARTED, program)
     return HealthCheck(name, True, f"last mark {age:.0f} s ago")

@@ -143,7 +143,7 @@ def test_no_statement_of_a_plan_a_task_or_a_first_screen_touches_more_of_a_long_
 ) -> None:
     # Bounds below the short backlog: what is bounded is then as full there as in the long one.
     monkeypatch.setattr(counts, "MOST_DELAYED", 40)
-    monkeypatch.setattr(task_views, "SEARCHED_FIRST", 400)
+    monkeypatch.setattr(task_views, "SEARCHED_FIRST", (200, 400))
     work = (read_for_a_plan, read_for_a_first_screen, run_a_task)
     fill(1, FEW)
     for part in work:

@@ -48,12 +48,15 @@ def test_a_busy_system_says_how_much_is_left_and_until_when() -> None:
 
     text = verdict_text({"pending": 190, "in_progress": 10}, eta=eta)
 
-    assert text == "busy: Working: 200 left, done about 17:14 (17:10-17:18). No problems."
+    assert (
+        text
+        == "busy: Working: 200 left, done about 17:14 (17:10-17:18). No problems: nothing to do."
+    )
 
 
 def test_a_server_that_is_down_is_named_with_how_long_while_work_goes_on() -> None:
     assert verdict_text({"in_progress": 2}, MLX, OLLAMA) == (
-        "warn: Working: 2 left. 1 problem: mlx does not answer for 3 min."
+        "warn: Working: 2 left. 1 problem: mlx does not answer (for 3 min)."
     )
 
 
@@ -64,13 +67,45 @@ def test_without_programs_nothing_runs_and_no_time_is_promised() -> None:
 
 
 def test_a_program_that_is_down_comes_before_other_problems() -> None:
-    down = ProgramStatus("jobs:listener", "FATAL")
+    down = ProgramStatus("jobs:control", "FATAL")
 
-    judged = judge({"pending": 1}, problems_of([MLX], [down, RUNNING]), pace=Pace(), eta=None)
+    judged = judge({"pending": 1}, problems_of([MLX], [down]), pace=Pace(), eta=None)
 
     assert [one["remedy"] for one in document(judged, now=NOW)["problems"]] == [
-        "kos ctl start jobs:listener", "start it",
+        "kos ctl start jobs:control", "start it",
     ]  # fmt: skip
+
+
+def test_it_is_red_only_where_work_stands_still() -> None:
+    working, waiting = {"pending": 5, "in_progress": 1}, {"pending": 5}
+    listener = ProgramStatus("jobs:listener", "FATAL")
+
+    def level(counts: dict[str, int], *checks: ReportedCheck, **known: Any) -> str:
+        found = problems_of(checks, known.get("programs", [RUNNING]))
+        return judge(counts, found, pace=Pace(), eta=None).level
+
+    assert level({"completed": 3}) == level(working) == "warn"
+    assert level(waiting) == "bad"
+    assert level(waiting, GREEN, OLLAMA, programs=[RUNNING, listener]) == "warn"
+    assert level({}, replace(GREEN, ok=False)) == level({"completed": 1}, MLX) == "bad"
+
+
+def test_where_nothing_waits_red_says_that_a_new_task_would_not_start() -> None:
+    assert verdict_text({"completed": 1}, MLX) == (
+        "bad: Nothing waits; a new task would not start. "
+        "1 problem: mlx does not answer (for 3 min)."
+    )
+
+
+def test_a_program_is_named_with_what_it_does() -> None:
+    planner = ReportedCheck("jobs:control", False, "last heartbeat 40 s ago")
+    worker = replace(planner, name="jobs:llm-mlx")
+    backlog = ReportedCheck("backlog", False, "stands still")
+
+    assert [one.text(english) for one in problems_of([planner, backlog, worker], None)] == [
+        "jobs:control, which plans the work: last heartbeat 40 s ago",
+        "jobs:llm-mlx, which sends tasks to a server: last heartbeat 40 s ago",
+    ]
 
 
 def test_failures_of_the_last_hour_are_a_problem_with_the_command_that_lists_them() -> None:
@@ -79,7 +114,7 @@ def test_failures_of_the_last_hour_are_a_problem_with_the_command_that_lists_the
     shown = document(judged, now=NOW)
 
     assert shown["text"].startswith("It is not known what waits. 1 problem: tasks failed in")
-    assert shown["problems"][0]["remedy"] == "kos tasks --status failed --since 1h"
+    assert shown["problems"][0]["remedy"] == "kos tasks --status failed"
     assert shown["eta"] is None
 
 

@@ -72,7 +72,7 @@ def newest_ids(chosen: TaskFilter = ALL, *, limit: int | None, offset: int = 0) 
     parameters |= {"limit": limit, "offset": offset}
     if chosen.search:
         only_words = chosen == TaskFilter(search=chosen.search)
-        return _searched(where, parameters, SEARCHED_FIRST if only_words else SEARCHED_FIRST[1:])
+        return _searched(where, parameters, SEARCHED_FIRST if only_words else SEARCHED_FIRST[-1:])
     return _ids(where, parameters)
 
 

@@ -124,8 +124,7 @@ def _lane(lane: Lane, longest: int, style: str) -> Text:
     tell = words()
     trouble = tell("paused") if lane.paused else tell(lane.trouble or "")
     colour = "yellow" if lane.paused else "red" if trouble else "green"
-    limit = tell("{n} of {limit} running", n=lane.running, limit=lane.limit)
-    parts = [f"{limit}{_chats(lane)}", trouble, _queue(lane)]
+    parts = [f"{lane.running + lane.chats}/{lane.limit}{_chats(lane)}", trouble, _queue(lane)]
     parts += [lane.present, f"→ {lane.following}" if lane.following else ""]
     parts += [", ".join(lane.resident), "" if trouble else tell(lane.limit_reason)]
     rest = "  ".join(one_line(part) for part in parts if part)

@@ -12,12 +12,12 @@ from typing import Any
 from console.operations.health_report import ReportedCheck
 from console.operations.outlook import Eta
 from console.operations.pace import Pace
-from console.operations.slowness import Cause
+from console.operations.slowness import CLOSED, SILENT, Cause
 from console.operations.times import span
 from console.supervision.client import ProgramStatus
 from console.words import Words, in_words
 from jobs.admission.backend_state import BackendState
-from jobs.upkeep.health.checks import SILENT
+from jobs.upkeep.health.checks import SILENT as SILENT_DETAIL
 from llm.errors import BackendUnreachable
 from models.states import TaskState
 
@@ -158,8 +158,20 @@ def judge(
         found = tuple(replace(one, vital=one.vital or one.what == CHECKER_SILENT) for one in found)
     stopped = any(one.vital for one in found)
     expected = None if stopped or not left else eta
-    why = None if stopped or not left else cause
+    why = None if stopped or not left else _as_told(cause, found)
     return SystemVerdict(_level(found, left=left), left, running, expected, found, why)
+
+
+def _as_told(cause: Cause | None, problems: Sequence[Problem]) -> Cause | None:
+    """A server that a problem calls silent is so here: its breaker has words of its own for it."""
+    if cause is None or cause.what != CLOSED:
+        return cause
+    silent = {
+        (one.values or {}).get("name")
+        for one in problems
+        if one.what in {SERVER_SILENT, SERVER_STOPPED}
+    }
+    return replace(cause, what=SILENT) if cause.values["name"] in silent else cause
 
 
 def problems_of(
@@ -340,7 +352,9 @@ def _of_check(check: ReportedCheck, servers: Mapping[str, str]) -> Problem:
     detail = check.detail or ""
     values = {"name": backend or check.name, "detail": detail}
     # A breaker that its calls opened says so before the server is looked at again.
-    silent = bool(backend) and (detail.startswith(SILENT) or BackendUnreachable.code in detail)
+    silent = bool(backend) and (
+        detail.startswith(SILENT_DETAIL) or BackendUnreachable.code in detail
+    )
     role = ROLES.get(check.name) or (WORKER_ROLE if kind == "jobs" else None)
     if role:
         values["role"] = role

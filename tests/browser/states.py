@@ -48,7 +48,7 @@ def _idle(system: System) -> None:
 
 def _busy(system: System) -> None:
     _started(system)
-    submit(system, 400)
+    submit(system, 500)
     at_work(system)
 
 
@@ -87,7 +87,7 @@ def at_work(system: System) -> None:
 
     def working() -> bool:
         found = system.counts()
-        return found.get("completed", 0) > 25 and found.get("in_progress", 0) > 2
+        return found.get("completed", 0) > 50 and found.get("in_progress", 0) > 2
 
     system.wait(working, deadline_seconds=180, what="work")
 

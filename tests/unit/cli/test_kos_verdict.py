@@ -10,6 +10,7 @@ from console.operations.health_report import ReportedCheck, merged
 from console.operations.lanes import binding
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
+from console.operations.slowness import CLOSED, SILENT, Cause
 from console.operations.status import badges
 from console.operations.verdict import document, english, judge, problems_of, sentence
 from console.supervision.client import ProgramStatus
@@ -88,6 +89,17 @@ def test_it_is_red_only_where_work_stands_still() -> None:
     assert level(waiting) == "bad"
     assert level(waiting, GREEN, OLLAMA, programs=[RUNNING, listener]) == "warn"
     assert level({}, replace(GREEN, ok=False)) == level({"completed": 1}, MLX) == "bad"
+
+
+def test_a_silent_server_is_told_of_in_one_way() -> None:
+    broken = Cause(CLOSED, {"name": "mlx", "detail": "breaker open: truncated_stream"})
+    found = problems_of([MLX, OLLAMA], [RUNNING])
+
+    judged = judge({"in_progress": 1}, found, pace=Pace(), eta=None, cause=broken)
+    other = judge({"in_progress": 1}, [], pace=Pace(), eta=None, cause=broken)
+
+    assert judged.cause == replace(broken, what=SILENT)
+    assert other.cause == broken
 
 
 def test_where_nothing_waits_red_says_that_a_new_task_would_not_start() -> None:

@@ -23,7 +23,7 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 def look(*, running: int = 2, failed: int = 1, paused: bool = False) -> Look:
     lane = Lane(
-        backend="mlx", resident=("qwen:4b",), in_flight=3, limit=4, limit_reason="RAM at 86 %",
+        backend="mlx", resident=("qwen:4b",), running=1, limit=4, limit_reason="RAM at 86 %",
         trouble=None, paused=paused, present="qwen:4b 7/20", following="coder:14b 0/8",
         ready=2, dead=1, chats=2,
     )  # fmt: skip

@@ -19,11 +19,11 @@ from models.pool import BoundedPool
 from tests.integration.cli.command_line import Kos
 
 
-def now_look(held: str = "") -> Look:
+def now_look(*held: str) -> Look:
     connections = Connections(from_environment())
     try:
-        if held:
-            assert connections.slots.acquire("mlx", held, limit=4).granted
+        for holder in held:
+            assert connections.slots.acquire("mlx", holder, limit=4).granted
         connections.use_database()
         with session():
             return look(connections, now=datetime.now(UTC))
@@ -31,14 +31,16 @@ def now_look(held: str = "") -> Look:
         connections.close()
 
 
-def test_in_flight_are_held_slots_and_not_the_hand(kos: Kos) -> None:
-    kos.submit({"description": "one"}, {"description": "two"})
+def test_what_runs_is_one_number_however_many_slots_wait_for_their_task(kos: Kos) -> None:
+    first, _ = kos.submit({"description": "one"}, {"description": "two"})["ids"]
     with session():
         database.execute_sql("UPDATE tasks SET status = 'queued', backend = 'mlx'")
+        database.execute_sql("UPDATE tasks SET status = 'in_progress' WHERE id = %s", (first,))
 
-    lane = next(lane for lane in now_look("task:1").lanes if lane.backend == "mlx")
+    found = now_look("task:1", "task:2")
 
-    assert lane.in_flight == 1
+    lane = next(lane for lane in found.lanes if lane.backend == "mlx")
+    assert lane.running == found.counts["in_progress"] == len(found.running) == 1
 
 
 def test_the_present_block_is_the_one_in_flight_however_old_the_others(kos: Kos) -> None:

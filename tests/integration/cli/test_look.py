@@ -19,11 +19,9 @@ from models.pool import BoundedPool
 from tests.integration.cli.command_line import Kos
 
 
-def now_look(*held: str) -> Look:
+def now_look() -> Look:
     connections = Connections(from_environment())
     try:
-        for holder in held:
-            assert connections.slots.acquire("mlx", holder, limit=4).granted
         connections.use_database()
         with session():
             return look(connections, now=datetime.now(UTC))
@@ -37,10 +35,19 @@ def test_what_runs_is_one_number_however_many_slots_wait_for_their_task(kos: Kos
         database.execute_sql("UPDATE tasks SET status = 'queued', backend = 'mlx'")
         database.execute_sql("UPDATE tasks SET status = 'in_progress' WHERE id = %s", (first,))
 
-    found = now_look("task:1", "task:2")
+    connections = Connections(from_environment())
+    try:
+        for holder in ("task:1", "task:2"):
+            assert connections.slots.acquire("mlx", holder, limit=4).granted
+        found = now_look()
+        page = Overviews(connections.settings, connections.redis).fresh()
+    finally:
+        connections.close()
 
-    lane = next(lane for lane in found.lanes if lane.backend == "mlx")
-    assert lane.running == found.counts["in_progress"] == len(found.running) == 1
+    by_command = [lane.running for lane in found.lanes if lane.backend == "mlx"]
+    by_page = [lane.running_now for lane in page.lanes if lane.backend == "mlx"]
+    assert by_command == by_page == [1]
+    assert found.counts["in_progress"] == page.counts["in_progress"] == len(found.running) == 1
 
 
 def test_the_present_block_is_the_one_in_flight_however_old_the_others(kos: Kos) -> None:

@@ -87,8 +87,6 @@ def _failing(system: System) -> None:
     _started(system)
     system.ollama.fault("echo", match="leases")
     system.mlx.fault("echo", match="leases")
-    system.ollama.fault("404", match="queues")
-    system.mlx.fault("404", match="queues")
     submit(system, 160)
     system.wait(lambda: system.counts().get("failed", 0) > 5, deadline_seconds=180, what="failures")
 

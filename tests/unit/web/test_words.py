@@ -20,14 +20,21 @@ from console.cli.main import cli
 from console.cli.output import language_of
 from console.operations.remedies import OTHERWISE, REMEDIES
 from console.operations.slowness import SENTENCES as CAUSES
-from console.operations.verdict import CHECKER_SILENT, NOTHING_RUNS, SENTENCES
+from console.operations.verdict import (
+    CHECKER_SILENT,
+    NOTHING_RUNS,
+    ROLES,
+    SENTENCES,
+    WORKER_ROLE,
+)
 from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
-from console.words import LANGUAGES, in_words, preferred, spoken_span, words_for
+from console.words import COUNTED, LANGUAGES, in_words, preferred, spoken_span, words_for
 from jobs.attempt.preparation import TaskRefused
 from jobs.policy.webhooks import EVENTS
 from jobs.queues import cron
 from jobs.settings.load import PROJECT
+from jobs.upkeep.health.checks import RESTARTED
 from llm import errors
 from llm.breaker import BreakerPhase
 from llm.types import Phase
@@ -84,7 +91,8 @@ def _said() -> set[str]:
         | set(SECTIONS)
         | {entry.help for entry in COMMANDS.values()}
         | set(GROUPS)
-        | {NOTHING_RUNS, CHECKER_SILENT, OTHERWISE}
+        | {NOTHING_RUNS, CHECKER_SILENT, OTHERWISE, WORKER_ROLE, RESTARTED}
+        | {*ROLES.values(), *COUNTED.values()}
         | set(REMEDIES.values())
         | set(EVENTS.values())
         | {name for _, name, _ in NAVIGATION}

@@ -25,7 +25,7 @@ from console.cli.text import one_line
 from jobs.process.clock import utc_now
 
 if TYPE_CHECKING:
-    from console.operations.verdict import Problem
+    from console.operations.problems import Problem
 
 PROGRAM_COLUMNS = (Column("PROGRAM"), Column("STATE"), Column("PID", "right"), Column("SINCE"))
 LEVEL_STYLES = {"ok": "bold green", "busy": "bold", "warn": "bold yellow", "bad": "bold red"}

@@ -16,6 +16,7 @@ from console.operations.health_report import ReportedCheck, last_round, merged
 from console.operations.lanes import RUNNING_READ, as_running
 from console.operations.outlook import Eta, OpenWork
 from console.operations.pace import Pace, pace_of
+from console.operations.problems import problems_of
 from console.operations.slowness import slowness
 from console.operations.standing import Standing
 from console.operations.time_shares import TimeShares
@@ -207,7 +208,7 @@ def judged(
     states = list(standing.states.values()) if standing else []
     return verdict.judge(
         found.counts,
-        verdict.problems_of(checks, running, supervised_servers(settings), states),
+        problems_of(checks, running, supervised_servers(settings), states),
         pace=found.pace,
         eta=found.eta,
         cause=slowness(

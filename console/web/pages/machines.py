@@ -9,7 +9,7 @@ from starlette.responses import Response
 from console.operations import backends, queue_actions, queue_differences, queues, status
 from console.operations.health_report import last_round
 from console.operations.plan_request import request_plan
-from console.operations.verdict import program_of
+from console.operations.problems import program_of
 from console.services.errors import ServiceError
 from console.web.figures import scan
 from console.web.pages.plumbing import back_to, field, in_time, known_verb, page, site_of

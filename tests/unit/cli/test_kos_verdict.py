@@ -10,9 +10,10 @@ from console.operations.health_report import ReportedCheck, merged
 from console.operations.lanes import binding
 from console.operations.outlook import Eta
 from console.operations.pace import Pace, pace_of
+from console.operations.problems import problems_of
 from console.operations.slowness import CLOSED, SILENT, Cause
 from console.operations.status import badges
-from console.operations.verdict import document, english, judge, problems_of, sentence
+from console.operations.verdict import document, english, judge, sentence
 from console.supervision.client import ProgramStatus
 from jobs.admission.backend_state import BackendState
 from jobs.admission.limits import Limit

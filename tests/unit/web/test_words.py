@@ -18,15 +18,10 @@ from console.cli.commands import COMMANDS, SECTIONS
 from console.cli.framework import Command
 from console.cli.main import cli
 from console.cli.output import language_of
+from console.operations.problems import CHECKER_SILENT, NOTHING_RUNS, ROLES, WORKER_ROLE
 from console.operations.remedies import OTHERWISE, REMEDIES
 from console.operations.slowness import SENTENCES as CAUSES
-from console.operations.verdict import (
-    CHECKER_SILENT,
-    NOTHING_RUNS,
-    ROLES,
-    SENTENCES,
-    WORKER_ROLE,
-)
+from console.operations.verdict import SENTENCES
 from console.web.pages.chat import GROUPS
 from console.web.pages.plumbing import NAVIGATION, NOTICES
 from console.words import COUNTED, LANGUAGES, in_words, preferred, spoken_span, words_for

@@ -13,10 +13,10 @@ import redis
 from jobs.admission.backend_state import BackendStates
 from jobs.admission.breakers import Breakers
 from jobs.admission.consumers import Consumers
-from jobs.admission.limits import Limits
+from jobs.admission.limits import Limit, Limits
 from jobs.admission.residency import Holds, Residency
 from jobs.planning.current_state import StateReader
-from jobs.settings.load import load
+from jobs.settings.load import Settings, load
 from llm.backends.base import BackendAdapter
 from llm.breaker import BreakerPhase
 from llm.errors import LoadFailed, ServerFailed
@@ -102,14 +102,8 @@ def test_a_paused_server_says_so(states: BackendStates) -> None:
     assert (state.paused, state.blocked) == (True, "paused")
 
 
-def test_plans_count_on_what_a_server_was_seen_to_hold(
-    client: redis.Redis, states: BackendStates, tmp_path: Path
-) -> None:
-    environ = {"KOS_HOME": str(tmp_path), "MLX_API_URL": "http://x", "MLX_MAX_CACHED_MODELS": "3"}
-    settings = load(environ, in_container=False)
-    mlx = settings.backend("mlx")
-    assert mlx is not None
-    reader = StateReader(
+def reading(states: BackendStates, settings: Settings) -> StateReader:
+    return StateReader(
         settings,
         scanner=cast(Scanner, None),
         limits=states.limits,
@@ -117,6 +111,45 @@ def test_plans_count_on_what_a_server_was_seen_to_hold(
         residency=states.residency,
         consumers=states.consumers,
     )
+
+
+@pytest.mark.parametrize(
+    ("paused", "total", "scanned", "expected"),
+    [
+        (False, 1, UP, None),
+        (False, 1, AWAY, "unreachable: refused"),
+        (False, 1, None, "not scanned yet"),
+        (False, 0, UP, "the host is full"),
+        (False, 0, AWAY, "the host is full"),
+        (True, 0, UP, "paused"),
+    ],
+)
+def test_a_plan_is_told_why_a_server_takes_nothing(
+    states: BackendStates,
+    tmp_path: Path,
+    paused: bool,
+    total: int,
+    scanned: ServerScan | None,
+    expected: str | None,
+) -> None:
+    reader = reading(states, load({"KOS_HOME": str(tmp_path)}, in_container=False))
+    states.limits.publish({}, total=Limit(total, total, "the host is full"))
+    if paused:
+        states.breakers.pause("ollama")
+
+    views = reader.backends(Scan(at=NOW, servers=(scanned,) if scanned else ()))
+
+    assert next(view.unavailable for view in views if view.name == "ollama") == expected
+
+
+def test_plans_count_on_what_a_server_was_seen_to_hold(
+    client: redis.Redis, states: BackendStates, tmp_path: Path
+) -> None:
+    environ = {"KOS_HOME": str(tmp_path), "MLX_API_URL": "http://x", "MLX_MAX_CACHED_MODELS": "3"}
+    settings = load(environ, in_container=False)
+    mlx = settings.backend("mlx")
+    assert mlx is not None
+    reader = reading(states, settings)
 
     def planned() -> int:
         views = reader.backends(Scan(at=NOW, servers=()))

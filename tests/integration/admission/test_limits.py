@@ -71,6 +71,20 @@ def test_a_decided_limit_holds_at_once_and_expires(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize(
+    ("interval_seconds", "age_seconds", "holds"),
+    [(1, 100, True), (1, 130, False), (100, 390, True), (100, 410, False)],
+)
+def test_a_decided_limit_holds_for_some_intervals_and_two_minutes_at_least(
+    client: redis.Redis, interval_seconds: int, age_seconds: int, holds: bool
+) -> None:
+    known = limits(client, adaptive_calc_interval_seconds=interval_seconds)
+    line = {"slots": 3, "heavy": 1, "reason": "busy", "decided_at": time.time() - age_seconds}
+    client.hset(LIMITS, "one", json.dumps(line))
+
+    assert known.of("one").slots == (3 if holds else 8)
+
+
+@pytest.mark.parametrize(
     ("slots", "total", "reserved", "expected"),
     [(8, 10, 2, (6, 8)), (1, 1, 2, (1, 1)), (2, 3, 5, (1, 1)), (0, 0, 1, (0, 0))],
 )

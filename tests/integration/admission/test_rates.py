@@ -94,6 +94,25 @@ def test_the_window_slides(client: redis.Redis) -> None:
     assert rates.try_acquire("vllm", limits=limits).granted
 
 
+@pytest.mark.parametrize(("age_seconds", "counts"), [(59, True), (60, True), (61, False)])
+def test_a_second_counts_until_all_of_it_is_older_than_the_window(
+    client: redis.Redis, rates: Rates, age_seconds: int, counts: bool
+) -> None:
+    began, ended = 0, 1
+    while began != ended:  # The clock of Redis must stay within one second.
+        client.flushall()
+        began = client.time()[0]
+        client.hset("kos:rates:vllm", f"r {began - age_seconds}", 1)
+        decision = rates.try_acquire("vllm", limits=RateLimits(requests_per_minute=1))
+        ended = client.time()[0]
+
+    assert decision.granted is not counts
+    if counts:
+        left = 60 - age_seconds
+        assert decision.retry_in_seconds is not None
+        assert left <= decision.retry_in_seconds <= left + 1
+
+
 def test_backends_have_rates_of_their_own(rates: Rates) -> None:
     limits = RateLimits(requests_per_minute=1)
     rates.try_acquire("vllm", limits=limits)

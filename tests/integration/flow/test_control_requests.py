@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 import redis
+from dramatiq import Message
 from dramatiq.brokers.stub import StubBroker
 
 from jobs.queues.control_requests import TASK_ENDED, ControlRequests
@@ -64,3 +65,34 @@ def test_the_requests_of_a_dead_process_are_sent_anew(requests: ControlRequests)
     assert requests.plan(TASK_ENDED)
     assert requests.recover("cron")
     assert requests.plan_started(TASK_ENDED) == "insert"
+
+
+@pytest.mark.parametrize(
+    ("sends", "method"), [(redis.Redis, "set"), (redis.client.Pipeline, "execute")]
+)
+def test_what_an_outage_kept_back_is_sent_by_the_first_flush_that_succeeds(
+    requests: ControlRequests,
+    broker: StubBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    sends: type,
+    method: str,
+) -> None:
+    def away(*arguments: object, **options: object) -> None:
+        raise redis.ConnectionError("refused")
+
+    requests.add_pending()
+    with monkeypatch.context() as outage:
+        outage.setattr(sends, method, away)
+        for _ in range(2):
+            with pytest.raises(redis.ConnectionError):
+                requests.flush()
+
+    assert requests.flush()
+
+    sent = [Message.decode(data).actor_name for data in queued(broker)]
+    assert sorted(sent) == ["plan", "recover"]
+    assert not requests.flush()
+
+
+def queued(broker: StubBroker) -> list[bytes]:
+    return list(broker.queues[CONTROL_QUEUE].queue)

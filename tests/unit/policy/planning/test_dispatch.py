@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,12 +137,16 @@ def test_two_heavy_models_do_not_run_at_once_where_the_host_says_so() -> None:
     assert any("heavy" in held.reason for held in decision.held)
 
 
-def test_the_heavy_limit_of_a_server_holds() -> None:
-    view = mlx(slots=4, heavy_limit=2)
+@pytest.mark.parametrize("people_use", [None, "thinker"])
+@pytest.mark.parametrize("in_flight", [0, 1, 2])
+def test_the_heavy_limit_of_a_server_holds(in_flight: int, people_use: str | None) -> None:
+    asked = BlockKey("mlx", people_use, 0) if people_use else None
+    view = replace(mlx(slots=4, heavy_limit=2, in_flight=in_flight), interactive=asked)
+    blocks = [block("h", "thinker", 9, in_flight, heavy=True)]
 
-    assert sent(
-        dispatch([view], [block("h", "thinker", 9, heavy=True)], dispatch_ahead=1, config=CONFIG)
-    ) == {"h": 2}
+    decision = dispatch([view], blocks, dispatch_ahead=1, config=CONFIG)
+
+    assert sum(sent(decision).values()) == 2 - in_flight
 
 
 def test_plain_policies_send_whatever_is_next() -> None:
@@ -236,16 +241,17 @@ def situations(draw: st.DrawFn) -> tuple[list[BackendView], list[OpenBlock]]:
     views, blocks = [], []
     models = st.sampled_from(["small", "coder", "thinker"])
     for name in ("mlx", "ollama"):
+        keys = st.builds(BlockKey, st.just(name), models, st.sampled_from([0, 0, 8192]))
         here = [
             OpenBlock(
                 f"{name}-{n}",
-                BlockKey(name, draw(models), draw(st.sampled_from([0, 0, 8192]))),
+                where,
                 draw(st.integers(0, 5)),
                 draw(st.integers(0, 2)),
-                draw(st.booleans()),
+                where.model == "thinker",
                 draw(st.booleans()),
             )
-            for n in range(draw(st.integers(0, 4)))
+            for n, where in enumerate(draw(st.lists(keys, max_size=4)))
         ]
         views.append(
             BackendView(
@@ -257,6 +263,7 @@ def situations(draw: st.DrawFn) -> tuple[list[BackendView], list[OpenBlock]]:
                 max_resident=draw(st.integers(1, 2)),
                 heavy_limit=draw(st.integers(1, 3)),
                 unavailable=draw(st.sampled_from([None, None, "down"])),
+                interactive=draw(st.none() | keys),
             )
         )
         blocks += here
@@ -297,6 +304,10 @@ def test_limits_are_never_exceeded_and_nothing_is_sent_that_is_not_there(
         if count:
             assert view.unavailable is None
             assert view.in_flight + count <= view.slots + dispatch_ahead
+        heavy = {b.block_id: b.in_flight for b in blocks if b.heavy and b.key.backend == view.name}
+        more = sum(o.count for o in decision.orders if o.block_id in heavy)
+        if more and policy is PolicyName.RELOAD_AWARE:
+            assert sum(heavy.values()) + more <= view.heavy_limit
     assert all(order.reason for order in decision.orders)
     assert all(held.reason for held in decision.held)
     unsent = {b for b, count in remaining.items() if count > sent(decision).get(b, 0)}

@@ -116,12 +116,15 @@ class FlexibleTasks(BackgroundWork):
         return await self.read(task_id)
 
     async def wait(self, task_id: str) -> ChatAnswer:
-        """The task once it has ended; raises FlexibleTaskFailed where it has no answer."""
+        """The task once it has ended; raises FlexibleTaskFailed where it has no answer. One caller
+        waits for a task: the one that submitted it."""
         answer = await self.read(task_id)
         if answer.status not in FINAL_STATES:
-            loop = asyncio.get_running_loop()
-            future = self._waiting.setdefault(task_id, loop.create_future())
-            answer = await asyncio.shield(future)
+            future = self._waiting[task_id] = asyncio.get_running_loop().create_future()
+            try:
+                answer = await future
+            finally:
+                del self._waiting[task_id]
         if answer.status != "completed":
             raise FlexibleTaskFailed(
                 f"task {task_id} {answer.status}: {answer.last_error or 'no reason'}"
@@ -138,10 +141,10 @@ class FlexibleTasks(BackgroundWork):
             except DatabaseUnavailable as error:
                 logger.warning("answers_not_read waiting=%d error=%s", len(self._waiting), error)
                 continue
-            for task_id in [i for i, row in found.items() if row.status in FINAL_STATES]:
-                future = self._waiting.pop(task_id)
-                if not future.done():
-                    future.set_result(found[task_id])
+            for task_id, row in found.items():
+                future = self._waiting.get(task_id)
+                if row.status in FINAL_STATES and future is not None and not future.done():
+                    future.set_result(row)
 
 
 def completion(answer: ChatAnswer) -> JsonObject:

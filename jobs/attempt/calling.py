@@ -169,7 +169,8 @@ class ModelCaller:
             )
         except FirstTokenTimeout as error:
             raise self._explained(error, request, deadlines, queue_seconds) from error
-        spent = (completion.prompt_tokens or 0) + completion.completion_tokens
+        prompt_tokens = completion.prompt_tokens or _prompt_tokens(request)
+        spent = prompt_tokens + completion.completion_tokens
         best_effort(lambda: self._rates.settle(allowance, tokens=spent), otherwise=False)
         return load_seconds + self._loaded_inside(completion, began), completion
 

@@ -82,3 +82,39 @@ def test_a_lease_that_ran_out_is_no_crash_and_a_live_owner_gets_a_grace() -> Non
     assert len(orphans.return_expired()) == 1
     row = fetch_one("SELECT status, crash_count, suspicion FROM tasks WHERE id = %s", (task_id,))
     assert row == {"status": "pending", "crash_count": 0, "suspicion": None}
+
+
+def test_only_an_outcome_ends_the_suspicion_of_a_row() -> None:
+    """However else it comes back, a suspect runs alone again, and only a death makes one."""
+    befores: tuple[str | None, ...] = (None, "suspect", "alone")
+    ways = ("death", "lease", "closed server", "drain", "outcome")
+    found = {(way, before): _suspicion_after(way, before) for way in ways for before in befores}
+
+    kept = {(way, before): before and "suspect" for way in ways[1:4] for before in befores}
+    death = {("death", before): "suspect" for before in befores}
+    outcome = {("outcome", before): None for before in befores}
+    assert found == death | kept | outcome
+
+
+def _suspicion_after(way: str, before: str | None) -> str | None:
+    (task_id,) = Task.submit([NewTask(title="t", description="d")])
+    assert task_id is not None
+    ((_, epoch),) = queue_rows([task_id], backend="b", model="m")
+    if way != "closed server":
+        assert Task.claim(task_id, epoch, owner="host/9/1", lease_seconds=60)
+    fetch_all("UPDATE tasks SET suspicion = %s WHERE id = %s", (before, task_id))
+    if way == "death":
+        orphans.return_of_dead(["host/9/1"], max_crashes=MAX_CRASHES)
+    elif way == "lease":
+        past = "UPDATE tasks SET lease_expires_at = now() - interval '5 s' WHERE id = %s"
+        fetch_all(past, (task_id,))
+        orphans.return_expired()
+    elif way == "closed server":
+        orphans.return_queued_at("b", reason="paused")
+    else:
+        ending = Ending(error_code="interrupted" if way == "drain" else "timeout")
+        assert Task.retry(task_id, epoch, ending, at=None, spend_attempt=way != "drain")
+    row = fetch_one("SELECT status, suspicion FROM tasks WHERE id = %s", (task_id,))
+    assert row is not None
+    assert row["status"] == "pending"
+    return str(row["suspicion"]) if row["suspicion"] else None

@@ -88,10 +88,11 @@ def call(tmp_path: Path, error: Exception) -> None:
 LONG = (Message("user", "word " * 4000),)
 
 
-def answers(prompt_tokens: int, load_seconds: float | None = None) -> Any:
+def answers(prompt_tokens: int | None, load_seconds: float | None = None) -> Any:
     completion = Completion(
-        "fine", "m", "v", "stop", prompt_tokens=prompt_tokens, load_seconds=load_seconds
-    )
+        "fine", "m", "v", "stop",
+        prompt_tokens=prompt_tokens, completion_tokens=30, load_seconds=load_seconds,
+    )  # fmt: skip
     return {"generate": lambda *asked, **more: completion}
 
 
@@ -185,9 +186,11 @@ def test_a_timeout_that_the_queue_does_not_explain_is_the_servers(
     assert not isinstance(error, QueueTimeout)
 
 
+@pytest.mark.parametrize(("read", "charged"), [(4800, 4800 + 30), (None, 5000 + 30)])
 def test_prompt_and_answer_are_charged_as_expected_and_corrected_afterwards(
-    tmp_path: Path,
+    tmp_path: Path, read: int | None, charged: int
 ) -> None:
+    """A server that does not count the prompt has read it all the same."""
     expected: list[int] = []
     used: list[int] = []
 
@@ -199,10 +202,10 @@ def test_prompt_and_answer_are_charged_as_expected_and_corrected_afterwards(
         "try_acquire": acquire,
         "settle": lambda allowance, *, tokens: used.append(tokens),
     }
-    caller(tmp_path, backend=answers(4800), rates=rates)(LONG, max_tokens=700, step="answer")
+    caller(tmp_path, backend=answers(read), rates=rates)(LONG, max_tokens=700, step="answer")
 
     assert expected == [5000 + 700]
-    assert used == [4800]
+    assert used == [charged]
 
 
 def test_a_cancel_ends_the_wait_for_a_rate(tmp_path: Path) -> None:

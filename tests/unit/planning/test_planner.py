@@ -182,14 +182,18 @@ def test_an_idle_server_has_no_plan_made_while_no_more_may_run_at_all_of_them(
     assert world.plans == []
 
 
-def test_a_balance_is_found_anew_after_enough_was_sent(world: World, planner: Planner) -> None:
-    world.dispatches = [(5, 5)]
-    planner.run(ENDED)
-    world.now += REPLAN_SECONDS
+def test_a_balance_is_found_anew_each_time_that_enough_was_sent(
+    world: World, planner: Planner
+) -> None:
+    """The plan itself begins a new count: it does not follow at every cycle from then on."""
+    plans = []
+    for sent in (5, 0, 0, 5, 0, 0):
+        world.dispatches = [(sent, sent)]
+        world.now += REPLAN_SECONDS
+        planner.run(ENDED)
+        plans.append(len(world.plans))
 
-    planner.run(ENDED)
-
-    assert len(world.plans) == 1
+    assert plans == [0, 1, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("must", [True, False])

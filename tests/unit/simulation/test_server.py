@@ -109,3 +109,19 @@ def test_a_model_loaded_for_one_who_waits_for_a_slot_makes_room_for_nobody_behin
     assert [each.task_id for each in started] == ["t2"]
     assert load is not None
     assert (load.model, load.evicted) == ("c", "a")
+
+
+def test_only_tasks_give_way_to_people_in_line_and_at_work() -> None:
+    one = server(slots=2, residents=2, resident=("a", "b"))
+    one.send("t1", "a")
+    one.send_first("p1", "a")
+    one.advance(0.0)
+    one.send("t2", "a")
+    one.send("t3", "b")
+    one.send_first("p2", "a")
+    one.send_first("p3", "c")
+
+    assert one.take_back(frozenset({"b"})) == ["t2"]
+    assert [name for name, _ in one.queue] == ["p2", "p3", "t3"]
+    assert one.interrupt({"a"}) == ["t1"]
+    assert set(one.running) == {"p1"}

@@ -139,7 +139,6 @@ def _execution(runtime: Runtime, lease_keeper: LeaseKeeper) -> Execution:
         residency=runtime.residency,
         rates=runtime.rates,
         breakers=runtime.breakers,
-        requests=runtime.requests,
         in_use=runtime.slots.last_in_use,
     )
     review = AnswerReview(

@@ -114,13 +114,14 @@ def connect(settings: Settings, *, program: str = "kos") -> Runtime:
         renew_seconds=SLOTS_RENEWED_WITHIN_SECONDS,
         calls_may_run=_tasks_may_run,
     )
-    limits, breakers, residency = Limits(client, settings), Breakers(client), Residency(client)
-    consumers = Consumers(client)
+    requests = ControlRequests(broker, client)
+    limits, residency, consumers = Limits(client, settings), Residency(client), Consumers(client)
+    breakers = Breakers(client, on_open=requests.breaker_opened)
     return Runtime(
         settings=settings,
         redis=client,
         broker=broker,
-        requests=ControlRequests(broker, client),
+        requests=requests,
         slots=slots,
         rates=Rates(client),
         limits=limits,

@@ -102,6 +102,10 @@ class Scanner:
             self._last = (time.monotonic(), scan)
         return scan
 
+    def read_again(self) -> None:
+        """What :meth:`last` read may be out of date: another process has scanned since."""
+        self._last = _UNREAD
+
     def is_heavy(self, backend: str, model: str) -> bool:
         """Whether the newest scan classed this model as heavy; False for an unknown one."""
         scan = self.last()

@@ -101,14 +101,16 @@ def return_without_message(known: Sequence[str], *, grace_seconds: float) -> lis
     )
 
 
-def return_queued_at(backend: str, *, reason: str) -> list[Returned]:
-    """Return ``queued`` rows of a backend that can no longer take them."""
+def return_queued_at(backend: str, *, reason: str, model: str | None = None) -> list[Returned]:
+    """Return ``queued`` rows of a backend that can no longer take them, or of a model there."""
     return _reclaim(
-        "status = 'queued' AND backend = %(backend)s",
+        "status = 'queued' AND backend = %(backend)s "
+        "AND (%(model)s::text IS NULL OR model = %(model)s)",
         reason=reason,
         crash=0,
         max_crashes=0,
         backend=backend,
+        model=model,
     )
 
 

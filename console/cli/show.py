@@ -139,7 +139,7 @@ def _parents(row: WholeTask) -> dict[str, str]:
 def _print_head(
     app: App, row: WholeTask, parents: dict[str, str], position: QueuePosition | None
 ) -> None:
-    from console.operations.lanes import slots_for
+    from console.operations.lanes import closed_for, slots_for
     from console.operations.timeline import standing
     from console.operations.times import ago
 
@@ -158,8 +158,8 @@ def _print_head(
     for name, value in facts:
         if value:
             say(f"  {tell(name):<11} {value}", ours=False)
-    slots = slots_for(row, app.connections)
-    present = tell(standing(row, parents, now=now, position=position, slots=slots))
+    slots, closed = slots_for(row, app.connections), closed_for(row, app.connections)
+    present = tell(standing(row, parents, now=now, position=position, slots=slots, closed=closed))
     say(f"  {tell('now'):<11} {present}", ours=False)
 
 

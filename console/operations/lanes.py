@@ -10,6 +10,7 @@ import redis
 
 from jobs.admission.limits import Limit, Limits
 from jobs.admission.slots import BackendSlots, SlotLease
+from jobs.policy import metadata
 from models import block
 from models.block import BlockInForce
 from models.database import session
@@ -87,6 +88,29 @@ def slots_for(row: WholeTask, connections: Connections) -> SlotUse | None:
         held = {state.backend: state for state in connections.slots.inspect(*names)}
         limits = Limits(connections.redis, connections.settings)
         return slot_use(backend, held, limits, heavy=heavy)
+    except redis.RedisError:
+        return None
+
+
+def closed_for(row: WholeTask, connections: Connections) -> str | None:
+    """Why what a waiting task requires takes nothing now: its model where that is closed somewhere,
+    else its server. None for tasks that require nothing, and while Redis is away."""
+    options = metadata.read(row.metadata)
+    backend, model = options.required_backend, options.required_model
+    if row.status != "pending" or not (backend or model):
+        return None
+    names = [
+        spec.name
+        for spec in connections.settings.backends
+        if backend in (None, spec.name, spec.kind.value)
+    ]
+    try:
+        breakers, states = connections.standings.breakers, connections.standings.look().states
+        for name in names:
+            if model and (reason := breakers.closed_models(name).get(model)):
+                return f"{name}: {reason}"
+        blocked = [f"{name}: {states[name].blocked}" for name in names if states[name].blocked]
+        return blocked[0] if blocked and len(blocked) == len(names) else None
     except redis.RedisError:
         return None
 

@@ -53,15 +53,17 @@ def standing(
     now: datetime,
     position: QueuePosition | None = None,
     slots: SlotUse | None = None,
+    closed: str | None = None,
 ) -> str:
     """The present state of a task and what it waits for, in one sentence.
 
     ``parents`` maps the tasks that it depends on to their statuses; ``position`` is its place in
-    the present plan, ``slots`` what a queued task waits for.
+    the present plan, ``slots`` what a queued task waits for, ``closed`` why what it requires takes
+    nothing now.
     """
     status = task.status
     if status == "pending":
-        return _waiting(task, parents, now=now, position=position)
+        return _waiting(task, parents, now=now, position=position, closed=closed)
     place = _place(task.backend, task.model)
     if status == "queued":
         return f"queued{place}; {_admission(slots)}"
@@ -79,7 +81,12 @@ def standing(
 
 
 def _waiting(
-    task: WholeTask, parents: Mapping[str, str], *, now: datetime, position: QueuePosition | None
+    task: WholeTask,
+    parents: Mapping[str, str],
+    *,
+    now: datetime,
+    position: QueuePosition | None,
+    closed: str | None,
 ) -> str:
     for parent in task.depends_on:
         status = parents.get(parent)
@@ -94,7 +101,10 @@ def _waiting(
     if not task.expert:
         return "waits for an expert: none is assigned yet"
     if position is None or not position.backend:
-        return f"waits for the next plan{_requirements(task)}"
+        wishes = _wishes(task)
+        return (
+            f"waits for {wishes}; {closed}" if closed else f"waits for the next plan{_seen(wishes)}"
+        )
     return _planned(position)
 
 
@@ -109,11 +119,14 @@ def _admission(slots: SlotUse | None) -> str:
     return f"waits for a slot: {used}, {slots.reason}"
 
 
-def _requirements(task: WholeTask) -> str:
+def _wishes(task: WholeTask) -> str:
     """The backend or model that the task requires; it is not planned while none can serve it."""
     options = metadata.read(task.metadata)
     named = (("backend", options.required_backend), ("model", options.required_model))
-    wishes = " and ".join(f"{what} {wish}" for what, wish in named if wish)
+    return " and ".join(f"{what} {wish}" for what, wish in named if wish)
+
+
+def _seen(wishes: str) -> str:
     return f" with {wishes}: `kos backends` shows whether one serves it" if wishes else ""
 
 

@@ -12,7 +12,12 @@ from jobs.admission.breakers import Breakers
 from jobs.admission.residency import Residency
 from jobs.attempt.execution import Execution
 from jobs.policy.outcome import Retry
-from jobs.queues.control_requests import LOAD_ENDED, TASK_ENDED, ControlRequests
+from jobs.queues.control_requests import (
+    LOAD_ENDED,
+    SERVERS_CHANGED,
+    TASK_ENDED,
+    ControlRequests,
+)
 from jobs.queues.names import llm_queue
 from jobs.queues.task_message import RUN_TASK, TaskMessage
 from llm.backends.registry import Backends
@@ -69,6 +74,7 @@ def add(
             seconds = MISSING_SECONDS[outcome.code]
             scanner.quarantine(backend, model, outcome.reason, seconds=seconds)
             requests.scan(outcome.reason)
+            requests.plan(SERVERS_CHANGED)
         requests.plan(TASK_ENDED)
 
     def preload(backend: str, model: str, num_ctx: int) -> None:

@@ -22,11 +22,21 @@ CACHE_SECONDS = 1.0
 
 
 class Breakers:
-    """Reads are cached for a second; writes go through one optimistic transaction."""
+    """Reads are cached for a second; writes go through one optimistic transaction.
 
-    def __init__(self, client: redis.Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
+    ``on_open`` is called with the backend whose breaker, or that of a model of it, has opened.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_open: Callable[[str], None] = lambda backend: None,
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._on_open = on_open
         self._cached_at = float("-inf")
         self._states: dict[str, BreakerState] = {}
         self._paused: frozenset[str] = frozenset()
@@ -69,6 +79,8 @@ class Breakers:
             opened = self._count(backend, error, BACKEND_RULES)
         if model and breaker.counts_against_model(error):
             opened = self._count(_key(backend, model), error, MODEL_RULES) or opened
+        if opened:
+            self._on_open(backend)
         return opened
 
     def due_probes(self) -> list[str]:

@@ -19,7 +19,6 @@ from jobs.attempt.spent import Spent
 from jobs.planning.learned_figures import DeadlineFigures, LearnedFigures
 from jobs.policy.tokens import estimate_tokens
 from jobs.process.tracing import span
-from jobs.queues.control_requests import ControlRequests
 from jobs.settings.load import Settings
 from llm.backends.base import BackendAdapter
 from llm.backends.registry import Backends
@@ -72,7 +71,6 @@ class ModelCaller:
         residency: Residency,
         rates: Rates,
         breakers: Breakers,
-        requests: ControlRequests,
         in_use: Callable[[str], int],
         sampling: Sampling = SERVER_DEFAULTS,
         verbatim: bool = False,
@@ -82,7 +80,6 @@ class ModelCaller:
         self._residency = residency
         self._rates = rates
         self._breakers = breakers
-        self._requests = requests
         self._in_use = in_use
         self._backend = backend
         self._running = running
@@ -292,11 +289,9 @@ class ModelCaller:
         # The server may have restarted without its models: the next call looks before it trusts.
         if error.transient:
             self._residency.forget(self._backend.name)
-        best_effort(lambda: self._count(error), otherwise=None)
-
-    def _count(self, error: LLMError) -> None:
-        if self._breakers.failed(self._backend.name, self._model, error):
-            self._requests.recover(f"breaker of {self._backend.name} opened")
+        best_effort(
+            lambda: self._breakers.failed(self._backend.name, self._model, error), otherwise=False
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +304,6 @@ class ModelCalls:
     residency: Residency
     rates: Rates
     breakers: Breakers
-    requests: ControlRequests
     in_use: Callable[[str], int]
 
     def caller(
@@ -339,7 +333,6 @@ class ModelCalls:
             residency=self.residency,
             rates=self.rates,
             breakers=self.breakers,
-            requests=self.requests,
             in_use=self.in_use,
         )
 

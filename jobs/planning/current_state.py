@@ -59,8 +59,9 @@ class StateReader:
         return self._scanner.last() or self._scanner.scan()
 
     def look_again(self) -> None:
-        """People want something else now: what was read of their demands is out of date."""
-        self._limits.read_again()
+        """What was read of servers, breakers and demands is out of date."""
+        self._scanner.read_again()
+        self._states.read_again()
 
     def read(self, scan: Scan) -> CurrentState:
         """Needs a session."""
@@ -83,7 +84,7 @@ class StateReader:
         # The block with tasks in flight holds its model in memory, so a plan continues with it.
         present = {one.key.backend: one.key for one in blocks if one.in_flight > 0}
         return tuple(
-            self._backend(spec, scan.server(spec.name), busy[spec.name], present)
+            self._backend(spec, scan.server(spec.name), busy[spec.name], present, blocks)
             for spec in self._settings.backends
         )
 
@@ -102,6 +103,7 @@ class StateReader:
         server: ServerScan | None,
         in_flight: int,
         present: Mapping[str, BlockKey],
+        blocks: Sequence[OpenBlock],
     ) -> BackendView:
         state, total = self._states.of(spec.name, server), self._limits.total
         limit = state.limit
@@ -122,7 +124,7 @@ class StateReader:
             heavy_limit=limit.heavy,
             current=present.get(spec.name),
             unavailable=unavailable,
-            closed_models=self._breakers.closed_models(spec.name),
+            closed_models={**self._breakers.closed_models(spec.name), **_gone(server, blocks)},
             interactive=BlockKey(spec.name, demand.model, demand.num_ctx) if demand else None,
             prompt_slots=_prompt_slots(server),
         )
@@ -144,6 +146,22 @@ class StateReader:
 def _prompt_slots(server: ServerScan | None) -> int | None:
     known = (model.prompt_slots for model in server.resident) if server else ()
     return next((slots for slots in known if slots is not None), None)
+
+
+def _gone(server: ServerScan | None, blocks: Sequence[OpenBlock]) -> dict[str, str]:
+    """The planned models that the server does not serve now, each with the reason."""
+    if server is None or server.models is None:
+        return {}
+    found = {
+        block.key.model: server.model(block.key.model)
+        for block in blocks
+        if block.key.backend == server.backend
+    }
+    return {
+        name: model.broken or "" if model else f"{server.backend} does not list it any more"
+        for name, model in found.items()
+        if model is None or model.broken is not None
+    }
 
 
 def usable_models(scan: Scan) -> Iterator[tuple[str, int, ScannedModel]]:

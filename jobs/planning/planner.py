@@ -17,6 +17,7 @@ from jobs.planning.learned_figures import LearnedFigures
 from jobs.planning.plan_log import PlanLog
 from jobs.planning.snapshots import snapshot
 from jobs.policy.plan import plan, plan_again_after
+from jobs.policy.plan_building.choices import why_closed
 from jobs.policy.types import (
     LEAST_OF_A_KIND,
     Plan,
@@ -27,7 +28,7 @@ from jobs.policy.types import (
     Unplaced,
 )
 from jobs.process.clock import utc_now
-from jobs.queues.control_requests import DISPATCH_ONLY, INTERACTIVE_CHANGED
+from jobs.queues.control_requests import DISPATCH_ONLY, LOOK_AGAIN
 from jobs.settings.load import Settings
 from models import backlog, block, counts
 from models.backlog import NOTHING_UNSERVABLE, Unservable
@@ -78,10 +79,10 @@ class Planner:
 
     def run(self, reason: str, *, replan: bool = False) -> int:
         """One cycle; how many tasks were dispatched."""
+        if reason in LOOK_AGAIN:
+            self._state.look_again()
         # Before the lock: a first scan asks the servers, and other planners would wait for that.
         scan = self._state.scan()
-        if reason == INTERACTIVE_CHANGED:
-            self._state.look_again()
         with session(), locked(LOCK_KEY, wait_seconds=LOCK_WAIT_SECONDS) as renew_lock:
             dispatched = 0
             for again in range(MAX_CYCLES):
@@ -89,7 +90,8 @@ class Planner:
                     # Postgres ends an idle transaction, and with it the lock.
                     renew_lock()
                 state = self._state.read(scan)
-                if (replan or self._is_stale(state, reason)) and self._plan(state, reason, replan):
+                must = replan or _has_closed_block(state)
+                if (must or self._is_stale(state, reason)) and self._plan(state, reason, must):
                     state = replace(state, blocks=open_blocks())
                 # Once: a second plan in this loop would replace the new one.
                 replan = False
@@ -168,6 +170,16 @@ class Planner:
         _park(planned.unplaced, until=seen.now + timedelta(seconds=POSTPONE_SECONDS))
         self._log.record(reason, seen, planned, seconds=seconds)
         return True
+
+
+def _has_closed_block(state: CurrentState) -> bool:
+    """Whether tasks are planned for a server or a model that takes none now."""
+    views = {view.name: view for view in state.backends}
+    return any(
+        block.remaining > 0
+        and why_closed(views.get(block.key.backend), block.key.model) is not None
+        for block in state.blocks
+    )
 
 
 def _is_drained(state: CurrentState, dispatched: int) -> bool:

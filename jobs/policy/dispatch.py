@@ -32,9 +32,10 @@ def dispatch(
 
     ``blocks`` are in lane order; those that still have tasks in flight but nothing to send belong
     to the input, too: they tell which models are busy. A server holds
-    ``slots + dispatch_ahead`` tasks. The next block begins where the running one has nothing left
-    to send and the server can hold its model beside the busy ones; where it cannot, the server
-    drains first, for a request for another model would only wait there while it holds a slot.
+    ``slots + dispatch_ahead`` tasks, and nothing is sent to a closed model. The next block begins
+    where the running one has nothing left to send and the server can hold its model beside the busy
+    ones; where it cannot, the server drains first, for a request for another model would only wait
+    there while it holds a slot.
 
     All servers together hold ``total + dispatch_ahead`` tasks (None: no such bound). Where they
     could take more, urgent tasks go first, then the least full server is served; of equals, the
@@ -68,12 +69,23 @@ def _fill(
         if view.unavailable is not None:
             result.hold(waiting, view.unavailable)
             continue
+        waiting = _without_closed_models(view, waiting, result)
         server = _server_room(view, blocks, dispatch_ahead, shares)
         if config.policy is PolicyName.RELOAD_AWARE:
             _fill_by_block(server, waiting, blocks, heavy_at, config, result)
         else:
             _fill_in_order(server, waiting, result)
     return result
+
+
+def _without_closed_models(
+    view: BackendView, waiting: Sequence[OpenBlock], result: _Result
+) -> list[OpenBlock]:
+    """What was planned before a model closed would only fail there."""
+    for block in waiting:
+        if block.key.model in view.closed_models:
+            result.hold([block], view.closed_models[block.key.model])
+    return [block for block in waiting if block.key.model not in view.closed_models]
 
 
 def _shares(

@@ -67,7 +67,8 @@ class BackendView:
 
     ``slots`` is the present admission limit, ``in_flight`` what is queued or running there now,
     ``unavailable`` the reason why nothing may be sent (down, breaker open, paused), else None.
-    ``closed_models`` are those of which the breaker is open, each with the reason.
+    ``closed_models`` are known models to which nothing may be sent, each with the reason: the
+    breaker is open, or the server serves a planned one no longer.
     ``loading`` names models whose load was ordered and has not ended. ``interactive`` is what
     people use there or wait for: it stays in memory, and blocks run beside it where they fit.
     ``prompt_slots`` is how many requests it works on at once where each of them keeps the prompt

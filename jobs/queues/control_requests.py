@@ -29,6 +29,10 @@ LOAD_ENDED = "load ended"
 """A model was loaded ahead of its block, or could not be."""
 INTERACTIVE_CHANGED = "interactive"
 """People started or stopped using another model of a server."""
+SERVERS_CHANGED = "health"
+"""A server or a model of one can be used again, or no longer."""
+LOOK_AGAIN = frozenset({INTERACTIVE_CHANGED, SERVERS_CHANGED})
+"""Reasons for which what was read of the servers is out of date."""
 DISPATCH_ONLY = frozenset({TASK_ENDED, LOAD_ENDED})
 """Reasons with no new rows to read: the plan in force is enough."""
 PLAN_DEDUP_SECONDS = 5
@@ -76,6 +80,11 @@ class ControlRequests:
             return False
         self._send("recover", CONTROL_QUEUE, reason=reason)
         return True
+
+    def breaker_opened(self, backend: str) -> None:
+        """Request that what is queued there comes back, and a plan without it."""
+        self.recover(f"a breaker of {backend} opened")
+        self.plan(SERVERS_CHANGED)
 
     def recovery_started(self) -> None:
         self._client.delete(RECOVERY_DEDUP_KEY)

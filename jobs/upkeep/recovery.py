@@ -138,12 +138,18 @@ class Recovery:
         return messages
 
     def _return_blocked(self) -> list[Returned]:
-        """Return rows queued for a backend that is down, paused or without a worker."""
+        """Return rows queued for a backend that is down, paused or without a worker, or for a
+        model whose breaker is open."""
         returned: list[Returned] = []
+        self.breakers.read_again()
         for spec in self.settings.backends:
             reason = self.breakers.blocked(spec.name) or self.consumers.missing(spec.name)
             if reason is not None:
                 returned += orphans.return_queued_at(spec.name, reason=f"{spec.name}: {reason}")
+            for model, reason in self.breakers.closed_models(spec.name).items():
+                returned += orphans.return_queued_at(
+                    spec.name, model=model, reason=f"{spec.name}/{model}: {reason}"
+                )
         return returned
 
 

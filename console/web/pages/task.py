@@ -67,6 +67,7 @@ def describe(task_id: str, site: Site) -> dict[str, Any]:
             now=utc_now(),
             position=outlook.position_of(task_id, site.settings),
             slots=lanes.slots_for(task, site.connections),
+            closed=lanes.closed_for(task, site.connections),
         ),
         "parents": parents,
         "children": _linked(task_views.waiting_for(task_id)),

@@ -82,7 +82,7 @@ def unservable(
         runs_at |= {view.name: set(), view.kind.value: set()}
     for backend, model in models:
         open_view = views.get(backend)
-        if open_view is not None and _closed(open_view, model) is None:
+        if open_view is not None and why_closed(open_view, model) is None:
             for name in {"", open_view.name, open_view.kind.value}:
                 runs_at[name].add(model)
     known = {model for _, model in models}
@@ -175,7 +175,7 @@ class Router:
     def _open(self, models: list[ModelView], rejected: list[Rejected]) -> list[ModelView]:
         kept: list[ModelView] = []
         for model in models:
-            reason = _closed(self.backends.get(model.backend), model.name)
+            reason = why_closed(self.backends.get(model.backend), model.name)
             if reason is None:
                 kept.append(model)
             else:
@@ -332,7 +332,8 @@ def _is_backend(view: BackendView | None, name: str) -> bool:
     return view is not None and name in (view.name, view.kind.value)
 
 
-def _closed(view: BackendView | None, model: str) -> str | None:
+def why_closed(view: BackendView | None, model: str) -> str | None:
+    """Why no task may be sent to ``model`` there now, or None."""
     if view is None:
         return "there is no such backend"
     if view.unavailable is not None:

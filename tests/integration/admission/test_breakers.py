@@ -74,6 +74,15 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(breakers: Breakers) -> No
     assert 190 < wait_seconds(breakers, BACKEND) <= 200
 
 
+def test_one_call_tells_of_each_breaker_that_opens(client: redis.Redis) -> None:
+    opened: list[str] = []
+    breakers = Breakers(client, on_open=opened.append)
+
+    fail(breakers, LoadFailed("out of memory"), MODEL_RULES.threshold + 2)
+
+    assert opened == [BACKEND]
+
+
 def test_what_is_evidence_against_both_counts_against_both(breakers: Breakers) -> None:
     error = LoadFailed("no memory", concerns="server", retry_after_seconds=30.0)
 

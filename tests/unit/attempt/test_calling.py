@@ -56,7 +56,6 @@ def caller(
             settle=lambda *asked, **more: True,
         ),
         "breakers": SimpleNamespace(succeeded=lambda *asked: None, failed=lambda *asked: False),
-        "requests": SimpleNamespace(recover=lambda reason: None),
     }
     services |= {name: SimpleNamespace(**{**vars(services[name]), **part})
                  for name, part in parts.items()}  # fmt: skip
@@ -66,7 +65,7 @@ def caller(
         settings=load({"KOS_HOME": str(tmp_path)}, in_container=False),
         residency=cast(Any, services["residency"]),
         rates=cast(Any, services["rates"]),
-        breakers=cast(Any, services["breakers"]), requests=cast(Any, services["requests"]),
+        breakers=cast(Any, services["breakers"]),
         context_tokens=context_tokens, in_use=lambda name: in_use,
     )  # fmt: skip
 
@@ -223,19 +222,18 @@ def test_a_cancel_ends_the_wait_for_a_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "opened", "forgotten", "recovers"),
+    ("error", "forgotten", "is_counted"),
     [
-        (ServerFailed("HTTP 500"), True, ["v"], 1),
-        (ServerFailed("HTTP 500"), False, ["v"], 0),
-        (BlankAnswer("nothing"), False, [], 0),
-        (CallCancelled("drain"), True, [], 0),
+        (ServerFailed("HTTP 500"), ["v"], True),
+        (BlankAnswer("nothing"), [], True),
+        (CallCancelled("drain"), [], False),
     ],
 )
 def test_a_failed_call_is_told_to_whom_it_concerns(
-    tmp_path: Path, error: LLMError, opened: bool, forgotten: list[str], recovers: int
+    tmp_path: Path, error: LLMError, forgotten: list[str], is_counted: bool
 ) -> None:
     seen: list[str] = []
-    reasons: list[str] = []
+    counted: list[LLMError] = []
 
     def fail(*asked: Any, **more: Any) -> Completion:
         error.partial_text = "as far as it came"
@@ -245,14 +243,13 @@ def test_a_failed_call_is_told_to_whom_it_concerns(
         tmp_path,
         backend={"generate": fail},
         residency={"forget": seen.append},
-        breakers={"failed": lambda *asked: opened},
-        requests={"recover": reasons.append},
+        breakers={"failed": lambda backend, model, error: counted.append(error)},
     )
     with pytest.raises(type(error)):
         one((Message("user", "x"),), max_tokens=5, step="answer")
 
     assert seen == forgotten
-    assert len(reasons) == recovers
+    assert counted == [error] * is_counted
     assert one.spent.answer == "as far as it came"
 
 

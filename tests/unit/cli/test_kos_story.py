@@ -87,6 +87,15 @@ def test_where_a_task_stands_is_one_sentence(
     assert standing(task(**changes), parents, now=NOW).startswith(sentence)
 
 
+def test_a_task_that_requires_what_is_closed_says_why_it_is() -> None:
+    waiting = task(metadata={"preferred_model": "qwq:32b"})
+
+    said = standing(waiting, {}, now=NOW, closed="mlx: breaker open: load_failed: no memory")
+
+    assert said == "waits for model qwq:32b; mlx: breaker open: load_failed: no memory"
+    assert words_for("ru")(said).startswith("ждёт: нужен model qwq:32b; mlx: ")
+
+
 @pytest.mark.parametrize(
     ("before", "starts", "done", "sentence"),
     [

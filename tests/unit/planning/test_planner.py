@@ -14,7 +14,7 @@ from jobs.planning import planner as module
 from jobs.planning.current_state import CurrentState
 from jobs.planning.planner import POSTPONE_SECONDS, REPLAN_SECONDS, Planner
 from jobs.policy.types import BackendView, OpenBlock, Plan, PolicyName, Snapshot, Unplaced
-from jobs.queues.control_requests import DISPATCH_ONLY, INTERACTIVE_CHANGED
+from jobs.queues.control_requests import DISPATCH_ONLY, INTERACTIVE_CHANGED, SERVERS_CHANGED
 from jobs.settings.load import Settings
 from llm.types import Scan
 from models.backlog import Unservable
@@ -273,7 +273,34 @@ def test_a_plan_is_fed_while_tasks_run_and_more_wait_than_it_reads(
     assert planner.is_fed is is_fed
 
 
-def test_what_people_want_now_is_read_anew(world: World, planner: Planner) -> None:
-    planner.run(INTERACTIVE_CHANGED)
+@pytest.mark.parametrize(
+    ("reason", "looks"),
+    [(INTERACTIVE_CHANGED, 1), (SERVERS_CHANGED, 1), ("insert", 0), (ENDED, 0)],
+)
+def test_servers_and_demands_are_read_anew_where_they_changed(
+    world: World, planner: Planner, reason: str, looks: int
+) -> None:
+    before = world.looked_again
 
-    assert world.looked_again == 1
+    planner.run(reason)
+
+    assert world.looked_again == before + looks
+
+
+@pytest.mark.parametrize(
+    "mlx_view",
+    [
+        replace(mlx(slots=2, in_flight=2 + AHEAD), closed_models={"small": "breaker open"}),
+        mlx(slots=2, in_flight=2 + AHEAD, unavailable="paused"),
+    ],
+    ids=["its model is closed", "its server is closed"],
+)
+def test_a_block_for_what_is_closed_is_replaced_at_once(
+    world: World, planner: Planner, mlx_view: BackendView
+) -> None:
+    world.rows = snapshot([])
+    backends(world, mlx_view, ollama(), blocks=(block("mlx", 5), block("ollama", 5)))
+
+    planner.run(ENDED)
+
+    assert world.plans == [[]]

@@ -67,6 +67,16 @@ def test_the_next_block_begins_when_the_server_has_drained() -> None:
     assert sent(decision) == {"b": 2}
 
 
+def test_nothing_is_sent_to_a_model_that_has_closed_since_it_was_planned() -> None:
+    view = replace(mlx(resident=("small",)), closed_models={"small": "breaker open: load_failed"})
+    blocks = [block("a", "small", 5), block("b", "coder", 5)]
+
+    decision = dispatch([view], blocks, dispatch_ahead=0, config=CONFIG)
+
+    assert sent(decision) == {"b": 2}
+    assert decision.held[0].reason == "breaker open: load_failed"
+
+
 def test_where_two_models_fit_the_next_block_fills_the_tail() -> None:
     view = mlx(in_flight=1, resident=("small", "coder"), max_resident=2)
     blocks = [block("a", "small", 0, 1), block("b", "coder", 5)]

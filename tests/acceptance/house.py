@@ -127,7 +127,7 @@ class House:
         return document
 
     def wait(
-        self, holds: Callable[[], bool], *, deadline_seconds: float = 60.0, what: str = "condition"
+        self, holds: Callable[[], bool], *, deadline_seconds: float = 180.0, what: str = "condition"
     ) -> float:
         """Seconds until ``holds``; what it asks may be away meanwhile."""
         began = time.monotonic()
@@ -138,7 +138,7 @@ class House:
         return time.monotonic() - began
 
     def wait_status(
-        self, task_id: str, state: str, *, deadline_seconds: float = 60.0
+        self, task_id: str, state: str, *, deadline_seconds: float = 180.0
     ) -> dict[str, Any]:
         self.wait(
             lambda: self.task(task_id)["status"] == state,

@@ -37,7 +37,10 @@ def gateway(
     shared_postgres: Server, shared_redis: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     directory, port = tmp_path_factory.mktemp("clients"), free_port()
-    services = fresh_database(shared_postgres.url), f"{shared_redis.url.rsplit('/', 1)[0]}/14"
+    services = (
+        fresh_database(shared_postgres.url, migrated=True),
+        f"{shared_redis.url.rsplit('/', 1)[0]}/14",
+    )
     with (
         mlx_server(build_models(directory / "models")) as mlx,
         running_system(

@@ -76,11 +76,11 @@ def test_a_kept_prefix_changes_no_answer(server: RunningMLXServer) -> None:
 
 
 def test_a_task_is_judged_and_a_chat_passes_the_gateway(
-    server: RunningMLXServer, postgres_url: str, redis_url: str, tmp_path: Path
+    server: RunningMLXServer, migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     door = f"http://127.0.0.1:{free_port()}"
     with running_system(
-        postgres_url, redis_url, tmp_path, MLX_API_URL=server.url, OLLAMA_API_URL="disabled",
+        migrated_url, redis_url, tmp_path, MLX_API_URL=server.url, OLLAMA_API_URL="disabled",
         KOS_GATEWAY_PORT=door.rpartition(":")[2],
     ) as system:  # fmt: skip
         system.start("control", "listener", "llm-mlx", "gateway")

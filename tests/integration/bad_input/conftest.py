@@ -25,7 +25,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def database_url(shared_postgres: Server) -> Iterator[str]:
-    url = fresh_database(shared_postgres.url)
+    url = fresh_database(shared_postgres.url, migrated=True)
     migrate(url)
     yield url
     database.close_all()

@@ -185,7 +185,7 @@ def house(
     files: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[House]:
-    url = fresh_database(shared_postgres.url)
+    url = fresh_database(shared_postgres.url, migrated=True)
     _lay_out(files)
     with running_system(
         url,

@@ -130,10 +130,10 @@ def test_flushing_redis_loses_no_task(slow: System) -> None:
 
 
 def test_a_worker_that_drains_takes_no_queue_while_its_last_call_ends(
-    postgres_url: str, redis_url: str, tmp_path: Path
+    migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     with running_system(
-        postgres_url, redis_url, tmp_path, time_scale=1.0, KOS_DRAIN_SECONDS="60"
+        migrated_url, redis_url, tmp_path, time_scale=1.0, KOS_DRAIN_SECONDS="60"
     ) as system:
         system.start()
         task_id = system.insert("Study", LONG_TASK)

@@ -28,8 +28,8 @@ SLACK_SECONDS = 2.0
 
 
 @pytest.fixture
-def postgres_link(postgres_url: str) -> Iterator[tuple[FreezingProxy, str]]:
-    with freezing_proxy(postgres_url) as link:
+def postgres_link(migrated_url: str) -> Iterator[tuple[FreezingProxy, str]]:
+    with freezing_proxy(migrated_url) as link:
         yield link
 
 
@@ -43,14 +43,14 @@ def redis_link(redis_url: str) -> Iterator[tuple[FreezingProxy, str]]:
 def linked(
     postgres_link: tuple[FreezingProxy, str],
     redis_link: tuple[FreezingProxy, str],
-    postgres_url: str,
+    migrated_url: str,
     tmp_path: Path,
 ) -> Iterator[System]:
     """A system whose every connection to Postgres and Redis goes through a proxy."""
     with running_system(postgres_link[1], redis_link[1], tmp_path) as running:
         running.start()
         # The test itself looks past the proxy.
-        running.environ["DATABASE_URL"] = postgres_url
+        running.environ["DATABASE_URL"] = migrated_url
         first = running.insert("First", "Name three rivers.")
         running.wait_status(first, "completed", deadline_seconds=60)
         yield running

@@ -28,7 +28,7 @@ two tasks costs a few. In the order of the block alone they keep a half."""
 
 
 @pytest.fixture
-def llama(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+def llama(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     with simulator("openai", time_scale=2.0, profile=PROFILE, directory=tmp_path) as server:
         backends = tmp_path / "backends.toml"
         backends.write_text(
@@ -36,7 +36,7 @@ def llama(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[System]
             f"max_concurrent = {SLOTS}\n"
         )
         with running_system(
-            postgres_url, redis_url, tmp_path, KOS_BACKENDS_FILE=str(backends),
+            migrated_url, redis_url, tmp_path, KOS_BACKENDS_FILE=str(backends),
             OLLAMA_API_URL="disabled", MLX_API_URL="disabled",
         ) as running:  # fmt: skip
             yield running

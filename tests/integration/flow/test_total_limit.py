@@ -11,10 +11,10 @@ WAITING = 40
 
 
 def test_no_more_is_sent_than_may_run_in_all_and_a_small_hand(
-    postgres_url: str, redis_url: str, tmp_path: Path
+    migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     with running_system(
-        postgres_url, redis_url, tmp_path, SMART_WORKER_MAX_CONCURRENT="2", KOS_DISPATCH_AHEAD="1"
+        migrated_url, redis_url, tmp_path, SMART_WORKER_MAX_CONCURRENT="2", KOS_DISPATCH_AHEAD="1"
     ) as system:
         system.sql(
             "INSERT INTO tasks (title, description) SELECT 'Task ' || n, "

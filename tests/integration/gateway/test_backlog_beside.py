@@ -40,14 +40,14 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def deployed(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Deploy]:
+def deployed(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[Deploy]:
     """Prepare a system whose gateway has a port: the system and the gateway's address."""
     with ExitStack() as stack:
 
         def prepare(**options: Any) -> tuple[System, str]:
             port = free_port()
             running = running_system(
-                postgres_url, redis_url, tmp_path, KOS_GATEWAY_PORT=str(port), **options
+                migrated_url, redis_url, tmp_path, KOS_GATEWAY_PORT=str(port), **options
             )
             return stack.enter_context(running), f"http://127.0.0.1:{port}"
 

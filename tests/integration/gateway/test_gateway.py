@@ -34,7 +34,7 @@ from tests.support.system import System, running_system
 
 @pytest.fixture(scope="module")
 def own_services(shared_postgres: Server, shared_redis: Server) -> Iterator[tuple[str, str]]:
-    url = fresh_database(shared_postgres.url)
+    url = fresh_database(shared_postgres.url, migrated=True)
     yield url, f"{shared_redis.url.rsplit('/', 1)[0]}/15"
     drop_database(shared_postgres.url, url)
 

@@ -69,7 +69,7 @@ def gateway(
     directory: Path = tmp_path_factory.mktemp(away)
     port, nowhere = free_port(), f"127.0.0.1:{free_port()}"
     redis_url = f"{shared_redis.url.rsplit('/', 1)[0]}/16"
-    database_url = fresh_database(shared_postgres.url)
+    database_url = fresh_database(shared_postgres.url, migrated=away != "tables")
     if away != "tables":
         migrate(database_url)
     with simulator() as server:

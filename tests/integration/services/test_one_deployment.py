@@ -61,15 +61,15 @@ def home(path: Path, postgres_url: str, redis_url: str) -> Home:
 
 
 @pytest.fixture
-def first(postgres_url: str, redis_url: str, tmp_path: Path) -> Home:
-    found = home(tmp_path / "first", postgres_url, redis_url)
+def first(migrated_url: str, redis_url: str, tmp_path: Path) -> Home:
+    found = home(tmp_path / "first", migrated_url, redis_url)
     found.up()
     return found
 
 
 @pytest.fixture
-def second(postgres_url: str, own_redis: Server, tmp_path: Path) -> Home:
-    return home(tmp_path / "second", postgres_url, own_redis.url)
+def second(migrated_url: str, own_redis: Server, tmp_path: Path) -> Home:
+    return home(tmp_path / "second", migrated_url, own_redis.url)
 
 
 def test_a_second_home_with_another_redis_is_refused_with_both_right_ways(

@@ -35,10 +35,10 @@ class Site:
 
 
 @pytest.fixture
-def site(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Site]:
-    migrate(postgres_url)
+def site(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[Site]:
+    migrate(migrated_url)
     ours, theirs = Authority.make(tmp_path / "ours"), Authority.make(tmp_path / "theirs")
-    yield Site(postgres_url, redis_url, ours, theirs)
+    yield Site(migrated_url, redis_url, ours, theirs)
     database.close_all()
 
 

@@ -153,13 +153,16 @@ def test_a_backend_that_is_away_is_red_and_green_when_it_is_back(
     checker: HealthChecker, server: RunningSimulator
 ) -> None:
     assert by_name(checker.round())["backend:ollama"].ok
-    server.fault("refuse", seconds=1.0)
+    for seconds in (1.0, 4.0, 16.0):  # a busy machine may look when the first is over
+        server.fault("refuse", seconds=seconds)
+        red = by_name(checker.round())["backend:ollama"]
+        if not red.ok:
+            break
 
-    red = by_name(checker.round())["backend:ollama"]
     assert not red.ok
     assert "kos logs servers:simulator-ollama" in red.remedy
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not by_name(checker.round())["backend:ollama"].ok:
         assert time.monotonic() < deadline
 
@@ -167,9 +170,9 @@ def test_a_backend_that_is_away_is_red_and_green_when_it_is_back(
 def test_dead_generation_behind_a_green_health_is_hung_after_two_canaries(
     checker: HealthChecker, server: RunningSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "CANARY_DEADLINES", QUICK)
     load_a_model(server, checker)
     assert "a token of" in by_name(checker.round())["backend:ollama"].detail
+    monkeypatch.setattr(backends, "CANARY_DEADLINES", QUICK)
     server.fault("dead")
 
     first = by_name(checker.round())["backend:ollama"]

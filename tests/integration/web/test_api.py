@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import requests
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -142,6 +141,8 @@ def _families(dashboard: Dashboard) -> Iterable[Metric]:
 
 
 def test_no_input_that_the_description_allows_breaks_the_api(dashboard: Dashboard) -> None:
+    import schemathesis  # Half a second, which each process that collects tests would take.
+
     document = dashboard.get("/api/v1/openapi.json").json()
     described: Any = schemathesis.openapi.from_dict(document)
     described.config.update(base_url=dashboard.url)

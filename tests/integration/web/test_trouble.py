@@ -40,10 +40,10 @@ def test_without_postgres_the_pages_say_so_and_what_to_do(tmp_path: Path, redis_
         assert "Traceback" not in page.text + api.text
 
 
-def test_without_redis_tasks_are_still_shown(tmp_path: Path, postgres_url: str) -> None:
-    migrate(postgres_url)
+def test_without_redis_tasks_are_still_shown(tmp_path: Path, migrated_url: str) -> None:
+    migrate(migrated_url)
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
-    with running_dashboard(_environ(tmp_path, postgres_url, nowhere), tmp_path) as dashboard:
+    with running_dashboard(_environ(tmp_path, migrated_url, nowhere), tmp_path) as dashboard:
         assert dashboard.get("/").status_code == 503
         assert dashboard.get("/tasks").status_code == 200
         assert dashboard.post("/api/v1/tasks", json={"description": "x"}).status_code == 201
@@ -81,10 +81,10 @@ def test_it_recovers_when_postgres_comes_back(
 
 
 def test_it_stops_soon_though_pages_are_open(
-    tmp_path: Path, postgres_url: str, redis_url: str
+    tmp_path: Path, migrated_url: str, redis_url: str
 ) -> None:
-    migrate(postgres_url)
-    with running_dashboard(_environ(tmp_path, postgres_url, redis_url), tmp_path) as dashboard:
+    migrate(migrated_url)
+    with running_dashboard(_environ(tmp_path, migrated_url, redis_url), tmp_path) as dashboard:
         pages = [
             requests.get(f"{dashboard.url}{path}", stream=True, timeout=30)
             for path in ("/feed", "/feed", "/api/v1/events")
@@ -107,9 +107,9 @@ def _first_good(url: str, tries: int = 20) -> requests.Response:
 
 
 def test_a_list_that_takes_too_long_is_left_out_and_the_page_says_so(
-    tmp_path: Path, postgres_url: str, redis_url: str
+    tmp_path: Path, migrated_url: str, redis_url: str
 ) -> None:
-    migrate(postgres_url)
+    migrate(migrated_url)
     tables = {
         "/tasks?q=lease": ("kos_feedback", "the tasks"),
         "/webhooks": ("kos_webhooks", "the webhooks"),
@@ -117,8 +117,8 @@ def test_a_list_that_takes_too_long_is_left_out_and_the_page_says_so(
         "/schedule": ("kos_schedules", "the recurring work"),
     }
     with (
-        running_dashboard(_environ(tmp_path, postgres_url, redis_url), tmp_path) as dashboard,
-        closing(psycopg2.connect(postgres_url)) as person,
+        running_dashboard(_environ(tmp_path, migrated_url, redis_url), tmp_path) as dashboard,
+        closing(psycopg2.connect(migrated_url)) as person,
         person.cursor() as transaction,
     ):
         transaction.execute("INSERT INTO tasks (title, description) VALUES ('A lease', 'Explain')")

@@ -49,6 +49,28 @@ octet_length(t.description) AS description_bytes, t.epoch, t.attempt_count, t.cr
 """
 
 _SOONEST = "AND kos_priority_rank(t.priority::text) <= kos_priority_rank('high')"
+AGED_SHARE = 5
+"""One row of so many is chosen by the order of plans, in which waiting counts, too."""
+
+# The order of plans is found by merging the oldest rows of each priority: one index serves both.
+_NEXT = """
+WITH aged AS (
+  SELECT a.id, row_number() OVER (ORDER BY a.place) AS n
+  FROM unnest(ARRAY['urgent', 'high', 'medium', 'low']) AS p(priority), LATERAL (
+    SELECT t.id, kos_plan_order(t.priority::text, t.created_at) AS place FROM tasks t
+    WHERE {condition} AND kos_priority_rank(t.priority::text) = kos_priority_rank(p.priority)
+    ORDER BY t.created_at LIMIT %(aged)s) AS a
+  ORDER BY a.place LIMIT %(aged)s
+), soonest AS (
+  SELECT t.id, %(aged)s + row_number()
+    OVER (ORDER BY kos_priority_rank(t.priority::text), t.created_at) AS n
+  FROM tasks t WHERE {condition} {soonest}
+  ORDER BY kos_priority_rank(t.priority::text), t.created_at LIMIT %(limit)s
+), chosen AS (
+  SELECT id, min(n) AS n FROM (SELECT * FROM aged UNION ALL SELECT * FROM soonest) AS found
+  GROUP BY id ORDER BY n LIMIT %(limit)s
+)
+"""
 
 _MAY_RUN = f"""
 SELECT t.id::text, t.priority, t.created_at, t.category, t.complexity, {_MEASURED},
@@ -222,25 +244,35 @@ def _first_of(category: str, least: int, unservable: Unservable) -> list[Pending
 
 
 def unassigned(limit: int, *, only_soonest: bool = False) -> list[UnassignedTask]:
-    """Up to ``limit`` pending rows without an expert, most urgent first, with the domain's name.
+    """Up to ``limit`` pending rows without an expert, with the domain's name.
 
-    ``only_soonest``: only urgent and high ones.
+    Most are the most urgent; one in :data:`AGED_SHARE` is the first in the order of plans, so that
+    no stream of new rows holds up an older one for ever. ``only_soonest``: only urgent and high
+    ones.
     """
-    rows = _without_faulty(
+    rows = _next(
+        "t.status = 'pending' AND t.assignee_expert_id IS NULL",
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, t.complexity, {_MEASURED},
           t.domain_id::text, {_UNKNOWN_PARENTS},
           EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
-        FROM tasks t WHERE t.status = 'pending' AND t.assignee_expert_id IS NULL
-          {_SOONEST if only_soonest else ""}
-        ORDER BY kos_priority_rank(t.priority::text), t.created_at LIMIT %(limit)s
+        FROM chosen JOIN tasks t ON t.id = chosen.id ORDER BY chosen.n
         """,
-        {"limit": limit},
+        limit,
+        only_soonest=only_soonest,
     )
     names = _domain_names({row["domain_id"] for row in rows if row["domain_id"]})
     return [
         value_of(UnassignedTask, {**row, "domain": names.get(row["domain_id"])}) for row in rows
     ]
+
+
+def _next(condition: str, reading: str, limit: int, *, only_soonest: bool) -> list[Row]:
+    """Read up to ``limit`` of the rows that meet ``condition``; ``reading`` selects from
+    ``chosen``."""
+    chosen = _NEXT.format(condition=condition, soonest=_SOONEST if only_soonest else "")
+    aged = 0 if only_soonest else limit // AGED_SHARE
+    return _without_faulty(chosen + reading, {"limit": limit, "aged": aged})
 
 
 def _domain_names(ids: set[str]) -> dict[str, str]:
@@ -259,18 +291,18 @@ def _domain_names(ids: set[str]) -> dict[str, str]:
 
 def unclassified(limit: int, *, only_soonest: bool = False) -> list[UnassignedTask]:
     """Up to ``limit`` pending rows whose creator chose the expert and which have no
-    complexity yet. ``only_soonest``: only urgent and high ones."""
-    rows = _without_faulty(
+    complexity yet, chosen like those of :func:`unassigned`."""
+    rows = _next(
+        "t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL",
         f"""
         SELECT t.id::text, {_BEGINNINGS}, t.priority, t.category, {_MEASURED},
           e.name AS expert, {_UNKNOWN_PARENTS},
           EXISTS (SELECT 1 FROM kos_dependencies d WHERE d.task_id = t.id) AS has_dependencies
-        FROM tasks t LEFT JOIN experts e ON e.id = t.assignee_expert_id
-        WHERE t.status = 'pending' AND t.assignee_expert_id IS NOT NULL AND t.complexity IS NULL
-          {_SOONEST if only_soonest else ""}
-        ORDER BY kos_priority_rank(t.priority::text), t.created_at LIMIT %(limit)s
+        FROM chosen JOIN tasks t ON t.id = chosen.id
+          LEFT JOIN experts e ON e.id = t.assignee_expert_id ORDER BY chosen.n
         """,
-        {"limit": limit},
+        limit,
+        only_soonest=only_soonest,
     )
     return [value_of(UnassignedTask, row) for row in rows]
 

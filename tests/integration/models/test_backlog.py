@@ -145,3 +145,20 @@ def test_only_a_completed_parent_lets_its_child_run(status: TaskState) -> None:
     eligible = {row.id for row in backlog.window(10)} - {parent}
 
     assert eligible == ({child} if status is TaskState.COMPLETED else set())
+
+
+@pytest.mark.parametrize("assigned", [False, True], ids=["without an expert", "unclassified"])
+def test_an_old_row_is_reached_although_urgent_ones_keep_coming(assigned: bool) -> None:
+    wait(1, "old", priority="low", assigned=assigned)
+    wait(1, "young", priority="low", assigned=assigned)
+    wait(300, "coding", priority="urgent", assigned=assigned)
+    fetch_all(
+        "UPDATE tasks SET complexity = NULL, created_at = now() - CASE category "
+        "WHEN 'old' THEN interval '50 minutes' ELSE interval '1 minute' END RETURNING id"
+    )
+    read = backlog.unclassified if assigned else backlog.unassigned
+
+    rows = read(100)
+
+    assert [row.category for row in rows] == ["old"] + ["coding"] * 99
+    assert {row.priority for row in read(100, only_soonest=True)} == {"urgent"}

@@ -278,17 +278,21 @@ def _parameters(url: str, application_name: str) -> dict[str, Any]:
 
 def lacks_tables(error: BaseException) -> bool:
     """Whether a statement named what this database does not have: its migrations have not run."""
-    return _sqlstate(error) in MISSING
+    return sqlstate(error) in MISSING
+
+
+def sqlstate(error: BaseException) -> str:
+    """The SQLSTATE of what the driver raised, directly or as the cause of ``error``. Empty without
+    one, as where a connection is refused."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DRIVER_ERRORS):
+        cause = cause.__cause__ or cause.__context__
+    return getattr(cause, "pgcode", None) or ""
 
 
 def _cannot_serve(error: Exception) -> bool:
-    state = _sqlstate(error)
+    state = sqlstate(error)
     return state in NOT_NOW or state[:2] in NOT_NOW
-
-
-def _sqlstate(error: BaseException) -> str:
-    driver_error = error if isinstance(error, DRIVER_ERRORS) else error.__context__
-    return getattr(driver_error, "pgcode", None) or ""
 
 
 def _first_line(error: Exception) -> str:

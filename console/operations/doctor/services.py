@@ -130,9 +130,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 def _refused(name: str, error: peewee.DatabaseError) -> Check:
     reason = str(error).strip().splitlines()[0]
-    if "permission denied" in reason:
-        return red(name, reason, "kos migrate grants ROLE, by the owner, says what it needs")
-    return red(name, reason, "see the line on tables above")
+    return red(name, reason, remedy(error, "see the line on tables above"))
 
 
 def _unused() -> Iterator[Check]:

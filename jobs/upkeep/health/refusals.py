@@ -1,13 +1,23 @@
-"""What to do where Postgres or Redis refuses, by their words, OpenSSL's and PgBouncer's."""
+"""What to do where Postgres or Redis refuses, by SQLSTATE where there is one, else by their words,
+OpenSSL's and PgBouncer's."""
 
 from __future__ import annotations
 
+import re
+
+from models.database import sqlstate
+
+BY_SQLSTATE = {
+    "25006": "DATABASE_URL names a read-only server: name its primary",
+    "42501": "kos migrate grants ROLE, by the owner, says what it needs",
+    "53100": "free some space where Postgres keeps its data",
+    "53300": "raise max_connections of Postgres",
+}
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 REMEDIES = {
     "MISCONF": "free some space where Redis keeps its data",
     "maxmemory": "raise maxmemory of Redis",
     "read only replica": "REDIS_URL names a replica: name its primary",
-    "No space left": "free some space where Postgres keeps its data",
-    "read-only transaction": "DATABASE_URL names a read-only server: name its primary",
     "unsupported startup parameter": "take it out of DATABASE_URL, or name it in "
     "ignore_startup_parameters of the pooler",
     "FATAL:  database": "create that database, or name another in DATABASE_URL",
@@ -41,8 +51,19 @@ REMEDIES = {
     "rediss://",
 }
 """The first that is in the error. PgBouncer: https://www.pgbouncer.org/config.html."""
+SERVER_ANSWERED = re.compile(r"(?:^|: )\w+:  ")
+"""Before the words of a server that refuses a connection stands a word in its language (FATAL), and
+two spaces; libpq's own words are English. A refused connection has no SQLSTATE."""
+CHECK_CONNECTION = (
+    "Postgres answers: check the user, its password and the database of DATABASE_URL, and "
+    "pg_hba.conf of that server"
+)
 
 
 def remedy(error: object, otherwise: str) -> str:
     """What to do about ``error``, if it is one of these, else ``otherwise``."""
-    return next((text for words, text in REMEDIES.items() if words in str(error)), otherwise)
+    text = str(error)
+    by_state = BY_SQLSTATE.get(sqlstate(error)) if isinstance(error, BaseException) else None
+    by_words = (advice for words, advice in REMEDIES.items() if words in text)
+    refused = CHECK_CONNECTION if SERVER_ANSWERED.search(text) else otherwise
+    return by_state or next(by_words, refused)

@@ -11,7 +11,7 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,13 +94,13 @@ def restore(url: str, file: Path, *, replace: bool) -> dict[str, int]:
     name = parse_dsn(url)["dbname"]
     with (
         statement_limit(None),
-        _connected(_with_database(url, MAINTENANCE_DATABASE)) as maintenance,
+        _maintenance(url) as maintenance,
     ):
         _require_unused(maintenance, name)
         if not replace:
             _require_empty(url)
         programs = _programs(maintenance)
-        with _scratch(maintenance, name) as scratch:
+        with _scratch(maintenance, url) as scratch:
             fresh = _with_database(url, scratch)
             _restore_into(fresh, file, programs)
             with _connected(fresh) as restored:
@@ -120,6 +120,10 @@ def _connected(url: str) -> Iterator[PostgresConnection]:
             yield connection
         except psycopg2.Error as error:
             raise BackupFailed(str(error).strip().splitlines()[0]) from error
+
+
+def _maintenance(url: str) -> AbstractContextManager[PostgresConnection]:
+    return _connected(_with_database(url, MAINTENANCE_DATABASE))
 
 
 def _programs(connection: PostgresConnection) -> Path:
@@ -189,7 +193,7 @@ def _compare(
 
     Raises BackupFailed where the two differ."""
     try:
-        with _scratch(connection, parse_dsn(url)["dbname"]) as scratch:
+        with _scratch(connection, url) as scratch:
             fresh = _with_database(url, scratch)
             _restore_into(fresh, partial, programs)
             with _connected(fresh) as restored:
@@ -203,11 +207,13 @@ def _compare(
 
 
 @contextmanager
-def _scratch(connection: PostgresConnection, name: str) -> Iterator[str]:
-    """An empty database with the settings of ``name``. The leftover of a killed run is dropped
-    first."""
+def _scratch(connection: PostgresConnection, url: str) -> Iterator[str]:
+    """An empty database with the settings of that of ``url``. The leftover of a killed run is
+    dropped first."""
+    name = parse_dsn(url)["dbname"]
     scratch = f"{name[:NAME_BYTES]}_kos_scratch"
-    drop = SQL("DROP DATABASE IF EXISTS {}").format(Identifier(scratch))
+    # What was interrupted may still hold its session for a moment.
+    drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(scratch))
     with connection.cursor() as cursor:
         cursor.execute(SETTINGS, (name,))
         encoding, collate, ctype = cursor.fetchone() or (None, None, None)
@@ -217,11 +223,15 @@ def _scratch(connection: PostgresConnection, name: str) -> Iterator[str]:
         cursor.execute(drop)
         make = SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}")
         settings = map(Literal, (encoding, collate, ctype))
-        cursor.execute(make.format(Identifier(scratch), *settings))
         try:
+            cursor.execute(make.format(Identifier(scratch), *settings))
             yield scratch
-        finally:
-            cursor.execute(drop)
+        except BaseException:
+            # An interrupt in the middle of a statement has closed the connection.
+            with suppress(psycopg2.Error, BackupFailed), _maintenance(url) as last:
+                last.cursor().execute(drop)
+            raise
+        cursor.execute(drop)
 
 
 def _restore_into(url: str, file: Path, programs: Path) -> None:

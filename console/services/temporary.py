@@ -32,6 +32,8 @@ def embedded_postgres(home: Path) -> Iterator[str]:
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
+            # A Ctrl-C at the terminal must end the command first, which then clears up in here.
+            start_new_session=True,
         )
     try:
         wait_until_connectable(plan.url, timeout_seconds=START_SECONDS)

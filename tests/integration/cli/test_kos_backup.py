@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from console.operations import backup as operations
 from console.operations.errors import OperationError
@@ -134,6 +135,28 @@ def test_a_backup_moves_into_an_embedded_database_that_is_made_for_it(kos: Kos, 
             operations.back_up(elsewhere, home / "empty.dump")
 
         assert operations.restore(elsewhere, file, replace=False)["tasks"] == 1
+
+
+def test_an_interrupt_leaves_nothing_and_stays_one(
+    migrated_url: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as sessions:
+
+        def interrupted(url: str, *_: object) -> None:
+            """As pg_restore, whose session outlives it for a moment."""
+            sessions.enter_context(closing(psycopg2.connect(url)))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("models.backup._restore_into", interrupted)
+
+        with pytest.raises(KeyboardInterrupt):
+            back_up(migrated_url, file)
+
+    assert list(file.parent.iterdir()) == []
+    scratch = f"{parse_dsn(migrated_url)['dbname']}_kos_scratch"
+    with closing(psycopg2.connect(migrated_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (scratch,))
+        assert cursor.fetchone() is None
 
 
 def test_every_night_has_one_backup_and_the_newest_are_kept(

@@ -144,8 +144,9 @@ def connect(settings: Settings, *, program: str = "kos") -> Runtime:
 
 
 def _tasks_may_run() -> bool:
+    """Never raises: True where that cannot be read, False where there are no tables yet."""
     try:
         with database.session():
             return counts.any_leased()
-    except database.DatabaseUnavailable:
-        return True
+    except (database.DatabaseUnavailable, *database.PEEWEE_ERRORS) as error:
+        return not database.lacks_tables(error)

@@ -266,7 +266,7 @@ def _lanes(ahead: Ahead) -> dict[str, _Lane]:
 
 
 def _place_delayed(ahead: Ahead, lanes: Mapping[str, _Lane], draw: Draw) -> None:
-    """Tasks in back-off go where a slot is free first."""
+    """Tasks in back-off go where a slot is free first; as many as of the others fail once more."""
     durations = [one.duration for one in ahead.blocks or ahead.in_flight] or [ahead.usual]
     usual = Duration(
         sum(duration.seconds for duration in durations) / len(durations),
@@ -274,7 +274,10 @@ def _place_delayed(ahead: Ahead, lanes: Mapping[str, _Lane], draw: Draw) -> None
     )
     for ready in sorted(ahead.delayed):
         lane = min(lanes.values(), key=lambda one: max(one.free[0], ready))
-        lane.place(usual, draw, ready=ready)
+        _, finish = lane.place(usual, draw, ready=ready)
+        if ahead.retries.share > 0 and draw() < ahead.retries.share:
+            again = finish + ahead.retries.growth * ahead.retries.delay_seconds
+            lane.place(usual, draw, ready=again)
 
 
 def _drawn(duration: Duration, normal: float) -> float:

@@ -94,6 +94,14 @@ def test_a_task_in_back_off_is_done_after_it() -> None:
     assert middle(found.end()) == pytest.approx(70.0, rel=0.1)
 
 
+def test_a_task_in_back_off_may_fail_once_more() -> None:
+    retries = Retries(share=1.0, delay_seconds=90.0)
+
+    found = played(slots={"mlx": 2}, delayed=(60.0,), usual=SURE, retries=retries)
+
+    assert middle(found.end()) == pytest.approx(60.0 + 10.0 + 180.0 + 10.0, rel=0.1)
+
+
 def test_tasks_in_back_off_alone_still_have_an_end() -> None:
     found = played(slots={"mlx": 2}, delayed=(60.0, 20.0), usual=SURE)
 

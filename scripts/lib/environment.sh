@@ -85,11 +85,14 @@ make_venv() {
         "elsewhere: $1 -m pip install --user virtualenv"
 }
 
+# What pip and setuptools warn of is shown only where the installation fails.
 install_project() {
     say "Installing the dependencies (the first time takes a few minutes)"
-    "$venv_python" -m pip install --quiet --disable-pip-version-check \
-        -c "$root/constraints.txt" -e "${root}[$1]" ||
+    said=$("$venv_python" -m pip install --quiet --disable-pip-version-check \
+        -c "$root/constraints.txt" -e "${root}[$1]" 2>&1) || {
+        say "$said"
         fail "The dependencies could not be installed; see the lines above, then run this again"
+    }
 }
 
 # install_with_apt PACKAGE...: only where we are root on a Debian.

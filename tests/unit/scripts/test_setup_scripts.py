@@ -24,7 +24,9 @@ case "$*" in
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
 "-m virtualenv "*) exit 1 ;;
 "-m pip --version") ;;
-"-m pip install"*) [ ! -e "$FAKES/no-network" ] ;;
+"-m pip install"*)
+    echo "SetuptoolsDeprecationWarning: editable" >&2
+    [ ! -e "$FAKES/no-network" ] ;;
 "-m tests.support.browsers --install") [ -e "$FAKES/fetchable-browser" ] ;;
 "-m tests.support.browsers") [ ! -e "$FAKES/no-browser" ] ;;
 "-m pytest --collect-only"*)
@@ -250,6 +252,9 @@ def test_an_install_that_failed_is_tried_again(checkout: Checkout) -> None:
     assert failed.returncode == 1
     assert "could not be installed" in failed.stderr
     assert done.returncode == 0
+    # What the installation warns of helps only where it fails.
+    assert "DeprecationWarning" in failed.stderr
+    assert "DeprecationWarning" not in done.stderr
 
 
 def test_the_demo_stops_everything_also_when_it_fails(checkout: Checkout) -> None:

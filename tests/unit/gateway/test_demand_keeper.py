@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -97,3 +97,35 @@ def test_a_pause_is_counted_only_where_nobody_asks(monkeypatch: pytest.MonkeyPat
     now[0] += 30.0
 
     assert keeper.demanded("o") is not None, "it is kept for as long as a load costs"
+
+
+def test_a_server_is_for_whoever_waits_longest_then_for_the_model_used_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [datetime(2026, 3, 1, tzinfo=UTC)]
+    monkeypatch.setattr("gateway.demand_keeper.utc_now", lambda: now[0])
+    parts: Any = Told()
+    keeper = DemandKeeper(
+        parts,
+        patience=timedelta(0),
+        keep_at_most_seconds=60.0,
+        slots=parts,
+        running=parts,
+        habits=parts,
+        request_plan=parts,
+    )
+
+    def wanted() -> tuple[str, bool]:
+        demand = keeper.demanded("o")
+        assert demand is not None
+        return demand.model, demand.waiting_since is not None
+
+    with keeper.request("o", "first", 0, resident=False) as first:
+        now[0] += timedelta(seconds=1)
+        with keeper.request("o", "second", 0, resident=False) as second:
+            assert wanted() == ("first", True)
+            first.answered()
+            assert wanted() == ("second", True)
+            second.answered()
+            assert not wanted()[1]
+    assert not wanted()[1]

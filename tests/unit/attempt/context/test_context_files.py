@@ -259,3 +259,16 @@ class TestEncodings:
         (root / "a.txt").write_bytes(b"one\r\ntwo\rthree")
 
         assert "one\ntwo\nthree" in gathered(root, "a.txt").text
+
+
+def test_all_files_together_are_bounded_and_a_smaller_one_still_fits(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.attempt.context.files.MAX_TOTAL_BYTES", 100)
+    for name, size in (("a", 60), ("b", 60), ("c", 40), ("d", 1)):
+        (root / name).write_text("x" * size)
+
+    result = gathered(root, "a", "b", "c", "d")
+
+    assert [file.path for file in result.used] == ["a", "c"]
+    assert [file.path for file in result.refused] == ["b", "d"]

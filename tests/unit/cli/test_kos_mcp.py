@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +32,16 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> Non
         assert main(["mcp", "--http", str(port)]) == 2
 
     assert f"port {port} is taken" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stdin", ["<&-", "</dev/null", "<&- >&-"])
+def test_without_an_agent_it_ends_at_once(tmp_path: Path, stdin: str) -> None:
+    program = "import sys; from console.cli.main import main; sys.exit(main(['mcp']))"
+
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {stdin}', sys.executable, program],
+        env={**os.environ, "KOS_HOME": str(tmp_path)}, stderr=subprocess.PIPE, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")

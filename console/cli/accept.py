@@ -35,9 +35,9 @@ def accept_command(
         if run is not None:
             run_id = ids.resolve(run)
             answers.keep_result(task_id, run_id)
-            document = {"task": task_id, "accepted_run": run_id}
+            document: dict[str, object] = {"task": task_id, "accepted_run": run_id}
         else:
-            document = {"task": task_id, **tasks.accept(task_id, attempt)}
+            document = {"task": task_id, "accepted": tasks.accept(task_id, attempt).accepted}
     if as_json:
         print_json(document)
     elif run is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +14,12 @@ from console.cli.error_mapping import DONE, WRONG
 from console.cli.framework import Command, json_option
 from console.cli.output import note, print_json, say
 from console.cli.tasks import chosen_by, filter_options
+
+if TYPE_CHECKING:
+    from console.operations.reruns import Reruns
+    from console.operations.tasks import Cancelled, Retried, UnchangedTask
+
+    Done = TypeVar("Done", Cancelled, Retried, Reruns)
 
 PAGE = 1000
 OPEN = ("pending", "queued", "in_progress")
@@ -63,14 +71,14 @@ def cancel_command(
         return _preview("would be cancelled", chosen, as_json=as_json)
     if chosen and not task_ids and not yes:
         click.confirm(f"Cancel {len(chosen)} tasks?", abort=True, err=True)
-    document = _in_pages(app, chosen, tasks.cancel)
+    done = _in_pages(app, chosen, tasks.cancel)
     if as_json:
-        print_json(document)
-        return _code(document, ("cancelled", "stopping"), bool(task_ids))
-    _print("cancelled", document["cancelled"])
-    _print("asked to stop", document["stopping"])
-    _print_unchanged(document["unchanged"], "had ended")
-    return _code(document, ("cancelled", "stopping"), bool(task_ids))
+        print_json(done)
+    else:
+        _print("cancelled", done.cancelled)
+        _print("asked to stop", done.stopping)
+        _print_unchanged(done.unchanged, "had ended")
+    return _code(len(done.cancelled) + len(done.stopping), done.unchanged, bool(task_ids))
 
 
 @click.command(
@@ -119,13 +127,13 @@ def retry_command(
     chosen = _chosen(app, task_ids, filters, statuses, otherwise=("failed",))
     if dry_run:
         return _preview("would be sent through again", chosen, as_json=as_json)
-    document = _in_pages(app, chosen, tasks.retry)
+    done = _in_pages(app, chosen, tasks.retry)
     if as_json:
-        print_json(document)
+        print_json(done)
     else:
-        _print("sent through again", document["retried"])
-        _print_unchanged(document["unchanged"], "cannot be retried: only failed or cancelled can")
-    return _code(document, ("retried",), bool(task_ids))
+        _print("sent through again", done.retried)
+        _print_unchanged(done.unchanged, "cannot be retried: only failed or cancelled can")
+    return _code(len(done.retried), done.unchanged, bool(task_ids))
 
 
 def _run_again(
@@ -144,13 +152,13 @@ def _run_again(
     if dry_run:
         return _preview("would run again as new tasks", chosen, as_json=as_json)
     rules = rules_of(app.connections)
-    document = _in_pages(app, chosen, lambda page: reruns.rerun(page, changes, rules=rules))
+    done = _in_pages(app, chosen, lambda page: reruns.rerun(page, changes, rules=rules))
     if as_json:
-        print_json(document)
+        print_json(done)
     else:
-        _print("submitted", [one["id"] for one in document["reruns"]])
-        _print_unchanged(document["unchanged"], "cannot run again")
-    return _code(document, ("reruns",), bool(task_ids))
+        _print("submitted", [one.id for one in done.reruns])
+        _print_unchanged(done.unchanged, "cannot run again")
+    return _code(len(done.reruns), done.unchanged, bool(task_ids))
 
 
 def _chosen(
@@ -185,29 +193,30 @@ def _preview(what: str, task_ids: list[str], *, as_json: bool) -> int:
     return DONE
 
 
-def _in_pages(app: App, chosen: list[str], action: Any) -> dict[str, Any]:
-    document: dict[str, Any] = {}
+def _in_pages(app: App, chosen: list[str], action: Callable[[list[str]], Done]) -> Done:
+    """What ``action`` did to all of them: each field holds the values of every page."""
+    from console.operations.documents import fields_of
+
+    starts = range(0, max(1, len(chosen)), PAGE)
     with app.database():
-        for start in range(0, max(1, len(chosen)), PAGE):
-            for name, values in action(chosen[start : start + PAGE]).items():
-                document.setdefault(name, []).extend(values)
-    return document
+        pages = [action(chosen[start : start + PAGE]) for start in starts]
+    every = zip(*(fields_of(page).values() for page in pages), strict=True)
+    return type(pages[0])(*(list(chain.from_iterable(values)) for values in every))
 
 
-def _code(document: dict[str, Any], done: tuple[str, ...], by_name: bool) -> int:
+def _code(changed: int, unchanged: Sequence[UnchangedTask], by_name: bool) -> int:
     """Asking for tasks that cannot be changed is a wrong request when none of them could."""
-    changed = sum(len(document[name]) for name in done)
-    return WRONG if by_name and document["unchanged"] and not changed else DONE
+    return WRONG if by_name and unchanged and not changed else DONE
 
 
-def _print(what: str, task_ids: list[str]) -> None:
+def _print(what: str, task_ids: Sequence[str]) -> None:
     if task_ids:
         listed = ", ".join(task_id[:8] for task_id in task_ids[:5])
         more = f" and {len(task_ids) - 5} more" if len(task_ids) > 5 else ""
         say(f"{len(task_ids)} {what}: {listed}{more}")
 
 
-def _print_unchanged(unchanged: list[dict[str, Any]], why: str) -> None:
+def _print_unchanged(unchanged: Sequence[UnchangedTask], why: str) -> None:
     for entry in unchanged[:20]:
-        reason = LOCKED if entry.get("locked") else entry.get("error", why)
-        note(f"{entry['id'][:8]} is {entry['status']}: {reason}", "yellow")
+        reason = LOCKED if getattr(entry, "locked", False) else getattr(entry, "error", why)
+        note(f"{entry.id[:8]} is {entry.status}: {reason}", "yellow")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from console.cli.app import App, pass_app
 from console.cli.error_mapping import DONE, RED
 from console.cli.framework import Command, json_option
 from console.cli.output import Column, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from console.operations.adoption import AdoptionReport
 
 COLUMNS = (Column("FOUND"), Column("MEANS"))
 TITLES = {"database": "Database", "environment": "Environment", "obstacles": "In the way"}
@@ -33,27 +37,28 @@ def adopt_command(app: App, apply: bool, as_json: bool) -> int:
     from console.operations import adoption
     from models.migrations import runner
 
-    document = adoption.report(app.connections)
-    blocked = bool(document["obstacles"])
-    document["applied"] = runner.up() if apply and not blocked else []
+    report = adoption.report(app.connections)
+    blocked = bool(report.obstacles)
+    if apply and not blocked:
+        report = replace(report, applied=runner.up())
     if as_json:
-        print_json(document)
+        print_json(report)
     else:
-        _print(document, apply=apply)
+        _print(report)
     return RED if blocked else DONE
 
 
-def _print(document: dict[str, Any], *, apply: bool) -> None:
+def _print(report: AdoptionReport) -> None:
     for key, title in TITLES.items():
-        rows = [[item["found"], item["meaning"]] for item in document[key]]
+        rows = [[item.found, item.meaning] for item in getattr(report, key)]
         if rows:
             say(f"{title}:")
             print_table(COLUMNS, rows, empty="")
-    if document["obstacles"]:
+    if report.obstacles:
         say("nothing was changed: clear what is in the way first")
-    elif document["applied"]:
-        say(f"added: {', '.join(document['applied'])}")
-    elif document["will_add"]:
-        say(f"will add: {', '.join(document['will_add'])} (kos adopt --apply)")
+    elif report.applied:
+        say(f"added: {', '.join(report.applied)}")
+    elif report.will_add:
+        say(f"will add: {', '.join(report.will_add)} (kos adopt --apply)")
     else:
         say("nothing is to be added")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import peewee
 
@@ -22,8 +22,28 @@ COMPAT_OFFER = (
 COMPAT_ON = "answers go to knowledge_nodes, and metadata gets what the other programs read"
 
 
-def report(connections: Connections) -> dict[str, Any]:
-    """The document of ``kos adopt --json``, of a database that is only read."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found, and what it means here."""
+
+    found: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptionReport:
+    """The document of ``kos adopt --json``. ``will_add`` are the migrations that are pending,
+    ``applied`` those that this command ran, ``obstacles`` what refuses them."""
+
+    database: Sequence[Finding]
+    environment: Sequence[Finding]
+    obstacles: Sequence[Finding]
+    will_add: Sequence[str]
+    applied: Sequence[str] = ()
+
+
+def report(connections: Connections) -> AdoptionReport:
+    """Of a database that is only read."""
     connections.use_database()
     with session():
         obstacles = list(site.obstacles())
@@ -34,37 +54,37 @@ def report(connections: Connections) -> dict[str, Any]:
             found = [site.SiteFinding(reason, "the rest of the database was not read")]
         pending = runner.pending()
         has_knowledge = site.has_knowledge()
-    return {
-        "database": _documents(found),
-        "environment": [*_environment(connections), *_offers(connections, has_knowledge)],
-        "obstacles": _documents(obstacles) if pending else [],
-        "will_add": pending,
-    }
+    return AdoptionReport(
+        database=_findings(found),
+        environment=[*_environment(connections), *_offers(connections, has_knowledge)],
+        obstacles=_findings(obstacles) if pending else [],
+        will_add=pending,
+    )
 
 
-def _documents(found: Iterable[site.SiteFinding]) -> list[dict[str, str]]:
-    return [{"found": item.subject, "meaning": item.meaning} for item in found]
+def _findings(found: Iterable[site.SiteFinding]) -> list[Finding]:
+    return [Finding(item.subject, item.meaning) for item in found]
 
 
-def _offers(connections: Connections, has_knowledge: bool) -> list[dict[str, str]]:
+def _offers(connections: Connections, has_knowledge: bool) -> list[Finding]:
     """What the owner may set because of what the database holds."""
     if not has_knowledge:
         return []
     if connections.settings.compat is Compat.KNOWLEDGE_OS:
-        return [{"found": "KOS_COMPAT=knowledge_os", "meaning": COMPAT_ON}]
-    return [{"found": "KOS_COMPAT is not set", "meaning": COMPAT_OFFER}]
+        return [Finding("KOS_COMPAT=knowledge_os", COMPAT_ON)]
+    return [Finding("KOS_COMPAT is not set", COMPAT_OFFER)]
 
 
-def _environment(connections: Connections) -> list[dict[str, str]]:
+def _environment(connections: Connections) -> list[Finding]:
     """Names of other programs that are set, and what each does here."""
     names = {*os.environ, *read_dotenv(connections.settings.dotenv)}
     found = [
-        {"found": name, "meaning": f"honoured; its name here is {current}"}
+        Finding(name, f"honoured; its name here is {current}")
         for name, current in OLD_NAMES.items()
         if name in names
     ]
     found += [
-        {"found": name, "meaning": f"not used: {reason}"}
+        Finding(name, f"not used: {reason}")
         for name, reason in UNUSED_NAMES.items()
         if name in names
     ]
@@ -72,5 +92,5 @@ def _environment(connections: Connections) -> list[dict[str, str]]:
     for warning in connections.settings.warnings:
         name, _, meaning = warning.partition(" ")
         if name not in reported:
-            found.append({"found": name, "meaning": meaning})
+            found.append(Finding(name, meaning))
     return found

@@ -60,8 +60,8 @@ def start_comparison(
     for choice in choices:
         if problem := submission.problem_of(reruns.line_of(row, choice), rules=rules):
             raise InvalidInput(problem)
-    found = [reruns.rerun([task_id], choice, rules=rules)["reruns"] for choice in choices]
-    return [one["id"] for several in found for one in several]
+    found = [reruns.rerun([task_id], choice, rules=rules).reruns for choice in choices]
+    return [one.id for several in found for one in several]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

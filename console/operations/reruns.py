@@ -6,11 +6,13 @@ The new task's ``metadata.rerun_of`` is the id of the first; the first stays as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from console.operations import submission
 from console.operations.submission import Rules
 from console.operations.submission_lines import Line
+from console.operations.tasks import UnchangedTask
 from jobs.policy import metadata
 from models import task_views
 from models.states import FINAL_STATES, Priority
@@ -21,6 +23,25 @@ LINK = "rerun_of"
 NOT_ENDED = "has not ended"
 _OF_THE_FIRST = frozenset({"preferred_source", "gateway_caller", "schedule", "result_of", LINK})
 """Keys that the system wrote about the first task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """The new task ``id`` runs ``rerun_of`` again."""
+
+    id: str
+    rerun_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRerun(UnchangedTask):
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reruns:
+    reruns: Sequence[Rerun]
+    unchanged: Sequence[RefusedRerun]
 
 
 def line_of(row: WholeTask, changes: Mapping[str, str]) -> dict[str, Any]:
@@ -48,24 +69,21 @@ def line_of(row: WholeTask, changes: Mapping[str, str]) -> dict[str, Any]:
     return {key: value for key, value in line.items() if value}
 
 
-def rerun(task_ids: Sequence[str], changes: Mapping[str, str], *, rules: Rules) -> dict[str, Any]:
-    """Submit each ended task once more. Needs a session.
-
-    ``{"reruns": [{"id", "rerun_of"}], "unchanged": [{"id", "status", "error"}]}``.
-    """
-    reruns: list[dict[str, Any]] = []
-    unchanged: list[dict[str, Any]] = []
+def rerun(task_ids: Sequence[str], changes: Mapping[str, str], *, rules: Rules) -> Reruns:
+    """Submit each ended task once more. Needs a session."""
+    reruns: list[Rerun] = []
+    unchanged: list[RefusedRerun] = []
     final = {state.value for state in FINAL_STATES}
     for task_id in task_ids:
         row = task_views.one(task_id)
         if row is None or row.status not in final:
             status = row.status if row else None
-            unchanged.append({"id": task_id, "status": status, "error": NOT_ENDED})
+            unchanged.append(RefusedRerun(task_id, status, NOT_ENDED))
             continue
         report = submission.submit([Line(1, line_of(row, changes))], rules=rules)
         if report.rejected:
             error = report.rejected[0].error
-            unchanged.append({"id": task_id, "status": row.status, "error": error})
+            unchanged.append(RefusedRerun(task_id, row.status, error))
         else:
-            reruns.append({"id": report.ids[0], LINK: task_id})
-    return {"reruns": reruns, "unchanged": unchanged}
+            reruns.append(Rerun(report.ids[0], rerun_of=task_id))
+    return Reruns(reruns, unchanged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from console.operations.errors import InvalidInput, near
@@ -14,6 +14,46 @@ from models.decision import RecordedDecision
 from models.states import TaskState
 from models.task import Task
 from models.task_rows import WholeTask
+
+
+@dataclass(frozen=True, slots=True)
+class UnchangedTask:
+    """A task that was left as it is; ``status`` is None where there is none of this id."""
+
+    id: str
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedTask(UnchangedTask):
+    """One whose row another transaction keeps locked."""
+
+    locked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Ids of tasks that are cancelled, and of running ones that are asked to stop. The unchanged
+    had ended before, or are locked."""
+
+    cancelled: Sequence[str]
+    stopping: Sequence[str]
+    unchanged: Sequence[UnchangedTask]
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Ids of tasks that are sent through again."""
+
+    retried: Sequence[str]
+    unchanged: Sequence[UnchangedTask]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedAnswer:
+    """The number of the attempt whose answer is the result now."""
+
+    accepted: int
 
 
 def checked_statuses(written: Iterable[str]) -> tuple[str, ...]:
@@ -41,10 +81,10 @@ def best_answer(task: WholeTask) -> TaskAttempt | None:
     return max(found, key=lambda one: ((one.verdict or {}).get("score") or 0.0, one.number))
 
 
-def accept(task_id: str, number: int | None = None) -> dict[str, Any]:
+def accept(task_id: str, number: int | None = None) -> AcceptedAnswer:
     """Take the answer of attempt ``number``, else the best one, as the result.
 
-    ``{"accepted": number}``. Raises InvalidInput where there is none, or the task runs.
+    Raises InvalidInput where there is none, or the task runs.
     """
     accepted = Task.accept(task_id, number)
     if accepted is None:
@@ -53,7 +93,7 @@ def accept(task_id: str, number: int | None = None) -> dict[str, Any]:
             f"{which} of {task_id} with an answer is not there, or the task runs now"
         )
     request_plan("accept")
-    return {"accepted": accepted}
+    return AcceptedAnswer(accepted)
 
 
 def explained(task_id: str) -> dict[str, Any]:
@@ -66,38 +106,28 @@ def as_explained(task_id: str, decisions: Iterable[RecordedDecision]) -> dict[st
     return {"task": task_id, "decisions": [asdict(one) for one in decisions]}
 
 
-def cancel(task_ids: Sequence[str]) -> dict[str, Any]:
-    """Cancel waiting tasks at once and ask running ones to stop.
-
-    ``{"cancelled": [...], "stopping": [...], "unchanged": [{"id", "status", "locked"}]}``; the
-    unchanged had ended before, or another transaction keeps their rows locked.
-    """
+def cancel(task_ids: Sequence[str]) -> Cancelled:
+    """Cancel waiting tasks at once and ask running ones to stop."""
     after = Task.cancel(task_ids)
     running = TaskState.IN_PROGRESS.value
-    return {
-        "cancelled": [i for i in task_ids if after.get(i) == TaskState.CANCELLED.value],
-        "stopping": [i for i in task_ids if after.get(i) == running],
-        "unchanged": _unchanged(task_ids, after),
-    }
+    return Cancelled(
+        cancelled=[i for i in task_ids if after.get(i) == TaskState.CANCELLED.value],
+        stopping=[i for i in task_ids if after.get(i) == running],
+        unchanged=_unchanged(task_ids, after),
+    )
 
 
-def retry(task_ids: Sequence[str], *, elsewhere: bool = False) -> dict[str, Any]:
+def retry(task_ids: Sequence[str], *, elsewhere: bool = False) -> Retried:
     """Send failed and cancelled tasks through again with fresh counters. ``elsewhere`` excludes the
-    places where they ran.
-
-    ``{"retried": [...], "unchanged": [{"id", "status", "locked"}]}``.
-    """
+    places where they ran."""
     after = Task.redrive(task_ids, avoid_tried=elsewhere)
     retried = [task_id for task_id in task_ids if after.get(task_id) is not None]
     if retried:
         request_plan("retry")
-    return {"retried": retried, "unchanged": _unchanged(task_ids, after)}
+    return Retried(retried, _unchanged(task_ids, after))
 
 
-def _unchanged(task_ids: Sequence[str], after: Mapping[str, str | None]) -> list[dict[str, Any]]:
+def _unchanged(task_ids: Sequence[str], after: Mapping[str, str | None]) -> list[UnchangedTask]:
     rest = [task_id for task_id in task_ids if after.get(task_id) is None]
     statuses = task_views.statuses_of(rest) if rest else {}
-    return [
-        {"id": i, "status": statuses.get(i), **({"locked": True} if i in after else {})}
-        for i in rest
-    ]
+    return [(LockedTask if i in after else UnchangedTask)(i, statuses.get(i)) for i in rest]

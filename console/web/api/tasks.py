@@ -107,11 +107,11 @@ def run_again(request: Request, body: Any) -> Response:
     if not all(isinstance(value, str) and value for value in changes.values()):
         raise ApiError(422, "model, expert and backend are names")
     with session():
-        document = reruns.rerun([_task_id(request)], changes, rules=site_of(request).rules)
+        done = reruns.rerun([_task_id(request)], changes, rules=site_of(request).rules)
     site_of(request).changed()
-    for one in document["unchanged"]:
-        raise ApiError(409 if one["error"] == reruns.NOT_ENDED else 422, one["error"])
-    return Json(document["reruns"][0], status_code=201)
+    for one in done.unchanged:
+        raise ApiError(409 if one.error == reruns.NOT_ENDED else 422, one.error)
+    return Json(done.reruns[0], status_code=201)
 
 
 def rated(request: Request, body: Any) -> Response:
@@ -140,7 +140,7 @@ def accepted(request: Request, body: Any) -> Response:
     return _changed(request, lambda chosen: tasks.accept(chosen[0], number))
 
 
-def many(change: Callable[[list[str]], dict[str, Any]]) -> Callable[[Request, Any], Response]:
+def many(change: Callable[[list[str]], object]) -> Callable[[Request, Any], Response]:
     """``{"ids": [...]}`` for ``change``."""
 
     def handler(request: Request, body: Any) -> Response:
@@ -157,7 +157,7 @@ def many(change: Callable[[list[str]], dict[str, Any]]) -> Callable[[Request, An
     return handler
 
 
-def _changed(request: Request, change: Callable[[list[str]], dict[str, Any]]) -> Response:
+def _changed(request: Request, change: Callable[[list[str]], object]) -> Response:
     with session():
         document = change([_task_id(request)])
     site_of(request).changed()

@@ -79,11 +79,11 @@ def _all_of(chosen: TaskFilter) -> Iterator[list[str]]:
 
 def _cancel(task_ids: list[str]) -> int:
     done = tasks.cancel(task_ids)
-    return len(done["cancelled"]) + len(done["stopping"])
+    return len(done.cancelled) + len(done.stopping)
 
 
 def _retry(task_ids: list[str]) -> int:
-    return len(tasks.retry(task_ids)["retried"])
+    return len(tasks.retry(task_ids).retried)
 
 
 _CHANGES: Mapping[str, _Change] = {

@@ -99,15 +99,15 @@ def change(request: Request, form: FormData) -> Response:
     with session():
         if verb == "cancel":
             done = tasks.cancel([task_id])
-            message, moved = "cancelled", done["cancelled"] + done["stopping"]
+            message, moved = "cancelled", [*done.cancelled, *done.stopping]
         elif verb == "accept":
             number = field(form, "attempt")
             accepted = tasks.accept(task_id, int(number) if number.isdecimal() else None)
-            message, moved = "accepted", [str(accepted["accepted"])]
+            message, moved = "accepted", [str(accepted.accepted)]
         elif verb == "elsewhere":
-            message, moved = "elsewhere", tasks.retry([task_id], elsewhere=True)["retried"]
+            message, moved = "elsewhere", [*tasks.retry([task_id], elsewhere=True).retried]
         else:
-            message, moved = "retried", tasks.retry([task_id])["retried"]
+            message, moved = "retried", [*tasks.retry([task_id]).retried]
     site_of(request).changed()
     return back_to(f"/tasks/{task_id}", message if moved else "nothing", n=len(moved))
 
@@ -124,9 +124,9 @@ def _run_again(request: Request, task_id: str) -> Response:
     with session():
         done = reruns.rerun([task_id], {}, rules=site.rules)
     site.changed()
-    if not done["reruns"]:
-        raise InvalidInput(f"{task_id[:8]} cannot run again: {done['unchanged'][0]['error']}")
-    return back_to(f"/tasks/{done['reruns'][0]['id']}", "submitted", n=1)
+    if not done.reruns:
+        raise InvalidInput(f"{task_id[:8]} cannot run again: {done.unchanged[0].error}")
+    return back_to(f"/tasks/{done.reruns[0].id}", "submitted", n=1)
 
 
 async def _watch(site: Site, task_id: str) -> AsyncIterator[str]:

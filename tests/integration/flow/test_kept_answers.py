@@ -32,7 +32,7 @@ def test_a_rejected_answer_is_kept_and_becomes_the_result_when_accepted(system: 
     assert kept.options["temperature"] == 0.4
     assert kept.options["seed"] == 5
     assert best is not None
-    assert accepted == {"accepted": best.number}
+    assert accepted.accepted == best.number
     done = system.task(task_id)
     assert (done["status"], done["result"]) == ("completed", kept.answer)
     assert done["last_error"] is None

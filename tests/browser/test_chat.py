@@ -113,7 +113,7 @@ def test_the_chat_page_is_dark_russian_small_and_honest(watched: Watched, system
     page.locator("#chat-send").click()
     expect(page.locator(".answer p[role=alert]").last).to_contain_text("end mark")
     system.stop("gateway")
-    expect(watched.open("/chat").locator("main")).to_contain_text("the gateway does not answer")
+    expect(watched.open("/chat").locator("main")).to_contain_text("шлюз не отвечает")
     watched.picture("chat-without-gateway")
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import closing
+
+import psycopg2
 import pytest
 
 from models import database, site
@@ -121,10 +125,15 @@ def test_what_others_wrote_into_a_shared_history_stays(url: str) -> None:
 
 def test_a_time_limit_of_the_role_does_not_cut_a_migration(url: str) -> None:
     run(url, "CREATE TABLE tasks (id uuid PRIMARY KEY, title text, created_at timestamptz)")
-    run(url, "ALTER ROLE CURRENT_USER SET statement_timeout = '1ms'")
+    run(url, "ALTER ROLE CURRENT_USER SET statement_timeout = '500ms'")
     try:
         database.configure(url, pool_size=5)
-        runner.up()
+        with closing(psycopg2.connect(url)) as another:
+            another.cursor().execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+            over = threading.Timer(1.0, another.rollback)
+            over.start()
+            runner.up()
+            over.join()
     finally:
         run(url, "SET statement_timeout = 0; ALTER ROLE CURRENT_USER RESET statement_timeout")
 

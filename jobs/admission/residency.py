@@ -117,12 +117,12 @@ class Residency:
         ended_at = self._clock()
         residents = self._publish(backend)
         if seconds > 0 and self._is_unlisted(model, residents):
-            seconds += self._load_unlisted(backend, key, seconds, residents, deadlines, cause)
+            first = (ended_at, seconds)
+            seconds += self._load_unlisted(backend, key, first, residents, deadlines, cause)
         elif seconds > 0:
             self._learn_default(key, residents)
             self._learn_holds(backend.spec, model, before, residents)
-            self._remember_load(key, ended_at, seconds)
-            self._record(key, seconds, cause)
+            self._count_load(key, ended_at, seconds, cause)
         return seconds
 
     def is_fresh(self, backend: str, model: str, num_ctx: int) -> bool:
@@ -151,8 +151,7 @@ class Residency:
         one load together report one end of it."""
         key = (backend, model, num_ctx)
         ended_at = self._clock() - call_seconds + load_seconds
-        if self._remember_load(key, ended_at, load_seconds):
-            self._record(key, load_seconds, cause)
+        self._count_load(key, ended_at, load_seconds, cause)
 
     def forget(self, backend: str) -> None:
         """Forget what was known about a server that failed."""
@@ -289,35 +288,37 @@ class Residency:
         self,
         backend: BackendAdapter,
         key: Key,
-        seconds: float,
+        first: tuple[float, float],
         residents: Sequence[ResidentModel],
         deadlines: Deadlines,
         cause: Cause,
     ) -> float:
-        """Load once more a model that took ``seconds`` and is not listed. It is a second name of
-        weights in memory, which loads at once, or another program displaced it. Returns the
-        seconds to add."""
+        """Load once more a model that is not listed after its ``first`` load (its end, its
+        seconds). It is a second name of weights in memory, which loads at once, or another program
+        displaced it. Returns the seconds to add."""
         name, model, num_ctx = key
+        ended_at, seconds = first
         warm = traits_of(backend.spec.kind).warm_load_seconds
         again = seconds
         if seconds > warm:
             again = backend.preload(model, num_ctx=num_ctx or None, deadlines=deadlines)
         if again > warm:
-            self._record(key, seconds, cause)
-            self._record(key, again, cause)
+            self._count_load(key, ended_at, seconds, cause)
+            self._count_load(key, self._clock(), again, cause)
             return again
         self._shared[name, model] = max(residents, key=lambda one: one.expires_at or _NEVER).name
         return -seconds
 
-    def _remember_load(self, key: Key, ended_at: float, seconds: float) -> bool:
-        """Remember a load of so many seconds that ended then; False where it is known already."""
+    def _count_load(self, key: Key, ended_at: float, seconds: float, cause: Cause) -> None:
+        """Record a load of so many seconds that ended then, unless another call told of it."""
         with self._lock:
             known = self._loads.setdefault(key, deque(maxlen=LOADS_REMEMBERED))
             shortest = min([seconds, *(each for _, each in known)])
             apart = max(SAME_LOAD_SECONDS, SAME_LOAD_SHARE * shortest)
             is_new = all(abs(ended_at - end) > apart for end, _ in known)
             known.append((ended_at, seconds))
-        return is_new
+        if is_new:
+            self._record(key, seconds, cause)
 
     def _record(self, key: Key, seconds: float, cause: Cause) -> None:
         backend, model, num_ctx = key

@@ -444,15 +444,50 @@ class TestWithAStrangerBesideUs:
         took: list[float],
         loads: list[float],
     ) -> None:
+        now = [100.0]
+        residency._clock = lambda: now[0]
         server = Sized()
         other = (ResidentModel("another", context_tokens=4096),)
         monkeypatch.setattr(server, "resident_models", lambda: other)
         left = iter(took)
-        monkeypatch.setattr(server, "preload", lambda *told, **more: next(left))
+
+        def preload(*told: Any, **more: Any) -> float:
+            now[0] += (seconds := next(left))
+            return seconds
+
+        monkeypatch.setattr(server, "preload", preload)
 
         assert sized(residency, server, 4096) == sum(loads)
         assert recorded == loads
         assert list(left) == []
+
+    @pytest.mark.parametrize("told_in", [1, 2])
+    def test_a_load_that_a_call_beside_told_of_is_not_counted_again(
+        self,
+        residency: Residency,
+        recorded: list[float],
+        monkeypatch: pytest.MonkeyPatch,
+        told_in: int,
+    ) -> None:
+        now, loads = [100.0], [2.0, 4.6]
+        residency._clock = lambda: now[0]
+        server = Sized()
+        other = (ResidentModel("another", context_tokens=4096),)
+        monkeypatch.setattr(server, "resident_models", lambda: other)
+        left = iter(loads)
+
+        def preload(*told: Any, **more: Any) -> float:
+            now[0] += (seconds := next(left))
+            if seconds == loads[told_in - 1]:
+                residency.loaded_inside(
+                    "ollama", MODEL, 4096, load_seconds=seconds, call_seconds=seconds
+                )
+            return seconds
+
+        monkeypatch.setattr(server, "preload", preload)
+        sized(residency, server, 4096)
+
+        assert sorted(recorded) == loads
 
     def test_a_load_inside_calls_that_waited_for_it_together_is_one(
         self, recorded: list[float]

@@ -76,7 +76,7 @@ class Residency:
         self._failures: dict[Key, tuple[float, TransientError]] = {}
         self._default_ctx: dict[tuple[str, str], int] = {}
         self._shared: dict[tuple[str, str], str] = {}
-        self._loads: dict[Key, deque[tuple[float, float]]] = {}
+        self._loads: dict[Key, deque[tuple[float, float, bool]]] = {}
         self._holds: dict[str, tuple[float, Holds | None]] = {}
 
     def ensure(
@@ -151,7 +151,7 @@ class Residency:
         one load together report one end of it."""
         key = (backend, model, num_ctx)
         ended_at = self._clock() - call_seconds + load_seconds
-        self._count_load(key, ended_at, load_seconds, cause)
+        self._count_load(key, ended_at, load_seconds, cause, inside=True)
 
     def forget(self, backend: str) -> None:
         """Forget what was known about a server that failed."""
@@ -309,14 +309,18 @@ class Residency:
         self._shared[name, model] = max(residents, key=lambda one: one.expires_at or _NEVER).name
         return -seconds
 
-    def _count_load(self, key: Key, ended_at: float, seconds: float, cause: Cause) -> None:
-        """Record a load of so many seconds that ended then, unless another call told of it."""
+    def _count_load(
+        self, key: Key, ended_at: float, seconds: float, cause: Cause, *, inside: bool = False
+    ) -> None:
+        """Record a load of so many seconds that ended then, unless another call told of it. Loads
+        that were not ``inside`` an answer were asked for in turn: each is one of its own."""
         with self._lock:
             known = self._loads.setdefault(key, deque(maxlen=LOADS_REMEMBERED))
-            shortest = min([seconds, *(each for _, each in known)])
+            shortest = min([seconds, *(each for _, each, _ in known)])
             apart = max(SAME_LOAD_SECONDS, SAME_LOAD_SHARE * shortest)
-            is_new = all(abs(ended_at - end) > apart for end, _ in known)
-            known.append((ended_at, seconds))
+            told = [end for end, _, was_inside in known if inside or was_inside]
+            is_new = all(abs(ended_at - end) > apart for end in told)
+            known.append((ended_at, seconds, inside))
         if is_new:
             self._record(key, seconds, cause)
 

@@ -310,6 +310,11 @@ class ServerScan:
     def reachable(self) -> bool:
         return self.models is not None
 
+    @property
+    def usable(self) -> list[ScannedModel]:
+        """The models that are not broken; none of a server that is down."""
+        return [model for model in self.models or () if model.broken is None]
+
     def model(self, name: str) -> ScannedModel | None:
         return next((model for model in self.models or () if model.name == name), None)
 
@@ -323,7 +328,7 @@ class ServerScan:
     def pick(self, category: Category) -> ScannedModel | None:
         """The best usable model for ``category`` by the ranking. Without a ranking, the first
         scanned model of ``category``, else of the default category."""
-        usable = [model for model in self.models or () if model.broken is None]
+        usable = self.usable
         by_name = {model.name: model for model in usable}
         for name in self.ranking.get(category, ()):
             if name in by_name:

@@ -176,7 +176,6 @@ class _Admission:
 def _overview(
     spec: BackendSpec, server: ServerScan | None, probe: Probe, admission: _Admission
 ) -> BackendOverview:
-    models = server.models if server else None
     error = probe.error or (server.error if server and server.models is None else None)
     limit, reason = admission.limit(spec)
     return BackendOverview(
@@ -185,7 +184,7 @@ def _overview(
         url=spec.url,
         healthy=error is None,
         error=error,
-        models=[model.name for model in models or () if model.broken is None],
+        models=[model.name for model in server.usable] if server else [],
         resident=probe.resident,
         in_flight=admission.in_flight(spec.name),
         limit=limit,

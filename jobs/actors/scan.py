@@ -51,7 +51,7 @@ def add(
 def _served(scan: Scan) -> dict[str, set[str]]:
     """The usable models of each server that answers."""
     return {
-        server.backend: {model.name for model in server.models if model.broken is None}
+        server.backend: {model.name for model in server.usable}
         for server in scan.servers
-        if server.models is not None
+        if server.reachable
     }

@@ -72,12 +72,11 @@ class BackendStates:
     def _without_model(self, name: str, server: ServerScan | None) -> str | None:
         """Why each model of the server takes nothing now; None where one does."""
         reasons = []
-        for model in (server.models if server else None) or ():
-            if model.broken is None:
-                reason = self.breakers.blocked(name, model.name)
-                if reason is None:
-                    return None
-                reasons.append(f"{model.name}: {reason}")
+        for model in server.usable if server else ():
+            reason = self.breakers.blocked(name, model.name)
+            if reason is None:
+                return None
+            reasons.append(f"{model.name}: {reason}")
         return f"no model works: {reasons[0]}" if reasons else None
 
     def _resident(self, name: str, server: ServerScan | None) -> tuple[str, ...]:

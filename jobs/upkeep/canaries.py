@@ -98,7 +98,7 @@ class Canaries:
         if server is None or not server.reachable:
             reason = server.error if server and server.error else "not scanned"
             raise LLMError(reason, backend=backend)
-        usable = {model.name: model for model in server.models or () if model.broken is None}
+        usable = {model.name: model for model in server.usable}
         picked = server.pick(Category.FAST)
         if picked is None:
             raise LLMError("has no usable model", backend=backend)

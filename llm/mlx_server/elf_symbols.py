@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-SYMBOL_NAMES = 0x0B
+DYNAMIC_SYMBOLS = 0x0B
 DYNAMIC = 0x06
 GNU_HASH = 0x6FFFFFF6
 GNU_HASH_TAG = 0x6FFFFEF5
@@ -33,9 +33,10 @@ def without_prefix(library: bytes, prefix: bytes) -> bytes:
 
 
 def _renamed(image: bytearray, prefix: bytes) -> bytes:
-    sections = {kind: section for kind, *section in _sections(image)}
-    symbols_at, symbols_size, names_section = sections[SYMBOL_NAMES]
-    names_at = list(_sections(image))[names_section][1]
+    in_order = list(_sections(image))
+    sections = {kind: section for kind, *section in in_order}
+    symbols_at, symbols_size, names_section = sections[DYNAMIC_SYMBOLS]
+    names_at = in_order[names_section][1]
     hashes_at, hashes_size, _ = sections[GNU_HASH]
     count = symbols_size // SYMBOL.size
     buckets = hashes_size // 4 - 2 - count

@@ -51,7 +51,7 @@ def _server(spec: BackendSpec, server: ServerScan | None, *, some_answer: bool) 
     if server is None or server.models is None:
         error = server.error if server and server.error else "not asked"
         return trouble(name, f"{spec.url}: {error}", traits_of(spec.kind).start)
-    usable = [model.name for model in server.models if model.broken is None]
+    usable = [model.name for model in server.usable]
     if not usable:
         return trouble(
             name, f"{spec.url} answers, but has no usable model", traits_of(spec.kind).fill

@@ -212,9 +212,7 @@ class Lanes:
 
 
 def _models(server: ServerScan | None) -> list[str]:
-    if server is None:
-        return []
-    return [model.name for model in server.models or () if model.broken is None]
+    return [model.name for model in server.usable] if server else []
 
 
 def _block(row: BlockInForce) -> LaneBlock:

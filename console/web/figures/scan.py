@@ -38,5 +38,5 @@ def model_names(settings: Settings, client: redis.Redis) -> list[str]:
     if found is None:
         rows = backends.overview(settings, client)
         return list(dict.fromkeys(name for row in rows for name in row.models))
-    named = [m.name for server in found.servers for m in server.models or () if m.broken is None]
+    named = [model.name for server in found.servers for model in server.usable]
     return list(dict.fromkeys(named))

@@ -420,6 +420,13 @@ def test_a_model_in_memory_with_another_context_is_loaded_anew(
     assert len(server.loads) == loads
 
 
+class HoldsAnother(Sized):
+    """Always lists another model than the one that was loaded."""
+
+    def resident_models(self) -> tuple[ResidentModel, ...]:
+        return (ResidentModel("another", context_tokens=4096),)
+
+
 class TestWithAStrangerBesideUs:
     @pytest.fixture
     def recorded(self, monkeypatch: pytest.MonkeyPatch, residency: Residency) -> list[float]:
@@ -446,9 +453,7 @@ class TestWithAStrangerBesideUs:
     ) -> None:
         now = [100.0]
         residency._clock = lambda: now[0]
-        server = Sized()
-        other = (ResidentModel("another", context_tokens=4096),)
-        monkeypatch.setattr(server, "resident_models", lambda: other)
+        server = HoldsAnother()
         left = iter(took)
 
         def preload(*told: Any, **more: Any) -> float:
@@ -471,9 +476,7 @@ class TestWithAStrangerBesideUs:
     ) -> None:
         now, loads = [100.0], [2.0, 4.6]
         residency._clock = lambda: now[0]
-        server = Sized()
-        other = (ResidentModel("another", context_tokens=4096),)
-        monkeypatch.setattr(server, "resident_models", lambda: other)
+        server = HoldsAnother()
         left = iter(loads)
 
         def preload(*told: Any, **more: Any) -> float:

@@ -10,6 +10,8 @@ import pytest
 
 from gateway.demand_keeper import DemandKeeper, Habits, Running
 
+AT_ONCE: Any = {"patience": timedelta(0), "keep_at_most_seconds": 60.0}
+
 
 class Told:
     """What Redis and the planner are told."""
@@ -57,9 +59,8 @@ def test_tasks_are_kept_out_only_where_the_wanted_model_has_no_room(
     free = Running({}, max_resident=running.max_resident, resident=running.resident)
     keeper = DemandKeeper(
         told,
-        patience=timedelta(0),
-        keep_at_most_seconds=60.0,
         slots=told,
+        **AT_ONCE,
         running=lambda backend: next(looks, free),
         habits=lambda backend, model: Habits(),
         request_plan=lambda: None,
@@ -80,9 +81,8 @@ def test_a_pause_is_counted_only_where_nobody_asks(monkeypatch: pytest.MonkeyPat
     told: Any = Told()
     keeper = DemandKeeper(
         told,
-        patience=timedelta(0),
-        keep_at_most_seconds=60.0,
         slots=told,
+        **AT_ONCE,
         running=lambda backend: Running({}, max_resident=1, resident=("chat",)),
         habits=lambda backend, model: Habits(),
         request_plan=lambda: None,
@@ -107,9 +107,8 @@ def test_a_server_is_for_whoever_waits_longest_then_for_the_model_used_last(
     parts: Any = Told()
     keeper = DemandKeeper(
         parts,
-        patience=timedelta(0),
-        keep_at_most_seconds=60.0,
         slots=parts,
+        **AT_ONCE,
         running=parts,
         habits=parts,
         request_plan=parts,

@@ -111,7 +111,7 @@ class _Events:
                 yield None
             elif data:
                 yield from self._parsed(data)
-        elif line.startswith(b"{"):
+        elif line.lstrip().startswith(b"{"):
             try:
                 yield parse_object(line)
             except errors.StreamBroken:
@@ -129,7 +129,7 @@ class _Events:
         data = rest[5:].strip() if rest.startswith(b"data:") else rest
         if data == b"[DONE]":
             yield None
-        elif self._data or (data and (data is not rest or rest.startswith(b"{"))):
+        elif self._data or (data and (data is not rest or rest.lstrip().startswith(b"{"))):
             yield parse_last(self._data + b"\n" + data if self._data else data)
 
     def _parsed(self, data: bytes) -> Iterator[JsonObject]:

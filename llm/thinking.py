@@ -22,7 +22,7 @@ _OPEN = re.compile(
 )
 _CLOSING = {opening.lower(): closing for opening, closing in _SPANS}
 _ORPHAN_END = re.compile(
-    r"\A(.*?)(?:^|\n)[ \t]{0,20}(?:"
+    r"\A(.*?)(?:^|\n|(?<=[.!?…]))[ \t]{0,20}(?:"
     + "|".join(re.escape(end) for _, end in _SPANS)
     + r")[ \t]*(?:\n|\Z)",
     re.DOTALL,
@@ -38,8 +38,8 @@ _FINAL = "final"
 def split_thinking(text: str) -> tuple[str, str]:
     """(thinking, answer). Only marks at the very start count; an unclosed span is all thinking.
 
-    A template may open the span inside the prompt: the text then has an end mark on a line of its
-    own and no opening mark.
+    A template may open the span inside the prompt: the text then has no opening mark, and an end
+    mark on a line of its own or after the last sentence of the thinking.
     """
     if _HARMONY.match(text):
         return _split_channels(text)

@@ -6,6 +6,7 @@ They are learned from its error responses, kept for the life of the process, and
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,18 @@ _INSTRUCTION = (
     "Answer with one JSON value that is valid against this JSON schema. "
     "Write nothing before or after it, and no code fence.\n"
 )
+
+
+SHORTEST_ANSWER = 64
+"""Tokens. A prompt that leaves less room is too long."""
+_COUNTED = re.compile(
+    r"maximum context length is (\d{1,9}) tokens.{0,120}?\b(\d{1,9}) "
+    r"(?:input tokens|in the messages|tokens from the input)",
+    re.DOTALL,
+)
+"""vLLM and OpenAI: the context and the tokens of the prompt."""
+SYSTEM = "system"
+"""Stands for a system message among the optional fields of a request."""
 
 
 class SchemaStep(IntEnum):
@@ -48,12 +61,14 @@ class Concessions:
         return Concessions(self.left_out | other.left_out, max(self.schema, other.schema))
 
     def applied(self, request: GenerateRequest) -> GenerateRequest:
-        """``request`` with the schema in its prompt where the server does not enforce it."""
-        if request.response_schema is None or self.schema is SchemaStep.JSON_SCHEMA:
-            return request
-        return replace(
-            request, messages=_with_instruction(request.messages, request.response_schema)
-        )
+        """``request`` with the schema in its prompt where the server does not enforce it, and the
+        system message in the user's where the model has no such role."""
+        messages = request.messages
+        if request.response_schema is not None and self.schema is not SchemaStep.JSON_SCHEMA:
+            messages = _with_instruction(messages, request.response_schema)
+        if SYSTEM in self.left_out:
+            messages = _without_system(messages)
+        return request if messages is request.messages else replace(request, messages=messages)
 
 
 NOTHING_LEFT_OUT = Concessions()
@@ -92,6 +107,12 @@ def concessions_after(used: Concessions, error: errors.LLMError) -> Concessions 
     return None
 
 
+def room_told(error: errors.PromptTooLong) -> int | None:
+    """How many tokens the prompt leaves for the answer, where the server counted both."""
+    counted = _COUNTED.search(str(error))
+    return int(counted[1]) - int(counted[2]) if counted else None
+
+
 def _with_instruction(
     messages: tuple[Message, ...], schema: Mapping[str, Any]
 ) -> tuple[Message, ...]:
@@ -101,3 +122,11 @@ def _with_instruction(
         first = replace(messages[0], content=f"{messages[0].content}\n\n{instruction}")
         return (first, *messages[1:])
     return (Message("system", instruction), *messages)
+
+
+def _without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Put the words of a system message before those of the message that follows it."""
+    if len(messages) < 2 or messages[0].role != SYSTEM:
+        return messages
+    system, first, *others = messages
+    return (replace(first, content=f"{system.content}\n\n{first.content}"), *others)

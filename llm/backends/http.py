@@ -10,7 +10,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from llm import errors
-from llm.backends.concessions import Concessions, LearnedConcessions, SchemaStep, concessions_after
+from llm.backends.concessions import (
+    SHORTEST_ANSWER,
+    Concessions,
+    LearnedConcessions,
+    SchemaStep,
+    concessions_after,
+    room_told,
+)
 from llm.backends.mapping import from_error_line, mapped_errors
 from llm.backends.streaming import Wire, WireCall, complete
 from llm.backends.transport import HttpTransport, decode
@@ -124,7 +131,8 @@ class HttpBackend:
 
     def _complete(self, request: GenerateRequest, **how: Any) -> Completion:
         """Stream an answer; when the server rejects an optional field, remember that and retry
-        without it. ``how`` holds the arguments of `complete`."""
+        without it; when it names the room that the prompt leaves, retry within that. ``how`` holds
+        the arguments of `complete`."""
         model, used = request.model, self._learned.of(request.model)
         while True:
             call = WireCall(self._wire, request, used)
@@ -137,6 +145,12 @@ class HttpBackend:
                 logger.info("field_left_out backend=%s reason=%s", self.name, refused)
                 self._learned.learn(model, weaker, concerns=refused.concerns)
                 used = weaker
+                continue
+            except errors.PromptTooLong as refused:
+                room = room_told(refused)
+                if room is None or not SHORTEST_ANSWER <= room < request.max_tokens:
+                    raise
+                request = replace(request, max_tokens=room)
                 continue
             if call.schema_was_ignored(completion):
                 in_prompt = Concessions(schema=SchemaStep.PROMPT)

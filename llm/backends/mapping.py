@@ -97,6 +97,15 @@ def from_error_line(value: object) -> errors.LLMError:
     return _error(refusal, f"the server broke off: {words}", body_excerpt=words)
 
 
+def from_no_chat(body: bytes) -> errors.LLMError:
+    """The LLMError for a body that came with status 200 and is no chat: the error it tells of."""
+    told = _told_in(body, "error")
+    if told is not None:
+        return from_error_line(told)
+    seen = body[: errors.BODY_EXCERPT_CHARS].decode("utf-8", "replace")
+    return errors.StreamBroken(f"the server answered no chat: {seen!r}", body_excerpt=seen)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of the Retry-After header, a number or a date; None where there is none."""
     value = headers.get("Retry-After", "").strip()
@@ -118,16 +127,23 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _error_in(body: bytes) -> object:
     """The error object in a body: ``{"error": "..."}``, ``{"error": {"message"}}``, FastAPI's
     ``{"detail"}`` or plain text."""
-    text = body.decode("utf-8", "replace").strip()
+    return _told_in(body, "error", "message", "detail") or body.decode("utf-8", "replace").strip()
+
+
+def _told_in(body: bytes, *names: str) -> object:
+    """What the JSON of ``body`` says of an error under one of ``names``; None where it says
+    nothing. Google's servers put the object into a list."""
     try:
-        value = json.loads(text)
+        value = json.loads(body)
     except (ValueError, RecursionError):
-        return text
+        return None
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, dict):
-        for name in ("error", "message", "detail"):
+        for name in names:
             if value.get(name):
                 return value[name]
-    return text
+    return None
 
 
 def _error(

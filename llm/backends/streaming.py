@@ -11,9 +11,9 @@ from itertools import chain
 from typing import Protocol
 
 from llm import errors
-from llm.backends.concessions import NOTHING_LEFT_OUT, Concessions, SchemaStep
+from llm.backends.concessions import NOTHING_LEFT_OUT, SYSTEM, Concessions, SchemaStep
 from llm.backends.finish import FinishReason
-from llm.backends.mapping import mapped_errors
+from llm.backends.mapping import from_no_chat, mapped_errors
 from llm.backends.transport import HttpTransport
 from llm.framing import JsonObject
 from llm.guard import AnswerGuard
@@ -86,6 +86,11 @@ class WireCall:
     def body(self) -> JsonObject:
         return self.wire.body(self.concessions.applied(self.request), self.concessions)
 
+    def optional(self, body: JsonObject) -> frozenset[str]:
+        """What may be left out of ``body``, should the server refuse it."""
+        leads = body["messages"][0]["role"] == SYSTEM
+        return frozenset(body.keys() - self.wire.required | ({SYSTEM} if leads else set()))
+
     def schema_was_ignored(self, completion: Completion) -> bool:
         """True if the server accepted the schema but did not enforce it."""
         if not self.sends_schema or completion.finish_reason != "stop":
@@ -144,7 +149,7 @@ def _read(
         watch=watch,
         connect_seconds=deadlines.connect_seconds,
         with_schema=call.sends_schema,
-        optional=body.keys() - call.wire.required,
+        optional=call.optional(body),
         request_id=call.request.request_id,
     ) as stream:
         answer.report(Phase.PREFILL)
@@ -158,8 +163,7 @@ def _read(
                 stream.drain()
                 return
     if not is_chat:
-        seen = beginning[: errors.BODY_EXCERPT_CHARS].decode("utf-8", "replace")
-        raise errors.StreamBroken(f"the server answered no chat: {seen!r}", body_excerpt=seen)
+        raise from_no_chat(beginning)
     raise errors.TruncatedStream("the stream ended without its terminal marker")
 
 

@@ -85,6 +85,11 @@ REFUSALS: list[tuple[int, str, dict[str, Any], type[errors.LLMError]]] = [
     (400, "No models loaded. Please load a model", {}, errors.LoadFailed),
     (400, "The model has crashed without additional information.", {}, errors.LoadFailed),
     (400, "Model unloaded.", {}, errors.LoadFailed),
+    (400, "Model has been unloaded or an error occurred.", {}, errors.LoadFailed),
+    (500, "llama runner process no longer running: 2", {}, errors.LoadFailed),
+    (500, 'POST predict: Post "http://127.0.0.1:4123/completion": EOF', {}, errors.LoadFailed),
+    (400, "Cannot truncate prompt with n_keep (5000) >= n_ctx (4096)", {}, errors.PromptTooLong),
+    (400, "you must provide a chat template", {}, errors.ModelUnsuitable),
     (400, 'Model "bge" is an embedding model', {}, errors.ModelUnsuitable),
     (400, 'Invalid model identifier "m"', {"code": "model_not_found"}, errors.ModelNotFound),
     (400, "Invalid model: m", {"type": "invalid_model"}, errors.ModelNotFound),
@@ -163,6 +168,69 @@ def test_a_token_limit_of_the_older_name_is_renamed_for_this_model_alone() -> No
         ["max_completion_tokens"],
         ["max_tokens"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, "System role not supported"),
+        (500, "Conversation roles must alternate user/assistant/user/assistant/..."),
+        (400, "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
+    ],
+)
+def test_a_model_without_a_system_role_is_told_the_same_by_the_user(status: int, told: str) -> None:
+    def reply(body: dict[str, Any]) -> bytes:
+        leads = body["messages"][0]["role"] == "system"
+        return refusal(status, {"error": {"message": told}}) if leads else answer("fine")
+
+    server = Server(reply)
+    request = replace(REQUEST, messages=(Message("system", "Be terse."), *REQUEST.messages))
+
+    ask(server, request, replace(request, response_schema=SCHEMA), replace(request, model="n"))
+
+    roles = [[message["role"] for message in body["messages"]] for body in server.asked]
+    assert roles == [["system", "user"], ["user"], ["user"], ["system", "user"], ["user"]]
+    assert server.asked[1]["messages"][0]["content"] == "Be terse.\n\nHello?"
+
+
+@pytest.mark.parametrize(
+    ("told", "room"),
+    [
+        (
+            "'max_tokens' or 'max_completion_tokens' is too large: 2048. This model's maximum "
+            "context length is 4096 tokens and your request has 3000 input tokens",
+            1096,
+        ),
+        (
+            "This model's maximum context length is 4096 tokens. However, you requested 5548 "
+            "tokens (3500 in the messages, 2048 in the completion).",
+            596,
+        ),
+    ],
+)
+def test_an_answer_gets_the_room_that_the_server_says_is_left(told: str, room: int) -> None:
+    def reply(body: dict[str, Any]) -> bytes:
+        fits = body["max_tokens"] <= room
+        return answer("fine") if fits else refusal(400, {"error": {"message": told}})
+
+    server = Server(reply)
+
+    ask(server, replace(REQUEST, max_tokens=2048))
+
+    assert [body["max_tokens"] for body in server.asked] == [2048, room]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ([{"error": {"code": 503, "message": "The model is overloaded."}}], errors.Overloaded),
+        ({"models": []}, errors.StreamBroken),
+    ],
+)
+def test_an_error_that_came_as_a_success_is_read(body: object, expected: type[Exception]) -> None:
+    assert (
+        type(error_of(HEAD % EVENTS + chunk(json.dumps(body).encode()) + b"0\r\n\r\n")) is expected
+    )
 
 
 def test_a_refusal_that_names_no_field_is_a_bad_request() -> None:

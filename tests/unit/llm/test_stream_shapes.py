@@ -67,7 +67,7 @@ def test_one_whole_answer_is_read_where_a_stream_was_wanted(
     choice = {"index": 0, "message": {"content": "Not safe."}, "finish_reason": "stop"}
     body: dict[str, Any] = {"choices": [choice], "usage": {"prompt_tokens": 7}}
 
-    found = read(json.dumps(body, indent=indent).encode(), content_type)
+    found = read(b"\n\n  " + json.dumps(body, indent=indent).encode(), content_type)
 
     assert (found.text, found.prompt_tokens) == ("Not safe.", 7)
 
@@ -207,6 +207,7 @@ def test_a_chunk_size_that_makes_no_sense_is_a_broken_stream(size: bytes) -> Non
         "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
         "<|channel|>analysis<|message|>Hm.<|end|><|channel|>final<|message|>Yes.<|return|>",
         "Hm.\n[/THINK]\nYes.",
+        "Hm.</think>\n\nYes.",
     ],
 )
 def test_thinking_is_told_from_the_answer(text: str) -> None:
@@ -219,6 +220,8 @@ def test_thinking_is_told_from_the_answer(text: str) -> None:
         "Use [THINK] tags.",
         "The tag <reasoning> opens it.",
         "Write <|channel|> first.",
+        "Close it with </think>\nand go on.",
+        "Close it with `x.</think>`.\nGo on.",
         "[THINKING]",
     ],
 )

@@ -14,6 +14,9 @@ _SENTENCE_END = re.compile(r"(?<=[^\W\d_][^\W\d_)\"»”][.!?…])[\"»”)]?\s+
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _OPENING_BRACKETS = {")": "(", "]": "[", "}": "{"}
 _LITERAL = re.compile(r"\\.|'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"|(?:#|//|--)[^\n]*")
+_HANGING_CODE = re.compile(
+    r"(?:[<=&|,\\]|\s[-+*/%>]|\b(?:and|or|not|in|is|if|while|for|return|def|class|import))\Z"
+)
 _CLOSED_ITEM = re.compile(r"[.!?;:…»)”\"*`]$")
 _FULL_STOP = re.compile(r"[^\W\d_]['\"»”)]?[.!?…]['\"»”)]?$")
 _SHORT_CHARS = 300
@@ -36,7 +39,7 @@ def finished(answer: Answer, request: Request) -> Finding:
     fences = list(_FENCE_LINE.finditer(text))
     if len(fences) % 2:
         inside = text[fences[-1].end() :]
-        score = 0.3 if _has_open_bracket(inside) else 0.7
+        score = 0.3 if _has_open_bracket(inside) or _goes_on(inside) else 0.7
         return Finding(score, "truncated", "a block of code is not closed")
     if text.startswith(("{", "[")) and _has_open_bracket(text):
         return Finding(0.3, "truncated", "the answer ends inside its brackets")
@@ -57,6 +60,12 @@ def _has_open_bracket(code: str) -> bool:
         elif char in _OPENING_BRACKETS and opened and opened[-1] == _OPENING_BRACKETS[char]:
             opened.pop()
     return bool(opened)
+
+
+def _goes_on(code: str) -> bool:
+    """Whether the last line ends inside a string, or with an operator or a word that goes on."""
+    line = code.rpartition("\n")[2]
+    return line.count('"') % 2 == 1 or bool(_HANGING_CODE.search(line))
 
 
 def _last_item_stays_open(text: str) -> bool:

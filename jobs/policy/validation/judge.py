@@ -30,6 +30,9 @@ from llm.detectors.repetition import INVISIBLE
 
 _SIGN_CHARS = 8
 _DOTS = frozenset(".…")
+_EMPTY_ITEMS = re.compile(r"\A(?:\s*(?:\d{1,3}[.)]|[-*•])[ \t]*(?:\n|\Z)){2,}\s*\Z")
+_QUOTES = "\"'`«»“”()"
+_DASHES = frozenset("-–—")
 _TAG = re.compile(r"<[^<>\n]{1,40}>")
 Check = Callable[[Answer, Request], Finding]
 
@@ -78,11 +81,14 @@ def _as_it_came(answer: Answer, request: Request) -> Verdict:
 def _says_nothing(text: str, request: Request) -> bool:
     """Whether there is nothing to read. Signs alone count where they differ, or the task is about
     signs."""
+    if _EMPTY_ITEMS.match(text):
+        return True
     about_signs = bool(ABOUT_SIGNS.search(request.instruction))
     bare = text if about_signs else _TAG.sub("", text)
     if any(map(str.isalnum, bare)) or request.response_schema is not None:
         return is_blank(text)
     signs = {char for char in bare if not char.isspace()} - set(INVISIBLE)
+    about_signs = about_signs or _are_named(signs, request.instruction)
     if signs <= _DOTS and not about_signs:
         return True
     short = len(bare.strip()) <= _SIGN_CHARS
@@ -91,6 +97,11 @@ def _says_nothing(text: str, request: Request) -> bool:
     return not signs or not (
         len(signs) > 2 or about_signs or (short and "?" in request.instruction)
     )
+
+
+def _are_named(signs: set[str], instruction: str) -> bool:
+    """Does each sign stand alone in the task: "a board of # and ."?"""
+    return signs <= {word.strip(_QUOTES) or word for word in instruction.split()} - _DASHES
 
 
 def _blank(reason: str, *, code: str = "blank") -> Verdict:

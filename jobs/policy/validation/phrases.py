@@ -83,6 +83,7 @@ OUT_OF_REACH = Phrases(
     r"news|lottery|right now|today|tomorrow|current(?:ly)?|"
     r"latest|live|real[- ]time|my (?:account|bank|calendar|inbox|emails?|password|order|name))\b",
     r"\b(?:malware|virus|ransomware|phish|keylog|exploit|hack|crack|bomb|explosive|weapon|poison|"
+    r"nerve agent|toxi[nc]|firearm|break into|bypass|"
     r"drugs?|meth|kill|suicid|stalk|steal|fake|forg(?:e|ed|ing)|launder|illegal|racist|hate)",
     r"прикреп|вложен|скриншот|фото|картин|файл|ссылк|сайт|онлайн|погод|курс|новост|лотере|сейчас|"
     r"сегодня|завтра|текущ|последн|мо(?:й|его|ю|и) (?:сч[её]т|карт|календар|почт|парол|заказ)",
@@ -215,13 +216,17 @@ ANNOUNCES = Phrases(
     r"^(?:(?:sure|of course|certainly|absolutely|конечно|хорошо)[!.,]* )?"
     r"(?:here(?: is| are|'s)|below (?:is|are)|вот|ниже)\b[^\n]{0,200}:\s*$"
 )
+_EXTENSION = (
+    r"(?:csv|xlsx?|txt|md|json|pdf|docx|ya?ml|html|css|sql|sh|py|js|tsx?|java|go|rs|rb|php|"
+    r"c(?:pp|s)?|kt)"
+)
 CLAIMS_A_FILE = Phrases(
     r"\b(?:find|see) attached\b|\battached (?:is|you|please)\b|ready (?:to|for) download",
     r"во вложении|прикрепл[яеё]н|прикрепил|готов к скачиванию",
     r"\b(?:saved|created|written|stored|exported|generated|placed|uploaded)\b[^\n]{0,80}"
-    r"(?:\bfile\b|/[\w.-]+/|\w\.(?:csv|xlsx?|txt|py|md|json|pdf|docx)\b)",
+    r"(?:\bfile\b|/[\w.-]+/|\w\." + _EXTENSION + r"\b)",
     r"(?:сохран|создан|создал|записан|записал|выгруж|сформирован)\w*[^\n]{0,80}"
-    r"(?:файл|/[\w.-]+/|\w\.(?:csv|xlsx?|txt|py|md|json|pdf|docx)\b)",
+    r"(?:файл|/[\w.-]+/|\w\." + _EXTENSION + r"\b)",
 )
 ASKS_DATA = Phrases(
     r"\b(?:csv|table|spreadsheet|script|function|code|sql|query|json|yaml|config|list|"
@@ -306,9 +311,9 @@ OUTPUT_IN = Phrases(
 ABOUT_SIGNS = Phrases(
     r"\b(?:operator|symbols?|signs?|character|punctuation|emoji|regex|array|json|brackets?|braces?|"
     r"morse|brainfuck|ascii|html|xml|svg|markup|tags?|dots?|dash|separator|delimiter|"
-    r"empty|glyph)\b",
+    r"empty|glyph|stars?|asterisks?|hash(?:es)?|smiley|draw|pattern|board|squares?)\b",
     r"\b(?:оператор|символ|знак|эмодзи|смайл|регуляр|массив|скобк|морзе|тег|точк|тире|"
-    r"разделител|пуст)",
+    r"разделител|пуст|зв[её]зд|реш[её]т|рисуй)",
 )
 ABOUT_LANGUAGES = Phrases(
     r"translat|language|\bscript\b|alphabet|transliterat|\bword for\b|\bsay\b|pronounc|"

@@ -12,6 +12,7 @@ _MIN_SENTENCES = 4
 _MIN_SENTENCE_WORDS = 3
 _MIN_LINE_WORDS = 6
 _MIN_ITEMS = 8
+_MIN_WORDS = 8
 _RUN_WORDS = 4
 _MIN_RUNS = 24
 _ASKED_FOR = re.compile(
@@ -26,6 +27,9 @@ def varied(answer: Answer, request: Request) -> Finding:
         return Finding(0.0, "repetition", f"the answer loops: {looped}")
     if _ASKED_FOR.search(request.instruction):
         return Finding(1.0)
+    once = set(squeezed(answer.text).split(" "))
+    if len(once) == 1 and len(answer.text.split()) >= _MIN_WORDS and _names_no_count(request):
+        return Finding(0.2, "repetition", f'the answer is "{min(once)[:40]}" again and again')
     said = [part for part in sentences(prose(answer.text)) if _is_language(part)]
     listed = _new_items(answer.text)
     share = min(_new_sentences(said), listed, *(_new_runs(squeezed(part)) for part in said))
@@ -33,6 +37,10 @@ def varied(answer: Answer, request: Request) -> Finding:
         return Finding(1.0)
     score = 0.2 if share < 0.45 else 0.6
     return Finding(score, "repetition", f"only {share:.0%} of the answer is not said twice")
+
+
+def _names_no_count(request: Request) -> bool:
+    return not any(map(str.isdigit, request.instruction))
 
 
 def _is_language(part: str) -> bool:

@@ -113,7 +113,7 @@ STATES: Mapping[str, State] = {
     "idle": State(_idle, "ok", "nothing waits"),
     "busy": State(_busy, "busy", "done about"),
     "down": State(_down, "warn", "mlx does not answer"),
-    "stuck": State(_stuck, "bad", "Nothing new starts"),
+    "stuck": State(_stuck, "bad", "which plans the work"),
     "failing": State(_failing, "warn", "failed"),
 }
 

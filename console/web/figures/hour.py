@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,13 +23,14 @@ NOT_A_FAILURE = frozenset({COMPLETED, "cancelled", "interrupted"})
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """Sixty minutes up to now, oldest first. ``failures`` are (error code, how many)."""
+    """Sixty minutes up to now, oldest first. ``failures`` counts by error code, the most
+    frequent first, and by ``backend/model``."""
 
     minutes: tuple[datetime, ...]
     completed: tuple[int, ...]
     failed: tuple[int, ...]
     tokens: tuple[int, ...]
-    failures: tuple[tuple[str, int], ...]
+    failures: Mapping[str, Counter[str]]
     ended: tuple[MinuteSums, ...] = ()
 
 
@@ -61,16 +62,17 @@ def _summary(minutes: dict[datetime, list[MinuteSums]], now: datetime) -> Hour:
     newest = now.replace(second=0, microsecond=0)
     axis = tuple(newest - timedelta(minutes=back) for back in range(MINUTES - 1, -1, -1))
     every = tuple(sums for of_minute in minutes.values() for sums in of_minute)
-    failures = Counter[str]()
+    failures: dict[str, Counter[str]] = defaultdict(Counter)
     for sums in every:
         if sums.outcome not in NOT_A_FAILURE:
-            failures[sums.error_code or sums.outcome] += sums.count
+            place = "/".join(filter(None, (sums.backend, sums.model)))
+            failures[sums.error_code or sums.outcome][place] += sums.count
     return Hour(
         minutes=axis,
         completed=tuple(_ended(minutes.get(at, ()), well=True) for at in axis),
         failed=tuple(_ended(minutes.get(at, ()), well=False) for at in axis),
         tokens=tuple(sum(sums.completion_tokens for sums in minutes.get(at, ())) for at in axis),
-        failures=tuple(failures.most_common()),
+        failures=dict(sorted(failures.items(), key=lambda one: -one[1].total())),
         ended=every,
     )
 

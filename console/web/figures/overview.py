@@ -34,15 +34,18 @@ from models.model_loads import Reloads
 from models.task_figures import PendingGroup
 
 STALE_SECONDS = 3.0
+PLACES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class FailureCount:
-    """How many attempts of the last hour ended with an error code, and what helps."""
+    """How many attempts of the last hour ended with an error code, what helps, and and where they
+    ended (``backend/model``), the most frequent first."""
 
     code: str
     n: int
     remedy: str
+    places: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ class Overviews:
                 per_minute=rate * 60,
                 reloads=_totals(reloads),
                 throughput=_throughput(hour),
-                failures=[FailureCount(code, n, remedy_of(code)) for code, n in hour.failures],
+                failures=_failures(hour),
                 health=health,
             )
 
@@ -208,6 +211,18 @@ def _totals(reloads: dict[str, Reloads]) -> Reloads:
         bound=sum(one.bound for one in reloads.values()),
         seconds=sum(one.seconds for one in reloads.values()),
     )
+
+
+def _failures(hour: Hour) -> list[FailureCount]:
+    return [
+        FailureCount(
+            code,
+            places.total(),
+            remedy_of(code),
+            [place for place, _ in places.most_common(PLACES_SHOWN) if place],
+        )
+        for code, places in hour.failures.items()
+    ]
 
 
 def _throughput(hour: Hour) -> dict[str, list[int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jobs.settings.load import Settings
 
 MLX_PROGRAM = "servers:mlx-api"
-RESTARTED = "it is restarted by itself; if that does not help, restart it and read its log"
+RESTARTED = "it is restarted by itself; if it is red for three minutes, restart it and read its log"
 SILENT = "does not answer"
 """Begins the detail of an unreachable server."""
 

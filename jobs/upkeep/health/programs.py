@@ -55,7 +55,7 @@ def _worker(program: str, workers: list[RegisteredWorker]) -> HealthCheck:
         return HealthCheck(program, False, "not registered", f"start it: kos ctl start {program}")
     age = epoch_seconds() - max(heartbeats)
     if age > WORKER_SECONDS:
-        return HealthCheck(program, False, f"last heartbeat {age:.0f} s ago", RESTARTED, program)
+        return HealthCheck(program, False, "gives no heartbeat", RESTARTED, program)
     return HealthCheck(program, True, f"heartbeat {age:.0f} s ago")
 
 
@@ -69,5 +69,5 @@ def _mark(
         )
     age = epoch_seconds() - float(stored)
     if age > bound_seconds:
-        return HealthCheck(name, False, f"last mark {age:.0f} s ago", RESTARTED, program)
+        return HealthCheck(name, False, "leaves no mark", RESTARTED, program)
     return HealthCheck(name, True, f"last mark {age:.0f} s ago")

@@ -111,13 +111,13 @@ def test_where_nothing_waits_red_says_that_a_new_task_would_not_start() -> None:
 
 
 def test_a_program_is_named_with_what_it_does() -> None:
-    planner = ReportedCheck("jobs:control", False, "last heartbeat 40 s ago")
+    planner = ReportedCheck("jobs:control", False, "gives no heartbeat")
     worker = replace(planner, name="jobs:llm-mlx")
     backlog = ReportedCheck("backlog", False, "stands still")
 
     assert [one.text(english) for one in problems_of([planner, backlog, worker], None)] == [
-        "jobs:control, which plans the work: last heartbeat 40 s ago",
-        "jobs:llm-mlx, which sends tasks to a server: last heartbeat 40 s ago",
+        "jobs:control, which plans the work: gives no heartbeat",
+        "jobs:llm-mlx, which sends tasks to a server: gives no heartbeat",
     ]
 
 

@@ -22,7 +22,6 @@ from models.migrations.adopt import (
 from models.migrations.shared_tables import SHARED_TABLES, misfits
 from models.states import TaskState
 
-READ_ONLY_TABLES = ("domains",)
 NULLS = {
     "status": "worked as pending",
     "priority": "worked as medium",
@@ -41,6 +40,7 @@ FILLED = {
 }
 """Columns that have a value in every row that we add."""
 ADDS = {"tasks": "kos submit", "experts": "kos experts add"}
+NO_SCHEMA = "run kos migrate grants ROLE as the owner, or correct the search_path in DATABASE_URL"
 STATES = tuple(state.value for state in TaskState)
 
 
@@ -72,7 +72,9 @@ def findings() -> list[SiteFinding]:
 
 def obstacles() -> Iterator[SiteFinding]:
     """Why ``kos migrate up`` would be refused, each with what to do first."""
-    if not _may("has_schema_privilege(current_schema(), 'CREATE')"):
+    if not _may("current_schema() IS NOT NULL"):
+        yield SiteFinding("this role may use no schema of its search_path", NO_SCHEMA)
+    elif not _may("has_schema_privilege(current_schema(), 'CREATE')"):
         yield SiteFinding(
             "this role may not create tables here",
             "run kos adopt --apply with the DATABASE_URL of the owner of the schema",
@@ -122,32 +124,6 @@ def unused() -> Iterator[SiteFinding]:
         )
 
 
-def grants(role: str, *, knowledge: bool = False) -> list[str]:
-    """The statements that let ``role`` run everything except migrations; with ``knowledge``
-    also write the answers into ``knowledge_nodes``."""
-    shared = [*SHARED_TABLES, *READ_ONLY_TABLES, *(["knowledge_nodes"] if knowledge else [])]
-    quoted = fetch_all(
-        "SELECT quote_ident(%s) AS role, quote_ident(current_schema()) AS schema", (role,)
-    )[0]
-    to, schema = f"TO {quoted['role']}", quoted["schema"]
-    rows = fetch_all(
-        "SELECT relname, relkind FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
-        "AND relkind IN ('r', 'p', 'S') AND (relname LIKE 'kos\\_%%' OR relname = ANY(%s)) "
-        "ORDER BY relkind, relname",
-        (shared,),
-    )
-    tables = [row["relname"] for row in rows if row["relkind"] != "S"]
-    written = [f"{schema}.{name}" for name in tables if name not in READ_ONLY_TABLES]
-    read = [f"{schema}.{name}" for name in tables if name in READ_ONLY_TABLES]
-    sequences = [f"{schema}.{row['relname']}" for row in rows if row["relkind"] == "S"]
-    return [
-        f"GRANT USAGE ON SCHEMA {schema} {to};",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(written)} {to};",
-        *([f"GRANT SELECT ON {', '.join(read)} {to};"] if read else []),
-        *([f"GRANT USAGE, SELECT ON SEQUENCE {', '.join(sequences)} {to};"] if sequences else []),
-    ]
-
-
 def _tables() -> Iterator[SiteFinding]:
     for table in filter(_exists, SHARED_TABLES):
         n = fetch_all(f"SELECT count(*) AS n FROM {table}")[0]["n"]
@@ -182,17 +158,6 @@ def _metadata() -> Iterator[SiteFinding]:
 def has_knowledge() -> bool:
     """Whether the other system's table of answers is there."""
     return {"content", "source_ref", "domain_id"} <= columns_of(database, "knowledge_nodes")
-
-
-def knowledge_problem() -> SiteFinding | None:
-    """Why answers would not get into ``knowledge_nodes``, and what to do."""
-    if not has_knowledge():
-        return SiteFinding("there is no table knowledge_nodes here", "unset KOS_COMPAT")
-    rights = ("SELECT", "INSERT", "UPDATE")
-    if not all(_may(f"has_table_privilege('knowledge_nodes', '{right}')") for right in rights):
-        remedy = "kos migrate grants ROLE, by the owner, says what it needs"
-        return SiteFinding("this role may not write knowledge_nodes", remedy)
-    return None
 
 
 def _waiting() -> Iterator[SiteFinding]:

@@ -61,8 +61,14 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
     import psycopg2
     import redis
 
-    from jobs.upkeep.health.refusals import remedy
-    from models.database import RUN_MIGRATIONS, DatabaseUnavailable, TookTooLong, lacks_tables
+    from jobs.upkeep.health.refusals import BY_SQLSTATE, remedy
+    from models.database import (
+        RUN_MIGRATIONS,
+        DatabaseUnavailable,
+        TookTooLong,
+        lacks_tables,
+        sqlstate,
+    )
 
     if isinstance(error, TookTooLong):
         return LIST_TOO_LONG, TIMED_OUT
@@ -77,6 +83,9 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
         return f"Postgres cannot be reached ({error}): {what}", UNREACHABLE
     if lacks_tables(error):
         return RUN_MIGRATIONS, UNREACHABLE
+    if sqlstate(error) in BY_SQLSTATE:
+        first = str(error).splitlines()[0]
+        return f"Postgres refuses ({first}): {remedy(error, '')}", UNREACHABLE
     return None
 
 

@@ -84,13 +84,13 @@ def status_command(app: App, as_json: bool) -> None:
 def grants_command(app: App, role: str, as_json: bool) -> None:
     """Print the GRANT statements with which ROLE runs everything but migrations."""
     from jobs.policy.knowledge_os import Compat
-    from models import site
+    from models import rights
     from models.database import session
 
     app.connections.use_database()
     with session():
         knowledge = app.settings.compat is Compat.KNOWLEDGE_OS
-        statements = site.grants(role, knowledge=knowledge)
+        statements = rights.grants(role, knowledge=knowledge)
     if as_json:
         print_json({"role": role, "statements": statements})
         return

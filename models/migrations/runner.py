@@ -13,7 +13,7 @@ from peewee import OperationalError
 from playhouse.migrations import MigrationError as PlayhouseError
 from playhouse.migrations import Runner
 
-from models import server
+from models import server, site
 from models.bounded_connection import statement_limit
 from models.database import database, session
 from models.migrations.adopt import columns_of, dependencies_unfollowed, follow_dependencies
@@ -48,6 +48,7 @@ def up() -> list[str]:
         )
     if not pending() and not _unfollowed():
         return []  # A role that may only read and write rows may check as well.
+    _require_a_way_in()
     with _one_transaction() as runner:
         _require_utf8()
         _move_former_history(runner)
@@ -94,6 +95,13 @@ def unknown() -> list[str]:
         rows = database.execute_sql(f"SELECT name FROM {HISTORY_TABLE} ORDER BY name").fetchall()
     ours = names()
     return [name for (name,) in rows if name not in ours]
+
+
+def _require_a_way_in() -> None:
+    """Says what to do, where Postgres would only say what it refuses."""
+    with _reading_session():
+        for found in site.obstacles():
+            raise MigrationFailed(f"{found.subject}: {found.meaning}")
 
 
 def _unfollowed() -> bool:

@@ -20,9 +20,9 @@ from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.policy.knowledge_os import Compat
 from jobs.settings.load import Settings
 from jobs.upkeep.deployment import inspect, location_of
-from jobs.upkeep.health.refusals import remedy
+from jobs.upkeep.health.refusals import BY_SQLSTATE, remedy
 from jobs.upkeep.health.services import postgres, redis_server
-from models import server, site, task_figures
+from models import rights, server, site, task_figures
 from models.database import DatabaseUnavailable, database, session
 from models.expert import Expert
 from models.migrations import runner
@@ -32,7 +32,7 @@ from models.states import TaskState
 
 LEAST_POSTGRES = 14
 CLOCK_SECONDS = 5.0
-STATUSES_SHOWN = 5
+NAMES_SHOWN = 5
 
 
 def program_check(settings: Settings) -> Check:
@@ -65,6 +65,7 @@ def _postgres(connections: Connections) -> Iterator[Check]:
                 yield red("encoding", f"the database is {found.encoding}", server.ENCODING_REMEDY)
             yield from _tables()
             yield from _writes()
+            yield from _rights(connections.settings)
             for name, check in (("experts", _experts), ("statuses", _statuses)):
                 yield _guarded(name, check)
             try:
@@ -120,6 +121,16 @@ def _writes() -> Iterator[Check]:
         yield red("postgres", written.detail, written.remedy)
 
 
+def _rights(settings: Settings) -> Iterator[Check]:
+    """Red where a role that is not the owner needs more grants than it has."""
+    if runner.unknown() or runner.pending():
+        return
+    if lacking := rights.lacking(knowledge=settings.compat is Compat.KNOWLEDGE_OS):
+        more = f" and {len(lacking) - NAMES_SHOWN} more" if len(lacking) > NAMES_SHOWN else ""
+        detail = f"this role may not write {', '.join(lacking[:NAMES_SHOWN])}{more}"
+        yield red("rights", detail, BY_SQLSTATE["42501"])
+
+
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
     """One check of rows; tables that are not there yet, or not readable, end no other check."""
     try:
@@ -146,11 +157,10 @@ def _unused() -> Iterator[Check]:
 def _knowledge(settings: Settings) -> Iterator[Check]:
     if settings.compat is not Compat.KNOWLEDGE_OS:
         return
-    problem = site.knowledge_problem()
-    if problem is not None:
-        yield red("knowledge", problem.subject, problem.meaning)
-    else:
+    if site.has_knowledge():
         yield ok("knowledge", "answers go to knowledge_nodes")
+    else:
+        yield red("knowledge", "there is no table knowledge_nodes here", "unset KOS_COMPAT")
 
 
 def _postgres_version(number: int) -> Check:
@@ -182,7 +192,7 @@ def _statuses() -> Check:
     found = task_figures.unknown_statuses([state.value for state in TaskState])
     if not found:
         return ok("statuses", "every task has one that is known")
-    named = ", ".join(f"{status!r} ({n})" for status, n in list(found.items())[:STATUSES_SHOWN])
+    named = ", ".join(f"{status!r} ({n})" for status, n in list(found.items())[:NAMES_SHOWN])
     remedy = "UPDATE tasks SET status = 'pending' WHERE status = ..., where they shall be worked"
     return warning("statuses", f"nothing works tasks with the status {named}", remedy)
 

@@ -18,6 +18,20 @@ from tests.support.original_site import run
 WITH_HISTORY = "with history and dependencies"
 
 
+AUDIT_IN_ANOTHER_SCHEMA = """
+CREATE SCHEMA "the audit"; CREATE TABLE "the audit".lines (id serial, entry int);
+CREATE TABLE "the audit".entries (id serial, at timestamptz DEFAULT now());
+CREATE FUNCTION note_line() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN insert into "the audit".lines (entry) VALUES (NEW.id); RETURN NULL; END $$;
+CREATE TRIGGER entries AFTER INSERT ON "the audit".entries
+  FOR EACH ROW EXECUTE FUNCTION note_line();
+CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO "the audit".entries DEFAULT VALUES; RETURN NULL; END $$;
+CREATE TRIGGER changes AFTER UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION note_change();
+"""
+"""A trigger of tasks writes a table whose trigger writes another."""
+
+
 @pytest.fixture
 def kos(kos_without_tables: Kos) -> Kos:
     return kos_without_tables
@@ -171,11 +185,47 @@ def test_a_role_with_the_grants_alone_migrates_nothing_and_works_rows(
     monkeypatch.setenv("KOS_COMPAT", "knowledge_os")
 
     checks = {check["check"]: check for check in kos("doctor", "--json").json}
-    assert "kos migrate grants" in checks["knowledge"]["remedy"]
+    assert checks["rights"]["detail"].endswith("may not write public.knowledge_nodes")
+    assert "kos migrate grants" in checks["rights"]["remedy"]
     assert kos("migrate", "up", "--json").json == {"applied": []}
     assert "tables" not in {c["check"] for c in kos("doctor", "--json").json if not c["ok"]}
     (first,) = kos.submit({"description": "a"})["ids"]
     assert kos("cancel", first).code == 0
+
+
+def test_the_grants_cover_what_triggers_of_the_site_write(
+    kos: Kos, postgres_url: str, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original_site.build(postgres_url, WITH_HISTORY, rows=10)
+    run(postgres_url, AUDIT_IN_ANOTHER_SCHEMA)
+    kos("adopt", "--apply")
+    statements = kos("migrate", "grants", urlsplit(role).username or "", "--json").json
+    run(postgres_url, next(one for one in statements["statements"] if "SCHEMA" in one))
+    owner = postgres_url
+    monkeypatch.setenv("DATABASE_URL", role)
+
+    refused = kos("experts", "deactivate", "Expert 1")
+
+    assert (refused.code, "kos migrate grants" in refused.err) == (4, True)
+    for statement in statements["statements"]:
+        run(owner, statement)
+    assert kos("experts", "deactivate", "Expert 1").code == 0
+    (first,) = kos.submit({"description": "a"})["ids"]
+    assert kos("cancel", first).code == 0
+    assert run(owner, 'SELECT count(*) FROM "the audit".entries') == [(1,)]
+
+
+@pytest.mark.parametrize("options", ["?options=-csearch_path%3Dno_such", ""])
+def test_a_role_without_a_schema_is_told_so(
+    kos: Kos, postgres_url: str, role: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(postgres_url, "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    monkeypatch.setenv("DATABASE_URL", role + options)
+
+    refused = kos("migrate", "up")
+
+    assert refused.code == 1
+    assert "may use no schema of its search_path: run kos migrate grants" in refused.err
 
 
 def test_a_demo_adds_no_sample_experts_to_a_database_of_others(kos: Kos, postgres_url: str) -> None:

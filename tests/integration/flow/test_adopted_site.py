@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from models import database, site
+from models import database, rights
 from models.migrations import runner
 from tests.support import original_site
 from tests.support.original_site import SHAPES, insert, run
@@ -30,9 +30,8 @@ def granted(adopted: str) -> Iterator[str]:
     name = f"runner_{urlsplit(adopted).path.rpartition('/')[2]}"
     run(adopted, f"CREATE ROLE {name} LOGIN PASSWORD 'p'")
     with database.session():
-        statements = site.grants(name)
-    changelog = f"GRANT ALL ON expert_changelog, expert_changelog_id_seq TO {name}"
-    for statement in (*statements, changelog):
+        statements = rights.grants(name)
+    for statement in statements:
         run(adopted, statement)
     parts = urlsplit(adopted)
     yield urlunsplit(parts._replace(netloc=f"{name}:p@{parts.hostname}:{parts.port}"))

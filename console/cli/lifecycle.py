@@ -139,12 +139,14 @@ def ctl_command(app: App, arguments: tuple[str, ...]) -> int:
     """Speak to supervisor; everything after `ctl` is passed to supervisorctl."""
     from console.services.errors import ServiceError
     from console.supervision.programs import conf_file
+    from console.supervision.status import status
     from jobs.settings.sources import read_home_env
 
     written = read_home_env(app.settings.home)
     socket = written.get("KOS_SUPERVISOR_SOCKET")
     if socket is None or not Path(socket).exists():
         raise ServiceError("the programs are not running; start them with: kos up")
+    status(app.settings)  # supervisorctl itself waits for ever
     command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(conf_file())]
     done = subprocess.run([*command, *arguments], env={**os.environ, **written}, check=False)
     return CTL_CODES.get(done.returncode, 1)

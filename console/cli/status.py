@@ -64,7 +64,8 @@ def status_command(app: App, as_json: bool) -> int:
             [program.name, state_text(program.state), program.pid, span(program.uptime_seconds)]
             for program in found.programs
         ]
-        print_table(PROGRAM_COLUMNS, rows, empty="No programs run: start them with `kos up`.")
+        if found.programs_known:
+            print_table(PROGRAM_COLUMNS, rows, empty="No programs run: start them with `kos up`.")
         _print_tasks(found.tasks)
         checks = [
             [check.name, styled("ok", "green") if check.ok else styled(words()("red"), "red"),

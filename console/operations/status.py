@@ -23,7 +23,7 @@ from console.operations.time_shares import TimeShares
 from console.operations.verdict import SystemVerdict
 from console.services.errors import ServiceError
 from console.supervision.addresses import dashboard_url, gateway_url
-from console.supervision.client import ProgramStatus
+from console.supervision.client import ProgramStatus, SupervisorSilent
 from console.supervision.status import status as program_status
 from jobs.policy.forecast import Forecast
 from jobs.process.clock import utc_now
@@ -63,6 +63,7 @@ class SystemStatus:
     health: list[ReportedCheck] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     judged: SystemVerdict = verdict.UNKNOWN
+    programs_known: bool = True
 
     @property
     def red(self) -> bool:
@@ -90,20 +91,30 @@ class SystemStatus:
         }
 
 
+DOES_NOT_ANSWER = "does not answer"
+END_SUPERVISORD = "kos down, then kos up"
+
+
 def gather(connections: Connections) -> SystemStatus:
     """Everything that answers; each service that does not becomes a problem."""
     settings = connections.settings
     found = SystemStatus(model_servers(settings), urls(settings), badges(settings))
+    running: tuple[ProgramStatus, ...] | None
     try:
-        found.programs = programs(settings)
+        found.programs = running = programs(settings)
+    except SupervisorSilent as error:
+        running, found.programs_known = None, False
+        found.health.append(ReportedCheck("supervisord", False, DOES_NOT_ANSWER, END_SUPERVISORD))
+        found.problems.append(str(error))
     except ServiceError as error:
+        running = ()
         found.problems.append(str(error))
     postgres = _try(found, "postgres", lambda: work(connections))
     looked = _try(found, "redis", lambda: _look(connections))
     standing, reported = looked or (None, [])
     found.tasks = postgres.counts if postgres else {}
     found.health = merged(found.health, reported)
-    found.judged = judged(settings, found.health, found.programs, postgres, standing)
+    found.judged = judged(settings, found.health, running, postgres, standing)
     return found
 
 

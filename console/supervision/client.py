@@ -18,10 +18,17 @@ BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 60, 7
 
 
 class SupervisorNotRunning(ServiceError):
-    """The supervisor's socket does not answer."""
+    """Nobody listens at the supervisor's socket."""
 
     def __init__(self) -> None:
         super().__init__("the programs are not running; start them with: kos up")
+
+
+class SupervisorSilent(ServiceError):
+    """A supervisord is there, and does not answer in time."""
+
+    def __init__(self) -> None:
+        super().__init__("supervisord does not answer; end it with kos down, then: kos up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +56,11 @@ class ProgramStatus:
 
 
 class Supervisor:
-    """The calls that we use. Raises SupervisorNotRunning if the socket does not answer."""
+    """The calls that we use. Raises SupervisorNotRunning if nobody listens at the socket, and
+    SupervisorSilent if a step of a call takes longer than ``seconds``."""
 
-    def __init__(self, socket_path: Path) -> None:
-        self._transport = UnixTransport(socket_path)
+    def __init__(self, socket_path: Path, *, seconds: float | None = None) -> None:
+        self._transport = UnixTransport(socket_path, seconds=seconds)
         self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
 
     def answers(self) -> bool:
@@ -118,12 +126,12 @@ class Supervisor:
             raise SupervisorNotRunning from error
         except TimeoutError as error:
             self._transport.close()
-            raise ServiceError("supervisord does not answer; end it and run: kos up") from error
+            raise SupervisorSilent from error
 
 
 @contextmanager
-def connected(socket_path: Path) -> Iterator[Supervisor]:
-    supervisor = Supervisor(socket_path)
+def connected(socket_path: Path, *, seconds: float | None = None) -> Iterator[Supervisor]:
+    supervisor = Supervisor(socket_path, seconds=seconds)
     try:
         yield supervisor
     finally:

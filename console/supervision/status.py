@@ -10,12 +10,14 @@ from console.supervision.client import ProgramStatus, Supervisor, connected
 from jobs.settings.load import Settings
 
 POLL_SECONDS = 0.05
+LOOK_SECONDS = 5.0
 IN_BETWEEN = frozenset({"STOPPING", "STARTING", "BACKOFF"})
 
 
 def status(settings: Settings) -> tuple[ProgramStatus, ...]:
-    """Every program; raises SupervisorNotRunning when there is no supervisor to ask."""
-    with connected(choose_socket(settings)) as supervisor:
+    """Every program. Raises SupervisorNotRunning when there is no supervisor to ask, and
+    SupervisorSilent."""
+    with connected(choose_socket(settings), seconds=LOOK_SECONDS) as supervisor:
         return supervisor.status()
 
 

@@ -13,7 +13,7 @@ import psutil
 from console.services.errors import ServiceError
 from console.services.processes import still_alive
 from console.supervision.choices import choose_socket
-from console.supervision.client import ProgramStatus, Supervisor, connected
+from console.supervision.client import ProgramStatus, Supervisor, SupervisorSilent, connected
 from console.supervision.orphans import end_orphans
 from console.supervision.start import STOPPED_ON_PURPOSE, only_one
 from jobs.settings.load import Settings
@@ -28,7 +28,8 @@ def down(settings: Settings, *, timeout_seconds: float = 30.0) -> bool:
     """Stop every program, the databases last; False if none ran.
 
     Workers drain first. Towards the end of ``timeout_seconds`` they get a second signal, which
-    returns their tasks, and are then killed; recovery returns the tasks of killed ones.
+    returns their tasks, and are then killed; recovery returns the tasks of killed ones. Where
+    supervisord itself does not answer, it is ended with its programs.
     """
     if not (settings.home / "run").is_dir():
         return False
@@ -37,12 +38,15 @@ def down(settings: Settings, *, timeout_seconds: float = 30.0) -> bool:
         (settings.home / "run" / STOPPED_ON_PURPOSE).touch()
     socket = choose_socket(settings)
     with only_one(settings.home), connected(socket) as supervisor:
-        if not supervisor.answers():
-            return end_orphans(settings.home, socket) > 0
-        _stop(supervisor, {"watch", "jobs"}, deadline=deadline - INFRA_SECONDS)
-        _stop(supervisor, {"servers", "infra"}, deadline=deadline)
-        _shut_down(supervisor, deadline=deadline + INSIST_SECONDS)
-    return True
+        try:
+            if supervisor.answers():
+                _stop(supervisor, {"watch", "jobs"}, deadline=deadline - INFRA_SECONDS)
+                _stop(supervisor, {"servers", "infra"}, deadline=deadline)
+                _shut_down(supervisor, deadline=deadline + INSIST_SECONDS)
+                return True
+        except SupervisorSilent:
+            pass
+        return end_orphans(settings.home, socket) > 0
 
 
 def _stop(supervisor: Supervisor, groups: Iterable[str], *, deadline: float) -> None:

@@ -14,8 +14,9 @@ from console.operations.connections import Connections
 from console.operations.doctor.check import Check, ok, red, warning
 from console.operations.errors import InvalidInput, ServiceUnreachable
 from console.operations.health_report import last_round
-from console.operations.status import programs
+from console.operations.status import END_SUPERVISORD, programs
 from console.services.errors import ServiceError
+from console.supervision.client import SupervisorSilent
 from jobs.policy.deployment import CONFLICTS, conflict
 from jobs.policy.knowledge_os import Compat
 from jobs.settings.load import Settings
@@ -38,6 +39,8 @@ NAMES_SHOWN = 5
 def program_check(settings: Settings) -> Check:
     try:
         found = programs(settings)
+    except SupervisorSilent:
+        return red("programs", "supervisord does not answer", END_SUPERVISORD)
     except ServiceError as error:
         return warning("programs", str(error).partition(";")[0], "kos up")
     late = [f"{program.name} {program.state}" for program in found if not program.runs]

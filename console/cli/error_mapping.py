@@ -22,6 +22,8 @@ from console.operations.errors import (
 
 DONE, RED, WRONG, TIMED_OUT, UNREACHABLE = 0, 1, 2, 3, 4
 INTERRUPTED = 130
+AWAY = ("08", "57P")
+"""Beginnings of SQLSTATEs where Postgres is not there, or stops."""
 
 
 def run_guarded(action: Callable[[], Any], *, log_directory: Callable[[], Path | None]) -> int:
@@ -80,7 +82,9 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
     lost = psycopg2.OperationalError, psycopg2.InterfaceError
     if isinstance(error, (DatabaseUnavailable, peewee.OperationalError, *lost)):
         what = remedy(error, "run `kos up`, or check DATABASE_URL")
-        return f"Postgres cannot be reached ({error}): {what}", UNREACHABLE
+        state = sqlstate(error)
+        said = "refuses" if state and not state.startswith(AWAY) else "cannot be reached"
+        return f"Postgres {said} ({error}): {what}", UNREACHABLE
     if lacks_tables(error):
         return RUN_MIGRATIONS, UNREACHABLE
     if sqlstate(error) in BY_SQLSTATE:

@@ -21,12 +21,14 @@ from console.operations.known_models import Known, unknown_model
 from console.operations.submission_lines import Line, RejectedLine
 from jobs.policy.metadata import Submission, check_submission
 from jobs.process.tracing import span
+from jobs.upkeep.health.refusals import remedy
 from models import task_views
 from models.database import DatabaseUnavailable, session
 from models.expert import Expert
 from models.task import NewTask, Task
 
 PAGE_LINES = 1000
+BACK = "run `kos up`, or check DATABASE_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,9 @@ def submit(
             submitter.flush()
     except (DatabaseUnavailable, psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise ServiceUnreachable(
-            f"Postgres went away after {submitter.report.submitted} tasks "
-            f"({str(error).strip().splitlines()[0]}): submit the same file again when it is back; "
-            "a custom_id is never submitted twice"
+            f"Postgres took {submitter.report.submitted} tasks and then failed "
+            f"({str(error).strip().splitlines()[0]}): {remedy(error, BACK)}; then submit the same "
+            "again; a custom_id is never submitted twice"
         ) from error
     return submitter.report
 

@@ -18,8 +18,10 @@ from console.operations.errors import LIST_TOO_LONG, InvalidInput, ServiceUnreac
 from console.web.api.answers import ApiError, error_answer
 from console.web.pages.plumbing import page
 from console.web.security.guard import FOR_PROGRAMS
+from jobs.upkeep.health.refusals import remedy
 from models.database import RUN_MIGRATIONS, DatabaseUnavailable, TookTooLong, lacks_tables
 
+DOCTOR_SAYS = "`kos doctor` says what to do"
 logger = logging.getLogger(__name__)
 
 
@@ -60,7 +62,7 @@ async def _bad_input(request: Request, error: Exception) -> Response:
 async def _unreachable(request: Request, error: Exception) -> Response:
     line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     logger.warning("unreachable path=%s error=%s", request.url.path, line)
-    return await _respond(request, 503, f"{line}; `kos doctor` says what to do")
+    return await _respond(request, 503, f"{line}; {remedy(error, DOCTOR_SAYS)}")
 
 
 async def _too_long(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ import peewee
 import psycopg2
 import pytest
 
+from console.cli.error_mapping import UNREACHABLE, run_guarded
 from jobs.upkeep.health.refusals import BY_SQLSTATE, CHECK_CONNECTION, remedy
 from models.database import DatabaseUnavailable, database, session
 
@@ -52,6 +53,23 @@ def test_a_refused_statement_is_known_by_its_code(code: str) -> None:
         )
 
     assert remedy(refused.value, OTHERWISE) == BY_SQLSTATE[code]
+
+
+@pytest.mark.usefixtures("database_here")
+def test_a_lock_of_somebody_else_is_no_server_that_is_away(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused() -> None:
+        with session():
+            database.execute_sql(
+                "DO $$ BEGIN RAISE EXCEPTION 'locked' USING ERRCODE = '55P03'; END $$"
+            )
+
+    assert run_guarded(refused, log_directory=lambda: None) == UNREACHABLE
+
+    told = capsys.readouterr().err
+    assert told.startswith("kos: Postgres refuses (")
+    assert BY_SQLSTATE["55P03"] in told
 
 
 def test_a_refused_connection_is_known_to_be_answered(russian_server: str) -> None:

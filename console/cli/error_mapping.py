@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from console.cli.text import one_line
+from console.foreign_imports import OF_ITS_OWN, foreign_import
 from console.operations.errors import (
     LIST_TOO_LONG,
     InvalidInput,
@@ -53,6 +54,8 @@ def _message_and_code(
         return str(error), UNREACHABLE
     if isinstance(error, OperationError):
         return str(error), RED
+    if isinstance(error, ImportError) and (found := foreign_import()):
+        return f"{found}: {OF_ITS_OWN}", RED
     if isinstance(error, UnicodeError):
         return "some word or file is not valid UTF-8: write it anew", WRONG
     return _from_services(error) or _from_ours(error) or _unexpected(error, log_directory())
@@ -87,7 +90,7 @@ def _from_services(error: Exception) -> tuple[str, int] | None:
         return f"Postgres {said} ({error}): {what}", UNREACHABLE
     if lacks_tables(error):
         return RUN_MIGRATIONS, UNREACHABLE
-    if sqlstate(error) in BY_SQLSTATE:
+    if isinstance(error, peewee.DatabaseError | psycopg2.Error) and sqlstate(error) in BY_SQLSTATE:
         first = str(error).splitlines()[0]
         return f"Postgres refuses ({first}): {remedy(error, '')}", UNREACHABLE
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import resource
 import shutil
@@ -12,13 +11,13 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from console.foreign_imports import OF_ITS_OWN, OURS, foreign_import
 from console.operations.doctor.check import Check, ok, red, warning
 from console.services.account import unprivileged_account
 from console.services.binaries import postgres_programs, redis_program
 from console.services.errors import ServiceError
 from console.supervision.addresses import accepts, dashboard_address, gateway_address
-from jobs.process.extras import DISTRIBUTION
-from jobs.settings.load import PROJECT, Settings
+from jobs.settings.load import Settings
 from llm.mlx_server.settings import ServerSettings, ServerSettingsError
 
 LEAST_PYTHON = (3, 11)
@@ -26,8 +25,6 @@ PACKAGES = (
     "dramatiq", "redis", "periodiq", "peewee", "psycopg2-binary", "requests", "urllib3", "psutil",
     "supervisor", "click", "rich", "jsonschema", "python-dotenv",
 )  # fmt: skip
-OURS = ("jobs", "models", "llm", "console", "gateway", "kos_client")
-OF_ITS_OWN = "install into an environment of its own: pipx or uv tool install, and unset PYTHONPATH"
 RED_DISK_BYTES, LOW_DISK_BYTES = 200_000_000, 2_000_000_000
 LEAST_DESCRIPTORS = 1024
 
@@ -66,17 +63,8 @@ def _packages() -> Check:
 
 
 def _imports() -> Check:
-    """Whether ``jobs``, ``models`` and ``llm`` are ours: these names are common."""
-    for name in OURS:
-        spec = importlib.util.find_spec(name)
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        if [Path(place).resolve() for place in places] != [(PROJECT / name).resolve()]:
-            return red("imports", f"{name} is that of {', '.join(places) or 'nobody'}", OF_ITS_OWN)
-    owners = metadata.packages_distributions()
-    for name in OURS:
-        others = sorted({owner for owner in owners.get(name, ()) if owner != DISTRIBUTION})
-        if others:
-            return red("imports", f"{name} is also in the package {others[0]}", OF_ITS_OWN)
+    if found := foreign_import():
+        return red("imports", found, OF_ITS_OWN)
     return ok("imports", f"{', '.join(OURS)} are ours")
 
 

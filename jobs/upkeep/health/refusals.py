@@ -10,9 +10,9 @@ from models.database import sqlstate
 AGAIN = "another session changed the same rows: do it again"
 BY_SQLSTATE = {
     "25006": "DATABASE_URL names a read-only server: name its primary",
-    "42501": "kos migrate grants ROLE, by the owner, says what it needs",
     "40001": AGAIN,
     "40P01": AGAIN,
+    "42501": "run it as the owner, or grant what kos migrate grants ROLE prints",
     "53100": "free some space where Postgres keeps its data",
     "53300": "raise max_connections of Postgres",
     "55P03": "another session holds a lock: find it in pg_stat_activity, let it commit or end it",

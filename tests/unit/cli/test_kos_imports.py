@@ -1,47 +1,48 @@
 from __future__ import annotations
 
-import importlib.util
+import os
+import subprocess
+import sys
 from importlib import metadata
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
-from console.operations.doctor.check import Check
-from console.operations.doctor.machine import bare_checks
+from console.foreign_imports import foreign_import
 
-
-def imports() -> Check:
-    return next(check for check in bare_checks() if check.name == "imports")
+KOS = "from console.cli.main import main; raise SystemExit(main())"
 
 
 def test_our_own_packages_are_found() -> None:
-    assert imports().level.value == "ok"
+    assert foreign_import() is None
 
 
-def test_a_package_of_another_program_in_front_of_ours_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("file", ["llm.py", "llm/__init__.py", "jobs/__init__.py", "models.py"])
+def test_the_doctor_names_a_package_of_another_program_in_front_of_ours(
+    tmp_path: Path, file: str
 ) -> None:
-    found = importlib.util.find_spec
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("")
+    paths = f"{tmp_path}{os.pathsep}{Path.cwd()}"
 
-    def shadowed(name: str, package: str | None = None) -> ModuleSpec | None:
-        if name != "llm":
-            return found(name, package)
-        spec = ModuleSpec(name, None, is_package=True)
-        spec.submodule_search_locations = [str(tmp_path / "llm")]
-        return spec
+    ran = subprocess.run(
+        [sys.executable, "-c", KOS, "doctor"],
+        env={**os.environ, "PYTHONPATH": paths, "KOS_HOME": str(tmp_path)},
+        cwd=tmp_path.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
-    monkeypatch.setattr(importlib.util, "find_spec", shadowed)
-
-    check = imports()
-
-    assert check.level.value == "red"
-    assert str(tmp_path / "llm") in check.detail
-    assert "pipx" in (check.remedy or "")
+    assert ran.returncode == 1
+    (line,) = (one for one in (ran.stdout + ran.stderr).splitlines() if "is that of" in one)
+    assert str(tmp_path / file.partition("/")[0]) in line
+    assert "pipx" in line
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_package_that_shares_our_directory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    owners = {"llm": ["knowledge-os-jobs", "llm"]}
+    owners = {"llm": ["knowledge-os-jobs", "llm"], "kos_client": ["knowledge-os-jobs"]}
     monkeypatch.setattr(metadata, "packages_distributions", lambda: owners)
 
-    assert imports().detail == "llm is also in the package llm"
+    assert foreign_import() == "llm is also in the package llm"

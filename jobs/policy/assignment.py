@@ -109,8 +109,10 @@ def _hinted(hint: str | None, team: Team, who_says: str) -> tuple[Team | None, s
     found, kind = team.meant(hint)
     if found:
         return found, f'{who_says} the {kind} "{hint:.60}": '
-    state = "is not active" if team.is_inactive(hint) else "is nobody's name, role or department"
-    return None, f'the hint "{hint:.60}" {state}; '
+    if team.is_inactive(hint):
+        return None, f'the hint "{hint:.60}" is not active; '
+    meant = "".join(f"perhaps {name} is meant; " for name in team.nearest(hint))
+    return None, f'the hint "{hint:.60}" is nobody\'s name, role or department; {meant}'
 
 
 def _ranked(task: AssignTask, team: Team) -> list[_Scored]:

@@ -124,7 +124,7 @@ class FieldReader:
         if wanted in options:
             return kind(wanted)
         message = f"unknown value {literal(value)}{hint(wanted, options)}"
-        self.problems.append(FieldProblem(name, message, foreign=not _near(wanted, options)))
+        self.problems.append(FieldProblem(name, message, foreign=not near(wanted, options)))
         return None
 
     def mapping(self, name: str) -> Mapping[str, object] | None:
@@ -163,11 +163,12 @@ def literal(value: object) -> str:
 def hint(wanted: str, options: Iterable[str]) -> str:
     """``"; did you mean coding?"``, or the options where nothing is near."""
     known = list(options)
-    near = _near(wanted, known)
-    return f"; did you mean {near[0]}?" if near else f"; write one of {', '.join(known)}"
+    alike = near(wanted, known)
+    return f"; did you mean {alike[0]}?" if alike else f"; write one of {', '.join(known)}"
 
 
-def _near(wanted: str, options: Iterable[str]) -> list[str]:
+def near(wanted: str, options: Iterable[str]) -> list[str]:
+    """The one of ``options`` that is most alike, if any is alike."""
     return difflib.get_close_matches(wanted, list(options), n=1, cutoff=0.6)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
 
+from jobs.policy.fields import near
 from jobs.policy.topics import stem, topics, words
 
 KINDS = ("name", "role", "department")
@@ -66,6 +67,7 @@ class Team:
             for word in _index_words(profile):
                 self._by_word[word].add(profile)
         self._cyrillic = {i: is_cyrillic(e.name) for i, e in self._experts.items()}
+        self._nearest: dict[str, list[str]] = {}
         self._names = _Names(list(self._experts.values()))
         self.start_from(loads)
 
@@ -132,6 +134,15 @@ class Team:
                 self._hinted.clear()
             self._hinted[wanted] = (part, kind)
         return self._hinted[wanted]
+
+    def nearest(self, hint: str) -> list[str]:
+        """The name that is most like ``hint``, if any is."""
+        wanted = hint[:60]
+        if wanted not in self._nearest:
+            if len(self._nearest) >= HINTS_KEPT:
+                self._nearest.clear()
+            self._nearest[wanted] = near(wanted, (one.name for one in self._experts.values()))
+        return self._nearest[wanted]
 
     def is_inactive(self, hint: str) -> bool:
         return bool(self._names_of_inactive.find(words(hint))[0])

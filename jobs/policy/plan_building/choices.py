@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from jobs.policy.fields import near
 from jobs.policy.types import BackendView, BlockKey, ModelView, Rejected, Snapshot, TaskView
 from llm.kinds import traits_of
 from llm.types import Category
@@ -145,12 +146,15 @@ class Router:
         if task.only is not None:
             fit = [m for m in fit if (m.backend, m.name) in (task.only or ())]
         if task.required_backend is not None:
-            if any(_is_backend(view, task.required_backend) for view in self.backends.values()):
+            if self._knows(task.required_backend):
                 fit = self._at(fit, task.required_backend, rejected)
             else:
                 notes.append(
                     f"there is no backend {task.required_backend}, which the task requires"
                 )
+                notes += self._meant(task.required_backend, self.backends)
+        elif task.preferred_source is not None and not self._knows(task.preferred_source):
+            notes += self._meant(task.preferred_source, self.backends)
         if self._has_required_model(task):
             fit = _keep(
                 fit,
@@ -160,7 +164,15 @@ class Router:
             )
         elif task.required_model is not None:
             notes.append(f"no server can run {task.required_model} now, which the task requires")
+            notes += self._meant(task.required_model, self._names)
         return list(fit), "; ".join(notes)
+
+    def _knows(self, backend: str) -> bool:
+        return any(_is_backend(view, backend) for view in self.backends.values())
+
+    def _meant(self, wanted: str, known: Iterable[str]) -> list[str]:
+        """A known name that is near to one that is not."""
+        return [f"perhaps {name} is meant" for name in near(wanted, known)]
 
     def _has_required_model(self, task: TaskView) -> bool:
         return task.required_model is not None and task.required_model in self._names

@@ -73,6 +73,16 @@ def test_a_hint_that_means_nobody_is_named_and_the_text_decides() -> None:
     assert 'the hint "Zed" is nobody\'s name' in decision.reason
 
 
+def test_a_hint_that_is_nearly_a_name_is_told_with_it() -> None:
+    name = TEAM[0].name
+
+    decision = assign(
+        AssignTask("Deploy with Docker", assignee_hint=f"{name}x"), Team(TEAM, loads={})
+    )
+
+    assert f"perhaps {name} is meant; " in decision.reason
+
+
 def test_a_hint_to_somebody_inactive_is_named_and_the_text_decides() -> None:
     team = (*TEAM, ExpertView("9", "Vera", "Writer", "Docs", active=False))
 

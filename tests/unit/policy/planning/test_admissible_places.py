@@ -189,3 +189,17 @@ def test_a_task_waits_for_its_model_while_the_breaker_of_that_is_open_and_others
     assert ("mlx/strong", reason) in [(r.option, r.reason) for r in waiting.rejected]
     free = choices_for(views, models, complexity=0.2)
     assert {option.key.model for option in free.options} == {"weak"}
+
+
+def test_a_name_that_nothing_has_is_told_with_the_one_that_is_near() -> None:
+    views = (mlx(), ollama())
+
+    assert choices_for(views, MODELS, required_model="strng").note == (
+        "no server can run strng now, which the task requires; perhaps strong is meant"
+    )
+    assert choices_for(views, MODELS, required_backend="olama").note == (
+        "there is no backend olama, which the task requires; perhaps ollama is meant"
+    )
+    assert choices_for(views, MODELS, preferred_source="olama").note == "perhaps ollama is meant"
+    assert choices_for(views, MODELS, preferred_source="ollama").note == ""
+    assert "perhaps" not in choices_for(views, MODELS, required_model="gpt-17").note

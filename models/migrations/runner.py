@@ -15,7 +15,7 @@ from playhouse.migrations import Runner
 
 from models import server, site
 from models.bounded_connection import statement_limit
-from models.database import database, session
+from models.database import database, session, sqlstate
 from models.migrations.adopt import columns_of, dependencies_unfollowed, follow_dependencies
 
 DIRECTORY = Path(__file__).parent
@@ -24,6 +24,9 @@ FORMER_HISTORY_TABLE = "schema_migrations"
 """The name until step 0007. Many programs call their own history so, in shapes of their own."""
 LOCK_KEY = 0x6B6F73_01
 LOCK_WAIT_SECONDS = 60
+DEPENDENT_OBJECTS = "2BP01"
+DEPENDENT_REMEDY = "drop that, take all steps back, then create it again"
+"""A view as ``SELECT *`` that the site created again after the adoption holds our columns."""
 
 
 class MigrationFailed(Exception):
@@ -142,7 +145,8 @@ def _reason(error: Exception) -> str:
     """The first line, and the detail if there is one; never the hint, which may suggest CASCADE."""
     first, *more = str(error).strip().splitlines()
     details = [line.partition(":")[2].strip() for line in more if line.startswith("DETAIL:")]
-    return "; ".join([first, *details])
+    remedies = [DEPENDENT_REMEDY] if sqlstate(error) == DEPENDENT_OBJECTS else []
+    return "; ".join([first, *details, *remedies])
 
 
 def _require_utf8() -> None:

@@ -13,6 +13,7 @@ from models import database
 from models.migrations import runner
 from tests.integration.cli.command_line import Kos
 from tests.support import original_site
+from tests.support.commands import Ran
 from tests.support.original_site import run
 
 WITH_HISTORY = "with history and dependencies"
@@ -215,6 +216,21 @@ def test_the_grants_cover_what_triggers_of_the_site_write(
     assert run(owner, 'SELECT count(*) FROM "the audit".entries') == [(1,)]
 
 
+def test_a_view_of_every_column_stops_the_way_back_and_is_named(
+    kos: Kos, postgres_url: str
+) -> None:
+    original_site.build(postgres_url, WITH_HISTORY, rows=10)
+    kos("adopt", "--apply")
+    run(postgres_url, "CREATE VIEW open_tasks AS SELECT * FROM tasks")
+
+    refused = take_back_all(kos)
+
+    assert (refused.code, "view open_tasks depends on column" in refused.err) == (1, True)
+    assert "drop that, take all steps back, then create it again" in refused.err
+    run(postgres_url, "DROP VIEW open_tasks")
+    assert take_back_all(kos).code == 0
+
+
 @pytest.mark.parametrize("options", ["?options=-csearch_path%3Dno_such", ""])
 def test_a_role_without_a_schema_is_told_so(
     kos: Kos, postgres_url: str, role: str, options: str, monkeypatch: pytest.MonkeyPatch
@@ -236,3 +252,11 @@ def test_a_demo_adds_no_sample_experts_to_a_database_of_others(kos: Kos, postgre
     assert run(postgres_url, "SELECT count(*) FROM experts") == [(85,)]
     assert lines == ("the experts of this database take the tasks; no sample experts were added",)
     assert not runner.pending()
+
+
+def take_back_all(kos: Kos) -> Ran:
+    """The command that took back the last step, or that was refused."""
+    while True:
+        ran = kos("migrate", "down", "--yes", "--json")
+        if ran.code or not ran.json["taken_back"]:
+            return ran

@@ -24,7 +24,7 @@ USER 1000:1000
 WORKDIR /data
 ENV PATH=/opt/kos/bin:$PATH KOS_HOME=/data KOS_DASHBOARD_HOST=0.0.0.0 PYTHONUNBUFFERED=1
 VOLUME /data
-EXPOSE 11480
+EXPOSE 11480 11482
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s \
     CMD ["python", "-m", "console.supervision", "healthy"]
 CMD ["python", "-m", "console.supervision", "run", "--logs"]

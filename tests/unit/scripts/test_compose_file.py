@@ -31,6 +31,18 @@ def test_every_port_is_published_on_the_loopback_interface(compose: dict[str, An
             assert str(port).startswith("127.0.0.1:")
 
 
+def test_the_dashboard_and_the_gateway_are_reached_at_the_ports_that_they_listen_at(
+    compose: dict[str, Any],
+) -> None:
+    jobs = compose["services"]["jobs"]
+
+    for name, port in (("DASHBOARD", "11480"), ("GATEWAY", "11482")):
+        assert jobs["environment"][f"KOS_{name}_HOST"] == "0.0.0.0"
+        assert jobs["environment"][f"KOS_{name}_PORT"] == port
+        assert f"127.0.0.1:${{KOS_{name}_PORT:-{port}}}:{port}" in jobs["ports"]
+        assert "KOS_DASHBOARD_TOKEN" in jobs["environment"][f"KOS_{name}_TOKEN"]
+
+
 def test_the_jobs_reach_the_host_and_wait_for_healthy_databases(compose: dict[str, Any]) -> None:
     jobs = compose["services"]["jobs"]
 
@@ -54,7 +66,7 @@ def test_every_setting_of_the_env_file_reaches_the_jobs_but_for_what_is_fixed(
     assert jobs["env_file"] == [{"path": ".env", "required": False}]
     assert set(jobs["environment"]) == {
         "DATABASE_URL", "REDIS_URL", "KOS_HOME", "KOS_DASHBOARD_HOST", "KOS_DASHBOARD_PORT",
-        "KOS_DASHBOARD_TOKEN",
+        "KOS_DASHBOARD_TOKEN", "KOS_GATEWAY_HOST", "KOS_GATEWAY_PORT", "KOS_GATEWAY_TOKEN",
     }  # fmt: skip
     assert jobs["environment"]["KOS_HOME"] in [v.split(":")[1] for v in jobs["volumes"]]
 

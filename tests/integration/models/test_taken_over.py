@@ -55,6 +55,21 @@ def test_a_status_from_outside_closes_the_attempt(
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE public.tasks SET status = 'pending'",
+        "DELETE FROM public.tasks",
+        "INSERT INTO public.tasks (title, metadata) "
+        """VALUES ('t', '{"next_retry_after": "2099-01-01"}')""",
+    ],
+)
+def test_programs_that_write_the_name_of_the_schema_need_no_search_path(
+    database_here: str, running: str, statement: str
+) -> None:
+    assert by_another_program(database_here, f"SET search_path = ''; {statement}") == 1
+
+
+@pytest.mark.parametrize(
     ("statement", "says"),
     [
         ("DELETE FROM tasks", "another program deleted the task"),

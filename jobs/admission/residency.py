@@ -106,23 +106,11 @@ class Residency:
             # A failed load takes its whole deadline; ten waiting threads would repeat it ten times.
             self._fail_as_the_previous_load(key, asked_at)
             try:
-                before = backend.resident_models()
-                seconds = self._load_unless_there(
-                    backend, key, before, deadlines=deadlines, cancel=cancel
-                )
+                seconds = self._load(backend, key, deadlines=deadlines, cancel=cancel, cause=cause)
             except TransientError as error:
                 self._failures[key] = (self._clock(), error)
                 raise
             self._used(key)
-        ended_at = self._clock()
-        residents = self._publish(backend)
-        if seconds > 0 and self._is_unlisted(model, residents):
-            first = (ended_at, seconds)
-            seconds += self._load_unlisted(backend, key, first, residents, deadlines, cause)
-        elif seconds > 0:
-            self._learn_default(key, residents)
-            self._learn_holds(backend.spec, model, before, residents)
-            self._count_load(key, ended_at, seconds, cause)
         return seconds
 
     def is_fresh(self, backend: str, model: str, num_ctx: int) -> bool:
@@ -261,6 +249,30 @@ class Residency:
         failed_at, error = self._failures.get(key, (float("-inf"), None))
         if error is not None and failed_at >= asked_at:
             raise type(error)(str(error), backend=error.backend, model=error.model)
+
+    def _load(
+        self,
+        backend: BackendAdapter,
+        key: Key,
+        *,
+        deadlines: Deadlines,
+        cancel: CancelToken | None,
+        cause: Cause,
+    ) -> float:
+        """Load it unless the server lists it, publish what is there then, and record the loads.
+        Returns the seconds spent."""
+        before = backend.resident_models()
+        seconds = self._load_unless_there(backend, key, before, deadlines=deadlines, cancel=cancel)
+        ended_at = self._clock()
+        residents = self._publish(backend)
+        if seconds > 0 and self._is_unlisted(key[1], residents):
+            first = (ended_at, seconds)
+            seconds += self._load_unlisted(backend, key, first, residents, deadlines, cause)
+        elif seconds > 0:
+            self._learn_default(key, residents)
+            self._learn_holds(backend.spec, key[1], before, residents)
+            self._count_load(key, ended_at, seconds, cause)
+        return seconds
 
     def _load_unless_there(
         self,

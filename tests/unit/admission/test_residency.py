@@ -466,6 +466,30 @@ class TestWithAStrangerBesideUs:
         assert recorded == loads
         assert list(left) == []
 
+    def test_a_model_that_is_loaded_anew_is_not_loaded_beside(
+        self, residency: Residency, recorded: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was driven out right after its load: whoever needs it, too, waits for the repeated
+        load."""
+        server = HoldsAnother()
+        loads: list[float] = []
+
+        def preload(*told: Any, **more: Any) -> float:
+            loads.append(2.0)
+            if len(loads) == 2:
+                gone = CancelToken()
+                gone.cancel("it need not wait longer")
+                with pytest.raises(CallCancelled):
+                    residency.ensure(
+                        cast(Any, server), MODEL, 4096, deadlines=Deadlines(), cancel=gone
+                    )
+            return 2.0
+
+        monkeypatch.setattr(server, "preload", preload)
+        sized(residency, server, 4096)
+
+        assert recorded == loads == [2.0, 2.0]
+
     @pytest.mark.parametrize("told_in", [1, 2])
     def test_a_load_that_a_call_beside_told_of_is_not_counted_again(
         self,

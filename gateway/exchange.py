@@ -18,12 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 class Exchange:
-    """Sends at most one head. ``begun`` says whether it is out: then errors go into the stream."""
+    """Sends at most one head. ``begun`` says whether it is out: then errors go into the stream.
+    ``ended`` is true from the last part of the body on."""
 
     def __init__(self, call: Call, send: Send) -> None:
         self._call = call
         self._send = send
         self.begun = False
+        self.ended = False
 
     async def note(self, text: str) -> None:
         """Keeps a streaming caller and the proxies between from giving up: a comment, which every
@@ -51,11 +53,11 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._last(b"")
 
     async def whole(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         await self._head(status, {"content-length": str(len(body)), **headers})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._last(body)
 
     async def fail(self, error: GatewayError) -> None:
         body = error.body(ollama=self._call.api.is_ollama)
@@ -92,3 +94,7 @@ class Exchange:
             (name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def _last(self, body: bytes) -> None:
+        self.ended = True
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})

@@ -70,7 +70,7 @@ class Relay(Response):
         exchange = Exchange(self._call, send)
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(_until_hangup, receive, group.cancel_scope)
+                group.start_soon(_until_hangup, receive, exchange, group.cancel_scope)
                 group.start_soon(self._note_phases, exchange)
                 await self._answer(exchange)
                 group.cancel_scope.cancel()
@@ -267,12 +267,12 @@ class Relay(Response):
             logger.warning("call_not_counted backend=%s error=%s", place.backend, problem)
 
 
-async def _until_hangup(receive: Receive, scope: anyio.CancelScope) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            scope.cancel()
-            return
+async def _until_hangup(receive: Receive, exchange: Exchange, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    # The HTTP server says the same of a complete response, whose call is still to be counted.
+    if not exchange.ended:
+        scope.cancel()
 
 
 def _nothing() -> None:

@@ -194,20 +194,26 @@ def chat(
     records: list[Record] = []
 
     async def ask() -> None:
+        complete = asyncio.Event()
+
         async def receive() -> Message:
             if hang_up_when is None:
-                await anyio.sleep_forever()
+                # The HTTP server says the same of a response that is complete.
+                await complete.wait()
             while not servers.asked:
                 await anyio.sleep(0.005)
             return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             sent.append(message)
+            if message.get("more_body") is False:
+                complete.set()
 
         body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
         async with servers.running() as client:
             for _ in range(times):
                 sent.clear()
+                complete.clear()
                 relay = Relay(
                     read_call(Api.OPENAI_CHAT, json.dumps(body).encode()),
                     "me",

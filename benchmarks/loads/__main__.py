@@ -4,8 +4,9 @@
 
 A simulated Ollama that holds two models and does what real ones do: it compares the context that
 was requested, reports some loading for warm models, and shares a runner among names of one blob.
-Every run mixes models, names and contexts by a seed of its own; a stranger meanwhile asks for a
-model of his own every few seconds, which drives one of ours out. Exits 1 where a count differs.
+Every run mixes models, names and contexts by a seed of its own, in tasks and in chats through the
+gateway; a stranger meanwhile asks for a model of his own every few seconds, which drives one of
+ours out. Exits 1 where a count differs.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import requests
 
-from benchmarks.systems import lone_system
+from benchmarks.gateway.stage import deployment
 from tests.support.system import System
 
 STRANGER = "of-a-stranger"
@@ -53,23 +57,32 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=12)
     options = parser.parse_args()
     wrong = 0
-    with lone_system(
-        time_scale=1.0, profile=SERVER, MLX_API_URL="off", SMART_WORKER_MAX_CONCURRENT="4"
-    ) as system:
+    environ = {"MLX_API_URL": "off", "SMART_WORKER_MAX_CONCURRENT": "4"}
+    with (
+        tempfile.TemporaryDirectory(prefix="kos-bench-") as scratch,
+        deployment(Path(scratch), profile=SERVER, slots=4, environ=environ) as (system, gateway),
+    ):
         system.start("control", "listener", "llm-ollama")
         for seed in range(options.runs):
-            wrong += not _counts_alike(system, seed, options.tasks)
+            wrong += not _counts_alike(system, gateway, seed, options.tasks)
     print("every load was counted once" if not wrong else f"{wrong} RUNS DIFFER")
     return 1 if wrong else 0
 
 
-def _counts_alike(system: System, seed: int, tasks: int) -> bool:
+def _counts_alike(system: System, gateway: str, seed: int, tasks: int) -> bool:
     dice = random.Random(seed)
     recorded, done = _recorded(system), _done(system)
     over = threading.Event()
     asked: list[int] = []
-    stranger = threading.Thread(target=_use_beside_us, args=(system, dice.random(), over, asked))
-    stranger.start()
+    chats: list[int] = []
+    beside = [
+        threading.Thread(target=_ask, args=(url, names, dice.random(), over, answers))
+        for url, names, answers in (
+            (system.ollama.url, [STRANGER], asked), (gateway, OURS, chats)
+        )
+    ]  # fmt: skip
+    for thread in beside:
+        thread.start()
     try:
         ids = [_insert(system, dice, number) for number in range(tasks)]
         system.wait(
@@ -79,10 +92,11 @@ def _counts_alike(system: System, seed: int, tasks: int) -> bool:
         )
     finally:
         over.set()
-        stranger.join()
+        for thread in beside:
+            thread.join()
     new_recorded, new_done = _recorded(system) - recorded, _done(system) - done
     print(
-        f"run {seed}: {tasks} tasks, {len(asked)} requests of the stranger; "
+        f"run {seed}: {tasks} tasks, {len(chats)} chats, {len(asked)} requests of the stranger; "
         f"loads recorded {new_recorded}, done for us {new_done}",
         flush=True,
     )
@@ -96,12 +110,13 @@ def _insert(system: System, dice: random.Random, number: int) -> str:
     return system.insert(f"Note {number}", "Say a word.", metadata=metadata)
 
 
-def _use_beside_us(system: System, seed: float, over: threading.Event, asked: list[int]) -> None:
+def _ask(
+    url: str, models: Sequence[str], seed: float, over: threading.Event, answers: list[int]
+) -> None:
     dice = random.Random(seed)
-    body = {"model": STRANGER, "prompt": "Hello", "stream": False}
     while not over.wait(dice.uniform(1.0, 6.0)):
-        answer = requests.post(f"{system.ollama.url}/api/generate", json=body, timeout=120)
-        asked.append(answer.status_code)
+        body = {"model": dice.choice(models), "prompt": "Hello", "stream": False}
+        answers.append(requests.post(f"{url}/api/generate", json=body, timeout=120).status_code)
 
 
 def _explain(system: System, after: int) -> None:

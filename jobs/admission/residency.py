@@ -8,7 +8,6 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 
 import redis
 
+from jobs.admission.load_reports import LoadReports
 from jobs.process.clock import epoch_seconds, utc_now
 from llm.backends.base import BackendAdapter
 from llm.errors import CallCancelled, LLMError, TransientError
@@ -33,12 +33,6 @@ TRUST_SECONDS = 30.0
 FORGET_SECONDS = 600.0
 LOOK_UP_SECONDS = 0.2
 ORDERED_FOR_SECONDS = 300
-SAME_LOAD_SECONDS = 0.5
-SAME_LOAD_SHARE = 0.5
-"""Two loads of one model end at least one load apart, because it has to leave and come again. So
-reported ends that differ by less than this share of the shortest known load are one end. On a busy
-machine a request is sent up to seconds after its clock was read."""
-LOADS_REMEMBERED = 16
 HOLDS_CACHE_SECONDS = 5.0
 HOLDS_FOR_SECONDS = 3600
 """Then the server is taken at its configuration again: it may have been restarted with more."""
@@ -76,7 +70,7 @@ class Residency:
         self._failures: dict[Key, tuple[float, TransientError]] = {}
         self._default_ctx: dict[tuple[str, str], int] = {}
         self._shared: dict[tuple[str, str], str] = {}
-        self._loads: dict[Key, deque[tuple[float, float, bool]]] = {}
+        self._load_reports = LoadReports(client)
         self._holds: dict[str, tuple[float, Holds | None]] = {}
 
     def ensure(
@@ -324,16 +318,11 @@ class Residency:
     def _count_load(
         self, key: Key, ended_at: float, seconds: float, cause: Cause, *, inside: bool = False
     ) -> None:
-        """Record a load of so many seconds that ended then, unless another call told of it. Loads
-        that were not ``inside`` an answer were asked for in turn: each is one of its own."""
-        with self._lock:
-            known = self._loads.setdefault(key, deque(maxlen=LOADS_REMEMBERED))
-            shortest = min([seconds, *(each for _, each, _ in known)])
-            apart = max(SAME_LOAD_SECONDS, SAME_LOAD_SHARE * shortest)
-            told = [end for end, _, was_inside in known if inside or was_inside]
-            is_new = all(abs(ended_at - end) > apart for end in told)
-            known.append((ended_at, seconds, inside))
-        if is_new:
+        """Record a load of so many seconds that ended then, unless another call told of it."""
+        ended_seconds_ago = self._clock() - ended_at
+        if self._load_reports.is_first(
+            *key, seconds=seconds, ended_seconds_ago=ended_seconds_ago, inside=inside
+        ):
             self._record(key, seconds, cause)
 
     def _record(self, key: Key, seconds: float, cause: Cause) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from jobs.admission import load_reports
 from jobs.admission import residency as module
 from jobs.admission.residency import (
     HOLDS_FOR_SECONDS,
@@ -30,6 +34,22 @@ class Shared:
         self.fields: dict[tuple[str, str], str] = {}
         self.values: dict[str, str] = {}
         self.seconds: dict[str, int] = {}
+        self.lists: dict[str, list[str]] = {}
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Any]:
+        """One that adds a report to a list and answers with what was there before."""
+
+        def rpush(name: str, value: str) -> None:
+            found[0] = list(self.lists.setdefault(name, []))
+            self.lists[name].append(value)
+
+        found: list[list[str]] = [[]]
+        yield SimpleNamespace(
+            rpush=rpush,
+            execute=lambda: found,
+            **dict.fromkeys(("lrange", "ltrim", "expire"), lambda *told: None),
+        )
 
     def get(self, name: str) -> str | None:
         return self.values.get(name)
@@ -429,11 +449,21 @@ class HoldsAnother(Sized):
 
 class TestWithAStrangerBesideUs:
     @pytest.fixture
-    def recorded(self, monkeypatch: pytest.MonkeyPatch, residency: Residency) -> list[float]:
-        seconds: list[float] = []
-        monkeypatch.setattr(residency, "publish", lambda *told: None)
-        monkeypatch.setattr(residency, "_record", lambda *told: seconds.append(told[1]))
+    def now(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        seconds = [100.0]
+        monkeypatch.setattr(load_reports, "epoch_seconds", lambda: seconds[0])
         return seconds
+
+    @pytest.fixture
+    def recorded(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        seconds: list[float] = []
+        monkeypatch.setattr(Residency, "publish", lambda *told: None)
+        monkeypatch.setattr(Residency, "_record", lambda self, *told: seconds.append(told[1]))
+        return seconds
+
+    @pytest.fixture
+    def residency(self, shared: Shared, now: list[float]) -> Residency:
+        return Residency(cast(Any, shared), clock=lambda: now[0])
 
     @pytest.mark.parametrize(
         ("took", "loads"),
@@ -446,13 +476,12 @@ class TestWithAStrangerBesideUs:
     def test_what_is_not_listed_after_its_load_was_driven_out_or_is_a_second_name(
         self,
         residency: Residency,
+        now: list[float],
         recorded: list[float],
         monkeypatch: pytest.MonkeyPatch,
         took: list[float],
         loads: list[float],
     ) -> None:
-        now = [100.0]
-        residency._clock = lambda: now[0]
         server = HoldsAnother()
         left = iter(took)
 
@@ -494,12 +523,12 @@ class TestWithAStrangerBesideUs:
     def test_a_load_that_a_call_beside_told_of_is_not_counted_again(
         self,
         residency: Residency,
+        now: list[float],
         recorded: list[float],
         monkeypatch: pytest.MonkeyPatch,
         told_in: int,
     ) -> None:
-        now, loads = [100.0], [2.0, 4.6]
-        residency._clock = lambda: now[0]
+        loads = [2.0, 4.6]
         server = HoldsAnother()
         left = iter(loads)
 
@@ -517,12 +546,8 @@ class TestWithAStrangerBesideUs:
         assert sorted(recorded) == loads
 
     def test_a_load_inside_calls_that_waited_for_it_together_is_one(
-        self, recorded: list[float]
+        self, residency: Residency, now: list[float], recorded: list[float]
     ) -> None:
-        now = [100.0]
-        residency = Residency(cast(Any, Shared()), clock=lambda: now[0])
-        residency._record = lambda *told: recorded.append(told[1])  # type: ignore[method-assign]
-
         def ends(at: float, *, began: float, loaded: float) -> None:
             now[0] = at
             residency.loaded_inside(
@@ -537,15 +562,38 @@ class TestWithAStrangerBesideUs:
 
     @pytest.mark.parametrize(("apart", "loads"), [(1.9, 1), (4.1, 2)])
     def test_ends_less_than_half_a_load_apart_are_one_load(
-        self, recorded: list[float], apart: float, loads: int
+        self,
+        residency: Residency,
+        now: list[float],
+        recorded: list[float],
+        apart: float,
+        loads: int,
     ) -> None:
         """The clock of a starved thread is read long before its request is sent."""
-        now = [100.0]
-        residency = Residency(cast(Any, Shared()), clock=lambda: now[0])
-        residency._record = lambda *told: recorded.append(told[1])  # type: ignore[method-assign]
-
         for began in (100.0, 100.0 + apart):
             now[0] = began + 6.0
             residency.loaded_inside("ollama", MODEL, 4096, load_seconds=4.0, call_seconds=6.0)
 
         assert len(recorded) == loads
+
+    def test_a_load_that_two_processes_asked_for_is_one(
+        self, shared: Shared, now: list[float], recorded: list[float]
+    ) -> None:
+        """A task and a chat that need the same model at the same moment."""
+
+        def loaded(begins: float, seconds: float) -> float:
+            class Waits(Sized):
+                def preload(self, *told: Any, **more: Any) -> float:
+                    now[0] = begins + seconds
+                    self.context_tokens = 4096
+                    return seconds
+
+            now[0] = begins
+            process = Residency(cast(Any, shared), clock=lambda: now[0])
+            return sized(process, Waits(), 4096)
+
+        assert loaded(100.0, 4.0) == 4.0
+        assert loaded(103.0, 1.02) == 1.02
+        assert recorded == [4.0]
+        assert loaded(104.5, 4.0) == 4.0
+        assert recorded == [4.0, 4.0]

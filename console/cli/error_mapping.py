@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from console.cli.framework import ReaderIsGone
 from console.cli.text import one_line
 from console.foreign_imports import OF_ITS_OWN, foreign_import
 from console.operations.errors import (
@@ -34,7 +35,7 @@ def run_guarded(action: Callable[[], Any], *, log_directory: Callable[[], Path |
         sys.stdout.flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderIsGone):
         return _reader_is_gone()
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", INTERRUPTED)

@@ -86,8 +86,18 @@ class Group(Command, click.Group):
         return super().resolve_command(ctx, args)
 
 
+class ReaderIsGone(Exception):
+    """A broken pipe; click would end the program for one with code 1."""
+
+
 class LazyGroup(Group):
     """The root: imports the module of a command when that command is called."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderIsGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -77,7 +77,8 @@ def test_a_hint_that_is_nearly_a_name_is_told_with_it() -> None:
     name = TEAM[0].name
 
     decision = assign(
-        AssignTask("Deploy with Docker", assignee_hint=f"{name[:2]}x{name[2:]}"), Team(TEAM, loads={})
+        AssignTask("Deploy with Docker", assignee_hint=f"{name[:2]}x{name[2:]}"),
+        Team(TEAM, loads={}),
     )
 
     assert f"perhaps {name} is meant; " in decision.reason

@@ -25,6 +25,8 @@ from models.database import DatabaseUnavailable, session
 logger = logging.getLogger(__name__)
 
 KEYS_SECONDS = 5.0
+AWAY_SECONDS = 10.0
+"""A Postgres that did not answer is not asked for so long, for every try holds up a request."""
 CONTAINER_NAMES = ("host.docker.internal", "host.containers.internal")
 """How a container names its host; ``.internal`` is reserved, so no foreign site can point it here
 (ICANN resolution 2024.07.29.06)."""
@@ -87,6 +89,7 @@ class Access:
             try:
                 self._names = await anyio.to_thread.run_sync(_read_keys)
             except DatabaseUnavailable as error:
+                self._read_at = time.monotonic() + AWAY_SECONDS
                 logger.warning("keys_not_read error=%s", error)
         return self._names
 

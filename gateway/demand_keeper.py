@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 import redis
 
+from gateway.access import AWAY_SECONDS
 from gateway.background import BackgroundWork
 from jobs.admission.interactive_demand import InteractiveDemand
 from jobs.admission.slots import Slots
@@ -33,6 +35,7 @@ from jobs.process.clock import utc_now
 from models.database import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 PAUSES_KEPT = 50
@@ -136,6 +139,7 @@ class DemandKeeper(BackgroundWork):
         self._wanted: dict[tuple[str, str], _ModelDemand] = {}
         self._published: dict[str, Demand] = {}
         self._changed = asyncio.Event()
+        self._away_until = float("-inf")
 
     async def stop(self) -> None:
         await super().stop()
@@ -180,12 +184,7 @@ class DemandKeeper(BackgroundWork):
                 demand = self._demands(now).get(backend)
                 if demand is None or demand.model != model:
                     return
-                try:
-                    busy = await anyio.to_thread.run_sync(self._put_through, backend, demand, now)
-                except DatabaseUnavailable as error:
-                    logger.warning("no_room_made backend=%s error=%s", backend, error)
-                    return
-                if not busy:
+                if not await anyio.to_thread.run_sync(self._put_through, backend, demand, now):
                     return
                 await anyio.sleep(DRAIN_LOOK_SECONDS)
 
@@ -196,7 +195,7 @@ class DemandKeeper(BackgroundWork):
             self._changed.clear()
             try:
                 await anyio.to_thread.run_sync(self._look, utc_now())
-            except (redis.RedisError, DatabaseUnavailable) as error:
+            except redis.RedisError as error:
                 logger.warning("demand_not_published error=%s", error)
 
     def _look(self, now: datetime) -> None:
@@ -213,7 +212,9 @@ class DemandKeeper(BackgroundWork):
         for (backend, model), wanted in list(self._wanted.items()):
             if wanted.recalled:
                 continue
-            habits = self._habits(backend, model)
+            habits = self._read(lambda: self._habits(backend, model))  # noqa: B023 - called at once
+            if habits is None:
+                return
             wanted.pauses = deque([*habits.pauses_seconds, *wanted.pauses], maxlen=PAUSES_KEPT)
             wanted.load_seconds = wanted.load_seconds or habits.load_seconds
             wanted.recalled = True
@@ -248,7 +249,9 @@ class DemandKeeper(BackgroundWork):
         before = self._published.get(backend)
         self._shared.publish(backend, demand)
         self._published[backend] = demand
-        there = self._running(backend)
+        there = self._read(lambda: self._running(backend))
+        if there is None:
+            return False
         resident, most = demand.model in there.resident, there.max_resident
         admitted = admitted_models(demand, there.by_model, max_resident=most, resident=resident)
         if admitted is None:
@@ -260,9 +263,22 @@ class DemandKeeper(BackgroundWork):
         if resident or demand.waiting_since is None:
             return False
         # Read again: a task may have started before new ones were stopped.
-        there = self._running(backend)
+        there = self._read(lambda: self._running(backend))
+        if there is None:
+            return False
         self._preempt(backend, demand, there, now)
         return bool(models_in_the_way(demand, there.by_model, max_resident=most))
+
+    def _read(self, read: Callable[[], T]) -> T | None:
+        """None while Postgres is away: it is not asked again for some time, since requests wait."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return read()
+        except DatabaseUnavailable as error:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            logger.warning("tasks_not_seen error=%s", error)
+            return None
 
     def _preempt(self, backend: str, demand: Demand, there: Running, now: datetime) -> None:
         models = preempted_models(

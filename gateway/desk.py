@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import anyio.to_thread
 
+from gateway.access import AWAY_SECONDS
 from gateway.calls import Call
 from gateway.demand_keeper import DemandKeeper
 from gateway.dialects.stream import whole
@@ -101,6 +102,7 @@ class Desk:
             try:
                 self._experts.value = await anyio.to_thread.run_sync(_read_experts)
             except DatabaseUnavailable as error:
+                self._experts.at = self._figures_from = time.monotonic() + AWAY_SECONDS
                 logger.warning("experts_not_read error=%s", error)
             except Exception:
                 self._experts.at = float("-inf")  # The next request must not take none for all.
@@ -183,7 +185,7 @@ class Desk:
         try:
             return self._figures.figures(place.backend, place.model).load_seconds.mean
         except DatabaseUnavailable as error:
-            self._figures_from = time.monotonic() + EXPERTS_SECONDS
+            self._experts.at = self._figures_from = time.monotonic() + AWAY_SECONDS
             logger.warning("loads_not_read error=%s", error)
             return USUAL_LOAD_SECONDS
 

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message
 
 from gateway import access, app, flexible
-from gateway.access import KEYS_SECONDS, Access
+from gateway.access import AWAY_SECONDS, KEYS_SECONDS, Access
 from gateway.app import Gateway, build_app
 from gateway.errors import UnknownModel
 from gateway.flexible import FlexibleTasks
@@ -108,13 +108,19 @@ def test_keys_are_read_anew_and_kept_while_postgres_is_away(
     bearer = {"authorization": f"Bearer {KEY}"}
     assert asked(door, **bearer)[0] == 200
 
+    tries: list[float] = []
+
     def away() -> Any:
+        tries.append(now[0])
         raise DatabaseUnavailable("no route")
 
     with monkeypatch.context() as outage:
         outage.setattr(access, "_read_keys", away)
         now[0] += KEYS_SECONDS + 1
         assert asked(door, **bearer)[0] == 200
+        now[0] += AWAY_SECONDS
+        assert asked(door, **bearer)[0] == 200
+    assert len(tries) == 1, "each try holds up a request"
 
     keys.clear()
     now[0] += KEYS_SECONDS + 1

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from gateway.demand_keeper import DemandKeeper, Habits, Running
+from models.database import DatabaseUnavailable
 
 AT_ONCE: Any = {"patience": timedelta(0), "keep_at_most_seconds": 60.0}
 
@@ -73,6 +74,34 @@ def test_tasks_are_kept_out_only_where_the_wanted_model_has_no_room(
     anyio.run(ask)
 
     assert told.calls[: 1 + len(expected)] == [("published", "o", "chat"), *expected]
+
+
+def test_a_postgres_that_is_away_holds_up_one_request_and_no_publishing() -> None:
+    told: Any = Told()
+    tries: list[str] = []
+
+    def away(backend: str) -> Running:
+        tries.append(backend)
+        raise DatabaseUnavailable("Postgres did not answer within 5 s")
+
+    keeper = DemandKeeper(
+        told,
+        slots=told,
+        **AT_ONCE,
+        running=away,
+        habits=lambda backend, model: Habits(),
+        request_plan=lambda: None,
+    )
+
+    async def ask() -> None:
+        for backend in ("o", "p"):
+            with keeper.request(backend, "chat", 0, resident=False):
+                await keeper.make_room(backend, "chat")
+
+    anyio.run(ask)
+
+    assert tries == ["o"]
+    assert told.calls == [("published", "o", "chat"), ("published", "p", "chat")]
 
 
 def test_a_pause_is_counted_only_where_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:

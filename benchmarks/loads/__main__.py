@@ -16,6 +16,7 @@ import random
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ SERVER: dict[str, Any] = {
 OURS = ("one", "one-again", "two", "three")
 CONTEXTS = (4096, 4096, 16384)  # the last is above what the models were trained for
 RUN_SECONDS = 300.0
+RECORDED_SECONDS = 5.0
+"""A load inside a chat is recorded after its answer."""
 
 
 def main() -> int:
@@ -94,7 +97,11 @@ def _counts_alike(system: System, gateway: str, seed: int, tasks: int) -> bool:
         over.set()
         for thread in beside:
             thread.join()
-    new_recorded, new_done = _recorded(system) - recorded, _done(system) - done
+    deadline = time.monotonic() + RECORDED_SECONDS
+    while (new_recorded := _recorded(system) - recorded) != (new_done := _done(system) - done):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
     print(
         f"run {seed}: {tasks} tasks, {len(chats)} chats, {len(asked)} requests of the stranger; "
         f"loads recorded {new_recorded}, done for us {new_done}",

@@ -312,16 +312,17 @@ class Residency:
             self._count_load(key, ended_at, seconds, cause)
             self._count_load(key, self._clock(), again, cause)
             return again
-        self._shared[name, model] = max(residents, key=lambda one: one.expires_at or _NEVER).name
+        other = max(residents, key=lambda one: one.expires_at or _NEVER).name
+        self._shared[name, model], self._shared[name, other] = other, model
         return -seconds
 
     def _count_load(
         self, key: Key, ended_at: float, seconds: float, cause: Cause, *, inside: bool = False
     ) -> None:
         """Record a load of so many seconds that ended then, unless another call told of it."""
-        ended_seconds_ago = self._clock() - ended_at
+        runner, age = min(key[1], self._shared.get(key[:2], key[1])), self._clock() - ended_at
         if self._load_reports.is_first(
-            *key, seconds=seconds, ended_seconds_ago=ended_seconds_ago, inside=inside
+            key[0], runner, key[2], seconds=seconds, ended_seconds_ago=age, inside=inside
         ):
             self._record(key, seconds, cause)
 

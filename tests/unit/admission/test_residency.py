@@ -597,3 +597,23 @@ class TestWithAStrangerBesideUs:
         assert recorded == [4.0]
         assert loaded(104.5, 4.0) == 4.0
         assert recorded == [4.0, 4.0]
+
+    @pytest.mark.parametrize(("known", "loads"), [(True, 1), (False, 2)])
+    def test_a_load_that_calls_of_two_names_of_one_model_tell_of_is_one(
+        self,
+        residency: Residency,
+        now: list[float],
+        recorded: list[float],
+        known: bool,
+        loads: int,
+    ) -> None:
+        server = HoldsAnother()
+        if known:
+            server.preload = lambda *told, **more: 0.1  # type: ignore[method-assign]
+            sized(residency, server, 4096)
+
+        now[0] = 106.0
+        for name in (MODEL, "another"):
+            residency.loaded_inside("ollama", name, 4096, load_seconds=4.0, call_seconds=6.0)
+
+        assert recorded == [4.0] * loads

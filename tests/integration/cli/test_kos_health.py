@@ -288,7 +288,8 @@ def test_postgres_lost_in_the_middle_of_a_file_says_how_to_go_on(
     feeder.join(timeout=30)
 
     assert ran.code == 4
-    assert "submit the same file again" in ran.err
+    assert "run `kos up`" in ran.err
+    assert "then submit the same again" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 

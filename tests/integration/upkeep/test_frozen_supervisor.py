@@ -28,7 +28,7 @@ file = {socket}
 nodaemon = true
 logfile = /dev/null
 logfile_maxbytes = 0
-pidfile = {directory}/supervisord.pid
+pidfile = {pid_file}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 """
@@ -40,12 +40,13 @@ LIMIT_SECONDS = 1.0
 def frozen(tmp_path: Path) -> Iterator[Path]:
     """The socket of a supervisord that answered, and was stopped then."""
     socket, config = tmp_path / "s.sock", tmp_path / "supervisord.conf"
-    config.write_text(CONFIG.format(socket=socket, directory=tmp_path))
+    pid_file = tmp_path / "supervisord.pid"  # it is written after the socket is there
+    config.write_text(CONFIG.format(socket=socket, pid_file=pid_file))
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
     environ = {**os.environ, "KOS_SUPERVISOR_SOCKET": str(socket)}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environ)
     deadline = time.monotonic() + STARTED_SECONDS
-    while not socket.exists():
+    while not (socket.exists() and pid_file.exists() and pid_file.read_text().endswith("\n")):
         assert time.monotonic() < deadline, "supervisord did not start"
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGSTOP)

@@ -24,6 +24,9 @@ case "$*" in
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
 "-m virtualenv "*) exit 1 ;;
 "-m pip --version") ;;
+"-m pip install"*" uv")
+    if [ -e "$FAKES/no-network" ] || [ -e "$FAKES/no-uv" ]; then exit 1; fi
+    cp "$FAKES/uv" "$(dirname "$0")/uv" ;;
 "-m pip install"*)
     echo "SetuptoolsDeprecationWarning: editable" >&2
     [ ! -e "$FAKES/no-network" ] ;;
@@ -41,6 +44,11 @@ case "$*" in
     if [ -e "$FAKES/demo-hangs" ]; then touch "$FAKES/hanging"; exec sleep 600; fi
     [ ! -e "$FAKES/demo-fails" ] ;;
 esac
+"""
+FAKE_UV = """#!/bin/sh
+echo "uv $*" >> "$FAKES/calls.log"
+echo "a warning of uv" >&2
+[ ! -e "$FAKES/no-index" ]
 """
 FAKE_APT = """#!/bin/sh
 echo "apt-get $*" >> "$FAKES/calls.log"
@@ -68,7 +76,7 @@ class Checkout:
         return log.read_text().splitlines() if log.exists() else []
 
     def installs(self) -> int:
-        return sum("pip install" in call for call in self.calls())
+        return sum("pip install" in call and " -e " in call for call in self.calls())
 
     def demo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run("demo", *arguments)
@@ -91,6 +99,8 @@ def command(checkout: Checkout, name: str, text: str) -> None:
 def checkout(tmp_path: Path) -> Checkout:
     checkout = Checkout(tmp_path)
     (tmp_path / "bin").mkdir()
+    (tmp_path / "uv").write_text(FAKE_UV)
+    (tmp_path / "uv").chmod(0o755)
     for name in USUAL:
         found = shutil.which(name, path="/usr/bin:/bin")
         assert found is not None
@@ -121,6 +131,25 @@ def test_changed_dependencies_are_installed(checkout: Checkout, name: str) -> No
     checkout.demo()
 
     assert checkout.installs() == 2
+
+
+def test_the_uv_of_the_machine_is_used_and_its_warnings_are_not_shown(checkout: Checkout) -> None:
+    command(checkout, "uv", FAKE_UV)
+
+    done = checkout.demo()
+
+    assert [call.split()[0] for call in checkout.calls() if "install" in call] == ["uv"]
+    assert "a warning" not in done.stderr
+
+
+@pytest.mark.parametrize("lack", ["no-uv", "no-index"])
+def test_pip_installs_where_uv_is_not_to_be_had_or_fails(checkout: Checkout, lack: str) -> None:
+    checkout.has(lack)
+
+    done = checkout.demo()
+
+    assert done.returncode == 0, done.stderr
+    assert any("-m pip install" in call and " -e " in call for call in checkout.calls())
 
 
 def test_the_versions_that_were_tested_are_installed(checkout: Checkout) -> None:

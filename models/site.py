@@ -20,7 +20,7 @@ from models.migrations.adopt import (
     table_exists,
 )
 from models.migrations.shared_tables import SHARED_TABLES, misfits
-from models.states import TaskState
+from models.states import Priority, TaskState
 
 NULLS = {
     "status": "worked as pending",
@@ -42,6 +42,7 @@ FILLED = {
 ADDS = {"tasks": "kos submit", "experts": "kos experts add"}
 NO_SCHEMA = "run kos migrate grants ROLE as the owner, or correct the search_path in DATABASE_URL"
 STATES = tuple(state.value for state in TaskState)
+PRIORITIES = tuple(priority.value for priority in Priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def findings() -> list[SiteFinding]:
     """Everything unusual in the database, in reading order."""
     found = [*_tables()]
     if table_exists(database, "tasks"):
-        found += [*_statuses(), *_nulls(), *_metadata(), *_waiting(), *unused()]
+        found += _odd_words("status", STATES, "nothing works them")
+        found += _odd_words("priority", PRIORITIES, "worked as medium")
+        found += [*_nulls(), *_metadata(), *_waiting(), *unused()]
     return [*found, *_required(), *_hidden_rows(), *_triggers(), *_clashes()]
 
 
@@ -130,16 +133,17 @@ def _tables() -> Iterator[SiteFinding]:
         yield SiteFinding(f"table {table} with {n} rows", "adopted as it stands")
 
 
-def _statuses() -> Iterator[SiteFinding]:
-    if "status" not in columns_of(database, "tasks"):
+def _odd_words(column: str, known: Sequence[str], meaning: str) -> Iterator[SiteFinding]:
+    """The most frequent words of ``column`` that we do not know."""
+    if column not in columns_of(database, "tasks"):
         return
     rows = fetch_all(
-        "SELECT status::text AS word, count(*) AS n FROM tasks WHERE status::text <> ALL(%s) "
-        "GROUP BY 1 ORDER BY 1",
-        (list(STATES),),
+        f"SELECT left({column}::text, 100) AS word, count(*) AS n FROM tasks "
+        f"WHERE {column}::text <> ALL(%s) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20",
+        (list(known),),
     )
     for row in rows:
-        yield SiteFinding(f"status {row['word']!r} in {row['n']} rows", "nothing works them")
+        yield SiteFinding(f"{column} {row['word']!r} in {row['n']} rows", meaning)
 
 
 def _nulls() -> Iterator[SiteFinding]:

@@ -96,8 +96,9 @@ def test_it_names_what_is_odd_and_what_it_means(
     original_site.build(postgres_url, WITH_HISTORY, rows=300)
     run(
         postgres_url,
-        "INSERT INTO tasks (title, status, required_models, complexity_score, metadata) VALUES "
-        "('a', 'in_review', NULL, 1, '{}'), ('b', NULL, '[\"m\"]', 3, '{\"batch_group\": \"g\"}')",
+        "INSERT INTO tasks (title, status, priority, required_models, complexity_score, metadata) "
+        "VALUES ('a', 'in_review', 'High', NULL, 1, '{}'), "
+        "('b', NULL, 'low', '[\"m\"]', 3, '{\"batch_group\": \"g\"}')",
     )
     for name in ("SMART_WORKER_MAX_ATTEMPTS", "SMART_WORKER_BATCH_GROUP_MAX", "SMART_WORKER_ODD"):
         monkeypatch.setenv(name, "7")
@@ -106,6 +107,7 @@ def test_it_names_what_is_odd_and_what_it_means(
 
     meanings = {item["found"]: item["meaning"] for item in seen["database"]}
     assert meanings["status 'in_review' in 1 rows"] == "nothing works them"
+    assert meanings["priority 'High' in 1 rows"] == "worked as medium"
     assert meanings["status is NULL in 1 rows"] == "worked as pending"
     assert meanings["trigger update_tasks_updated_at on tasks"] == "stays and fires for us too"
     for name in ("tasks.required_models", "tasks.complexity_score", "metadata.batch_group"):

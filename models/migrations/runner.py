@@ -24,9 +24,12 @@ FORMER_HISTORY_TABLE = "schema_migrations"
 """The name until step 0007. Many programs call their own history so, in shapes of their own."""
 LOCK_KEY = 0x6B6F73_01
 LOCK_WAIT_SECONDS = 60
-DEPENDENT_OBJECTS = "2BP01"
-DEPENDENT_REMEDY = "drop that, take all steps back, then create it again"
-"""A view as ``SELECT *`` that the site created again after the adoption holds our columns."""
+REMEDIES = {
+    "2BP01": "drop that, take all steps back, then create it again",
+    "42501": "run this with the DATABASE_URL of the owner of the tables",
+}
+"""By SQLSTATE: a view as ``SELECT *`` that the site created again after the adoption holds our
+columns; a role that does not own the tables."""
 
 
 class MigrationFailed(Exception):
@@ -145,8 +148,8 @@ def _reason(error: Exception) -> str:
     """The first line, and the detail if there is one; never the hint, which may suggest CASCADE."""
     first, *more = str(error).strip().splitlines()
     details = [line.partition(":")[2].strip() for line in more if line.startswith("DETAIL:")]
-    remedies = [DEPENDENT_REMEDY] if sqlstate(error) == DEPENDENT_OBJECTS else []
-    return "; ".join([first, *details, *remedies])
+    remedy = REMEDIES.get(sqlstate(error))
+    return "; ".join([first, *details, *([remedy] if remedy else [])])
 
 
 def _require_utf8() -> None:

@@ -176,6 +176,21 @@ def test_a_settings_fault_does_not_hide_the_checks_of_the_machine(
     assert checks["python"]
 
 
+def test_a_role_that_owns_nothing_is_told_who_takes_the_tables_back(
+    kos: Kos, postgres_url: str, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kos("migrate", "up").code == 0
+    granted = kos("migrate", "grants", urlsplit(role).username or "", "--json").json
+    for statement in granted["statements"]:
+        run(postgres_url, statement)
+    monkeypatch.setenv("DATABASE_URL", role)
+
+    refused = kos("migrate", "down", "--yes")
+
+    assert refused.code != 0
+    assert "run this with the DATABASE_URL of the owner of the tables" in refused.err
+
+
 def test_a_role_with_the_grants_alone_migrates_nothing_and_works_rows(
     kos: Kos, postgres_url: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

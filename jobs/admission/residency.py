@@ -108,10 +108,8 @@ class Residency:
         return seconds
 
     def is_fresh(self, backend: str, model: str, num_ctx: int) -> bool:
-        """Whether this process saw it in memory so lately that nobody has to look again.
-
-        What other processes have loaded since is not considered: `seen` is.
-        """
+        """Whether this process saw it in memory so lately that nobody has to look again. It does
+        not consider what other processes loaded since: `seen` does."""
         return self._fresh((backend, model, num_ctx))
 
     def used(self, backend: str, model: str, num_ctx: int) -> None:
@@ -195,10 +193,8 @@ class Residency:
         return at is not None and is_last and self._clock() - at < TRUST_SECONDS
 
     def _is_gone(self, key: Key) -> bool:
-        """Whether another process has looked since this one used the model, and did not find it.
-
-        Each process would else trust its own memory while another one loads a model in its place.
-        """
+        """Whether another process has looked since this one used the model, and did not find it: it
+        may have loaded another model in its place."""
         try:
             looked = self._last_look(key[0])
         except redis.RedisError:
@@ -285,6 +281,8 @@ class Residency:
             same_context = wanted is None or resident.context_tokens in (None, wanted)
             if resident.name in names and same_context:
                 return 0.0
+        if residents and (self.holds(backend.spec) or 1) == 1:
+            self._try_publish(backend.name, ())  # What is there leaves: nobody may count on it.
         return backend.preload(model, num_ctx=num_ctx or None, deadlines=deadlines, cancel=cancel)
 
     def _is_unlisted(self, model: str, residents: Sequence[ResidentModel]) -> bool:
@@ -341,13 +339,15 @@ class Residency:
             residents = backend.resident_models()
         except LLMError:
             return ()
-        try:
-            # A server that cannot list its models answers with an empty list, too.
-            if residents:
-                self.publish(backend.name, residents)
-        except redis.RedisError as error:
-            logger.warning("residents_not_published backend=%s error=%s", backend.name, error)
+        if residents:  # A server that cannot list its models answers with an empty list, too.
+            self._try_publish(backend.name, residents)
         return residents
+
+    def _try_publish(self, backend: str, residents: Sequence[ResidentModel]) -> None:
+        try:
+            self.publish(backend, residents)
+        except redis.RedisError as error:
+            logger.warning("residents_not_published backend=%s error=%s", backend, error)
 
     def _learn_holds(
         self,

@@ -167,6 +167,28 @@ def test_a_process_sees_that_another_one_loaded_a_model_in_the_place_of_its_own(
     assert worker.seen("ollama") == ("backlog",)
 
 
+def test_nobody_counts_on_a_model_that_a_load_is_about_to_displace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared, server = Shared(), Single()
+    worker, gateway = Residency(cast(Any, shared)), Residency(cast(Any, shared))
+    for residency in (worker, gateway):
+        monkeypatch.setattr(residency, "_record", lambda *load: None)
+    gateway.ensure(cast(Any, server), "chat", 0, deadlines=Deadlines())
+    seen_during_load: list[object] = []
+    load = server.preload
+
+    def preload(model: str, **options: Any) -> float:
+        seen_during_load.append(gateway.seen("ollama"))
+        return load(model, **options)
+
+    monkeypatch.setattr(server, "preload", preload)
+    worker.ensure(cast(Any, server), "backlog", 0, deadlines=Deadlines())
+
+    assert seen_during_load == [()]
+    assert gateway.seen("ollama") == ("backlog",)
+
+
 def test_those_who_waited_for_a_load_that_failed_do_not_try_it_in_turn(
     residency: Residency,
 ) -> None:

@@ -29,7 +29,8 @@ class ExpertTasks:
         self._silent_ms = int(silent_seconds * 1000)
 
     def works(self, task_id: str, *, age_seconds: float) -> bool:
-        """Whether its consumer works the task. False: it never will, whatever the stream holds.
+        """Whether its consumer works the task. False: the task is ours, for its entry was taken
+        out of the stream or is done there, or there is none.
 
         Waits where the row is so young that its entry may still come.
         """

@@ -20,6 +20,7 @@ arguments.
     not authorized, schema unsupported    elsewhere, else back-off               yes
     prompt too long, bad request          soon, elsewhere; else fail             yes
     cancelled by drain or lost lease      at once                                no
+    gave way to a person's request        at once                                no
     our own bug                           one retry, then fail                   yes
 
 A worker that died tells nothing here: recovery takes its row back (``models.orphans``). A retry

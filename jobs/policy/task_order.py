@@ -6,7 +6,7 @@ Where                   Rule
 rows without an expert  ``kos_priority_rank`` (SQL, indexed): by priority alone, then by age
 the window of rows      ``kos_plan_order`` (SQL, indexed): a step counts as 15 minutes of waiting
 a task in its block     `rank_tasks`: urgent, overdue by age, priority; each step grouped by prefix
-a block in its lane     ``plan_building.lanes``: urgent, overdue, warm, then mean priority
+a block in its lane     ``order_lanes``: urgent, overdue, warm, then mean priority
 what is sent now        ``dispatch``: urgent blocks first, then the order of the lane
 ======================  ==========================================================================
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from jobs.policy.types import BlockKey, PlanningConfig, Snapshot, TaskView
 
 MARGIN_PART = 0.15
-"""An overdue block passes the running one when older by this part of the fairness bound,"""
+"""An overdue block passes the running one where it is older by its margin: this part of the
+fairness bound, or ``MARGIN_LOADS`` of its loads where that is more."""
 MARGIN_LOADS = 10.0
-"""and by this many of its loads."""
+"""The least margin of a block, in its own load times."""
 DUE_PART = 0.8
-"""A block is overdue its margin before this part of the bound: the rest is for drain and load,"""
+"""A block is overdue when its age reaches this part of the fairness bound, less its margin. The
+rest of the bound is for the drain of the running block and the load."""
 DUE_AT_LEAST = 0.25
-"""but never before this part of it."""
+"""No block is overdue before this part of the fairness bound, however large its margin is."""
 
 
 @dataclass(frozen=True, slots=True)

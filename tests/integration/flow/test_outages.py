@@ -9,6 +9,7 @@ import pytest
 
 from models import database
 from tests.support.embedded import Server
+from tests.support.simulators import RunningSimulator
 from tests.support.system import System, running_system
 
 LONG_TASK = "Write a long study of the history of databases, with every detail that you know."
@@ -28,7 +29,7 @@ def slow(own_postgres: Server, own_redis: Server, tmp_path: Path) -> Iterator[Sy
 def test_an_answer_that_comes_while_redis_is_away_is_kept(slow: System, own_redis: Server) -> None:
     slow.start()
     task_id = slow.insert("Study", LONG_TASK)
-    slow.wait_status(task_id, "in_progress")
+    _server_of(slow, task_id)
 
     own_redis.kill()
     done = slow.wait_status(task_id, "completed", deadline_seconds=40)
@@ -45,8 +46,7 @@ def test_an_answer_that_comes_while_postgres_is_away_is_kept(
 ) -> None:
     slow.start()
     task_id = slow.insert("Study", LONG_TASK)
-    row = slow.wait_status(task_id, "in_progress")
-    server = slow.ollama if row["backend"] == "ollama" else slow.mlx
+    server = _server_of(slow, task_id)
 
     own_postgres.kill()
     server.wait_until(lambda stats: stats["streams"]["now"] == 0, deadline_seconds=40)
@@ -96,3 +96,11 @@ def test_an_outcome_that_a_full_disk_kept_back_is_written_whole(system: System) 
     )
     assert told
     assert "outcome_not_written_yet" in system.log(f"llm-{system.attempts(task_id)[0]['backend']}")
+
+
+def _server_of(system: System, task_id: str) -> RunningSimulator:
+    """The server that streams its answer: an outage before the call returns the row instead."""
+    row = system.wait_status(task_id, "in_progress")
+    server = system.ollama if row["backend"] == "ollama" else system.mlx
+    server.wait_until(lambda stats: stats["streams"]["now"] == 1, deadline_seconds=40)
+    return server

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from playhouse.migrations import MigrationError
 
@@ -41,8 +42,6 @@ FILLED = {
 """Columns that have a value in every row that we add."""
 ADDS = {"tasks": "kos submit", "experts": "kos experts add"}
 NO_SCHEMA = "run kos migrate grants ROLE as the owner, or correct the search_path in DATABASE_URL"
-STATES = tuple(state.value for state in TaskState)
-PRIORITIES = tuple(priority.value for priority in Priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,8 @@ def findings() -> list[SiteFinding]:
     """Everything unusual in the database, in reading order."""
     found = [*_tables()]
     if table_exists(database, "tasks"):
-        found += _odd_words("status", STATES, "nothing works them")
-        found += _odd_words("priority", PRIORITIES, "worked as medium")
+        found += _odd_words("status", TaskState, "nothing works them")
+        found += _odd_words("priority", Priority, "worked as medium")
         found += [*_nulls(), *_metadata(), *_waiting(), *unused()]
     return [*found, *_required(), *_hidden_rows(), *_triggers(), *_clashes()]
 
@@ -100,7 +99,7 @@ def _refusals(table: str) -> Iterator[SiteFinding]:
     try:
         require_uuid_id(database, table)
         if table == "tasks":
-            require_states_allowed(database, "tasks", "status", STATES)
+            require_states_allowed(database, "tasks", "status", tuple(TaskState))
     except MigrationError as error:
         yield _refusal(str(error))
     yield from map(_refusal, misfits(database, table, SHARED_TABLES[table]))
@@ -133,14 +132,14 @@ def _tables() -> Iterator[SiteFinding]:
         yield SiteFinding(f"table {table} with {n} rows", "adopted as it stands")
 
 
-def _odd_words(column: str, known: Sequence[str], meaning: str) -> Iterator[SiteFinding]:
+def _odd_words(column: str, known: type[StrEnum], meaning: str) -> Iterator[SiteFinding]:
     """The most frequent words of ``column`` that we do not know."""
     if column not in columns_of(database, "tasks"):
         return
     rows = fetch_all(
         f"SELECT left({column}::text, 100) AS word, count(*) AS n FROM tasks "
         f"WHERE {column}::text <> ALL(%s) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20",
-        (list(known),),
+        ([word.value for word in known],),
     )
     for row in rows:
         yield SiteFinding(f"{column} {row['word']!r} in {row['n']} rows", meaning)

@@ -148,8 +148,7 @@ def _reason(error: Exception) -> str:
     """The first line, and the detail if there is one; never the hint, which may suggest CASCADE."""
     first, *more = str(error).strip().splitlines()
     details = [line.partition(":")[2].strip() for line in more if line.startswith("DETAIL:")]
-    remedy = REMEDIES.get(sqlstate(error))
-    return "; ".join([first, *details, *([remedy] if remedy else [])])
+    return "; ".join(filter(None, [first, *details, REMEDIES.get(sqlstate(error))]))
 
 
 def _require_utf8() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -151,16 +151,28 @@ class Single:
         return 2.0
 
 
-def test_a_process_sees_that_another_one_loaded_a_model_in_the_place_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shared, server = Shared(), Single()
-    worker, gateway = Residency(cast(Any, shared)), Residency(cast(Any, shared))
-    for residency in (worker, gateway):
-        monkeypatch.setattr(residency, "_record", lambda *load: None)
+@dataclass
+class Beside:
+    """Two processes beside each other at one server of one model."""
 
-    def load(residency: Residency, model: str) -> float:
-        return residency.ensure(cast(Any, server), model, 0, deadlines=Deadlines())
+    worker: Residency
+    gateway: Residency
+    server: Single
+
+    def load(self, residency: Residency, model: str) -> float:
+        return residency.ensure(cast(Any, self.server), model, 0, deadlines=Deadlines())
+
+
+@pytest.fixture
+def beside(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> Beside:
+    monkeypatch.setattr(Residency, "_record", lambda *load: None)
+    return Beside(Residency(cast(Any, shared)), Residency(cast(Any, shared)), Single())
+
+
+def test_a_process_sees_that_another_one_loaded_a_model_in_the_place_of_its_own(
+    beside: Beside,
+) -> None:
+    worker, gateway, load = beside.worker, beside.gateway, beside.load
 
     assert [load(worker, "backlog"), load(worker, "backlog"), load(gateway, "chat")] == [2, 0, 2]
     assert load(worker, "backlog") == 2
@@ -168,13 +180,10 @@ def test_a_process_sees_that_another_one_loaded_a_model_in_the_place_of_its_own(
 
 
 def test_nobody_counts_on_a_model_that_a_load_is_about_to_displace(
-    monkeypatch: pytest.MonkeyPatch,
+    beside: Beside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared, server = Shared(), Single()
-    worker, gateway = Residency(cast(Any, shared)), Residency(cast(Any, shared))
-    for residency in (worker, gateway):
-        monkeypatch.setattr(residency, "_record", lambda *load: None)
-    gateway.ensure(cast(Any, server), "chat", 0, deadlines=Deadlines())
+    gateway, server = beside.gateway, beside.server
+    beside.load(gateway, "chat")
     seen_during_load: list[object] = []
     load = server.preload
 
@@ -183,7 +192,7 @@ def test_nobody_counts_on_a_model_that_a_load_is_about_to_displace(
         return load(model, **options)
 
     monkeypatch.setattr(server, "preload", preload)
-    worker.ensure(cast(Any, server), "backlog", 0, deadlines=Deadlines())
+    beside.load(beside.worker, "backlog")
 
     assert seen_during_load == [()]
     assert gateway.seen("ollama") == ("backlog",)
